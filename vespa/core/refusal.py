@@ -1,0 +1,58 @@
+"""The answer of our own that a client gets when its request is not passed on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+
+class Refusal(Exception):
+    """
+    A request is answered by us, with an HTTP status and a machine-readable cause.
+
+    `code` is one word for programs, `message` one sentence for people, `origin` who is to blame ("vespa" or "backend"),
+    `fields` says for each wrong field what is wrong with it, `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        fields: Mapping[str, str] | None = None,
+        origin: str = "vespa",
+        allow: str | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+        self.fields = fields
+        self.origin = origin
+        self.allow = allow
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.message}"
+
+    def body(self) -> bytes:
+        """The JSON document that tells the cause, in ASCII, with a line end."""
+        error: dict[str, object] = {"code": self.code, "message": self.message, "origin": self.origin}
+        if self.fields:
+            error["fields"] = dict(self.fields)
+        return json.dumps({"error": error}, separators=(",", ":")).encode("ascii") + b"\n"
+
+    def header_list(self) -> list[tuple[bytes, bytes]]:
+        """The headers that belong to this answer, without its length."""
+        headers = [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", self.code.encode("ascii"))]
+        if self.retry_after is not None:
+            headers.append((b"Retry-After", b"%d" % max(1, math.ceil(self.retry_after))))
+        if self.allow is not None:
+            headers.append((b"Allow", self.allow.encode("ascii")))
+        headers.extend(self.headers)
+        return headers
