@@ -1,7 +1,8 @@
 """
 Work, which Vast calls workload or cost, held as whole millionths of a unit.
 
-Sums of floats drift: a load that went up by 0.1 three times and down three times would not be zero again. Whole numbers are exact.
+Sums of floats drift: a load that went up by 0.1 three times and down three times would not be zero again.
+Whole numbers are exact.
 """
 
 from __future__ import annotations
