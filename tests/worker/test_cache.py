@@ -1,0 +1,119 @@
+"""The benchmark cache: what it keeps, and everything that it refuses to take for a result."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.worker.cache import BenchmarkCache, CacheKey
+
+KEY = CacheKey(benchmark="benchmarks.openai_chat:benchmark", backend="http://127.0.0.1:18000", model="tiny")
+
+
+class CacheTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = self.folder / ".has_benchmark"
+        self.cache = BenchmarkCache(str(self.path), KEY)
+        self.events: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def refused_because(self, reason: str) -> None:
+        """The cache gives nothing, and says so in exactly one line that names the reason."""
+        self.events.clear()
+        self.assertIsNone(self.cache.load())
+        [event] = self.events
+        self.assertIn(reason, event.get("reason", event["log_format"]))
+
+    def test_kept(self) -> None:
+        """What was stored is loaded again, exactly."""
+        self.cache.store(1234.5678901234567)
+        self.assertEqual(self.cache.load(), 1234.5678901234567)
+
+    def test_replaced(self) -> None:
+        """The last result stored is the one loaded, and nothing else is left in the folder."""
+        self.cache.store(1.0)
+        self.cache.store(2.0)
+        self.assertEqual(self.cache.load(), 2.0)
+        self.assertEqual(os.listdir(self.folder), [".has_benchmark"])
+
+    def test_missing(self) -> None:
+        """No file is no result, and no cause for alarm."""
+        self.refused_because("yet")
+        self.assertEqual(self.events[0]["log_level"], LogLevel.info)
+
+    def test_another_key(self) -> None:
+        """A result of another benchmark, backend or model is not this one's."""
+        for other in (evolve(KEY, benchmark="b:c"), evolve(KEY, backend="http://other"), evolve(KEY, model="big")):
+            BenchmarkCache(str(self.path), other).store(3.0)
+            self.refused_because("another")
+
+    def test_not_a_result(self) -> None:
+        """Only a finite number above zero is a result."""
+        fields = {"benchmark": KEY.benchmark, "backend": KEY.backend, "model": KEY.model}
+        for value in ("NaN", "Infinity", "-Infinity", "0", "-1", "true", '"5"', "null", "[1]", "1" + "0" * 400):
+            self.path.write_text(json.dumps(fields)[:-1] + f', "throughput": {value}}}')
+            self.refused_because("")
+
+    def test_not_ours(self) -> None:
+        """A file of some other content, the first Vespa's bare number among them, is not taken for a result."""
+        for content in (b"123.4", b"[]", b"null"):
+            self.path.write_bytes(content)
+            self.refused_because("form")
+        for content in (b"", b"{", b"\xff\xfe\x00", b"[" * 60000, b" " * 70000, b"9" * 5000):
+            self.path.write_bytes(content)
+            self.refused_because("")
+
+    def test_not_a_file(self) -> None:
+        """A folder, a named pipe, a link to nowhere or a loop of links is not read, and nothing hangs."""
+        self.path.mkdir()
+        self.refused_because("directory")
+        self.path.rmdir()
+        os.mkfifo(self.path)
+        self.refused_because("not a file")
+        self.path.unlink()
+        self.path.symlink_to(self.folder / "nowhere")
+        self.refused_because("yet")
+        self.path.unlink()
+        self.path.symlink_to(self.path.name)
+        self.refused_because("symbolic links")
+
+    def test_unwritable(self) -> None:
+        """A result that cannot be kept is logged; the worker goes on."""
+        BenchmarkCache(str(self.folder / "missing" / "file"), KEY).store(5.0)
+        [event] = self.events
+        self.assertEqual(event["log_level"], LogLevel.warn)
+        self.path.mkdir()
+        self.cache.store(5.0)
+        self.assertEqual(os.listdir(self.folder), [".has_benchmark"])
+
+    def test_link_replaced(self) -> None:
+        """A link to nowhere is replaced by the file."""
+        self.path.symlink_to(self.folder / "nowhere")
+        self.cache.store(6.0)
+        self.assertEqual(self.cache.load(), 6.0)
+        self.assertFalse(self.path.is_symlink())
+
+    def test_off(self) -> None:
+        """An empty path keeps nothing and says nothing."""
+        off = BenchmarkCache("", KEY)
+        off.store(7.0)
+        self.assertIsNone(off.load())
+        self.assertEqual(self.events, [])
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.binary(max_size=200))
+    def test_anything(self, content: bytes) -> None:
+        """Whatever the file holds, loading gives nothing rather than an error."""
+        self.path.write_bytes(content)
+        self.assertIsNone(self.cache.load())

@@ -1,0 +1,98 @@
+"""The benchmark's result, kept in a file so that a worker that is woken again need not measure again."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+
+from attrs import asdict, frozen
+from twisted.logger import Logger
+
+from vespa.worker.contract import throughput
+
+_LARGEST = 65536  # bytes; ours are a few hundred, and anything may be at that path
+
+_log = Logger()
+
+
+@frozen
+class CacheKey:
+    """What a result is the result of; where any of it differs, the benchmark runs again."""
+
+    benchmark: str
+    backend: str
+    model: str
+
+
+@frozen
+class BenchmarkCache:
+    """One file with one result in it; an empty path is no cache."""
+
+    path: str
+    key: CacheKey
+
+    def load(self) -> float | None:
+        """The kept result in units of work per second, or None, with one log line saying why there is none."""
+        if not self.path:
+            return None
+        try:
+            result = self._result(_read(self.path))
+        except FileNotFoundError:
+            _log.info("no benchmark result in {path} yet: the benchmark will run", path=self.path)
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            reason = str(error) or type(error).__name__
+            _log.warn(
+                "benchmark cache {path} ignored ({reason}), the benchmark will run", path=self.path, reason=reason
+            )
+            return None
+        _log.info("benchmark result {result} taken from {path}", result=result, path=self.path)
+        return result
+
+    def _result(self, kept: object) -> float:
+        """The result in what the file holds; ValueError where it holds none, or another's."""
+        if not isinstance(kept, Mapping):
+            raise ValueError("not in the form that this version writes")
+        for name, wanted in asdict(self.key).items():
+            if kept.get(name) != wanted:
+                raise ValueError(f"the result of another {name}")
+        return throughput(kept.get("throughput"))
+
+    def store(self, result: float) -> None:
+        """Keep `result`; a file that cannot be written is logged and otherwise of no consequence."""
+        if not self.path:
+            return
+        body = json.dumps({**asdict(self.key), "throughput": throughput(result)}, indent=1) + "\n"
+        try:
+            _replace(self.path, body.encode())
+        except OSError as error:
+            _log.warn("the benchmark result cannot be kept in {path}: {error}", path=self.path, error=str(error))
+
+
+def _read(path: str) -> object:
+    """The JSON in the file; OSError or ValueError where it cannot be had. Never blocks, whatever is at the path."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a file")
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError("too large")
+    return json.loads(content)
+
+
+def _replace(path: str, body: bytes) -> None:
+    """Write beside the file and rename over it, so that a reader sees the old one or the new one, whole."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".benchmark-", dir=os.path.dirname(path) or ".")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
