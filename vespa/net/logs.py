@@ -1,0 +1,106 @@
+"""The log: one line an event on the process's own standard output, without secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from constantly import NamedConstant
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+HIDDEN = "[hidden]"
+_KEYED = re.compile(
+    r"""((?:serverless_signature|signature|api_key|mtoken|master_token)["']?\s*[=:]\s*["']?)[^\s&"',;}]+""", re.I
+)
+_BEARER = re.compile(r"(\bbearer\s+)[^\s\"',;]+", re.I)
+# A control character in a message could start a line of its own, or drive the reader's terminal.
+_CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(0x7F, 0xA0)]} | {9: "\t", 10: "\\n", 13: "\\r"}
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes events of at least `level` to `stream`; `secrets` are hidden wherever they turn up.
+
+    A stream that is gone silences the log, and never hurts the program.
+    """
+
+    def __init__(
+        self, stream: TextIO | None, level: NamedConstant = LogLevel.info, secrets: Sequence[str] = ()
+    ) -> None:
+        self._stream = stream
+        self._level = level
+        # A short one would blot out half of the log, and is no secret.
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= 6)
+        self._second = -1
+        self._second_text = ""
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level") or LogLevel.info
+        if self._stream is None or level < self._level:
+            return
+        self._write(self._line(event, level))
+
+    def _line(self, event: LogEvent, level: NamedConstant) -> str:
+        message = formatEvent(event).translate(_CONTROL)
+        namespace = event.get("log_namespace") or "-"
+        line = f"{self._timestamp(event.get('log_time', 0.0))} {level.name} [{namespace}] {message}\n"
+        failure = event.get("log_failure")
+        if failure is not None:
+            line += _traceback(failure)
+        return self._without_secrets(line)
+
+    def _timestamp(self, at: float) -> str:
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{int((at - second) * 1000):03d}Z"
+
+    def _without_secrets(self, line: str) -> str:
+        for secret in self._secrets:
+            line = line.replace(secret, HIDDEN)
+        return _BEARER.sub(rf"\1{HIDDEN}", _KEYED.sub(rf"\1{HIDDEN}", line))
+
+    def _write(self, line: str) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except BlockingIOError:
+            pass  # the reader is behind: this line is lost
+        except (OSError, ValueError):
+            stream, self._stream = self._stream, None
+            _drain_into_nothing(stream)
+
+
+def level_named(name: str) -> NamedConstant:
+    """The level of that name, in any case (`warning` is `warn`); info for a name that is none."""
+    name = {"warning": "warn"}.get(name.lower(), name.lower())
+    found: NamedConstant = LogLevel.lookupByName(name) if name in _NAMES else LogLevel.info
+    return found
+
+
+_NAMES = frozenset(constant.name for constant in LogLevel.iterconstants())
+
+
+def _traceback(failure: Failure) -> str:
+    try:
+        text = failure.getTraceback()
+    except Exception:
+        text = "(a traceback that could not be drawn)"
+    return "".join(f"    {line.translate(_CONTROL)}\n" for line in text.rstrip().split("\n"))
+
+
+def _drain_into_nothing(stream: TextIO) -> None:
+    # What is still buffered would fail again at exit and turn a clean stop into exit code 120.
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,99 @@
+"""SIGTERM and SIGINT end the process in order, and with the exit code that is true."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+from twisted.application import service
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+
+log = Logger()
+
+
+class Stoppable(Protocol):
+    """What is needed of a reactor."""
+
+    def stop(self) -> None: ...
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> object: ...
+
+    def callWhenRunning(self, callable: Callable[..., Any], *args: object) -> object: ...
+
+
+def flush_and_exit(code: int) -> None:
+    """End the process now; what was logged is written first."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(code)
+
+
+def exit_with(code: int) -> None:
+    """Have the process end with `code`: twistd's own main returns as if all were well."""
+    atexit.register(flush_and_exit, code)
+
+
+def fail(reactor: Stoppable, code: int = 1) -> None:
+    """Stop the tree in order as a signal would, now or as soon as the reactor runs, and exit with `code`."""
+    exit_with(code)
+    reactor.callWhenRunning(stop, reactor)
+
+
+class Signals(service.Service):
+    """Takes SIGTERM and SIGINT from the reactor, which would exit with 143 and 130 after a clean stop.
+
+    The first signal stops the reactor, and with it the service tree, which drains; a second one ends the process at
+    once with exit code 1.
+    """
+
+    def __init__(
+        self,
+        reactor: Stoppable,
+        *,
+        set_handler: Callable[[int, Callable[[int, FrameType | None], None]], object] = signal.signal,
+        exit_now: Callable[[int], object] = flush_and_exit,
+    ) -> None:
+        self._reactor = reactor
+        self._set_handler = set_handler
+        self._exit_now = exit_now
+        self._seen = False
+
+    def startService(self) -> None:
+        super().startService()
+        self._install()
+        # The reactor installs its own as it starts to run, which is after this.
+        self._reactor.callWhenRunning(self._install)
+
+    def _install(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._set_handler(number, self._received)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if self._seen:
+            self._exit_now(1)
+            return
+        self._seen = True
+        # The reactor may be asleep, or not even running yet: this wakes it, or waits for it.
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        log.info("{name}: stopping", name=name)
+        stop(self._reactor)
+
+
+def stop(reactor: Stoppable) -> None:
+    """Stop the reactor, unless it is stopping already."""
+    try:
+        reactor.stop()
+    except ReactorNotRunning:
+        pass

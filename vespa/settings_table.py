@@ -1,0 +1,278 @@
+"""The one table of Vespa's environment variables: name, type, default, unit, meaning, older name and section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+
+from . import __version__
+from .settings_text import (
+    Backend,
+    addresses,
+    backend_url,
+    benchmark,
+    boolean,
+    choice,
+    integer,
+    path,
+    positive,
+    seconds,
+    text,
+)
+
+
+@attrs.frozen
+class Variable:
+    """One row. `default` is text as a user would write it; "" means that nothing is the default."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    help: str
+    unit: str = ""
+    fallback: str = ""
+    section: str = ""
+    secret: bool = False
+
+
+def _row(name: str, parse: Callable[[str], Any], default: str, help: str, *, absent: Any = "", **more: Any) -> Any:
+    """An attrs field that carries its row; `absent` is the value where the default is nothing."""
+    row = Variable(name, parse, default, help, **more)
+    return attrs.field(default=parse(default) if default else absent, repr=not row.secret, metadata={"variable": row})
+
+
+_vast = partial(_row, section="Set by Vast.ai")
+_backend = partial(_row, section="Backend")
+_door = partial(_row, section="Listening")
+_trust = partial(_row, section="Signatures")
+_gate = partial(_row, section="Admission")
+_ready = partial(_row, section="Readiness")
+_report = partial(_row, section="Reports")
+_limit = partial(_row, section="Limits on clients")
+
+
+@attrs.frozen(kw_only=True)
+class Variables:
+    """Every variable that the worker reads, parsed; the order is that of the documentation."""
+
+    container_id: int | None = _vast("CONTAINER_ID", integer(0), "", "This worker's id.", absent=None)
+    master_token: str = _vast("MASTER_TOKEN", text, "", "This worker's secret; it is never logged.", secret=True)
+    report_addr: tuple[str, ...] = _vast(
+        "REPORT_ADDR", addresses, "https://run.vast.ai", "The autoscaler; a comma list is tried in order."
+    )
+    public_ipaddr: str = _vast("PUBLIC_IPADDR", text, "", "The machine's public address.")
+    public_port: int | None = _vast(
+        "VAST_TCP_PORT_<port>", integer(1, 65535), "", "The public port that leads to the worker's port.", absent=None
+    )
+
+    backend: Backend | None = _backend(
+        "VESPA_BACKEND_URL",
+        backend_url,
+        "",
+        "Where requests go: `http://`, `https://` (a path prefix is kept) or `unix:/run/vllm.sock`. Required.",
+        absent=None,
+    )
+    backend_ca_file: str = _backend(
+        "VESPA_BACKEND_CA_FILE", text, "", "PEM roots to trust for an https backend, in place of the system's."
+    )
+    backend_connect_timeout: float = _backend(
+        "VESPA_BACKEND_CONNECT_TIMEOUT", seconds, "2", "Time to connect to the backend.", unit="seconds"
+    )
+    backend_first_byte_timeout: float = _backend(
+        "VESPA_BACKEND_FIRST_BYTE_TIMEOUT", seconds, "0", "Time until the reply begins; 0 is no limit.", unit="seconds"
+    )
+    backend_idle_timeout: float = _backend(
+        "VESPA_BACKEND_IDLE_TIMEOUT", seconds, "0", "Longest silence within a reply; 0 is no limit.", unit="seconds"
+    )
+    backend_total_timeout: float = _backend(
+        "VESPA_BACKEND_TOTAL_TIMEOUT", seconds, "0", "Longest reply as a whole; 0 is no limit.", unit="seconds"
+    )
+    backend_keepalive: float = _backend(
+        "VESPA_BACKEND_KEEPALIVE", seconds, "2.0", "How long an idle connection is kept for reuse.", unit="seconds"
+    )
+    backend_head_limit: int = _backend(
+        "VESPA_BACKEND_HEAD_LIMIT", integer(1024), "65536", "Longest head of a reply.", unit="bytes"
+    )
+    connection_limit: int = _backend(
+        "VESPA_CONNECTION_LIMIT", integer(0), "0", "Most connections to the backend; 0 is no limit."
+    )
+    connection_limit_per_host: int = _backend(
+        "VESPA_CONNECTION_LIMIT_PER_HOST", integer(0), "0", "The same; the smaller of the two that are set counts."
+    )
+
+    worker_port: int = _door(
+        "VESPA_WORKER_PORT", integer(1, 65535), "3000", "The port to listen on.", fallback="WORKER_PORT"
+    )
+    use_ssl: bool = _door(
+        "VESPA_USE_SSL", boolean, "false", "Listen with TLS. `start_server.sh` makes it true.", fallback="USE_SSL"
+    )
+    ssl_cert_file: str = _door("VESPA_SSL_CERT_FILE", text, "/etc/instance.crt", "The certificate, PEM.")
+    ssl_key_file: str = _door("VESPA_SSL_KEY_FILE", text, "/etc/instance.key", "Its key, PEM.")
+    listen: str = _door(
+        "VESPA_LISTEN", text, "", "A whole Twisted endpoint string, in place of port, TLS and interface."
+    )
+    unsecured: bool = _door(
+        "VESPA_UNSECURED",
+        boolean,
+        "false",
+        "Development: nothing is verified, plain requests pass, only this machine can connect.",
+        fallback="UNSECURED",
+    )
+    unsecured_public: bool = _door(
+        "VESPA_UNSECURED_PUBLIC", boolean, "false", "Unsecured, and open to the network all the same."
+    )
+    drain_timeout: float = _door(
+        "VESPA_DRAIN_TIMEOUT", seconds, "8", "After SIGTERM: time to finish what is in flight.", unit="seconds"
+    )
+    log_level: str = _door(
+        "VESPA_LOG_LEVEL",
+        choice("debug", "info", "warn", "error", "critical", warning="warn"),
+        "INFO",
+        "Least level that is logged: DEBUG, INFO, WARN, ERROR or CRITICAL.",
+    )
+
+    signature: str = _trust(
+        "VESPA_SIGNATURE",
+        choice("any", "full", "url"),
+        "any",
+        "Which signed form is accepted: `full` (all fields), `url` (the address alone) or `any` of them.",
+    )
+    check_url: bool = _trust("VESPA_CHECK_URL", boolean, "true", "Refuse what was signed for another worker's address.")
+    replay: str = _trust(
+        "VESPA_REPLAY", choice("off", "warn", "reject"), "off", "What to do with an assignment seen before."
+    )
+    replay_capacity: int = _trust(
+        "VESPA_REPLAY_CAPACITY", integer(1), "100000", "How many assignments are remembered for that."
+    )
+    max_cost: float = _trust("VESPA_MAX_COST", positive, "1e9", "Highest cost that a request may name.")
+    max_unverified: int = _trust(
+        "VESPA_MAX_UNVERIFIED",
+        integer(0),
+        "1048576",
+        "Most of a body held before its signature is known.",
+        unit="bytes",
+    )
+    pubkey_max_retries: int = _trust(
+        "VESPA_PUBKEY_MAX_RETRIES", integer(1), "3", "Tries for the autoscaler's key before a longer pause."
+    )
+    pubkey_timeout: float = _trust("VESPA_PUBKEY_TIMEOUT", positive, "10", "Time for one try.", unit="seconds")
+
+    allow_parallel: bool = _gate(
+        "VESPA_ALLOW_PARALLEL", boolean, "true", "False: one request at a time, in the order they came."
+    )
+    max_concurrency: int = _gate(
+        "VESPA_MAX_CONCURRENCY", integer(0), "0", "Most requests at the backend at once; 0 is no limit."
+    )
+    max_wait_time: float = _gate(
+        "VESPA_MAX_WAIT_TIME", seconds, "10.0", "Estimated wait over which a request gets 429.", unit="seconds"
+    )
+    max_queue: int = _gate("VESPA_MAX_QUEUE", integer(0), "1000", "Most requests that may wait for a slot.")
+    queue_timeout: float = _gate("VESPA_QUEUE_TIMEOUT", seconds, "300", "Longest wait for a slot.", unit="seconds")
+
+    benchmark: str = _ready(
+        "VESPA_BENCHMARK",
+        benchmark,
+        "",
+        "What measures the backend, `module:function` or `/path/file.py:function`. Required unless unsecured.",
+    )
+    benchmark_cache_file: str = _ready(
+        "VESPA_BENCHMARK_CACHE_FILE", text, ".has_benchmark", "Where its result is kept for the next start."
+    )
+    benchmark_timeout: float = _ready(
+        "VESPA_BENCHMARK_TIMEOUT", positive, "600", "Time for the benchmark.", unit="seconds"
+    )
+    healthcheck_endpoint: str = _ready(
+        "VESPA_HEALTHCHECK_ENDPOINT", path, "/health", "The backend's path that answers 2xx when it is well."
+    )
+    healthcheck_retry_interval: float = _ready(
+        "VESPA_HEALTHCHECK_RETRY_INTERVAL", positive, "5", "Between probes while it loads.", unit="seconds"
+    )
+    healthcheck_poll_interval: float = _ready(
+        "VESPA_HEALTHCHECK_POLL_INTERVAL", positive, "10", "Between probes once it is ready.", unit="seconds"
+    )
+    healthcheck_timeout: float = _ready(
+        "VESPA_HEALTHCHECK_TIMEOUT", positive, "10", "Time for one probe.", unit="seconds"
+    )
+    healthcheck_consecutive_failures: int = _ready(
+        "VESPA_HEALTHCHECK_CONSECUTIVE_FAILURES", integer(1), "3", "Failed probes in a row that make an error."
+    )
+    ready_timeout_initial: float = _ready(
+        "VESPA_READY_TIMEOUT_INITIAL", positive, "1200", "Time to load on the first start.", unit="seconds"
+    )
+    ready_timeout_resume: float = _ready(
+        "VESPA_READY_TIMEOUT_RESUME", positive, "300", "Time to load when a benchmark is cached.", unit="seconds"
+    )
+
+    metrics_update_interval: float = _report(
+        "VESPA_METRICS_UPDATE_INTERVAL", positive, "1", "Between looks at whether to report.", unit="seconds"
+    )
+    delete_requests_interval: float = _report(
+        "VESPA_DELETE_REQUESTS_INTERVAL", positive, "1", "Between reports of finished requests.", unit="seconds"
+    )
+    metrics_retry_delay: float = _report(
+        "VESPA_METRICS_RETRY_DELAY", seconds, "2", "Pause before the addresses are tried again.", unit="seconds"
+    )
+    metrics_max_retries: int = _report(
+        "VESPA_METRICS_MAX_RETRIES", integer(1), "3", "Rounds over the addresses for one report."
+    )
+    metrics_timeout: float = _report("VESPA_METRICS_TIMEOUT", positive, "10", "Time for one try.", unit="seconds")
+    metrics_connection_limit: int = _report(
+        "VESPA_METRICS_CONNECTION_LIMIT", integer(1), "8", "Most connections to the autoscaler."
+    )
+    metrics_connection_limit_per_host: int = _report(
+        "VESPA_METRICS_CONNECTION_LIMIT_PER_HOST", integer(1), "4", "Most to one of its addresses."
+    )
+    delete_backlog: int = _report(
+        "VESPA_DELETE_BACKLOG", integer(1), "100000", "Finished requests remembered while the autoscaler is away."
+    )
+    report_version: str = _report("VESPA_REPORT_VERSION", text, __version__, "The version that reports name.")
+
+    head_limit: int = _limit("VESPA_HEAD_LIMIT", integer(1024), "32768", "Longest head of a request.", unit="bytes")
+    head_timeout: float = _limit("VESPA_HEAD_TIMEOUT", positive, "10", "Time for a whole head.", unit="seconds")
+    body_min_rate: int = _limit(
+        "VESPA_BODY_MIN_RATE", integer(0), "128", "Slowest body, averaged; 0 is no limit.", unit="bytes/s"
+    )
+    write_stall_timeout: float = _limit(
+        "VESPA_WRITE_STALL_TIMEOUT", seconds, "60", "A reader that takes nothing for so long is cut.", unit="seconds"
+    )
+    keepalive_timeout: float = _limit(
+        "VESPA_KEEPALIVE_TIMEOUT", seconds, "30", "How long an idle connection is kept.", unit="seconds"
+    )
+    pipeline_limit: int = _limit(
+        "VESPA_PIPELINE_LIMIT", integer(0), "65536", "Most that is held of requests sent ahead.", unit="bytes"
+    )
+    inbound_limit: int = _limit("VESPA_INBOUND_LIMIT", integer(1), "10000", "Most connections at once.")
+    inbound_limit_per_address: int = _limit(
+        "VESPA_INBOUND_LIMIT_PER_ADDRESS", integer(0), "0", "Most from one address; 0 is no limit."
+    )
+
+
+def variables() -> tuple[tuple[str, Variable], ...]:
+    """Each attribute's name with its row, in order."""
+    return tuple((field.name, field.metadata["variable"]) for field in attrs.fields(Variables))
+
+
+_benchmark = partial(Variable, parse=text, section="Built-in benchmarks")
+_script = partial(Variable, parse=text, section="`start_server.sh`")
+
+# Read by other programs of ours, so documented here and known by name, but no part of the settings.
+ELSEWHERE = (
+    _benchmark("MODEL_NAME", default="", help="The model that the benchmark asks for."),
+    _benchmark("VESPA_COMFYUI_BENCHMARK_FILE", default="", help="A ComfyUI workflow, JSON, to measure with."),
+    _benchmark("BENCHMARK_TEST_WIDTH", default="", help="ComfyUI without a workflow: image width.", unit="pixels"),
+    _benchmark("BENCHMARK_TEST_HEIGHT", default="", help="ComfyUI without a workflow: image height.", unit="pixels"),
+    _benchmark("BENCHMARK_TEST_STEPS", default="", help="ComfyUI without a workflow: steps."),
+    _script("VESPA_VENV", default="", help="Where its virtual environment is; `.venv` beside the script otherwise."),
+    _script("VESPA_PYTHON", default="", help="An interpreter that has everything installed: no environment is made."),
+    _script(
+        "VESPA_SIGN_URL",
+        default="https://console.vast.ai/api/v0/sign_cert/",
+        help="Who signs this worker's certificate.",
+    ),
+)
+
+# The client's, which has settings of its own.
+CLIENT_NAMES = frozenset({"VESPA_TIMEOUT", "VESPA_MAX_CONNECTIONS", "VESPA_MAX_CONNECTIONS_PER_HOST"})
