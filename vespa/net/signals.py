@@ -69,7 +69,7 @@ class Signals(service.Service):
         self._seen = False
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._install()
         # The reactor installs its own as it starts to run, which is after this.
         self._reactor.callWhenRunning(self._install)
