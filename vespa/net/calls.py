@@ -1,0 +1,188 @@
+"""One HTTP exchange of Vespa's own: bounded in time and size, and never failing in a way of the library's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+from attrs import frozen
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import TCPTimedOutError
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
+from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from vespa.net.deadlines import within
+
+REPLY_LIMIT = 65536
+"""How many bytes of a reply are read, unless told otherwise."""
+
+
+@frozen
+class Answer:
+    """A reply. `whole` is False where the body broke off, took too long, or was longer than was to be read."""
+
+    status: int
+    body: bytes
+    whole: bool
+
+    @property
+    def success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+
+class CallError(Exception):
+    """No reply came. `timed_out` tells a peer that is silent from one that says no."""
+
+    def __init__(self, message: str, *, timed_out: bool) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+def plain_client(agent: IAgent) -> HTTPClient:
+    """A treq client that keeps no cookies."""
+    return HTTPClient(agent, IndexableCookieJar(DefaultCookiePolicy(allowed_domains=())))
+
+
+async def call(
+    http: HTTPClient,
+    clock: IReactorTime,
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    limit: int = REPLY_LIMIT,
+) -> Answer:
+    """
+    Ask `url` and read at most `limit` bytes of the reply, all in `timeout` seconds. Redirects are not followed.
+
+    Raises `CallError` when no reply came. Once there is a status it counts, whatever becomes of the body.
+    """
+    deadline = clock.seconds() + timeout
+    try:
+        response = await within(timeout, clock, _request(http, clock, method, url, headers, body))
+    except TimeoutError as error:
+        raise CallError(f"no answer in {timeout:g} s", timed_out=True) from error
+    try:
+        content, whole = await within(max(0.0, deadline - clock.seconds()), clock, _read(response, limit))
+    except TimeoutError:
+        content, whole = b"", False
+    return Answer(response.code, content, whole)
+
+
+async def _request(
+    http: HTTPClient,
+    clock: IReactorTime,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None,
+    body: bytes | None,
+) -> IResponse:
+    """Ask, and wait for the head of the reply. Raises `CallError`."""
+    data: Any = None if body is None else _Bytes(body)
+    # Nothing is timed by it; but given none, treq imports the global reactor.
+    reactor: Any = clock
+    try:
+        return await http.request(
+            method,
+            url,
+            headers=Headers({name: [value] for name, value in (headers or {}).items()}),
+            data=data,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=reactor,
+        )
+    except Exception as error:
+        # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
+        cause = _cause(error)
+        raise CallError(str(cause) or type(cause).__name__, timed_out=isinstance(cause, _TIMEOUTS)) from error
+
+
+_TIMEOUTS = (TimeoutError, ConnectTimeoutError, TCPTimedOutError)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong below. Twisted's HTTP client fails with lists of reasons, whose text would be tracebacks."""
+    while reasons := getattr(error, "reasons", None):
+        error = reasons[0].value
+    return error
+
+
+@implementer(IBodyProducer)
+class _Bytes:
+    """A body of bytes that are at hand; treq's own would take turns of the global reactor to read them."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All is written at once: there is nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """All is written at once: there is nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """All is written at once: there is nothing to stop."""
+
+
+def _read(response: IResponse, limit: int) -> Deferred[tuple[bytes, bool]]:
+    """
+    Read a body up to `limit` bytes.
+
+    Fires with what was read and whether that is all of it; a longer body's connection is aborted. Does not fail;
+    cancelling it aborts the connection.
+    """
+    reader = _Reader(limit)
+    response.deliverBody(reader)  # type: ignore[no-untyped-call]
+    return reader.done
+
+
+class _Reader(Protocol):
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._chunks: list[bytes] = []
+        self._over = False
+        self.done: Deferred[tuple[bytes, bool]] = Deferred(lambda _: self._abort())
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._chunks.append(data[: self._left])
+        self._left -= len(data)
+        if self._left < 0:
+            self._finish(False)
+            self._abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._over:
+            self._finish(isinstance(reason.value, ResponseDone | PotentialDataLoss))
+
+    def _finish(self, whole: bool) -> None:
+        self._over = True
+        self.done.callback((b"".join(self._chunks), whole))
+
+    def _abort(self) -> None:
+        # An agent's body transport need be no more than a producer.
+        self._over = True
+        for name in ("abortConnection", "loseConnection", "stopProducing"):
+            method = getattr(self.transport, name, None)
+            if method is not None:
+                method()
+                return
