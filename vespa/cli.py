@@ -1,0 +1,71 @@
+"""The `vespa-proxy` command: each subcommand is a function of its own arguments that returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from . import __version__
+
+DESCRIPTION = "Vespa, a serverless proxy for Vast.ai. Settings are environment variables: see `vespa-proxy settings`."
+
+
+def worker(arguments: Sequence[str]) -> int:
+    """Serve as a worker in the foreground; the same as `twistd -n --pidfile= vespa`."""
+    _none("worker", worker, arguments)
+    from twisted.scripts.twistd import run
+
+    # In this process and no other: the signals of whoever started us reach the worker itself.
+    sys.argv = ["twistd", "-n", "--pidfile=", "vespa"]
+    run()  # type: ignore[no-untyped-call]
+    return 0
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Show everything at work on this machine: simulated autoscaler, small backend, worker, requests."""
+    from .sim.demo import main as run
+
+    sys.argv = ["vespa-proxy demo", *arguments]
+    return run() or 0
+
+
+def settings(arguments: Sequence[str]) -> int:
+    """Print every environment variable with its default and meaning, as Markdown."""
+    _none("settings", settings, arguments)
+    from .settings import markdown
+
+    print(markdown())
+    return 0
+
+
+def version(arguments: Sequence[str]) -> int:
+    """Print the version."""
+    _none("version", version, arguments)
+    print(f"vespa-proxy {__version__}")
+    return 0
+
+
+Command = Callable[[Sequence[str]], int]
+COMMANDS: dict[str, Command] = {"worker": worker, "demo": demo, "settings": settings, "version": version}
+
+
+def _none(name: str, command: Command, arguments: Sequence[str]) -> None:
+    # For a subcommand that has no arguments: answers --help, refuses the rest.
+    argparse.ArgumentParser(prog=f"vespa-proxy {name}", description=command.__doc__).parse_args(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the subcommand that `argv` names and return its exit code; SystemExit for --help and mistakes."""
+    arguments = sys.argv[1:] if argv is None else argv
+    top = argparse.ArgumentParser(prog="vespa-proxy", description=DESCRIPTION)
+    top.add_argument("--version", action="version", version=f"vespa-proxy {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.__doc__, add_help=False)
+    # What follows the subcommand is its own to read.
+    return COMMANDS[top.parse_args(arguments[:1]).command](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""What `twistd vespa` and vespa.tac run: the environment, the reactor, the service tree."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import resource
+import sys
+from typing import cast
+
+from twisted.application.service import Application, IService, MultiService
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from .net.logs import LineObserver, level_named
+from .net.signals import Signals, Stoppable, exit_with
+from .settings import BeaconIdentity, Settings, SettingsError, identity_if_readable, load, warnings
+
+log = Logger()
+
+LEAN_REACTOR = "vespa.http.reactor"
+
+
+class Options(usage.Options):
+    """No options: everything is read from the environment."""
+
+    longdesc = (
+        "The Vast.ai worker. All of its settings are environment variables: `vespa-proxy settings` lists them. "
+        "VESPA_BACKEND_URL is the one that is always needed."
+    )
+
+    def postOptions(self) -> None:
+        """Read the settings and install the reactor; raises UsageError, which twistd prints and exits with 1."""
+        self.settings: Settings | None = None
+        self.identity: BeaconIdentity | None = None
+        self.problem = ""
+        try:
+            self.settings = load(os.environ)
+        except SettingsError as error:
+            self.problem = str(error)
+            self.identity = identity_if_readable(os.environ)
+            if self.identity is None:
+                raise usage.UsageError(self.problem) from None
+            print(self.problem, file=sys.stderr, flush=True)
+        install_reactor()
+        if self.parent is not None:
+            use_our_log(self.parent)
+
+
+def install_reactor() -> None:
+    """Install our own reactor, unless one was named with --reactor or is there already, or this is no Linux."""
+    if sys.platform != "linux" or "twisted.internet.reactor" in sys.modules:
+        return
+    try:
+        spec = importlib.util.find_spec(LEAN_REACTOR)
+    except ModuleNotFoundError:
+        return
+    if spec is not None:
+        install = getattr(importlib.import_module(LEAN_REACTOR), "install", None)
+        if install is not None:
+            install()
+
+
+def use_our_log(parent: usage.Options) -> None:
+    """Log through our observer where twistd would write to standard output and was told nothing else."""
+    on_stdout = parent["nodaemon"] or parent["debug"]
+    if on_stdout and not (parent["logger"] or parent["syslog"] or parent["logfile"] not in (None, "-")):
+        parent["logger"] = f"{__name__}.log_observer"
+
+
+def log_observer() -> LineObserver:
+    """The log of this process: sys.__stdout__, because twistd makes sys.stdout a part of the log."""
+    environ = os.environ
+    level = level_named(environ.get("VESPA_LOG_LEVEL", "").strip() or "info")
+    return LineObserver(sys.__stdout__, level, [environ.get("MASTER_TOKEN", "").strip()])
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: every connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:
+        log.warn("the limit of open files stays at {soft}: {error}", soft=soft, error=error)
+
+
+def makeService(options: Options) -> IService:
+    """The worker's tree, or the one that only tells the autoscaler why there is none."""
+    from twisted.internet import reactor
+
+    from .worker.service import make_beacon, make_worker
+
+    raise_file_limit()
+    for line in warnings(os.environ):
+        log.warn("{line}", line=line)
+    root = MultiService()  # type: ignore[no-untyped-call]
+    Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
+    if options.settings is not None:
+        child = make_worker(reactor, options.settings)
+    else:
+        exit_with(1)  # however orderly it ends, this worker never worked
+        child = make_beacon(reactor, options.identity, options.problem)
+    child.setServiceParent(root)
+    return root
+
+
+def make_application() -> Componentized:
+    """The application that a .tac file holds; raises SystemExit with what is wrong with the settings."""
+    options = Options()  # type: ignore[no-untyped-call]
+    try:
+        options.parseOptions([])  # type: ignore[no-untyped-call]
+    except usage.UsageError as error:
+        raise SystemExit(str(error)) from None
+    application: Componentized = Application("vespa")  # type: ignore[no-untyped-call]
+    application.setComponent(ILogObserver, log_observer())  # type: ignore[no-untyped-call]
+    makeService(options).setServiceParent(application)  # type: ignore[no-untyped-call]
+    return application
