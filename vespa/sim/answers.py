@@ -1,0 +1,56 @@
+"""JSON in and out of the simulator's resources."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+
+from twisted.web.server import Request
+
+
+class Answer(Exception):
+    """An answer other than 200, with the JSON value to send."""
+
+    def __init__(self, status: int, value: object) -> None:
+        super().__init__(f"{status} {value}")
+        self.status = status
+        self.value = value
+
+
+def send_json(request: Any, value: object, status: int = 200) -> bytes:
+    """Set the status and content type, and return the value as JSON for Klein to write."""
+    request.setResponseCode(status)
+    return send_bytes(request, json.dumps(value).encode("utf-8") + b"\n", b"application/json")
+
+
+def send_bytes(request: Any, body: bytes, content_type: bytes) -> bytes:
+    """Set the content type, and return the body for Klein to write."""
+    request.setHeader(b"Content-Type", content_type)
+    return body
+
+
+def read_body(request: Request) -> bytes:
+    """The request's whole body."""
+    content: Any = request.content
+    body: bytes = content.read()
+    return body
+
+
+def header(request: Request, name: bytes) -> str:
+    """The first value of a header, or an empty text."""
+    return (request.getHeader(name) or b"").decode("latin-1")
+
+
+def parameter(request: Request, name: str, default: str = "") -> str:
+    """The first value of a query parameter."""
+    args: dict[bytes, list[bytes]] = request.args
+    values = args.get(name.encode("ascii"))
+    return values[0].decode("utf-8", "replace") if values else default
+
+
+def require_bearer(request: Request, key: str) -> None:
+    """Raise Answer 401 unless the call carries this key, as a bearer or as the parameter `api_key`."""
+    given = header(request, b"Authorization").removeprefix("Bearer ") or parameter(request, "api_key")
+    if not hmac.compare_digest(given.encode("utf-8"), key.encode("utf-8")):
+        raise Answer(401, {"error": "this key opens nothing here"})

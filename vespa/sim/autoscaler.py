@@ -1,0 +1,200 @@
+"""A stand-in for Vast.ai's autoscaler: it signs assignments, takes reports strictly, and keeps the books."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+
+from vespa.core.work import from_micros, to_micros
+from vespa.sim.answers import Answer, header, read_body, require_bearer, send_bytes, send_json
+from vespa.sim.books import Books
+from vespa.sim.console import Console, EndpointRow
+from vespa.sim.faults import Faults, Refused
+from vespa.sim.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
+from vespa.sim.reports import DeleteRequests, WorkerStatus, read_delete_requests, read_worker_status
+from vespa.sim.signing import Signer, Signs
+
+Report = WorkerStatus | DeleteRequests | Malformed
+
+
+ROUTE_FIELDS: Mapping[str, Check] = {
+    "endpoint": text,
+    "api_key": text,
+    "cost": amount,
+    "request_idx": count,
+    "replay_timeout": amount,
+}
+
+
+class Autoscaler:
+    """The autoscaler's resource, and the console's beside it.
+
+    `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
+    comes, and with Malformed for each that was refused. `master_token`, where given, is what reports must carry.
+    """
+
+    app = Klein()
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        signer: Signer | None = None,
+        endpoint: str = "demo",
+        endpoint_key: str = "endpoint-key",
+        account_key: str = "account-key",
+        master_token: str | None = None,
+        signs: Signs = "url",
+        stale_after: float = 30.0,
+        on_report: Callable[[Report], None] = lambda report: None,
+    ) -> None:
+        self.signer = signer or Signer()
+        self.endpoint = endpoint
+        self.endpoint_key = endpoint_key
+        self.account_key = account_key
+        self.signs: Signs = signs
+        self.faults = Faults()
+        self.books = Books(stale_after)
+        self.console = Console(clock, account_key, [EndpointRow(1, endpoint, endpoint_key)])
+        self.malformed: list[Malformed] = []
+        self._clock = clock
+        self._master_token = master_token
+        self._on_report = on_report
+        self._next_request_idx = 1
+        self._next_reqnum = 1
+
+    def resource(self) -> KleinResource:
+        """What to serve."""
+        return self.app.resource()
+
+    def assign(self, url: str, cost: float, request_idx: int = 0) -> dict[str, Any]:
+        """A signed assignment to the worker at `url`, booked; under a new request index unless one is given."""
+        idx = request_idx or self._new_request_idx()
+        self.books.costs[idx] = cost
+        assignment = self.signer.assignment(
+            url, cost=cost, endpoint=self.endpoint, reqnum=self._next_reqnum, request_idx=idx, signs=self.signs
+        )
+        self._next_reqnum += 1
+        return {"__request_id": f"sim-{idx}-{assignment['reqnum']}", **assignment}
+
+    def ledger(self) -> dict[str, Any]:
+        """The books as JSON values: every worker's sums, the cost of each assigned request, the refused reports."""
+        return {
+            "workers": self.books.as_json(self._clock.seconds()),
+            "assigned": {str(idx): cost for idx, cost in self.books.costs.items()},
+            "malformed": [each.problems for each in self.malformed],
+        }
+
+    def _new_request_idx(self) -> int:
+        self._next_request_idx += 1
+        return self._next_request_idx - 1
+
+    @app.handle_errors(Answer)
+    def _answer(self, request: IRequest, failure: Failure) -> bytes:
+        answer: Any = failure.value
+        return send_json(request, answer.value, answer.status)
+
+    @app.handle_errors(Refused)
+    def _refuse(self, request: IRequest, failure: Failure) -> bytes:
+        refused: Any = failure.value
+        return send_json(request, {"error": str(refused)}, refused.status)
+
+    @app.handle_errors(Malformed)
+    def _refuse_malformed(self, request: IRequest, failure: Failure) -> bytes:
+        malformed: Any = failure.value
+        self._log.warn("a malformed report: {problems}", problems=malformed.problems)
+        self.malformed.append(malformed)
+        self._on_report(malformed)
+        return send_json(request, {"error": "malformed", "fields": malformed.problems}, 400)
+
+    @app.route("/pubkey/", methods=["GET"])
+    async def _pubkey(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        return send_bytes(request, self.signer.pem, b"text/plain")
+
+    @app.route("/route/", methods=["POST"])
+    async def _route(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        require_bearer(request, self.endpoint_key)
+        try:
+            asked = read_json_object(read_body(request))
+        except Malformed as error:
+            raise Answer(400, {"error": str(error)}) from None
+        problems = problems_of(asked, ROUTE_FIELDS)
+        if not problems and asked["endpoint"] != self.endpoint:
+            problems["endpoint"] = "unknown"
+        if not problems and asked["request_idx"] >= self._next_request_idx:
+            problems["request_idx"] = "never given out"
+        if problems:
+            raise Answer(400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())})
+        idx = asked["request_idx"] or self._new_request_idx()
+        book = self.books.least_loaded(self._clock.seconds())
+        if book is None:
+            status = f"0 of {len(self.books.workers)} workers are ready"
+            return send_json(request, {"endpoint": self.endpoint, "status": status, "request_idx": idx})
+        book.assigned_since += to_micros(asked["cost"])
+        return send_json(request, self.assign(book.url, asked["cost"], idx))
+
+    @app.route("/worker_status/", methods=["POST"])
+    async def _worker_status(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        status = read_worker_status(self._report_body(request))
+        self._check_token(status.mtoken)
+        self.books.of(status.id).take(status, self._clock.seconds())
+        self._on_report(status)
+        return send_json(request, {"ok": True})
+
+    @app.route("/delete_requests/", methods=["POST"])
+    async def _delete_requests(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        report = read_delete_requests(self._report_body(request))
+        self._check_token(report.mtoken)
+        self.books.of(report.worker_id).take_deletes(report)
+        self._on_report(report)
+        return send_json(request, {"ok": True})
+
+    @app.route("/get_endpoint_workers/", methods=["POST"])
+    async def _workers(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        now = self._clock.seconds()
+        return send_json(
+            request,
+            [
+                {
+                    "id": book.id,
+                    "status": "ready" if book.ready(now, self.books.stale_after) else "loading",
+                    "cur_load": from_micros(book.in_flight),
+                    "perf": book.max_perf,
+                    "measured_perf": book.max_perf,
+                    "reqs_working": book.requests_working,
+                }
+                for book in self.books.workers.values()
+            ],
+        )
+
+    @app.route("/ledger", methods=["GET"])
+    def _ledger(self, request: Request) -> bytes:
+        return send_json(request, self.ledger())
+
+    @app.route("/api/", branch=True)
+    @app.route("/static/", branch=True)
+    def _console(self, request: Request) -> KleinResource:
+        return self.console.resource()
+
+    def _report_body(self, request: Request) -> bytes:
+        if header(request, b"Content-Type").split(";")[0].strip().lower() != "application/json":
+            raise Malformed({"Content-Type": "not application/json"})
+        return read_body(request)
+
+    def _check_token(self, token: str) -> None:
+        if self._master_token is not None and token != self._master_token:
+            raise Answer(401, {"error": "this is not the master token"})

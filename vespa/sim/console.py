@@ -1,0 +1,100 @@
+"""What Vast's console answers: an account's endpoints, its root certificate, and certificates for workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+
+from vespa.sim.answers import Answer, header, read_body, require_bearer, send_bytes, send_json
+from vespa.sim.authority import Authority
+
+NOT_FOUND = {"success": False, "error": "not_found"}
+
+
+@frozen
+class EndpointRow:
+    """One endpoint of the account."""
+
+    id: int
+    endpoint_name: str
+    api_key: str
+
+    def as_json(self, created_at: float) -> dict[str, object]:
+        """The row as the console lists it."""
+        return {
+            "id": self.id,
+            "endpoint_name": self.endpoint_name,
+            "api_key": self.api_key,
+            "user_id": 1,
+            "created_at": created_at,
+            "endpoint_state": "active",
+            "cold_workers": 1,
+            "max_workers": 4,
+            "min_load": 1.0,
+            "target_util": 0.9,
+            "cold_mult": 2.5,
+        }
+
+
+class Console:
+    """The console's resource. The authority is made when a certificate is first asked for: it takes a while."""
+
+    app = Klein()
+
+    def __init__(self, clock: IReactorTime, account_key: str, endpoints: list[EndpointRow]) -> None:
+        self._clock = clock
+        self._account_key = account_key
+        self._endpoints = endpoints
+        self._created_at = clock.seconds()
+        self._authority: Authority | None = None
+
+    def resource(self) -> KleinResource:
+        """What to serve."""
+        return self.app.resource()
+
+    @property
+    def authority(self) -> Authority:
+        """The authority whose root the console hands out."""
+        if self._authority is None:
+            self._authority = Authority(self._clock.seconds())
+        return self._authority
+
+    @app.handle_errors(Answer)
+    def _answer(self, request: IRequest, failure: Failure) -> bytes:
+        answer: Any = failure.value
+        return send_json(request, answer.value, answer.status)
+
+    @app.route("/api/v0/endptjobs/", methods=["GET"])
+    def _list_endpoints(self, request: Request) -> bytes:
+        require_bearer(request, self._account_key)
+        rows = [row.as_json(self._created_at) for row in self._endpoints]
+        return send_json(request, {"success": True, "results": rows})
+
+    @app.route("/api/v0/endptjobs/<int:row_id>/", methods=["GET"])
+    def _one_endpoint(self, request: Request, row_id: int) -> bytes:
+        require_bearer(request, self._account_key)
+        for row in self._endpoints:
+            if row.id == row_id:
+                return send_json(request, {"success": True, "result": row.as_json(self._created_at)})
+        raise Answer(404, NOT_FOUND)
+
+    @app.route("/static/jvastai_root.cer", methods=["GET"])
+    def _root(self, request: Request) -> bytes:
+        return send_bytes(request, self.authority.root, b"application/x-x509-ca-cert")
+
+    @app.route("/api/v0/sign_cert/", methods=["POST"])
+    def _sign(self, request: Request) -> bytes:
+        if header(request, b"Content-Type") != "application/octet-stream":
+            raise Answer(400, {"success": False, "error": "the signing request must be application/octet-stream"})
+        try:
+            certificate = self.authority.sign(read_body(request), "127.0.0.1")
+        except ValueError as error:
+            raise Answer(400, {"success": False, "error": str(error)}) from None
+        return send_bytes(request, certificate, b"application/octet-stream")

@@ -1,0 +1,96 @@
+"""What the small backend says, in the shapes of OpenAI's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from attrs import frozen
+
+MODEL = "vespa-demo"
+ANSWER = (
+    "Good morning. The autoscaler chose a worker for you and signed its address. Vespa checked that signature, "
+    "took the envelope off, and handed me your words exactly as you wrote them. Each word of mine passes through "
+    "it the moment it is made, and when the last one has gone by, the autoscaler is told what this cost."
+)
+
+Api = Literal["chat", "text"]
+OBJECTS: dict[Api, str] = {"chat": "chat.completion", "text": "text_completion"}
+
+
+@frozen
+class Completion:
+    """One answer that was asked for: how many words, and of which API."""
+
+    api: Api
+    number: int
+    created: int
+    prompt_tokens: int
+    max_tokens: int
+
+    @property
+    def words(self) -> list[str]:
+        """The answer, word by word; a token is a word here."""
+        words = ANSWER.split()
+        return [word if place == 0 else " " + word for place, word in enumerate(words)][: self.max_tokens]
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ends where it does."""
+        return "length" if self.max_tokens < len(ANSWER.split()) else "stop"
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens counted."""
+        made = len(self.words)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": made,
+            "total_tokens": self.prompt_tokens + made,
+        }
+
+    def whole(self) -> dict[str, Any]:
+        """The answer in one piece."""
+        return {**self._frame(OBJECTS[self.api], [self._choice(self.finish_reason)]), "usage": self.usage}
+
+    def events(self, include_usage: bool) -> Iterator[bytes]:
+        """The answer as server-sent events, one a word."""
+        name = OBJECTS[self.api] + (".chunk" if self.api == "chat" else "")
+        if self.api == "chat":
+            yield _event(self._frame(name, [_delta({"role": "assistant", "content": ""}, None)]))
+        for word in self.words:
+            choice = _delta({"content": word}, None) if self.api == "chat" else _text(word, None)
+            yield _event(self._frame(name, [choice]))
+        last = _delta({}, self.finish_reason) if self.api == "chat" else _text("", self.finish_reason)
+        yield _event(self._frame(name, [last]))
+        if include_usage:
+            yield _event({**self._frame(name, []), "usage": self.usage})
+        yield b"data: [DONE]\n\n"
+
+    def _choice(self, reason: str) -> dict[str, Any]:
+        content = "".join(self.words)
+        if self.api == "text":
+            return _text(content, reason)
+        return {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason}
+
+    def _frame(self, name: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": f"{'chatcmpl' if self.api == 'chat' else 'cmpl'}-{self.number}",
+            "object": name,
+            "created": self.created,
+            "model": MODEL,
+            "choices": choices,
+        }
+
+
+def _delta(delta: dict[str, str], reason: str | None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": reason}
+
+
+def _text(text: str, reason: str | None) -> dict[str, Any]:
+    return {"index": 0, "text": text, "logprobs": None, "finish_reason": reason}
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode("utf-8") + b"\n\n"
