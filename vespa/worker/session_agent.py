@@ -1,0 +1,105 @@
+"""How a benchmark's requests reach the backend: TCP, TLS with a CA of the user's own, or a unix socket."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from vespa.worker.session_encoding import UNIX_ORIGIN
+
+_CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
+_IDLE_TIMEOUT = 2  # seconds; uvicorn closes idle connections at 5, and a POST must not meet that
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@implementer(IBodyProducer)
+class WholeBody:
+    """A body that is in memory already, written at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        pass
+
+
+@implementer(IAgentEndpointFactory)
+class _OneSocket:
+    """Every connection goes to one unix socket."""
+
+    def __init__(self, reactor: Any, path: str) -> None:
+        self._endpoint = UNIXClientEndpoint(reactor, path, timeout=_CONNECT_TIMEOUT)  # type: ignore[no-untyped-call]
+
+    def endpointForURI(self, uri: URI) -> UNIXClientEndpoint:
+        return self._endpoint
+
+
+@implementer(IAgent)
+class _UnixFirst:
+    """The backend's origin goes to its socket, every other to TCP."""
+
+    def __init__(self, unix: IAgent, tcp: IAgent) -> None:
+        self._unix, self._tcp = unix, tcp
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        parsed = URI.fromBytes(uri)  # type: ignore[no-untyped-call]
+        here = parsed.scheme + b"://" + parsed.netloc == UNIX_ORIGIN.encode("ascii")
+        chosen = self._unix if here else self._tcp
+        return chosen.request(method, uri, headers, bodyProducer)
+
+
+def client_of(agent: IAgent) -> HTTPClient:
+    """A treq client over `agent`, with a cookie jar of its own."""
+    return HTTPClient(agent, data_to_body_producer=WholeBody)
+
+
+def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "") -> HTTPClient:
+    """A client without a bound on connections, since a benchmark's own concurrency is what is measured.
+
+    `ca_file` holds the PEM certificates to trust in place of the system's. OSError where it cannot be read, ValueError
+    where it holds none.
+    """
+    policy = BrowserLikePolicyForHTTPS(_trust_root(ca_file) if ca_file else None)  # type: ignore[no-untyped-call]
+    tcp = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))  # type: ignore[no-untyped-call]
+    if not backend_url.startswith("unix:"):
+        return client_of(tcp)
+    socket = _OneSocket(reactor, backend_url.removeprefix("unix:"))
+    unix = Agent.usingEndpointFactory(reactor, socket, pool=_pool(reactor))  # type: ignore[no-untyped-call]
+    return client_of(_UnixFirst(unix, tcp))
+
+
+def _pool(reactor: Any) -> HTTPConnectionPool:
+    pool = HTTPConnectionPool(reactor, persistent=True)  # type: ignore[no-untyped-call]
+    pool.maxPersistentPerHost = 10_000  # kept idle; Twisted's Agent never bounds those in use
+    pool.cachedConnectionTimeout = _IDLE_TIMEOUT
+    return pool
+
+
+def _trust_root(ca_file: str) -> Any:
+    with open(ca_file, "rb") as file:
+        certificates = _CERTIFICATE.findall(file.read())
+    if not certificates:
+        raise ValueError(f"{ca_file} holds no certificate")
+    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])  # type: ignore[no-untyped-call]
