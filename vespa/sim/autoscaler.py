@@ -185,8 +185,7 @@ class Autoscaler:
     def _ledger(self, request: Request) -> bytes:
         return send_json(request, self.ledger())
 
-    @app.route("/api/", branch=True)
-    @app.route("/static/", branch=True)
+    @app.route("/", branch=True)
     def _console(self, request: Request) -> KleinResource:
         return self.console.resource()
 
