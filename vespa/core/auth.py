@@ -1,0 +1,66 @@
+"""What the autoscaler signs, and the strict grammar of its numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from vespa.core.refusal import Refusal
+
+MAX_AUTH_DATA = 16384
+"""Bytes that auth_data may have."""
+MAX_TEXT = 4096
+"""Characters that a string of ours may have: the signature of an RSA key of 16384 bits has 2732."""
+MAX_NUMBER = 64
+"""Characters that a number of ours may have."""
+
+_is_number = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
+_is_integer = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})").fullmatch
+
+
+@frozen
+class Auth:
+    """
+    What the autoscaler signed for one request; not verified yet.
+
+    `cost` is the work in Vast's units, `work` the same in millionths. `lexemes` are the JSON texts of cost, reqnum and
+    request_idx as they arrived: `100.0` and `100` are the same number, but sign differently.
+    """
+
+    cost: float
+    work: int
+    endpoint: str
+    reqnum: int
+    request_idx: int
+    signature: str
+    url: str
+    lexemes: tuple[bytes, bytes, bytes]
+
+
+def parse_cost(text: str, max_cost: float) -> float:
+    """As `cost_from`, of a text."""
+    return cost_from(text.encode("utf-8", "replace"), max_cost)
+
+
+def cost_from(text: bytes, max_cost: float) -> float:
+    """Units of work from a JSON number, at most `max_cost`, which is finite. Raises ValueError that says what is wrong."""
+    if len(text) > MAX_NUMBER or not _is_number(text):
+        raise ValueError("must be a number")
+    cost = float(text)
+    if 0.0 <= cost <= max_cost:
+        return cost
+    raise ValueError("must not be negative" if cost < 0.0 else f"must be at most {max_cost:g}")
+
+
+def integer_from(text: bytes) -> int:
+    """A number of 64 bits from its decimal digits. Raises ValueError that says what is wrong."""
+    if _is_integer(text) and -(2**63) <= (number := int(text)) < 2**63:
+        return number
+    raise ValueError("must be a whole number of 64 bits")
+
+
+def invalid_envelope(place: str, wrong: Mapping[str, str]) -> Refusal:
+    """The answer to an envelope in the body or the query (`place`) that has something wrong in it."""
+    return Refusal(422, "invalid_envelope", f"the {place} is not a valid envelope", fields=wrong)

@@ -1,0 +1,93 @@
+"""The envelope of requests that have no body to put it into: parameters of the query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import unquote_to_bytes
+
+from vespa.core.auth import MAX_TEXT, Auth, cost_from, integer_from, invalid_envelope
+from vespa.core.work import to_micros
+
+_PREFIX = "serverless_"
+_T = TypeVar("_T")
+
+_find_bad_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
+
+
+def unwrap_query(query: bytes, max_cost: float) -> tuple[Auth | None, bytes]:
+    """
+    Part a query into what is ours, None if nothing is, and what is the caller's: all but `serverless_*` and `api_key`.
+
+    Names are compared decoded. Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong.
+    """
+    ours: dict[str, bytes] = {}
+    others = []
+    wrong: dict[str, str] = {}
+    for part in query.split(b"&"):
+        encoded, _, value = part.partition(b"=")
+        name = unquote_to_bytes(encoded) if b"%" in encoded else encoded
+        if name.startswith(b"serverless_"):
+            key = name.decode("utf-8", "replace")
+            if key in ours:
+                wrong[key] = "appears more than once"
+            ours[key] = value
+        elif name != b"api_key":
+            others.append(part)
+    auth = _read_parameters(ours, max_cost, wrong) if ours else None
+    if wrong:
+        raise invalid_envelope("query", wrong)
+    return auth, b"&".join(others)
+
+
+def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, str]) -> Auth | None:
+    """What the parameters of a query say; None if anything is wrong with them, which is noted."""
+
+    def read(name: str, parse: Callable[[bytes], _T]) -> _T | None:
+        try:
+            return parse(_unquote(ours[_PREFIX + name]))
+        except KeyError:
+            wrong[_PREFIX + name] = "is missing"
+        except ValueError as error:
+            wrong[_PREFIX + name] = str(error)
+        return None
+
+    cost = read("cost", lambda text: (cost_from(text, max_cost), text))
+    endpoint = read("endpoint", _parse_text)
+    reqnum = read("reqnum", integer_from)
+    request_idx = read("request_idx", integer_from)
+    signature = read("signature", _parse_text)
+    url = read("url", _parse_text)
+    if cost is None or endpoint is None or reqnum is None or request_idx is None or signature is None or url is None:
+        return None
+    units, lexeme = cost
+    return Auth(
+        units,
+        to_micros(units),
+        endpoint,
+        reqnum,
+        request_idx,
+        signature.replace(" ", "+"),  # base64 has no spaces: this was a plus sign that nobody escaped
+        url,
+        (lexeme, b"%d" % reqnum, b"%d" % request_idx),
+    )
+
+
+def _unquote(value: bytes) -> bytes:
+    value = value.replace(b"+", b" ")
+    if b"%" not in value:
+        return value
+    if _find_bad_escape(value):
+        raise ValueError("has a malformed percent escape")
+    return unquote_to_bytes(value)
+
+
+def _parse_text(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"must be at most {MAX_TEXT} characters")
+    return text
