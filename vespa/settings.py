@@ -21,12 +21,12 @@ _PORT = "VAST_TCP_PORT_<port>"
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; `problems` has one line for each variable."""
+    """The environment cannot be used; `problems` has one line for each variable, `hints` what may be behind them."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], hints: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        super().__init__("\n  ".join([f"{count} in the settings:", *problems]))
+        super().__init__("\n  ".join([f"{count} in the settings:", *problems, *hints]))
 
 
 @frozen(kw_only=True)
@@ -127,7 +127,7 @@ def load(environ: Mapping[str, str], *, readable: Callable[[str], bool] = _reada
         files += [("VESPA_SSL_CERT_FILE", values["ssl_cert_file"]), ("VESPA_SSL_KEY_FILE", values["ssl_key_file"])]
     problems += [(name, f"{name}={path!r}: cannot be read") for name, path in files if path and not readable(path)]
     if problems:
-        raise SettingsError([line for _, line in problems])
+        raise SettingsError([line for _, line in problems], warnings(environ))
     return Settings(**values)
 
 

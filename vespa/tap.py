@@ -9,14 +9,16 @@ import resource
 import sys
 from typing import cast
 
+from OpenSSL import SSL, crypto
 from twisted.application.service import Application, IService, MultiService
+from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 
 from .net.logs import LineObserver, level_named
 from .net.signals import Signals, Stoppable, exit_with
-from .settings import BeaconIdentity, Settings, SettingsError, identity_if_readable, load, warnings
+from .settings import Settings, SettingsError, identity_if_readable, load, warnings
 
 log = Logger()
 
@@ -34,16 +36,14 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the settings and install the reactor; raises UsageError, which twistd prints and exits with 1."""
         self.settings: Settings | None = None
-        self.identity: BeaconIdentity | None = None
         self.problem = ""
+        self.identity = identity_if_readable(os.environ)
         try:
             self.settings = load(os.environ)
         except SettingsError as error:
             self.problem = str(error)
-            self.identity = identity_if_readable(os.environ)
             if self.identity is None:
                 raise usage.UsageError(self.problem) from None
-            print(self.problem, file=sys.stderr, flush=True)
         install_reactor()
         if self.parent is not None:
             use_our_log(self.parent)
@@ -87,23 +87,38 @@ def raise_file_limit() -> None:
 
 
 def makeService(options: Options) -> IService:
-    """The worker's tree, or the one that only tells the autoscaler why there is none."""
+    """The worker's tree, or the one that only tells the autoscaler why there is none; SystemExit if it cannot."""
     from twisted.internet import reactor
 
     from .worker.service import make_beacon, make_worker
 
     raise_file_limit()
-    for line in warnings(os.environ):
-        log.warn("{line}", line=line)
     root = MultiService()  # type: ignore[no-untyped-call]
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
+    problem = options.problem
     if options.settings is not None:
+        problem = endpoint_problem(reactor, options.settings.endpoint)
+    if options.settings is not None and not problem:
+        for line in warnings(os.environ):
+            log.warn("{line}", line=line)
         child = make_worker(reactor, options.settings)
-    else:
+    elif options.identity is not None:
+        print(problem, file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
-        child = make_beacon(reactor, options.identity, options.problem)
+        child = make_beacon(reactor, options.identity, problem)
+    else:
+        raise SystemExit(problem)
     child.setServiceParent(root)
     return root
+
+
+def endpoint_problem(reactor: object, endpoint: str) -> str:
+    """What is wrong with an endpoint string, the certificate that it names included; "" if nothing is."""
+    try:
+        serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, LookupError, OSError, SSL.Error, crypto.Error) as error:
+        return f"cannot listen on {endpoint}: {error or type(error).__name__}"
+    return ""
 
 
 def make_application() -> Componentized:

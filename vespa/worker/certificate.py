@@ -1,0 +1,181 @@
+"""This worker's certificate: a key of our own, signed by Vast, stored only when it is what we asked for.
+
+python -m vespa.worker.certificate
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from vespa.settings_text import boolean
+
+SIGN_URL = "https://console.vast.ai/api/v0/sign_cert/"
+TRIES = 5
+TIMEOUT_SECONDS = 30.0
+LONGEST_REPLY = 64 * 1024
+
+Fetch = Callable[[str, bytes], bytes]
+
+
+class CertificateError(Exception):
+    """There is no certificate to be had; the text says why."""
+
+
+def ensure(
+    certificate_path: str,
+    key_path: str,
+    url: str,
+    now: float,
+    *,
+    fetch: Fetch,
+    sleep: Callable[[float], None],
+) -> bool:
+    """Have a certificate and its key in place; `url` is where to have one signed, `now` epoch seconds.
+
+    Returns False when a good pair was there already. Raises CertificateError after TRIES tries; the files are then
+    as they were.
+    """
+    if usable(_read(certificate_path), _read(key_path), now):
+        return False
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    certificate_pem = _signed(request(key), key_pem, url, now, fetch, sleep)
+    try:
+        # Not one step, but a certificate without its key is found out at the next start, and asked for again.
+        _replace(key_path, key_pem, 0o600)
+        _replace(certificate_path, certificate_pem, 0o644)
+    except OSError as error:
+        raise CertificateError(f"the certificate could not be stored: {error}") from error
+    return True
+
+
+def request(key: rsa.RSAPrivateKey) -> bytes:
+    """The signing request for `key`, PEM."""
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "US"),
+            x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, "CA"),
+            x509.NameAttribute(NameOID.COMMON_NAME, "pyworker.vast.ai"),
+        ]
+    )
+    # Vast puts the worker's true address in the place of this one.
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("0.0.0.0"))])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
+    builder = builder.add_extension(names, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def usable(certificate_pem: bytes, key_pem: bytes, now: float) -> bool:
+    """Whether these are a certificate and its own key, and it has not ended."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = serialization.load_pem_private_key(key_pem, None)
+        same = _public_bytes(certificate.public_key()) == _public_bytes(key.public_key())
+    except (ValueError, TypeError):
+        return False
+    at = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    return same and at < certificate.not_valid_after_utc
+
+
+def _signed(csr: bytes, key_pem: bytes, url: str, now: float, fetch: Fetch, sleep: Callable[[float], None]) -> bytes:
+    why = ""
+    for attempt in range(TRIES):
+        if attempt:
+            sleep(2.0**attempt)
+        try:
+            reply = fetch(url, csr)
+        except (OSError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            continue
+        if usable(reply, key_pem, now):
+            return reply
+        why = f"the reply was no certificate for our key; it begins {reply[:80]!r}"
+    raise CertificateError(f"no certificate was signed in {TRIES} tries: {why}")
+
+
+def _public_bytes(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(LONGEST_REPLY)
+    except OSError:
+        return b""
+
+
+def _replace(path: str, content: bytes, mode: int) -> None:
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def post(url: str, content: bytes) -> bytes:
+    """POST the request for a certificate and return what came; raises OSError for anything but a 2xx."""
+    headers = {"Content-Type": "application/octet-stream"}
+    asked = urllib.request.Request(url, content, headers, method="POST")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(asked, timeout=TIMEOUT_SECONDS) as response:
+        reply: bytes = response.read(LONGEST_REPLY)
+        return reply
+
+
+def wanted(environ: Mapping[str, str]) -> bool:
+    """Whether the worker is to listen with Vast's certificate: VESPA_USE_SSL, and no endpoint of the user's own."""
+    raw = environ.get("VESPA_USE_SSL", "").strip() or environ.get("USE_SSL", "").strip()
+    try:
+        return boolean(raw or "false") and not environ.get("VESPA_LISTEN", "").strip()
+    except ValueError:
+        return False  # the worker's own start says what is wrong with it
+
+
+def main() -> int:
+    """Read the environment and see to the certificate; the exit code is 1 where it could not be had."""
+    environ = os.environ
+    container = environ.get("CONTAINER_ID", "").strip()
+    if not wanted(environ) or not container:
+        return 0
+    base = environ.get("VESPA_SIGN_URL", "").strip() or SIGN_URL
+    certificate_path = environ.get("VESPA_SSL_CERT_FILE", "").strip() or "/etc/instance.crt"
+    key_path = environ.get("VESPA_SSL_KEY_FILE", "").strip() or "/etc/instance.key"
+    url = f"{base}?{urllib.parse.urlencode({'instance_id': container})}"
+    try:
+        new = ensure(certificate_path, key_path, url, time.time(), fetch=post, sleep=time.sleep)
+    except CertificateError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{certificate_path}: {'signed anew' if new else 'still good'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

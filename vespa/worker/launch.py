@@ -1,0 +1,124 @@
+"""A production start: the certificate, then the worker, and one report to the autoscaler if either truly fails.
+
+By the standard library alone, so that a broken installation is reported too. Both steps are processes of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import IO, Any
+
+from vespa.worker import beacon
+
+CERTIFICATE = (sys.executable, "-m", "vespa.worker.certificate")
+WORKER = (sys.executable, "-m", "vespa.cli", "worker")
+
+KEPT_LINES = 12
+LONGEST_LINE = 64 * 1024
+_PR_SET_PDEATHSIG = 1
+
+
+class Launch:
+    """Runs one process after the other, shows their output, passes signals on, and remembers the last lines."""
+
+    def __init__(self, output: IO[bytes]) -> None:
+        self._output = output
+        self._process: subprocess.Popen[bytes] | None = None
+        self.stopped = False
+        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def signalled(self, number: int, frame: Any) -> None:
+        """Handle a signal: whatever happens from now on, it was asked for."""
+        self.stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def run(self, command: Sequence[str]) -> int:
+        """Run `command` to its end; its exit code, as a shell would give it."""
+        if self.stopped:
+            return 0
+        self.last_lines.clear()
+        self._process = process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Else Control-C would reach it twice, and a second signal ends it at once.
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        if self.stopped:  # between the start and the line that tells the handler of it
+            process.terminate()
+        assert process.stdout is not None
+        reader = threading.Thread(target=self._copy, args=(process.stdout,), daemon=True)
+        reader.start()
+        code = process.wait()
+        # Not for ever: a process that it left behind may hold the pipe open.
+        reader.join(2.0)
+        if code < 0:
+            self.last_lines.append(f"killed by {signal.Signals(-code).name}")
+            return 128 - code
+        return code
+
+    def _copy(self, pipe: IO[bytes]) -> None:
+        for line in iter(lambda: pipe.readline(LONGEST_LINE), b""):
+            text = line.decode("utf-8", "replace").rstrip()
+            if text:
+                self.last_lines.append(text)
+            try:
+                self._output.write(line)
+                self._output.flush()
+            except (OSError, ValueError):
+                pass  # nobody reads the log any more; the worker must not be stopped by that
+
+
+def launch(
+    environ: MutableMapping[str, str],
+    run: Launch,
+    report: Callable[[MutableMapping[str, str], str], bool] = beacon.report,
+    steps: Sequence[tuple[str, Sequence[str]]] = (("the certificate", CERTIFICATE), ("the worker", WORKER)),
+) -> int:
+    """Run the steps one after the other; the exit code is that of the first that fails."""
+    for name, command in steps:
+        code = run.run(command)
+        if run.stopped:
+            return code
+        if code:
+            report(environ, f"{name} ended with exit code {code}: " + "\n".join(run.last_lines))
+            return code
+    return 0
+
+
+def production_defaults(environ: MutableMapping[str, str]) -> None:
+    """On Vast.ai the worker speaks TLS unless told otherwise."""
+    on_vast = environ.get("CONTAINER_ID", "").strip()
+    if on_vast and not any(environ.get(name, "").strip() for name in ("VESPA_USE_SSL", "USE_SSL")):
+        environ["VESPA_USE_SSL"] = "true"
+
+
+def main() -> int:
+    """Start the worker of this environment and wait for its end."""
+    production_defaults(os.environ)
+    run = Launch(sys.stdout.buffer)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, run.signalled)
+    return launch(os.environ, run)
+
+
+def _die_with_parent() -> None:
+    # A launcher that was killed cannot pass signals on: the worker then drains instead of serving on unseen.
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    except (OSError, AttributeError):
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())
