@@ -1,0 +1,77 @@
+"""How a worker is started beside the simulator: the command, and the environment that Vast would give it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+import vespa
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
+"""The folder in which `vespa` and `twisted/plugins` lie."""
+
+_OURS = ("VESPA_", "VAST_", "BENCHMARK_TEST_")
+_VASTS = frozenset(
+    {
+        "CONTAINER_ID",
+        "MASTER_TOKEN",
+        "REPORT_ADDR",
+        "PUBLIC_IPADDR",
+        "MODEL_NAME",
+        "WORKER_PORT",
+        "USE_SSL",
+        "UNSECURED",
+    }
+)
+
+
+def worker_command(*arguments: str, own_group: bool = False) -> list[str]:
+    """The command that runs `twistd -n vespa` by this Python, installed or not.
+
+    Other arguments take the place of `vespa`. A Ctrl-C at the terminal does not reach a process group of its own.
+    """
+    group = "import os; os.setpgid(0, 0); " if own_group else ""
+    code = group + "from twisted.scripts.twistd import run; run()"
+    return [sys.executable, "-c", code, "-n", "--pidfile=", *(arguments or ("vespa",))]
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without anything that configures Vespa, in which this `vespa` and its plugin are found."""
+    clean = {name: value for name, value in environment.items() if not name.startswith(_OURS) and name not in _VASTS}
+    paths = [ROOT, *filter(None, [environment.get("PYTHONPATH")])]
+    return {**clean, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def worker_environment(
+    *,
+    port: int,
+    backend_url: str,
+    report_addr: str,
+    cache_file: str,
+    container_id: int = 7,
+    master_token: str = "master-token",
+    benchmark: str = "benchmarks.openai_chat:benchmark",
+) -> dict[str, str]:
+    """What Vast and a template set for a worker, here on loopback."""
+    return {
+        "CONTAINER_ID": str(container_id),
+        "MASTER_TOKEN": master_token,
+        "REPORT_ADDR": report_addr,
+        "PUBLIC_IPADDR": "127.0.0.1",
+        f"VAST_TCP_PORT_{port}": str(port),
+        "VESPA_WORKER_PORT": str(port),
+        "VESPA_BACKEND_URL": backend_url,
+        "VESPA_BENCHMARK": benchmark,
+        "VESPA_BENCHMARK_CACHE_FILE": cache_file,
+        "VESPA_HEALTHCHECK_RETRY_INTERVAL": "0.2",
+    }
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens at right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
