@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Run every check: ruff, mypy, and the tests. The last line is the result: N passed, N failed.
+#   ./run_tests.sh                 everything
+#   ./run_tests.sh tests.core      the tests of a part
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here"
+. scripts/environment.sh
+
+environment=${VIRTUAL_ENV:-$here/.venv}
+make_environment "$environment"
+python=$environment/bin/python
+if ! install_checkout "$python" "$here" test,e2e; then
+    echo "the parts that the end-to-end tests need could not be installed; those tests will be skipped"
+    install_checkout "$python" "$here" test || fail "pip could not install what the tests need; its output is above"
+fi
+exec "$python" -m tests.run "$@"

@@ -1,0 +1,54 @@
+# Sourced by start_server.sh and run_tests.sh: a virtual environment with this checkout in it.
+# `fail MESSAGE` may be defined by whoever sources this; it must not return.
+
+if ! declare -F fail >/dev/null; then
+    fail() {
+        echo "error: $*" >&2
+        exit 1
+    }
+fi
+
+# Prints the first Python that is new enough.
+find_python() {
+    local candidate
+    for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# make_environment FOLDER: make a virtual environment there, unless there is one.
+make_environment() {
+    local folder=$1 python way
+    [ -x "$folder/bin/python" ] && "$folder/bin/python" -m pip --version >/dev/null 2>&1 && return
+    python=$(find_python) || fail "no Python 3.10 or newer was found; install python3 first"
+    [ -e "$folder" ] && fail "$folder is there and is no working virtual environment; remove it and try again"
+    echo "making a virtual environment in $folder"
+    for way in venv virtualenv apt; do
+        if [ "$way" = apt ]; then
+            # Debian and Ubuntu ship python3 without ensurepip, which venv needs.
+            [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || break
+            echo "installing python3-venv"
+            { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y python3-venv; } >/dev/null 2>&1 || break
+            way=venv
+        fi
+        "$python" -m "$way" "$folder" >/dev/null 2>&1 && return
+        rm -rf "$folder" # only what this loop has just made
+    done
+    fail "no virtual environment could be made: install python3-venv (apt-get install python3-venv) or virtualenv"
+}
+
+# install_checkout PYTHON CHECKOUT EXTRAS: install it, editable, unless just this was done before. EXTRAS may be empty.
+install_checkout() {
+    local python=$1 checkout=$2 extras=$3 prefix stamp wanted
+    prefix=$("$python" -c 'import sys; print(sys.prefix)')
+    stamp="$prefix/.vespa-installed${extras:+-${extras//,/-}}"
+    wanted="$checkout $(cat "$checkout/setup.cfg" "$checkout/pyproject.toml" | cksum)"
+    [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
+    echo "installing Vespa${extras:+ with $extras}"
+    "$python" -m pip install --disable-pip-version-check --quiet --editable "$checkout${extras:+[$extras]}" || return 1
+    echo "$wanted" >"$stamp"
+}

@@ -1,0 +1,45 @@
+"""Every check of the project, and one line about it: `python -m tests.run [module ...]`.
+
+Without a module it runs ruff and mypy, which count as one test each, and then all of the tests.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from twisted.trial.reporter import TreeReporter
+from twisted.trial.runner import TestLoader, TrialRunner
+
+CHECKS = (
+    ("ruff", ("-m", "ruff", "check", ".")),
+    ("mypy", ("-m", "mypy")),
+)
+
+
+def summary(passed: int, failed: int, skipped: int) -> str:
+    """The last line."""
+    return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the checks; the exit code is 1 where something failed, or where there was nothing to run."""
+    passed = failed = 0
+    for name, arguments in () if names else CHECKS:
+        print(f"{name} ...", flush=True)
+        if subprocess.run([sys.executable, *arguments]).returncode:
+            failed += 1
+        else:
+            passed += 1
+    suite = TestLoader().loadByNames(list(names) or ["tests"], recurse=True)
+    result = TrialRunner(TreeReporter).run(suite)
+    # An unexpected success is a failure, one that was expected is none: a to-do says which.
+    failed += len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    passed += result.successes + len(result.expectedFailures)
+    print(summary(passed, failed, len(result.skips)), flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

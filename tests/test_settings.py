@@ -1,0 +1,320 @@
+"""Laws of the settings: one table, every mistake at once, no secret told."""
+
+from __future__ import annotations
+
+import re
+import unittest
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa import __version__
+from vespa.settings import Backend, Settings, SettingsError, identity_if_readable, load, markdown, warnings
+from vespa.settings_table import ELSEWHERE, variables
+
+README = Path(__file__).parent.parent / "README.md"
+TOKEN = "a-token-that-nobody-may-see"
+QUICK_START = {
+    "VESPA_BACKEND_URL": "http://localhost:8000",
+    "VESPA_BENCHMARK": "benchmarks.openai_chat:benchmark",
+    "VESPA_WORKER_PORT": "3001",
+    "VESPA_UNSECURED": "true",
+}
+ON_VAST = {
+    "CONTAINER_ID": "12345",
+    "MASTER_TOKEN": TOKEN,
+    "PUBLIC_IPADDR": "198.51.100.7",
+    "VAST_TCP_PORT_3000": "41234",
+    "VESPA_BACKEND_URL": "http://127.0.0.1:18000",
+    "VESPA_BENCHMARK": "/srv/mine.py:benchmark",
+}
+
+
+def problems(environ: dict[str, str]) -> tuple[str, ...]:
+    try:
+        load(environ, readable=lambda path: False)
+    except SettingsError as error:
+        return error.problems
+    return ()
+
+
+class ModeTests(SynchronousTestCase):
+    def test_quick_start(self) -> None:
+        """Four variables and nothing of Vast's run a worker that listens on this machine and reports to nobody."""
+        found = load(QUICK_START)
+        self.assertFalse(found.secured)
+        self.assertEqual(found.endpoint, "tcp:port=3001:interface=127.0.0.1:backlog=1024")
+        self.assertEqual(found.report_addresses, ())
+        self.assertIsNone(found.identity)
+        self.assertEqual(found.public_url, "")
+
+    def test_on_vast(self) -> None:
+        """With what Vast sets a worker listens to everybody and knows its public address and whom to tell."""
+        found = load(ON_VAST)
+        self.assertTrue(found.secured)
+        self.assertEqual(found.endpoint, "tcp:port=3000:interface=0.0.0.0:backlog=1024")
+        self.assertEqual(found.public_url, "http://198.51.100.7:41234")
+        self.assertEqual(found.report_addresses, ("https://run.vast.ai",))
+        assert found.identity is not None
+        self.assertEqual(
+            (found.identity.id, found.identity.mtoken, found.identity.version, found.identity.url),
+            (12345, TOKEN, __version__, "http://198.51.100.7:41234"),
+        )
+
+    def test_secured_needs(self) -> None:
+        """A secured worker with nothing set names all that it needs in one error."""
+        message = str(self.assertRaises(SettingsError, load, {}))
+        for name in ON_VAST:
+            self.assertIn(f"{name} is not set", message)
+
+    def test_empty_token(self) -> None:
+        """An empty token is as none, and said to be empty."""
+        (problem,) = problems({**ON_VAST, "MASTER_TOKEN": " "})
+        self.assertIn("MASTER_TOKEN is empty", problem)
+
+    def test_public_port_follows_port(self) -> None:
+        """The public port is looked up under the worker's own port."""
+        environ = {**ON_VAST, "VESPA_WORKER_PORT": "3111"}
+        self.assertEqual([problem.split()[0] for problem in problems(environ)], ["VAST_TCP_PORT_3111"])
+        self.assertEqual(load({**environ, "VAST_TCP_PORT_3111": "1"}).public_url, "http://198.51.100.7:1")
+
+    def test_unknown_port_is_not_looked_up(self) -> None:
+        """A wrong port is one mistake, not two."""
+        (problem,) = problems({**ON_VAST, "VESPA_WORKER_PORT": "many"})
+        self.assertIn("VESPA_WORKER_PORT='many'", problem)
+
+    def test_identity_of_unsecured(self) -> None:
+        """An unsecured worker reports when it is told who it is."""
+        found = load({**QUICK_START, "CONTAINER_ID": "0", "MASTER_TOKEN": TOKEN, "REPORT_ADDR": "http://a/, http://b"})
+        self.assertEqual(found.report_addresses, ("http://a", "http://b"))
+        assert found.identity is not None
+        self.assertEqual(found.identity.id, 0)
+
+    def test_unsecured_public(self) -> None:
+        """Unsecured and open to the network takes saying so."""
+        found = load({**QUICK_START, "VESPA_UNSECURED_PUBLIC": "true"})
+        self.assertEqual(found.endpoint, "tcp:port=3001:interface=0.0.0.0:backlog=1024")
+
+
+class EndpointTests(SynchronousTestCase):
+    def test_tls(self) -> None:
+        """With TLS the certificate is in the endpoint, quoted as endpoints are."""
+        environ = {**ON_VAST, "VESPA_USE_SSL": "yes", "VESPA_SSL_CERT_FILE": "/a:b.crt", "VESPA_SSL_KEY_FILE": "/k"}
+        found = load(environ, readable=lambda path: True)
+        self.assertEqual(
+            found.endpoint, "ssl:port=3000:interface=0.0.0.0:backlog=1024:privateKey=/k:certKey=/a\\:b.crt"
+        )
+        self.assertEqual(found.public_url, "https://198.51.100.7:41234")
+        self.assertTrue(found.tls)
+
+    def test_unreadable_certificate(self) -> None:
+        """A certificate, a key or roots that cannot be read are named."""
+        environ = {**ON_VAST, "VESPA_USE_SSL": "1", "VESPA_BACKEND_CA_FILE": "/ca"}
+        self.assertEqual(
+            problems(environ),
+            (
+                "VESPA_BACKEND_CA_FILE='/ca': cannot be read",
+                "VESPA_SSL_CERT_FILE='/etc/instance.crt': cannot be read",
+                "VESPA_SSL_KEY_FILE='/etc/instance.key': cannot be read",
+            ),
+        )
+
+    def test_listen_overrides(self) -> None:
+        """An endpoint given whole is used as it is, and no certificate is looked for."""
+        found = load(
+            {**ON_VAST, "VESPA_USE_SSL": "1", "VESPA_LISTEN": "unix:/run/vespa.sock"}, readable=lambda path: False
+        )
+        self.assertEqual(found.endpoint, "unix:/run/vespa.sock")
+        self.assertFalse(found.tls)
+
+
+class ValueTests(SynchronousTestCase):
+    def value(self, name: str, raw: str) -> object:
+        attribute = next(attribute for attribute, row in variables() if row.name == name)
+        return getattr(load({**ON_VAST, name: raw}, readable=lambda path: True), attribute)
+
+    def test_every_mistake_at_once(self) -> None:
+        """Each wrong variable is named with its value and what is wrong, all in one error."""
+        wrong = {
+            "CONTAINER_ID": "1_0",
+            "REPORT_ADDR": "ftp://x",
+            "VAST_TCP_PORT_3000": "0",
+            "VESPA_BACKEND_URL": "localhost:8000",
+            "VESPA_BENCHMARK": "benchmarks.openai_chat",
+            "VESPA_MAX_WAIT_TIME": "-1",
+            "VESPA_MAX_COST": "inf",
+            "VESPA_METRICS_UPDATE_INTERVAL": "0",
+            "VESPA_ALLOW_PARALLEL": "maybe",
+            "VESPA_SIGNATURE": "none",
+            "VESPA_HEALTHCHECK_ENDPOINT": "health",
+            "VESPA_LOG_LEVEL": "loud",
+        }
+        found = problems({**ON_VAST, **wrong})
+        self.assertEqual(len(found), len(wrong))
+        for name, value in wrong.items():
+            self.assertTrue(any(line.startswith(f"{name}={value!r}: ") for line in found), name)
+
+    def test_fallbacks(self) -> None:
+        """The unprefixed names of today's templates stand in for their twins, which win."""
+        older = {"WORKER_PORT": "3001", "UNSECURED": "1", "USE_SSL": "0", "VESPA_BACKEND_URL": "http://x"}
+        self.assertEqual(load(older).endpoint, "tcp:port=3001:interface=127.0.0.1:backlog=1024")
+        both = {**older, "VESPA_WORKER_PORT": "3002"}
+        self.assertEqual(load(both).worker_port, 3002)
+        self.assertIn("WORKER_PORT='x'", str(self.assertRaises(SettingsError, load, {"WORKER_PORT": "x"})))
+
+    def test_empty_is_unset(self) -> None:
+        """A variable that is empty, as templates leave them, counts as one that is not set."""
+        self.assertEqual(self.value("VESPA_MAX_QUEUE", "  "), 1000)
+
+    def test_booleans(self) -> None:
+        """true/false, 1/0, yes/no and on/off are known in any case."""
+        for raw in ("true", "TRUE", "1", "Yes", "on"):
+            self.assertIs(self.value("VESPA_CHECK_URL", raw), True)
+        for raw in ("false", "False", "0", "NO", "off"):
+            self.assertIs(self.value("VESPA_CHECK_URL", raw), False)
+
+    def test_durations(self) -> None:
+        """Durations take fractions; nothing that is not finite, or not ASCII, is one."""
+        self.assertEqual(self.value("VESPA_MAX_WAIT_TIME", "0.5"), 0.5)
+        self.assertEqual(self.value("VESPA_MAX_WAIT_TIME", ".5e1"), 5.0)
+        for raw in ("nan", "inf", "1e999", "1_0", "٣", "0x10", "", "5s"):
+            if raw:
+                self.assertRaises(SettingsError, self.value, "VESPA_MAX_WAIT_TIME", raw)
+
+    def test_words(self) -> None:
+        """A choice is known in any case, and a warning by both of its names."""
+        self.assertEqual(self.value("VESPA_LOG_LEVEL", "Warning"), "warn")
+        self.assertEqual(self.value("VESPA_REPLAY", "REJECT"), "reject")
+
+    def test_backend(self) -> None:
+        """A backend is http, https with a path prefix, or a unix socket."""
+        for raw, parsed, url in (
+            ("http://LocalHost", Backend("http", "localhost", 80), "http://localhost"),
+            ("https://x.org:8443/a/b/", Backend("https", "x.org", 8443, "/a/b"), "https://x.org:8443/a/b"),
+            ("http://[::1]:81", Backend("http", "::1", 81), "http://[::1]:81"),
+            ("unix:/run/a.sock", Backend("unix", "localhost", 0, "", "/run/a.sock"), "unix:/run/a.sock"),
+        ):
+            found = self.value("VESPA_BACKEND_URL", raw)
+            self.assertEqual(found, parsed)
+            assert isinstance(found, Backend)
+            self.assertEqual(found.url, url)
+
+    def test_wrong_backends(self) -> None:
+        """What cannot be dialled, or could be read in two ways, is no backend."""
+        for raw in (
+            "http://", "http://:80", "http://x:0", "http://x:99999", "http://x:y", "http://x/?a=1", "http://x/#f",
+            "http://x y/", "http://x/é", "//x", "unix:run.sock", "ftp://x", "http://[::1", "http://a,b",
+        ):  # fmt: skip
+            self.assertRaises(SettingsError, self.value, "VESPA_BACKEND_URL", raw)
+
+    def test_benchmarks(self) -> None:
+        """A benchmark is a function of a module or of a file."""
+        for raw in ("benchmarks.tgi:benchmark", "/a b/c.py:run", "mine:run"):
+            self.assertEqual(self.value("VESPA_BENCHMARK", raw), raw)
+        for raw in ("mine", ":run", "mine:", "mine:a.b", "/a/b:run", "a b:run"):
+            self.assertRaises(SettingsError, self.value, "VESPA_BENCHMARK", raw)
+
+    def test_limits_of_backend(self) -> None:
+        """Of the two limits on connections the smaller that is set counts; 0 is none."""
+        self.assertEqual(Settings().backend_connection_limit, 0)
+        self.assertEqual(Settings(connection_limit=9).backend_connection_limit, 9)
+        self.assertEqual(Settings(connection_limit=9, connection_limit_per_host=4).backend_connection_limit, 4)
+
+    def test_one_at_a_time(self) -> None:
+        """Without parallel requests one slot is left, whatever the other setting says."""
+        self.assertEqual(Settings(allow_parallel=False, max_concurrency=8).concurrency, 1)
+        self.assertEqual(Settings(max_concurrency=8).concurrency, 8)
+
+    @settings(deadline=None)
+    @given(
+        st.dictionaries(
+            st.sampled_from([row.name for _, row in variables()]).map(lambda name: name.replace("<port>", "3000")),
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+        )
+    )
+    def test_any_text(self, environ: dict[str, str]) -> None:
+        """No text breaks the reading: settings come out, or SettingsError, one line for each variable."""
+        try:
+            load(environ, readable=lambda path: True)
+        except SettingsError as error:
+            names = [re.split(r"[= ]", line)[0] for line in error.problems]
+            self.assertEqual(len(names), len(set(names)))
+            self.assertNotIn("\n", "".join(error.problems))
+        identity_if_readable(environ)
+
+
+class SecrecyTests(SynchronousTestCase):
+    def test_token_is_never_told(self) -> None:
+        """The token is in no error and in no representation."""
+        for token in (TOKEN, TOKEN + "\x07"):
+            message = "; ".join(problems({**ON_VAST, "MASTER_TOKEN": token, "CONTAINER_ID": "x"}))
+            self.assertIn("CONTAINER_ID", message)
+            self.assertNotIn(TOKEN, message)
+        self.assertNotIn(TOKEN, repr(load(ON_VAST)))
+
+    def test_password_in_address(self) -> None:
+        """A password in an address is refused and not repeated."""
+        (problem,) = problems({**ON_VAST, "VESPA_BACKEND_URL": "http://me:hunter2@x"})
+        self.assertIn("VESPA_BACKEND_URL=(hidden)", problem)
+        self.assertNotIn("hunter2", problem)
+
+
+class BeaconTests(SynchronousTestCase):
+    def test_readable(self) -> None:
+        """Whatever else is wrong, a worker that knows itself can tell that it does not start."""
+        environ = {**ON_VAST, "VESPA_BACKEND_URL": "", "VESPA_MAX_QUEUE": "many", "REPORT_ADDR": "http://a,http://b/"}
+        found = identity_if_readable(environ)
+        assert found is not None
+        self.assertEqual((found.id, found.mtoken, found.addresses), (12345, TOKEN, ("http://a", "http://b")))
+        self.assertEqual(found.url, "http://198.51.100.7:41234")
+
+    def test_not_readable(self) -> None:
+        """Without an id, a token or an address there is nobody to tell, or nobody to tell of."""
+        for name, raw in (
+            ("CONTAINER_ID", ""),
+            ("CONTAINER_ID", "x"),
+            ("MASTER_TOKEN", ""),
+            ("REPORT_ADDR", "nowhere"),
+        ):
+            self.assertIsNone(identity_if_readable({**ON_VAST, name: raw}))
+
+
+class WarningTests(SynchronousTestCase):
+    def test_unknown_names(self) -> None:
+        """A name of ours that we do not know is warned of, with the nearest that we do."""
+        (line,) = warnings({**QUICK_START, "VESPA_WORKERPORT": "1", "OTHER": "1"})
+        self.assertEqual(line, "VESPA_WORKERPORT is not a setting; did you mean VESPA_WORKER_PORT?")
+
+    def test_known_names(self) -> None:
+        """Nothing that is documented is warned of."""
+        everything = [row.name for _, row in variables()] + [row.name for row in ELSEWHERE]
+        self.assertEqual(warnings(dict.fromkeys(everything, "")), [])
+
+    def test_hint_in_error(self) -> None:
+        """A misspelt name is a hint beside the mistake that it led to."""
+        error = self.assertRaises(SettingsError, load, {"VESPA_BACKEND_ULR": "http://x"})
+        self.assertIn("did you mean VESPA_BACKEND_URL?", str(error))
+
+
+class DocumentationTests(SynchronousTestCase):
+    def test_every_row(self) -> None:
+        """Each row is documented, and its default reads back as its value."""
+        table = markdown()
+        defaults = Settings()
+        for attribute, row in variables():
+            self.assertIn(f"| `{row.name}`", table)
+            self.assertTrue(row.help.endswith("."), row.name)
+            if row.default:
+                self.assertEqual(row.parse(row.default), getattr(defaults, attribute))
+
+    def test_readme(self) -> None:
+        """The README holds the table as it is."""
+        text = README.read_text() if README.exists() else ""
+        found = re.search(r"<!-- settings -->\n(.*)<!-- /settings -->", text, re.DOTALL)
+        if found is None:
+            raise unittest.SkipTest("the README has no place for the table")
+        self.assertEqual(
+            found[1].strip(), markdown().strip(), "python -m vespa.settings prints what belongs between the markers"
+        )
