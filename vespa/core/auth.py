@@ -45,7 +45,7 @@ def parse_cost(text: str, max_cost: float) -> float:
 
 
 def cost_from(text: bytes, max_cost: float) -> float:
-    """Units of work from a JSON number, at most `max_cost`, which is finite. Raises ValueError that says what is wrong."""
+    """Units of work from a JSON number, at most `max_cost` (finite). Raises ValueError that says what is wrong."""
     if len(text) > MAX_NUMBER or not _is_number(text):
         raise ValueError("must be a number")
     cost = float(text)

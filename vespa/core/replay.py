@@ -13,8 +13,8 @@ _SIGNATURE_PART = 32
 """
 Characters of a signature that are kept.
 
-One key signs one message in one way only, so a verified signature stands for its message, and so does a good part of it,
-in a tenth of the memory.
+One key signs one message in one way only, so a verified signature stands for its message, and so does a good part of
+it, in a tenth of the memory.
 """
 
 
@@ -22,8 +22,8 @@ class Replay:
     """
     The last `capacity` requests by request_idx, reqnum and signature; the oldest are forgotten first.
 
-    In mode "off" nothing is remembered. What follows from a repetition is up to who asks: `mode` tells. Where only the URL
-    is signed, a thief can change the two numbers and pass for new.
+    In mode "off" nothing is remembered. What follows from a repetition is up to who asks: `mode` tells. Where only the
+    URL is signed, a thief can change the two numbers and pass for new.
     """
 
     def __init__(self, capacity: int, mode: ReplayMode) -> None:
