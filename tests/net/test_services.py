@@ -174,15 +174,15 @@ class SurvivingLoopTests(SynchronousTestCase):
         self.assertEqual(self.calls, [2.0])
 
     def test_survives(self) -> None:
-        """Each error is logged once, and the calls go on."""
+        """After an error the calls go on, whether it was raised at once or awaited."""
 
         async def bad() -> None:
             self.calls.append(self.clock.seconds())
-            raise KeyError("x")
+            raise KeyError(self.clock.seconds())
 
         def worse() -> None:
             self.calls.append(self.clock.seconds())
-            raise KeyError("y")
+            raise KeyError(self.clock.seconds())
 
         for call in (bad, worse):
             self.calls.clear()
@@ -192,6 +192,21 @@ class SurvivingLoopTests(SynchronousTestCase):
             self.assertEqual(len(self.calls), 4)
             self.assertEqual(len(self.flushLoggedErrors(KeyError)), 4)
             self.successResultOf(loop.stopService())
+
+    def test_same_error(self) -> None:
+        """An error that comes turn after turn is logged once; after a turn that went well it is news again."""
+
+        def call() -> None:
+            self.calls.append(self.clock.seconds())
+            if len(self.calls) != 4:
+                raise KeyError("the same")
+
+        SurvivingLoop(self.clock, 1.0, call).startService()
+        self.clock.pump([1.0] * 2)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(len(self.calls), 6)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_no_overlap(self) -> None:
         """While a call is awaited there is no other; the turns missed are left out."""

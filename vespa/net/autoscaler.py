@@ -11,6 +11,7 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vespa.core.signature import MIN_KEY_BITS
 from vespa.net.calls import Answer, CallError, call
 from vespa.net.deadlines import sleep
 
@@ -93,7 +94,7 @@ class Autoscaler:
                 continue
             if answer.whole and _is_rsa_key(answer.body):
                 return answer.body
-            troubles.append(f"{address}: what it sent is not an RSA public key in PEM")
+            troubles.append(f"{address}: what it sent is not an RSA public key of {MIN_KEY_BITS} bits or more")
         raise AutoscalerError("; ".join(troubles) or "there is no address to ask")
 
     def _in_turn(self, addresses: Iterable[str]) -> list[str]:
@@ -132,6 +133,7 @@ class Autoscaler:
 
 def _is_rsa_key(pem: bytes) -> bool:
     try:
-        return isinstance(load_pem_public_key(pem), RSAPublicKey)
+        key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         return False
+    return isinstance(key, RSAPublicKey) and key.key_size >= MIN_KEY_BITS

@@ -110,8 +110,8 @@ class SurvivingLoop(service.Service):
     """
     Calls something at an interval, from start to stop, and goes on when it raises.
 
-    An error is logged with its traceback. What the call awaits delays the next one: two calls never overlap, and the
-    turns missed meanwhile are left out.
+    An error is logged with its traceback; the same one again, turn after turn, is not. What the call awaits delays the
+    next one: two calls never overlap, and the turns missed meanwhile are left out.
     """
 
     log = Logger()
@@ -134,6 +134,7 @@ class SurvivingLoop(service.Service):
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
         self._current: Deferred[None] = succeed(None)
+        self._logged = ""
 
     def startService(self) -> None:
         """Begin to loop."""
@@ -158,7 +159,14 @@ class SurvivingLoop(service.Service):
                 await result
         except Exception as error:
             if self.running or not isinstance(error, CancelledError):
-                self.log.failure("{call} failed; it will be called again", call=self._call)
+                self._log_new(error)
+        else:
+            self._logged = ""
+
+    def _log_new(self, error: Exception) -> None:
+        if repr(error) != self._logged:
+            self._logged = repr(error)
+            self.log.failure("{call} failed; it will be called again", call=self._call)
 
     async def _settle(self) -> None:
         if self._current.called:

@@ -1,0 +1,113 @@
+"""The autoscaler's public key, and what may be said about a request while there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.core.auth import Auth
+from vespa.core.backoff import Backoff
+from vespa.core.refusal import Refusal
+from vespa.core.signature import SignatureMode, Verifier
+from vespa.net.autoscaler import AutoscalerError
+from vespa.net.deadlines import sleep
+from vespa.net.services import CoroutineService
+
+REFRESH_SECONDS = 30.0
+"""At least this long lies between two fetches for which a bad signature was the reason."""
+
+
+class KeySource(Protocol):
+    """Whoever has the key."""
+
+    async def public_key(self, *, timeout: float | None = None) -> bytes:
+        """The key in PEM. Raises `AutoscalerError`."""
+        ...
+
+
+class Keyring(CoroutineService):
+    """
+    Fetches the key at start, in bursts of tries, until it has it: a worker may well be up before its autoscaler.
+
+    Without a key nothing is let in. A bad signature may mean that the key was changed, so it has the key fetched anew;
+    once in half a minute at most, however many come. The old key stays until there is a new one.
+    """
+
+    def __init__(
+        self,
+        source: KeySource,
+        clock: IReactorTime,
+        mode: SignatureMode,
+        *,
+        random: Callable[[], float],
+        retries: int = 3,
+        timeout: float = 10.0,
+    ) -> None:
+        """`retries`: tries in one burst. `timeout`: seconds for one try at one address."""
+        self._source = source
+        self._clock = clock
+        self._mode = mode
+        self._retries = max(1, retries)
+        self._timeout = timeout
+        self._within_burst = Backoff(1.0, 2.0, 5.0, 0.5, random)
+        self._between_bursts = Backoff(5.0, 2.0, 60.0, 0.5, random)
+        self._pem = b""
+        self._verifier: Verifier | None = None
+        self._fetched_at = 0.0
+        self._refresh: Deferred[object] = succeed(None)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether signatures can be checked."""
+        return self._verifier is not None
+
+    def verify(self, auth: Auth) -> None:
+        """Raises `Refusal` unless the signature is good: 401 bad_signature, or 503 no_key while there is no key."""
+        if self._verifier is None:
+            raise Refusal(503, "no_key", "the autoscaler's public key is not known yet", retry_after=5.0)
+        if not self._verifier.verify(auth):
+            self._suspect_key()
+            raise Refusal(401, "bad_signature", "the signature does not match")
+
+    async def run(self) -> None:
+        """Fetch the key, however long it takes."""
+        while not await self._burst():
+            wait = self._between_bursts.next()
+            self.log.error("no public key yet: all requests are refused; next try in {wait:.0f} s", wait=wait)
+            await sleep(wait, self._clock)
+
+    def stopService(self) -> Deferred[None]:
+        """Fetch no more. Fires at once."""
+        stopped = super().stopService()
+        self._refresh.cancel()
+        return stopped
+
+    async def _burst(self) -> bool:
+        self._within_burst.reset()
+        for attempt in range(self._retries):
+            if attempt:
+                await sleep(self._within_burst.next(), self._clock)
+            if await self._fetch():
+                return True
+        return False
+
+    async def _fetch(self) -> bool:
+        """Ask once, and keep what came if it is a key; whether it is."""
+        self._fetched_at = self._clock.seconds()
+        try:
+            pem = await self._source.public_key(timeout=self._timeout)
+            if pem != self._pem:
+                self._verifier = Verifier(pem, self._mode)
+                self._pem = pem
+                self.log.info("a new public key is in use")
+        except (AutoscalerError, ValueError) as error:
+            self.log.warn("the public key could not be fetched: {error}", error=error)
+            return False
+        return True
+
+    def _suspect_key(self) -> None:
+        if self.running and self._refresh.called and self._clock.seconds() - self._fetched_at >= REFRESH_SECONDS:
+            self._refresh = Deferred.fromCoroutine(self._fetch()).addErrback(self._ended)

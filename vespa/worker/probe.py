@@ -1,0 +1,38 @@
+"""Asking the backend whether it is well."""
+
+from __future__ import annotations
+
+from treq.client import HTTPClient
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.net.calls import CallError, call
+
+
+class ProbeError(Exception):
+    """The backend is not well; says why."""
+
+
+class HealthProbe:
+    """
+    Asks one URL, and takes any 2xx for good health.
+
+    Give it a client of its own, with no kept connections: a probe that shares the traffic's pool queues behind the
+    traffic, and one on a kept connection finds a backend well that takes no new ones.
+    """
+
+    def __init__(self, http: HTTPClient, url: str, clock: IReactorTime, *, timeout: float) -> None:
+        """`timeout`: seconds for the whole exchange."""
+        self._http = http
+        self._url = url
+        self._clock = clock
+        self._timeout = timeout
+
+    async def __call__(self) -> None:
+        """Ends when the backend is well. Raises `ProbeError`, within the timeout, when it is not."""
+        headers = {"Connection": "close"}
+        try:
+            answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=headers)
+        except CallError as error:
+            raise ProbeError(f"health check failed: {error}") from error
+        if not answer.success:
+            raise ProbeError(f"health check answered {answer.status}")
