@@ -1,0 +1,201 @@
+"""The house's floors: an import only points down, and the world is read in few rooms."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parent.parent
+
+# What each room may import of ours, itself always included. A module's own row counts before its room's.
+ALLOWED: dict[str, frozenset[str]] = {
+    name: frozenset(text.split())
+    for name, text in {
+        "vespa": "",
+        "vespa.core": "",
+        "vespa.settings": "vespa vespa.core vespa.settings_table vespa.settings_text",
+        "vespa.settings_table": "vespa vespa.settings_text",
+        "vespa.settings_text": "",
+        # Of the core it takes what HTTP itself means, and nothing that Vast does.
+        "vespa.http": "vespa.core.refusal vespa.core.headers",
+        "vespa.net": "vespa vespa.core vespa.http",
+        "vespa.proxy": "vespa vespa.core vespa.http vespa.net",
+        "vespa.worker": "vespa vespa.core vespa.http vespa.net vespa.proxy",
+        "vespa.worker.service": "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.worker vespa.settings",
+        # A process of its own, which reads the environment itself.
+        "vespa.worker.certificate": "vespa.settings_text",
+        "vespa.client": "vespa vespa.core vespa.http vespa.net vespa.proxy",
+        "vespa.client.service": "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.client vespa.settings",
+        # It speaks to a worker as the world does: over the wire.
+        "vespa.sim": "vespa vespa.core vespa.http vespa.net",
+        "vespa.tap": "vespa vespa.net vespa.settings vespa.worker vespa.client",
+        "vespa.cli": "vespa vespa.settings vespa.sim vespa.client",
+        "benchmarks": "vespa.worker.contract",
+    }.items()
+}
+
+CORE_IS_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "asyncio", "threading", "time"})
+
+# Entry points: what starts as a process, so that somebody has to read the world for it.
+ENTRIES = ("vespa.tap", "vespa.cli", "vespa.sim")
+PROCESSES = ("vespa.worker.beacon", "vespa.worker.certificate", "vespa.worker.launch", "vespa.worker.benchmark_child")
+
+# A name that reads the world, and the rooms where that is done.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "time.time": (*ENTRIES, *PROCESSES),
+    "time.sleep": PROCESSES,
+    "os.environ": (*ENTRIES, *PROCESSES, "benchmarks"),
+    "os.getenv": (*ENTRIES, *PROCESSES, "benchmarks"),
+    "datetime.now": (),
+    "datetime.utcnow": (),
+    "datetime.today": (),
+    "date.today": (),
+    "twisted.internet.reactor": ENTRIES,
+}
+RANDOM_WITH_A_SEED = frozenset({"Random", "SystemRandom"})
+
+
+def modules(package: str) -> Iterator[tuple[str, ast.Module, bool]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = list(path.relative_to(ROOT).with_suffix("").parts)
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        yield name, ast.parse(path.read_text(), str(path)), is_package
+
+
+def imports(name: str, tree: ast.Module, is_package: bool = False) -> Iterator[str]:
+    """Every name that is imported, in full, wherever in the module it is."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = name.split(".")[: None if is_package and node.level == 1 else -node.level or None]
+            if is_package and node.level > 1:
+                base = name.split(".")[: 1 - node.level]
+            start = ".".join([*base, node.module] if node.module else base) if node.level else node.module or ""
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, place: str) -> bool:
+    return name == place or name.startswith(place + ".")
+
+
+def row(name: str) -> tuple[str, frozenset[str]]:
+    room = max((room for room in ALLOWED if within(name, room)), key=len)
+    return room, ALLOWED[room]
+
+
+def is_allowed(imported: str, room: str, allowed: frozenset[str]) -> bool:
+    home = room if room in {"vespa", "benchmarks"} or room.count(".") == 1 else room.rpartition(".")[0]
+    if home != "vespa" and within(imported, home):
+        return True
+    # "vespa" in a row means the package itself, its version, and no room of it.
+    return any(imported in {"vespa", "vespa.__version__"} if a == "vespa" else within(imported, a) for a in allowed)
+
+
+def strays(name: str, tree: ast.Module, is_package: bool = False) -> list[str]:
+    room, allowed = row(name)
+    found = []
+    for imported in imports(name, tree, is_package):
+        if imported.split(".")[0] in {"vespa", "benchmarks", "tests"} and not is_allowed(imported, room, allowed):
+            found.append(f"{name} imports {imported}")
+        if within(name, "vespa.core") and imported.split(".")[0] in CORE_IS_WITHOUT:
+            found.append(f"{name} imports {imported}")
+    return found
+
+
+def worldly(name: str, tree: ast.Module) -> list[str]:
+    """The names in a module that read the world outside of the rooms where that is done."""
+    used = set(imports(name, tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            used.add(ast.unparse(node))
+    found = []
+    for use in sorted(used):
+        for forbidden, rooms in ROOMS.items():
+            if (use == forbidden or use.endswith("." + forbidden)) and not any(within(name, room) for room in rooms):
+                found.append(f"{name} uses {use}")
+        if use.startswith("random.") and use.split(".")[1].split("(")[0] not in RANDOM_WITH_A_SEED:
+            found.append(f"{name} uses {use}")
+    return found
+
+
+class FloorTests(SynchronousTestCase):
+    def test_imports_point_down(self) -> None:
+        """No module imports what stands above it or beside it; worker and client do not know each other."""
+        found = [
+            stray
+            for package in ("vespa", "benchmarks")
+            for name, tree, is_package in modules(package)
+            for stray in strays(name, tree, is_package)
+        ]
+        self.assertEqual(found, [])
+
+    def test_world_is_read_in_its_rooms(self) -> None:
+        """Clock, environment, chance and the global reactor are handed down from the entry points."""
+        found = [
+            use
+            for package in ("vespa", "benchmarks")
+            for name, tree, _ in modules(package)
+            for use in worldly(name, tree)
+        ]
+        self.assertEqual(found, [])
+
+    def test_no_package_in_the_way_of_twisted(self) -> None:
+        """The plugin's folders extend Twisted's own: an __init__.py in them would hide it."""
+        self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+
+class CheckTests(SynchronousTestCase):
+    """What looks after the floors does see."""
+
+    def test_stray_imports(self) -> None:
+        """Upward, sideways, relative and hidden imports are found."""
+        for name, source in (
+            ("vespa.core.gate", "import twisted.internet.defer"),
+            ("vespa.core.gate", "from vespa.net import logs"),
+            ("vespa.core.gate", "from ..net.logs import LineObserver"),
+            ("vespa.core.gate", "def f():\n    import vespa.settings"),
+            ("vespa.http.agent", "from vespa.core.ledger import Ledger"),
+            ("vespa.http.agent", "from vespa.core import ledger"),
+            ("vespa.worker.route", "from vespa.client.route import Route"),
+            ("vespa.worker.route", "from vespa.settings import Settings"),
+            ("vespa.worker.route", "from .. import settings"),
+            ("vespa.proxy.exchange", "import vespa.worker.route"),
+            ("vespa.settings", "from vespa.net import logs"),
+            ("benchmarks.tgi", "from vespa.core.work import to_micros"),
+        ):
+            self.assertEqual(len(strays(name, ast.parse(source))), 1, f"{name}: {source}")
+
+    def test_proper_imports(self) -> None:
+        """Imports of one's own room and of the floors below are let be."""
+        for name, source in (
+            ("vespa.core.gate", "from .work import to_micros\nimport collections"),
+            ("vespa.http.agent", "from vespa.core.headers import KINDS\nfrom .pool import Pool"),
+            ("vespa.worker.route", "from vespa.proxy.boundaries import Route\nfrom ..core import ledger"),
+            ("vespa.worker.service", "from vespa.settings import Settings\nfrom .route import WorkerRoute"),
+            ("benchmarks.tgi", "from vespa.worker.contract import Session\nfrom benchmarks import words"),
+        ):
+            self.assertEqual(strays(name, ast.parse(source)), [])
+
+    def test_worldly_names(self) -> None:
+        """However it is written, a name that reads the world is found outside of its rooms, and only there."""
+        for source in (
+            "import time\ntime.time()",
+            "from time import time",
+            "import os\nos.environ['A']",
+            "from os import environ",
+            "import datetime\ndatetime.datetime.now()",
+            "from datetime import datetime\ndatetime.now()",
+            "import random\nrandom.random()",
+            "from random import uniform",
+            "from twisted.internet import reactor",
+        ):
+            self.assertEqual(len(worldly("vespa.net.calls", ast.parse(source))), 1, source)
+        self.assertEqual(worldly("vespa.net.calls", ast.parse("import random\nrandom.Random(1).random()")), [])
+        self.assertEqual(
+            worldly("vespa.tap", ast.parse("import os\nos.environ\nfrom twisted.internet import reactor")), []
+        )
