@@ -1,0 +1,112 @@
+"""Header fields: what each name means to a proxy, and which of them it passes on.
+
+RFC 9110 5.1 allows more characters in a name than we take: `[A-Za-z0-9-]` is all that real traffic
+uses, and the others (`_` above all) are read differently by different servers behind us.
+"""
+from __future__ import annotations
+
+import re
+from typing import Final
+
+Fields = list[tuple[bytes, bytes]]
+"""Header fields as they arrived: names with their case, order and repeats kept."""
+
+# What a field means. Plain ints: they are compared several times a request.
+ORDINARY: Final = 0  # passed on as it is
+HOST: Final = 1
+CONTENT_LENGTH: Final = 2
+TRANSFER_ENCODING: Final = 3
+CONNECTION: Final = 4
+HOP: Final = 5  # of this connection only (RFC 9110 7.6.1)
+UPGRADE: Final = 6
+EXPECT: Final = 7
+FORWARDED: Final = 8  # what a proxy before us may have said, and anyone may forge
+AUTHORIZATION: Final = 9
+TRAILER: Final = 10
+INVALID: Final = 11
+
+_SPECIAL: Final = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"keep-alive": HOP,
+    b"proxy-connection": HOP,
+    b"proxy-authenticate": HOP,
+    b"proxy-authorization": HOP,
+    b"te": HOP,
+    b"http2-settings": HOP,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"forwarded": FORWARDED,
+    b"x-real-ip": FORWARDED,
+    b"authorization": AUTHORIZATION,
+    b"trailer": TRAILER,
+}
+_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+_KNOWN_MAX: Final = 2048
+
+KINDS: Final[dict[bytes, int]] = {}
+"""The meaning of each spelling met so far. Read with `.get`, and ask `kind_of` on a miss."""
+
+
+def kind_of(name: bytes) -> int:
+    """What this field means to a proxy; `INVALID` when it is no name we take."""
+    if _NAME.fullmatch(name) is None:
+        return INVALID
+    lower = name.lower()
+    kind = _SPECIAL.get(lower, ORDINARY)
+    if kind == ORDINARY and lower.startswith(b"x-forwarded-"):
+        kind = FORWARDED
+    # Bounded: names come from outside.
+    if len(KINDS) < _KNOWN_MAX:
+        KINDS[name] = kind
+    return kind
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The lower-case members of a comma list (RFC 9110 5.6.1), empty ones left out."""
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
+
+
+_USUAL: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"trailers"))
+
+
+def _unlisted(headers: Fields, connection: frozenset[bytes]) -> Fields:
+    """The fields without those that a Connection line names (RFC 9110 7.6.1)."""
+    if connection <= _USUAL:
+        return headers
+    return [field for field in headers if field[0].lower() not in connection]
+
+
+def request_lines(headers: Fields, connection: frozenset[bytes], *, keep_authorization: bool) -> list[bytes]:
+    """
+    The lines of a request's fields that go on to the backend, as parts to be joined.
+
+    Left out: what belongs to this connection, to the framing, to earlier proxies, and the Authorization, which on Vast.ai holds
+    the endpoint's key. `connection` are the tokens of the Connection lines.
+    """
+    parts: list[bytes] = []
+    for name, value in _unlisted(headers, connection):
+        kind = KINDS.get(name)
+        if kind is None:
+            kind = kind_of(name)
+        if kind == ORDINARY or (kind == AUTHORIZATION and keep_authorization):
+            parts += (name, b": ", value, b"\r\n")
+    return parts
+
+
+def reply_lines(headers: Fields, connection: frozenset[bytes]) -> list[bytes]:
+    """The lines of a reply's fields that go on to the client, as parts to be joined; framing is added by who sends them."""
+    parts: list[bytes] = []
+    for name, value in _unlisted(headers, connection):
+        kind = KINDS.get(name)
+        if kind is None:
+            kind = kind_of(name)
+        if kind in _REPLY_KINDS:
+            parts += (name, b": ", value, b"\r\n")
+    return parts
+
+
+# A field name that we would not take from a client may stand in a backend's reply.
+_REPLY_KINDS: Final = frozenset((ORDINARY, HOST, EXPECT, FORWARDED, AUTHORIZATION, TRAILER, INVALID))

@@ -1,0 +1,370 @@
+"""A connection to a server: HTTP/1.1 as a client speaks it, one request at a time.
+
+The head of a reply is parsed; of its body only the end is looked for, and the bytes go on as they came. A receiver that
+needs content instead of framed bytes says so when it sends its request.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet import interfaces
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vespa.http.chunked import BadChunk, Chunked
+from vespa.http.head import BadReply, ReplyHead, read_reply_head
+from vespa.http.transport import reader, release, writer
+
+if TYPE_CHECKING:
+    from vespa.http.pool import Pool
+
+_IDLE, _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE, _TUNNEL, _OVER = range(7)
+_INTERIM_MAX: Final = 64
+
+
+class UpstreamError(Exception):
+    """
+    The server could not be reached, or did not answer as HTTP wants.
+
+    `code` is one word for programs; `silent` when not a byte of an answer had come.
+    """
+
+    def __init__(self, code: str, message: str, silent: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.silent = silent
+
+
+class ReplyReceiver(Protocol):
+    """
+    Who gets a reply: `interim`*, `reply`, then its body's bytes to the sink that `reply` gave back, `reply_end`;
+    or at any point `broke`. After `reply_end` or `broke` nothing comes.
+    """
+
+    def interim(self, head: ReplyHead) -> None:
+        """A 1xx reply came before the final one."""
+
+    def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
+        """The reply's head; returns where its body goes."""
+
+    def reply_end(self) -> None:
+        """The body is complete, and the connection no longer this receiver's."""
+
+    def broke(self, error: UpstreamError) -> None:
+        """The reply will not come, or not whole."""
+
+    def pause_request(self) -> None:
+        """The server reads too slowly: hold the request's body back."""
+
+    def resume_request(self) -> None:
+        """The server caught up."""
+
+
+@implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)
+class ClientConnection(TwistedProtocol):
+    """One connection of a pool."""
+
+    transport: Any = None
+    _log = Logger()
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.reused = False
+        self.idle_since = 0.0
+        self.received = 0  # reads since the request began: what idle timeouts compare
+        self._state = _IDLE
+        self._receiver: ReplyReceiver | None = None
+        self._sink: Callable[[bytes], None] | None = None
+        self._start = b""  # a head of which the end has not arrived
+        self._left = 0
+        self._chunks = Chunked()
+        self._pieces: list[bytes] | None = None
+        self._keep_alive = False
+        self._bodiless = False
+        self._decoded = False
+        self._request_done = True
+        self._interims = 0
+        self._paused = False
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        assert transport is not None
+        if interfaces.ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        self._write = writer(transport)
+        reader(transport, self.dataReceived)
+        transport.registerProducer(self, True)
+        self.pool.opened(self)
+
+    # -- the request
+
+    def send(
+        self, data: bytes, receiver: ReplyReceiver, *, head_only: bool = False, done: bool = True, decoded: bool = False
+    ) -> None:
+        """
+        Begin a request with its head and what is there of its body.
+
+        `head_only`: the method is HEAD, so the reply has no body. `done`: the body is complete, `finish` will not be called.
+        `decoded`: the sink wants content, not the chunked coding.
+        """
+        self._receiver = receiver
+        self._state = _HEAD
+        self._bodiless = head_only
+        self._decoded = decoded
+        self._request_done = done
+        self._interims = 0
+        self.received = 0
+        self._write(data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send more of the request's body, framed by the caller."""
+        if self._receiver is not None:
+            self._write(data)
+
+    def finish(self) -> None:
+        """The request is complete."""
+        self._request_done = True
+
+    def pause(self) -> None:
+        """Stop reading the reply: whoever takes it is slow."""
+        if not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def deliver_to(self, sink: Callable[[bytes], None]) -> None:
+        """Send the rest of the reply's body there; for a receiver that was asked where and has changed its mind."""
+        if self._sink is not None:
+            self._sink = sink
+
+    def hand_over(self, receiver: ReplyReceiver) -> None:
+        """Another receiver takes over, before anything else comes."""
+        self._receiver = receiver
+
+    def leave(self) -> None:
+        """Close an ended tunnel, when all that was written is out."""
+        self._receiver = self._sink = None
+        self._state = _OVER
+        if self.transport is not None:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def cancel(self) -> None:
+        """The receiver wants no more: the connection is cut, and the receiver hears nothing of it."""
+        self._receiver = self._sink = None
+        self._state = _OVER
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def half_close(self) -> None:
+        """Nothing more will be sent (tunnels)."""
+        transport = self.transport
+        if transport is not None and interfaces.IHalfCloseableDescriptor.providedBy(transport):
+            transport.unregisterProducer()
+            transport.loseWriteConnection()
+
+    # -- the reply
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += 1
+        state = self._state
+        sink = self._sink
+        if sink is None:
+            if state == _HEAD:
+                try:
+                    self._receive_head(data)
+                except BadReply as error:
+                    self._fail(UpstreamError("bad_reply", f"the backend's reply is not HTTP/1.1: {error}"))
+            else:
+                # Nobody asked: a server that talks out of turn is not to be reused.
+                self.cancel()
+        elif state == _LENGTH:
+            size = len(data)
+            if size < self._left:
+                self._left -= size
+                sink(data)
+            else:
+                if size > self._left:
+                    data = data[: self._left]
+                    self._keep_alive = False
+                sink(data)
+                self._end()
+        elif state == _CHUNKS:
+            self._receive_chunks(data, sink)
+        else:
+            sink(data)
+
+    def _receive_chunks(self, data: bytes, sink: Callable[[bytes], None]) -> None:
+        pieces = self._pieces
+        try:
+            end = self._chunks.feed(data, pieces)
+        except BadChunk as error:
+            self._fail(UpstreamError("bad_reply", f"the backend's reply is not in the chunked coding: {error}"))
+            return
+        if pieces is not None:
+            if pieces:
+                sink(b"".join(pieces))
+                pieces.clear()
+        elif end < 0:
+            sink(data)
+        else:
+            sink(data[:end])
+        if end >= 0:
+            if end < len(data):
+                self._keep_alive = False
+            self._end()
+
+    def _receive_head(self, data: bytes) -> None:
+        """Take bytes of one or more heads, and what follows the last. Raises `BadReply`."""
+        if self._start:
+            data = self._start + data
+            self._start = b""
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            limit = self.pool.limits.head_bytes
+            if end == 3:
+                if len(data) > limit:
+                    raise BadReply(f"its head is larger than {limit} bytes")
+                if b"\n\n" in data or b"\n\r\n" in data or (len(data) >= 5 and data[:5] != b"HTTP/"):
+                    raise BadReply("its head is malformed")
+                self._start = data
+                return
+            if end > limit:
+                raise BadReply(f"its head is larger than {limit} bytes")
+            head = read_reply_head(data[:end])
+            data = data[end:]
+            receiver = self._receiver
+            assert receiver is not None
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._state = _TUNNEL
+                self._keep_alive = False
+                self._sink = receiver.reply(head)
+                if self._receiver is None:
+                    self._sink = None
+                elif data:
+                    self._sink(data)
+                return
+            self._interims += 1
+            if self._interims > _INTERIM_MAX:
+                raise BadReply("too many interim replies")
+            receiver.interim(head)
+            if self._receiver is not receiver:
+                return
+            if not data:
+                return
+        self._begin_body(head, data, receiver)
+
+    def _begin_body(self, head: ReplyHead, data: bytes, receiver: ReplyReceiver) -> None:
+        self._keep_alive = head.keep_alive
+        status = head.status
+        if self._bodiless or status == 204 or status == 304:
+            self._state, self._left = _LENGTH, 0
+        elif head.chunked:
+            self._state = _CHUNKS
+            self._chunks = Chunked()
+            self._pieces = [] if self._decoded else None
+        elif head.length is not None:
+            self._state, self._left = _LENGTH, head.length
+        else:
+            self._state = _UNTIL_CLOSE
+            self._keep_alive = False
+        self._sink = receiver.reply(head)
+        if self._receiver is not receiver:
+            self._sink = None
+        elif self._state == _LENGTH and not self._left:
+            if data:
+                self._keep_alive = False
+            self._end()
+        elif data:
+            self.dataReceived(data)
+
+    def _end(self) -> None:
+        """The reply is whole: back to the pool, or away."""
+        receiver = self._receiver
+        self._receiver = self._sink = None
+        self._pieces = None
+        transport = self.transport
+        assert transport is not None
+        if self._keep_alive and self._request_done:
+            self._state = _IDLE
+            # A paused connection in the pool would hang the next request.
+            self.resume()
+            self.pool.put(self)
+        else:
+            self._state = _OVER
+            if self._request_done:
+                transport.unregisterProducer()
+                transport.loseConnection()
+            else:
+                transport.abortConnection()
+        if receiver is not None:
+            receiver.reply_end()
+
+    def _fail(self, error: UpstreamError) -> None:
+        receiver = self._receiver
+        self.cancel()
+        if receiver is not None:
+            receiver.broke(error)
+
+    def fail(self, error: UpstreamError) -> None:
+        """Give the reply up, for a reason of ours such as a timeout; the receiver is told."""
+        self._fail(error)
+
+    # -- the connection's end
+
+    def readConnectionLost(self) -> None:
+        """The server will send no more."""
+        if self._state == _TUNNEL and self._receiver is not None:
+            self._receiver.reply_end()
+            return
+        transport = self.transport
+        self._lost("the backend closed its connection", clean=True)
+        if transport is not None:
+            transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We half-closed."""
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        release(self.transport)
+        self.pool.gone(self)
+        self._lost(f"the connection to the backend was lost: {reason.getErrorMessage()}", clean=bool(reason.check(ConnectionDone)))
+
+    def _lost(self, message: str, clean: bool) -> None:
+        receiver, state = self._receiver, self._state
+        self._receiver = self._sink = None
+        self._state = _OVER
+        if state == _IDLE:
+            self.pool.forget(self)
+        if receiver is None:
+            return
+        if clean and state in (_UNTIL_CLOSE, _TUNNEL):
+            receiver.reply_end()
+        elif state == _HEAD:
+            receiver.broke(UpstreamError("no_reply", message, silent=not self.received))
+        else:
+            receiver.broke(UpstreamError("truncated_reply", message))
+
+    # -- flow control
+
+    def pauseProducing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.pause_request()
+
+    def resumeProducing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.resume_request()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost says the rest."""

@@ -1,0 +1,78 @@
+"""Where a server is: a URL's scheme and authority, or a unix socket, and the endpoint that leads there."""
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.web.client import BrowserLikePolicyForHTTPS
+
+
+@frozen
+class Origin:
+    """
+    A server's place. `host_field` is what the Host field says; `path_prefix` (without a last "/") stands before every target.
+
+    `socket` is a path when the server listens on a unix socket; `host` and `port` then only name it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path_prefix: bytes = b""
+    socket: str = ""
+
+    @property
+    def host_field(self) -> bytes:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host.encode("ascii") if self.port == default else f"{host}:{self.port}".encode("ascii")
+
+    @classmethod
+    def parse(cls, url: str) -> Origin:
+        """Read `http[s]://host[:port][/prefix]` or `unix:/path`. Raises ValueError saying what is wrong."""
+        if url.startswith("unix:"):
+            path = url[5:].removeprefix("//")
+            if not path.startswith("/"):
+                raise ValueError("a unix socket needs an absolute path: unix:/run/server.sock")
+            return cls("http", "localhost", 80, b"", path)
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError("it has to begin with http://, https:// or unix:")
+        if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("it has to be scheme://host[:port][/prefix], without user, query or fragment")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
+        return cls(parts.scheme, host, port, parts.path.rstrip("/").encode("ascii"))
+
+    def endpoint(self, reactor: object, timeout: float, trust: object | None = None) -> IStreamClientEndpoint:
+        """
+        The way there; `timeout` in seconds bounds one attempt to connect, 0 leaves it to the system.
+
+        `trust` is a Twisted trust root for https; None means the system's.
+        """
+        seconds = timeout or 3600.0
+        endpoint: IStreamClientEndpoint
+        if self.socket:
+            return UNIXClientEndpoint(reactor, self.socket, timeout=seconds)
+        if isIPAddress(self.host):
+            endpoint = TCP4ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
+        elif isIPv6Address(self.host):
+            endpoint = TCP6ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
+        else:
+            endpoint = HostnameEndpoint(reactor, self.host.encode("ascii"), self.port, timeout=seconds)
+        if self.scheme != "https":
+            return endpoint
+        if trust is not None:
+            return wrapClientTLS(optionsForClientTLS(self.host, trustRoot=trust), endpoint)
+        creator = BrowserLikePolicyForHTTPS().creatorForNetloc(self.host.encode("ascii"), self.port)
+        return wrapClientTLS(creator, endpoint)

@@ -1,0 +1,168 @@
+"""Connections to one server, kept open between requests."""
+from __future__ import annotations
+
+from collections import deque
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectingCancelledError, TimeoutError, UserError
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from vespa.http.connection import ClientConnection, UpstreamError
+from vespa.http.sweep import Sweeper
+
+
+@frozen(kw_only=True)
+class PoolLimits:
+    """Bounds towards one server; sizes in bytes, times in seconds. `connections` 0: no cap."""
+
+    head_bytes: int = 65536
+    idle_seconds: float = 2.0
+    connections: int = 0
+
+
+class Pool:
+    """
+    Keep-alive connections to one endpoint.
+
+    Idle ones are used again newest first and closed after `idle_seconds`, which has to be shorter than servers
+    keep theirs (uvicorn: 5 s), or a request meets a connection that is just being closed.
+    """
+
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, limits: PoolLimits | None = None) -> None:
+        self.limits = limits or PoolLimits()
+        self.clock = clock
+        self._endpoint = endpoint
+        self._factory = Factory.forProtocol(ClientConnection)
+        self._factory.noisy = False
+        self._factory.buildProtocol = lambda _: ClientConnection(self)  # type: ignore[method-assign]
+        self._sweeper = Sweeper(clock)
+        self._idle: list[ClientConnection] = []
+        self._open: set[ClientConnection] = set()
+        self._connecting = 0
+        self._queue: deque[Deferred[ClientConnection]] = deque()
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        """Connections open or being opened."""
+        return len(self._open) + self._connecting
+
+    @property
+    def idle(self) -> int:
+        """Connections open and free."""
+        return len(self._idle)
+
+    def take(self) -> ClientConnection | None:
+        """A free connection, if there is one."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        connection.reused = True
+        if not self._idle:
+            self._sweeper.discard(self)
+        return connection
+
+    def connect(self) -> Deferred[ClientConnection]:
+        """
+        A new connection, or under a cap the next that comes free.
+
+        Fires with it, or fails with `UpstreamError`; may be cancelled.
+        """
+        cap = self.limits.connections
+        if cap and self.size >= cap:
+            waiting: Deferred[ClientConnection] = Deferred(self._leave_queue)
+            self._queue.append(waiting)
+            return waiting
+        return self._open_one()
+
+    def _open_one(self) -> Deferred[ClientConnection]:
+        self._connecting += 1
+        connecting: Deferred[ClientConnection] = self._endpoint.connect(self._factory)
+
+        def connected(connection: ClientConnection) -> ClientConnection:
+            self._connecting -= 1
+            return connection
+
+        def failed(failure: Failure) -> Failure:
+            self._connecting -= 1
+            if failure.check(ConnectingCancelledError):
+                return failure
+            text = failure.getErrorMessage()
+            code = "backend_timeout" if failure.check(TimeoutError) else "backend_unreachable"
+            if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
+                text = f"{failure.type.__name__}: {text}" if failure.type else text
+            return Failure(UpstreamError(code, f"could not connect to the backend: {text}", silent=True))
+
+        return connecting.addCallbacks(connected, failed)
+
+    def _leave_queue(self, waiting: Deferred[ClientConnection]) -> None:
+        if waiting in self._queue:
+            self._queue.remove(waiting)
+
+    def _open_for(self, waiting: Deferred[ClientConnection]) -> None:
+        """Open a connection for one that waited under the cap, and may have given up meanwhile."""
+
+        def connected(connection: ClientConnection) -> None:
+            if waiting.called:
+                self.put(connection)
+            else:
+                waiting.callback(connection)
+
+        self._open_one().addCallbacks(connected, lambda failure: None if waiting.called else waiting.errback(failure))
+
+    def opened(self, connection: ClientConnection) -> None:
+        """A connection is made."""
+        self._open.add(connection)
+
+    def put(self, connection: ClientConnection) -> None:
+        """A connection's exchange is over and it may carry another."""
+        if self._closed:
+            self._drop(connection)
+            return
+        if self._queue:
+            connection.reused = True
+            self._queue.popleft().callback(connection)
+            return
+        connection.idle_since = self.clock.seconds()
+        if not self._idle:
+            self._sweeper.add(self)
+        self._idle.append(connection)
+
+    def forget(self, connection: ClientConnection) -> None:
+        """An idle connection was closed by the server."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+            if not self._idle:
+                self._sweeper.discard(self)
+
+    def gone(self, connection: ClientConnection) -> None:
+        """A connection is over."""
+        self._open.discard(connection)
+        self.forget(connection)
+        cap = self.limits.connections
+        while self._queue and (not cap or self.size < cap) and not self._closed:
+            self._open_for(self._queue.popleft())
+
+    def tick(self, now: float) -> None:
+        """Close what was idle for too long; the oldest stand first."""
+        limit = now - self.limits.idle_seconds
+        while self._idle and self._idle[0].idle_since <= limit:
+            self._drop(self._idle.pop(0))
+        if not self._idle:
+            self._sweeper.discard(self)
+
+    def _drop(self, connection: ClientConnection) -> None:
+        if connection.transport is not None:
+            connection.transport.unregisterProducer()
+            connection.transport.loseConnection()
+
+    def close(self) -> None:
+        """Close what is free now, and the others when their exchanges end."""
+        self._closed = True
+        self._sweeper.discard(self)
+        while self._idle:
+            self._drop(self._idle.pop())
+

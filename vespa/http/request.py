@@ -1,0 +1,208 @@
+"""One request at the server's side: its head, and the ways to answer it."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vespa.core.refusal import Refusal
+from vespa.http.head import RequestHead
+
+if TYPE_CHECKING:
+    from vespa.http.channel import ServerChannel
+
+# How an answer's body is framed.
+NONE: Final = 0
+"""There is no body (HEAD, 204, 304); a length may be told all the same."""
+LENGTH: Final = 1
+"""As many bytes as the length says."""
+CHUNKED: Final = 2
+"""The bytes to come are in the chunked coding already."""
+STREAM: Final = 3
+"""Of unknown length: chunked here, or ended by closing for an HTTP/1.0 client."""
+
+# Our own reason phrases: a backend's are not to be trusted on a line of ours.
+_STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode("ascii")) for s in HTTPStatus}
+
+_CHUNKED_END: Final = b"Transfer-Encoding: chunked\r\n\r\n"
+_CHUNKED_CLOSE_END: Final = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+
+def status_line(status: int) -> bytes:
+    """The status line; a status without a phrase of its own gets an empty one."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+class Receiver(Protocol):
+    """Who handles a request. Calls come in order: `body`* `end`, with `gone` at any point, after which nothing comes."""
+
+    def body(self, data: bytes) -> None:
+        """More of the request's body."""
+
+    def end(self) -> None:
+        """The request's body is complete."""
+
+    def gone(self) -> None:
+        """The client left, or broke the protocol, before the answer was complete."""
+
+    def pause(self) -> None:
+        """The client reads too slowly: hold the answer back."""
+
+    def resume(self) -> None:
+        """The client caught up."""
+
+
+class ServerRequest:
+    """
+    The handle on one request; every call after its end, or the client's, does nothing.
+
+    An answer is `start` once, `write` any number of times, `finish`; or `abort`. The head goes out with
+    the first body bytes, or by `flush`.
+    """
+
+    __slots__ = ("channel", "head", "started", "_pending", "_framing")
+
+    def __init__(self, channel: ServerChannel, head: RequestHead) -> None:
+        self.channel: ServerChannel | None = channel
+        self.head = head
+        self.started = False
+        self._pending: list[bytes] | None = None
+        self._framing = NONE
+
+    def start(self, status: int, lines: list[bytes], framing: int, length: int | None = None) -> None:
+        """
+        Begin the answer. `lines` are the bytes of its fields, less those about framing and the connection.
+
+        `length` goes with LENGTH, or with NONE where the answer to a GET would have had it.
+        """
+        channel = self.channel
+        if channel is None:
+            return
+        self.started = True
+        lines.insert(0, status_line(status))
+        head = self.head
+        if framing == STREAM:
+            if head.minor == 1:
+                lines.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                framing, head.keep_alive = CHUNKED, False  # the bytes as they are, up to the close
+                channel.until_close = True
+        elif framing == CHUNKED:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif length is not None:
+            lines.append(b"Content-Length: %d\r\n" % length)
+        if not head.keep_alive or channel.closes_after():
+            head.keep_alive = False
+            lines.append(b"Connection: close\r\n\r\n")
+        elif head.minor == 0:
+            lines.append(b"Connection: keep-alive\r\n\r\n")
+        else:
+            lines.append(b"\r\n")
+        self._framing = framing
+        self._pending = lines
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the body, framed as `start` was told."""
+        channel = self.channel
+        if channel is None:
+            return
+        if self._framing == STREAM:
+            if not data:
+                return
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        pending = self._pending
+        if pending is not None:
+            self._pending = None
+            # One segment for the head and the first bytes; large bodies are not copied for it.
+            if len(data) <= 65536:
+                pending.append(data)
+                data = b"".join(pending)
+            else:
+                channel.write(b"".join(pending))
+        channel.write(data)
+
+    def flush(self) -> None:
+        """Send the head if it still waits for a body."""
+        pending, channel = self._pending, self.channel
+        if pending is not None and channel is not None:
+            self._pending = None
+            channel.write(b"".join(pending))
+
+    def sink(self) -> Callable[[bytes], None] | None:
+        """The cheapest way to send further body bytes, once the head is out; None where they need framing."""
+        if self.channel is None or self._framing == STREAM or self._pending is not None:
+            return None
+        return self.channel.write
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        channel = self.channel
+        if channel is None:
+            return
+        pending = self._pending
+        if self._framing == STREAM:
+            pending = pending or []
+            pending.append(b"0\r\n\r\n")
+        if pending:
+            self._pending = None
+            channel.write(b"".join(pending))
+        self.channel = None
+        channel.answered(self)
+
+    def abort(self) -> None:
+        """The answer breaks off: what was written is delivered, and the client sees that it is not whole."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            if self._pending is not None:
+                channel.write(b"".join(self._pending))
+            channel.break_off()
+
+    def interim(self, status: int, lines: Iterable[bytes] = ()) -> None:
+        """Send a 1xx answer before the final one; nothing to an HTTP/1.0 client."""
+        if self.channel is not None and self.head.minor == 1 and not self.started:
+            self.channel.write(b"".join([status_line(status), *lines, b"\r\n"]))
+
+    def tunnel(self, lines: list[bytes], receiver: Receiver) -> None:
+        """Answer 101: from here on `write` sends, and `receiver` gets, whatever the two ends say."""
+        channel = self.channel
+        if channel is not None:
+            self.started = True
+            self._framing = CHUNKED
+            channel.write(b"".join([status_line(101), *lines, b"\r\n"]))
+            channel.tunnel(receiver)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with an error of ours, if nothing was answered yet; else break off."""
+        if self.started:
+            self.abort()
+            return
+        body = refusal.body()
+        lines = [b"%b: %b\r\n" % field for field in refusal.header_list()]
+        if self.head.method == b"HEAD":
+            self.start(refusal.status, lines, NONE, len(body))
+        else:
+            self.start(refusal.status, lines, LENGTH, len(body))
+            self.write(body)
+        self.finish()
+
+    def forwarded(self) -> bytes:
+        """The lines that tell a backend whom this came from (X-Forwarded-For, -Proto and -Host)."""
+        channel, host = self.channel, self.head.host
+        if channel is None:
+            return b""
+        return channel.forwarded + b"X-Forwarded-Host: " + host + b"\r\n" if host else channel.forwarded
+
+    def permit(self) -> None:
+        """Let a client that asked first send the request's body now (100 Continue)."""
+        if self.channel is not None:
+            self.channel.permit()
+
+    def pause_body(self) -> None:
+        """Stop reading the request's body: whoever takes it is slow."""
+        if self.channel is not None:
+            self.channel.pause_reading()
+
+    def resume_body(self) -> None:
+        """Read on."""
+        if self.channel is not None:
+            self.channel.resume_reading()

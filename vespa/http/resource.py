@@ -1,0 +1,171 @@
+"""Twisted resources, and so Klein, over our own server.
+
+For the few routes that answer for Vespa itself, and for the simulator; proxied requests never come here. The request is
+Twisted's own `server.Request`, so that everything written for it works; what it writes goes out through ours.
+"""
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Final
+
+from twisted.internet import interfaces
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+
+from vespa.core.refusal import Refusal
+from vespa.core import headers as fields
+from vespa.core.headers import KINDS
+from vespa.http.request import LENGTH, NONE, STREAM, ServerRequest
+from vespa.http.server import Limits, Server
+
+BODY_MAX: Final = 64 << 20
+"""The largest body that a resource is given, in bytes: it is held in memory."""
+
+_OURS: Final = (fields.CONNECTION, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING, fields.HOP)
+
+
+@implementer(interfaces.ITransport)
+class _Channel:
+    """What a Twisted request believes to be its channel."""
+
+    factory = None
+
+    def __init__(self, request: ServerRequest, site: Site) -> None:
+        self._request = request
+        self.site = site
+        self._producer: IPushProducer | None = None
+        self._streaming = True
+        channel = request.channel
+        assert channel is not None
+        self._transport: Any = channel.transport
+        self.transport = self
+
+    def getPeer(self) -> IAddress:
+        peer: IAddress = self._transport.getPeer()
+        return peer
+
+    def getHost(self) -> IAddress:
+        host: IAddress = self._transport.getHost()
+        return host
+
+    def isSecure(self) -> bool:
+        return interfaces.ISSLTransport.providedBy(self._transport)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers | list[tuple[bytes, bytes]]) -> None:
+        pairs = list(headers if isinstance(headers, list) else _pairs(headers))
+        lines, length = [], None
+        for name, value in pairs:
+            if name.lower() == b"content-length":
+                length = int(value)
+            if KINDS.get(name, fields.kind_of(name)) not in _OURS:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        status = int(code)
+        if self._request.head.method == b"HEAD" or status in (204, 304):
+            self._request.start(status, lines, NONE, None if status == 204 else length)
+        elif length is not None:
+            self._request.start(status, lines, LENGTH, length)
+        else:
+            self._request.start(status, lines, STREAM)
+
+    def write(self, data: bytes) -> None:
+        self._request.write(data)
+
+    def writeSequence(self, parts: list[bytes]) -> None:
+        self._request.write(b"".join(parts))
+
+    def requestDone(self, request: Request) -> None:
+        self._request.finish()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self._producer, self._streaming = producer, streaming
+        if not streaming:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def pause(self) -> None:
+        if self._producer is not None and self._streaming:
+            self._producer.pauseProducing()
+
+    def resume(self) -> None:
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def loseConnection(self) -> None:
+        self._request.abort()
+
+    abortConnection = loseConnection
+    forceAbortClient = loseConnection
+
+
+class _PlainRequest(Request):
+    """Twisted's request, for which our channel frames the body."""
+
+    def write(self, data: bytes) -> None:
+        if self.startedWriting or self.finished:
+            # Twisted would add its own chunk framing.
+            if not self._disconnected and self.channel is not None and data and self.method != b"HEAD":
+                self.channel.write(data)
+            return
+        version, self.clientproto = self.clientproto, b"HTTP/1.0"  # no chunk framing from Twisted
+        try:
+            Request.write(self, data)
+        finally:
+            self.clientproto = version
+
+
+def _pairs(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
+
+
+class ResourceReceiver:
+    """Collects a request's body, then renders a resource."""
+
+    def __init__(self, request: ServerRequest, site: Site, body_max: int = BODY_MAX) -> None:
+        self._request = request
+        self._body = BytesIO()
+        self._body_max = body_max
+        self._channel = _Channel(request, site)
+        self._rendered: Request | None = None
+        if request.channel is not None:
+            request.channel.permit()
+
+    def body(self, data: bytes) -> None:
+        if self._body.tell() + len(data) > self._body_max:
+            self._request.refuse(Refusal(413, "body_too_large", f"the body is larger than {self._body_max} bytes"))
+            return
+        self._body.write(data)
+
+    def end(self) -> None:
+        head = self._request.head
+        request = self._rendered = _PlainRequest(self._channel, False)
+        for name, value in head.headers:
+            request.requestHeaders.addRawHeader(name, value)
+        size = self._body.tell()
+        self._body.seek(0)
+        request.gotLength(size)
+        request.content = self._body
+        request.requestReceived(head.method, head.target, b"HTTP/1.1" if head.minor else b"HTTP/1.0")
+
+    def gone(self) -> None:
+        if self._rendered is not None and not self._rendered.finished:
+            self._rendered.connectionLost(Failure(ConnectionDone()))
+
+    def pause(self) -> None:
+        self._channel.pause()
+
+    def resume(self) -> None:
+        self._channel.resume()
+
+
+def serve_resource(resource: IResource, clock: IReactorTime, limits: Limits | None = None) -> Server:
+    """A server of which every request is answered by `resource`."""
+    site = Site(resource)  # only what Request asks of it: getResourceFor, sessions, the log
+
+    return Server(lambda request: ResourceReceiver(request, site), clock, limits)

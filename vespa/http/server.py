@@ -1,0 +1,116 @@
+"""The server: what its connections share."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+
+from vespa.core.refusal import Refusal
+from vespa.http.channel import ServerChannel
+from vespa.http.request import Receiver, ServerRequest, status_line
+from vespa.http.sweep import Sweeper
+
+Application = Callable[[ServerRequest], Receiver]
+"""Takes a request when its head is in; what it returns gets the rest. May raise `Refusal`."""
+
+
+
+def _full_answer() -> bytes:
+    refusal = Refusal(503, "too_many_connections", "this server is at its limit of connections", retry_after=1)
+    body = refusal.body()
+    lines = [b"%b: %b\r\n" % line for line in refusal.header_list()]
+    tail = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return b"".join([status_line(503), *lines, tail, body])
+
+
+_FULL: Final = _full_answer()
+
+
+@frozen(kw_only=True)
+class Limits:
+    """Bounds on what clients may do; sizes in bytes, times in seconds, 0 turns a bound off."""
+
+    head_bytes: int = 32768
+    head_seconds: float = 10.0
+    body_min_rate: float = 128.0
+    write_stall_seconds: float = 60.0
+    keepalive_seconds: float = 30.0
+    pipeline_bytes: int = 65536
+    connections: int = 10000
+    connections_per_address: int = 0
+    linger_bytes: int = 1 << 20
+    linger_seconds: float = 5.0
+
+
+class _Full(Protocol):
+    """Says that there is no room, and goes."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(_FULL)
+        self.transport.loseConnection()
+
+
+class Server(Factory):
+    """Serves an application to HTTP/1.1 connections."""
+
+    noisy = False
+
+    def __init__(self, application: Application, clock: IReactorTime, limits: Limits | None = None) -> None:
+        self.application = application
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.sweeper = Sweeper(clock)
+        self.channels: set[ServerChannel] = set()
+        self.draining = False
+        self._addresses: dict[str, int] = {}
+        self._drained: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """A channel, or a short answer when a cap is reached."""
+        limits = self.limits
+        host: str = getattr(addr, "host", "")
+        here = self._addresses.get(host, 0)
+        if 0 < limits.connections <= len(self.channels) or 0 < limits.connections_per_address <= here:
+            return _Full()
+        channel = ServerChannel(self, host)
+        # Counted from here, not from connectionMade: nothing may slip in between.
+        self.channels.add(channel)
+        self._addresses[host] = here + 1
+        return channel
+
+    def closed(self, channel: ServerChannel) -> None:
+        """A channel's connection is over."""
+        self.channels.discard(channel)
+        here = self._addresses.get(channel.peer, 1) - 1
+        if here:
+            self._addresses[channel.peer] = here
+        else:
+            self._addresses.pop(channel.peer, None)
+        if self._drained is not None and not self.channels:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Close what is idle, let what is in flight end, and fire with None when no connection is left.
+
+        Cancel it, or call `abort`, to end the rest at once.
+        """
+        self.draining = True
+        for channel in list(self.channels):
+            channel.drain()
+        if not self.channels:
+            return succeed(None)
+        self._drained = Deferred(lambda _: None)
+        return self._drained
+
+    def abort(self) -> None:
+        """Cut every connection."""
+        for channel in list(self.channels):
+            channel.cut()
+

@@ -1,0 +1,54 @@
+"""One coarse clock for many connections.
+
+A timer of its own for each request would cost more than the request. Deadlines here are seconds long and
+may be a second late, so one timer looks at every connection once a second, and sleeps when there is none.
+"""
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+INTERVAL_SECONDS: Final = 1.0
+
+
+class Swept(Protocol):
+    """What a sweeper looks at."""
+
+    def tick(self, now: float) -> None:
+        """Look at your deadlines; `now` is the clock's time in seconds."""
+
+
+class Sweeper:
+    """Calls `tick` on each of its members once a second."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+        self._members: dict[Swept, None] = {}
+        self._call: IDelayedCall | None = None
+
+    def add(self, member: Swept) -> None:
+        self._members[member] = None
+        if self._call is None:
+            self._call = self.clock.callLater(INTERVAL_SECONDS, self._sweep)
+
+    def discard(self, member: Swept) -> None:
+        self._members.pop(member, None)
+        if not self._members and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _sweep(self) -> None:
+        self._call = None
+        now = self.clock.seconds()
+        for member in list(self._members):
+            if member in self._members:
+                try:
+                    member.tick(now)
+                except Exception:
+                    self._log.failure("a connection's deadlines could not be checked")
+        if self._members and self._call is None:
+            self._call = self.clock.callLater(INTERVAL_SECONDS, self._sweep)

@@ -1,0 +1,1 @@
+"""The proxy that worker and client share: one request's story, told once."""

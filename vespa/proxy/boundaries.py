@@ -1,0 +1,53 @@
+"""The seams of the proxy: what a route has to offer. No logic here."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from vespa.core.lifecycle import Event
+from vespa.http.pool import Pool
+from vespa.http.request import ServerRequest
+
+
+class Waiter(Protocol):
+    """A request that was told to wait."""
+
+    def slot(self) -> None:
+        """It may go on."""
+
+    def refuse(self, refusal: Exception) -> None:
+        """It may not; `refusal` is a `Refusal`."""
+
+
+class Passage(Protocol):
+    """What a route makes of one request: it unwraps (or wraps) its body, admits it, and books its end."""
+
+    ready: bool
+    """The request is understood and authenticated; it may be admitted. Until then its body is wanted."""
+    pool: Pool
+    """Where the request goes."""
+    length: int | None
+    """The length of the body towards the backend; None with `has_body` means that it is not known."""
+    has_body: bool
+
+    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
+        """Take bytes of the request's body; returns those to pass on. Raises `Refusal`."""
+
+    def finish(self) -> Sequence[bytes | memoryview]:
+        """The request's body is complete; returns what is left to pass on. Raises `Refusal`."""
+
+    def admit(self, waiter: Waiter) -> bool:
+        """True: go on now. False: `waiter` hears. Raises `Refusal`."""
+
+    def head(self) -> list[bytes]:
+        """The request line and fields towards the backend, without framing, as parts to be joined."""
+
+    def book(self, event: Event) -> bool:
+        """Book an event of the request's life; False when it came too late to matter."""
+
+
+class Route(Protocol):
+    """How requests of one kind find their upstream."""
+
+    def open(self, request: ServerRequest) -> Passage:
+        """Take a request by its head. Raises `Refusal`."""

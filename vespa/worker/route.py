@@ -1,0 +1,308 @@
+"""The worker's route: who may pass, in what shape, and what is booked for it."""
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vespa.core.auth import Auth, parse_cost
+from vespa.core.envelope import looks_like_envelope, unwrap_body
+from vespa.core.gate import Gate
+from vespa.core.headers import request_lines
+from vespa.core.ledger import Entry, Ledger
+from vespa.core.lifecycle import Event
+from vespa.core.query import unsigned_query, unwrap_query
+from vespa.core.refusal import Refusal
+from vespa.core.replay import Replay
+from vespa.core.unwrapping import Unwrapping
+from vespa.core.work import to_micros
+from vespa.http.pool import Pool
+from vespa.http.request import ServerRequest
+from vespa.http.sweep import Sweeper
+from vespa.proxy.boundaries import Passage, Route, Waiter
+
+WHOLE_MAX: Final = 65536
+"""Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""
+
+_PEEK: Final = 1024
+_begins_envelope: Final = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
+_ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+_ENDS: Final = frozenset((Event.REFUSE, Event.EXPIRE, Event.GONE, Event.BREAK, Event.END))
+_UNIT: Final = to_micros(1.0)
+
+
+@frozen(kw_only=True)
+class Policy:
+    """What a request has to bring. `public_url` is this worker's own, "" to leave the signed one unchecked."""
+
+    secured: bool
+    public_url: str = ""
+    max_cost: float = 1e9
+    max_unverified: int = 1 << 20
+    queue_seconds: float = 300.0
+
+
+class WorkerRoute:
+    """Opens passages to one backend."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        pool: Pool,
+        host_field: bytes,
+        path_prefix: bytes,
+        verify: Callable[[Auth], None],
+        unready: Callable[[], Refusal | None],
+        gate: Gate,
+        ledger: Ledger,
+        replay: Replay,
+        clock: IReactorTime,
+    ) -> None:
+        """`verify` raises `Refusal` for a bad signature; `unready` returns one while no traffic may pass."""
+        self.policy = policy
+        self.pool = pool
+        self.path_prefix = path_prefix
+        self.tail = b" HTTP/1.1\r\nHost: " + host_field + b"\r\n"
+        self.gate = gate
+        self.ledger = ledger
+        self.clock = clock
+        self.unready = unready
+        self.sweeper = Sweeper(clock)
+        self._verify = verify
+        self._replay = replay
+
+    def open(self, request: ServerRequest) -> Passage:
+        """Read what the head tells; a signature in the query is checked at once. Raises `Refusal`."""
+        head, policy = request.head, self.policy
+        path, mark, query = head.target.partition(b"?")
+        auth: Auth | None = None
+        target = head.target
+        if mark:
+            auth, query = unwrap_query(query, policy.max_cost)
+            if auth is not None or policy.secured:
+                target = path + b"?" + query if query else path
+        passage = WorkerPassage(self, request, target)
+        if auth is not None:
+            passage.mode = "through"
+            passage.authenticated(auth)
+        elif not passage.has_body or head.method not in _ENVELOPED:
+            if policy.secured:
+                raise unsigned_query()
+            passage.unsigned()
+        elif policy.secured and head.length is not None and head.length > WHOLE_MAX:
+            passage.scan()
+        return passage
+
+    def check(self, auth: Auth) -> None:
+        """Raises `Refusal` unless this request was signed by the autoscaler, for this worker."""
+        policy = self.policy
+        if not policy.secured:
+            return
+        url = policy.public_url
+        if url and not hmac.compare_digest(auth.url.rstrip("/").encode("utf-8"), url.encode("utf-8")):
+            raise Refusal(401, "wrong_url", "the request was signed for another worker")
+        self._verify(auth)
+        if self._replay.mode != "off" and self._replay.seen(auth):
+            if self._replay.mode == "reject":
+                raise Refusal(401, "replayed", "this assignment was used before")
+            self.log.warn("replayed: request_idx {idx}, reqnum {num}", idx=auth.request_idx, num=auth.reqnum)
+
+    def free(self, passage: WorkerPassage) -> None:
+        """A request is over: its place in the queue, or its slot, goes to the next."""
+        following = self.gate.release(passage)
+        if isinstance(following, WorkerPassage):
+            following.slot()
+        elif following is None:
+            self.gate.leave(passage)
+
+
+_check: type[Route] = WorkerRoute
+
+
+class WorkerPassage:
+    """
+    One request at the worker.
+
+    Its body is taken in one of these modes. "through": as it is. "whole": kept up to 64 KiB, then unwrapped. "scan": unwrapped
+    as it arrives. In a large body an unsecured worker knows an envelope by its beginning with `auth_data`.
+    """
+
+    __slots__ = ("pool", "ready", "length", "has_body", "mode", "_route", "_request", "_target", "_entry", "_enveloped", "_kept",
+                 "_kept_size", "_unwrapping", "_waiter")  # fmt: skip
+
+    def __init__(self, route: WorkerRoute, request: ServerRequest, target: bytes) -> None:
+        head = request.head
+        self.pool: Pool = route.pool
+        self.ready = False
+        self.length: int | None = head.length
+        self.has_body = head.chunked or bool(head.length)
+        self.mode: Literal["through", "whole", "scan"] = "whole"
+        self._route = route
+        self._request = request
+        self._target = target
+        self._entry: Entry | None = None
+        self._enveloped = False
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self._unwrapping: Unwrapping | None = None
+        self._waiter: Waiter | None = None
+
+    # -- who it is
+
+    def authenticated(self, auth: Auth) -> None:
+        """An envelope was found: check it, and open the account. Raises `Refusal`."""
+        route = self._route
+        route.check(auth)
+        idx = auth.request_idx if route.policy.secured else None
+        self._entry = route.ledger.open(idx, auth.work, route.clock.seconds())
+        self._enveloped = True
+        self.ready = True
+
+    def unsigned(self) -> None:
+        """An unsecured worker takes a request as it is; what it costs may be told in a header. Raises `Refusal`."""
+        route = self._route
+        work = _UNIT
+        for name, value in self._request.head.headers:
+            if len(name) == 17 and name.lower() == b"x-serverless-cost":
+                try:
+                    work = to_micros(parse_cost(value.decode("ascii", "replace"), route.policy.max_cost))
+                except ValueError as error:
+                    raise Refusal(422, "invalid_cost", f"X-Serverless-Cost {error}") from None
+        self._entry = route.ledger.open(None, work, route.clock.seconds())
+        self.mode = "through"
+        self.ready = True
+
+    # -- the body
+
+    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
+        """Take bytes of the body; returns those for the backend. Raises `Refusal`."""
+        if self.mode == "through":
+            return (data,)
+        if self._unwrapping is not None:
+            return self._feed_scan(data)
+        self._kept.append(data)
+        self._kept_size += len(data)
+        large = self.length is not None and self.length > WHOLE_MAX
+        if self._kept_size <= (_PEEK if large else WHOLE_MAX):
+            return ()
+        kept = b"".join(self._kept)
+        self._kept = []
+        if not self._route.policy.secured and _begins_envelope(kept) is None:
+            self.unsigned()
+            return (kept,)
+        self.scan()
+        return self._feed_scan(kept)
+
+    def scan(self) -> None:
+        """Unwrap from here on as it arrives."""
+        self.mode = "scan"
+        policy = self._route.policy
+        self._unwrapping = Unwrapping(policy.max_cost, max_unverified=policy.max_unverified, content_length=self.length)
+
+    def _feed_scan(self, data: bytes) -> Sequence[bytes | memoryview]:
+        unwrapping = self._unwrapping
+        assert unwrapping is not None
+        pieces = unwrapping.feed(data)
+        if unwrapping.auth is not None and not self.ready and unwrapping.streaming:
+            self._check_session(unwrapping.session_id)
+            self.authenticated(unwrapping.auth)
+            if self.length is not None:
+                self.length = unwrapping.payload_length(self.length)
+        return pieces
+
+    def finish(self) -> Sequence[bytes | memoryview]:
+        """The body is complete; returns what is left for the backend. Raises `Refusal`."""
+        if self.mode == "through":
+            return ()
+        if self._unwrapping is not None:
+            last = self._unwrapping.finish()
+            if not self.ready:
+                assert self._unwrapping.auth is not None and last is not None
+                self._check_session(self._unwrapping.session_id)
+                self.authenticated(self._unwrapping.auth)
+                self.length = len(last)
+            return (last,) if last else ()
+        raw = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+        self._kept = []
+        if not self._route.policy.secured and not looks_like_envelope(raw):
+            self.unsigned()
+            self.length = len(raw)
+            return (raw,)
+        envelope = unwrap_body(raw, self._route.policy.max_cost)
+        self._check_session(envelope.session_id)
+        self.authenticated(envelope.auth)
+        payload = envelope.payload
+        self.length = len(payload)
+        return (payload,)
+
+    def _check_session(self, session_id: str | None) -> None:
+        if session_id is not None:
+            raise Refusal(410, "invalid_session", "no such session")
+
+    # -- admission
+
+    def admit(self, waiter: Waiter) -> bool:
+        """Whether it may go on now, or hears by `waiter`. Raises `Refusal`."""
+        route = self._route
+        refusal = route.unready()
+        if refusal is not None:
+            raise refusal
+        if route.gate.admit(self, route.ledger.load):
+            self.book(Event.ADMIT)
+            return True
+        self._waiter = waiter
+        self.book(Event.WAIT)
+        if route.policy.queue_seconds:
+            route.sweeper.add(self)
+        return False
+
+    def slot(self) -> None:
+        """The slot it waited for is its own."""
+        waiter, self._waiter = self._waiter, None
+        self._route.sweeper.discard(self)
+        self.book(Event.SLOT)
+        if waiter is not None:
+            waiter.slot()
+
+    def tick(self, now: float) -> None:
+        """While it waits: not for ever."""
+        waiter, entry = self._waiter, self._entry
+        seconds = self._route.policy.queue_seconds
+        if waiter is not None and entry is not None and now - entry.received_at >= seconds:
+            waiter.refuse(Refusal(503, "queue_timeout", f"no slot came free within {seconds:g} s", retry_after=1))
+
+    def book(self, event: Event) -> bool:
+        """Book an event; an end frees what the request held. Before authentication there is nothing to book."""
+        entry, route = self._entry, self._route
+        if entry is None:
+            return True
+        booked = route.ledger.advance(entry, event, route.clock.seconds())
+        if booked and event in _ENDS:
+            if self._waiter is not None:
+                self._waiter = None
+                route.sweeper.discard(self)
+            route.free(self)
+        return booked
+
+    # -- towards the backend
+
+    def head(self) -> list[bytes]:
+        """The request line and fields, less framing."""
+        route, request = self._route, self._request
+        head = request.head
+        parts = [head.method, b" ", route.path_prefix, self._target, route.tail]
+        # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
+        parts += request_lines(head.headers, head.connection, keep_authorization=not self._enveloped and not route.policy.secured)
+        parts.append(request.forwarded())
+        return parts
+
+
+_check_passage: type[Passage] = WorkerPassage

@@ -1,0 +1,289 @@
+"""The worker's tree: what is made of the settings, in the order in which it starts."""
+from __future__ import annotations
+
+import gc
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vespa.core.gate import Gate
+from vespa.core.ledger import Ledger
+from vespa.core.refusal import Refusal
+from vespa.core.replay import Replay
+from vespa.core.report import Identity
+from vespa.http.agent import Agent
+from vespa.http.listening import parse
+from vespa.http.origin import Origin
+from vespa.http.pool import Pool, PoolLimits
+from vespa.http.server import Limits, Server
+from vespa.net.autoscaler import Autoscaler
+from vespa.net.calls import plain_client
+from vespa.net.deadlines import within
+from vespa.net.services import InOrder, SurvivingLoop
+from vespa.proxy.door import Door, OwnRoutes, touch
+from vespa.proxy.exchange import Proxy, Timeouts
+from vespa.settings import BeaconIdentity, Settings
+from vespa.worker import benchmark
+from vespa.worker.cache import BenchmarkCache, CacheKey
+from vespa.worker.keyring import Keyring
+from vespa.worker.probe import HealthProbe
+from vespa.worker.reporter import Reporter, beacon
+from vespa.worker.route import Policy, WorkerRoute
+from vespa.worker.watch import Rhythm, Watch
+
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE_CHECK_SECONDS: Final = 60.0
+
+
+class Upstreams(Service):
+    """The connections to the backend."""
+
+    def __init__(self, *closers: Callable[[], None]) -> None:
+        self._closers = closers
+
+    def stopService(self) -> None:
+        """Close what is free."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for close in self._closers:
+            close()
+
+
+class Listening(Service):
+    """
+    The open port. A port that cannot be opened is an error at start.
+
+    Stopping closes it, lets what is in flight end within `drain_seconds`, and cuts the rest.
+    """
+
+    log = Logger()
+
+    def __init__(self, endpoint: Any, server: Server, drain_seconds: float, drain: Callable[[], None]) -> None:
+        """`drain` is called first: from then on no new request is taken."""
+        self._endpoint = endpoint
+        self._server = server
+        self._drain_seconds = drain_seconds
+        self._drain = drain
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Listen. Raises what the endpoint fails with, CannotListenError most likely."""
+        super().startService()  # type: ignore[no-untyped-call]
+        failures: list[Failure] = []
+        self._endpoint.listen(self._server).addCallbacks(self._listening, failures.append)
+        if failures:
+            failures[0].raiseException()
+        # What lives as long as the process need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+        self.log.info("listening on {address}", address=port.getHost())
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when no connection is left; does not fail."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._drain()
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        server = self._server
+        try:
+            await within(self._drain_seconds, server.clock, server.drain())
+        except TimeoutError:
+            self.log.warn("{left} connections were still busy and are cut", left=len(server.channels))
+            server.abort()
+
+
+def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]) -> IService:
+    """The whole worker. `environment` is what a benchmark gets to see. Raises ValueError for files that are no good."""
+    backend = settings.backend
+    assert backend is not None  # the settings see to it
+    origin = Origin(backend.scheme, backend.host, backend.port, backend.prefix.encode("ascii"), backend.unix_path or "")
+    trust = trust_roots(settings.backend_ca_file)
+    pool = Pool(
+        origin.endpoint(reactor, settings.backend_connect_timeout, trust),
+        reactor,
+        PoolLimits(
+            head_bytes=settings.backend_head_limit,
+            idle_seconds=settings.backend_keepalive,
+            connections=settings.backend_connection_limit,
+        ),
+    )
+    ledger = Ledger(settings.delete_backlog)
+    gate = Gate(settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue)
+    autoscaler, speaking = _autoscaler(reactor, settings)
+    keyring = Keyring(
+        autoscaler,
+        reactor,
+        settings.signature,
+        random=random.random,
+        retries=settings.pubkey_max_retries,
+        timeout=settings.pubkey_timeout,
+    )
+    watch = _watch(reactor, settings, environment, gate, origin, trust)
+    draining: list[Refusal] = []
+    route = WorkerRoute(
+        Policy(
+            secured=settings.secured,
+            public_url=settings.public_url if settings.check_url else "",
+            max_cost=settings.max_cost,
+            max_unverified=settings.max_unverified,
+            queue_seconds=settings.queue_timeout,
+        ),
+        pool=pool,
+        host_field=origin.host_field,
+        path_prefix=origin.path_prefix,
+        verify=keyring.verify,
+        unready=lambda: draining[0] if draining else watch.refusal(),
+        gate=gate,
+        ledger=ledger,
+        replay=Replay(settings.replay_capacity, settings.replay),
+        clock=reactor,
+    )
+    timeouts = Timeouts(
+        first_byte=settings.backend_first_byte_timeout,
+        idle=settings.backend_idle_timeout,
+        total=settings.backend_total_timeout,
+    )
+    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.log_level == "debug")
+    own = OwnRoutes(settings.master_token, touch(settings.force_update_file))
+    server = Server(Door(proxy, own), reactor, _limits(settings))
+    endpoint = parse(reactor, settings.endpoint)
+
+    def drain() -> None:
+        draining.append(Refusal(503, "draining", "the worker is shutting down", retry_after=1))
+
+    tree = InOrder()
+    tree.addService(Upstreams(pool.close, speaking.close))
+    if settings.identity is not None and settings.report_addresses:
+        tree.addService(_reporter(reactor, settings, autoscaler, ledger, watch, settings.identity))
+        tree.addService(keyring)
+    tree.addService(watch)
+    certificate = getattr(endpoint, "context_source", None)
+    if certificate is not None:
+        tree.addService(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload))
+    tree.addService(Listening(endpoint, server, settings.drain_timeout, drain))
+    return tree
+
+
+def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:
+    """What is left of a worker that cannot start: it says so, every ten seconds."""
+    agent = Agent(reactor, persistent=False)
+    autoscaler = Autoscaler(identity.addresses, plain_client(agent), reactor, random=random.random)
+    return beacon(autoscaler, message, identity, reactor, random=random.random)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        head_bytes=settings.head_limit,
+        head_seconds=settings.head_timeout,
+        body_min_rate=settings.body_min_rate,
+        write_stall_seconds=settings.write_stall_timeout,
+        keepalive_seconds=settings.keepalive_timeout,
+        pipeline_bytes=settings.pipeline_limit,
+        connections=settings.inbound_limit,
+        connections_per_address=settings.inbound_limit_per_address,
+    )
+
+
+def _autoscaler(reactor: Any, settings: Settings) -> tuple[Autoscaler, Agent]:
+    limits = PoolLimits(connections=settings.metrics_connection_limit_per_host)
+    agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits)
+    autoscaler = Autoscaler(
+        settings.report_addresses,
+        plain_client(agent),
+        reactor,
+        random=random.random,
+        timeout=settings.metrics_timeout,
+        max_retries=settings.metrics_max_retries,
+        retry_delay=settings.metrics_retry_delay,
+    )
+    return autoscaler, agent
+
+
+def _reporter(
+    reactor: Any, settings: Settings, autoscaler: Autoscaler, ledger: Ledger, watch: Watch, identity: Identity
+) -> Reporter:
+    return Reporter(
+        autoscaler,
+        ledger,
+        watch.condition,
+        identity,
+        reactor,
+        random=random.random,
+        report_interval=settings.metrics_update_interval,
+        delete_interval=settings.delete_requests_interval,
+    )
+
+
+def _watch(
+    reactor: Any, settings: Settings, environment: Mapping[str, str], gate: Gate, origin: Origin, trust: Any
+) -> Watch:
+    log = Logger(namespace="vespa.benchmark")
+    backend = settings.backend
+    assert backend is not None
+    probe: HealthProbe | None = None
+    if settings.healthcheck_endpoint:
+        agent = Agent(
+            reactor, connect_timeout=settings.healthcheck_timeout, persistent=False, trust=trust, unix_socket=origin.socket
+        )
+        url = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}{settings.healthcheck_endpoint}"
+        probe = HealthProbe(plain_client(agent), url, reactor, timeout=settings.healthcheck_timeout)
+
+    def run_benchmark() -> Awaitable[float]:
+        return benchmark.run(
+            settings.benchmark,
+            backend.url,
+            spawner=reactor,
+            clock=reactor,
+            timeout=settings.benchmark_timeout,
+            environment=environment,
+            on_progress=lambda line: log.info("{line}", line=line),
+            ca_file=settings.backend_ca_file,
+        )
+
+    def ready(throughput: float | None) -> None:
+        if throughput is not None:
+            gate.throughput = throughput
+
+    key = CacheKey(settings.benchmark, backend.url, environment.get("MODEL_NAME", ""))
+    return Watch(
+        reactor,
+        probe=probe,
+        run_benchmark=run_benchmark if settings.benchmark else None,
+        cache=BenchmarkCache(settings.benchmark_cache_file, key),
+        secured=settings.secured,
+        on_ready=ready,
+        random=random.random,
+        rhythm=Rhythm(
+            retry_interval=settings.healthcheck_retry_interval,
+            poll_interval=settings.healthcheck_poll_interval,
+            consecutive_failures=settings.healthcheck_consecutive_failures,
+            initial_timeout=settings.ready_timeout_initial,
+            resume_timeout=settings.ready_timeout_resume,
+        ),
+    )
+
+
+def trust_roots(path: str) -> Any:
+    """The roots in a PEM file, for Twisted; None for "", the system's. Raises OSError, or ValueError if there is none."""
+    if not path:
+        return None
+    certificates = _CERTIFICATE.findall(Path(path).read_bytes())
+    if not certificates:
+        raise ValueError(f"{path} holds no certificate")
+    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])  # type: ignore[no-untyped-call]
+
+
