@@ -101,7 +101,7 @@ def makeService(options: Options) -> IService:
     if options.settings is not None and not problem:
         for line in warnings(os.environ):
             log.warn("{line}", line=line)
-        child = make_worker(reactor, options.settings)
+        child = make_worker(reactor, options.settings, os.environ)
     elif options.identity is not None:
         print(problem, file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked

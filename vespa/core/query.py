@@ -8,6 +8,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from vespa.core.auth import MAX_TEXT, Auth, cost_from, integer_from, invalid_envelope
+from vespa.core.refusal import Refusal
 from vespa.core.work import to_micros
 
 _PREFIX = "serverless_"
@@ -39,6 +40,12 @@ def unwrap_query(query: bytes, max_cost: float) -> tuple[Auth | None, bytes]:
     if wrong:
         raise invalid_envelope("query", wrong)
     return auth, b"&".join(others)
+
+
+def unsigned_query() -> Refusal:
+    """The answer to a query that should have been signed and has nothing of ours in it: names every parameter."""
+    names = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
+    return invalid_envelope("query", {_PREFIX + name: "is missing" for name in names})
 
 
 def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, str]) -> Auth | None:
