@@ -1,0 +1,419 @@
+"""Tests of `vespa.worker.watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.worker.probe import ProbeError
+from vespa.worker.watch import MESSAGE_LIMIT, Rhythm, Watch
+
+DEAD = "connection refused"
+
+
+class Backend:
+    """A backend that is well or not, as the test says; it may also keep a probe waiting."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.trouble: str | None = None
+        self.bug: Exception | None = None
+        self.held: Deferred[None] | None = None
+        self.probes: list[float] = []
+
+    async def probe(self) -> None:
+        self.probes.append(self.clock.seconds())
+        if self.held is not None:
+            await self.held
+        if self.bug is not None:
+            raise self.bug
+        if self.trouble is not None:
+            raise ProbeError(self.trouble)
+
+
+class Benchmark:
+    """A benchmark that the test ends."""
+
+    def __init__(self) -> None:
+        self.runs: list[Deferred[float]] = []
+        self.cancelled = 0
+
+    def run(self) -> Deferred[float]:
+        self.runs.append(Deferred(self._cancel))
+        return self.runs[-1]
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1
+
+
+class Cache:
+    """Keeps a figure; `broken` makes it fail to."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.broken = False
+
+    def load(self) -> float | None:
+        return self.value
+
+    def save(self, throughput: float) -> None:
+        if self.broken:
+            raise OSError("read-only")
+        self.value = throughput
+
+
+class WatchTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.backend = Backend(self.clock)
+        self.benchmark = Benchmark()
+        self.cache = Cache()
+        self.throughputs: list[float | None] = []
+        self.watch = self.make()
+
+    def make(
+        self,
+        *,
+        probe: bool = True,
+        benchmark: Callable[[], Awaitable[float]] | bool = True,
+        secured: bool = True,
+        rhythm: Rhythm | None = None,
+    ) -> Watch:
+        run = self.benchmark.run if benchmark is True else benchmark or None
+        return Watch(
+            self.clock,
+            probe=self.backend.probe if probe else None,
+            run_benchmark=run,
+            cache=self.cache,
+            secured=secured,
+            on_ready=self.throughputs.append,
+            random=lambda: 0.0,
+            rhythm=rhythm or Rhythm(),
+        )
+
+    def start(self) -> None:
+        self.watch.startService()
+
+    def start_ready(self, figure: float = 50.0) -> None:
+        self.start()
+        self.benchmark.runs[0].callback(figure)
+        self.assertEqual(self.watch.state, "ready")
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, half a second at a time."""
+        self.clock.pump([0.5] * int(seconds * 2))
+
+    def at(self) -> list[float]:
+        """When probes were made, in seconds from the start."""
+        return [time - 1000 for time in self.backend.probes]
+
+    def message(self) -> str:
+        return self.watch.condition().error_msg
+
+
+class LoadingTests(WatchTests):
+    def test_before_the_start(self) -> None:
+        """Before it is started the worker is loading."""
+        self.assertEqual((self.watch.state, self.watch.ready), ("loading", False))
+
+    def test_until_well(self) -> None:
+        """While loading the backend is asked at the retry interval; then it is benchmarked; then it is ready."""
+        self.backend.trouble = DEAD
+        self.start()
+        self.wait(12)
+        self.assertEqual(self.at(), [0, 5, 10])
+        self.assertEqual((self.watch.state, self.message()), ("loading", ""))
+        self.backend.trouble = None
+        self.wait(3)
+        self.assertEqual((self.watch.state, self.watch.ready), ("benchmarking", False))
+        self.wait(60)
+        self.assertEqual(self.at(), [0, 5, 10, 15])
+        self.benchmark.runs[0].callback(50.0)
+        self.assertEqual((self.watch.state, self.watch.ready), ("ready", True))
+        self.assertEqual(self.throughputs, [50.0])
+
+    def test_condition(self) -> None:
+        """Load time and throughput are told from the first ready on, and stay."""
+        self.start()
+        self.wait(7)
+        self.assertEqual((self.watch.condition().loadtime, self.watch.condition().max_perf), (0.0, 0.0))
+        self.benchmark.runs[0].callback(50.0)
+        for trouble in (None, DEAD, None):
+            self.backend.trouble = trouble
+            self.wait(60)
+            condition = self.watch.condition()
+            self.assertEqual((condition.loadtime, condition.max_perf), (7.0, 50.0))
+            self.assertIs(condition.ready, trouble is None)
+        self.assertEqual(self.throughputs, [50.0])
+
+    def test_ready_at_once(self) -> None:
+        """A start without any wait has a load time too, for 0 means that there is none yet."""
+        self.start_ready()
+        self.assertGreater(self.watch.condition().loadtime, 0.0)
+
+    def test_deadline(self) -> None:
+        """A backend that does not come up in time is an error that says so, and recovers when it does come up."""
+        for cached, limit in ((None, 1200), (40.0, 300)):
+            self.cache.value = cached
+            self.watch = self.make()
+            self.backend.trouble = DEAD
+            self.start()
+            self.wait(limit - 0.5)
+            self.assertEqual(self.watch.state, "loading")
+            self.wait(0.5)
+            self.assertEqual(self.watch.state, "errored")
+            self.assertEqual(self.message(), f"the backend was not ready within {limit} s: {DEAD}")
+            self.backend.trouble = None
+            self.wait(10)
+            self.assertEqual(self.watch.state, "ready" if cached else "benchmarking")
+            self.assertEqual(self.message(), "")
+            self.successResultOf(self.watch.stopService())
+
+    def test_hanging_probe(self) -> None:
+        """A probe that takes its time delays the next: there is one at a time."""
+        self.backend.held = Deferred()
+        self.start()
+        self.wait(20)
+        self.assertEqual(len(self.backend.probes), 1)
+        self.backend.held.callback(None)
+        self.assertEqual(self.watch.state, "benchmarking")
+
+    def test_no_probe(self) -> None:
+        """With nothing to ask the backend is taken to be well, and nothing is asked later."""
+        self.watch = self.make(probe=False)
+        self.start_ready()
+        self.wait(60)
+        self.assertEqual((self.watch.state, self.backend.probes), ("ready", []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BenchmarkTests(WatchTests):
+    def test_cached(self) -> None:
+        """A figure from before spares the benchmark."""
+        self.cache.value = 40.0
+        self.start()
+        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual((self.throughputs, self.benchmark.runs), ([40.0], []))
+        self.assertEqual(self.watch.condition().max_perf, 40.0)
+
+    def test_saved(self) -> None:
+        """A figure is kept; that it cannot be kept is no reason not to be ready."""
+        self.start_ready(60.0)
+        self.assertEqual(self.cache.value, 60.0)
+        self.successResultOf(self.watch.stopService())
+        self.cache.value, self.cache.broken = None, True
+        self.benchmark.runs.clear()
+        self.watch = self.make()
+        self.start_ready()
+
+    def test_failure(self) -> None:
+        """A failed benchmark is an error that says why; it is run again, ever further apart, up to ten minutes."""
+        self.start()
+        starts = []
+        for run in range(7):
+            self.benchmark.runs[run].errback(ValueError("no tokens"))
+            self.assertEqual((self.watch.state, self.message()), ("errored", "benchmark failed: no tokens"))
+            failed_at = self.clock.seconds()
+            while len(self.benchmark.runs) == run + 1:
+                self.wait(0.5)
+            starts.append(self.clock.seconds() - failed_at)
+            self.assertEqual((self.watch.state, self.message()), ("benchmarking", "benchmark failed: no tokens"))
+        self.assertEqual(starts, [30, 60, 120, 240, 480, 600, 600])
+        self.benchmark.runs[7].callback(50.0)
+        self.assertEqual((self.watch.state, self.message(), self.throughputs), ("ready", "", [50.0]))
+
+    def test_never_made_up(self) -> None:
+        """What is not a positive number is a failed benchmark, not a throughput."""
+        for figure in (0.0, -1.0, float("nan"), float("inf")):
+            self.watch = self.make()
+            self.benchmark.runs.clear()
+            self.start()
+            self.benchmark.runs[0].callback(figure)
+            self.assertEqual(self.watch.state, "errored")
+            self.assertIn("benchmark failed", self.message())
+            self.successResultOf(self.watch.stopService())
+        self.assertEqual((self.cache.value, self.throughputs), (None, []))
+
+    def test_raised_at_once(self) -> None:
+        """A benchmark that cannot even be started is a failed one."""
+
+        def broken() -> Awaitable[float]:
+            raise ValueError("no such file")
+
+        self.watch = self.make(benchmark=broken)
+        self.start()
+        self.assertEqual(self.message(), "benchmark failed: no such file")
+
+    def test_cancelled_from_below(self) -> None:
+        """A benchmark that ends as cancelled, though nobody here cancelled it, is a failed one."""
+        self.start()
+        self.benchmark.runs[0].cancel()
+        self.assertEqual(self.watch.state, "errored")
+
+    def test_backend_gone_meanwhile(self) -> None:
+        """A failed benchmark is not run again before the backend is well."""
+        self.start()
+        self.backend.trouble = DEAD
+        self.benchmark.runs[0].errback(ValueError("x"))
+        self.wait(200)
+        self.assertEqual((len(self.benchmark.runs), self.watch.state, self.message()), (1, "errored", DEAD))
+        self.backend.trouble = None
+        self.wait(10)
+        self.assertEqual((len(self.benchmark.runs), self.watch.state, self.message()), (2, "benchmarking", ""))
+
+    def test_long_message(self) -> None:
+        """However long an exception's text, a report stays short."""
+        self.start()
+        self.benchmark.runs[0].errback(ValueError("x" * 100000))
+        self.assertEqual(len(self.message()), MESSAGE_LIMIT)
+
+    def test_none_secured(self) -> None:
+        """A secured worker without a benchmark never becomes ready, and says why."""
+        self.watch = self.make(benchmark=False)
+        self.start()
+        self.wait(100)
+        self.assertEqual((self.watch.state, self.throughputs), ("errored", []))
+        self.assertIn("VESPA_BENCHMARK", self.message())
+
+    def test_none_unsecured(self) -> None:
+        """An unsecured worker without a benchmark becomes ready with no throughput."""
+        self.watch = self.make(benchmark=False, secured=False)
+        self.start()
+        self.assertEqual((self.watch.state, self.throughputs), ("ready", [None]))
+        self.assertEqual(self.watch.condition().max_perf, 0.0)
+
+
+class ReadyTests(WatchTests):
+    def test_failures_in_a_row(self) -> None:
+        """A few failed checks in a row make an error; until then requests are passed on."""
+        self.start_ready()
+        self.backend.trouble = DEAD
+        self.wait(29.5)
+        self.assertEqual((self.watch.state, self.watch.ready, self.message()), ("suspect", True, ""))
+        self.wait(0.5)
+        self.assertEqual((self.watch.state, self.watch.ready), ("errored", False))
+        self.assertEqual(self.message(), f"the backend failed 3 checks in a row: {DEAD}")
+        self.assertEqual(self.at(), [0, 10, 20, 30])
+
+    def test_suspicion_passes(self) -> None:
+        """One good check takes all suspicion away."""
+        self.start_ready()
+        for _ in range(3):
+            self.backend.trouble = DEAD
+            self.wait(20)
+            self.assertEqual(self.watch.state, "suspect")
+            self.backend.trouble = None
+            self.wait(10)
+            self.assertEqual(self.watch.state, "ready")
+
+    def test_one_failure_may_be_enough(self) -> None:
+        """Where one failure is to be enough there is no suspicion."""
+        self.watch = self.make(rhythm=Rhythm(consecutive_failures=1))
+        self.start_ready()
+        self.backend.trouble = DEAD
+        self.wait(10)
+        self.assertEqual(self.watch.state, "errored")
+
+    def test_recovery(self) -> None:
+        """When the backend is well again so is the worker: message cleared, benchmark not repeated."""
+        self.start_ready()
+        self.backend.trouble = DEAD
+        self.wait(100)
+        self.backend.trouble = None
+        self.wait(10)
+        self.assertEqual((self.watch.state, self.watch.ready, self.message()), ("ready", True, ""))
+        self.assertEqual((len(self.benchmark.runs), self.throughputs), (1, [50.0]))
+        self.assertIsNone(self.watch.refusal())
+
+    def test_a_bug_of_ours(self) -> None:
+        """An error that is nobody's verdict on the backend is logged, and the watch goes on."""
+        self.start_ready()
+        self.backend.bug = KeyError("bug")
+        self.wait(10)
+        self.assertEqual((self.watch.state, self.message()), ("errored", "internal error: KeyError"))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.backend.bug = None
+        self.wait(10)
+        self.assertEqual(self.watch.state, "ready")
+
+
+class RefusalTests(WatchTests):
+    def test_says_when_and_why(self) -> None:
+        """A request before ready is 503 with the state, its cause, and when to come back; when ready there is none."""
+        self.watch = self.make(rhythm=Rhythm(retry_interval=4.0, poll_interval=8.0))
+        self.backend.trouble = DEAD
+        self.start()
+        for state, retry_after, forward in (
+            ("loading", 4.0, lambda: None),
+            ("benchmarking", 4.0, lambda: setattr(self.backend, "trouble", None)),
+            ("errored", 8.0, lambda: self.benchmark.runs[0].errback(ValueError("no tokens"))),
+        ):
+            forward()
+            self.wait(4)
+            refusal = self.watch.refusal()
+            assert refusal is not None
+            self.assertEqual((refusal.status, refusal.code), (503, "not_ready"))
+            self.assertEqual(refusal.retry_after, retry_after)
+            self.assertIn(state, refusal.message)
+        self.assertIn("benchmark failed: no tokens", refusal.message)
+
+
+class StopTests(WatchTests):
+    def assert_stops(self) -> None:
+        self.successResultOf(self.watch.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        state = self.watch.state
+        self.wait(2000)
+        self.assertEqual(self.watch.state, state)
+
+    def test_between_probes(self) -> None:
+        """A stop leaves no timer in any state that waits for one."""
+        self.backend.trouble = DEAD
+        for seconds, state in ((1, "loading"), (1201, "errored")):
+            self.watch = self.make()
+            self.start()
+            self.wait(seconds)
+            self.assertEqual(self.watch.state, state)
+            self.assert_stops()
+        self.backend.trouble = None
+        for seconds, state in ((1, "ready"), (10, "suspect"), (60, "errored")):
+            self.watch = self.make()
+            self.benchmark.runs.clear()
+            self.cache.value = None
+            self.start_ready()
+            self.backend.trouble = DEAD
+            self.wait(seconds)
+            self.assertEqual(self.watch.state, state)
+            self.assert_stops()
+            self.backend.trouble = None
+
+    def test_in_a_probe(self) -> None:
+        """A stop cancels a probe."""
+        cancelled: list[object] = []
+        self.backend.held = Deferred(cancelled.append)
+        self.start()
+        self.assert_stops()
+        self.assertEqual(len(cancelled), 1)
+
+    def test_in_a_benchmark(self) -> None:
+        """A stop cancels a benchmark, whatever that makes of it, and between two tries there is none."""
+        self.start()
+        self.assert_stops()
+        self.assertEqual(self.benchmark.cancelled, 1)
+        self.benchmark.runs.clear()
+        self.watch = self.make()
+        self.start()
+        self.benchmark.runs[0].errback(ValueError("x"))
+        self.assert_stops()
+        self.assertEqual(len(self.benchmark.runs), 1)
+
+    def test_without_work(self) -> None:
+        """A watch that waits for nothing stops too."""
+        for watch in (self.make(probe=False, benchmark=False, secured=False), self.make(benchmark=False)):
+            self.watch = watch
+            self.start()
+            self.assert_stops()

@@ -1,0 +1,245 @@
+"""Readiness: whether the backend can be given work, and what to say while it cannot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.core.backoff import Backoff
+from vespa.core.refusal import Refusal
+from vespa.core.report import Condition
+from vespa.net.deadlines import sleep, within
+from vespa.net.services import CoroutineService
+from vespa.worker.probe import ProbeError
+
+MESSAGE_LIMIT = 500
+"""How many characters of a cause are told: it may be the text of a user's exception."""
+
+Step = Callable[[], Awaitable["Step"]]
+"""A state, at work until it knows what the next one is."""
+
+
+class FigureCache(Protocol):
+    """Where a measured throughput outlives the process."""
+
+    def load(self) -> float | None:
+        """The figure kept, if there is one that can be trusted."""
+        ...
+
+    def save(self, throughput: float) -> None:
+        """Keep a figure. Raises OSError."""
+        ...
+
+
+@frozen
+class Rhythm:
+    """Times in seconds, and how many checks in a row may fail."""
+
+    retry_interval: float = 5.0
+    """Between checks while loading."""
+    poll_interval: float = 10.0
+    """Between checks afterwards."""
+    consecutive_failures: int = 3
+    """So many failed checks in a row make a ready backend an errored one."""
+    initial_timeout: float = 1200.0
+    """How long loading may take when nothing was measured yet: there may be a model to download."""
+    resume_timeout: float = 300.0
+    """How long loading may take when there is a figure from before."""
+
+
+class Watch(CoroutineService):
+    """
+    Follows the backend: loading → benchmarking → ready ⇄ suspect → errored → ready.
+
+    Each state is a method: a coroutine that ends with the state to go on to. So a state's timer, its count of failures,
+    its probe and its benchmark are what that coroutine awaits: they are gone when it is left, and when the service
+    stops. A machine with inputs and outputs would have to keep and cancel each of them by name.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        probe: Callable[[], Awaitable[None]] | None,
+        run_benchmark: Callable[[], Awaitable[float]] | None,
+        cache: FigureCache,
+        secured: bool,
+        on_ready: Callable[[float | None], None],
+        random: Callable[[], float],
+        rhythm: Rhythm = Rhythm(),
+    ) -> None:
+        """
+        `probe` raises `ProbeError`; None: the backend is taken to be well. `on_ready` is called once, at the first
+        ready, with the throughput, which is None where there is no benchmark: only an unsecured worker may do without.
+        """
+        self._clock = clock
+        self._probe = probe
+        self._run_benchmark = run_benchmark
+        self._cache = cache
+        self._secured = secured
+        self._on_ready = on_ready
+        self._rhythm = rhythm
+        self._benchmark_backoff = Backoff(30.0, 2.0, 600.0, 0.5, random)
+        self._state = "loading"
+        self._message = ""
+        self._throughput: float | None = None
+        self._started_at = 0.0
+        self._loadtime = 0.0
+
+    @property
+    def state(self) -> str:
+        """One of loading, benchmarking, ready, suspect, errored."""
+        return self._state
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are passed on. A suspect backend still gets them."""
+        return self._state in ("ready", "suspect")
+
+    def condition(self) -> Condition:
+        """What the autoscaler is to be told."""
+        return Condition(
+            loadtime=self._loadtime,
+            max_perf=(self._throughput or 0.0) if self._loadtime else 0.0,
+            error_msg=self._message,
+            ready=self.ready,
+        )
+
+    def refusal(self) -> Refusal | None:
+        """What a client is to be told while the worker is not ready; None when it is."""
+        if self.ready:
+            return None
+        rhythm = self._rhythm
+        wait = rhythm.poll_interval if self._state == "errored" else rhythm.retry_interval
+        cause = f": {self._message}" if self._message else ""
+        return Refusal(503, "not_ready", f"the worker is {self._state}{cause}", retry_after=wait)
+
+    async def run(self) -> None:
+        """Go from state to state. An error of our own makes an errored backend, and is logged."""
+        self._started_at = self._clock.seconds()
+        step: Step = self._starting
+        while True:
+            try:
+                step = await step()
+            except Exception as error:
+                if not self.running:
+                    raise
+                self.log.failure("the watch itself failed")
+                step = partial(self._errored, f"internal error: {type(error).__name__}")
+
+    async def _starting(self) -> Step:
+        if self._run_benchmark is not None:
+            self._throughput = self._cache.load()
+        elif self._secured:
+            return self._unmeasurable
+        else:
+            self.log.warn("no benchmark is set: any number of requests is let in")
+        return self._loading
+
+    async def _unmeasurable(self) -> Step:
+        """Without a benchmark the autoscaler could not tell what this worker can do: there is no way out of here."""
+        self._enter("errored", "no benchmark is set (VESPA_BENCHMARK)")
+        return await self._for_ever()
+
+    async def _loading(self) -> Step:
+        self._enter("loading")
+        rhythm = self._rhythm
+        limit = rhythm.initial_timeout if self._throughput is None else rhythm.resume_timeout
+        deadline = self._started_at + limit
+        while (trouble := await self._check()) is not None:
+            left = deadline - self._clock.seconds()
+            if left <= 0:
+                return partial(self._errored, f"the backend was not ready within {limit:g} s: {trouble}")
+            await sleep(min(rhythm.retry_interval, left), self._clock)
+        return self._well()
+
+    async def _benchmarking(self, run_benchmark: Callable[[], Awaitable[float]]) -> Step:
+        # The message stays: while a failed benchmark is run again, the worker is not well yet.
+        self._enter("benchmarking", self._message)
+        try:
+            figure = await within(None, self._clock, run_benchmark())
+        except Exception as error:
+            # A benchmark is the user's code, and so is what it fails with.
+            if not self.running:
+                raise
+            return partial(self._failed_benchmark, str(error) or type(error).__name__)
+        if not (math.isfinite(figure) and figure > 0):
+            return partial(self._failed_benchmark, f"its result is {figure}, not a positive number")
+        self.log.info("the backend does {throughput:.1f} units of work a second", throughput=figure)
+        self._throughput = figure
+        try:
+            self._cache.save(figure)
+        except OSError as error:
+            self.log.warn("the benchmark's result could not be kept: {error}", error=error)
+        return self._ready
+
+    async def _failed_benchmark(self, cause: str) -> Step:
+        self._enter("errored", f"benchmark failed: {cause}")
+        await sleep(self._benchmark_backoff.next(), self._clock)
+        trouble = await self._check()
+        return self._well() if trouble is None else partial(self._errored, trouble)
+
+    async def _ready(self) -> Step:
+        self._enter("ready")
+        if not self._loadtime:
+            self._on_ready(self._throughput)
+            # On the wire 0.0 means "not yet", so that a start without any wait needs to be something else.
+            self._loadtime = max(self._clock.seconds() - self._started_at, 0.001)
+        if self._probe is None:
+            return await self._for_ever()
+        trouble = None
+        while trouble is None:
+            await sleep(self._rhythm.poll_interval, self._clock)
+            trouble = await self._check()
+        return partial(self._suspect, 1, trouble)
+
+    async def _suspect(self, failures: int, trouble: str) -> Step:
+        if failures >= self._rhythm.consecutive_failures:
+            return partial(self._errored, f"the backend failed {failures} checks in a row: {trouble}")
+        self._enter("suspect")
+        await sleep(self._rhythm.poll_interval, self._clock)
+        again = await self._check()
+        return self._ready if again is None else partial(self._suspect, failures + 1, again)
+
+    async def _errored(self, message: str) -> Step:
+        self._enter("errored", message)
+        trouble: str | None = message
+        while trouble is not None:
+            await sleep(self._rhythm.poll_interval, self._clock)
+            trouble = await self._check()
+        self._message = ""
+        return self._well()
+
+    def _well(self) -> Step:
+        """Where a healthy backend leads."""
+        if self._throughput is None and self._run_benchmark is not None:
+            return partial(self._benchmarking, self._run_benchmark)
+        return self._ready
+
+    async def _check(self) -> str | None:
+        """Probe once: None if the backend is well, else why not."""
+        if self._probe is None:
+            return None
+        try:
+            await within(None, self._clock, self._probe())
+        except ProbeError as error:
+            return str(error)
+        return None
+
+    async def _for_ever(self) -> Step:
+        """Wait for the service to stop."""
+        never: Deferred[Step] = Deferred()
+        return await never
+
+    def _enter(self, state: str, message: str = "") -> None:
+        message = message[:MESSAGE_LIMIT]
+        if (state, message) != (self._state, self._message):
+            self.log.info("backend: {state} {message}", state=state, message=message)
+        self._state = state
+        self._message = message
