@@ -31,7 +31,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client.service": "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.client vespa.settings",
         # It speaks to a worker as the world does: over the wire.
         "vespa.sim": "vespa vespa.core vespa.http vespa.net",
-        "vespa.tap": "vespa vespa.net vespa.settings vespa.worker vespa.client",
+        "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",
         "vespa.cli": "vespa vespa.settings vespa.sim vespa.client",
         "benchmarks": "vespa.worker.contract",
     }.items()
@@ -55,6 +55,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "date.today": (),
     "twisted.internet.reactor": ENTRIES,
 }
+RANDOM_ROOMS = (*ENTRIES, "vespa.worker.service", "vespa.client.service")
 RANDOM_WITH_A_SEED = frozenset({"Random", "SystemRandom"})
 
 
@@ -118,7 +119,8 @@ def worldly(name: str, tree: ast.Module) -> list[str]:
         for forbidden, rooms in ROOMS.items():
             if (use == forbidden or use.endswith("." + forbidden)) and not any(within(name, room) for room in rooms):
                 found.append(f"{name} uses {use}")
-        if use.startswith("random.") and use.split(".")[1].split("(")[0] not in RANDOM_WITH_A_SEED:
+        is_random = use.startswith("random.") and use.split(".")[1].split("(")[0] not in RANDOM_WITH_A_SEED
+        if is_random and not any(within(name, room) for room in RANDOM_ROOMS):
             found.append(f"{name} uses {use}")
     return found
 

@@ -231,6 +231,9 @@ class Variables:
     delete_backlog: int = _report(
         "VESPA_DELETE_BACKLOG", integer(1), "100000", "Finished requests remembered while the autoscaler is away."
     )
+    force_update_file: str = _report(
+        "VESPA_FORCE_UPDATE_FILE", text, "/.force_update", "Written when Vast asks for an update of the worker."
+    )
     report_version: str = _report("VESPA_REPORT_VERSION", text, __version__, "The version that reports name.")
 
     head_limit: int = _limit("VESPA_HEAD_LIMIT", integer(1024), "32768", "Longest head of a request.", unit="bytes")

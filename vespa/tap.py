@@ -11,11 +11,12 @@ from typing import cast
 
 from OpenSSL import SSL, crypto
 from twisted.application.service import Application, IService, MultiService
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 
+from .http import listening
+from .http.certificates import CertificateError
 from .net.logs import LineObserver, level_named
 from .net.signals import Signals, Stoppable, exit_with
 from .settings import Settings, SettingsError, identity_if_readable, load, warnings
@@ -23,6 +24,7 @@ from .settings import Settings, SettingsError, identity_if_readable, load, warni
 log = Logger()
 
 LEAN_REACTOR = "vespa.http.reactor"
+_BAD_FILE = (ValueError, OSError, SSL.Error, crypto.Error, CertificateError)
 
 
 class Options(usage.Options):
@@ -95,29 +97,35 @@ def makeService(options: Options) -> IService:
     raise_file_limit()
     root = MultiService()  # type: ignore[no-untyped-call]
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
-    problem = options.problem
-    if options.settings is not None:
-        problem = endpoint_problem(reactor, options.settings.endpoint)
-    if options.settings is not None and not problem:
+    settings, problem = options.settings, options.problem
+    if settings is not None:
+        problem = file_problem(reactor, settings)
+    if settings is not None and not problem:
         for line in warnings(os.environ):
             log.warn("{line}", line=line)
-        child = make_worker(reactor, options.settings, os.environ)
+        child = make_worker(reactor, settings, os.environ)
     elif options.identity is not None:
         print(problem, file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
         child = make_beacon(reactor, options.identity, problem)
     else:
         raise SystemExit(problem)
-    child.setServiceParent(root)
+    child.setServiceParent(root)  # type: ignore[no-untyped-call]
     return root
 
 
-def endpoint_problem(reactor: object, endpoint: str) -> str:
-    """What is wrong with an endpoint string, the certificate that it names included; "" if nothing is."""
+def file_problem(reactor: object, settings: Settings) -> str:
+    """What is wrong with the endpoint, its certificate or the roots, which only shows once they are loaded; or ""."""
+    from .worker.service import trust_roots
+
     try:
-        serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, LookupError, OSError, SSL.Error, crypto.Error) as error:
-        return f"cannot listen on {endpoint}: {error or type(error).__name__}"
+        listening.parse(reactor, settings.endpoint)
+    except (*_BAD_FILE, TypeError, LookupError) as error:
+        return f"cannot listen on {settings.endpoint}: {error or type(error).__name__}"
+    try:
+        trust_roots(settings.backend_ca_file)
+    except _BAD_FILE as error:
+        return f"VESPA_BACKEND_CA_FILE={settings.backend_ca_file!r}: {error or type(error).__name__}"
     return ""
 
 

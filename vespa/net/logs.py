@@ -55,11 +55,11 @@ class LineObserver:
         return self._without_secrets(line)
 
     def _timestamp(self, at: float) -> str:
-        second = int(at)
+        second, milliseconds = divmod(round(at * 1000), 1000)
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((at - second) * 1000):03d}Z"
+        return f"{self._second_text}.{milliseconds:03d}Z"
 
     def _without_secrets(self, line: str) -> str:
         for secret in self._secrets:

@@ -1,0 +1,142 @@
+"""Laws of the log: a line an event, no secret in it, and no harm to the program."""
+
+from __future__ import annotations
+
+import io
+import os
+
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.net.logs import HIDDEN, LineObserver, level_named
+
+# 2026-11-23T17:18:54.760Z
+AT = 1795454334.760
+
+
+def logged(format: str, level: object = LogLevel.info, secrets: tuple[str, ...] = (), **values: object) -> str:
+    stream = io.StringIO()
+    LineObserver(stream, secrets=secrets)(
+        {"log_time": AT, "log_namespace": "vespa.x", "log_level": level, "log_format": format, **values}
+    )
+    return stream.getvalue()
+
+
+class LineTests(SynchronousTestCase):
+    def test_line(self) -> None:
+        """An event is its time in UTC to the millisecond, its level, where it is from, and what it says."""
+        self.assertEqual(
+            logged("{method} is {status}", method="GET", status=200),
+            "2026-11-23T17:18:54.760Z info [vespa.x] GET is 200\n",
+        )
+
+    def test_one_line(self) -> None:
+        """Nothing in a message can begin a line, or drive a terminal."""
+        self.assertEqual(
+            logged("{path}", path="/a\nb\r\x1b[2J\x85"),
+            "2026-11-23T17:18:54.760Z info [vespa.x] /a\\nb\\r\\x1b[2J\\x85\n",
+        )
+
+    def test_traceback(self) -> None:
+        """A failure is told with its traceback, set in below its line."""
+        try:
+            raise KeyError("the key")
+        except KeyError:
+            failure = Failure()
+        first, *rest = logged("it broke", LogLevel.critical, log_failure=failure).splitlines()
+        self.assertEqual(first, "2026-11-23T17:18:54.760Z critical [vespa.x] it broke")
+        self.assertTrue(all(line.startswith("    ") for line in rest))
+        self.assertIn("KeyError: 'the key'", rest[-1])
+
+    def test_level(self) -> None:
+        """What is below the level is not written."""
+        stream = io.StringIO()
+        log = Logger(observer=LineObserver(stream, LogLevel.warn), namespace="n")
+        log.info("little")
+        self.assertEqual(stream.getvalue(), "")
+        log.warn("much")
+        self.assertIn("warn [n] much", stream.getvalue())
+
+    def test_bad_format(self) -> None:
+        """An event that cannot be drawn is still a line, and no error."""
+        self.assertIn("vespa.x", logged("{missing}"))
+        self.assertIn("-", logged("{missing!r:>{wide}}"))
+
+    def test_level_names(self) -> None:
+        """A level is known by name in any case; what is none is info."""
+        self.assertEqual(level_named("Warning"), LogLevel.warn)
+        self.assertEqual(level_named("DEBUG"), LogLevel.debug)
+        self.assertEqual(level_named("loud"), LogLevel.info)
+
+
+class SecretTests(SynchronousTestCase):
+    def test_keyed_values(self) -> None:
+        """A value that goes by the name of a signature, a key or a token is hidden, however it is written."""
+        for text in (
+            "/v1?a=1&serverless_signature=SECRET/+=&b=2",
+            "/v1?api_key=SECRET",
+            "{'signature': 'SECRET', 'url': 1}",
+            '{"mtoken": "SECRET"}',
+            "Authorization: Bearer SECRET",
+            "MASTER_TOKEN=SECRET",
+        ):
+            line = logged("{text}", text=text)
+            self.assertNotIn("SECRET", line)
+            self.assertIn(HIDDEN, line)
+
+    def test_rest_is_left(self) -> None:
+        """What stands beside a hidden value stays."""
+        self.assertIn(f"?a=1&api_key={HIDDEN}&b=2", logged("?a=1&api_key=SECRET&b=2"))
+
+    def test_known_secrets(self) -> None:
+        """A known secret is hidden wherever it turns up, in a traceback too."""
+        try:
+            raise ValueError("told sesame-open to all")
+        except ValueError:
+            text = logged("x sesame-open", secrets=("sesame-open", ""), log_failure=Failure())
+        self.assertNotIn("sesame-open", text)
+        self.assertIn(f"x {HIDDEN}", text)
+
+
+class Broken(io.StringIO):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+        self.writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        raise self.error
+
+
+class StreamTests(SynchronousTestCase):
+    def test_stream_is_gone(self) -> None:
+        """A log that nobody reads any more falls silent, without an error."""
+        for error in (BrokenPipeError(), ValueError("closed"), OSError(5, "gone")):
+            stream = Broken(error)
+            log = Logger(observer=LineObserver(stream), namespace="n")
+            log.info("one")
+            log.info("two")
+            self.assertEqual(stream.writes, 1)
+
+    def test_reader_is_behind(self) -> None:
+        """A reader that is behind loses lines, and gets the later ones."""
+        stream = Broken(BlockingIOError())
+        log = Logger(observer=LineObserver(stream), namespace="n")
+        log.info("one")
+        log.info("two")
+        self.assertEqual(stream.writes, 2)
+
+    def test_no_stream(self) -> None:
+        """A process without standard output logs nowhere."""
+        Logger(observer=LineObserver(None), namespace="n").info("one")
+
+    def test_closed_pipe(self) -> None:
+        """After a pipe broke nothing is left in it that would fail once more at exit."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as stream:
+            log = Logger(observer=LineObserver(stream), namespace="n")
+            log.info("one")
+            log.info("two")
