@@ -7,6 +7,7 @@ import importlib.util
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from typing import cast
 
 from OpenSSL import SSL, crypto
@@ -35,13 +36,18 @@ class Options(usage.Options):
         "VESPA_BACKEND_URL is the one that is always needed."
     )
 
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        """`environ` is this process's own unless another is given."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.environ = os.environ if environ is None else environ
+
     def postOptions(self) -> None:
         """Read the settings and install the reactor; raises UsageError, which twistd prints and exits with 1."""
         self.settings: Settings | None = None
         self.problem = ""
-        self.identity = identity_if_readable(os.environ)
+        self.identity = identity_if_readable(self.environ)
         try:
-            self.settings = load(os.environ)
+            self.settings = load(self.environ)
         except SettingsError as error:
             self.problem = str(error)
             if self.identity is None:
@@ -101,9 +107,9 @@ def makeService(options: Options) -> IService:
     if settings is not None:
         problem = file_problem(reactor, settings)
     if settings is not None and not problem:
-        for line in warnings(os.environ):
+        for line in warnings(options.environ):
             log.warn("{line}", line=line)
-        child = make_worker(reactor, settings, os.environ)
+        child = make_worker(reactor, settings, options.environ)
     elif options.identity is not None:
         print(problem, file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
@@ -131,7 +137,7 @@ def file_problem(reactor: object, settings: Settings) -> str:
 
 def make_application() -> Componentized:
     """The application that a .tac file holds; raises SystemExit with what is wrong with the settings."""
-    options = Options()  # type: ignore[no-untyped-call]
+    options = Options()
     try:
         options.parseOptions([])  # type: ignore[no-untyped-call]
     except usage.UsageError as error:
