@@ -96,8 +96,16 @@ class Stage:
             await deferLater(self._reactor, POLL_SECONDS)
 
     async def until_ready(self, seconds: float = 60.0) -> None:
-        """Return when the autoscaler holds a worker for ready. Raises NotReady."""
-        await self.until(lambda: self.autoscaler.books.least_loaded(self._reactor.seconds()), seconds, "ready")
+        """Return when the autoscaler holds a worker for ready. Raises NotReady, also when one reports an error."""
+        books = self.autoscaler.books
+
+        def ready() -> bool:
+            for book in books.workers.values():
+                if book.error_msg:
+                    raise NotReady(f"the worker reports: {book.error_msg}")
+            return books.least_loaded(self._reactor.seconds()) is not None
+
+        await self.until(ready, seconds, "ready")
 
     async def stop(self) -> int | None:
         """End the worker first, so that it can tell its last, then the rest; return the worker's exit code."""

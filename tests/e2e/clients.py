@@ -1,0 +1,113 @@
+"""The end-to-end Python: the interpreter that has the clients and llama.cpp, which may be another than our own.
+
+Vast's client pins versions of packages that Vespa shares with it, so `.venv-e2e` is a virtual environment of its own;
+VESPA_E2E_PYTHON names another interpreter.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.trial.unittest import SkipTest
+
+from tests.processes import ProcessCase
+from vespa.sim.child import Child
+from vespa.sim.launch import ROOT
+from vespa.sim.stage import Stage
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+CLIENT_SECONDS = 60.0
+
+
+def e2e_python() -> str:
+    """The interpreter to run clients with."""
+    own = os.path.join(ROOT, ".venv-e2e", "bin", "python")
+    return os.environ.get("VESPA_E2E_PYTHON") or (own if os.path.exists(own) else sys.executable)
+
+
+@functools.cache
+def missing(module: str) -> bool:
+    """Whether the end-to-end Python lacks a module."""
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    return subprocess.run([e2e_python(), "-c", code], check=False, capture_output=True).returncode != 0
+
+
+def need(*modules: str) -> None:
+    """Raise SkipTest, saying how to get them, where a module is missing."""
+    lacking = [module for module in modules if missing(module)]
+    if lacking:
+        raise SkipTest(f"missing: {e2e_python()} -m pip install {' '.join(lacking)}")
+
+
+class ServiceCase(ProcessCase):
+    """A test against a whole service: simulated autoscaler, worker, and a backend of its choice."""
+
+    async def start_llama(self) -> str:
+        """Start llama.cpp and return its URL."""
+        need("xllamacpp", "gguf", "numpy")
+        llama = self.script("llama.py", self.temporary_folder())
+        found = await self.until_line(llama, r"^listening (\d+)$")
+        return f"http://127.0.0.1:{found[1]}"
+
+    async def start_service(self, backend_url: str | None = None, **settings: str) -> Stage:
+        """Start a stage, before the simulator's own backend unless another is given, and wait until it is ready."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        if backend_url is not None:
+            stage.backend_url = backend_url
+        else:
+            stage.backend.tokens_per_second = 500.0
+        await self.start_worker(stage, **settings)
+        return stage
+
+    async def start_worker(self, stage: Stage, **settings: str) -> Child:
+        """Start a stage's worker and wait until it is ready."""
+        benchmark = os.path.join(FOLDER, "benchmark.py") + ":benchmark"
+        worker = stage.start_worker(**{"VESPA_BENCHMARK": benchmark, **settings})
+        try:
+            await stage.until_ready()
+        except Exception as error:
+            raise AssertionError(f"{error}; its log:\n{worker.text}") from error
+        return worker
+
+    def script(self, name: str, *arguments: str, stdin: bytes = b"") -> Child:
+        """Start one of this folder's scripts in the end-to-end Python."""
+        return self.start([e2e_python(), os.path.join(FOLDER, name), *arguments], stdin=stdin)
+
+    async def run_script(self, name: str, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Give a script its job and return its results, one for each request of the job."""
+        child = self.script(name, stdin=json.dumps(job).encode("utf-8"))
+        code = await self.until_exit(child, CLIENT_SECONDS)
+        self.assertEqual(code, 0, child.text)
+        results: list[dict[str, Any]] = [json.loads(line) for line in child.lines if line.startswith("{")]
+        self.assertEqual(len(results), len(job["requests"]), child.text)
+        return results
+
+    async def settled(self, stage: Stage, finished: int) -> dict[str, Any]:
+        """The books of the one worker, once it reported so many deletes and nothing in flight."""
+        autoscaler = stage.autoscaler
+        (book,) = autoscaler.books.workers.values()
+
+        def told() -> bool:
+            return (
+                sum(book.outcomes().values()) >= finished
+                and book.in_flight == 0
+                and not book.working_request_idxs
+                and book.balance(autoscaler.books.costs).adds_up
+            )
+
+        try:
+            await stage.until(told, 20.0, "settled")
+        except Exception as error:
+            worker = "" if stage.worker is None else stage.worker.text
+            raise AssertionError(f"{error}: {autoscaler.ledger()}\n{worker}") from error
+        self.assertEqual(autoscaler.malformed, [])
+        worker_books: dict[str, Any] = autoscaler.books.as_json(reactor.seconds())[str(book.id)]
+        return worker_books

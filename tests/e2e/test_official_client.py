@@ -1,0 +1,108 @@
+"""Vast's own client, through the simulated autoscaler and the worker, to llama.cpp."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tests.e2e.clients import ServiceCase, need
+from vespa.sim.signing import Signs
+from vespa.sim.stage import Stage
+
+CHAT = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "Say anything."}]
+
+
+def chat(tokens: int = 16, **more: Any) -> dict[str, Any]:
+    payload = {"messages": MESSAGES, "max_tokens": tokens, "ignore_eos": True, "seed": 1, "temperature": 0}
+    stream = more.get("stream", False)
+    return {"route": CHAT, "payload": {**payload, "stream": stream}, "cost": tokens, **more}
+
+
+def content(events: list[dict[str, Any]]) -> str:
+    return "".join(event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"])
+
+
+class OfficialClientTests(ServiceCase):
+    def setUp(self) -> None:
+        need("vastai", "xllamacpp", "gguf", "numpy")
+
+    async def send(self, stage: Stage, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+        autoscaler = stage.autoscaler
+        job = {
+            "console": stage.autoscaler_url,
+            "autoscaler": stage.autoscaler_url,
+            "root": stage.autoscaler_url + "/static/jvastai_root.cer",
+            "account_key": autoscaler.account_key,
+            "endpoint": autoscaler.endpoint,
+            "requests": list(requests),
+        }
+        return await self.run_script("official_client.py", job)
+
+    async def serves(self, signs: Signs, **settings: str) -> None:
+        stage = await self.start_service(await self.start_llama(), **settings)
+        stage.autoscaler.signs = signs
+        plain, streamed, wrong = await self.send(
+            stage, chat(16), chat(16, stream=True), {"route": "/nowhere", "payload": {}, "cost": 5}
+        )
+        self.assertTrue(plain["ok"], plain)
+        self.assertEqual(plain["response"]["usage"]["completion_tokens"], 16)
+        self.assertTrue(streamed["ok"], streamed)
+        self.assertGreater(len(streamed["events"]), 2)
+        self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])
+        self.assertEqual(wrong["status"], 404, "llama.cpp's own answer is passed on")
+        books = await self.settled(stage, 3)
+        self.assertEqual(sorted(books["deletes"]), [str(each["request_idx"]) for each in (plain, streamed, wrong)])
+        self.assertEqual((books["duplicates"], books["unknown"], books["received"]), ([], [], 37.0))
+        assert stage.worker is not None
+        self.assert_clean_log(stage.worker)
+
+    async def test_url(self) -> None:
+        """Assignments that sign the URL alone are served, plain and streamed, and the books add up."""
+        await self.serves("url", VESPA_SIGNATURE="url")
+
+    async def test_full(self) -> None:
+        """Assignments that sign all fields are served, plain and streamed, and the books add up."""
+        await self.serves("full", VESPA_SIGNATURE="full")
+
+    async def test_tls(self) -> None:
+        """Over TLS, with a certificate that names the worker's address, the same client is served the same."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        stage.backend_url = await self.start_llama()
+        folder = self.temporary_folder()
+        paths = [os.path.join(folder, name) for name in ("key.pem", "crt.pem")]
+        for path, pem in zip(paths, stage.autoscaler.console.authority.issue("127.0.0.1"), strict=True):
+            with open(path, "wb") as file:
+                file.write(pem)
+        await self.start_worker(stage, VESPA_USE_SSL="true", VESPA_SSL_KEY_FILE=paths[0], VESPA_SSL_CERT_FILE=paths[1])
+        self.assertTrue(stage.worker_url.startswith("https://"))
+        plain, streamed = await self.send(stage, chat(16), chat(16, stream=True))
+        self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])
+        await self.settled(stage, 2)
+
+    async def test_waits_for_a_worker(self) -> None:
+        """A request that comes before the worker is ready waits at the autoscaler, and is then served."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        stage.backend_url = await self.start_llama()
+        starting = self.start_worker(stage)
+        sending = self.send(stage, chat(8))
+        from twisted.internet.defer import Deferred, gatherResults
+
+        _, results = await gatherResults([Deferred.fromCoroutine(starting), Deferred.fromCoroutine(sending)])
+        self.assertTrue(results[0]["ok"], results)
+
+    async def test_leaves_a_stream(self) -> None:
+        """A client that leaves in the middle of a stream is cancelled at the backend, and booked as cancelled."""
+        stage = await self.start_service()
+        stage.backend.tokens_per_second = 5.0
+        asked = {"messages": MESSAGES, "stream": True}
+        (left,) = await self.send(
+            stage, {"route": CHAT, "payload": asked, "cost": 50, "stream": True, "leave_after": 3}
+        )
+        self.assertEqual(len(left["events"]), 3)
+        books = await self.settled(stage, 1)
+        self.assertEqual(books["deletes"], {str(left["request_idx"]): ["Cancelled"]})
+        self.assertEqual((books["served"], books["failed"], books["cancelled"]), (0.0, 0.0, 50.0))
+        await stage.until(lambda: stage.backend.stats.hang_ups == 1, 10.0, "cancelled at the backend")

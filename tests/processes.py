@@ -1,0 +1,116 @@
+"""Real processes in tests: started with an environment, watched without sleeping, always ended by their own id."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from vespa.sim.autoscaler import Report
+from vespa.sim.child import Child
+from vespa.sim.launch import clean_environment, worker_command
+from vespa.sim.stage import Stage
+
+PATIENCE_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+class Impatient(AssertionError):
+    """What was waited for did not come; the processes' output is in the message."""
+
+
+async def until(
+    condition: Callable[[], object], seconds: float = PATIENCE_SECONDS, what: str = "the condition"
+) -> None:
+    """Return when the condition holds. Raises Impatient after so many seconds."""
+    deadline = reactor.seconds() + seconds
+    while not condition():
+        if reactor.seconds() > deadline:
+            raise Impatient(f"{what} did not hold within {seconds:g} seconds")
+        await deferLater(reactor, POLL_SECONDS)
+
+
+class ProcessCase(TestCase):
+    """A test that starts processes. They are ended when it ends, and their output is shown where it failed."""
+
+    timeout = 150
+
+    def temporary_folder(self) -> str:
+        """A folder that goes away with the test; its path is short, as a Unix socket's must be."""
+        folder = tempfile.mkdtemp(prefix="vespa-test-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def start(
+        self,
+        argv: Sequence[str],
+        settings: Mapping[str, str] | None = None,
+        *,
+        folder: str | None = None,
+        stdin: bytes = b"",
+    ) -> Child:
+        """Start a process in an environment that configures nothing of Vespa's but `settings`."""
+        environment = {**clean_environment(os.environ), **(settings or {})}
+        child = Child.start(reactor, argv, environment, folder=folder, stdin=stdin)
+        self.addCleanup(self.end, child)
+        return child
+
+    def twistd(self, settings: Mapping[str, str], *arguments: str, folder: str | None = None) -> Child:
+        """Start `twistd -n --pidfile= vespa`, or twistd with other arguments in the place of `vespa`."""
+        return self.start(worker_command(*arguments), settings, folder=folder or self.temporary_folder())
+
+    def stage(self, on_report: Callable[[Report], None] = lambda report: None) -> Stage:
+        """A stage with nothing started yet; what it starts is ended with the test."""
+        stage = Stage(reactor, self.temporary_folder(), os.environ, on_report=on_report)
+        self.addCleanup(lambda: Deferred.fromCoroutine(stage.stop()))
+        return stage
+
+    def end(self, child: Child) -> Deferred[int]:
+        """End a process and wait for it; it is killed when asking did not help."""
+        return Deferred.fromCoroutine(child.end(reactor))
+
+    async def until_line(self, child: Child, pattern: str, seconds: float = PATIENCE_SECONDS) -> re.Match[str]:
+        """Return the first line of a process's output that matches. Raises Impatient, also when it ended without."""
+        found: re.Match[str] | None = None
+        seen = 0
+
+        def look() -> bool:
+            nonlocal found, seen
+            ended = child.exit_code is not None
+            for line in child.lines[seen:]:
+                seen += 1
+                if (found := re.search(pattern, line)) is not None:
+                    return True
+            return ended
+
+        try:
+            await until(look, seconds)
+        except Impatient:
+            pass
+        if found is None:
+            raise Impatient(f"no line matches {pattern!r}; exit code {child.exit_code}; output:\n{child.text}")
+        return found
+
+    async def until_exit(self, child: Child, seconds: float = PATIENCE_SECONDS) -> int:
+        """Return a process's exit code when it ended of itself. Raises Impatient."""
+        try:
+            await until(lambda: child.exit_code is not None, seconds)
+        except Impatient:
+            raise Impatient(f"still running after {seconds:g} seconds; output:\n{child.text}") from None
+        assert child.exit_code is not None
+        return child.exit_code
+
+    def assert_clean_log(self, child: Child) -> None:
+        """Nothing went wrong in a process: no traceback, nothing unhandled, nothing critical."""
+        wrong: list[Any] = [
+            line for line in child.lines if re.search(r"Traceback|Unhandled|CRITICAL|critical|never awaited", line)
+        ]
+        self.assertEqual(wrong, [], child.text)
