@@ -18,7 +18,7 @@ from vespa import __version__
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_MESSAGE = 2000  # characters; the end of a longer one is kept, where the cause is
-GIGABYTE = 1e9
+GIGABYTE = 2**30
 
 Send = Callable[[str, bytes], bool]
 
@@ -46,7 +46,7 @@ def body(environ: Mapping[str, str], message: str) -> bytes | None:
         "num_requests_working": 0,
         "num_requests_recieved": 0,
         "additional_disk_usage": 0.0,
-        "disk_usage": shutil.disk_usage("/").used / GIGABYTE,
+        "disk_usage": _disk_usage(),
         "working_request_idxs": [],
         "url": _url(environ),
     }
@@ -80,6 +80,13 @@ def post(url: str, content: bytes) -> bool:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
+
+
+def _disk_usage() -> float:
+    try:
+        return shutil.disk_usage("/").used / GIGABYTE
+    except OSError:
+        return 0.0
 
 
 def _url(environ: Mapping[str, str]) -> str:

@@ -1,0 +1,69 @@
+"""Laws of the beacon that the standard library alone sends."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.test_settings import ON_VAST, TOKEN
+from vespa.core.ledger import Ledger
+from vespa.core.report import Condition, worker_status
+from vespa.settings import identity_if_readable
+from vespa.worker.beacon import LONGEST_MESSAGE, body, report
+
+
+class BodyTests(SynchronousTestCase):
+    def test_same_as_a_report(self) -> None:
+        """It is the report that a worker with nothing to tell but its error would send."""
+        content = body({**ON_VAST, "USE_SSL": "true"}, "it broke")
+        assert content is not None
+        found = json.loads(content)
+        identity = identity_if_readable({**ON_VAST, "USE_SSL": "true"})
+        assert identity is not None
+        expected = json.loads(
+            worker_status(
+                identity,
+                Condition(0.0, 0.0, "it broke", False),
+                Ledger(1).snapshot(),
+                disk_usage=found["disk_usage"],
+                additional_disk_usage=0.0,
+                loadtime=0.0,
+            )
+        )
+        self.assertEqual(found, expected)
+
+    def test_no_identity(self) -> None:
+        """Who does not know himself says nothing."""
+        for name, value in (("CONTAINER_ID", ""), ("CONTAINER_ID", "x"), ("MASTER_TOKEN", " ")):
+            self.assertIsNone(body({**ON_VAST, name: value}, "it broke"))
+
+    def test_message(self) -> None:
+        """The end of a long message is told, never an empty one, and never the token in it."""
+        for message, told in (
+            ("x" * 9000 + "END", "x" * (LONGEST_MESSAGE - 3) + "END"),
+            ("", "the worker failed"),
+            (f"token {TOKEN}!", "token [hidden]!"),
+        ):
+            content = body(ON_VAST, message)
+            assert content is not None
+            self.assertEqual(json.loads(content)["error_msg"], told)
+
+
+class ReportTests(SynchronousTestCase):
+    def test_addresses(self) -> None:
+        """Addresses are tried in order, and the first that answers ends it."""
+        asked: list[str] = []
+
+        def send(url: str, content: bytes) -> bool:
+            asked.append(url)
+            return "b" in url
+
+        environ = {**ON_VAST, "REPORT_ADDR": "http://a/, nonsense, http://b,http://c"}
+        self.assertTrue(report(environ, "it broke", send))
+        self.assertEqual(asked, ["http://a/worker_status/", "http://b/worker_status/"])
+
+    def test_nobody_hears(self) -> None:
+        """That nobody heard it is told to the caller, and no error."""
+        self.assertFalse(report(ON_VAST, "it broke", lambda url, content: False))
+        self.assertFalse(report({}, "it broke", lambda url, content: True))

@@ -1,0 +1,130 @@
+"""Laws of the certificate: only what was signed for our own key is ever stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.sim.authority import LIFETIME, Authority
+from vespa.worker.certificate import TRIES, CertificateError, ensure, request, usable, wanted
+
+NOW = 1_800_000_000.0
+URL = "https://console.invalid/sign/?instance_id=1"
+ADDRESS = "198.51.100.7"
+
+
+class CertificateTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.certificate = os.path.join(folder, "instance.crt")
+        self.key = os.path.join(folder, "instance.key")
+        self.authority = Authority(NOW)
+        self.asked: list[str] = []
+        self.slept: list[float] = []
+
+    def sign(self, url: str, csr: bytes) -> bytes:
+        return self.authority.sign(csr, ADDRESS)
+
+    def ensure(self, fetch: Callable[[str, bytes], bytes], now: float = NOW) -> bool:
+        def counted(url: str, csr: bytes) -> bytes:
+            self.asked.append(url)
+            return fetch(url, csr)
+
+        return ensure(self.certificate, self.key, URL, now, fetch=counted, sleep=self.slept.append)
+
+    def content(self) -> list[bytes]:
+        found = []
+        for path in (self.certificate, self.key):
+            with open(path, "rb") as file:
+                found.append(file.read())
+        return found
+
+    def test_signed(self) -> None:
+        """What the authority signs is stored with its key, which only its owner can read; nothing else is left."""
+        self.assertTrue(self.ensure(self.sign))
+        self.assertTrue(usable(*self.content(), NOW))
+        self.assertEqual(os.stat(self.key).st_mode & 0o777, 0o600)
+        self.assertEqual(len(os.listdir(os.path.dirname(self.key))), 2)
+        self.assertEqual(self.asked, [URL])
+
+    def test_kept(self) -> None:
+        """A good pair is kept and nobody is asked."""
+        self.ensure(self.sign)
+        before = self.content()
+        self.assertFalse(self.ensure(self.sign))
+        self.assertEqual((self.content(), len(self.asked)), (before, 1))
+
+    def test_ended(self) -> None:
+        """A certificate that has ended is signed anew."""
+        self.ensure(self.sign)
+        later = NOW + LIFETIME.total_seconds() + 1
+        self.assertFalse(usable(*self.content(), later))
+        self.authority = Authority(later)
+        self.assertTrue(self.ensure(self.sign, later))
+        self.assertTrue(usable(*self.content(), later))
+
+    def test_error_page(self) -> None:
+        """An error page is never stored, and what was there stays."""
+        with open(self.certificate, "wb") as file:
+            file.write(b"older")
+        error = self.assertRaises(CertificateError, self.ensure, lambda url, csr: b"<html>502</html>")
+        self.assertIn("<html>502", str(error))
+        self.assertEqual(os.listdir(os.path.dirname(self.key)), ["instance.crt"])
+        with open(self.certificate, "rb") as file:
+            self.assertEqual(file.read(), b"older")
+
+    def test_somebody_elses(self) -> None:
+        """A certificate for another key is none."""
+        other, _ = self.authority.issue(ADDRESS)[::-1]
+        self.assertRaises(CertificateError, self.ensure, lambda url, csr: other)
+
+    def test_tries_are_bounded(self) -> None:
+        """A failure is tried again, with growing pauses, and not for ever."""
+
+        def down(url: str, csr: bytes) -> bytes:
+            raise OSError("no route")
+
+        error = self.assertRaises(CertificateError, self.ensure, down)
+        self.assertIn("no route", str(error))
+        self.assertEqual(len(self.asked), TRIES)
+        self.assertEqual(self.slept, sorted(set(self.slept)))
+
+    def test_second_try(self) -> None:
+        """One failure does not matter."""
+        replies = [b"", b"nonsense"]
+        self.assertTrue(self.ensure(lambda url, csr: replies.pop() if replies else self.sign(url, csr)))
+        self.assertTrue(usable(*self.content(), NOW))
+
+    def test_cannot_be_stored(self) -> None:
+        """A folder that is not there is told as such."""
+        self.certificate = self.key = os.path.join(self.mktemp(), "nowhere", "x")
+        self.assertIn("stored", str(self.assertRaises(CertificateError, self.ensure, self.sign)))
+
+
+class RequestTests(SynchronousTestCase):
+    def test_request(self) -> None:
+        """The request is the one that Vast signs: its subject and its placeholder address."""
+        csr = x509.load_pem_x509_csr(request(rsa.generate_private_key(65537, 2048)))
+        self.assertTrue(csr.is_signature_valid)
+        self.assertEqual(csr.subject.rfc4514_string(), "CN=pyworker.vast.ai,ST=CA,C=US")
+        names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual([str(name) for name in names.get_values_for_type(x509.IPAddress)], ["0.0.0.0"])
+
+
+class WantedTests(SynchronousTestCase):
+    def test_wanted(self) -> None:
+        """A certificate is wanted where we listen with TLS on an endpoint of our own making."""
+        self.assertTrue(wanted({"VESPA_USE_SSL": "True"}))
+        self.assertTrue(wanted({"USE_SSL": "1"}))
+        for environ in (
+            {},
+            {"VESPA_USE_SSL": "no", "USE_SSL": "yes"},
+            {"VESPA_USE_SSL": "maybe"},
+            {"USE_SSL": "1", "VESPA_LISTEN": "tcp:1"},
+        ):
+            self.assertFalse(wanted(environ))

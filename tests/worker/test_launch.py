@@ -1,0 +1,92 @@
+"""Laws of the launch: what truly fails is reported once, what was asked to stop is not."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from collections.abc import MutableMapping
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.worker.launch import Launch, launch, production_defaults
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+class LaunchTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.output = io.BytesIO()
+        self.runner = Launch(self.output)
+        self.reports: list[str] = []
+
+    def launch(self, *commands: tuple[str, ...]) -> int:
+        def report(environ: MutableMapping[str, str], message: str) -> bool:
+            self.reports.append(message)
+            return True
+
+        return launch({}, self.runner, report, [(f"step {n}", command) for n, command in enumerate(commands)])
+
+    def test_good(self) -> None:
+        """Steps that end well are run in order, and nothing is reported."""
+        self.assertEqual(self.launch(python("print('one')"), python("print('two')")), 0)
+        self.assertEqual((self.output.getvalue(), self.reports), (b"one\ntwo\n", []))
+
+    def test_failure(self) -> None:
+        """The first step that fails is the last; its name, its code and the last of what it said are reported once."""
+        code = self.launch(python("for i in range(99): print('line', i)\nraise SystemExit('the cause')"), python("1/0"))
+        self.assertEqual(code, 1)
+        (message,) = self.reports
+        self.assertTrue(message.startswith("step 0 ended with exit code 1: line "))
+        self.assertTrue(message.endswith("line 98\nthe cause"))
+        self.assertNotIn("line 10\n", message)
+
+    def test_killed(self) -> None:
+        """A step that something killed is a failure, and is said to have been killed."""
+        code = self.launch(python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+        self.assertEqual(code, 137)
+        self.assertIn("killed by SIGKILL", self.reports[0])
+
+    def test_stopped(self) -> None:
+        """What ends because it was signalled through us is no failure; its exit code is ours."""
+
+        class Output(io.BytesIO):
+            def flush(self) -> None:
+                stopping.signalled(signal.SIGTERM, None)
+
+        stopping = self.runner = Launch(Output())
+        waits = "import sys, time; print('up', flush=True); time.sleep(60)"
+        self.assertEqual(self.launch(python(waits), python("1/0")), 143)
+        self.assertEqual(self.reports, [])
+
+    def test_stopped_before(self) -> None:
+        """After a signal nothing more is started."""
+        self.runner.signalled(signal.SIGTERM, None)
+        self.assertEqual(self.launch(python("print('never')")), 0)
+        self.assertEqual(self.output.getvalue(), b"")
+
+    def test_nobody_reads(self) -> None:
+        """A log that nobody reads does not stop the worker."""
+
+        class Output(io.BytesIO):
+            def write(self, data: object) -> int:
+                raise BrokenPipeError
+
+        self.runner = Launch(Output())
+        self.assertEqual(self.launch(python("print('x' * 1000000)")), 0)
+
+
+class DefaultsTests(SynchronousTestCase):
+    def test_tls_on_vast(self) -> None:
+        """On Vast TLS is on unless a variable says otherwise; elsewhere nothing is changed."""
+        for before, after in (
+            ({"CONTAINER_ID": "1"}, {"CONTAINER_ID": "1", "VESPA_USE_SSL": "true"}),
+            ({"CONTAINER_ID": "1", "USE_SSL": "false"},) * 2,
+            ({"CONTAINER_ID": "1", "VESPA_USE_SSL": "false"},) * 2,
+            ({}, {}),
+        ):
+            environ = dict(before)
+            production_defaults(environ)
+            self.assertEqual(environ, after)
