@@ -1,0 +1,82 @@
+"""
+OpenSSL's read and write on a connection, without the layers that `SSL.Connection` puts before them.
+
+pyOpenSSL's `send` and `recv` ask OpenSSL for the error after every success too, and `recv` takes a fresh buffer each
+time; straight calls save 1.3 us of 3.7 on each. They need names that pyOpenSSL keeps to itself: where one is missing,
+`calls` hands out the public methods, which behave the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from OpenSSL import SSL
+
+RECORD_BYTES = 16384  # the most that one TLS record carries; a read of as much leaves nothing inside OpenSSL
+
+_SSL: Any = SSL  # for the names that pyOpenSSL does not export
+
+Send = Callable[["bytes | memoryview"], int]
+Receive = Callable[[], bytes]
+
+
+def calls(connection: SSL.Connection) -> tuple[Send, Receive]:
+    """
+    The connection's `send(data)`, which says how many bytes were taken, and `receive()`, of at most one record.
+
+    Both raise what `SSL.Connection.send` and `recv` raise. `data` must not be empty. Call them from one thread only.
+    """
+    try:
+        return _straight(connection)
+    except AttributeError:
+        return connection.send, partial(connection.recv, RECORD_BYTES)
+
+
+def _straight(connection: SSL.Connection) -> tuple[Send, Receive]:
+    ssl, explain = connection._ssl, connection._raise_ssl_error
+    write, read, view = _SSL._lib.SSL_write, _SSL._lib.SSL_read, _SSL._ffi.from_buffer
+    buffer, content = _buffer()
+
+    def send(data: bytes | memoryview) -> int:
+        count: int = write(ssl, data if type(data) is bytes else view(data), len(data))
+        if count > 0:
+            return count
+        explain(ssl, count)
+        raise SSL.Error  # not reached: there is a reason
+
+    def receive() -> bytes:
+        count: int = read(ssl, buffer, RECORD_BYTES)
+        if count > 0:
+            data: bytes = content[:count]
+            return data
+        explain(ssl, count)
+        raise SSL.Error
+
+    return send, receive
+
+
+_of_thread = threading.local()  # a call lets other threads run while it fills the buffer
+
+
+def _buffer() -> tuple[Any, Any]:
+    try:
+        pair: tuple[Any, Any] = _of_thread.buffer
+    except AttributeError:
+        memory = _SSL._ffi.new("char[]", RECORD_BYTES)
+        pair = _of_thread.buffer = (memory, _SSL._ffi.buffer(memory))
+    return pair
+
+
+def forget_errors() -> None:
+    """
+    Empty OpenSSL's queue of errors; to be called after each one that ends a connection.
+
+    The queue is the thread's, not the connection's. A failed write leaves an entry there, and OpenSSL would take it for
+    the reason why the next connection, which merely has nothing to read, returned no data.
+    """
+    clear = getattr(getattr(_SSL, "_lib", None), "ERR_clear_error", None)
+    if clear is not None:
+        clear()

@@ -1,0 +1,70 @@
+"""Which events the reactor watches for a TLS connection: what its owner asked for, bent to what OpenSSL waits for."""
+
+from __future__ import annotations
+
+import enum
+
+from twisted.internet import tcp
+
+
+class Phase(enum.Enum):
+    """What OpenSSL waits for."""
+
+    GREETING = enum.auto()  # handshake, the client's turn; nothing of the owner's is sent yet
+    GREETING_BLOCKED = enum.auto()  # handshake, no room for our part
+    OPEN = enum.auto()  # nothing
+    READ_BLOCKED = enum.auto()  # reading must first send (the answer to a key update), and there is no room
+    WRITE_BLOCKED = enum.auto()  # writing must first read
+    FAILED = enum.auto()  # OpenSSL has given up, and the reactor is about to hear of it
+    OVER = enum.auto()  # the connection is closed, or about to be
+
+
+OPEN = Phase.OPEN
+
+
+class TLSEvents(tcp.Server):
+    """A server's connection that remembers whether it was asked to read and write apart from what it watches."""
+
+    _phase = Phase.GREETING
+    _reading = _writing = False
+
+    def startReading(self) -> None:
+        self._reading = True
+        self.reactor.addReader(self) if self._phase is OPEN else self._watch()
+
+    def stopReading(self) -> None:
+        self._reading = False
+        self.reactor.removeReader(self) if self._phase is OPEN else self._watch()
+
+    def startWriting(self) -> None:
+        self._writing = True
+        self.reactor.addWriter(self) if self._phase is OPEN else self._watch()
+
+    def stopWriting(self) -> None:
+        self._writing = False
+        self.reactor.removeWriter(self) if self._phase is OPEN else self._watch()
+
+    def _enter(self, phase: Phase) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self._watch()
+
+    def _watch(self) -> None:
+        read, write = self._reading, self._writing
+        match self._phase:
+            case Phase.GREETING:  # unless told to close with nothing to say: then there is no one to greet
+                read, write = True, bool(self.disconnecting and not self._unsent() and self.producer is None)
+            case Phase.GREETING_BLOCKED | Phase.FAILED:
+                read, write = False, True
+            case Phase.READ_BLOCKED:
+                read, write = False, read or write
+            case Phase.WRITE_BLOCKED:
+                read, write = read or write, False
+            case Phase.OVER:
+                read = write = False
+        self.reactor.addReader(self) if read else self.reactor.removeReader(self)
+        self.reactor.addWriter(self) if write else self.reactor.removeWriter(self)
+
+    def _unsent(self) -> bool:
+        """Whether Twisted's buffer holds anything."""
+        return bool(self.dataBuffer or self._tempDataLen)
