@@ -37,13 +37,13 @@ class CacheTests(SynchronousTestCase):
 
     def test_kept(self) -> None:
         """What was stored is loaded again, exactly."""
-        self.cache.store(1234.5678901234567)
+        self.cache.save(1234.5678901234567)
         self.assertEqual(self.cache.load(), 1234.5678901234567)
 
     def test_replaced(self) -> None:
         """The last result stored is the one loaded, and nothing else is left in the folder."""
-        self.cache.store(1.0)
-        self.cache.store(2.0)
+        self.cache.save(1.0)
+        self.cache.save(2.0)
         self.assertEqual(self.cache.load(), 2.0)
         self.assertEqual(os.listdir(self.folder), [".has_benchmark"])
 
@@ -55,7 +55,7 @@ class CacheTests(SynchronousTestCase):
     def test_another_key(self) -> None:
         """A result of another benchmark, backend or model is not this one's."""
         for other in (evolve(KEY, benchmark="b:c"), evolve(KEY, backend="http://other"), evolve(KEY, model="big")):
-            BenchmarkCache(str(self.path), other).store(3.0)
+            BenchmarkCache(str(self.path), other).save(3.0)
             self.refused_because("another")
 
     def test_not_a_result(self) -> None:
@@ -90,24 +90,24 @@ class CacheTests(SynchronousTestCase):
 
     def test_unwritable(self) -> None:
         """A result that cannot be kept is logged; the worker goes on."""
-        BenchmarkCache(str(self.folder / "missing" / "file"), KEY).store(5.0)
+        BenchmarkCache(str(self.folder / "missing" / "file"), KEY).save(5.0)
         [event] = self.events
         self.assertEqual(event["log_level"], LogLevel.warn)
         self.path.mkdir()
-        self.cache.store(5.0)
+        self.cache.save(5.0)
         self.assertEqual(os.listdir(self.folder), [".has_benchmark"])
 
     def test_link_replaced(self) -> None:
         """A link to nowhere is replaced by the file."""
         self.path.symlink_to(self.folder / "nowhere")
-        self.cache.store(6.0)
+        self.cache.save(6.0)
         self.assertEqual(self.cache.load(), 6.0)
         self.assertFalse(self.path.is_symlink())
 
     def test_off(self) -> None:
         """An empty path keeps nothing and says nothing."""
         off = BenchmarkCache("", KEY)
-        off.store(7.0)
+        off.save(7.0)
         self.assertIsNone(off.load())
         self.assertEqual(self.events, [])
 

@@ -61,7 +61,7 @@ class BenchmarkCache:
                 raise ValueError(f"the result of another {name}")
         return throughput(kept.get("throughput"))
 
-    def store(self, result: float) -> None:
+    def save(self, result: float) -> None:
         """Keep `result`; a file that cannot be written is logged and otherwise of no consequence."""
         if not self.path:
             return

@@ -18,7 +18,7 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers as TwistedHeaders
 
 from vespa.worker import contract
-from vespa.worker.aiohttp_names import STAND_IN, names
+from vespa.worker.aiohttp_names import installed, names
 from vespa.worker.session_agent import backend_client
 from vespa.worker.session_body import Deadline, reasons
 from vespa.worker.session_encoding import basic_auth, encode_body, resolve
@@ -68,11 +68,7 @@ class ClientSession:
         **unused: Any,
     ) -> None:
         self._base = str(base_url or "")
-        if client is None:
-            from twisted.internet import reactor
-
-            client = backend_client(reactor, self._base)
-        self._client = client
+        self._client = self.make_client(self._base) if client is None else client
         self._headers = dict(headers or {})
         self._timeout = timeout
         self._raise_for_status = raise_for_status
@@ -105,6 +101,9 @@ class ClientSession:
 
     def options(self, url: object, **options: Any) -> _Request:
         return self.request("OPTIONS", url, **options)
+
+    def make_client(self, base_url: str) -> HTTPClient:
+        raise TypeError("this session needs a client")
 
     async def close(self) -> None:
         self.closed = True
@@ -223,12 +222,21 @@ def _as_aiohttp(error: Exception, url: str) -> Exception:
     return failed
 
 
-def provide_aiohttp() -> None:
-    """Make `import aiohttp` work in this process even where it is not installed."""
-    module = names()
-    if module.__name__ == STAND_IN:
-        module.ClientSession, module.ClientResponse = ClientSession, ClientResponse
+def provide_aiohttp(reactor: Any) -> type[ClientSession]:
+    """Make `import aiohttp` work in this process even where it is not installed.
+
+    Gives the class of session that works with `reactor`, and that a benchmark may make more of.
+    """
+
+    class BoundSession(ClientSession):
+        def make_client(self, base_url: str) -> HTTPClient:
+            return backend_client(reactor, base_url)
+
+    if not installed():
+        module = names()
+        module.ClientSession, module.ClientResponse = BoundSession, ClientResponse
         sys.modules["aiohttp"] = module
+    return BoundSession
 
 
 _check: type[contract.Session] = ClientSession

@@ -1,0 +1,505 @@
+"""Benchmarks in real processes: what a user's code can do, and what the worker then has."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import SkipTest, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from vespa.worker.benchmark import TERM_SECONDS, BenchmarkError, run
+
+ENVIRONMENT = {
+    name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
+}
+# Some tests write the same file several times within a second, which a bytecode cache does not notice.
+ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+class Backend(Resource):
+    """Tells what it was asked; streams, redirects, fails and cuts off by path."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> Any:
+        answer = getattr(self, "at_" + request.path.decode().strip("/"), self.at_echo)
+        return answer(request)
+
+    def at_echo(self, request: Any) -> bytes:
+        request.setHeader("Content-Type", "application/json; charset=utf-8")
+        kind = request.getHeader("Content-Type") or ""
+        body = request.content.read().decode("utf-8", "replace")
+        if "boundary" in kind:
+            boundary = kind.partition("boundary=")[2].strip('"')
+            kind, body = kind.partition(";")[0], str(body.count(boundary))
+        if "json" in kind:
+            body = json.loads(body)
+        seen = {"method": request.method.decode(), "uri": request.uri.decode(), "kind": kind, "body": body}
+        return json.dumps(
+            {**seen, "mine": request.getHeader("X-Mine"), "auth": request.getHeader("Authorization")}
+        ).encode()
+
+    def at_lines(self, request: Any) -> bytes:
+        return b"data: 1\n\ndata: 2\nlast"
+
+    def at_broken(self, request: Any) -> bytes:
+        request.setResponseCode(503)
+        return b"not now"
+
+    def at_text(self, request: Any) -> bytes:
+        request.setHeader("Content-Type", "text/plain; charset=latin-1")
+        return b"caf\xe9"
+
+    def at_many(self, request: Any) -> bytes:
+        request.responseHeaders.setRawHeaders("X-Many", ["1", "2"])
+        return b""
+
+    def at_moved(self, request: Any) -> bytes:
+        request.setResponseCode(302)
+        request.setHeader("Location", "/echo?moved")
+        return b"elsewhere"
+
+    def at_kept(self, request: Any) -> bytes:
+        request.setResponseCode(307)
+        request.setHeader("Location", "/echo")
+        return b""
+
+    def at_circle(self, request: Any) -> bytes:
+        request.setResponseCode(302)
+        request.setHeader("Location", "/circle")
+        return b""
+
+    def at_cut(self, request: Any) -> int:
+        request.setHeader("Content-Length", "100")
+        request.write(b"some")
+        request.transport.loseConnection()
+        return NOT_DONE_YET
+
+    def at_never(self, request: Any) -> int:
+        request.notifyFinish().addErrback(lambda failure: None)
+        return NOT_DONE_YET
+
+
+STORY = '''
+import asyncio, io, json
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, FormData
+import aiohttp
+
+
+async def tell(url: str, session: ClientSession) -> dict:
+    """Everything that this session does, as plain values."""
+    told = {}
+
+    async def note(name, request, read):
+        try:
+            async with request as response:
+                told[name] = [response.status, response.ok, response.reason, await read(response)]
+        except (ClientError, asyncio.TimeoutError) as error:
+            kinds = [kind.__name__ for kind in type(error).__mro__]
+            known = ("ClientResponseError", "ClientPayloadError", "ClientConnectorError", "TooManyRedirects")
+            told[name] = [kind for kind in kinds if kind in known + ("TimeoutError",)]
+
+    async def json_(response): return await response.json(content_type=None)
+    async def text(response): return await response.text()
+    async def lines(response): return [line.decode() async for line in response.content]
+    async def nothing(response): return None
+    async def first(response):
+        return [(await response.content.readline()).decode(), (await response.content.read(4)).decode()]
+    async def headers(response):
+        return [response.headers["x-many"], response.headers.getall("X-MANY"), "X-Many" in response.headers,
+                response.headers.get("no"), [v for k, v in response.headers.items() if k == "X-Many"]]
+    async def status(response): response.raise_for_status()
+
+    form = FormData({"model": "m"})
+    form.add_field("file", b"RIFF", filename="a.wav", content_type="audio/wav")
+    await note("get", session.get("/echo", params={"a": 1, "b": ["x", "y"]}), json_)
+    await note("query", session.get("/echo?x=1", params=[("y", "1 2")]), json_)
+    await note("json", session.post("/echo", json={"a": "\\u00e9"}, headers={"X-Mine": "1"}), json_)
+    await note("bytes", session.put("/echo", data=b"raw"), json_)
+    await note("text body", session.patch("/echo", data="n\\u00e9"), json_)
+    await note("form", session.post("/echo", data={"a": "1", "b": "c d"}), json_)
+    await note("multipart", session.post("/echo", data=form), json_)
+    await note("delete", session.delete("/echo"), json_)
+    await note("head", session.head("/echo"), text)
+    await note("request", session.request("GET", "/echo"), json_)
+    await note("absolute", session.get(url + "/echo"), json_)
+    await note("auth", session.get("/echo", auth=aiohttp.BasicAuth("me", "pw")), json_)
+    await note("no certificate checked", session.get("/echo", ssl=False), json_)
+    await note("lines", session.get("/lines"), lines)
+    await note("parts", session.get("/lines"), first)
+    await note("broken", session.get("/broken"), text)
+    await note("raised", session.get("/broken"), status)
+    await note("raised at once", session.get("/broken", raise_for_status=True), text)
+    await note("text", session.get("/text"), text)
+    await note("headers", session.get("/many"), headers)
+    await note("moved", session.post("/moved", json={}), json_)
+    await note("not moved", session.get("/moved", allow_redirects=False), text)
+    await note("kept", session.post("/kept", data=b"again"), json_)
+    await note("circle", session.get("/circle"), text)
+    await note("cut", session.get("/cut"), text)
+    await note("timeout", session.get("/never", timeout=ClientTimeout(total=0.05)), nothing)
+    await note("refused", session.get("http://127.0.0.1:1/"), nothing)
+    response = await session.post("/echo", json=[1])
+    told["awaited"] = [response.status, await response.json()]
+    many = await asyncio.gather(*[session.get("/text") for _ in range(20)])
+    told["gathered"] = [await each.text() for each in many]
+    try:
+        await asyncio.wait_for(session.get("/never"), 0.05)
+    except asyncio.TimeoutError:
+        told["waited for"] = "timeout"
+    return told
+
+
+async def benchmark(url, session):
+    told = await tell(url, session)
+    print("aiohttp is", aiohttp.__name__)
+    for name, value in told.items():
+        print(json.dumps([name, value]))
+    await asyncio.sleep(0)
+    return 4.5
+'''
+
+
+WORKER = """
+import os, sys
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from vespa.worker.benchmark import run
+
+def heard(line):
+    print(line, flush=True)
+    os._exit(0)
+
+def begin():
+    Deferred.fromCoroutine(run(sys.argv[1], "http://127.0.0.1:1", spawner=reactor, clock=reactor, timeout=60,
+                               environment=dict(os.environ), on_progress=heard))
+
+reactor.callWhenRunning(begin)
+reactor.run()
+"""
+
+
+class ChildTests(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.path = self.folder / "bench.py"
+        self.clock = Clock()
+        self.lines: list[str] = []
+        self.said: dict[str, Deferred[None]] = {}
+        self.url = "http://127.0.0.1:1"
+
+    def serve(self) -> None:
+        port = reactor.listenTCP(0, Site(Backend()), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.url = f"http://127.0.0.1:{port.getHost().port}"
+
+    def heard(self, line: str) -> None:
+        self.lines.append(line)
+        if line in self.said:
+            self.said.pop(line).callback(None)
+
+    def says(self, line: str) -> Deferred[None]:
+        """Fires when the benchmark has printed this line."""
+        self.said[line] = Deferred()
+        return self.said[line]
+
+    def start(self, source: str = "", spec: str = "", **changes: Any) -> Deferred[float]:
+        self.path.write_text(textwrap.dedent(source))
+        options: dict[str, Any] = {
+            "spawner": reactor,
+            "clock": self.clock,
+            "timeout": 600.0,
+            "environment": ENVIRONMENT,
+            "on_progress": self.heard,
+            **changes,
+        }
+        return Deferred.fromCoroutine(run(spec or f"{self.path}:benchmark", self.url, **options))
+
+    async def error(self, source: str = "", spec: str = "", **changes: Any) -> str:
+        try:
+            result = await self.start(source, spec, **changes)
+        except BenchmarkError as error:
+            return str(error)
+        self.fail(f"it gave {result}")
+
+
+class ContractTests(ChildTests):
+    async def story(self, **changes: Any) -> dict[str, Any]:
+        self.serve()
+        self.assertEqual(await self.start(STORY, **changes), 4.5)
+        return dict(json.loads(line) for line in self.lines if line.startswith("["))
+
+    async def test_as_aiohttp(self) -> None:
+        """A benchmark sees the same through this session as through aiohttp's own."""
+        try:
+            import aiohttp
+        except ImportError:
+            raise SkipTest("aiohttp is not installed") from None
+        import asyncio
+
+        ours = await self.story()
+        source: dict[str, Any] = {}
+        exec(compile(STORY, "story", "exec"), source)
+
+        async def theirs() -> dict[str, Any]:
+            async with aiohttp.ClientSession(self.url) as session:
+                told: dict[str, Any] = await source["tell"](self.url, session)
+                return told
+
+        self.maxDiff = None
+        self.assertEqual(ours, await deferToThread(asyncio.run, theirs()))
+
+    async def test_without_aiohttp(self) -> None:
+        """A file that imports aiohttp runs, and sees the same, where aiohttp is not installed."""
+        ours = await self.story()
+        hidden = self.folder / "hidden"
+        hidden.mkdir()
+        (hidden / "sitecustomize.py").write_text("import sys; sys.modules['aiohttp'] = None")
+        self.lines.clear()
+        without = await self.story(environment={**ENVIRONMENT, "PYTHONPATH": str(hidden)})
+        self.assertIn("aiohttp is vespa.worker.aiohttp_names.aiohttp", self.lines)
+        self.assertEqual(ours, without)
+
+    async def test_unix(self) -> None:
+        """A backend on a unix socket is measured like any other."""
+        socket = os.path.relpath(self.folder / "s")
+        port = reactor.listenUNIX(socket, Site(Backend()))  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.url = f"unix:{socket}"
+        source = """
+            async def benchmark(url, session):
+                async with session.get("/lines") as response:
+                    print(await response.text())
+                async with session.get(url + "/echo") as response:
+                    return len(await response.read())
+            """
+        self.assertGreater(await self.start(source), 10)
+        self.assertIn("data: 1", self.lines)
+
+
+class OutcomeTests(ChildTests):
+    async def test_surroundings(self) -> None:
+        """The benchmark has its environment, its neighbours, the current folder, no secret and nothing to read."""
+        (self.folder / "neighbour.py").write_text("x = 2")
+        source = """
+            import logging, os, sys, neighbour
+            async def benchmark(url, session):
+                assert os.getcwd() in sys.path and "TOKEN" not in str(os.environ), sys.path
+                assert sys.stdin.read() == ""
+                logging.getLogger("mine").info("logged")
+                print("printed")
+                return neighbour.x + len(os.environ["MODEL_NAME"])
+            """
+        secret = {**ENVIRONMENT, "MODEL_NAME": "tiny", "MASTER_TOKEN": "x"}
+        self.assertEqual(await self.start(source, environment=secret), 6.0)
+        self.assertEqual(sorted(self.lines), ["INFO mine: logged", "printed"])
+
+    async def test_relative(self) -> None:
+        """A file may be named from the current folder, and a function may be decorated or an object."""
+        source = """
+            import functools
+            def wrap(function):
+                @functools.wraps(function)
+                def inner(*arguments):
+                    return function(*arguments)
+                return inner
+            @wrap
+            async def decorated(url, session): return 1
+            class Measure:
+                async def __call__(self, url, session): return 2
+            thing = Measure()
+            """
+        relative = os.path.join(".", os.path.relpath(self.path))
+        self.assertEqual(await self.start(source, f"{relative}:decorated"), 1.0)
+        self.assertEqual(await self.start(source, f"{relative}:thing"), 2.0)
+
+    async def test_not_importable(self) -> None:
+        """What cannot be imported says so, and where."""
+        self.assertIn("cannot import no.such.module: ModuleNotFoundError", await self.error(spec="no.such.module:f"))
+        missing = await self.error(spec=f"{self.folder}/none.py:f")
+        self.assertIn("none.py: FileNotFoundError", missing)
+        self.assertIn("SyntaxError", await self.error("def ("))
+        raised = await self.error("import sys\nsys.exit('broken config')")
+        self.assertIn("SystemExit: broken config", raised)
+        self.assertIn(f"({self.path}:2, in <module>)", raised)
+
+    async def test_no_function(self) -> None:
+        """What is no coroutine function says so."""
+        self.assertIn("has no benchmark", await self.error("x = 1"))
+        self.assertIn("not a coroutine function", await self.error("def benchmark(url, session): return 1.0"))
+        self.assertIn("not a coroutine function", await self.error("benchmark = 3"))
+
+    async def test_raises(self) -> None:
+        """An exception is told in its last line, with the place in the user's file; the traceback is in the log."""
+        source = """
+            import json
+            async def measure(): json.loads("{")
+            async def benchmark(url, session): await measure()
+            """
+        error = await self.error(source)
+        self.assertIn("json.decoder.JSONDecodeError: Expecting property name", error)
+        self.assertIn(f"({self.path}:3, in measure)", error)
+        self.assertIn("Traceback (most recent call last):", self.lines)
+
+    async def test_backend_gone(self) -> None:
+        """A backend that refuses the connection is an error that names it."""
+        source = """
+            async def benchmark(url, session):
+                async with session.get("/x") as response: pass
+            """
+        self.assertIn("127.0.0.1:1", await self.error(source))
+
+    async def test_results(self) -> None:
+        """What is no finite number above zero is an error."""
+        for value, reason in (("float('nan')", "finite"), ("0", "above zero"), ("True", "bool"), ("None", "NoneType")):
+            self.assertIn(reason, await self.error(f"async def benchmark(url, session): return {value}"))
+
+    async def test_dies(self) -> None:
+        """A process that dies is an error that says how."""
+        for death, expected in (
+            ("os._exit(3)", "ended with status 3"),
+            ("os._exit(0)", "its process ended before"),
+            ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by signal 11"),
+            ("os.kill(os.getpid(), signal.SIGTERM)", "killed by signal 15"),
+            ("sys.exit(4)", "SystemExit: 4"),
+            ("os.closerange(0, 100)", ""),
+        ):
+            source = f"import os, signal, sys\nasync def benchmark(url, session): {death}"
+            self.assertIn(expected, await self.error(source))
+
+    async def test_deadline(self) -> None:
+        """A benchmark that never ends is stopped at the deadline."""
+        source = """
+            import asyncio
+            async def benchmark(url, session):
+                print("begun")
+                await asyncio.Event().wait()
+            """
+        begun = self.says("begun")
+        error = Deferred.fromCoroutine(self.error(source, timeout=30.0))
+        await begun
+        self.clock.advance(30.0)
+        self.assertEqual(await error, "it took longer than 30 s")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_deaf(self) -> None:
+        """One that blocks and ignores SIGTERM is killed, and what it started with it."""
+        source = """
+            import os, signal, subprocess, sys
+            async def benchmark(url, session):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                started = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+                print("started", started.pid)
+                print("begun")
+                while True: signal.pause()
+            """
+        begun = self.says("begun")
+        error = Deferred.fromCoroutine(self.error(source, timeout=30.0))
+        await begun
+        [started] = [int(line.split()[1]) for line in self.lines if line.startswith("started")]
+        self.clock.advance(30.0)
+        self.clock.advance(TERM_SECONDS)
+        self.assertEqual(await error, "it took longer than 30 s")
+        await death(started)
+
+    async def test_cancelled(self) -> None:
+        """Cancelled, the process is gone when the Deferred fires."""
+        source = """
+            import os, time
+            async def benchmark(url, session):
+                print("pid", os.getpid())
+                print("begun")
+                time.sleep(1000)
+            """
+        begun = self.says("begun")
+        running = self.start(source)
+        await begun
+        running.cancel()
+        await self.assertFailure(running, CancelledError)
+        [pid] = [int(line.split()[1]) for line in self.lines if line.startswith("pid")]
+        await death(pid)
+
+    async def test_output(self) -> None:
+        """However much is printed, few lines arrive, and the result does."""
+        source = """
+            import os, sys
+            async def benchmark(url, session):
+                for _ in range(200_000): print("x" * 50)
+                sys.stderr.write("y" * 5_000_000)
+                os.write(1, bytes(range(256)) * 1000)
+                return 9
+            """
+        self.assertEqual(await self.start(source), 9.0)
+        self.assertLess(len(self.lines), 200)
+        self.assertLess(max(map(len, self.lines)), 600)
+
+    async def test_leaves_things_behind(self) -> None:
+        """Tasks and threads left running do not keep the result, nor the process, from ending."""
+        source = """
+            import asyncio, os, threading
+            async def stubborn():
+                while True:
+                    try: await asyncio.sleep(1000)
+                    except asyncio.CancelledError: pass
+            async def benchmark(url, session):
+                asyncio.ensure_future(asyncio.sleep(1000))
+                asyncio.ensure_future(stubborn())
+                threading.Thread(target=threading.Event().wait).start()
+                print("pid", os.getpid())
+                return 5
+            """
+        self.assertEqual(await self.start(source, clock=reactor), 5.0)
+        [pid] = [int(line.split()[1]) for line in self.lines if line.startswith("pid")]
+        await death(pid)
+
+    async def test_worker_dies(self) -> None:
+        """When the worker is killed, its benchmark goes with it."""
+        self.path.write_text(
+            "import os, time\nasync def benchmark(url, session):\n    print('pid', os.getpid())\n    time.sleep(1000)\n"
+        )
+        command = ["-c", WORKER, f"{self.path}:benchmark"]
+        out, _, _ = await getProcessOutputAndValue(sys.executable, command, env=os.environ)
+        await death(int(out.split()[1]))
+
+
+class _Death(FileDescriptor):
+    """Readable once a process is dead, whoever's child it is."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(reactor)
+        self.fired: Deferred[None] = Deferred()
+        self.descriptor = os.pidfd_open(pid)
+        self.startReading()
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def doRead(self) -> None:
+        self.stopReading()
+        os.close(self.descriptor)
+        self.fired.callback(None)
+
+
+async def death(pid: int) -> None:
+    """Returns once the process is dead, if it is not already."""
+    try:
+        watched = _Death(pid)
+    except ProcessLookupError:
+        return
+    await watched.fired

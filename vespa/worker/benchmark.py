@@ -1,0 +1,235 @@
+"""Running a benchmark: in a process of its own, under a deadline, so that it can neither stall nor crash the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorProcess, IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+import vespa
+from vespa.worker.contract import throughput
+from vespa.worker.progress import Progress
+
+TERM_SECONDS = 2.0
+"""From SIGTERM to SIGKILL, and from the result to SIGTERM where the process does not end by itself."""
+PIPES_SECONDS = 1.0
+"""From the end of the process to the end of waiting for what it printed."""
+LOST_SECONDS = 5.0
+"""From SIGKILL to giving the process up: one in the kernel's hands may not die."""
+
+_SECRETS = frozenset(
+    "MASTER_TOKEN VAST_API_KEY VAST_ACCOUNT_KEY CONTAINER_API_KEY OPEN_BUTTON_TOKEN JUPYTER_TOKEN".split()
+)
+_LARGEST_ANSWER = 65536
+_ANSWERS = 3  # the descriptor
+
+_log = Logger()
+
+
+class BenchmarkError(Exception):
+    """Why a benchmark gave no throughput."""
+
+
+async def run(
+    spec: str,
+    backend_url: str,
+    *,
+    spawner: IReactorProcess,
+    clock: IReactorTime,
+    timeout: float,
+    environment: Mapping[str, str],
+    on_progress: Callable[[str], None],
+    ca_file: str = "",
+) -> float:
+    """Measure the backend by the benchmark `spec`, `module:function` or `path/of/file.py:function`.
+
+    `timeout` is in seconds. `environment` reaches the benchmark less the platform's secrets. `on_progress` gets each
+    line that the benchmark prints. Fires with units of work per second once the process is gone; fails with
+    BenchmarkError, or, cancelled, with CancelledError, once the process is killed and reaped.
+    """
+    order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file}
+    child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress)
+    command = [sys.executable, "-m", "vespa.worker.benchmark_child"]
+    try:
+        spawner.spawnProcess(
+            child, command[0], command, env=child_environment(environment), childFDs={0: "w", 1: "r", 2: "r", 3: "r"}
+        )
+    except OSError as error:
+        raise BenchmarkError(f"its process cannot be started: {error}") from error
+    deadline = clock.callLater(timeout, child.stop, f"it took longer than {timeout:g} s")
+    cancelled = False
+    while not child.gone:
+        try:
+            await child.end()
+        except CancelledError:
+            # Once is asked for politely; a second time there is no time left.
+            child.kill() if cancelled else child.stop("it was cancelled")
+            cancelled = True
+    if deadline.active():
+        deadline.cancel()
+    if cancelled:
+        raise CancelledError
+    return child.verdict()
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a benchmark: without the keys to the account, and with Vespa where Python finds it."""
+    kept = {name: value for name, value in environment.items() if name not in _SECRETS}
+    root = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), root)))
+    return kept
+
+
+class _Child(ProcessProtocol):
+    """One process from its start to its end, and what it said."""
+
+    transport: IProcessTransport
+
+    def __init__(self, order: bytes, clock: IReactorTime, on_progress: Callable[[str], None]) -> None:
+        self.gone = False
+        self._order = order
+        self._pid: int | None = None
+        self._clock = clock
+        self._on_progress = on_progress
+        self._progress = Progress(self._tell, clock.seconds)
+        self._last_line = ""
+        self._said = b""
+        self._answer: dict[str, Any] = {}
+        self._grouped = False
+        self._cause = ""
+        self._exit: Failure | None = None
+        self._timer: IDelayedCall | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def end(self) -> Deferred[None]:
+        """Fires once the process is gone; cancelling it has no effect on the process."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def stop(self, cause: str = "") -> None:
+        """Ask the process to end, and kill it if it does not. The first cause given is the one that counts."""
+        self._cause = self._cause or cause
+        if self._exit is None:
+            self._signal(signal.SIGTERM)
+            self._after(TERM_SECONDS, self.kill)
+
+    def kill(self) -> None:
+        if self._exit is None:
+            self._signal(signal.SIGKILL)
+            self._after(LOST_SECONDS, self._finish)
+
+    def verdict(self) -> float:
+        """Units of work per second; BenchmarkError where there are none."""
+        if "result" in self._answer:
+            try:
+                return throughput(self._answer["result"])
+            except ValueError as error:
+                raise BenchmarkError(f"its result is wrong: {error}") from None
+        if "error" in self._answer:
+            raise BenchmarkError(str(self._answer["error"]))
+        raise BenchmarkError(self._cause or self._how_it_ended())
+
+    def connectionMade(self) -> None:
+        self._pid = self.transport.pid
+        # Standard input stays open: its end is how the child learns that the worker is gone.
+        self.transport.write(self._order)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if self.gone:
+            return
+        if childFD != _ANSWERS:
+            self._progress.received(childFD, data)
+            return
+        self._said += data
+        if len(self._said) > _LARGEST_ANSWER:
+            self._said = b""
+            self.stop("it wrote on the descriptor that the result is told on")
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            self._hear(line)
+
+    def processExited(self, reason: Failure) -> None:
+        self._exit = reason
+        if self._grouped:
+            self._signal(signal.SIGKILL)  # what the benchmark started and left behind
+        if not self.gone:
+            # A process that left the group may hold the pipes open for as long as it likes.
+            self._after(PIPES_SECONDS, self._finish)
+
+    def processEnded(self, reason: Failure) -> None:
+        self._exit = reason
+        self._finish()
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            self.stop("it wrote on the descriptor that the result is told on")
+        elif said.get("group") is not None:
+            self._grouped = said["group"] == self._pid
+        elif not self._answer:
+            self._answer = said
+            self._after(TERM_SECONDS, self.stop)
+
+    def _signal(self, number: int) -> None:
+        try:
+            if self._grouped and self._pid:
+                os.killpg(self._pid, number)
+            else:
+                self.transport.signalProcess(number)
+        except (ProcessExitedAlready, ProcessLookupError):
+            pass
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        """There is one next step at a time: a new one takes the place of the old."""
+        self._no_timer()
+        self._timer = self._clock.callLater(seconds, then)
+
+    def _no_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _finish(self) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        self._no_timer()
+        self._progress.ended()
+        for descriptor in (0, 1, 2, _ANSWERS):
+            self.transport.closeChildFD(descriptor)
+        if self._exit is None:
+            _log.warn("the benchmark's process {pid} does not die and is left alone", pid=self._pid)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def _tell(self, line: str) -> None:
+        self._last_line = line
+        try:
+            self._on_progress(line)
+        except Exception:
+            _log.failure("a line of the benchmark's progress could not be passed on")
+
+    def _how_it_ended(self) -> str:
+        """The end of a process that gave no answer."""
+        error = None if self._exit is None else self._exit.value
+        if number := getattr(error, "signal", None):
+            how = f"was killed by signal {number} ({signal.strsignal(number)})"
+        elif status := getattr(error, "exitCode", None):
+            how = f"ended with status {status}"
+        else:
+            how = "ended"
+        return f"its process {how} before there was a result" + (f": {self._last_line}" if self._last_line else "")
