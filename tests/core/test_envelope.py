@@ -105,7 +105,8 @@ class OneViewTests(SynchronousTestCase):
         head = json.dumps(AUTH_DATA)
         pool = {"auth_data": [head, head + " "], "payload": ["1", "12", "1.5", "{}", '""'], "session_id": ["null"]}
         pool |= {"": ["0", "[]"], "n": ["1", "12", "1e2", "[]", "true"]}
-        names = data.draw(st.lists(st.sampled_from(sorted(pool)), min_size=1, max_size=6))
+        needed = data.draw(st.sampled_from([["auth_data", "payload"], ["auth_data", "payload"], []]))
+        names = needed + data.draw(st.lists(st.sampled_from(sorted(pool)), max_size=4))
         write = st.sampled_from([unescaped, escaped])
         members = [(data.draw(write)(name), data.draw(st.sampled_from(pool[name]))) for name in names]
         raw = data.draw(objects(members))
@@ -121,6 +122,8 @@ class OneViewTests(SynchronousTestCase):
         for raw, name in [
             (f'{{"auth_data":{head},"payload":1,"payload":1}}', "payload"),
             (f'{{"payload":12,"auth_data":{head},"payload":1}}', "payload"),
+            (f'{{"payload":{{}},"auth_data":{head},"payload":1}}', "payload"),
+            (f'{{"payload":"1","auth_data":{head},"payload":1}}', "payload"),
             (f'{{"auth_data":{head},"payload":1,"auth_data":{head}}}', "auth_data"),
             (f'{{"auth_data":{head},"\\u0061uth_data":{head},"payload":1}}', "auth_data"),
             (f'{{"auth_data":{head},"payload":1,"session_id":"","session_id":null}}', "session_id"),

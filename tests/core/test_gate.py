@@ -10,7 +10,9 @@ from vespa.core.refusal import Refusal
 SECOND = 1_000_000
 """Work of a second, in millionths, at a throughput of 1."""
 
-operations = st.lists(st.tuples(st.sampled_from(["admit", "release", "leave"]), st.integers(0, 7)), max_size=80)
+# More come than go, or a queue would seldom build up.
+verbs = st.sampled_from(["admit", "admit", "admit", "release", "release", "leave"])
+operations = st.lists(st.tuples(verbs, st.integers(0, 7)), min_size=20, max_size=80)
 
 
 def a_gate(max_wait_seconds: float | None = None, max_concurrency: int = 0, max_queue: int = 100) -> Gate:
@@ -53,6 +55,14 @@ class SlotTests(SynchronousTestCase):
                 queue = [other for other in queue if other != key]
             self.assertEqual((gate.working, gate.waiting), (len(working), len(queue)))
             self.assertTrue(not queue or len(working) == slots)
+
+    def test_first_come_first_served(self) -> None:
+        """Slots go to those who wait in the order they came in, less those who left."""
+        gate = a_gate(max_concurrency=1)
+        self.assertEqual([gate.admit(key, 0) for key in "abcd"], [True, False, False, False])
+        self.assertTrue(gate.leave("c"))
+        self.assertEqual([gate.release(key) for key in "abd"], ["b", "d", None])
+        self.assertEqual([gate.release(key) for key in "abcd"], [None] * 4)
 
     def test_no_places(self) -> None:
         """With no places in the queue, who gets no slot is told to come back in a second."""
