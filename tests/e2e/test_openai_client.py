@@ -29,7 +29,7 @@ class OpenAIClientTests(ServiceCase):
             {"call": "text", "arguments": TEXT},
             {"call": "text", "stream": True, "arguments": TEXT},
             {"call": "models"},
-            {"call": "chat", "arguments": {**CHAT, "messages": []}},
+            {"call": "chat", "arguments": {**CHAT, "messages": "none"}},
         ]
         job = {
             "autoscaler": stage.autoscaler_url,

@@ -8,29 +8,12 @@ from collections.abc import Callable
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.sim.wire import Wire
 from vespa.sim.backend import PIECE, Backend
 from vespa.sim.serving import Served, serve
-
-
-class Wire(Protocol):
-    """A client's connection, byte by byte."""
-
-    def __init__(self) -> None:
-        self.received = bytearray()
-        self.lost: Deferred[None] = Deferred()
-        self.clean: bool | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.clean = reason.value.__class__.__name__ == "ConnectionDone"
-        self.lost.callback(None)
 
 
 class ServingTests(TestCase):

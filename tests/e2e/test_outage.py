@@ -1,0 +1,71 @@
+"""The autoscaler goes away and comes back: traffic does not notice, and everything is told once afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from tests.e2e.clients import ServiceCase
+from tests.processes import until
+from vespa.sim.customer import Customer
+from vespa.sim.faults import Kind
+
+REPORTS = {"/worker_status/", "/delete_requests/"}
+QUICK = {"VESPA_METRICS_TIMEOUT": "0.5", "VESPA_METRICS_RETRY_DELAY": "0.1", "VESPA_METRICS_MAX_RETRIES": "2"}
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 3}
+
+
+class OutageTests(ServiceCase):
+    async def survives(self, kind: Kind) -> None:
+        stage = await self.start_service(**QUICK)
+        autoscaler = stage.autoscaler
+        customer = Customer(reactor, stage.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
+        assignments = [await customer.assignment(5) for _ in range(10)]
+        autoscaler.faults.plan(kind, float("inf"), paths=REPORTS)
+        for assignment in assignments[:5]:
+            answered = await customer.call(assignment, "/v1/chat/completions", CHAT)
+            self.assertEqual(answered.status, 200, answered.body)
+        await until(lambda: autoscaler.faults.met >= 3)
+        for assignment in assignments[5:]:
+            answered = await customer.call(assignment, "/v1/chat/completions", CHAT)
+            self.assertEqual(answered.status, 200, answered.body)
+        autoscaler.faults.clear()
+        books = await self.settled(stage, 10)
+        told = {str(assignment["request_idx"]): ["Success"] for assignment in assignments}
+        self.assertEqual((books["deletes"], books["received"], books["served"]), (told, 50.0, 50.0))
+
+    async def test_refuses(self) -> None:
+        """An autoscaler that answers errors loses nothing."""
+        await self.survives("refuse")
+
+    async def test_hangs(self) -> None:
+        """An autoscaler that never answers loses nothing."""
+        await self.survives("hang")
+
+    async def test_drops(self) -> None:
+        """An autoscaler that drops connections loses nothing."""
+        await self.survives("drop")
+
+    async def test_slow_key(self) -> None:
+        """A worker that could not fetch the key at first becomes ready once it can, and serves."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        stage.autoscaler.faults.plan("refuse", 2, paths={"/pubkey/"})
+        await self.start_worker(stage, VESPA_PUBKEY_TIMEOUT="0.5")
+        autoscaler = stage.autoscaler
+        customer = Customer(reactor, stage.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
+        statuses: list[int] = []
+
+        async def ask() -> None:
+            answered = await customer.call(await customer.assignment(5), "/v1/chat/completions", CHAT)
+            self.assertIn(answered.status, (200, 503), answered.body)
+            statuses.append(answered.status)
+
+        await ask()
+        while statuses[-1] != 200 and len(statuses) < 100:
+            await deferLater(reactor, 0.1)
+            await ask()
+        self.assertEqual(statuses[-1], 200)
