@@ -1,0 +1,172 @@
+"""
+What a worker's door owes to the bytes of one connection, as a function of those bytes (the table in docs/http.md).
+
+The model says for each request whether it is passed on, answered by Vespa itself or refused, and what the backend
+must then see. It is checked against the hand-written cases, and then stands for the law where requests are generated.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from .reader import Feed, Field, Malformed, Request, Truncated, read_requests
+
+HEAD_LIMIT = 32768
+HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+)
+# What the proxy says in its own words: compared one by one, not as part of what passes.
+OWN_WORDS = frozenset((b"host", b"content-length", b"expect", b"forwarded", b"via"))
+# Every proxy passes these; another method may be passed or refused with 501.
+COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+HOST = re.compile(rb"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+ODD_HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)([^#]*)")
+
+
+@frozen
+class Verdict:
+    """
+    What becomes of one request: "forward", "local", "refuse", or "unfinished" where its end never came.
+
+    `optional` marks what comes after a well-framed refusal, which a server may still answer; `doubtful` where RFC
+    9112 allows both.
+    """
+
+    kind: str
+    request: Request | None = None
+    target: bytes = b""
+    host: bytes | None = None
+    statuses: tuple[int, ...] = ()
+    why: str = ""
+    optional: bool = False
+    doubtful: bool = False
+
+
+def verdicts(data: bytes) -> list[Verdict]:
+    """What becomes of every request in these bytes, when nothing follows them."""
+    requests: list[Request] = []
+    feed = Feed(lambda source: read_requests(source, requests, HEAD_LIMIT))
+    feed.feed(data)
+    feed.end()
+    found: list[Verdict] = []
+    optional = False
+    for request in requests:
+        if not request.complete:
+            break
+        verdict = judge(request, optional)
+        found.append(verdict)
+        if not keeps_alive(request):
+            return found
+        optional = optional or verdict.kind == "refuse"
+    if isinstance(feed.error, Malformed):
+        error = feed.error
+        found.append(
+            Verdict("refuse", statuses=error.statuses, why=str(error), optional=optional, doubtful=error.doubtful)
+        )
+    elif isinstance(feed.error, Truncated):
+        begun = judge(requests[-1], optional) if requests and not requests[-1].complete else None
+        if begun is not None and begun.kind == "refuse":
+            found.append(begun)
+        else:
+            found.append(Verdict("unfinished", optional=optional))
+    return found
+
+
+def keeps_alive(request: Request) -> bool:
+    """Whether the connection stays open after this request, as far as the request goes (RFC 9112 section 9.3)."""
+    options = request.tokens(b"connection")
+    return b"close" not in options and (request.version == 1 or b"keep-alive" in options)
+
+
+def judge(request: Request, optional: bool = False) -> Verdict:
+    """What becomes of a request whose head is well formed."""
+
+    def refuse(why: str, *statuses: int, doubtful: bool = False) -> Verdict:
+        return Verdict("refuse", request, statuses=statuses, why=why, optional=optional, doubtful=doubtful)
+
+    hosts = request.values(b"host")
+    if len(hosts) > 1 or (not hosts and request.version == 1):
+        return refuse("not exactly one Host", 400)
+    if hosts and not HOST.fullmatch(hosts[0]):
+        return refuse("bad Host", 400, doubtful=bool(ODD_HOST.fullmatch(hosts[0])))
+    if request.method in (b"CONNECT", b"TRACE"):
+        return refuse("method not allowed", 400, 405)
+    expectations = request.tokens(b"expect")
+    if any(expectation != b"100-continue" for expectation in expectations):
+        return refuse("unknown expectation", 417, doubtful=request.version == 0)
+    host, target = hosts[0] if hosts else None, request.target
+    if target == b"*" and request.method == b"OPTIONS":
+        return Verdict("local", request, optional=optional)
+    if b"#" in target:
+        return refuse("fragment", 400)
+    if absolute := ABSOLUTE.fullmatch(target):
+        host, target = absolute[2], absolute[3]
+        if not HOST.fullmatch(host):
+            return refuse("bad authority", 400, doubtful=bool(ODD_HOST.fullmatch(host)))
+        if not target.startswith(b"/"):
+            if request.method == b"OPTIONS" and not target:
+                return Verdict("local", request, optional=optional, doubtful=True)
+            target = b"/" + target
+        if absolute[1].lower() == b"https":
+            return Verdict("forward", request, target, host, optional=optional, doubtful=True)
+    if not target.startswith(b"/"):
+        return refuse("target is not a path", 400)
+    if target.partition(b"?")[0] == b"/ping":
+        doubtful = target != b"/ping" or request.method != b"GET"
+        return Verdict("local", request, target, host, optional=optional, doubtful=doubtful)
+    doubtful = request.method not in COMMON_METHODS
+    return Verdict("forward", request, target, host, optional=optional, doubtful=doubtful)
+
+
+def end_to_end(fields: list[Field]) -> list[Field]:
+    """The fields that must pass through untouched and in order, names in lower case."""
+    named = b",".join(value for name, value in fields if name.lower() == b"connection").split(b",")
+    gone = HOP_BY_HOP | OWN_WORDS | {token.strip(b" \t").lower() for token in named}
+    lower = [(name.lower(), value) for name, value in fields]
+    return [(name, value) for name, value in lower if name not in gone and not name.startswith(b"x-forwarded-")]
+
+
+def differences(verdict: Verdict, seen: Request, proto: bytes = b"http", peer: bytes = b"127.0.0.1") -> list[str]:
+    """How the request a backend saw differs from the one that was accepted; nothing if it is the same request."""
+    sent = verdict.request
+    assert sent is not None
+    wrong = []
+
+    def same(what: str, expected: object, got: object) -> None:
+        if expected != got:
+            wrong.append(f"{what}: expected {expected!r}, the backend got {got!r}")
+
+    same("method", sent.method, seen.method)
+    same("target", verdict.target, seen.target)
+    same("body", bytes(sent.body)[:2000], bytes(seen.body)[:2000])
+    same("length of body", len(sent.body), len(seen.body))
+    same("fields", end_to_end(sent.fields), end_to_end(seen.fields))
+    same("version", 1, seen.version)
+    same("number of Host lines", 1, len(seen.values(b"host")))
+    same("X-Forwarded-For", [peer], seen.values(b"x-forwarded-for"))
+    same("X-Forwarded-Proto", [proto], seen.values(b"x-forwarded-proto"))
+    if verdict.host is not None:
+        same("X-Forwarded-Host", [verdict.host], seen.values(b"x-forwarded-host"))
+    same("Forwarded", [], seen.values(b"forwarded"))
+    known = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
+    strange = [n for n, _ in seen.fields if n.lower().startswith(b"x-forwarded-") and n.lower() not in known]
+    same("other X-Forwarded fields", [], strange)
+    upgrading = {b"upgrade"} if b"upgrade" in sent.tokens(b"connection") and sent.values(b"upgrade") else set()
+    hops = {name.lower() for name, _ in seen.fields} & (HOP_BY_HOP - {b"connection", b"transfer-encoding"})
+    same("hop-by-hop fields", set(), hops - upgrading)
+    if extra := set(seen.tokens(b"connection")) - {b"close", b"keep-alive"} - upgrading:
+        wrong.append(f"Connection options reached the backend: {extra}")
+    allowed = {(n.lower(), v) for n, v in sent.trailers}
+    if stray := [f for f in seen.trailers if (f[0].lower(), f[1]) not in allowed or f[0].lower() in UNSAFE_TRAILERS]:
+        wrong.append(f"trailers that must not pass: {stray}")
+    return wrong
+
+
+# Fields that would change the meaning of the head if a recipient merged the trailer section into it (RFC 9110 section
+# 6.5.1).
+UNSAFE_TRAILERS = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"authorization", b"x-forwarded-for", b"te")
+)
