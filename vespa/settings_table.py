@@ -278,6 +278,7 @@ ELSEWHERE = (
         default="https://console.vast.ai/api/v0/sign_cert/",
         help="Who signs this worker's certificate.",
     ),
+    _script("VESPA_SIGN_TRIES", default="5", help="How often that is tried, with growing pauses."),
 )
 
 # The client's, which has settings of its own.

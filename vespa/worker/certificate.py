@@ -43,10 +43,11 @@ def ensure(
     *,
     fetch: Fetch,
     sleep: Callable[[float], None],
+    tries: int = TRIES,
 ) -> bool:
     """Have a certificate and its key in place; `url` is where to have one signed, `now` epoch seconds.
 
-    Returns False when a good pair was there already. Raises CertificateError after TRIES tries; the files are then
+    Returns False when a good pair was there already. Raises CertificateError after `tries`; the files are then
     as they were.
     """
     if usable(_read(certificate_path), _read(key_path), now):
@@ -55,7 +56,7 @@ def ensure(
     key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    certificate_pem = _signed(request(key), key_pem, url, now, fetch, sleep)
+    certificate_pem = _signed(request(key), key_pem, url, now, fetch, sleep, tries)
     try:
         # Not one step, but a certificate without its key is found out at the next start, and asked for again.
         _replace(key_path, key_pem, 0o600)
@@ -94,9 +95,11 @@ def usable(certificate_pem: bytes, key_pem: bytes, now: float) -> bool:
     return same and at < certificate.not_valid_after_utc
 
 
-def _signed(csr: bytes, key_pem: bytes, url: str, now: float, fetch: Fetch, sleep: Callable[[float], None]) -> bytes:
+def _signed(
+    csr: bytes, key_pem: bytes, url: str, now: float, fetch: Fetch, sleep: Callable[[float], None], tries: int
+) -> bytes:
     why = ""
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         if attempt:
             sleep(2.0**attempt)
         try:
@@ -107,7 +110,7 @@ def _signed(csr: bytes, key_pem: bytes, url: str, now: float, fetch: Fetch, slee
         if usable(reply, key_pem, now):
             return reply
         why = f"the reply was no certificate for our key; it begins {reply[:80]!r}"
-    raise CertificateError(f"no certificate was signed in {TRIES} tries: {why}")
+    raise CertificateError(f"no certificate was signed in {tries} tries: {why}")
 
 
 def _public_bytes(key: object) -> bytes:
@@ -167,9 +170,11 @@ def main() -> int:
     base = environ.get("VESPA_SIGN_URL", "").strip() or SIGN_URL
     certificate_path = environ.get("VESPA_SSL_CERT_FILE", "").strip() or "/etc/instance.crt"
     key_path = environ.get("VESPA_SSL_KEY_FILE", "").strip() or "/etc/instance.key"
+    raw_tries = environ.get("VESPA_SIGN_TRIES", "").strip()
+    tries = int(raw_tries) if raw_tries.isascii() and raw_tries.isdigit() and int(raw_tries) else TRIES
     url = f"{base}?{urllib.parse.urlencode({'instance_id': container})}"
     try:
-        new = ensure(certificate_path, key_path, url, time.time(), fetch=post, sleep=time.sleep)
+        new = ensure(certificate_path, key_path, url, time.time(), fetch=post, sleep=time.sleep, tries=tries)
     except CertificateError as error:
         print(error, file=sys.stderr)
         return 1
