@@ -49,6 +49,6 @@ install_checkout() {
     wanted="$checkout $(cat "$checkout/setup.cfg" "$checkout/pyproject.toml" | cksum)"
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
     echo "installing Vespa${extras:+ with $extras}"
-    "$python" -m pip install --disable-pip-version-check --quiet --editable "$checkout${extras:+[$extras]}" || return 1
+    "$python" -m pip install --disable-pip-version-check -qq --editable "$checkout${extras:+[$extras]}" || return 1
     echo "$wanted" >"$stamp"
 }
