@@ -206,9 +206,6 @@ class Variables:
         "VESPA_READY_TIMEOUT_RESUME", positive, "300", "Time to load when a benchmark is cached.", unit="seconds"
     )
 
-    force_update_file: str = _report(
-        "VESPA_FORCE_UPDATE_FILE", text, "/.force_update", "What `POST /pyworker/update` touches."
-    )
     metrics_update_interval: float = _report(
         "VESPA_METRICS_UPDATE_INTERVAL", positive, "1", "Between looks at whether to report.", unit="seconds"
     )

@@ -3,6 +3,7 @@
 RFC 9110 5.1 allows more characters in a name than we take: `[A-Za-z0-9-]` is all that real traffic
 uses, and the others (`_` above all) are read differently by different servers behind us.
 """
+
 from __future__ import annotations
 
 import re
@@ -83,7 +84,8 @@ def request_lines(headers: Fields, connection: frozenset[bytes], *, keep_authori
     """
     The lines of a request's fields that go on to the backend, as parts to be joined.
 
-    Left out: what belongs to this connection, to the framing, to earlier proxies, and the Authorization, which on Vast.ai holds
+    Left out: what belongs to this connection, to the framing, to earlier proxies, and the Authorization, which on
+    Vast.ai holds
     the endpoint's key. `connection` are the tokens of the Connection lines.
     """
     parts: list[bytes] = []
@@ -97,7 +99,9 @@ def request_lines(headers: Fields, connection: frozenset[bytes], *, keep_authori
 
 
 def reply_lines(headers: Fields, connection: frozenset[bytes]) -> list[bytes]:
-    """The lines of a reply's fields that go on to the client, as parts to be joined; framing is added by who sends them."""
+    """
+    The lines of a reply's fields that go on to the client, as parts to be joined; framing is added by who sends them.
+    """
     parts: list[bytes] = []
     for name, value in _unlisted(headers, connection):
         kind = KINDS.get(name)

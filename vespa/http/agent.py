@@ -1,4 +1,5 @@
 """An `IAgent` over our own connections: what treq, and so everything that Vespa says for itself, rides on."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientReque
 from zope.interface import implementer
 
 from vespa.core import headers as fields
-from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.core.headers import KINDS, kind_of
+from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
@@ -84,7 +85,10 @@ class Response:
         self._exchange = exchange
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Give the body to `protocol`; its end is `connectionLost` with ResponseDone, PotentialDataLoss or ResponseFailed."""
+        """
+        Give the body to `protocol`; its end is `connectionLost` with ResponseDone, PotentialDataLoss or
+        ResponseFailed.
+        """
         self._exchange.deliver(protocol)
 
     def setPreviousResponse(self, response: IResponse) -> None:
@@ -144,9 +148,7 @@ class _AgentExchange:
         self._connecting = None
         self._connection = connection
         body = self._body
-        connection.send(
-            self._head, self, head_only=self._request.method == b"HEAD", done=body is None, decoded=True
-        )
+        connection.send(self._head, self, head_only=self._request.method == b"HEAD", done=body is None, decoded=True)
         if body is None:
             return
         self._body_started = True
@@ -293,7 +295,8 @@ class Agent:
         """
         Send a request to an absolute http or https URI.
 
-        Fires with an IResponse when the reply's head is in; fails with UpstreamError, or ValueError for a URI that is none.
+        Fires with an IResponse when the reply's head is in; fails with UpstreamError, or ValueError for a URI that is
+        none.
         Cancelling cuts the connection.
         """
         try:
@@ -311,7 +314,9 @@ class Agent:
                 lines += (name, b": ", value, b"\r\n")
         if bodyProducer is not None:
             length = bodyProducer.length
-            lines.append(b"Transfer-Encoding: chunked\r\n" if length == UNKNOWN_LENGTH else b"Content-Length: %d\r\n" % length)
+            lines.append(
+                b"Transfer-Encoding: chunked\r\n" if length == UNKNOWN_LENGTH else b"Content-Length: %d\r\n" % length
+            )
         elif method in (b"POST", b"PUT", b"PATCH"):
             lines.append(b"Content-Length: 0\r\n")
         lines.append(b"\r\n" if self._persistent else b"Connection: close\r\n\r\n")

@@ -3,6 +3,7 @@
 Heads go through llhttp, bodies are framed here. One request is handled at a time; what a client sends
 ahead waits as bytes, up to a bound. Every phase has a clock, looked at once a second.
 """
+
 from __future__ import annotations
 
 from enum import IntEnum
@@ -145,7 +146,8 @@ class ServerChannel(Protocol):
         """
         End an answer that is not whole.
 
-        Framed by a length or in chunks it shows by itself, so what was written may drain first. An answer that ends with
+        Framed by a length or in chunks it shows by itself, so what was written may drain first. An answer that ends
+        with
         the connection, or TLS where an end is signed, has to be aborted: as soon as nothing waits to be written.
         """
         self._request = self._receiver = None
@@ -176,6 +178,9 @@ class ServerChannel(Protocol):
         if self._receiving or (self._write_blocked and self._phase is Phase.HEAD):
             self._keep_ahead(data)
             return
+        if self._ahead and self._phase is Phase.HEAD:
+            self._keep_ahead(data)
+            data = self._take_ahead()
         self._receiving = True
         try:
             self._receive(data)
@@ -251,14 +256,11 @@ class ServerChannel(Protocol):
                 self._deadline = self.server.clock.seconds() + limits.head_seconds
                 self._idle = False
             self._head_size = 0
-            end = data.find(b"\r\n\r\n") + 4
+            at, kept = data.find(b"\r\n\r\n"), 0
         else:
-            kept = len(self._tail)
-            end = (self._tail + data).find(b"\r\n\r\n") + 4 - kept
-            if end < 4 - kept:
-                end = 3
+            at, kept = (self._tail + data).find(b"\r\n\r\n"), len(self._tail)
         limit = self.server.limits.head_bytes
-        if end == 3:  # not found
+        if at < 0:
             self._head_size += len(data)
             if self._head_size > limit:
                 raise Refusal(431, "head_too_large", f"the request's head is larger than {limit} bytes")
@@ -266,6 +268,7 @@ class ServerChannel(Protocol):
             self._tail = (self._tail + data)[-3:]
             head_reader.feed(data)
             return b""
+        end = at + 4 - kept
         if self._head_size + end > limit:
             raise Refusal(431, "head_too_large", f"the request's head is larger than {limit} bytes")
         rest = data[end:]
@@ -493,7 +496,9 @@ class ServerChannel(Protocol):
         elif (phase is Phase.LENGTH or phase is Phase.CHUNKS) and not self._continue_due:
             rate, since = self.server.limits.body_min_rate, now - self._body_since
             if rate and since > _RATE_GRACE_SECONDS and self._body_size < rate * since:
-                self._refuse(Refusal(408, "body_timeout", f"the request's body came slower than {rate:g} bytes a second"))
+                self._refuse(
+                    Refusal(408, "body_timeout", f"the request's body came slower than {rate:g} bytes a second")
+                )
                 return
         self._check_stall(now)
 

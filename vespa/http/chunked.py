@@ -3,6 +3,7 @@
 One walker serves both ways of passing a body on: with `pieces` it hands out the content, without
 it only finds the end, so that a framed body can be relayed as it is.
 """
+
 from __future__ import annotations
 
 import re

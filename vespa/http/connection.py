@@ -3,6 +3,7 @@
 The head of a reply is parsed; of its body only the end is looked for, and the bytes go on as they came. A receiver that
 needs content instead of framed bytes says so when it sends its request.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -108,7 +109,8 @@ class ClientConnection(TwistedProtocol):
         """
         Begin a request with its head and what is there of its body.
 
-        `head_only`: the method is HEAD, so the reply has no body. `done`: the body is complete, `finish` will not be called.
+        `head_only`: the method is HEAD, so the reply has no body. `done`: the body is complete, `finish` will not be
+        called.
         `decoded`: the sink wants content, not the chunked coding.
         """
         self._receiver = receiver
@@ -288,6 +290,8 @@ class ClientConnection(TwistedProtocol):
             self._end()
         elif data:
             self.dataReceived(data)
+        elif self._sink is not None:
+            self._sink(b"")  # the head need not wait for a body
 
     def _end(self) -> None:
         """The reply is whole: back to the pool, or away."""
@@ -339,7 +343,10 @@ class ClientConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         release(self.transport)
         self.pool.gone(self)
-        self._lost(f"the connection to the backend was lost: {reason.getErrorMessage()}", clean=bool(reason.check(ConnectionDone)))
+        self._lost(
+            f"the connection to the backend was lost: {reason.getErrorMessage()}",
+            clean=bool(reason.check(ConnectionDone)),
+        )
 
     def _lost(self, message: str, clean: bool) -> None:
         receiver, state = self._receiver, self._state

@@ -4,15 +4,16 @@ llhttp is strict about the syntax; what a message *means* to a proxy (its one le
 its target, whether the connection lasts) is decided below, once, so that nobody behind us can read
 it differently. Bodies never pass through llhttp: their framing is walked by the two ends.
 """
+
 from __future__ import annotations
 
 from typing import Final
 
 import httptools
 
-from vespa.core.refusal import Refusal
 from vespa.core import headers as fields
 from vespa.core.headers import KINDS, Fields, kind_of
+from vespa.core.refusal import Refusal
 
 _HOST_CHARACTERS: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+;=:[]%"
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
@@ -51,9 +52,18 @@ class RequestHead:
     """
 
     __slots__ = (
-        "method", "target", "minor", "headers", "host", "length", "chunked", "connection", "upgrade", "expects_continue",
+        "method",
+        "target",
+        "minor",
+        "headers",
+        "host",
+        "length",
+        "chunked",
+        "connection",
+        "upgrade",
+        "expects_continue",
         "keep_alive",
-    )  # fmt: skip
+    )
 
     def __init__(self) -> None:
         self.method = b""
@@ -164,7 +174,12 @@ def _understand_target(head: RequestHead) -> None:
     """Bring the target to origin form without touching its path or query (RFC 9112 3.2)."""
     target = head.target
     if head.method in (b"CONNECT", b"TRACE"):
-        raise Refusal(405, "method_not_allowed", f"{head.method.decode()} is not served", allow="GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        raise Refusal(
+            405,
+            "method_not_allowed",
+            f"{head.method.decode()} is not served",
+            allow="GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        )
     if target[:1] == b"/":
         if b"#" in target:
             raise _bad("a target has no fragment")

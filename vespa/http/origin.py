@@ -1,9 +1,11 @@
 """Where a server is: a URL's scheme and authority, or a unix socket, and the endpoint that leads there."""
+
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from attrs import frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -11,7 +13,6 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import BrowserLikePolicyForHTTPS
@@ -20,7 +21,8 @@ from twisted.web.client import BrowserLikePolicyForHTTPS
 @frozen
 class Origin:
     """
-    A server's place. `host_field` is what the Host field says; `path_prefix` (without a last "/") stands before every target.
+    A server's place. `host_field` is what the Host field says; `path_prefix` (without a last "/") stands before every
+    target.
 
     `socket` is a path when the server listens on a unix socket; `host` and `port` then only name it.
     """

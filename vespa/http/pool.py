@@ -1,4 +1,5 @@
 """Connections to one server, kept open between requests."""
+
 from __future__ import annotations
 
 from collections import deque
@@ -165,4 +166,3 @@ class Pool:
         self._sweeper.discard(self)
         while self._idle:
             self._drop(self._idle.pop())
-

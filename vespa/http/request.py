@@ -1,4 +1,5 @@
 """One request at the server's side: its head, and the ways to answer it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -34,7 +35,9 @@ def status_line(status: int) -> bytes:
 
 
 class Receiver(Protocol):
-    """Who handles a request. Calls come in order: `body`* `end`, with `gone` at any point, after which nothing comes."""
+    """
+    Who handles a request. Calls come in order: `body`* `end`, with `gone` at any point, after which nothing comes.
+    """
 
     def body(self, data: bytes) -> None:
         """More of the request's body."""

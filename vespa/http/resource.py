@@ -3,6 +3,7 @@
 For the few routes that answer for Vespa itself, and for the simulator; proxied requests never come here. The request is
 Twisted's own `server.Request`, so that everything written for it works; what it writes goes out through ours.
 """
+
 from __future__ import annotations
 
 from io import BytesIO
@@ -17,9 +18,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from vespa.core.refusal import Refusal
 from vespa.core import headers as fields
 from vespa.core.headers import KINDS
+from vespa.core.refusal import Refusal
 from vespa.http.request import LENGTH, NONE, STREAM, ServerRequest
 from vespa.http.server import Limits, Server
 
@@ -56,7 +57,9 @@ class _Channel:
     def isSecure(self) -> bool:
         return interfaces.ISSLTransport.providedBy(self._transport)
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers | list[tuple[bytes, bytes]]) -> None:
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: Headers | list[tuple[bytes, bytes]]
+    ) -> None:
         pairs = list(headers if isinstance(headers, list) else _pairs(headers))
         lines, length = [], None
         for name, value in pairs:

@@ -1,4 +1,5 @@
 """The server: what its connections share."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from vespa.http.sweep import Sweeper
 
 Application = Callable[[ServerRequest], Receiver]
 """Takes a request when its head is in; what it returns gets the rest. May raise `Refusal`."""
-
 
 
 def _full_answer() -> bytes:
@@ -113,4 +113,3 @@ class Server(Factory):
         """Cut every connection."""
         for channel in list(self.channels):
             channel.cut()
-

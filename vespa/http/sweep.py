@@ -3,6 +3,7 @@
 A timer of its own for each request would cost more than the request. Deadlines here are seconds long and
 may be a second late, so one timer looks at every connection once a second, and sleeps when there is none.
 """
+
 from __future__ import annotations
 
 from typing import Final, Protocol

@@ -1,4 +1,5 @@
 """The seams of the proxy: what a route has to offer. No logic here."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

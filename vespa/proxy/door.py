@@ -1,4 +1,5 @@
 """The door: a few routes of our own, by Klein; every other path is proxied."""
+
 from __future__ import annotations
 
 import hmac

@@ -1,8 +1,11 @@
 """The story of one request, from its head to its settlement.
 
-Bytes flow straight through: what the client sends goes by the passage to the backend's connection, what the backend answers goes
-to the client's. Whatever happens is booked first and acted on second, so that the account is right whatever comes of the act.
+Bytes flow straight through: what the client sends goes by the passage to the backend's connection, what the backend
+answers goes
+to the client's. Whatever happens is booked first and acted on second, so that the account is right whatever comes of
+the act.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -50,7 +53,9 @@ class Proxy:
 
     log = Logger()
 
-    def __init__(self, route: Route, clock: IReactorTime, *, timeouts: Timeouts | None = None, log_served: bool = False) -> None:
+    def __init__(
+        self, route: Route, clock: IReactorTime, *, timeouts: Timeouts | None = None, log_served: bool = False
+    ) -> None:
         self.route = route
         self.clock = clock
         self.timeouts = timeouts or Timeouts()
@@ -60,12 +65,30 @@ class Proxy:
 
 
 class Exchange:
-    """One request on its way through. It is the `Receiver` of the client's side and the `ReplyReceiver` of the backend's."""
+    """
+    One request on its way through. It is the `Receiver` of the client's side and the `ReplyReceiver` of the
+    backend's.
+    """
 
     __slots__ = (
-        "_proxy", "_request", "_passage", "_upstream", "_connecting", "_held", "_held_size", "_body_done", "_admitted", "_chunking",
-        "_replay", "_sent_at", "_reads", "_read_at", "_over", "_status", "_no",
-    )  # fmt: skip
+        "_proxy",
+        "_request",
+        "_passage",
+        "_upstream",
+        "_connecting",
+        "_held",
+        "_held_size",
+        "_body_done",
+        "_admitted",
+        "_chunking",
+        "_replay",
+        "_sent_at",
+        "_reads",
+        "_read_at",
+        "_over",
+        "_status",
+        "_no",
+    )
 
     def __init__(self, proxy: Proxy, request: ServerRequest) -> None:
         """Raises `Refusal` when the head alone is enough to say no."""
@@ -156,7 +179,9 @@ class Exchange:
             return
         self._passage.book(self._no)
         self._settled()
-        self._proxy.log.debug("refused: {method} {path}: {refusal}", method=self._method, path=self._path, refusal=str(refusal))
+        self._proxy.log.debug(
+            "refused: {method} {path}: {refusal}", method=self._method, path=self._path, refusal=str(refusal)
+        )
         self._request.refuse(refusal)
 
     def _connect(self) -> None:
@@ -175,7 +200,11 @@ class Exchange:
         if self._over or failure.check(CancelledError):
             return
         error = failure.value
-        self.broke(error if isinstance(error, UpstreamError) else UpstreamError("backend_unreachable", failure.getErrorMessage()))
+        self.broke(
+            error
+            if isinstance(error, UpstreamError)
+            else UpstreamError("backend_unreachable", failure.getErrorMessage())
+        )
 
     # -- the request's way to the backend
 
@@ -194,7 +223,7 @@ class Exchange:
             parts.append(b"Transfer-Encoding: chunked\r\n\r\n")
         else:
             parts.append(b"\r\n")
-        held, done = self._held, self._body_done
+        held, done = self._held, self._body_done or self._held_size == length
         parts += self._framed(held) if self._chunking else held
         if done and self._chunking:
             parts.append(b"0\r\n\r\n")
@@ -295,7 +324,9 @@ class Exchange:
         request = self._request
         self._upstream = None
         if self._passage.book(Event.END) and self._proxy.log_served:
-            self._proxy.log.info("served: {method} {path} {status}", method=self._method, path=self._path, status=self._status)
+            self._proxy.log.info(
+                "served: {method} {path} {status}", method=self._method, path=self._path, status=self._status
+            )
         self._settled()
         request.finish()
 
@@ -377,7 +408,9 @@ class Exchange:
         if timeouts.total and elapsed >= timeouts.total:
             upstream.fail(UpstreamError("total_timeout", f"the backend took more than {timeouts.total:g} s"))
         elif timeouts.first_byte and not self._reads and elapsed >= timeouts.first_byte:
-            upstream.fail(UpstreamError("first_byte_timeout", f"the backend said nothing for {timeouts.first_byte:g} s"))
+            upstream.fail(
+                UpstreamError("first_byte_timeout", f"the backend said nothing for {timeouts.first_byte:g} s")
+            )
         elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
             upstream.fail(UpstreamError("idle_timeout", f"the backend fell silent for {timeouts.idle:g} s"))
 

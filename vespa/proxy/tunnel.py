@@ -1,4 +1,5 @@
 """What follows a 101: two ends that speak a protocol of their own, each closing when it likes."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """The worker's route: who may pass, in what shape, and what is booked for it."""
+
 from __future__ import annotations
 
 import hmac
@@ -31,6 +32,7 @@ WHOLE_MAX: Final = 65536
 
 _PEEK: Final = 1024
 _begins_envelope: Final = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
+_may_begin: Final = re.compile(rb"[ \t\r\n]*(\{|$)").match
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _ENDS: Final = frozenset((Event.REFUSE, Event.EXPIRE, Event.GONE, Event.BREAK, Event.END))
 _UNIT: Final = to_micros(1.0)
@@ -131,12 +133,27 @@ class WorkerPassage:
     """
     One request at the worker.
 
-    Its body is taken in one of these modes. "through": as it is. "whole": kept up to 64 KiB, then unwrapped. "scan": unwrapped
+    Its body is taken in one of these modes. "through": as it is. "whole": kept up to 64 KiB, then unwrapped. "scan":
+    unwrapped
     as it arrives. In a large body an unsecured worker knows an envelope by its beginning with `auth_data`.
     """
 
-    __slots__ = ("pool", "ready", "length", "has_body", "mode", "_route", "_request", "_target", "_entry", "_enveloped", "_kept",
-                 "_kept_size", "_unwrapping", "_waiter")  # fmt: skip
+    __slots__ = (
+        "pool",
+        "ready",
+        "length",
+        "has_body",
+        "mode",
+        "_route",
+        "_request",
+        "_target",
+        "_entry",
+        "_enveloped",
+        "_kept",
+        "_kept_size",
+        "_unwrapping",
+        "_waiter",
+    )
 
     def __init__(self, route: WorkerRoute, request: ServerRequest, target: bytes) -> None:
         head = request.head
@@ -190,12 +207,15 @@ class WorkerPassage:
             return self._feed_scan(data)
         self._kept.append(data)
         self._kept_size += len(data)
-        large = self.length is not None and self.length > WHOLE_MAX
-        if self._kept_size <= (_PEEK if large else WHOLE_MAX):
+        secured = self._route.policy.secured
+        if self.length is not None and self.length <= WHOLE_MAX:
+            return ()
+        enough = WHOLE_MAX if self.length is None else _PEEK
+        if self._kept_size <= enough and (secured or _may_begin(self._kept[0])):
             return ()
         kept = b"".join(self._kept)
         self._kept = []
-        if not self._route.policy.secured and _begins_envelope(kept) is None:
+        if not secured and _begins_envelope(kept) is None:
             self.unsigned()
             return (kept,)
         self.scan()
@@ -300,7 +320,9 @@ class WorkerPassage:
         head = request.head
         parts = [head.method, b" ", route.path_prefix, self._target, route.tail]
         # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
-        parts += request_lines(head.headers, head.connection, keep_authorization=not self._enveloped and not route.policy.secured)
+        parts += request_lines(
+            head.headers, head.connection, keep_authorization=not self._enveloped and not route.policy.secured
+        )
         parts.append(request.forwarded())
         return parts
 

@@ -1,4 +1,5 @@
 """The worker's tree: what is made of the settings, in the order in which it starts."""
+
 from __future__ import annotations
 
 import gc
@@ -237,7 +238,11 @@ def _watch(
     probe: HealthProbe | None = None
     if settings.healthcheck_endpoint:
         agent = Agent(
-            reactor, connect_timeout=settings.healthcheck_timeout, persistent=False, trust=trust, unix_socket=origin.socket
+            reactor,
+            connect_timeout=settings.healthcheck_timeout,
+            persistent=False,
+            trust=trust,
+            unix_socket=origin.socket,
         )
         url = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}{settings.healthcheck_endpoint}"
         probe = HealthProbe(plain_client(agent), url, reactor, timeout=settings.healthcheck_timeout)
@@ -278,12 +283,12 @@ def _watch(
 
 
 def trust_roots(path: str) -> Any:
-    """The roots in a PEM file, for Twisted; None for "", the system's. Raises OSError, or ValueError if there is none."""
+    """
+    The roots in a PEM file, for Twisted; None for "", the system's. Raises OSError, or ValueError if there is none.
+    """
     if not path:
         return None
     certificates = _CERTIFICATE.findall(Path(path).read_bytes())
     if not certificates:
         raise ValueError(f"{path} holds no certificate")
     return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])  # type: ignore[no-untyped-call]
-
-

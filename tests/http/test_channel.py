@@ -1,0 +1,207 @@
+"""A client's connection, in memory: its limits and its clocks."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rig import GET, OK, Rig, body, post, status
+from vespa.http.server import Limits
+
+
+class Clocks(SynchronousTestCase):
+    def test_head_in_time(self) -> None:
+        """A head has ten seconds from the start of the connection, however steadily it drips."""
+        rig = Rig()
+        client = rig.client()
+        for byte in b"GET / HTTP/1":
+            client.send(bytes([byte]))
+            rig.clock.advance(1.0)
+            if not client.open:
+                break
+        self.assertEqual(status(client.read()), 408)
+        self.assertFalse(client.open)
+
+    def test_silent_connection(self) -> None:
+        """A connection on which nothing comes is closed without a word."""
+        rig = Rig()
+        client = rig.client()
+        rig.clock.pump([1.0] * 11)
+        self.assertEqual((client.read(), client.open), (b"", False))
+
+    def test_keep_alive_ends(self) -> None:
+        """An idle connection is closed after thirty seconds, and not before."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(OK)
+        rig.clock.pump([1.0] * 28)
+        self.assertTrue(client.open)
+        rig.clock.pump([1.0] * 4)
+        self.assertFalse(client.open)
+
+    def test_no_clock_on_streams(self) -> None:
+        """A stream may be silent for as long as it likes."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        rig.clock.pump([60.0] * 60)
+        self.assertTrue(client.open)
+
+    def test_slow_body(self) -> None:
+        """A body slower than the minimum rate is cut with 408; one that is faster is not."""
+        rig = Rig(limits=Limits(body_min_rate=100))
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(12):
+            if client.open:
+                client.send(b"x")
+            rig.clock.advance(1.0)
+        self.assertEqual(status(client.read()), 408)
+        self.assertTrue(rig.settled())
+        rig = Rig(limits=Limits(body_min_rate=100))
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(60):
+            client.send(b"x" * 200)
+            rig.clock.advance(1.0)
+        self.assertTrue(client.open)
+
+    def test_our_pause_is_not_theirs(self) -> None:
+        """A client that we do not read is not too slow."""
+        rig = Rig(limits=Limits(body_min_rate=100))
+        rig.backend.slow = True
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 200000\r\n\r\n" + b"x" * 70000)
+        rig.clock.pump([1.0] * 60)
+        rig.backend.accept()
+        rig.clock.advance(1.0)
+        self.assertTrue(client.open)
+
+
+class Bounds(SynchronousTestCase):
+    def test_large_head(self) -> None:
+        """A head over the limit is 431, whether it ends or not."""
+        for request in (
+            b"GET / HTTP/1.1\r\nHost: w\r\nX: " + b"y" * 40000,
+            b"GET / HTTP/1.1\r\nHost: w\r\nX: " + b"y" * 40000 + b"\r\n\r\n",
+        ):
+            client = Rig().ask(request)
+            self.assertEqual(status(client.read()), 431)
+            self.assertFalse(client.open)
+
+    def test_ahead(self) -> None:
+        """What a client sends ahead is kept up to 64 KiB; then it is cut, and the request at hand cancelled."""
+        rig = Rig()
+        client = rig.ask(GET)
+        client.send(GET * 100)
+        self.assertTrue(client.open)
+        client.send(b"x" * 65536)
+        self.assertTrue(client.aborted)
+        self.assertEqual(rig.ledger.cancelled, 1)
+
+    def test_pipelining_without_reading(self) -> None:
+        """While answers cannot be written no further request is taken up, and the bound on what waits holds."""
+        rig = Rig()
+        client = rig.client()
+        client.fill()
+        client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n" * 10)
+        self.assertEqual(client.read(), b"")
+        client.drain()
+        self.assertEqual(client.read().count(b"pong"), 10)
+
+    def test_many_connections(self) -> None:
+        """Over the cap a connection is answered 503 and closed; a place that comes free is given again."""
+        rig = Rig(limits=Limits(connections=2, connections_per_address=0))
+        first, _ = rig.client(), rig.client()
+        third = rig.client()
+        self.assertEqual(status(third.read()), 503)
+        self.assertFalse(third.open)
+        first.hang_up()
+        self.assertEqual(rig.client().read(), b"")
+
+    def test_many_connections_of_one(self) -> None:
+        """One address cannot take all places."""
+        rig = Rig(limits=Limits(connections_per_address=1))
+        rig.client("192.0.2.1")
+        self.assertEqual(status(rig.client("192.0.2.1").read()), 503)
+        self.assertEqual(rig.client("192.0.2.2").read(), b"")
+
+    def test_nothing_is_left(self) -> None:
+        """Nothing of a connection is left in the server when it is over."""
+        rig = Rig()
+        client = rig.ask(GET)
+        client.hang_up()
+        self.assertEqual(len(rig.server.channels), 0)
+
+
+class Answers(SynchronousTestCase):
+    def test_refusal_keeps_the_connection(self) -> None:
+        """A refused request whose body is at hand does not cost the connection."""
+        rig = Rig(secured=True)
+        client = rig.ask(post(b"nonsense"))
+        self.assertEqual(status(client.read()), 422)
+        client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n")
+        self.assertIn(b"pong", client.read())
+        self.assertTrue(client.open)
+
+    def test_refusal_before_a_large_body(self) -> None:
+        """A refusal that does not wait for a large body ends the connection, after the client could read it."""
+        rig = Rig(secured=True)
+        client = rig.ask(b"PUT /x?serverless_cost=1 HTTP/1.1\r\nHost: w\r\nContent-Length: 100000000\r\n\r\nabc")
+        reply = client.read()
+        self.assertEqual(status(reply), 422)
+        self.assertIn(b"Connection: close\r\n", reply)
+        client.send(b"x" * 1000)
+        self.assertTrue(client.open)
+        rig.clock.pump([1.0] * 6)
+        self.assertFalse(client.open)
+
+    def test_continue(self) -> None:
+        """100 Continue is sent when the body is wanted, not before, and not when the answer is no."""
+        rig = Rig()
+        rig.backend.slow = True
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
+        self.assertEqual(client.read(), b"HTTP/1.1 100 Continue\r\n\r\n")
+        rig = Rig(secured=True)
+        client = rig.ask(
+            b"PUT /?serverless_cost=x HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
+        )
+        self.assertEqual(status(client.read()), 422)
+
+    def test_options_star(self) -> None:
+        """`OPTIONS *` is about us."""
+        reply = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n").read()
+        self.assertEqual(status(reply), 204)
+        self.assertIn(b"Allow: GET", reply)
+
+    def test_every_split(self) -> None:
+        """Wherever a request is cut in two, the backend sees the same."""
+        request = post(b'{"a": 1}', b"/x?y=1") + b"GET /second HTTP/1.1\r\nHost: worker\r\n\r\n"
+        seen = set()
+        for cut in range(1, len(request)):
+            rig = Rig()
+            client = rig.ask(request[:cut])
+            client.send(request[cut:])
+            rig.backend.wire.send(OK)
+            seen.add(rig.backend.wire.read())
+        self.assertEqual(len(seen), 1)
+
+
+class Draining(SynchronousTestCase):
+    def test_drain(self) -> None:
+        """Draining closes idle connections at once and busy ones after their answer, and then is done."""
+        rig = Rig()
+        idle, busy = rig.client(), rig.ask(GET)
+        drained = rig.server.drain()
+        self.assertFalse(idle.open)
+        self.assertTrue(busy.open)
+        self.assertNoResult(drained)
+        rig.backend.wire.send(OK)
+        reply = busy.read()
+        self.assertIn(b"Connection: close\r\n", reply)
+        self.assertEqual(body(reply), b"ok")
+        self.successResultOf(drained)
+
+    def test_abort(self) -> None:
+        """What is still there is cut, and its requests are cancelled."""
+        rig = Rig()
+        busy = rig.ask(GET)
+        rig.server.abort()
+        self.assertTrue(busy.aborted)
+        self.assertTrue(rig.settled())

@@ -1,0 +1,436 @@
+"""The story of a request, in memory: what passes, what is booked, and what happens when either side goes away."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rig import GET, OK, Rig, body, post, status
+from vespa.core.refusal import Refusal
+from vespa.http.pool import PoolLimits
+from vespa.proxy.exchange import Timeouts
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Passing(SynchronousTestCase):
+    def test_request_and_reply_pass(self) -> None:
+        """Method, target, fields and body reach the backend as they were sent; so does its reply the client."""
+        rig = Rig()
+        client = rig.ask(post(b"[1.50]", b"/v1/x%2Fy?a=1&a=2&;", b"X-One: 1\r\nx-two: 2\r\nX-One: 3\r\n"))
+        sent = rig.backend.wire.read()
+        self.assertTrue(
+            sent.startswith(
+                b"POST /v1/x%2Fy?a=1&a=2&; HTTP/1.1\r\nHost: backend:8000\r\nX-One: 1\r\nx-two: 2\r\nX-One: 3\r\n"
+            )
+        )
+        self.assertTrue(sent.endswith(b"Content-Length: 6\r\n\r\n[1.50]"))
+        rig.backend.wire.send(
+            b"HTTP/1.1 201 Fine\r\nSet-Cookie: a\r\nX-B: c\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\r\nyes"
+        )
+        reply = client.read()
+        self.assertEqual(
+            reply, b"HTTP/1.1 201 Created\r\nSet-Cookie: a\r\nX-B: c\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\r\nyes"
+        )
+        self.assertEqual(rig.ledger.served, 1)
+        self.assertTrue(rig.settled())
+
+    def test_path_prefix(self) -> None:
+        """A backend's path prefix stands before every target."""
+        rig = Rig(path_prefix=b"/api")
+        rig.ask(GET)
+        self.assertTrue(rig.backend.wire.read().startswith(b"GET /api/ HTTP/1.1\r\n"))
+
+    def test_first_byte_at_once(self) -> None:
+        """A reply's head goes out before any of its body is there, and each piece of it as it comes."""
+        rig = Rig()
+        client = rig.ask(GET)
+        backend = rig.backend.wire
+        backend.send(CHUNKED)
+        self.assertEqual(client.read(), CHUNKED)
+        backend.send(b"2\r\nab\r\n")
+        self.assertEqual(client.read(), b"2\r\nab\r\n")
+        backend.send(b"1")
+        backend.send(b"\r\nc\r\n0\r\n\r\n")
+        self.assertEqual(client.read(), b"1\r\nc\r\n0\r\n\r\n")
+        self.assertTrue(rig.settled())
+
+    def test_connections_are_used_again(self) -> None:
+        """One client and one backend connection carry many requests."""
+        rig = Rig()
+        client = rig.client()
+        for _ in range(5):
+            client.send(GET)
+            rig.backend.wire.send(OK)
+            self.assertEqual(body(client.read()), b"ok")
+        self.assertEqual(len(rig.backend.wires), 1)
+        self.assertEqual(rig.pool.idle, 1)
+
+    def test_idle_connections_are_closed(self) -> None:
+        """A backend connection lies idle for two seconds at most: servers close theirs soon after."""
+        rig = Rig()
+        rig.ask(GET)
+        rig.backend.wire.send(OK)
+        rig.clock.pump([1.0] * 4)
+        self.assertEqual((rig.pool.idle, rig.backend.open), (0, []))
+
+    def test_pipelining(self) -> None:
+        """Requests sent ahead are answered in order, one at a time."""
+        rig = Rig()
+        client = rig.ask(GET.replace(b"/ ", b"/1 ") + GET.replace(b"/ ", b"/2 ") + post(b"x", b"/3"))
+        for number in (b"1", b"2", b"3"):
+            self.assertIn(b" /" + number + b" ", rig.backend.wire.read())
+            rig.backend.wire.send(OK.replace(b"ok", b"o" + number))
+        self.assertEqual(client.read().count(b"HTTP/1.1 200"), 3)
+        self.assertTrue(rig.settled())
+
+    def test_old_client_gets_content(self) -> None:
+        """An HTTP/1.0 client gets a chunked reply unchunked, ended by the connection's end."""
+        rig = Rig()
+        client = rig.ask(b"GET / HTTP/1.0\r\n\r\n")
+        rig.backend.wire.send(CHUNKED + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
+        reply = client.read()
+        self.assertEqual(body(reply), b"abc")
+        self.assertNotIn(b"chunked", reply)
+        self.assertFalse(client.open)
+
+    def test_reply_until_close(self) -> None:
+        """A reply that ends with the backend's connection reaches the client in chunks, whole."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        rig.backend.wire.hang_up()
+        self.assertEqual(client.read(), CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
+        self.assertEqual(rig.ledger.served, 1)
+
+    def test_bodiless_replies(self) -> None:
+        """HEAD, 204 and 304 have no body; HEAD and 304 keep the length that a GET would have."""
+        for request, reply, expected in (
+            (
+                GET.replace(b"GET", b"HEAD"),
+                b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+            ),
+            (GET, b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"),
+            (
+                GET,
+                b"HTTP/1.1 304 No\r\nContent-Length: 7\r\n\r\n",
+                b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+            ),
+        ):
+            rig = Rig()
+            client = rig.ask(request)
+            rig.backend.wire.send(reply)
+            self.assertEqual(client.read(), expected)
+            self.assertEqual(rig.pool.idle, 1)
+
+    def test_interim_replies(self) -> None:
+        """103 passes to an HTTP/1.1 client; 100 is ours to send."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+        self.assertTrue(client.read().startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"))
+
+    def test_early_reply(self) -> None:
+        """A final reply that comes before the upload's end is passed on, and the connection ends after it."""
+        rig = Rig()
+        client = rig.ask(b"PUT /up HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\nabc")
+        rig.backend.wire.send(b"HTTP/1.1 413 Large\r\nContent-Length: 1\r\n\r\n!")
+        reply = client.read()
+        self.assertEqual(status(reply), 413)
+        self.assertIn(b"Connection: close\r\n", reply)
+        self.assertEqual(rig.backend.open, [])
+        self.assertTrue(rig.settled())
+
+    def test_upgrade(self) -> None:
+        """After a 101 both ends speak freely; each may close its side first; the request is served when both have."""
+        rig = Rig()
+        client = rig.ask(
+            b"GET /ws HTTP/1.1\r\nHost: w\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+        )
+        backend = rig.backend.wire
+        sent = backend.read()
+        self.assertIn(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", sent)
+        backend.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+        self.assertTrue(client.read().endswith(b"\r\n\r\nhello"))
+        client.send(b"\x00ping")
+        self.assertEqual(backend.read(), b"\x00ping")
+        self.assertEqual(rig.ledger.in_flight, 1)
+        client.hang_up()
+        self.assertEqual(backend.open, False)
+        self.assertEqual(rig.ledger.served, 1)
+        self.assertTrue(rig.settled())
+
+    def test_unasked_101(self) -> None:
+        """A backend that switches protocols unasked is a bad gateway."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: y\r\n\r\n")
+        self.assertEqual(status(client.read()), 502)
+        self.assertTrue(rig.settled())
+
+
+class Failing(SynchronousTestCase):
+    def error(self, reply: bytes) -> dict[str, str]:
+        error: dict[str, str] = json.loads(body(reply))["error"]
+        return error
+
+    def test_unreachable(self) -> None:
+        """A backend that cannot be reached is 502, and says whose fault it is."""
+        rig = Rig()
+        rig.backend.refusing = True
+        reply = rig.ask(GET).read()
+        self.assertEqual(status(reply), 502)
+        self.assertEqual((self.error(reply)["origin"], self.error(reply)["code"]), ("backend", "backend_unreachable"))
+        self.assertIn(b"X-Vespa-Error: backend_unreachable\r\n", reply)
+        self.assertEqual(rig.ledger.failed, 1)
+        self.assertTrue(rig.settled())
+
+    def test_silent_end(self) -> None:
+        """A backend that closes without a word is 502."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.hang_up()
+        self.assertEqual(status(client.read()), 502)
+        self.assertEqual(rig.ledger.failed, 1)
+
+    def test_truncation_is_visible(self) -> None:
+        """A reply that breaks off never ends cleanly, and what came before is delivered."""
+        for start in (CHUNKED + b"5\r\nabcde\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"):
+            rig = Rig()
+            client = rig.ask(GET)
+            rig.backend.wire.send(start)
+            rig.backend.wire.hang_up()
+            self.assertEqual(client.read(), start)
+            self.assertFalse(client.open)
+            self.assertEqual((rig.ledger.failed, rig.ledger.served), (1, 0))
+            self.assertTrue(rig.settled())
+
+    def test_truncation_for_old_clients(self) -> None:
+        """Where the end of the connection would be the end of the reply, it is reset instead."""
+        rig = Rig()
+        client = rig.ask(b"GET / HTTP/1.0\r\n\r\n")
+        rig.backend.wire.send(CHUNKED + b"5\r\nabcde\r\n")
+        rig.backend.wire.hang_up()
+        rig.clock.advance(0)
+        self.assertEqual(body(client.read()), b"abcde")
+        self.assertTrue(client.aborted)
+
+    def test_stale_connection(self) -> None:
+        """A request that meets a connection just being closed is sent once more, on a fresh one, and only once."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(OK)
+        client.read()
+        client.send(post(b"again"))
+        first = rig.backend.wire
+        sent = first.read()
+        first.hang_up()
+        self.assertEqual(len(rig.backend.wires), 2)
+        self.assertTrue(sent.endswith(rig.backend.wire.value()))
+        rig.backend.wire.send(OK)
+        self.assertEqual(body(client.read()), b"ok")
+        self.assertEqual((rig.ledger.served, rig.ledger.received), (2, 2))
+        client.send(GET)
+        rig.backend.wire.hang_up()
+        rig.backend.wire.hang_up()
+        self.assertEqual(status(client.read()), 502)
+
+    def test_no_second_try_of_work(self) -> None:
+        """A POST is not sent again when the backend may have been at work on it."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(OK)
+        client.read()
+        client.send(post(b"work"))
+        rig.clock.advance(1.5)
+        rig.backend.wire.hang_up()
+        self.assertEqual(status(client.read()), 502)
+        self.assertEqual(len(rig.backend.wires), 1)
+
+    def test_timeouts(self) -> None:
+        """First byte, silence and total are bounded where set, and answered 504 while that can be."""
+        rig = Rig(timeouts=Timeouts(first_byte=5))
+        client = rig.ask(GET)
+        rig.clock.pump([1.0] * 6)
+        self.assertEqual(status(client.read()), 504)
+        self.assertTrue(rig.settled())
+        rig = Rig(timeouts=Timeouts(idle=5))
+        client = rig.ask(GET)
+        rig.backend.wire.send(CHUNKED)
+        rig.clock.pump([1.0] * 4)
+        rig.backend.wire.send(b"1\r\na\r\n")
+        rig.clock.pump([1.0] * 4)
+        self.assertTrue(client.open)
+        rig.clock.pump([1.0] * 3)
+        self.assertFalse(client.open)
+        self.assertEqual(rig.ledger.failed, 1)
+
+    def test_bad_replies(self) -> None:
+        """What is no reply is 502, whatever is wrong with it."""
+        for reply in (
+            b"HELLO\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000,
+        ):
+            rig = Rig()
+            client = rig.ask(GET)
+            rig.backend.wire.send(reply)
+            answer = client.read()
+            self.assertEqual(status(answer), 502, reply[:60])
+            self.assertIn(b"X-Vespa-Error: bad_reply", answer)
+            self.assertTrue(rig.settled())
+
+    def test_bytes_behind_a_reply(self) -> None:
+        """What a backend says behind its reply reaches nobody, and its connection is not used again."""
+        for reply in (OK + b"HTTP/1.1 200 OK\r\n\r\n", CHUNKED + b"2\r\nok\r\n0\r\n\r\nextra"):
+            rig = Rig()
+            client = rig.ask(GET)
+            rig.backend.wire.send(reply)
+            self.assertNotIn(b"extra", client.value())
+            self.assertEqual(client.read().count(b"HTTP/1.1"), 1)
+            self.assertEqual(rig.pool.idle, 0)
+
+
+class Leaving(SynchronousTestCase):
+    def test_gone_before_the_head(self) -> None:
+        """A client that leaves while the backend works cuts the backend's connection."""
+        rig = Rig()
+        client = rig.ask(GET)
+        client.hang_up()
+        self.assertTrue(rig.backend.wire.aborted)
+        self.assertEqual(rig.ledger.cancelled, 1)
+        self.assertTrue(rig.settled())
+
+    def test_gone_while_streaming(self) -> None:
+        """A client that leaves in the middle of a stream cuts the backend's connection."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(CHUNKED + b"1\r\na\r\n")
+        client.hang_up()
+        self.assertTrue(rig.backend.wire.aborted)
+        self.assertEqual(rig.ledger.cancelled, 1)
+
+    def test_gone_while_connecting(self) -> None:
+        """A client that leaves before there is a connection needs none."""
+        rig = Rig()
+        rig.backend.slow = True
+        client = rig.ask(GET)
+        client.hang_up()
+        rig.backend.accept()
+        self.assertEqual(rig.backend.wires, [])
+        self.assertTrue(rig.settled())
+
+    def test_gone_while_uploading(self) -> None:
+        """A client that leaves in its upload cuts the backend's connection: half a request is none."""
+        rig = Rig()
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 100000\r\n\r\nabc")
+        self.assertTrue(rig.backend.wire.value().endswith(b"abc"))
+        client.hang_up()
+        self.assertTrue(rig.backend.wire.aborted)
+        self.assertTrue(rig.settled())
+
+    def test_gone_from_the_queue(self) -> None:
+        """A client that leaves the queue gives up its place at once; the next in line is not held up."""
+        rig = Rig(concurrency=1)
+        first, second, third = rig.ask(GET), rig.ask(GET), rig.ask(GET.replace(b"/ ", b"/third "))
+        self.assertEqual((rig.gate.working, rig.gate.waiting, len(rig.backend.wires)), (1, 2, 1))
+        second.hang_up()
+        self.assertEqual(rig.gate.waiting, 1)
+        rig.backend.wire.read()
+        rig.backend.wire.send(OK)
+        self.assertIn(b"/third", rig.backend.wire.read())
+        rig.backend.wire.send(OK)
+        self.assertEqual((status(first.read()), status(third.read())), (200, 200))
+        self.assertEqual((rig.ledger.served, rig.ledger.cancelled), (2, 1))
+        self.assertTrue(rig.settled())
+
+
+class Flowing(SynchronousTestCase):
+    def test_slow_client(self) -> None:
+        """A client that reads slowly holds the backend back, and lets it go on when it has caught up."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(CHUNKED + b"1\r\na\r\n")
+        client.fill()
+        self.assertTrue(rig.backend.wire.paused)
+        client.drain()
+        self.assertFalse(rig.backend.wire.paused)
+
+    def test_paused_connection_is_not_pooled_paused(self) -> None:
+        """A connection whose client was slow at the end serves the next request all the same."""
+        rig = Rig()
+        client = rig.ask(GET)
+        wire = rig.backend.wire
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+        client.fill()
+        wire.paused = False  # what was under way already
+        wire.send(b"cd")
+        self.assertFalse(wire.paused)
+        self.assertEqual(rig.pool.idle, 1)
+
+    def test_slow_backend(self) -> None:
+        """A backend that reads slowly holds the client's upload back."""
+        rig = Rig()
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 100000\r\n\r\nabc")
+        rig.backend.wire.fill()
+        self.assertTrue(client.paused)
+        rig.backend.wire.drain()
+        self.assertFalse(client.paused)
+
+    def test_upload_before_connection(self) -> None:
+        """While there is no connection only so much of an upload is taken."""
+        rig = Rig()
+        rig.backend.slow = True
+        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 200000\r\n\r\n" + b"x" * 70000)
+        self.assertTrue(client.paused)
+        rig.backend.accept()
+        self.assertFalse(client.paused)
+        client.send(b"y" * 130000)
+        self.assertTrue(rig.backend.wire.read().endswith(b"y"))
+        rig.backend.wire.send(OK)
+        self.assertEqual(body(client.read()), b"ok")
+
+
+class Limiting(SynchronousTestCase):
+    def test_not_ready(self) -> None:
+        """Before the worker is ready a request is refused, with the state, and booked as that."""
+        rig = Rig()
+        rig.unready = Refusal(503, "not_ready", "the worker is loading", retry_after=5)
+        reply = rig.ask(GET).read()
+        self.assertEqual(status(reply), 503)
+        self.assertIn(b"Retry-After: 5\r\n", reply)
+        self.assertEqual((rig.ledger.refused, rig.ledger.received), (1, 0))
+
+    def test_busy(self) -> None:
+        """Over the estimated wait a request gets 429 and a time to come back; its load is booked as rejected."""
+        rig = Rig(max_wait=10)
+        rig.gate.throughput = 1.0
+        rig.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: 15\r\n\r\n"))
+        reply = rig.ask(GET).read()
+        self.assertEqual(status(reply), 429)
+        self.assertIn(b"Retry-After: 5\r\n", reply)
+        self.assertEqual(rig.ledger.snapshot().rejected, 1_000_000)
+
+    def test_queue_timeout(self) -> None:
+        """Nobody waits in the queue for ever."""
+        rig = Rig(concurrency=1, queue_seconds=30)
+        rig.ask(GET)
+        waiting = rig.ask(GET)
+        rig.clock.pump([1.0] * 31)
+        self.assertEqual(status(waiting.read()), 503)
+        self.assertEqual((rig.ledger.expired, rig.gate.waiting), (1, 0))
+        self.assertTrue(rig.balanced())
+
+    def test_connection_cap(self) -> None:
+        """Under a cap on backend connections requests share what there is, in order."""
+        rig = Rig(pool_limits=PoolLimits(connections=1))
+        clients = [rig.ask(GET) for _ in range(3)]
+        self.assertEqual(len(rig.backend.wires), 1)
+        for client in clients:
+            rig.backend.wire.send(OK)
+            self.assertEqual(body(client.read()), b"ok")
+        self.assertTrue(rig.settled())

@@ -1,0 +1,244 @@
+"""The whole path of a request in memory: a client's transport, the server, the worker's route, and a backend's
+transports.
+
+Nothing is faked but the sockets and the clock. `Rig.client()` is a connection to the worker, `Rig.backend` collects
+the worker's
+connections to its backend; both are driven by hand, byte by byte if need be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vespa.core.auth import Auth
+from vespa.core.gate import Gate
+from vespa.core.ledger import Ledger
+from vespa.core.refusal import Refusal
+from vespa.core.replay import Replay
+from vespa.http.pool import Pool, PoolLimits
+from vespa.http.server import Limits, Server
+from vespa.proxy.door import Door, OwnRoutes
+from vespa.proxy.exchange import Proxy, Timeouts
+from vespa.worker.route import Policy, WorkerRoute
+
+PUBLIC_URL = "http://203.0.113.7:31000"
+
+
+class Wire(StringTransport):
+    """One side of a connection: what was written can be read, and how it ended is known."""
+
+    def __init__(self, peer: IPv4Address | None = None) -> None:
+        super().__init__(peerAddress=peer or IPv4Address("TCP", "192.0.2.1", 40000))
+        self.protocol: Any = None
+        self.aborted = False
+        self.paused = False
+        self.full = False
+
+    def attach(self, protocol: Any) -> None:
+        self.protocol = protocol
+        protocol.makeConnection(self)
+
+    def send(self, data: bytes) -> None:
+        """Bytes arrive for the protocol at this side."""
+        assert not self.paused, "bytes arrived while reading was paused"
+        self.protocol.dataReceived(data)
+
+    def read(self) -> bytes:
+        """What the protocol wrote since the last read."""
+        data = self.value()
+        self.clear()
+        return bytes(data)
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+
+    def fill(self) -> None:
+        """The peer reads too slowly: the transport's buffer is full."""
+        self.full = True
+        self.producer.pauseProducing()
+
+    def drain(self) -> None:
+        """The peer caught up."""
+        self.full = False
+        if self.producer is not None:
+            self.producer.resumeProducing()
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.lose(ConnectionAborted())
+
+    def loseConnection(self) -> None:
+        self.lose(ConnectionDone())
+
+    def hang_up(self) -> None:
+        """The peer closed its connection."""
+        half = getattr(self.protocol, "readConnectionLost", None)
+        if half is not None:
+            half()
+        self.lose(ConnectionDone())
+
+    def lose(self, reason: Exception) -> None:
+        """The connection is over; the protocol is told once."""
+        protocol, self.protocol = self.protocol, None
+        self.disconnecting = True
+        if protocol is not None:
+            protocol.connectionLost(Failure(reason))
+
+    @property
+    def open(self) -> bool:
+        return self.protocol is not None
+
+
+@implementer(IStreamClientEndpoint)
+class Backend:
+    """Where the worker connects to: every connection is a `Wire`, newest last."""
+
+    def __init__(self) -> None:
+        self.wires: list[Wire] = []
+        self.refusing = False
+        self.slow = False
+        self.pending: list[tuple[Any, Deferred[Any]]] = []
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        if self.refusing:
+            raise_later: Deferred[Any] = Deferred()
+            raise_later.errback(Failure(ConnectionRefusedError()))
+            return raise_later
+        if self.slow:
+            waiting: Deferred[Any] = Deferred()
+            self.pending.append((factory, waiting))
+            return waiting
+        return succeed(self._open(factory))
+
+    def _open(self, factory: Any) -> Any:
+        wire = Wire()
+        protocol = factory.buildProtocol(None)
+        self.wires.append(wire)
+        wire.attach(protocol)
+        return protocol
+
+    def accept(self) -> None:
+        """Let the connections come about that wait for it (`slow`)."""
+        pending, self.pending = self.pending, []
+        for factory, waiting in pending:
+            if not waiting.called:
+                waiting.callback(self._open(factory))
+
+    @property
+    def wire(self) -> Wire:
+        """The newest connection."""
+        return self.wires[-1]
+
+    @property
+    def open(self) -> list[Wire]:
+        return [wire for wire in self.wires if wire.open]
+
+
+class Rig:
+    """A worker in memory. Unsecured unless `verify` is given; ready unless `unready` says why not."""
+
+    def __init__(
+        self,
+        *,
+        secured: bool = False,
+        limits: Limits | None = None,
+        pool_limits: PoolLimits | None = None,
+        timeouts: Timeouts | None = None,
+        max_wait: float | None = None,
+        concurrency: int = 0,
+        max_queue: int = 1000,
+        queue_seconds: float = 300.0,
+        path_prefix: bytes = b"",
+        replay: str = "off",
+        master_token: str = "token",
+    ) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000.0)
+        self.backend = Backend()
+        self.pool = Pool(self.backend, self.clock, pool_limits)
+        self.ledger = Ledger(1000)
+        self.gate = Gate(max_wait, concurrency, max_queue)
+        self.unready: Refusal | None = None
+        self.verified: list[Auth] = []
+        self.bad_signature: Refusal | None = None
+        self.updates = 0
+        policy = Policy(secured=secured, public_url=PUBLIC_URL if secured else "", queue_seconds=queue_seconds)
+        self.route = WorkerRoute(
+            policy,
+            pool=self.pool,
+            host_field=b"backend:8000",
+            path_prefix=path_prefix,
+            verify=self._verify,
+            unready=lambda: self.unready,
+            gate=self.gate,
+            ledger=self.ledger,
+            replay=Replay(100, replay),  # type: ignore[arg-type]
+            clock=self.clock,
+        )
+        self.proxy = Proxy(self.route, self.clock, timeouts=timeouts)
+        own = OwnRoutes(master_token, self._update)
+        self.server = Server(Door(self.proxy, own), self.clock, limits)
+
+    def _verify(self, auth: Auth) -> None:
+        if self.bad_signature is not None:
+            raise self.bad_signature
+        self.verified.append(auth)
+
+    def _update(self) -> None:
+        self.updates += 1
+
+    def client(self, host: str = "192.0.2.1") -> Wire:
+        """A new connection to the worker."""
+        address = IPv4Address("TCP", host, 40000)
+        wire = Wire(address)
+        protocol = self.server.buildProtocol(address)
+        wire.attach(protocol)
+        return wire
+
+    def ask(self, data: bytes) -> Wire:
+        """A client that has sent this."""
+        wire = self.client()
+        wire.send(data)
+        return wire
+
+    def balanced(self) -> bool:
+        """Whether the books add up."""
+        ledger = self.ledger
+        ends = ledger.served + ledger.failed + ledger.cancelled + ledger.expired
+        return ledger.received == ends + ledger.in_flight
+
+    def settled(self) -> bool:
+        """Whether the books add up and nothing is left in flight."""
+        return self.balanced() and self.ledger.in_flight == 0 and self.ledger.load == 0 and self.gate.working == 0
+
+
+GET = b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def post(body: bytes, target: bytes = b"/", extra: bytes = b"") -> bytes:
+    """A POST with this body."""
+    head = b"POST " + target + b" HTTP/1.1\r\nHost: worker\r\n" + extra
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def status(reply: bytes) -> int:
+    """The status of the first reply in these bytes."""
+    return int(reply.split(b" ", 2)[1])
+
+
+def body(reply: bytes) -> bytes:
+    """What stands behind the first head."""
+    return reply.partition(b"\r\n\r\n")[2]

@@ -1,0 +1,231 @@
+"""Who passes the worker, and in what shape, in memory."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rig import GET, OK, PUBLIC_URL, Rig, body, post, status
+from vespa.core.refusal import Refusal
+from vespa.sim.signing import query_envelope
+
+
+def auth(**changes: object) -> dict[str, object]:
+    return {
+        "cost": 2.5,
+        "endpoint": "e",
+        "reqnum": 7,
+        "request_idx": 3,
+        "signature": "c2ln",
+        "url": PUBLIC_URL,
+        **changes,
+    }
+
+
+def envelope(payload: bytes, **changes: object) -> bytes:
+    return b'{"auth_data": ' + json.dumps(auth(**changes)).encode() + b', "payload": ' + payload + b"}"
+
+
+def code(reply: bytes) -> str:
+    found: str = json.loads(body(reply))["error"]["code"]
+    return found
+
+
+class Enveloped(SynchronousTestCase):
+    def sent(self, rig: Rig) -> bytes:
+        """The body that the backend got."""
+        return body(rig.backend.wire.value())
+
+    def test_payload_verbatim(self) -> None:
+        """The backend gets the payload's own bytes and their length, and nothing of the envelope."""
+        payload = '{"n": 1.50, "é" : [ ], "a":1e2}'.encode()
+        rig = Rig(secured=True)
+        client = rig.ask(post(envelope(payload), b"/v1/x", b"Authorization: Bearer endpoint-key\r\n"))
+        sent = rig.backend.wire.value()
+        self.assertIn(b"Content-Length: %d\r\n" % len(payload), sent)
+        self.assertEqual(self.sent(rig), payload)
+        self.assertNotIn(b"endpoint-key", sent)
+        self.assertEqual((rig.ledger.load, rig.verified[0].request_idx), (2_500_000, 3))
+        rig.backend.wire.send(OK)
+        self.assertEqual(body(client.read()), b"ok")
+        self.assertTrue(rig.settled())
+        self.assertEqual([record.request_idx for record in rig.ledger.deletes()], [3])
+
+    @settings(max_examples=40)
+    @given(st.integers(0, 300_000), st.integers(1_000, 70_000))
+    def test_any_size_any_cut(self, size: int, step: int) -> None:
+        """Small or large, known length or chunked, however it is cut: the backend gets the payload."""
+        payload = b'"' + b"x" * size + b'"'
+        raw = envelope(payload)
+        for chunked in (False, True):
+            rig = Rig(secured=True)
+            client = rig.client()
+            head = b"POST / HTTP/1.1\r\nHost: w\r\n"
+            client.send(
+                head + (b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: %d\r\n\r\n" % len(raw))
+            )
+            for at in range(0, len(raw), step):
+                piece = raw[at : at + step]
+                client.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            if chunked:
+                client.send(b"0\r\n\r\n")
+            sent = rig.backend.wire.value()
+            head_sent, _, rest = sent.partition(b"\r\n\r\n")
+            if b"chunked" in head_sent:
+                content = b""
+                while rest != b"0\r\n\r\n":
+                    size_line, _, rest = rest.partition(b"\r\n")
+                    length = int(size_line, 16)
+                    content, rest = content + rest[:length], rest[length + 2 :]
+            else:
+                content = rest
+                self.assertIn(b"Content-Length: %d\r\n" % len(content), sent)
+            self.assertEqual(content.strip(), payload)
+            rig.backend.wire.send(OK)
+            self.assertTrue(rig.settled())
+
+    def test_nothing_before_verification(self) -> None:
+        """A large body whose signature is bad never reaches the backend, however much of it came."""
+        rig = Rig(secured=True)
+        rig.bad_signature = Refusal(401, "bad_signature", "no")
+        client = rig.ask(post(envelope(b'"' + b"x" * 200_000 + b'"')))
+        self.assertEqual(status(client.read()), 401)
+        self.assertEqual((rig.backend.wires, rig.ledger.received), ([], 0))
+
+    def test_broken_end(self) -> None:
+        """A large envelope that ends wrongly breaks the backend's request off; the client hears why."""
+        raw = envelope(b'"' + b"x" * 200_000 + b'"')[:-1] + b"]"
+        rig = Rig(secured=True)
+        request = post(raw)
+        client = rig.ask(request[:-10])
+        client.send(request[-10:])
+        self.assertEqual(status(client.read()), 422)
+        self.assertTrue(rig.backend.wire.aborted)
+        self.assertEqual(rig.ledger.failed, 1)
+        self.assertTrue(rig.settled())
+
+    def test_malformed(self) -> None:
+        """A malformed envelope is 422 and names each wrong field; nothing is booked."""
+        for raw, field in (
+            (b"{}", "auth_data"),
+            (envelope(b"1", cost="NaN"), "cost"),
+            (envelope(b"1", request_idx=True), "request_idx"),
+        ):
+            rig = Rig(secured=True)
+            reply = rig.ask(post(raw)).read()
+            self.assertEqual((status(reply), code(reply)), (422, "invalid_envelope"))
+            self.assertIn(field, str(json.loads(body(reply))["error"]["fields"]))
+            self.assertEqual((rig.ledger.received, rig.ledger.deletes()), (0, ()))
+
+    def test_wrong_url(self) -> None:
+        """What was signed for another worker is 401 here."""
+        reply = Rig(secured=True).ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()
+        self.assertEqual((status(reply), code(reply)), (401, "wrong_url"))
+
+    def test_sessions(self) -> None:
+        """A session that we do not know is 410, which official clients take for closed."""
+        raw = envelope(b"1")[:-1] + b', "session_id": "abc"}'
+        self.assertEqual(status(Rig(secured=True).ask(post(raw)).read()), 410)
+
+    def test_replay(self) -> None:
+        """A used assignment is refused where that is asked for."""
+        rig = Rig(secured=True, replay="reject")
+        client = rig.ask(post(envelope(b"1")))
+        rig.backend.wire.send(OK)
+        client.read()
+        client.send(post(envelope(b"1")))
+        reply = client.read()
+        self.assertEqual((status(reply), code(reply)), (401, "replayed"))
+
+
+class Queried(SynchronousTestCase):
+    def test_query_signed(self) -> None:
+        """A signature in the query signs any method and body; the caller's own query arrives byte for byte."""
+        signed = query_envelope(auth()).encode()
+        rig = Rig(secured=True)
+        rig.ask(b"DELETE /a/..%2F?x=%31&" + signed + b"&x=2&api_key=secret&y HTTP/1.1\r\nHost: w\r\n\r\n")
+        self.assertTrue(rig.backend.wire.value().startswith(b"DELETE /a/..%2F?x=%31&x=2&y HTTP/1.1\r\n"))
+        rig = Rig(secured=True)
+        rig.ask(post(b"\x00\xff", b"/up?" + signed, b"Content-Type: image/png\r\n"))
+        sent = rig.backend.wire.value()
+        self.assertTrue(sent.startswith(b"POST /up HTTP/1.1\r\n"))
+        self.assertTrue(sent.endswith(b"\r\n\r\n\x00\xff"))
+
+    def test_upload_streams(self) -> None:
+        """An upload signed in the query goes on as it comes."""
+        rig = Rig(secured=True)
+        client = rig.ask(
+            b"PUT /up?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\nab"
+        )
+        self.assertTrue(rig.backend.wire.read().endswith(b"\r\n\r\nab"))
+        client.send(b"cd")
+        self.assertEqual(rig.backend.wire.read(), b"cd")
+
+    def test_unsigned(self) -> None:
+        """Without a signature a request is 422, and told what is missing."""
+        reply = Rig(secured=True).ask(GET).read()
+        self.assertEqual(status(reply), 422)
+        self.assertEqual(len(json.loads(body(reply))["error"]["fields"]), 6)
+
+
+class Unsecured(SynchronousTestCase):
+    def test_plain_requests_pass_whole(self) -> None:
+        """An unsecured worker passes plain requests with their query and their Authorization."""
+        rig = Rig()
+        rig.ask(post(b'{"model": "m"}', b"/v1?api_key=mine", b"Authorization: Bearer mine\r\n"))
+        sent = rig.backend.wire.value()
+        self.assertTrue(sent.startswith(b"POST /v1?api_key=mine HTTP/1.1\r\n"))
+        self.assertIn(b"Authorization: Bearer mine\r\n", sent)
+        self.assertTrue(sent.endswith(b'{"model": "m"}'))
+
+    def test_envelopes_are_opened(self) -> None:
+        """An envelope is opened all the same, unverified, small or large."""
+        for payload in (b'{"a": 1}', b'"' + b"x" * 100_000 + b'"'):
+            rig = Rig()
+            rig.ask(post(envelope(payload)))
+            self.assertEqual(body(rig.backend.wire.value()), payload)
+            self.assertEqual((rig.verified, rig.ledger.load), ([], 2_500_000))
+            rig.backend.wire.send(OK)
+            self.assertEqual(rig.ledger.deletes(), ())
+
+    def test_cost_header(self) -> None:
+        """What a plain request costs may be told in a header; a wrong cost is 422, 0 is none."""
+        for text, work in ((b"2.5", 2_500_000), (b"0", 0)):
+            rig = Rig()
+            rig.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n"))
+            self.assertEqual(rig.ledger.load, work)
+        for text in (b"NaN", b"-1", b"1e999", b"1_0", b"true", b""):
+            reply = Rig().ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n")).read()
+            self.assertEqual((status(reply), code(reply)), (422, "invalid_cost"))
+
+
+class Own(SynchronousTestCase):
+    def test_ping(self) -> None:
+        """/ping is answered by the worker itself, whatever state the backend is in."""
+        rig = Rig(secured=True)
+        rig.unready = Refusal(503, "not_ready", "no")
+        reply = rig.ask(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n").read()
+        self.assertEqual((status(reply), b"pong" in reply), (200, True))
+
+    def test_update(self) -> None:
+        """An update needs the machine's token; an empty one never fits."""
+        request = post(b"", b"/pyworker/update", b"Authorization: %b\r\n")
+        for token, sent, expected in (
+            ("t0", b"Bearer t0", 200),
+            ("t0", b"t0", 200),
+            ("t0", b"Bearer t1", 401),
+            ("", b"Bearer ", 401),
+            ("", b"", 401),
+        ):
+            rig = Rig(secured=True, master_token=token)
+            self.assertEqual(status(rig.ask(request % sent).read()), expected, sent)
+            self.assertEqual(rig.updates, int(expected == 200))
+
+    def test_other_methods(self) -> None:
+        """Our own paths answer 405 to other methods, as an error of ours."""
+        reply = Rig().ask(post(b"", b"/ping")).read()
+        self.assertEqual(status(reply), 405)
+        self.assertIn(b"X-Vespa-Error", reply)
