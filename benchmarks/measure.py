@@ -1,0 +1,73 @@
+"""What the built-in benchmarks share: settings, prompts, and the best of a few rounds."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+_WORDS = (
+    "river stone garden window letter winter music candle forest bridge story mountain silver ocean paper shadow "
+    "morning engine harbor meadow clock lantern village thunder copper island feather mirror orchard pepper railway "
+    "saddle temple umbrella valley whisper anchor basket cabin desert ember falcon glacier hammer insect jungle kettle "
+    "ladder marble needle oyster planet quarry ribbon signal timber uncle velvet wagon yellow zebra autumn blanket"
+).split()
+
+
+def setting(name: str, default: int) -> int:
+    """A whole number from 1 up out of the environment; ValueError names the variable that holds something else."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{name} is {text!r}: it must be a whole number, 1 or more")
+    return int(text)
+
+
+def concurrency(default: int) -> int:
+    """How many requests to send at once: BENCHMARK_CONCURRENCY, or `default` where the worker would let in so many."""
+    if os.environ.get("VESPA_ALLOW_PARALLEL", "").strip().lower() in ("false", "0", "no", "off"):
+        default = 1
+    bound = os.environ.get("VESPA_MAX_CONCURRENCY", "").strip()
+    if bound.isdigit() and int(bound) > 0:
+        default = min(default, int(bound))
+    return setting("BENCHMARK_CONCURRENCY", default)
+
+
+@functools.cache
+def generator() -> random.Random:
+    """The one source of chance: seeded by BENCHMARK_SEED, or new each time, so that no backend's cache can help."""
+    return random.Random(os.environ.get("BENCHMARK_SEED") or None)
+
+
+def words(count: int) -> str:
+    """So many random words."""
+    return " ".join(generator().choices(_WORDS, k=count))
+
+
+async def best_of(runs: int, at_once: int, send: Callable[[], Awaitable[float]], unit: str = "tokens") -> float:
+    """The best throughput of `runs` rounds of `at_once` requests each, in `unit` a second.
+
+    `send` sends one request and gives the work done. Failed requests count as no work; where all of a round's fail, so
+    does the benchmark, with the first error.
+    """
+    best = 0.0
+    for run in range(1, runs + 1):
+        began = time.perf_counter()
+        outcomes = await asyncio.gather(*[send() for _ in range(at_once)], return_exceptions=True)
+        seconds = time.perf_counter() - began
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        work = sum(outcome for outcome in outcomes if not isinstance(outcome, BaseException))
+        for error in errors:
+            print(f"a request failed: {type(error).__name__}: {error}")
+        if len(errors) == at_once:
+            raise errors[0]
+        if work <= 0:
+            raise RuntimeError(f"the backend answered with no {unit}")
+        best = max(best, work / seconds)
+        done = f"{at_once - len(errors)} of {at_once} requests"
+        print(f"run {run} of {runs}: {done}, {work:g} {unit} in {seconds:.2f} s, {work / seconds:.1f} {unit}/s")
+    return best

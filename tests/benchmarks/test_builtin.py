@@ -1,0 +1,300 @@
+"""What the built-in benchmarks send, what they count, and what they refuse to call a result."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from treq.testing import RequestTraversalAgent
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+
+from benchmarks import comfyui, measure, openai_chat, tgi
+from vespa.worker.session import ClientSession
+from vespa.worker.session_agent import client_of
+
+Answer = Callable[[Any], Any]
+
+
+class Backend(Resource):
+    """Answers each path by a function of the JSON it was sent; keeps what it was sent."""
+
+    isLeaf = True
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.sent: list[tuple[str, Any]] = []
+
+    def render(self, request: Request) -> bytes:
+        path = request.path.decode()
+        body = request.content.read()
+        sent = json.loads(body) if body else None
+        self.sent.append((path, sent))
+        answer = self.answers[path](sent) if path in self.answers else 404
+        if isinstance(answer, int):
+            request.setResponseCode(answer)
+            return b"a page that says why"
+        return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+
+class BenchmarkCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.environment = {"BENCHMARK_SEED": "1", "BENCHMARK_CONCURRENCY": "2", "BENCHMARK_RUNS": "3"}
+        self.patch(os, "environ", self.environment)
+        self.printed: list[str] = []
+        self.patch(sys, "stdout", SimpleNamespace(write=self.printed.append, flush=lambda: None))
+        self.seconds = 0.0
+        self.patch(measure, "time", SimpleNamespace(perf_counter=self.now))
+        measure.generator.cache_clear()
+        self.addCleanup(measure.generator.cache_clear)
+
+    def now(self) -> float:
+        """A clock that moves by two seconds whenever it is read: each round takes that long."""
+        self.seconds += 2.0
+        return self.seconds
+
+    def run_story(self, story: Coroutine[Any, Any, Any]) -> Any:
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(story)
+        finally:
+            loop.close()
+
+    def measured(
+        self, benchmark: Callable[[str, Any], Coroutine[Any, Any, float]], answers: dict[str, Answer]
+    ) -> tuple[float, list[tuple[str, Any]]]:
+        """The result, and what the backend was sent for it."""
+        backend = Backend(answers)
+        session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
+        return self.run_story(benchmark("http://backend", session)), backend.sent
+
+    def fails(self, benchmark: Callable[[str, Any], Coroutine[Any, Any, float]], answers: dict[str, Answer]) -> str:
+        return str(self.assertRaises((RuntimeError, ValueError), self.measured, benchmark, answers))
+
+
+def usage(completion: int, prompt: int = 1000) -> dict[str, Any]:
+    return {"usage": {"completion_tokens": completion, "total_tokens": completion + prompt}}
+
+
+class OpenAITests(BenchmarkCase):
+    def test_usage(self) -> None:
+        """The result is the generated tokens per second, of as many requests as were asked for."""
+        self.environment["MODEL_NAME"] = "tiny"
+        result, sent = self.measured(openai_chat.benchmark, {"/v1/chat/completions": lambda body: usage(30)})
+        self.assertEqual(result, 2 * 30 / 2.0)
+        self.assertEqual(len(sent), 1 + 3 * 2)
+        for path, body in sent:
+            self.assertEqual(path, "/v1/chat/completions")
+            self.assertEqual((body["model"], body["max_tokens"]), ("tiny", 500))
+        prompts = [body["messages"][0]["content"] for _, body in sent]
+        self.assertEqual(len(set(prompts)), len(prompts), "the same prompt twice is a backend's cache measured")
+
+    def test_total(self) -> None:
+        """The prompt's tokens count where that is asked for."""
+        self.environment.update(MODEL_NAME="tiny", BENCHMARK_COUNT="total")
+        result, _ = self.measured(openai_chat.benchmark, {"/v1/chat/completions": lambda body: usage(30)})
+        self.assertEqual(result, 2 * 1030 / 2.0)
+        self.environment["BENCHMARK_COUNT"] = "words"
+        self.assertIn("BENCHMARK_COUNT", self.fails(openai_chat.benchmark, {}))
+
+    def test_first_model(self) -> None:
+        """Without MODEL_NAME the first model of the backend is asked."""
+        answers: dict[str, Answer] = {
+            "/v1/models": lambda body: {"data": [{"id": "first"}, {"id": "second"}]},
+            "/v1/chat/completions": lambda body: usage(1),
+        }
+        _, sent = self.measured(openai_chat.benchmark, answers)
+        self.assertEqual({body["model"] for _, body in sent[1:]}, {"first"})
+        self.assertIn("MODEL_NAME", self.fails(openai_chat.benchmark, {}))
+        self.assertIn("MODEL_NAME", self.fails(openai_chat.benchmark, {"/v1/models": lambda body: {"data": []}}))
+
+    def test_streams(self) -> None:
+        """Where answers do not tell their tokens, the pieces of a stream are counted, thoughts too."""
+        self.environment["MODEL_NAME"] = "tiny"
+
+        def answer(body: Any) -> Any:
+            if not body.get("stream"):
+                return {"choices": []}
+            deltas = [{"role": "assistant"}, {"reasoning_content": "hm"}, {"content": "a"}, {"content": "b"}, {}]
+            events = [json.dumps({"choices": [{"delta": delta}]}) for delta in deltas] + ["[DONE]"]
+            return "".join(f"data: {event}\n\n" for event in [*events[:-1], '{"choices": []}', "[DONE]"]).encode()
+
+        result, sent = self.measured(openai_chat.benchmark, {"/v1/chat/completions": answer})
+        self.assertEqual(result, 2 * 3 / 2.0)
+        self.assertEqual([body.get("stream") for _, body in sent], [None] + [True] * 7)
+
+    def test_stream_tells(self) -> None:
+        """A stream's own count is better than the number of its pieces."""
+        self.environment["MODEL_NAME"] = "tiny"
+
+        def answer(body: Any) -> Any:
+            if not body.get("stream"):
+                return {}
+            return b'data: {"choices": [{"text": "ab"}]}\n\ndata: ' + json.dumps(usage(9)).encode() + b"\n\n"
+
+        self.assertEqual(self.measured(openai_chat.benchmark, {"/v1/chat/completions": answer})[0], 9.0)
+
+    def test_route(self) -> None:
+        """The route may be completions, which takes a prompt."""
+        self.environment.update(MODEL_NAME="base", BENCHMARK_ROUTE="/v1/completions", BENCHMARK_MAX_TOKENS="7")
+        _, sent = self.measured(openai_chat.benchmark, {"/v1/completions": lambda body: usage(1)})
+        self.assertIn("prompt", sent[0][1])
+        self.assertEqual(sent[0][1]["max_tokens"], 7)
+
+    def test_failures(self) -> None:
+        """A backend that refuses, or says nothing, is an error: never a number."""
+        self.environment["MODEL_NAME"] = "tiny"
+        error = self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda body: 503})
+        self.assertIn("503: a page that says why", error)
+        silent: dict[str, Answer] = {"/v1/chat/completions": lambda body: b"{}"}
+        self.assertIn("neither tells", self.fails(openai_chat.benchmark, silent))
+        self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda body: b"<html>"})
+
+    def test_test_request(self) -> None:
+        """The test request's cost is its token limit."""
+        path, payload, cost = openai_chat.get_test_request()
+        self.assertEqual((path, payload["max_tokens"], cost), ("/v1/chat/completions", 500, 500.0))
+
+
+class TGITests(BenchmarkCase):
+    def test_details(self) -> None:
+        """The result is the generated tokens per second, as the details tell them."""
+        answer: Answer = lambda body: {"generated_text": "x", "details": {"generated_tokens": 8}}  # noqa: E731
+        result, sent = self.measured(tgi.benchmark, {"/generate": answer})
+        self.assertEqual(result, 2 * 8 / 2.0)
+        self.assertEqual(len(sent), 7)
+        self.assertEqual(sent[0][1]["parameters"]["max_new_tokens"], 256)
+        self.assertTrue(sent[0][1]["parameters"]["details"])
+        self.assertEqual(self.measured(tgi.benchmark, {"/generate": lambda body: [answer(body)]})[0], 8.0)
+
+    def test_failures(self) -> None:
+        """An error, and an answer that does not tell, are errors."""
+        self.assertIn("424", self.fails(tgi.benchmark, {"/generate": lambda body: 424}))
+        self.assertIn("tell", self.fails(tgi.benchmark, {"/generate": lambda body: {"generated_text": "x"}}))
+
+    def test_test_request(self) -> None:
+        """The test request's cost is its token limit."""
+        self.environment["BENCHMARK_MAX_TOKENS"] = "64"
+        self.assertEqual(tgi.get_test_request()[2], 64.0)
+
+
+class ComfyUITests(BenchmarkCase):
+    def setUp(self) -> None:
+        super().setUp()
+        del self.environment["BENCHMARK_CONCURRENCY"]
+
+    def test_units(self) -> None:
+        """Each request is 100 units, one at a time, no two alike."""
+        result, sent = self.measured(comfyui.benchmark, {"/generate/sync": lambda body: {"status": "completed"}})
+        self.assertEqual(result, 100 / 2.0)
+        self.assertEqual(len(sent), 4)
+        self.assertEqual(len({body["input"]["request_id"] for _, body in sent}), 4)
+        self.assertEqual(len({body["input"]["modifications"]["seed"] for _, body in sent}), 4)
+
+    def test_size(self) -> None:
+        """The image is as large, and takes as many steps, as the environment says."""
+        self.environment.update(BENCHMARK_TEST_WIDTH="1024", BENCHMARK_TEST_HEIGHT="768", BENCHMARK_TEST_STEPS="4")
+        asked = comfyui.get_test_request()[1]["input"]
+        self.assertEqual(asked["modifier"], "Text2Image")
+        self.assertEqual([asked["modifications"][name] for name in ("width", "height", "steps")], [1024, 768, 4])
+
+    def test_workflow(self) -> None:
+        """A workflow of the user's is sent as it is; one that a cache would answer is remarked on."""
+        path = Path(self.mktemp())
+        path.write_text('{"3": {"inputs": {"seed": 5}}}')
+        for name in ("BENCHMARK_JSON_PATH", "VESPA_COMFYUI_BENCHMARK_FILE"):
+            self.environment[name] = str(path)
+            _, sent = self.measured(comfyui.benchmark, {"/generate/sync": lambda body: {}})
+            self.assertEqual(sent[0][1]["input"]["workflow_json"], {"3": {"inputs": {"seed": 5}}})
+            self.assertNotIn("modifier", sent[0][1]["input"])
+        self.assertIn("__RANDOM_INT__", "".join(self.printed))
+        path.write_text('{"3": {"inputs": {"seed": "__RANDOM_INT__"}}}')
+        self.printed.clear()
+        self.measured(comfyui.benchmark, {"/generate/sync": lambda body: {}})
+        self.assertNotIn("__RANDOM_INT__", "".join(self.printed))
+
+    def test_bad_workflow(self) -> None:
+        """A named workflow that is not there, or is no JSON, is an error: another would measure something else."""
+        self.environment["VESPA_COMFYUI_BENCHMARK_FILE"] = self.mktemp()
+        self.assertRaises(FileNotFoundError, self.measured, comfyui.benchmark, {})
+        Path(self.environment["VESPA_COMFYUI_BENCHMARK_FILE"]).write_text("{")
+        self.fails(comfyui.benchmark, {})
+
+    def test_failures(self) -> None:
+        """A job that failed is an error, though the wrapper answers it with 200."""
+        self.assertIn("500", self.fails(comfyui.benchmark, {"/generate/sync": lambda body: 500}))
+        for status in ("failed", "timeout", "cancelled"):
+            answer = {"status": status, "message": "no such checkpoint"}
+            error = self.fails(comfyui.benchmark, {"/generate/sync": lambda body, answer=answer: answer})
+            self.assertIn("no such checkpoint", error)
+
+
+class MeasureTests(BenchmarkCase):
+    def best(self, *rounds: list[float | Exception], unit: str = "tokens") -> float:
+        left = [outcome for each in rounds for outcome in each]
+
+        async def send() -> float:
+            outcome = left.pop(0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        story: Awaitable[float] = measure.best_of(len(rounds), len(rounds[0]), send, unit)
+        result: float = self.run_story(story)  # type: ignore[arg-type]
+        return result
+
+    def test_best(self) -> None:
+        """The result is the best round's, and each round is told."""
+        self.assertEqual(self.best([1, 1], [4, 6], [2, 2]), 10 / 2.0)
+        self.assertIn("run 2 of 3: 2 of 2 requests, 10 tokens in 2.00 s, 5.0 tokens/s", "".join(self.printed))
+
+    def test_some_fail(self) -> None:
+        """Failed requests are told, and count as no work."""
+        self.assertEqual(self.best([8, RuntimeError("busy")]), 8 / 2.0)
+        self.assertIn("RuntimeError: busy", "".join(self.printed))
+
+    def test_all_fail(self) -> None:
+        """A round without one success is the first failure, whatever other rounds gave."""
+        self.assertRaises(ZeroDivisionError, self.best, [8, 8], [ZeroDivisionError(), RuntimeError()])
+
+    def test_nothing(self) -> None:
+        """No work at all is an error."""
+        self.assertRaises(RuntimeError, self.best, [0, 0])
+
+    def test_setting(self) -> None:
+        """A number that is none, or is below one, is an error that names its variable."""
+        for text in ("0", "-1", "1.5", "many", "²", "1_0"):
+            self.environment["BENCHMARK_RUNS"] = text
+            self.assertIn("BENCHMARK_RUNS", str(self.assertRaises(ValueError, measure.setting, "BENCHMARK_RUNS", 3)))
+        for text, expected in ((" 12 ", 12), ("", 3), ("  ", 3)):
+            self.environment["BENCHMARK_RUNS"] = text
+            self.assertEqual(measure.setting("BENCHMARK_RUNS", 3), expected)
+
+    def test_concurrency(self) -> None:
+        """What the worker would not let in at once is not measured at once, unless that is asked for."""
+        del self.environment["BENCHMARK_CONCURRENCY"]
+        self.assertEqual(measure.concurrency(10), 10)
+        self.environment["VESPA_MAX_CONCURRENCY"] = "4"
+        self.assertEqual(measure.concurrency(10), 4)
+        self.assertEqual(measure.concurrency(1), 1)
+        self.environment["VESPA_ALLOW_PARALLEL"] = "False"
+        self.assertEqual(measure.concurrency(10), 1)
+        self.environment["BENCHMARK_CONCURRENCY"] = "16"
+        self.assertEqual(measure.concurrency(10), 16)
+
+    def test_seed(self) -> None:
+        """A seed makes the words the same each time; none makes them new."""
+        first = measure.words(50)
+        measure.generator.cache_clear()
+        self.assertEqual(measure.words(50), first)
+        del self.environment["BENCHMARK_SEED"]
+        measure.generator.cache_clear()
+        self.assertNotEqual(measure.words(50), first)
