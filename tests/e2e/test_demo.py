@@ -13,7 +13,8 @@ from vespa.sim.child import Child
 
 class DemoTests(ProcessCase):
     def demo(self, *arguments: str) -> Child:
-        return self.start([sys.executable, "-m", "vespa.sim.demo", *arguments], folder=self.temporary_folder())
+        command = [sys.executable, "-m", "vespa.sim.demo", "--rate", "500", *arguments]
+        return self.start(command, folder=self.temporary_folder())
 
     def is_alive(self, pid: int) -> bool:
         try:

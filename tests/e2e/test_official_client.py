@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from tests.e2e.clients import ServiceCase, need
 from vespa.sim.signing import Signs
 from vespa.sim.stage import Stage
@@ -88,8 +90,6 @@ class OfficialClientTests(ServiceCase):
         stage.backend_url = await self.start_llama()
         starting = self.start_worker(stage)
         sending = self.send(stage, chat(8))
-        from twisted.internet.defer import Deferred, gatherResults
-
         _, results = await gatherResults([Deferred.fromCoroutine(starting), Deferred.fromCoroutine(sending)])
         self.assertTrue(results[0]["ok"], results)
 

@@ -29,6 +29,8 @@ QUESTION: dict[str, Any] = {
     "model": "vespa-demo",
     "messages": [{"role": "user", "content": "What has just happened to my request?"}],
 }
+SHORT = 13
+"""Words, and so tokens, in the answer's first two sentences."""
 SETTLE_SECONDS = 15.0
 SHOWN_OF_LOG = 15
 FAILURES = (NotReady, Unexpected, CannotListenError, ResponseFailed, OSError, ValueError)
@@ -71,9 +73,10 @@ class Demo:
 
     async def _start(self) -> None:
         stage, terminal = self.stage, self._terminal
+        stage.backend.tokens_per_second = self._options.rate
         await stage.start_autoscaler(self._options.autoscaler_port)
         await stage.start_backend(self._options.backend_port)
-        worker = stage.start_worker(self._options.port)
+        worker = stage.start_worker(self._options.port, BENCHMARK_RUNS="1")
         terminal.heading("Vespa between a simulated autoscaler and a small backend, on this machine alone")
         terminal.line(f"autoscaler  {stage.autoscaler_url}  signs requests, takes reports")
         terminal.line(f"worker      {stage.worker_url}  Vespa itself: twistd -n vespa, process {worker.pid}")
@@ -83,7 +86,7 @@ class Demo:
 
     async def _ask_plain(self, customer: Customer) -> None:
         self._terminal.heading(f"A signed request, answered whole: POST {CHAT}")
-        answered = await customer.call(await customer.assignment(100), CHAT, QUESTION)
+        answered = await customer.call(await customer.assignment(SHORT), CHAT, {**QUESTION, "max_tokens": SHORT})
         _expect(answered, 200)
         self._terminal.flow(json.loads(answered.body)["choices"][0]["message"]["content"])
         self._terminal.end_flow()
@@ -155,6 +158,10 @@ class Demo:
             file.write(content)
         return path
 
+    def silence(self) -> None:
+        """Show no more reports."""
+        self._held = []
+
     def _show_report(self, report: Report) -> None:
         line = describe(report)
         if line == self._last_line:
@@ -198,6 +205,7 @@ async def _main(reactor: Any, options: argparse.Namespace, environment: Mapping[
         terminal.bad(str(error) or type(error).__name__)
         _show_log(terminal, demo)
     finally:
+        demo.silence()
         worker_code = await demo.stage.stop()
         shutil.rmtree(folder, ignore_errors=True)
         ended.callback(None)
@@ -223,9 +231,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--once", action="store_true", help="exit after the demonstration")
     parser.add_argument("--port", type=int, default=0, help="the worker's port (default: any free one)")
+    parser.add_argument("--rate", type=float, default=50.0, help="words a second of each answer (default: 50)")
     parser.add_argument("--autoscaler-port", type=int, default=0, help="the simulated autoscaler's port")
     parser.add_argument("--backend-port", type=int, default=0, help="the small backend's port")
     options = parser.parse_args(argv)
+    if options.rate <= 0:
+        parser.error("--rate must be above 0")
     try:
         react(_main, (options, os.environ))
     except SystemExit as ended:

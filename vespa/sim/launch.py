@@ -12,7 +12,7 @@ import vespa
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
 """The folder in which `vespa` and `twisted/plugins` lie."""
 
-_OURS = ("VESPA_", "VAST_", "BENCHMARK_TEST_")
+_OURS = ("VESPA_", "VAST_", "BENCHMARK_")
 _VASTS = frozenset(
     {
         "CONTAINER_ID",
