@@ -1,7 +1,7 @@
-"""A client's connection: HTTP/1.1 as a server speaks it, over any Twisted transport.
+"""
+A client's connection: HTTP/1.1 as a server speaks it, over any Twisted transport.
 
-Heads go through llhttp, bodies are framed here. One request is handled at a time; what a client sends
-ahead waits as bytes, up to a bound. Every phase has a clock, looked at once a second.
+One request is handled at a time; what a client sends ahead waits as bytes, up to a bound.
 """
 
 from __future__ import annotations
@@ -16,30 +16,28 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.core.refusal import Refusal
-from vespa.http.chunked import BadChunk, Chunked
-from vespa.http.head import RequestHead, RequestReader
+from vespa.http.head import RequestHead
+from vespa.http.intake import Intake
+from vespa.http.patience import Expired, Patience
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.transport import buffered, hung_up, reader, release, writer
 
 if TYPE_CHECKING:
     from vespa.http.server import Server
 
-# A body slower than the minimum rate is cut after this long, not before: starts are slow.
-_RATE_GRACE_SECONDS: Final = 10.0
+# The rest of a refused body that is cheaper to wait for than a new connection.
 _DISCARD_MAX: Final = 65536
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Phase(IntEnum):
-    """What the next bytes from the client are."""
+    """What the connection is for."""
 
-    HEAD = 0
-    LENGTH = 1  # a body of known length
-    CHUNKS = 2  # a chunked body
-    AHEAD = 3  # sent before the answer to the request at hand is out
-    LINGER = 4  # nobody's: the answer is out, the client is still sending
-    TUNNEL = 5
-    CLOSED = 6
+    REQUESTS = 0
+    TUNNEL = 1
+    LINGER = 2  # the last answer is out, the client is still sending
+    BREAKING = 3  # to be aborted when what was written is out
+    CLOSED = 4
 
 
 @implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)
@@ -53,48 +51,33 @@ class ServerChannel(Protocol):
         self.server = server
         self.peer = peer
         self.until_close = False  # the answer's end is the connection's end
-        self._phase = Phase.HEAD
-        self._reader: RequestReader | None = None
-        self._tail = b""  # the last bytes of an unfinished head: its end may straddle two reads
-        self._head_size = 0
-        self._left = 0
-        self._chunks: Chunked | None = None
+        self._phase = Phase.REQUESTS
+        self._intake = Intake(self, server.limits.head_bytes)
+        self._patience = Patience(server.limits, server.clock.seconds())
         self._request: ServerRequest | None = None
         self._receiver: Receiver | None = None
         self._ahead: list[bytes] = []
         self._ahead_size = 0
+        self._lingered = 0
         self._receiving = False
         self._write_blocked = False
         self._resumed = 0
         self._paused = False
         self._continue_due = False
-        self._breaking = False
-        # The moment this phase must be over, 0.0 for never; and what the body's rate is counted from.
-        self._deadline = 0.0
-        self._idle = False  # the deadline is keep-alive's
-        self._body_since = 0.0
-        self._body_size = 0
-        self._stalled_at: tuple[int, int] | None = None
-        self._stalled_since = 0.0
 
     # -- the connection
 
     def connectionMade(self) -> None:
         transport = self.transport
-        assert transport is not None
         if interfaces.ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self.write = writer(transport)
         reader(transport, self.dataReceived)
         transport.registerProducer(self, True)
         self.secure = interfaces.ISSLTransport.providedBy(transport)
-        scheme = b"https" if self.secure else b"http"
-        self.forwarded = b"X-Forwarded-Proto: " + scheme + b"\r\n"
+        self.forwarded = b"X-Forwarded-Proto: https\r\n" if self.secure else b"X-Forwarded-Proto: http\r\n"
         if self.peer:
             self.forwarded += b"X-Forwarded-For: " + self.peer.encode("ascii", "replace") + b"\r\n"
-        limits = self.server.limits
-        if limits.head_seconds:
-            self._deadline = self.server.clock.seconds() + limits.head_seconds
         self.server.sweeper.add(self)
         if self.server.draining:
             self.drain()
@@ -111,7 +94,7 @@ class ServerChannel(Protocol):
         """The client will send no more: in a tunnel that is passed on, elsewhere it has left."""
         if self._phase is Phase.TUNNEL and self._receiver is not None:
             self._receiver.end()
-        elif self._phase is Phase.HEAD and self._request is None:
+        elif self._request is None:
             self._close()
         else:
             self.cut()
@@ -132,54 +115,46 @@ class ServerChannel(Protocol):
         """End the connection at once, visibly."""
         self._phase = Phase.CLOSED
         self._leave()
-        if self.transport is not None:
-            self.transport.abortConnection()
+        self.transport.abortConnection()
 
     def _close(self) -> None:
         """End the connection when all that was written is out."""
         self._phase = Phase.CLOSED
-        if self.transport is not None:
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def break_off(self) -> None:
         """
         End an answer that is not whole.
 
         Framed by a length or in chunks it shows by itself, so what was written may drain first. An answer that ends
-        with
-        the connection, or TLS where an end is signed, has to be aborted: as soon as nothing waits to be written.
+        with the connection, or over TLS, where the end is signed, has to be aborted: as soon as all that was written
+        is out.
         """
         self._request = self._receiver = None
-        self._phase = Phase.CLOSED
-        transport = self.transport
-        if transport is None:
-            return
         if not self.until_close and not self.secure:
             self._close()
             return
-        transport.unregisterProducer()
-        self._breaking = True
-        transport.pauseProducing()
-        limit = self.server.limits.linger_seconds
-        self._deadline = self.server.clock.seconds() + limit
-        if not buffered(transport):
+        self._phase = Phase.BREAKING
+        self.transport.unregisterProducer()
+        self.transport.pauseProducing()
+        self._patience.linger(self.server.clock.seconds())
+        if not buffered(self.transport):
             # One turn, so that what was just written leaves this process first.
             self.server.clock.callLater(0, self.cut)
 
     def drain(self) -> None:
         """Take no further request: close now if there is none, after the answer otherwise."""
-        if self._request is None and self._phase is Phase.HEAD and self._reader is None:
+        if self._phase is Phase.REQUESTS and self._request is None and not self._intake.in_head:
             self._close()
 
     # -- reading
 
     def dataReceived(self, data: bytes) -> None:
-        if self._receiving or (self._write_blocked and self._phase is Phase.HEAD):
+        if self._receiving or self._ahead:
             self._keep_ahead(data)
-            return
-        if self._ahead and self._phase is Phase.HEAD:
-            self._keep_ahead(data)
+            if self._receiving or not self._may_begin():
+                return
             data = self._take_ahead()
         self._receiving = True
         try:
@@ -193,140 +168,32 @@ class ServerChannel(Protocol):
             self._receiving = False
 
     def _receive(self, data: bytes) -> None:
-        while True:
-            phase = self._phase
-            if phase is Phase.HEAD:
-                data = self._receive_head(data)
-            elif phase is Phase.LENGTH:
-                left, size = self._left, len(data)
-                self._body_size += size
-                receiver = self._receiver
-                if size < left:
-                    self._left = left - size
-                    if receiver is not None:
-                        receiver.body(data)
-                    return
-                self._left = 0
-                self._phase = Phase.AHEAD
-                if receiver is None:  # answered already: the rest was only waited for
-                    self._phase = Phase.HEAD
-                    data = data[left:]
-                    continue
-                rest = data[left:] if size > left else b""
-                receiver.body(data[:left] if rest else data)
-                # A refusal in between ends the exchange and takes its receiver away.
-                if self._receiver is receiver:
-                    receiver.end()
-                data = rest
-            elif phase is Phase.CHUNKS:
-                data = self._receive_chunks(data)
-            elif phase is Phase.TUNNEL:
-                if data and self._receiver is not None:
-                    self._receiver.body(data)
+        intake = self._intake
+        while data:
+            if self._phase is not Phase.REQUESTS:
+                self._receive_other(data)
                 return
-            elif phase is Phase.LINGER:
-                self._left -= len(data)
-                if self._left < 0:
-                    self.cut()
-                return
-            else:
-                if data and phase is Phase.AHEAD:
-                    self._keep_ahead(data)
-                return
-            if not data:
-                if not self._ahead or self._phase is not Phase.HEAD or self._write_blocked:
-                    return
-                data = self._take_ahead()
-            elif self._write_blocked and self._phase is Phase.HEAD:
+            if intake.complete or (self._write_blocked and self._request is None):
                 self._keep_ahead(data)
                 return
+            data = intake.feed(data)
+            if self._request is None and intake.in_head:
+                self._patience.head_begins(self.server.clock.seconds())
+            if not data and self._ahead and self._may_begin():
+                data = self._take_ahead()
 
-    def _receive_head(self, data: bytes) -> bytes:
-        """Take bytes of a head; returns what lies behind its end, with the request begun."""
-        head_reader = self._reader
-        if head_reader is None:
-            # RFC 9112 2.2: empty lines before a request are passed over.
-            while data[:1] in (b"\r", b"\n") and data:
-                data = data[2:] if data[:2] == b"\r\n" else data[1:]
-            if not data:
-                return b""
-            head_reader = RequestReader()
-            limits = self.server.limits
-            if limits.head_seconds and self._idle:
-                self._deadline = self.server.clock.seconds() + limits.head_seconds
-                self._idle = False
-            self._head_size = 0
-            at, kept = data.find(b"\r\n\r\n"), 0
-        else:
-            at, kept = (self._tail + data).find(b"\r\n\r\n"), len(self._tail)
-        limit = self.server.limits.head_bytes
-        if at < 0:
-            self._head_size += len(data)
-            if self._head_size > limit:
-                raise Refusal(431, "head_too_large", f"the request's head is larger than {limit} bytes")
-            self._reader = head_reader
-            self._tail = (self._tail + data)[-3:]
-            head_reader.feed(data)
-            return b""
-        end = at + 4 - kept
-        if self._head_size + end > limit:
-            raise Refusal(431, "head_too_large", f"the request's head is larger than {limit} bytes")
-        rest = data[end:]
-        head_reader.feed(data[:end] if rest else data)
-        self._reader = None
-        self._tail = b""
-        self._begin(head_reader)
-        return rest
+    def _receive_other(self, data: bytes) -> None:
+        if self._phase is Phase.TUNNEL:
+            if self._receiver is not None:
+                self._receiver.body(data)
+        elif self._phase is Phase.LINGER:
+            self._lingered += len(data)
+            if self._lingered > self.server.limits.linger_bytes:
+                self.cut()
 
-    def _begin(self, head_reader: RequestReader) -> None:
-        """A head is whole: hand the request on and turn to its body."""
-        head = head_reader.done()
-        self._deadline = 0.0
-        request = self._request = ServerRequest(self, head)
-        has_body = head.chunked or bool(head.length)
-        self._continue_due = head.expects_continue and has_body
-        if head.chunked:
-            self._chunks = Chunked()
-            self._phase = Phase.CHUNKS
-        elif has_body:
-            assert head.length is not None
-            self._left = head.length
-            self._phase = Phase.LENGTH
-        else:
-            self._phase = Phase.AHEAD
-        if has_body and self.server.limits.body_min_rate:
-            self._body_since = self.server.clock.seconds()
-            self._body_size = 0
-        try:
-            receiver = self.server.application(request)
-        except Refusal as refusal:
-            request.refuse(refusal)
-            return
-        # An application may have answered already.
-        if self._request is request:
-            self._receiver = receiver
-            if not has_body:
-                receiver.end()
-
-    def _receive_chunks(self, data: bytes) -> bytes:
-        chunks, receiver = self._chunks, self._receiver
-        assert chunks is not None and receiver is not None
-        self._body_size += len(data)
-        pieces: list[bytes] = []
-        try:
-            end = chunks.feed(data, pieces)
-        except BadChunk as error:
-            raise Refusal(400, "bad_request", f"the body is not in the chunked coding: {error}") from None
-        if end >= 0:
-            self._chunks = None
-            self._phase = Phase.AHEAD
-        if pieces:
-            receiver.body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if end < 0:
-            return b""
-        if self._receiver is receiver:
-            receiver.end()
-        return data[end:]
+    def _may_begin(self) -> bool:
+        """Whether a request that was sent ahead may be taken up: no answer is under way, and there is room for its."""
+        return self._request is None and not self._write_blocked and self._phase is Phase.REQUESTS
 
     def _keep_ahead(self, data: bytes) -> None:
         """Keep what was sent before its turn, up to the bound."""
@@ -341,78 +208,100 @@ class ServerChannel(Protocol):
         self._ahead_size = 0
         return data
 
+    # -- what the intake tells
+
+    def begin(self, head: RequestHead) -> None:
+        """A head is whole: hand the request on."""
+        request = self._request = ServerRequest(self, head)
+        if self._intake.in_body:
+            self._continue_due = head.expects_continue
+            self._patience.await_body(self.server.clock.seconds())
+        else:
+            self._patience.answer()
+        try:
+            receiver = self.server.application(request)
+        except Refusal as refusal:
+            request.refuse(refusal)
+            return
+        # An application may have answered already.
+        if self._request is request:
+            self._receiver = receiver
+
+    def body(self, data: bytes) -> None:
+        """A part of the body; nobody's if the answer is out already."""
+        if self._receiver is not None:
+            self._receiver.body(data)
+
+    def end(self) -> None:
+        """The request is whole."""
+        if self._request is None:
+            self._await_request()
+            return
+        self._patience.answer()
+        if self._receiver is not None:
+            self._receiver.end()
+
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be served, and close: where the next request starts is not known."""
         request, receiver = self._request, self._receiver
-        if request is not None:
+        self._receiver = None
+        if receiver is not None:
             # Whoever handles it hears that it is over before the answer goes out.
-            self._request = self._receiver = None
-            if receiver is not None:
-                receiver.gone()
-        elif self._phase in (Phase.HEAD, Phase.AHEAD):
-            request = ServerRequest(self, RequestHead())
-        if request is None or request.channel is None:
+            receiver.gone()
+        if self._phase is not Phase.REQUESTS:
             self.cut()
             return
+        if request is None:
+            request = self._request = ServerRequest(self, RequestHead())
         request.head.keep_alive = False
-        self._request = request
         request.refuse(refusal)
 
     # -- answering
 
     def closes_after(self) -> bool:
         """Whether the answer beginning now is the connection's last."""
-        if self._phase is Phase.LENGTH:
-            # A short rest of a body is cheaper to wait for than a new connection, if it is sure to come.
-            return self.server.draining or self._continue_due or self._left > _DISCARD_MAX
-        return self.server.draining or self._phase is Phase.CHUNKS
+        # A short rest of a body is waited for, if it is sure to come.
+        return self.server.draining or self._continue_due or not self._intake.left_within(_DISCARD_MAX)
 
     def answered(self, request: ServerRequest) -> None:
         """The answer is complete: on to the next request, or to the end."""
         self._request = self._receiver = None
         self._continue_due = False
-        if not request.head.keep_alive:
-            if self._phase in (Phase.LENGTH, Phase.CHUNKS):
+        intake = self._intake
+        if not request.head.keep_alive or not intake.left_within(_DISCARD_MAX):
+            if intake.in_body:
                 self._linger()
             else:
                 self._close()
             return
-        if self._phase is Phase.CHUNKS or (self._phase is Phase.LENGTH and self._left > _DISCARD_MAX):
-            # The answer's head went out while more was to come, and it ended before the body did.
-            self._linger()
-            return
-        if self._phase is not Phase.LENGTH:
-            self._phase = Phase.HEAD
         if self._paused:
             self.resume_reading()
-        keepalive = self.server.limits.keepalive_seconds
-        self._deadline = self.server.clock.seconds() + keepalive if keepalive else 0.0
-        self._idle = True
+        if not intake.complete:
+            return  # the rest of the body is still to come
         if self.server.draining:
             self._close()
-        elif self._ahead and not self._receiving:
+            return
+        self._await_request()
+        if self._ahead and not self._receiving and not self._write_blocked:
             self.dataReceived(self._take_ahead())
+
+    def _await_request(self) -> None:
+        self._intake.reset()
+        self._patience.await_request(self.server.clock.seconds())
 
     def _linger(self) -> None:
         """The client is still sending: let it read its answer before a close would reset the connection."""
-        limits = self.server.limits
         self._phase = Phase.LINGER
-        self._left = limits.linger_bytes
-        self._deadline = self.server.clock.seconds() + limits.linger_seconds
+        self._patience.linger(self.server.clock.seconds())
         if self._paused:
             self.resume_reading()
-        transport = self.transport
-        if transport is None:
-            return
-        transport.unregisterProducer()
-        if interfaces.IHalfCloseableDescriptor.providedBy(transport) and not self.secure:
-            transport.loseWriteConnection()
+        self._half_close(or_close=False)
 
     def tunnel(self, receiver: Receiver) -> None:
         """Both ends now speak whatever they agreed on."""
         self._receiver = receiver
         self._phase = Phase.TUNNEL
-        self._deadline = 0.0
+        self._patience.answer()
         if self._ahead:
             receiver.body(self._take_ahead())
 
@@ -423,13 +312,23 @@ class ServerChannel(Protocol):
 
     def half_close(self) -> None:
         """Nothing more will be written; the client may go on sending (tunnels)."""
+        self._half_close(or_close=True)
+
+    def _half_close(self, or_close: bool) -> None:
         transport = self.transport
-        if transport is not None:
-            transport.unregisterProducer()
-            if interfaces.IHalfCloseableDescriptor.providedBy(transport) and not self.secure:
-                transport.loseWriteConnection()
-            else:
-                transport.loseConnection()
+        transport.unregisterProducer()
+        if interfaces.IHalfCloseableDescriptor.providedBy(transport) and not self.secure:
+            transport.loseWriteConnection()
+        elif or_close:
+            transport.loseConnection()
+
+    def permit(self) -> None:
+        """Send 100 Continue if the client waits for it and nothing was answered yet."""
+        if self._continue_due and self._request is not None and not self._request.started:
+            if not self._intake.received:
+                self.write(_CONTINUE)
+            self._patience.excuse(self.server.clock.seconds(), self._intake.received)
+        self._continue_due = False
 
     # -- flow control
 
@@ -445,7 +344,7 @@ class ServerChannel(Protocol):
         self._resumed += 1
         if self._receiver is not None:
             self._receiver.resume()
-        elif self._phase is Phase.HEAD and self._ahead and not self._receiving:
+        elif self._ahead and not self._receiving and self._may_begin():
             self.dataReceived(self._take_ahead())
 
     def stopProducing(self) -> None:
@@ -453,64 +352,36 @@ class ServerChannel(Protocol):
 
     def pause_reading(self) -> None:
         """Whoever takes the request's body is slow."""
-        if not self._paused and self.transport is not None:
+        if not self._paused:
             self._paused = True
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Read on; a client that waits for permission to send gets it."""
-        if self._paused and self.transport is not None:
+        """Read on."""
+        if self._paused:
             self._paused = False
             self.transport.resumeProducing()
 
-    def permit(self) -> None:
-        """Send 100 Continue if the client waits for it and nothing was answered yet."""
-        if self._continue_due and self._request is not None and not self._request.started and not self._body_size:
-            self.write(_CONTINUE)
-        self._continue_due = False
-
-    # -- clocks
-
     def tick(self, now: float) -> None:
-        """Look at this connection's deadlines."""
-        phase = self._phase
-        transport = self.transport
-        if self._breaking and transport is not None and (now >= self._deadline or not buffered(transport)):
+        """Look at this connection's clocks."""
+        waiting = buffered(self.transport)
+        received = self._intake.received
+        if self._phase is Phase.BREAKING and not waiting:
             self.cut()
             return
-        if self._deadline and now >= self._deadline:
-            self._deadline = 0.0
-            if phase is Phase.HEAD and self._reader is not None:
-                self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
-            elif phase is Phase.HEAD:
-                self._close()
-            else:
-                self.cut()
-            return
-        if self._paused:
-            self._body_since = now - _RATE_GRACE_SECONDS  # our pause is not the client's fault
-            self._body_size = int(_RATE_GRACE_SECONDS * self.server.limits.body_min_rate)
-            if transport is not None and hung_up(transport):
+        if self._paused or self._continue_due:
+            self._patience.excuse(now, received)
+            if self._paused and hung_up(self.transport):
                 self.cut()
                 return
-        elif (phase is Phase.LENGTH or phase is Phase.CHUNKS) and not self._continue_due:
-            rate, since = self.server.limits.body_min_rate, now - self._body_since
-            if rate and since > _RATE_GRACE_SECONDS and self._body_size < rate * since:
-                self._refuse(
-                    Refusal(408, "body_timeout", f"the request's body came slower than {rate:g} bytes a second")
-                )
-                return
-        self._check_stall(now)
-
-    def _check_stall(self, now: float) -> None:
-        """Cut a client that takes nothing of what waits for it."""
-        limit = self.server.limits.write_stall_seconds
-        if not limit or self.transport is None:
+        expired = self._patience.expired(now, received, waiting, self._resumed)
+        if expired is None:
             return
-        waiting = buffered(self.transport)
-        mark = (waiting, self._resumed)
-        if not waiting or mark != self._stalled_at:
-            self._stalled_at = mark
-            self._stalled_since = now
-        elif now - self._stalled_since >= limit:
+        if expired is Expired.HEAD and self._intake.in_head:
+            self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
+        elif expired is Expired.BODY:
+            self._refuse(Refusal(408, "body_timeout", "the request's body came too slowly"))
+        elif expired is Expired.HEAD or expired is Expired.IDLE:
+            self._close()
+        else:
             self.cut()
