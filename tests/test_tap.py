@@ -76,6 +76,12 @@ class LogTests(SynchronousTestCase):
             use_our_log(parent)
             self.assertEqual(parent["logger"], chosen.get("logger"))  # type: ignore[attr-defined]
 
+    def test_twist(self) -> None:
+        """A program without these options keeps its log."""
+        parent = usage.Options()
+        use_our_log(parent)
+        self.assertEqual(dict(parent), {})
+
 
 class ServiceTests(SynchronousTestCase):
     def test_tree(self) -> None:

@@ -72,8 +72,11 @@ def install_reactor() -> None:
 
 
 def use_our_log(parent: usage.Options) -> None:
-    """Log through our observer where twistd would write to standard output and was told nothing else."""
-    on_stdout = parent["nodaemon"] or parent["debug"]
+    """Log through our observer where twistd would write to standard output and was told nothing else.
+
+    `twist`, the other program that runs plugins, has none of these options, and keeps its own log.
+    """
+    on_stdout = parent.get("nodaemon") or parent.get("debug")
     if on_stdout and not (parent["logger"] or parent["syslog"] or parent["logfile"] not in (None, "-")):
         parent["logger"] = f"{__name__}.log_observer"
 

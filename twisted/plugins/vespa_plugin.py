@@ -1,5 +1,5 @@
-"""Tells twistd about `vespa`. Neither this folder nor its parent may hold an `__init__.py`: they extend Twisted's own."""
+"""Tells twistd about `vespa`. No `__init__.py` may stand here or one folder up: these folders extend Twisted's own."""
 
 from twisted.application.service import ServiceMaker
 
-worker = ServiceMaker("Vespa worker", "vespa.tap", "A worker for Vast.ai: signed requests in, a backend behind.", "vespa")
+worker = ServiceMaker("Vespa worker", "vespa.tap", "A worker for Vast.ai: signed requests in, backend behind.", "vespa")
