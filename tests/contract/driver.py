@@ -165,10 +165,25 @@ async def play(test: TestCase, case: Case, pieces: tuple[Any, ...] | None = None
     await act(test, case, backend, port, case.sent if pieces is None else pieces)
 
 
-async def act(test: TestCase, case: Case, backend: Backend, port: int, pieces: tuple[Any, ...]) -> None:
-    """Run a case on this stage, sending it in these pieces, and check all that came of it."""
+async def act(
+    test: TestCase,
+    case: Case,
+    backend: Backend,
+    port: int,
+    pieces: tuple[Any, ...],
+    client: Client | None = None,
+    going_on: bool = False,
+) -> Client | None:
+    """
+    Run a case on this stage, sending it in these pieces, and check all that came of it.
+
+    With `going_on` a connection that must stay open is handed back, and the next act on it is the proof.
+    """
     backend.forget()
-    client = await connect(test, port, asked_for(case))
+    if client is None:
+        client = await connect(test, port, asked_for(case))
+    else:
+        client.go_on(asked_for(case))
     backend.scene = Scene(client, backend)
     played = Played(case, client, backend)
     try:
@@ -179,13 +194,18 @@ async def act(test: TestCase, case: Case, backend: Backend, port: int, pieces: t
         played.fail(str(error))
     whole = list(backend.complete)
     played.responses(list(whole))
-    await aftermath(played, expected)
+    going_on = going_on and case.after == OPEN and client.lost is None
+    if not going_on:
+        await aftermath(played, expected)
     played.nothing_begun(len(whole))
     for failure in backend.failures:
         played.fail(f"the backend's script failed: {failure.getErrorMessage()}")
+    if going_on:
+        return client
     if client.lost is None:
         client.transport.abortConnection()
         await client.gone()
+    return None
 
 
 async def aftermath(played: Played, expected: int) -> None:

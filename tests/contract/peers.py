@@ -68,10 +68,12 @@ class End(Protocol):
 
 
 def client_has(text: bytes) -> Step:
-    """Wait until the client has received these bytes."""
-    return lambda scene, end: scene.client.changes.until(
-        lambda: text in scene.client.received, f"the client to receive {text!r}"
-    )
+    """Wait until the client has received these bytes, as they are or as content."""
+
+    def there(client: Client) -> bool:
+        return text in client.received or any(text in response.body for response in client.responses)
+
+    return lambda scene, end: scene.client.changes.until(lambda: there(scene.client), f"the client to receive {text!r}")
 
 
 def backend_has(text: bytes) -> Step:
@@ -125,6 +127,12 @@ class Client(End):
         self.feed.end()
         super().connectionLost(reason)
 
+    def go_on(self, asked: list[Asked]) -> None:
+        """Start a new act on the same connection."""
+        self.asked.extend(asked)
+        self.responses.clear()
+        self.received.clear()
+
     def answered(self, count: int) -> Deferred[None]:
         """Fires when so many responses are complete, or no more can come."""
         return self.changes.until(
@@ -174,6 +182,13 @@ class BackendConnection(End):
         self.greeted = False
         self.feed = Feed(lambda source: read_requests(source, self.requests))
 
+    def forget(self) -> None:
+        """Nothing has been received so far."""
+        self.received.clear()
+        self.requests.clear()
+        self.arrivals.clear()
+        self.greeted = False
+
     def connectionMade(self) -> None:
         super().connectionMade()
         self.backend.connections.append(self)
@@ -218,6 +233,7 @@ class Backend:
     changes: Changes = field(factory=Changes)
     scene: Scene | None = None
     failures: list[Failure] = field(factory=list)
+    playing: int = 0
     port: int = 0
 
     @classmethod
@@ -252,8 +268,7 @@ class Backend:
         self.arrivals.clear()
         self.connections[:] = [connection for connection in self.connections if connection.lost is None]
         for connection in self.connections:
-            connection.received.clear()
-            connection.greeted = False
+            connection.forget()
 
     def opened(self, connection: BackendConnection) -> None:
         number = len(self.arrivals) + 1
@@ -284,8 +299,21 @@ class Backend:
 
     def _play(self, connection: BackendConnection, steps: tuple[Step, ...]) -> None:
         assert self.scene is not None or all(isinstance(step, bytes) for step in steps)
-        playing = Deferred.fromCoroutine(connection.play(steps, self.scene))  # type: ignore[arg-type]
-        playing.addErrback(self.failures.append)
+        self.playing += 1
+
+        def over(result: object) -> None:
+            self.playing -= 1
+            if isinstance(result, Failure):
+                self.failures.append(result)
+            self.changes.changed()
+
+        Deferred.fromCoroutine(connection.play(steps, self.scene)).addBoth(over)  # type: ignore[arg-type]
+
+    async def scripts_over(self) -> None:
+        """Fires when every script that was begun is over, and what it wrote last has been read."""
+        if self.playing:
+            await self.changes.until(lambda: not self.playing, "the backend's scripts to end")
+            await turns()
 
 
 async def connect(test: TestCase, port: int, asked: list[Asked] | None = None) -> Client:

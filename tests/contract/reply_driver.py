@@ -13,7 +13,7 @@ from .driver import PROBE, Broken, shown
 from .model import HOP_BY_HOP
 from .peers import Backend, Client, Scene, Script, Step, connect
 from .reader import Feed, Field, Malformed, Response, read_responses
-from .reply_cases import BadGateway, Cut, Outcome, ReplyCase
+from .reply_cases import BadGateway, Cut, Outcome, Passed, ReplyCase
 from .waiting import TookTooLong
 
 # What a proxy may add to a reply that lacks it (RFC 9110 sections 6.6.1 and 7.6.3), or says about framing in its own
@@ -142,11 +142,26 @@ async def play_reply(test: TestCase, case: ReplyCase) -> None:
     await act_reply(test, case, backend, port, case.steps)
 
 
-async def act_reply(test: TestCase, case: ReplyCase, backend: Backend, port: int, steps: tuple[Step, ...]) -> None:
-    """Run a case on this stage, the backend doing these steps, and check all that came of it."""
+async def act_reply(
+    test: TestCase,
+    case: ReplyCase,
+    backend: Backend,
+    port: int,
+    steps: tuple[Step, ...],
+    client: Client | None = None,
+    going_on: bool = False,
+) -> Client | None:
+    """
+    Run a case on this stage, the backend doing these steps, and check all that came of it.
+
+    With `going_on` a connection that stays open is handed back, and the next act on it is the proof.
+    """
     backend.forget()
     backend.scripts.append(Script(steps, case.at))
-    client = await connect(test, port, [(case.method, case.version)])
+    if client is None:
+        client = await connect(test, port, [(case.method, case.version)])
+    else:
+        client.go_on([(case.method, case.version)])
     backend.scene = Scene(client, backend)
     seen = Seen(case, client, backend)
     try:
@@ -155,14 +170,24 @@ async def act_reply(test: TestCase, case: ReplyCase, backend: Backend, port: int
         if any(isinstance(outcome, Cut) for outcome in case.outcomes) and not case_is_whole(client):
             await client.gone()
         outcome = seen.check()
-        await afterwards(seen, outcome)
+        await backend.scripts_over()
+        going_on = going_on and outcome_stays_open(outcome) and client.lost is None
+        if not going_on:
+            await afterwards(seen, outcome)
     except TookTooLong as error:
         seen.fail(str(error))
     for failure in backend.failures:
         seen.fail(f"the backend's script failed: {failure.getErrorMessage()}")
+    if going_on:
+        return client
     if client.lost is None:
         client.transport.abortConnection()
         await client.gone()
+    return None
+
+
+def outcome_stays_open(outcome: Outcome) -> bool:
+    return isinstance(outcome, Passed) and outcome.after == OPEN
 
 
 def case_is_whole(client: Client) -> bool:

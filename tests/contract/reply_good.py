@@ -365,7 +365,7 @@ EARLY = [
         "head, then the upload, then the body",
         (head(CHUNKED) + b"5\r\nearly\r\n", client_has(b"early"), b"4\r\nlate\r\n0\r\n\r\n"),
         Passed(b"earlylate", after=EITHER),
-        lines(b"Content-Length: 4", start=POST) + b"ab",
+        lines(b"Content-Length: 4", start=b"DELETE /x HTTP/1.1") + b"ab",
         client_has(b"early"),
         b"cd",
     ),

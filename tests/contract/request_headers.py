@@ -247,6 +247,22 @@ EXPECT = [
         section="9110 10.1.1",
     ),
     case(
+        "expect 100-continue before a body that needs no envelope",
+        (
+            lines(b"Expect: 100-continue", b"Content-Length: 5", start=b"DELETE /x HTTP/1.1"),
+            client_has(CONTINUE),
+            b"hello",
+        ),
+        Forwarded(method=b"DELETE", body=b"hello", continued=True),
+        section="9110 10.1.1",
+    ),
+    case(
+        "expect 100-continue before a large body",
+        (lines(b"Expect: 100-continue", b"Content-Length: 100000", start=POST), client_has(CONTINUE), b"h" * 100000),
+        Forwarded(method=b"POST", body=b"h" * 100000, continued=True),
+        section="9110 10.1.1",
+    ),
+    case(
         "expect 100-continue with the body at hand",
         lines(b"Expect: 100-continue", b"Content-Length: 5", start=POST) + b"hello",
         Forwarded(method=b"POST", body=b"hello"),
