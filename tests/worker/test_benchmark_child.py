@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
@@ -19,6 +20,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from tests.system.certificates import Pair
 from vespa.worker.benchmark import TERM_SECONDS, BenchmarkError, run
 
 ENVIRONMENT = {
@@ -291,6 +293,23 @@ class ContractTests(ChildTests):
             """
         self.assertGreater(await self.start(source), 10)
         self.assertIn("data: 1", self.lines)
+
+    async def test_tls(self) -> None:
+        """A backend over TLS must show a certificate of the CA file's, where there is one, or else of the system's."""
+        pair = Pair(str(self.folder))
+        endpoint = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
+        port = await serverFromString(reactor, endpoint).listen(Site(Backend()))
+        self.addCleanup(port.stopListening)
+        self.url = f"https://127.0.0.1:{port.getHost().port}"
+        source = """
+            async def benchmark(url, session):
+                async with session.get("/text") as response:
+                    return len(await response.read())
+            """
+        self.assertEqual(await self.start(source, ca_file=pair.cert_file), 4.0)
+        self.assertIn("certificate verify failed", await self.error(source))
+        self.assertIn("No such file", await self.error(source, ca_file=f"{self.folder}/none"))
+        self.assertIn("holds no certificate", await self.error(source, ca_file=pair.key_file))
 
 
 class OutcomeTests(ChildTests):

@@ -17,7 +17,6 @@ from zope.interface import implementer
 from vespa.worker.session_encoding import UNIX_ORIGIN
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
-_IDLE_TIMEOUT = 2  # seconds; uvicorn closes idle connections at 5, and a POST must not meet that
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -91,10 +90,9 @@ def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "") -> HT
 
 
 def _pool(reactor: Any) -> HTTPConnectionPool:
-    pool = HTTPConnectionPool(reactor, persistent=True)  # type: ignore[no-untyped-call]
-    pool.maxPersistentPerHost = 10_000  # kept idle; Twisted's Agent never bounds those in use
-    pool.cachedConnectionTimeout = _IDLE_TIMEOUT
-    return pool
+    # No bound, and nothing kept. A server with few threads gives one to each idle connection: llama.cpp was seen to
+    # take eight seconds for ten requests that way. And a POST on a connection that has just gone stale fails.
+    return HTTPConnectionPool(reactor, persistent=False)  # type: ignore[no-untyped-call]
 
 
 def _trust_root(ca_file: str) -> Any:
