@@ -28,10 +28,10 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> bytes:
-    """JSON in all the ways it is commonly written, some of it long enough for windows of every size."""
+def documents(draw: st.DrawFn, growth: int = 2) -> bytes:
+    """JSON in all the ways it is commonly written, with more growth some of it long enough for larger windows."""
     value = draw(VALUES)
-    for _ in range(draw(st.integers(0, 2))):
+    for _ in range(draw(st.integers(0, growth))):
         value = draw(
             st.sampled_from([[value] * 50, {"a": value, "b": [value]}, [value, "x" * 700, value], [[[[value]]]]])
         )
