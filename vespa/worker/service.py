@@ -174,7 +174,11 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     tree.addService(watch)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
-        tree.addService(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload))
+
+        def renew() -> None:
+            certificate.reload()
+
+        tree.addService(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew))
     tree.addService(Listening(endpoint, server, settings.drain_timeout, drain))
     return tree
 
