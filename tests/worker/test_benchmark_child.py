@@ -21,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from tests.system.certificates import Pair
-from vespa.worker.benchmark import TERM_SECONDS, BenchmarkError, run
+from vespa.worker.benchmark import TERM_SECONDS, BenchmarkError, child_environment, run
 
 ENVIRONMENT = {
     name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
@@ -493,7 +493,7 @@ class OutcomeTests(ChildTests):
             "import os, time\nasync def benchmark(url, session):\n    print('pid', os.getpid())\n    time.sleep(1000)\n"
         )
         command = ["-c", WORKER, f"{self.path}:benchmark"]
-        out, _, _ = await getProcessOutputAndValue(sys.executable, command, env=os.environ)
+        out, _, _ = await getProcessOutputAndValue(sys.executable, command, env=child_environment(os.environ))
         await death(int(out.split()[1]))
 
 

@@ -105,11 +105,19 @@ class CacheTests(SynchronousTestCase):
         self.assertFalse(self.path.is_symlink())
 
     def test_off(self) -> None:
-        """An empty path keeps nothing and says nothing."""
-        off = BenchmarkCache("", KEY)
-        off.save(7.0)
-        self.assertIsNone(off.load())
+        """An empty path, or /dev/null, keeps nothing and says nothing."""
+        for path in ("", os.devnull):
+            off = BenchmarkCache(path, KEY)
+            off.save(7.0)
+            self.assertIsNone(off.load())
         self.assertEqual(self.events, [])
+
+    def test_not_replaced(self) -> None:
+        """What is no file is not replaced by one."""
+        os.mkfifo(self.path)
+        self.cache.save(7.0)
+        self.assertTrue(self.path.is_fifo())
+        self.assertEqual(len(self.events), 1)
 
     @settings(deadline=None, max_examples=50)
     @given(st.binary(max_size=200))

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from vespa.worker.contract import throughput
 
 _LARGEST = 65536  # bytes; ours are a few hundred, and anything may be at that path
+_NO_CACHE = ("", os.devnull)
 
 _log = Logger()
 
@@ -29,14 +30,14 @@ class CacheKey:
 
 @frozen
 class BenchmarkCache:
-    """One file with one result in it; an empty path is no cache."""
+    """One file with one result in it; no path, or /dev/null, is no cache."""
 
     path: str
     key: CacheKey
 
     def load(self) -> float | None:
         """The kept result in units of work per second, or None, with one log line saying why there is none."""
-        if not self.path:
+        if self.path in _NO_CACHE:
             return None
         try:
             result = self._result(_read(self.path))
@@ -63,7 +64,7 @@ class BenchmarkCache:
 
     def save(self, result: float) -> None:
         """Keep `result`; a file that cannot be written is logged and otherwise of no consequence."""
-        if not self.path:
+        if self.path in _NO_CACHE:
             return
         body = json.dumps({**asdict(self.key), "throughput": throughput(result)}, indent=1) + "\n"
         try:
@@ -86,6 +87,8 @@ def _read(path: str) -> object:
 
 def _replace(path: str, body: bytes) -> None:
     """Write beside the file and rename over it, so that a reader sees the old one or the new one, whole."""
+    if os.path.lexists(path) and not stat.S_ISREG(mode := os.lstat(path).st_mode) and not stat.S_ISLNK(mode):
+        raise OSError("not a file")  # to rename over a device is to lose it
     descriptor, temporary = tempfile.mkstemp(prefix=".benchmark-", dir=os.path.dirname(path) or ".")
     try:
         with open(descriptor, "wb") as file:
