@@ -27,7 +27,8 @@ from vespa.core.replay import Replay
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.proxy.door import Door, OwnRoutes
-from vespa.proxy.exchange import Proxy, Timeouts
+from vespa.proxy.exchange import Proxy
+from vespa.proxy.vigil import Timeouts
 from vespa.worker.route import Policy, WorkerRoute
 
 PUBLIC_URL = "http://203.0.113.7:31000"

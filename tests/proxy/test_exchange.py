@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import GET, OK, Rig, body, post, status
 from vespa.core.refusal import Refusal
 from vespa.http.pool import PoolLimits
-from vespa.proxy.exchange import Timeouts
+from vespa.proxy.vigil import Timeouts
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

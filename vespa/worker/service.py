@@ -31,7 +31,8 @@ from vespa.net.calls import plain_client
 from vespa.net.deadlines import within
 from vespa.net.services import InOrder, SurvivingLoop
 from vespa.proxy.door import Door, OwnRoutes, touch
-from vespa.proxy.exchange import Proxy, Timeouts
+from vespa.proxy.exchange import Proxy
+from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
 from vespa.worker import benchmark
 from vespa.worker.cache import BenchmarkCache, CacheKey

@@ -1,0 +1,58 @@
+"""Backends that are too slow."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from vespa.http.connection import ClientConnection, UpstreamError
+from vespa.http.sweep import Sweeper
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """How long a backend may take, in seconds; 0 is for ever, which is right where streams may be silent for long."""
+
+    first_byte: float = 0.0
+    idle: float = 0.0
+    total: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to watch for."""
+        return bool(self.first_byte or self.idle or self.total)
+
+
+class Vigil:
+    """Watches one reply, and gives it up when it takes too long."""
+
+    __slots__ = ("_timeouts", "_sweeper", "_connection", "_began_at", "_reads", "_read_at")
+
+    def __init__(self, timeouts: Timeouts, sweeper: Sweeper, connection: ClientConnection) -> None:
+        self._timeouts = timeouts
+        self._sweeper = sweeper
+        self._connection = connection
+        self._began_at = self._read_at = sweeper.clock.seconds()
+        self._reads = 0
+        sweeper.add(self)
+
+    def end(self) -> None:
+        """The reply is over, one way or another."""
+        self._sweeper.discard(self)
+
+    def tick(self, now: float) -> None:
+        """Look at the clock."""
+        connection, timeouts = self._connection, self._timeouts
+        if connection.received != self._reads:
+            self._reads = connection.received
+            self._read_at = now
+        elapsed = now - self._began_at
+        if timeouts.total and elapsed >= timeouts.total:
+            self._give_up("total_timeout", f"the backend took more than {timeouts.total:g} s")
+        elif timeouts.first_byte and not self._reads and elapsed >= timeouts.first_byte:
+            self._give_up("first_byte_timeout", f"the backend said nothing for {timeouts.first_byte:g} s")
+        elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
+            self._give_up("idle_timeout", f"the backend fell silent for {timeouts.idle:g} s")
+
+    def _give_up(self, code: str, message: str) -> None:
+        self._sweeper.discard(self)
+        self._connection.fail(UpstreamError(code, message))
