@@ -12,7 +12,7 @@ where CONTAINER_ID is set: a certificate is signed by Vast and kept. A failure i
 
   VESPA_VENV      where the virtual environment is (.venv beside this script, or ~/.vespa-venv)
   VESPA_PYTHON    an interpreter that has everything installed: no environment is made
-  VESPA_SIGN_URL  who signs the certificate
+  VESPA_SIGN_URL  who signs the certificate (VESPA_SIGN_TRIES: how often that is tried)
 TEXT
 }
 
