@@ -251,6 +251,7 @@ class TestOneView(SynchronousTestCase):
             self.assertEqual(unwrapping.auth is not None, place + 1 >= known)
             self.assertEqual(unwrapping.streaming, place >= len(parts.head))
         self.assertIsNone(unwrapping.finish())
+        self.assertEqual(unwrapping.padding, 0)
 
     def test_auth_is_known_though_the_same_chunk_is_refused(self) -> None:
         """What is wrong after auth_data leaves auth to be judged first, as when it had come in a chunk of its own."""
@@ -337,6 +338,13 @@ class TestLimits(SynchronousTestCase):
             names = b"".join(b'"%d":0,' % i for i in range(extra))
             found = verdict([b"{" + names + b'"auth_data":' + AUTH + b',"payload":1}'], max_keys=8)
             self.assertEqual(found.refusal is not None, refused)
+
+    def test_a_body_that_is_kept_may_be_longer_than_a_head(self) -> None:
+        """Where the payload comes before auth_data, only its beginning has to be within max_head."""
+        payload = b'"%s"' % (b"x" * 5000)
+        body = b'{"payload":%s,"auth_data":%s}' % (payload, AUTH)
+        for step in (1, 70, 101, 10**6):
+            self.assertEqual(verdict(cut(body, [step]), max_head=100).passed, payload)
 
     def test_an_unverified_body_is_bounded(self) -> None:
         """A body whose payload comes before auth_data has at most max_unverified bytes."""

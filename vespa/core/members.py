@@ -28,16 +28,15 @@ class _Next(IntEnum):
     """What has to come next, white space aside."""
 
     OBJECT = 0
-    FIRST_KEY = 1
-    KEY = 2
-    COLON = 3
-    VALUE = 4
-    COMMA = 5
-    PAYLOAD = 6
+    KEY = 1
+    COLON = 2
+    VALUE = 3
+    COMMA = 4
+    PAYLOAD = 5
 
 
 _MARKS = {
-    (_Next.OBJECT, b"{"): _Next.FIRST_KEY,
+    (_Next.OBJECT, b"{"): _Next.KEY,
     (_Next.COLON, b":"): _Next.VALUE,
     (_Next.COMMA, b","): _Next.KEY,
 }
@@ -102,9 +101,10 @@ class Members:
             if self._key == "payload":
                 self._next = _Next.PAYLOAD
             return True
-        if mark == b'"' and self._next in (_Next.FIRST_KEY, _Next.KEY):
+        if mark == b'"' and self._next == _Next.KEY:
             return True
-        if mark == b"}" and self._next in (_Next.FIRST_KEY, _Next.COMMA):
+        if mark == b"}" and self._next in (_Next.KEY, _Next.COMMA):
+            # Also after a comma, which is no JSON: without a payload it is wrong either way.
             missing = [name for name in ("auth_data", "payload") if name not in self._keys]
             raise invalid("the body is not a valid envelope", dict.fromkeys(missing, "is missing"))
         following = _MARKS.get((self._next, mark))
