@@ -70,47 +70,10 @@ def tokens(value: bytes) -> list[bytes]:
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
 
 
-_USUAL: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"trailers"))
+CLOSE: Final = b"close"
+KEEP_ALIVE: Final = b"keep-alive"
+USUAL_TOKENS: Final = frozenset((CLOSE, KEEP_ALIVE, b"upgrade", b"te", b"trailers"))
+"""Connection tokens that name no field which would be passed on."""
 
-
-def _unlisted(headers: Fields, connection: frozenset[bytes]) -> Fields:
-    """The fields without those that a Connection line names (RFC 9110 7.6.1)."""
-    if connection <= _USUAL:
-        return headers
-    return [field for field in headers if field[0].lower() not in connection]
-
-
-def request_lines(headers: Fields, connection: frozenset[bytes], *, keep_authorization: bool) -> list[bytes]:
-    """
-    The lines of a request's fields that go on to the backend, as parts to be joined.
-
-    Left out: what belongs to this connection, to the framing, to earlier proxies, and the Authorization, which on
-    Vast.ai holds
-    the endpoint's key. `connection` are the tokens of the Connection lines.
-    """
-    parts: list[bytes] = []
-    for name, value in _unlisted(headers, connection):
-        kind = KINDS.get(name)
-        if kind is None:
-            kind = kind_of(name)
-        if kind == ORDINARY or (kind == AUTHORIZATION and keep_authorization):
-            parts += (name, b": ", value, b"\r\n")
-    return parts
-
-
-def reply_lines(headers: Fields, connection: frozenset[bytes]) -> list[bytes]:
-    """
-    The lines of a reply's fields that go on to the client, as parts to be joined; framing is added by who sends them.
-    """
-    parts: list[bytes] = []
-    for name, value in _unlisted(headers, connection):
-        kind = KINDS.get(name)
-        if kind is None:
-            kind = kind_of(name)
-        if kind in _REPLY_KINDS:
-            parts += (name, b": ", value, b"\r\n")
-    return parts
-
-
-# A field name that we would not take from a client may stand in a backend's reply.
-_REPLY_KINDS: Final = frozenset((ORDINARY, HOST, EXPECT, FORWARDED, AUTHORIZATION, TRAILER, INVALID))
+REPLY_MEANINGS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE))
+"""What in a reply is for us alone; names that we would not take from a client may stand there and pass."""

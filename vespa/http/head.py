@@ -1,8 +1,9 @@
-"""Message heads: parsed by llhttp, judged here (RFC 9112 2 to 6, RFC 9110 7).
+"""
+Message heads: checked by llhttp, understood here (RFC 9112 2 to 6, RFC 9110 7).
 
-llhttp is strict about the syntax; what a message *means* to a proxy (its one length, its one host,
-its target, whether the connection lasts) is decided below, once, so that nobody behind us can read
-it differently. Bodies never pass through llhttp: their framing is walked by the two ends.
+llhttp is strict about the syntax, so what it passes can be cut at its line breaks. What a message *means* to a proxy
+(its one length, its one host, its target, whether the connection lasts, which lines pass) is decided below, once, so
+that nobody behind us can read it differently. Bodies never pass through llhttp: their framing is walked by the two ends.
 """
 
 from __future__ import annotations
@@ -18,17 +19,133 @@ from vespa.core.refusal import Refusal
 _HOST_CHARACTERS: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+;=:[]%"
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _LENGTH_DIGITS: Final = 18
-_CONNECTION_CACHE: Final[dict[bytes, frozenset[bytes]]] = {}
+_CONNECTIONS_MAX: Final = 256
+_connections: Final[dict[bytes, frozenset[bytes]]] = {}
+# llhttp calls back only for what its protocol has a method for: here nothing.
+_SILENT: Final = object()
 
-CLOSE: Final = b"close"
-KEEP_ALIVE: Final = b"keep-alive"
+_ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 class BadReply(ValueError):
     """A server's reply that cannot be passed on."""
 
 
-def _length(value: bytes) -> int | None:
+class Head:
+    """
+    What requests and replies have in common.
+
+    `lines` are the field lines as they arrived, `passing` those of them that a proxy sends on, in their order. `length`
+    is None when no Content-Length was given; `connection` holds the lower-case tokens of every Connection line.
+    """
+
+    __slots__ = ("lines", "passing", "length", "chunked", "connection", "upgrade", "keep_alive")
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.passing: list[bytes] = []
+        self.length: int | None = None
+        self.chunked = False
+        self.connection = _NO_TOKENS
+        self.upgrade = b""
+        self.keep_alive = True
+
+    @property
+    def headers(self) -> Fields:
+        """The fields as pairs of name and value."""
+        return [(line[: (at := line.find(b":"))], line[at + 1 :].strip(b" \t")) for line in self.lines]
+
+    def block(self) -> bytes:
+        """The lines that a proxy sends on, each with its line break."""
+        passing = self.passing
+        return b"\r\n".join(passing) + b"\r\n" if passing else b""
+
+    def _drop_listed(self) -> None:
+        """Leave out the fields that a Connection line names (RFC 9110 7.6.1)."""
+        if not self.connection <= fields.USUAL_TOKENS:
+            self.passing = [line for line in self.passing if line[: line.find(b":")].lower() not in self.connection]
+
+
+class RequestHead(Head):
+    """
+    A request's head, as it arrived and as it is meant.
+
+    `target` is in origin form ("/path?query", byte for byte) or b"*". `authorization` are the lines that hold the
+    caller's credentials; they are not among the passing ones.
+    """
+
+    __slots__ = ("method", "target", "minor", "host", "expects_continue", "authorization")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = b""
+        self.target = b""
+        self.minor = 1
+        self.host = b""
+        self.expects_continue = False
+        self.authorization: list[bytes] = []
+
+
+class ReplyHead(Head):
+    """
+    A server's reply up to its body.
+
+    A body that is neither `chunked` nor of a known length lasts until the connection ends. `keep_alive`: the connection
+    may carry another request afterwards.
+    """
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+class RequestReader:
+    """Reads one request head that comes in pieces. Raises `Refusal` as soon as one is wrong."""
+
+    __slots__ = ("_parser", "_pieces")
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(_SILENT)
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take more of the head; nothing that stands behind it."""
+        _check(self._parser, data)
+        self._pieces.append(data)
+
+    def done(self) -> RequestHead:
+        """The head, once its blank line was fed. Raises `Refusal`."""
+        return _request_head(b"".join(self._pieces))
+
+
+def read_request_head(data: bytes) -> RequestHead:
+    """Read a whole request head, its blank line included. Raises `Refusal` for what must not be served."""
+    _check(httptools.HttpRequestParser(_SILENT), data)
+    return _request_head(data)
+
+
+def _check(parser: httptools.HttpRequestParser, data: bytes) -> None:
+    """Have llhttp judge the syntax."""
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # it only says that what follows may be another protocol
+    except httptools.HttpParserInvalidMethodError:
+        raise Refusal(501, "unknown_method", "this method is not known here") from None
+    except httptools.HttpParserError as error:
+        text = str(error)
+        if "version" in text.lower() and "CRLF" not in text:
+            raise Refusal(505, "version_not_supported", "only HTTP/1.0 and HTTP/1.1 are served") from None
+        raise Refusal(400, "bad_request", f"not an HTTP/1.1 request: {text}") from None
+
+
+def _bad(message: str) -> Refusal:
+    return Refusal(400, "bad_request", message)
+
+
+def _number(value: bytes) -> int | None:
     """A Content-Length's number of bytes, or None when it is not one number (RFC 9110 8.6)."""
     if not value.isdigit() or len(value) > _LENGTH_DIGITS:
         return None
@@ -36,109 +153,46 @@ def _length(value: bytes) -> int | None:
 
 
 def _connection_tokens(value: bytes) -> frozenset[bytes]:
-    known = _CONNECTION_CACHE.get(value)
+    known = _connections.get(value)
     if known is None:
         known = frozenset(fields.tokens(value))
-        if len(_CONNECTION_CACHE) < 256:
-            _CONNECTION_CACHE[value] = known
+        if len(_connections) < _CONNECTIONS_MAX:
+            _connections[value] = known
     return known
 
 
-class RequestHead:
-    """A request's head, as it arrived and as it is meant.
-
-    `target` is in origin form ("/path?query", byte for byte) or b"*"; `length` is None when no
-    Content-Length was given; `connection` holds the lower-case tokens of every Connection line.
-    """
-
-    __slots__ = (
-        "method",
-        "target",
-        "minor",
-        "headers",
-        "host",
-        "length",
-        "chunked",
-        "connection",
-        "upgrade",
-        "expects_continue",
-        "keep_alive",
-    )
-
-    def __init__(self) -> None:
-        self.method = b""
-        self.target = b""
-        self.minor = 1
-        self.headers: Fields = []
-        self.host = b""
-        self.length: int | None = None
-        self.chunked = False
-        self.connection = _NO_TOKENS
-        self.upgrade = b""
-        self.expects_continue = False
-        self.keep_alive = True
-
-    # llhttp calls these
-    def on_url(self, part: bytes) -> None:
-        self.target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-
-class RequestReader:
-    """Reads one request head, however it is cut. Raises `Refusal` for what must not be served."""
-
-    __slots__ = ("_head", "_parser")
-
-    def __init__(self) -> None:
-        self._head = RequestHead()
-        self._parser = httptools.HttpRequestParser(self._head)
-
-    def feed(self, data: bytes) -> None:
-        """Take more of the head; the caller sees to it that nothing behind the head comes here."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # it only says that what follows may be another protocol
-        except httptools.HttpParserInvalidMethodError:
-            raise Refusal(501, "unknown_method", "this method is not known here") from None
-        except httptools.HttpParserError as error:
-            text = str(error)
-            if "version" in text.lower() and "CRLF" not in text:
-                raise Refusal(505, "version_not_supported", "only HTTP/1.0 and HTTP/1.1 are served") from None
-            raise Refusal(400, "bad_request", f"not an HTTP/1.1 request: {text}") from None
-
-    def done(self) -> RequestHead:
-        """The head, once its blank line was fed. Raises `Refusal`."""
-        head = self._head
-        head.method = self._parser.get_method()
-        head.minor = 0 if self._parser.get_http_version() == "1.0" else 1
-        _understand(head)
-        return head
-
-
-def _bad(message: str) -> Refusal:
-    return Refusal(400, "bad_request", message)
-
-
-def _understand(head: RequestHead) -> None:
-    """Find what the fields say about this message and this connection. Raises `Refusal`."""
+def _request_head(data: bytes) -> RequestHead:
+    """Find what a syntactically right head says about this message and this connection. Raises `Refusal`."""
+    head = RequestHead()
+    lines = data.split(b"\r\n")
+    parts = lines[0].split(b" ")
+    if len(parts) != 3:
+        raise _bad("the request line has not three parts")
+    head.method, head.target, version = parts
+    old = version == b"HTTP/1.0"
+    head.minor = 0 if old else 1
+    del lines[0], lines[-2:]
+    head.lines = lines
+    passing = head.passing
+    known = KINDS.get
     hosts = 0
     upgrade = b""
-    for name, value in head.headers:
-        kind = KINDS.get(name)
+    for line in lines:
+        at = line.find(b":")
+        kind = known(line[:at])
         if kind is None:
-            kind = kind_of(name)
+            kind = kind_of(line[:at])
         if kind == fields.ORDINARY:
+            passing.append(line)
             continue
+        value = line[at + 1 :].strip(b" \t")
         if kind == fields.HOST:
             hosts += 1
             head.host = value
         elif kind == fields.CONTENT_LENGTH:
             if head.length is not None:
                 raise _bad("more than one Content-Length")
-            head.length = _length(value)
+            head.length = _number(value)
             if head.length is None:
                 raise _bad("Content-Length is not a number of bytes")
         elif kind == fields.TRANSFER_ENCODING:
@@ -152,42 +206,41 @@ def _understand(head: RequestHead) -> None:
         elif kind == fields.EXPECT:
             if value.lower() != b"100-continue":
                 raise Refusal(417, "expectation_failed", "the only expectation served is 100-continue")
-            head.expects_continue = head.minor == 1
+            head.expects_continue = not old
+        elif kind == fields.AUTHORIZATION:
+            head.authorization.append(line)
         elif kind == fields.INVALID:
             raise _bad("a field name may hold letters, digits and '-' only")
-    if head.chunked and (head.length is not None or head.minor == 0):
+    if head.chunked and (head.length is not None or old):
         raise _bad("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
-    if hosts != 1 and (hosts or head.minor == 1):
+    if hosts != 1 and (hosts or not old):
         raise _bad("exactly one Host is needed")
-    _understand_target(head)
+    if head.target[:1] != b"/" or b"#" in head.target or head.method in (b"CONNECT", b"TRACE"):
+        _understand_target(head)
     if head.host.translate(None, _HOST_CHARACTERS) or (not head.host and hosts):
         raise _bad("Host is not a host")
-    if head.minor == 1:
-        head.keep_alive = CLOSE not in head.connection
-    else:
-        head.keep_alive = KEEP_ALIVE in head.connection and CLOSE not in head.connection
-    if upgrade and head.minor == 1 and b"upgrade" in head.connection:
-        head.upgrade = upgrade
+    connection = head.connection
+    if connection:
+        head.keep_alive = fields.CLOSE not in connection
+        if upgrade and not old and b"upgrade" in connection:
+            head.upgrade = upgrade
+        head._drop_listed()
+    if old:
+        head.keep_alive = head.keep_alive and fields.KEEP_ALIVE in connection
+    return head
 
 
 def _understand_target(head: RequestHead) -> None:
-    """Bring the target to origin form without touching its path or query (RFC 9112 3.2)."""
+    """Bring an unusual target to origin form without touching its path or query (RFC 9112 3.2)."""
     target = head.target
     if head.method in (b"CONNECT", b"TRACE"):
-        raise Refusal(
-            405,
-            "method_not_allowed",
-            f"{head.method.decode()} is not served",
-            allow="GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-        )
-    if target[:1] == b"/":
-        if b"#" in target:
-            raise _bad("a target has no fragment")
-        return
+        raise Refusal(405, "method_not_allowed", f"{head.method.decode()} is not served", allow=_ALLOW)
+    if b"#" in target:
+        raise _bad("a target has no fragment")
     if target == b"*" and head.method == b"OPTIONS":
         return
     scheme, colon, rest = target.partition(b"://")
-    if not colon or scheme.lower() not in (b"http", b"https") or b"#" in rest:
+    if not colon or scheme.lower() not in (b"http", b"https"):
         raise _bad("the target is neither a path nor an http URL")
     ends = [i for i in (rest.find(b"/"), rest.find(b"?")) if i >= 0]
     cut = min(ends) if ends else len(rest)
@@ -198,50 +251,36 @@ def _understand_target(head: RequestHead) -> None:
     head.target = path if path[:1] == b"/" else b"/" + path
 
 
-class ReplyHead:
-    """A server's reply up to its body.
-
-    `length` is None when none was given; a body that is neither `chunked` nor of a known length lasts until
-    the connection ends. `keep_alive`: the connection may carry another request afterwards.
-    """
-
-    __slots__ = ("status", "headers", "length", "chunked", "connection", "upgrade", "keep_alive")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: Fields = []
-        self.length: int | None = None
-        self.chunked = False
-        self.connection = _NO_TOKENS
-        self.upgrade = b""
-        self.keep_alive = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-
 def read_reply_head(data: bytes) -> ReplyHead:
-    """Parse a whole reply head, its blank line included. Raises `BadReply`."""
-    head = ReplyHead()
-    parser = httptools.HttpResponseParser(head)
+    """Read a whole reply head, its blank line included. Raises `BadReply`."""
+    parser = httptools.HttpResponseParser(_SILENT)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise BadReply(str(error)) from None
-    head.status = status = parser.get_status_code()
+    status = parser.get_status_code()
     if not 100 <= status <= 599:
         raise BadReply(f"status {status}")
-    old = parser.get_http_version() == "1.0"
-    for name, value in head.headers:
-        kind = KINDS.get(name)
+    head = ReplyHead(status)
+    lines = data.split(b"\r\n")
+    old = lines[0].startswith(b"HTTP/1.0")
+    del lines[0], lines[-2:]
+    head.lines = lines
+    passing = head.passing
+    known = KINDS.get
+    for line in lines:
+        at = line.find(b":")
+        kind = known(line[:at])
         if kind is None:
-            kind = kind_of(name)
-        if kind == fields.ORDINARY:
+            kind = kind_of(line[:at])
+        if kind == fields.ORDINARY or kind not in fields.REPLY_MEANINGS:
+            passing.append(line)
             continue
+        value = line[at + 1 :].strip(b" \t")
         if kind == fields.CONTENT_LENGTH:
-            length = _length(value)
+            length = _number(value)
             if length is None or head.length not in (None, length):
                 raise BadReply("Content-Length is not one number")
             head.length = length
@@ -255,5 +294,9 @@ def read_reply_head(data: bytes) -> ReplyHead:
             head.upgrade = value
     if head.chunked and (head.length is not None or old):
         raise BadReply("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
-    head.keep_alive = KEEP_ALIVE in head.connection if old else CLOSE not in head.connection
+    if head.connection:
+        head.keep_alive = fields.CLOSE not in head.connection
+        head._drop_listed()
+    if old:
+        head.keep_alive = head.keep_alive and fields.KEEP_ALIVE in head.connection
     return head

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from vespa.core.refusal import Refusal
 from vespa.http.chunked import BadChunk, Chunked
-from vespa.http.head import RequestHead, RequestReader
+from vespa.http.head import RequestHead, RequestReader, read_request_head
 
 _HEAD, _LENGTH, _CHUNKS, _COMPLETE = range(4)
 _HEAD_END: Final = b"\r\n\r\n"
@@ -29,7 +29,7 @@ class Intake:
     """
     Reads one request at a time; `reset` makes it ready for the next.
 
-    Memory is what llhttp keeps of a head of at most `head_limit` bytes, and three bytes: a head's end may be cut.
+    Memory is a head of at most `head_limit` bytes.
     """
 
     __slots__ = ("received", "_listener", "_head_limit", "_state", "_reader", "_tail", "_head_size", "_left", "_chunks")
@@ -100,7 +100,6 @@ class Intake:
                 data = data.lstrip(b"\r\n")
                 if not data:
                     return b""
-            reader = RequestReader()
             self._head_size = 0
             at, kept = data.find(_HEAD_END), 0
         else:
@@ -110,16 +109,20 @@ class Intake:
         if self._head_size > self._head_limit:
             raise Refusal(431, "head_too_large", f"the request's head is larger than {self._head_limit} bytes")
         if at < 0:
-            self._reader = reader
+            if reader is None:
+                reader = self._reader = RequestReader()
             self._tail = (self._tail + data)[-3:]
             reader.feed(data)
             return b""
-        rest = data[end:]
-        reader.feed(data[:end] if rest else data)
-        self._reader = None
-        self._tail = b""
-        self._begin(reader.done())
-        return rest
+        if reader is None:
+            head = read_request_head(data[:end])
+        else:
+            reader.feed(data[:end])
+            self._reader = None
+            self._tail = b""
+            head = reader.done()
+        self._begin(head)
+        return data[end:]
 
     def _begin(self, head: RequestHead) -> None:
         self.received = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -24,9 +24,6 @@ STREAM: Final = 3
 
 # Our own reason phrases: a backend's are not to be trusted on a line of ours.
 _STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode("ascii")) for s in HTTPStatus}
-
-_CHUNKED_END: Final = b"Transfer-Encoding: chunked\r\n\r\n"
-_CHUNKED_CLOSE_END: Final = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 
 
 def status_line(status: int) -> bytes:
@@ -69,12 +66,12 @@ class ServerRequest:
         self.channel: ServerChannel | None = channel
         self.head = head
         self.started = False
-        self._pending: list[bytes] | None = None
+        self._pending: bytes | None = None
         self._framing = NONE
 
-    def start(self, status: int, lines: list[bytes], framing: int, length: int | None = None) -> None:
+    def start(self, status: int, block: bytes, framing: int, length: int | None = None) -> None:
         """
-        Begin the answer. `lines` are the bytes of its fields, less those about framing and the connection.
+        Begin the answer. `block` are the lines of its fields, less those about framing and the connection.
 
         `length` goes with LENGTH, or with NONE where the answer to a GET would have had it.
         """
@@ -82,27 +79,27 @@ class ServerRequest:
         if channel is None:
             return
         self.started = True
-        lines.insert(0, status_line(status))
         head = self.head
+        frame = b""
         if framing == STREAM:
             if head.minor == 1:
-                lines.append(b"Transfer-Encoding: chunked\r\n")
+                frame = b"Transfer-Encoding: chunked\r\n"
             else:
                 framing, head.keep_alive = CHUNKED, False  # the bytes as they are, up to the close
                 channel.until_close = True
         elif framing == CHUNKED:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
+            frame = b"Transfer-Encoding: chunked\r\n"
         elif length is not None:
-            lines.append(b"Content-Length: %d\r\n" % length)
+            frame = b"Content-Length: %d\r\n" % length
         if not head.keep_alive or channel.closes_after():
             head.keep_alive = False
-            lines.append(b"Connection: close\r\n\r\n")
+            end = b"Connection: close\r\n\r\n"
         elif head.minor == 0:
-            lines.append(b"Connection: keep-alive\r\n\r\n")
+            end = b"Connection: keep-alive\r\n\r\n"
         else:
-            lines.append(b"\r\n")
+            end = b"\r\n"
         self._framing = framing
-        self._pending = lines
+        self._pending = b"".join((status_line(status), block, frame, end))
 
     def write(self, data: bytes) -> None:
         """Send bytes of the body, framed as `start` was told."""
@@ -118,10 +115,9 @@ class ServerRequest:
             self._pending = None
             # One segment for the head and the first bytes; large bodies are not copied for it.
             if len(data) <= 65536:
-                pending.append(data)
-                data = b"".join(pending)
+                data = pending + data
             else:
-                channel.write(b"".join(pending))
+                channel.write(pending)
         channel.write(data)
 
     def flush(self) -> None:
@@ -129,7 +125,7 @@ class ServerRequest:
         pending, channel = self._pending, self.channel
         if pending is not None and channel is not None:
             self._pending = None
-            channel.write(b"".join(pending))
+            channel.write(pending)
 
     def sink(self) -> Callable[[bytes], None] | None:
         """The cheapest way to send further body bytes, once the head is out; None where they need framing."""
@@ -144,11 +140,10 @@ class ServerRequest:
             return
         pending = self._pending
         if self._framing == STREAM:
-            pending = pending or []
-            pending.append(b"0\r\n\r\n")
+            pending = (pending or b"") + b"0\r\n\r\n"
         if pending:
             self._pending = None
-            channel.write(b"".join(pending))
+            channel.write(pending)
         self.channel = None
         channel.answered(self)
 
@@ -157,21 +152,21 @@ class ServerRequest:
         channel, self.channel = self.channel, None
         if channel is not None:
             if self._pending is not None:
-                channel.write(b"".join(self._pending))
+                channel.write(self._pending)
             channel.break_off()
 
-    def interim(self, status: int, lines: Iterable[bytes] = ()) -> None:
+    def interim(self, status: int, block: bytes = b"") -> None:
         """Send a 1xx answer before the final one; nothing to an HTTP/1.0 client."""
         if self.channel is not None and self.head.minor == 1 and not self.started:
-            self.channel.write(b"".join([status_line(status), *lines, b"\r\n"]))
+            self.channel.write(status_line(status) + block + b"\r\n")
 
-    def tunnel(self, lines: list[bytes], receiver: Receiver) -> None:
+    def tunnel(self, block: bytes, receiver: Receiver) -> None:
         """Answer 101: from here on `write` sends, and `receiver` gets, whatever the two ends say."""
         channel = self.channel
         if channel is not None:
             self.started = True
             self._framing = CHUNKED
-            channel.write(b"".join([status_line(101), *lines, b"\r\n"]))
+            channel.write(status_line(101) + block + b"\r\n")
             channel.tunnel(receiver)
 
     def refuse(self, refusal: Refusal) -> None:
@@ -180,11 +175,11 @@ class ServerRequest:
             self.abort()
             return
         body = refusal.body()
-        lines = [b"%b: %b\r\n" % field for field in refusal.header_list()]
+        block = b"".join([b"%b: %b\r\n" % field for field in refusal.header_list()])
         if self.head.method == b"HEAD":
-            self.start(refusal.status, lines, NONE, len(body))
+            self.start(refusal.status, block, NONE, len(body))
         else:
-            self.start(refusal.status, lines, LENGTH, len(body))
+            self.start(refusal.status, block, LENGTH, len(body))
             self.write(body)
         self.finish()
 

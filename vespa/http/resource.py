@@ -68,12 +68,13 @@ class _Channel:
             if KINDS.get(name, fields.kind_of(name)) not in _OURS:
                 lines.append(b"%b: %b\r\n" % (name, value))
         status = int(code)
+        block = b"".join(lines)
         if self._request.head.method == b"HEAD" or status in (204, 304):
-            self._request.start(status, lines, NONE, None if status == 204 else length)
+            self._request.start(status, block, NONE, None if status == 204 else length)
         elif length is not None:
-            self._request.start(status, lines, LENGTH, length)
+            self._request.start(status, block, LENGTH, length)
         else:
-            self._request.start(status, lines, STREAM)
+            self._request.start(status, block, STREAM)
 
     def write(self, data: bytes) -> None:
         self._request.write(data)

@@ -98,7 +98,7 @@ class _Options:
         """Of no meaning here."""
 
     def end(self) -> None:
-        self._request.start(204, [_METHODS], NONE)
+        self._request.start(204, _METHODS, NONE)
         self._request.finish()
 
     def gone(self) -> None:

@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.core.headers import reply_lines
 from vespa.core.lifecycle import Event
 from vespa.core.refusal import Refusal
 from vespa.http.connection import ClientConnection, UpstreamError
@@ -186,7 +185,7 @@ class Exchange:
     def interim(self, head: ReplyHead) -> None:
         # 100 was ours to send; anything else may be of use to the client.
         if head.status != 100:
-            self._request.interim(head.status, reply_lines(head.headers, head.connection))
+            self._request.interim(head.status, head.block())
 
     def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
         request, status = self._request, head.status
@@ -194,15 +193,15 @@ class Exchange:
             return self._switch(head)
         self._passage.book(Event.HEAD)
         self._outbound.answered()
-        lines = reply_lines(head.headers, head.connection)
+        block = head.block()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
-            request.start(status, lines, NONE, None if status == 204 else head.length)
+            request.start(status, block, NONE, None if status == 204 else head.length)
         elif head.chunked:
-            request.start(status, lines, CHUNKED if request.head.minor else STREAM)
+            request.start(status, block, CHUNKED if request.head.minor else STREAM)
         elif head.length is not None:
-            request.start(status, lines, LENGTH, head.length)
+            request.start(status, block, LENGTH, head.length)
         else:
-            request.start(status, lines, STREAM)
+            request.start(status, block, STREAM)
         return self._first
 
     def _first(self, data: bytes) -> None:
@@ -226,10 +225,9 @@ class Exchange:
             self.broke(UpstreamError("bad_reply", "the backend switched protocols unasked"))
             return _ignore
         self._passage.book(Event.HEAD)
-        lines = reply_lines(head.headers, head.connection)
-        lines += (b"Connection: Upgrade\r\nUpgrade: ", head.upgrade or request.head.upgrade, b"\r\n")
+        protocol = head.upgrade or request.head.upgrade
         tunnel = Tunnel(request, connection, self._tunnel_over)
-        request.tunnel(lines, tunnel)
+        request.tunnel(head.block() + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
         return tunnel.down
 
     def reply_end(self) -> None:

@@ -14,7 +14,6 @@ from twisted.logger import Logger
 from vespa.core.auth import Auth, parse_cost
 from vespa.core.envelope import looks_like_envelope, unwrap_body
 from vespa.core.gate import Gate
-from vespa.core.headers import request_lines
 from vespa.core.ledger import Entry, Ledger
 from vespa.core.lifecycle import Event
 from vespa.core.query import unsigned_query, unwrap_query
@@ -318,11 +317,10 @@ class WorkerPassage:
         """The request line and fields, less framing."""
         route, request = self._route, self._request
         head = request.head
-        parts = [head.method, b" ", route.path_prefix, self._target, route.tail]
+        parts = [head.method, b" ", route.path_prefix, self._target, route.tail, head.block()]
         # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
-        parts += request_lines(
-            head.headers, head.connection, keep_authorization=not self._enveloped and not route.policy.secured
-        )
+        if head.authorization and not self._enveloped and not route.policy.secured:
+            parts += [line + b"\r\n" for line in head.authorization]
         parts.append(request.forwarded())
         return parts
 
