@@ -161,8 +161,12 @@ class SystemCase(ProcessCase):
         """POST a payload in a signed envelope over a new connection; the connection and the request's index."""
         auth = auth or self.assign(cost)
         peer = await self.connect()
-        peer.send(request("POST", path, body_envelope(auth, payload), "Content-Type: application/json"))
+        peer.send(self.envelope(path, payload, auth))
         return peer, auth["request_idx"]
+
+    def envelope(self, path: str, payload: object, auth: dict[str, Any]) -> bytes:
+        """The bytes of a POST of a payload in a signed envelope."""
+        return request("POST", path, body_envelope(auth, payload), "Content-Type: application/json")
 
     async def ask(
         self, method: str, target: str, body: bytes | None = None, *lines: str, auth: dict[str, Any] | None = None

@@ -106,8 +106,11 @@ class Server(Factory):
             channel.drain()
         if not self.channels:
             return succeed(None)
-        self._drained = Deferred(lambda _: None)
+        self._drained = Deferred(self._stop_waiting)
         return self._drained
+
+    def _stop_waiting(self, _: object) -> None:
+        self._drained = None
 
     def abort(self) -> None:
         """Cut every connection."""
