@@ -18,7 +18,7 @@ def worker(arguments: Sequence[str]) -> int:
 
     # In this process and no other: the signals of whoever started us reach the worker itself.
     sys.argv = ["twistd", "-n", "--pidfile=", "vespa"]
-    run()  # type: ignore[no-untyped-call]
+    run()
     return 0
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import attrs
 
 from . import __version__
+from .core.replay import ReplayMode
+from .core.signature import SignatureMode
 from .settings_text import (
     Backend,
     addresses,
@@ -134,14 +136,14 @@ class Variables:
         "Least level that is logged: DEBUG, INFO, WARN, ERROR or CRITICAL.",
     )
 
-    signature: str = _trust(
+    signature: SignatureMode = _trust(
         "VESPA_SIGNATURE",
         choice("any", "full", "url"),
         "any",
         "Which signed form is accepted: `full` (all fields), `url` (the address alone) or `any` of them.",
     )
     check_url: bool = _trust("VESPA_CHECK_URL", boolean, "true", "Refuse what was signed for another worker's address.")
-    replay: str = _trust(
+    replay: ReplayMode = _trust(
         "VESPA_REPLAY", choice("off", "warn", "reject"), "off", "What to do with an assignment seen before."
     )
     replay_capacity: int = _trust(

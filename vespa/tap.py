@@ -104,7 +104,7 @@ def makeService(options: Options) -> IService:
     from .worker.service import make_beacon, make_worker
 
     raise_file_limit()
-    root = MultiService()  # type: ignore[no-untyped-call]
+    root = MultiService()
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
     settings, problem = options.settings, options.problem
     if settings is not None:
@@ -119,7 +119,7 @@ def makeService(options: Options) -> IService:
         child = make_beacon(reactor, options.identity, problem)
     else:
         raise SystemExit(problem)
-    child.setServiceParent(root)  # type: ignore[no-untyped-call]
+    child.setServiceParent(root)
     return root
 
 
@@ -145,7 +145,7 @@ def make_application() -> Componentized:
         options.parseOptions([])  # type: ignore[no-untyped-call]
     except usage.UsageError as error:
         raise SystemExit(str(error)) from None
-    application: Componentized = Application("vespa")  # type: ignore[no-untyped-call]
-    application.setComponent(ILogObserver, log_observer())  # type: ignore[no-untyped-call]
-    makeService(options).setServiceParent(application)  # type: ignore[no-untyped-call]
+    application: Componentized = Application("vespa")
+    application.setComponent(ILogObserver, log_observer())
+    makeService(options).setServiceParent(application)
     return application

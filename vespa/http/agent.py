@@ -127,7 +127,8 @@ class _AgentExchange:
     @property
     def transport(self) -> interfaces.ITransport:
         assert self._connection is not None and self._connection.transport is not None
-        return self._connection.transport
+        transport: interfaces.ITransport = self._connection.transport
+        return transport
 
     def begin(self) -> None:
         connection = self._pool.take() if self._reuse else None

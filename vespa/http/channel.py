@@ -20,7 +20,7 @@ from vespa.http.head import RequestHead
 from vespa.http.intake import Intake
 from vespa.http.patience import Expired, Patience
 from vespa.http.request import Receiver, ServerRequest
-from vespa.http.transport import buffered, hung_up, reader, release, writer
+from vespa.http.transport import buffered, half_closes, hung_up, reader, release, writer
 
 if TYPE_CHECKING:
     from vespa.http.server import Server
@@ -315,12 +315,11 @@ class ServerChannel(Protocol):
         self._half_close(or_close=True)
 
     def _half_close(self, or_close: bool) -> None:
-        transport = self.transport
-        transport.unregisterProducer()
-        if interfaces.IHalfCloseableDescriptor.providedBy(transport) and not self.secure:
-            transport.loseWriteConnection()
+        self.transport.unregisterProducer()
+        if half_closes(self.transport) and not self.secure:
+            self.transport.loseWriteConnection()
         elif or_close:
-            transport.loseConnection()
+            self.transport.loseConnection()
 
     def permit(self) -> None:
         """Send 100 Continue if the client waits for it and nothing was answered yet."""

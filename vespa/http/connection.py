@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from vespa.http.chunked import BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
-from vespa.http.transport import reader, release, writer
+from vespa.http.transport import half_closes, reader, release, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -169,10 +169,9 @@ class ClientConnection(TwistedProtocol):
 
     def half_close(self) -> None:
         """Nothing more will be sent (tunnels)."""
-        transport = self.transport
-        if transport is not None and interfaces.IHalfCloseableDescriptor.providedBy(transport):
-            transport.unregisterProducer()
-            transport.loseWriteConnection()
+        if half_closes(self.transport):
+            self.transport.unregisterProducer()
+            self.transport.loseWriteConnection()
 
     # -- the reply
 

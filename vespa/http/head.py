@@ -2,8 +2,8 @@
 Message heads: checked by llhttp, understood here (RFC 9112 2 to 6, RFC 9110 7).
 
 llhttp is strict about the syntax, so what it passes can be cut at its line breaks. What a message *means* to a proxy
-(its one length, its one host, its target, whether the connection lasts, which lines pass) is decided below, once, so
-that nobody behind us can read it differently. Bodies never pass through llhttp: their framing is walked by the two ends.
+(its length, its host, its target, whether the connection lasts, which lines pass) is decided below, once, so that
+nobody behind us can read it differently. Bodies never pass through llhttp: their framing is walked by the two ends.
 """
 
 from __future__ import annotations

@@ -48,12 +48,12 @@ def parse(reactor: Any, description: str) -> IStreamServerEndpoint:
     dhParameters), every other kind of endpoint, and a reactor that does not work on descriptors get what
     `serverFromString` makes of them. Raises ValueError, CertificateError for a certificate that does not load.
     """
-    (kind, *values), named = endpoints._parse(description)  # type: ignore[no-untyped-call]
+    (kind, *values), named = endpoints._parse(description)
     if kind == "ssl" and named.keys() <= OURS and len(values) <= 3 and isinstance(reactor, PosixReactorBase):
         return _lean(reactor, *values, **named)
     if kind in ("tcp", "tcp6", "ssl", "unix") and len(values) <= 1 and "backlog" not in named:
         description += f":backlog={BACKLOG}"
-    return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))  # type: ignore[no-untyped-call]
+    return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
 
 
 def _lean(

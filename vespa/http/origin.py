@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -56,7 +57,7 @@ class Origin:
         host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
         return cls(parts.scheme, host, port, parts.path.rstrip("/").encode("ascii"))
 
-    def endpoint(self, reactor: object, timeout: float, trust: object | None = None) -> IStreamClientEndpoint:
+    def endpoint(self, reactor: object, timeout: float, trust: Any = None) -> IStreamClientEndpoint:
         """
         The way there; `timeout` in seconds bounds one attempt to connect, 0 leaves it to the system.
 

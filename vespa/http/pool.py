@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, TimeoutError, UserError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
@@ -24,6 +25,18 @@ class PoolLimits:
     connections: int = 0
 
 
+class _Connections(Factory):
+    """Makes the connections of a pool."""
+
+    noisy = False
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
+        return ClientConnection(self._pool)
+
+
 class Pool:
     """
     Keep-alive connections to one endpoint.
@@ -36,9 +49,7 @@ class Pool:
         self.limits = limits or PoolLimits()
         self.clock = clock
         self._endpoint = endpoint
-        self._factory = Factory.forProtocol(ClientConnection)
-        self._factory.noisy = False
-        self._factory.buildProtocol = lambda _: ClientConnection(self)  # type: ignore[method-assign]
+        self._factory = _Connections(self)
         self._sweeper = Sweeper(clock)
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
@@ -62,8 +73,6 @@ class Pool:
             return None
         connection = self._idle.pop()
         connection.reused = True
-        if not self._idle:
-            self._sweeper.discard(self)
         return connection
 
     def connect(self) -> Deferred[ClientConnection]:
@@ -81,7 +90,7 @@ class Pool:
 
     def _open_one(self) -> Deferred[ClientConnection]:
         self._connecting += 1
-        connecting: Deferred[ClientConnection] = self._endpoint.connect(self._factory)
+        connecting: Deferred[Any] = self._endpoint.connect(self._factory)
 
         def connected(connection: ClientConnection) -> ClientConnection:
             self._connecting -= 1
@@ -128,16 +137,13 @@ class Pool:
             self._queue.popleft().callback(connection)
             return
         connection.idle_since = self.clock.seconds()
-        if not self._idle:
-            self._sweeper.add(self)
         self._idle.append(connection)
+        self._sweeper.add(self)
 
     def forget(self, connection: ClientConnection) -> None:
         """An idle connection was closed by the server."""
         if connection in self._idle:
             self._idle.remove(connection)
-            if not self._idle:
-                self._sweeper.discard(self)
 
     def gone(self, connection: ClientConnection) -> None:
         """A connection is over."""
@@ -153,6 +159,7 @@ class Pool:
         while self._idle and self._idle[0].idle_since <= limit:
             self._drop(self._idle.pop(0))
         if not self._idle:
+            # Only here: a pool that runs empty with every request would set its clock anew each time.
             self._sweeper.discard(self)
 
     def _drop(self, connection: ClientConnection) -> None:

@@ -39,13 +39,13 @@ class LeanReactor(EPollReactor):
                     read = True
                 except BaseException as error:
                     why = error
-                    log.err(system=_system(selectable))  # type: ignore[no-untyped-call]
+                    log.err(system=_system(selectable))
                 if why:
                     self._disconnectSelectable(selectable, why, read)  # type: ignore[no-untyped-call]
             except KeyboardInterrupt:
                 raise
             except BaseException:  # from a protocol's connectionLost: the other events must still be heard
-                log.err(system=_system(selectable))  # type: ignore[no-untyped-call]
+                log.err(system=_system(selectable))
 
     doIteration = doPoll
 

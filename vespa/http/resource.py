@@ -6,6 +6,7 @@ Twisted's own `server.Request`, so that everything written for it works; what it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ class _Channel:
     def write(self, data: bytes) -> None:
         self._request.write(data)
 
-    def writeSequence(self, parts: list[bytes]) -> None:
+    def writeSequence(self, parts: Iterable[bytes]) -> None:
         self._request.write(b"".join(parts))
 
     def requestDone(self, request: Request) -> None:
@@ -148,7 +149,8 @@ class ResourceReceiver:
 
     def end(self) -> None:
         head = self._request.head
-        request = self._rendered = _PlainRequest(self._channel, False)
+        request: Any = _PlainRequest(self._channel, False)  # type: ignore[no-untyped-call]
+        self._rendered = request
         for name, value in head.headers:
             request.requestHeaders.addRawHeader(name, value)
         size = self._body.tell()

@@ -208,7 +208,7 @@ class TLSServer(TLSEvents):
                 if why is CONNECTION_DONE:
                     # The reactor would not take it for the end of one half only: it asks for that after doRead alone.
                     self.stopReading()
-                    self.readConnectionLost(Failure(why))  # type: ignore[no-untyped-call]
+                    self.readConnectionLost(Failure(why))
                     why = None
             if why is not None or self._phase is not OPEN or not self._writing:
                 return why
@@ -229,7 +229,7 @@ class TLSServer(TLSEvents):
         return True
 
     def loseConnection(self) -> None:
-        FileDescriptor.loseConnection(self)  # type: ignore[no-untyped-call]
+        FileDescriptor.loseConnection(self)
         if self._phase is Phase.GREETING:
             self._watch()
 

@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 from vespa.http.tls import TLSServer
@@ -137,3 +138,8 @@ def buffered(transport: object) -> int:
     if not isinstance(transport, FileDescriptor):
         return 0
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
+def half_closes(transport: object) -> bool:
+    """Whether one direction can be ended alone."""
+    return bool(IHalfCloseableDescriptor.providedBy(transport))

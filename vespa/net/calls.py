@@ -150,7 +150,7 @@ def _read(response: IResponse, limit: int) -> Deferred[tuple[bytes, bool]]:
     cancelling it aborts the connection.
     """
     reader = _Reader(limit)
-    response.deliverBody(reader)  # type: ignore[no-untyped-call]
+    response.deliverBody(reader)
     return reader.done
 
 

@@ -30,12 +30,12 @@ class InOrder(service.MultiService):
 
     def privilegedStartService(self) -> None:
         """Start the children's privileged part, downward. Raises what a child raises, those above it stopped."""
-        service.Service.privilegedStartService(self)  # type: ignore[no-untyped-call]
+        service.Service.privilegedStartService(self)
         self._downward("privilegedStartService")
 
     def startService(self) -> None:
         """Start the children downward. Raises what a child raises, those above it stopped."""
-        service.Service.startService(self)  # type: ignore[no-untyped-call]
+        service.Service.startService(self)
         self._downward("startService")
 
     def stopService(self) -> Deferred[None]:
@@ -45,7 +45,7 @@ class InOrder(service.MultiService):
         Fires when the last has stopped. Does not fail: a child that cannot stop is logged, and the others still stop.
         """
         if self.running:
-            service.Service.stopService(self)  # type: ignore[no-untyped-call]
+            service.Service.stopService(self)
             self._stop(list(self))
         return self._stopped()
 

@@ -51,7 +51,7 @@ class OwnRoutes:
         request.setHeader(b"Content-Type", b"application/json")
         return b'{"ok": true}'
 
-    @app.handle_errors(Exception)  # type: ignore[misc]
+    @app.handle_errors(Exception)
     def no_such_method(self, request: IRequest, failure: Any) -> bytes:
         """Klein's own errors (405), as ours."""
         code = getattr(failure.value, "code", 500)

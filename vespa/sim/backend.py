@@ -104,7 +104,7 @@ class Backend:
         options = asked.get("stream_options")
         events = completion.events(type(options) is dict and options.get("include_usage") is True)
         send_bytes(request, b"", b"text/event-stream")
-        request.setHeader(b"Cache-Control", b"no-cache")  # type: ignore[no-untyped-call]
+        request.setHeader(b"Cache-Control", b"no-cache")
         await self._watched(
             Generation(self._clock, request, events, 1 / self.tokens_per_second, self._count_piece).run()
         )
@@ -146,7 +146,7 @@ class Backend:
     async def _big(self, request: Request) -> bytes:
         size = int(_number(request, "size", 1 << 20))
         send_bytes(request, b"", b"application/octet-stream")
-        request.setHeader(b"Content-Length", b"%d" % size)  # type: ignore[no-untyped-call]
+        request.setHeader(b"Content-Length", b"%d" % size)
         await self._watched(Generation(self._clock, request, _pieces(size), 0).run())
         return b""
 
@@ -154,7 +154,7 @@ class Backend:
     async def _die(self, request: Request) -> bytes:
         """Promise `size` bytes, send `after` of them, and drop the connection."""
         size, after = int(_number(request, "size", 1 << 20)), int(_number(request, "after", 1000))
-        request.setHeader(b"Content-Length", b"%d" % size)  # type: ignore[no-untyped-call]
+        request.setHeader(b"Content-Length", b"%d" % size)
         await self._watched(Generation(self._clock, request, _pieces(min(after, size)), 0).run())
         await deferLater(self._clock, 0.05)  # so that what was sent leaves before the reset does
         drop(request)

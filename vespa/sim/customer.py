@@ -35,7 +35,7 @@ class Customer:
 
     def __init__(self, reactor: Any, autoscaler_url: str, endpoint: str, endpoint_key: str) -> None:
         self._reactor = reactor
-        self._http = HTTPClient(Agent(reactor))  # type: ignore[no-untyped-call]
+        self._http = HTTPClient(Agent(reactor))
         self._autoscaler_url = autoscaler_url
         self._endpoint = endpoint
         self._endpoint_key = endpoint_key

@@ -37,10 +37,10 @@ class Generation:
 
     async def run(self) -> None:
         """Write all pieces. Fails with CancelledError when the client hung up first."""
-        self._request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+        self._request.registerProducer(self, True)
         self._schedule(0)
         await self._done  # which Klein cancels at a hang-up, when there is nothing left to unregister from
-        self._request.unregisterProducer()  # type: ignore[no-untyped-call]
+        self._request.unregisterProducer()
 
     def pauseProducing(self) -> None:
         """Write no more until told to."""
@@ -73,6 +73,6 @@ class Generation:
             self._done.callback(None)
             return
         self._on_piece()
-        self._request.write(piece)  # type: ignore[no-untyped-call]
+        self._request.write(piece)
         if not self._paused and self._next is None and not self._done.called:
             self._schedule(self._interval)

@@ -61,7 +61,7 @@ class Stage:
         self.backend_url = await self._serve(self.backend.resource(), port)
 
     async def _serve(self, resource: Any, port: int) -> str:
-        endpoint = TCP4ServerEndpoint(self._reactor, port, interface="127.0.0.1")  # type: ignore[no-untyped-call]
+        endpoint = TCP4ServerEndpoint(self._reactor, port, interface="127.0.0.1")
         served = await serve(resource, endpoint)
         self._served.append(served)
         return served.url

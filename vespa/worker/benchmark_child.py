@@ -143,7 +143,7 @@ def _perform(spec: str, backend_url: str, ca_file: str, answer: Callable[[dict[s
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
+    asyncioreactor.install(loop)
     # These are imported once the reactor is what it must be: an import of theirs might choose another.
     reactor: Any = importlib.import_module("twisted.internet.reactor")
     from vespa.worker.session import provide_aiohttp

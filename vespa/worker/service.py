@@ -167,20 +167,18 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     def drain() -> None:
         draining.append(Refusal(503, "draining", "the worker is shutting down", retry_after=1))
 
-    tree = InOrder()
-    tree.addService(Upstreams(pool.close, speaking.close))
+    children: list[IService] = [Upstreams(pool.close, speaking.close)]
     if settings.identity is not None and settings.report_addresses:
-        tree.addService(_reporter(reactor, settings, autoscaler, ledger, watch, settings.identity))
-        tree.addService(keyring)
-    tree.addService(watch)
+        children.append(_reporter(reactor, settings, autoscaler, ledger, watch, settings.identity))
+        children.append(keyring)
+    children.append(watch)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
-
-        def renew() -> None:
-            certificate.reload()
-
-        tree.addService(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew))
-    tree.addService(Listening(endpoint, server, settings.drain_timeout, drain))
+        children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload))
+    children.append(Listening(endpoint, server, settings.drain_timeout, drain))
+    tree = InOrder()
+    for child in children:
+        child.setServiceParent(tree)
     return tree
 
 
@@ -296,4 +294,4 @@ def trust_roots(path: str) -> Any:
     certificates = _CERTIFICATE.findall(Path(path).read_bytes())
     if not certificates:
         raise ValueError(f"{path} holds no certificate")
-    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])  # type: ignore[no-untyped-call]
+    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])

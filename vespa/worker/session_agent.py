@@ -51,7 +51,7 @@ class _OneSocket:
     """Every connection goes to one unix socket."""
 
     def __init__(self, reactor: Any, path: str) -> None:
-        self._endpoint = UNIXClientEndpoint(reactor, path, timeout=_CONNECT_TIMEOUT)  # type: ignore[no-untyped-call]
+        self._endpoint = UNIXClientEndpoint(reactor, path, timeout=_CONNECT_TIMEOUT)
 
     def endpointForURI(self, uri: URI) -> UNIXClientEndpoint:
         return self._endpoint
@@ -67,7 +67,7 @@ class _UnixFirst:
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        parsed = URI.fromBytes(uri)  # type: ignore[no-untyped-call]
+        parsed = URI.fromBytes(uri)
         here = parsed.scheme + b"://" + parsed.netloc == UNIX_ORIGIN.encode("ascii")
         chosen = self._unix if here else self._tcp
         return chosen.request(method, uri, headers, bodyProducer)
@@ -84,17 +84,17 @@ def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "") -> HT
     `ca_file` holds the PEM certificates to trust in place of the system's. OSError where it cannot be read, ValueError
     where it holds none.
     """
-    policy = BrowserLikePolicyForHTTPS(_trust_root(ca_file) if ca_file else None)  # type: ignore[no-untyped-call]
-    tcp = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))  # type: ignore[no-untyped-call]
+    policy = BrowserLikePolicyForHTTPS(_trust_root(ca_file) if ca_file else None)
+    tcp = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))
     if not backend_url.startswith("unix:"):
         return client_of(tcp)
     socket = _OneSocket(reactor, backend_url.removeprefix("unix:"))
-    unix = Agent.usingEndpointFactory(reactor, socket, pool=_pool(reactor))  # type: ignore[no-untyped-call]
+    unix = Agent.usingEndpointFactory(reactor, socket, pool=_pool(reactor))
     return client_of(_UnixFirst(unix, tcp))
 
 
 def _pool(reactor: Any) -> HTTPConnectionPool:
-    pool = HTTPConnectionPool(reactor, persistent=True)  # type: ignore[no-untyped-call]
+    pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = 10_000  # kept idle; Twisted's Agent never bounds those in use
     pool.cachedConnectionTimeout = _IDLE_TIMEOUT  # type: ignore[assignment]  # callLater takes any number
     return pool
@@ -105,4 +105,4 @@ def _trust_root(ca_file: str) -> Any:
         certificates = _CERTIFICATE.findall(file.read())
     if not certificates:
         raise ValueError(f"{ca_file} holds no certificate")
-    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])  # type: ignore[no-untyped-call]
+    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])

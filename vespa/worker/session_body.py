@@ -55,7 +55,7 @@ class Body(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._ended = True
         # A body that only the connection's end delimits cannot be told from a cut one: aiohttp takes it as whole.
-        if not reason.check(ResponseDone, PotentialDataLoss):  # type: ignore[no-untyped-call]
+        if not reason.check(ResponseDone, PotentialDataLoss):
             self._failure = reason
         self._changed.set()
 

@@ -73,7 +73,7 @@ class ClientResponse:
         self.request_info = SimpleNamespace(url=url, real_url=url, method=method, headers={})
         self.content = Body(deadline)
         self._body: bytes | None = None
-        response.deliverBody(self.content)  # type: ignore[no-untyped-call]
+        response.deliverBody(self.content)
 
     @property
     def ok(self) -> bool:
