@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure import best_of, concurrency, generator, setting, words
 
 if TYPE_CHECKING:
-    from vespa.worker.contract import Session
+    from vespa.benchmarking.contract import Session
 
 COST = 100.0
 # Where Vast's ComfyUI image links the first workflow that was provisioned.

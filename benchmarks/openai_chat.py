@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure import best_of, concurrency, setting, words
 
 if TYPE_CHECKING:
-    from vespa.worker.contract import Session
+    from vespa.benchmarking.contract import Session
 
 _COUNTED = {"completion": "completion_tokens", "total": "total_tokens"}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure import best_of, concurrency, setting, words
 
 if TYPE_CHECKING:
-    from vespa.worker.contract import Session
+    from vespa.benchmarking.contract import Session
 
 
 def get_test_request() -> tuple[str, dict[str, Any], float]:

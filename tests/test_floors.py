@@ -17,14 +17,17 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa": "",
         "vespa.core": "",
         "vespa.settings": "vespa vespa.core vespa.settings_table vespa.settings_text",
-        "vespa.settings_table": "vespa vespa.settings_text",
+        "vespa.settings_table": "vespa vespa.core vespa.settings_text",
         "vespa.settings_text": "",
         # Of the core it takes what HTTP itself means, and nothing that Vast does.
         "vespa.http": "vespa.core.refusal vespa.core.headers",
         "vespa.net": "vespa vespa.core vespa.http",
         "vespa.proxy": "vespa vespa.core vespa.http vespa.net",
+        "vespa.benchmarking": "vespa",
         "vespa.worker": "vespa vespa.core vespa.http vespa.net vespa.proxy",
-        "vespa.worker.service": "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.worker vespa.settings",
+        "vespa.worker.service": (
+            "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.benchmarking vespa.worker vespa.settings"
+        ),
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.settings_text",
         "vespa.client": "vespa vespa.core vespa.http vespa.net vespa.proxy",
@@ -33,7 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.sim": "vespa vespa.core vespa.http vespa.net",
         "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",
         "vespa.cli": "vespa vespa.settings vespa.sim vespa.client",
-        "benchmarks": "vespa.worker.contract",
+        "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
 
@@ -41,7 +44,7 @@ CORE_IS_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "a
 
 # Entry points: what starts as a process, so that somebody has to read the world for it.
 ENTRIES = ("vespa.tap", "vespa.cli", "vespa.sim")
-PROCESSES = ("vespa.worker.beacon", "vespa.worker.certificate", "vespa.worker.launch", "vespa.worker.benchmark_child")
+PROCESSES = ("vespa.worker.beacon", "vespa.worker.certificate", "vespa.worker.launch", "vespa.benchmarking.child")
 
 # A name that reads the world, and the rooms where that is done.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -179,7 +182,7 @@ class CheckTests(SynchronousTestCase):
             ("vespa.http.agent", "from vespa.core.headers import KINDS\nfrom .pool import Pool"),
             ("vespa.worker.route", "from vespa.proxy.boundaries import Route\nfrom ..core import ledger"),
             ("vespa.worker.service", "from vespa.settings import Settings\nfrom .route import WorkerRoute"),
-            ("benchmarks.tgi", "from vespa.worker.contract import Session\nfrom benchmarks import words"),
+            ("benchmarks.tgi", "from vespa.benchmarking.contract import Session\nfrom benchmarks import words"),
         ):
             self.assertEqual(strays(name, ast.parse(source)), [])
 

@@ -17,8 +17,8 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from benchmarks import comfyui, measure, openai_chat, tgi
-from vespa.worker.session import ClientSession
-from vespa.worker.session_agent import client_of
+from vespa.benchmarking.session import ClientSession
+from vespa.benchmarking.session_agent import client_of
 
 Answer = Callable[[Any], Any]
 

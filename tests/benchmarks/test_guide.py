@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.static import Data
 
-from vespa.worker.session import ClientSession
-from vespa.worker.session_agent import client_of
+from vespa.benchmarking.session import ClientSession
+from vespa.benchmarking.session_agent import client_of
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "BENCHMARKS.md").read_text()

@@ -16,6 +16,8 @@ from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vespa.benchmarking import runner
+from vespa.benchmarking.cache import BenchmarkCache, CacheKey
 from vespa.core.gate import Gate
 from vespa.core.ledger import Ledger
 from vespa.core.refusal import Refusal
@@ -34,8 +36,6 @@ from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
-from vespa.worker import benchmark
-from vespa.worker.cache import BenchmarkCache, CacheKey
 from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe
 from vespa.worker.reporter import Reporter, beacon
@@ -251,7 +251,7 @@ def _watch(
         probe = HealthProbe(plain_client(agent), url, reactor, timeout=settings.healthcheck_timeout)
 
     def run_benchmark() -> Awaitable[float]:
-        return benchmark.run(
+        return runner.run(
             settings.benchmark,
             backend.url,
             spawner=reactor,

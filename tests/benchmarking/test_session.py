@@ -20,10 +20,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from vespa.worker.aiohttp_names import BasicAuth, ClientTimeout, FormData, names, stand_in
-from vespa.worker.session import ClientSession
-from vespa.worker.session_agent import client_of
-from vespa.worker.session_encoding import encode_body, resolve
+from vespa.benchmarking.aiohttp_names import BasicAuth, ClientTimeout, FormData, names, stand_in
+from vespa.benchmarking.session import ClientSession
+from vespa.benchmarking.session_agent import client_of
+from vespa.benchmarking.session_encoding import encode_body, resolve
 
 Handler = Callable[[Request], "bytes | int"]
 

@@ -1,4 +1,4 @@
-"""The process that a benchmark runs in: `python -m vespa.worker.benchmark_child`, which the worker starts.
+"""The process that a benchmark runs in: `python -m vespa.benchmarking.child`, which the worker starts.
 
 Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file"}`, and then nothing for as long as the worker
 lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process group}` at once, and at the
@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
-from vespa.worker.contract import Session, throughput
+from vespa.benchmarking.contract import Session, throughput
 
 _LONGEST_MESSAGE = 1000
 _PR_SET_PDEATHSIG = 1
@@ -146,8 +146,8 @@ def _perform(spec: str, backend_url: str, ca_file: str, answer: Callable[[dict[s
     asyncioreactor.install(loop)
     # These are imported once the reactor is what it must be: an import of theirs might choose another.
     reactor: Any = importlib.import_module("twisted.internet.reactor")
-    from vespa.worker.session import provide_aiohttp
-    from vespa.worker.session_agent import backend_client
+    from vespa.benchmarking.session import provide_aiohttp
+    from vespa.benchmarking.session_agent import backend_client
 
     session_class = provide_aiohttp(reactor)
     try:

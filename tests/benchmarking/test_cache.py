@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.worker.cache import BenchmarkCache, CacheKey
+from vespa.benchmarking.cache import BenchmarkCache, CacheKey
 
 KEY = CacheKey(benchmark="benchmarks.openai_chat:benchmark", backend="http://127.0.0.1:18000", model="tiny")
 

@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import vespa
-from vespa.worker.contract import throughput
-from vespa.worker.progress import Progress
+from vespa.benchmarking.contract import throughput
+from vespa.benchmarking.progress import Progress
 
 TERM_SECONDS = 2.0
 """From SIGTERM to SIGKILL, and from the result to SIGTERM where the process does not end by itself."""
@@ -59,7 +59,7 @@ async def run(
     """
     order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file}
     child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress)
-    command = [sys.executable, "-m", "vespa.worker.benchmark_child"]
+    command = [sys.executable, "-m", "vespa.benchmarking.child"]
     try:
         spawner.spawnProcess(
             child, command[0], command, env=child_environment(environment), childFDs={0: "w", 1: "r", 2: "r", 3: "r"}

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from vespa.worker.benchmark import (
+from vespa.benchmarking.runner import (
     LOST_SECONDS,
     PIPES_SECONDS,
     TERM_SECONDS,
@@ -146,7 +146,7 @@ class RunTests(SynchronousTestCase):
         running = self.start(ca_file="/ca.pem")
         [spawned] = self.spawner.spawned
         self.assertEqual(spawned["executable"], sys.executable)
-        self.assertEqual(spawned["args"], [sys.executable, "-m", "vespa.worker.benchmark_child"])
+        self.assertEqual(spawned["args"], [sys.executable, "-m", "vespa.benchmarking.child"])
         self.assertEqual(spawned["childFDs"], {0: "w", 1: "r", 2: "r", 3: "r"})
         orders = json.loads(self.spawner.process.input)
         self.assertEqual(orders, {"spec": "a.b:c", "backend_url": "http://backend", "ca_file": "/ca.pem"})

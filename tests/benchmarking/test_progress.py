@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.worker.progress import BURST, LONGEST, RATE, Progress
+from vespa.benchmarking.progress import BURST, LONGEST, RATE, Progress
 
 
 class ProgressTests(SynchronousTestCase):

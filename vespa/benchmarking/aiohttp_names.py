@@ -12,7 +12,7 @@ import importlib.util
 from types import ModuleType
 from typing import Any, NamedTuple
 
-STAND_IN = "vespa.worker.aiohttp_names.aiohttp"
+STAND_IN = "vespa.benchmarking.aiohttp_names.aiohttp"
 
 
 class ClientTimeout(NamedTuple):

@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from vespa.worker.session_encoding import UNIX_ORIGIN
+from vespa.benchmarking.session_encoding import UNIX_ORIGIN
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
 # Seconds that a connection is kept for the next request. A server with few threads gives one to each idle connection:

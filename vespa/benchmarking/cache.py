@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import asdict, frozen
 from twisted.logger import Logger
 
-from vespa.worker.contract import throughput
+from vespa.benchmarking.contract import throughput
 
 _LARGEST = 65536  # bytes; ours are a few hundred, and anything may be at that path
 _NO_CACHE = ("", os.devnull)

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
-from vespa.worker.aiohttp_names import names
+from vespa.benchmarking.aiohttp_names import names
 
 _HIGH_WATER = 262144  # bytes held before the backend is made to wait
 

@@ -21,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from tests.system.certificates import Pair
-from vespa.worker.benchmark import TERM_SECONDS, BenchmarkError, child_environment, run
+from vespa.benchmarking.runner import TERM_SECONDS, BenchmarkError, child_environment, run
 
 ENVIRONMENT = {
     name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
@@ -179,7 +179,7 @@ WORKER = """
 import os, sys
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from vespa.worker.benchmark import run
+from vespa.benchmarking.runner import run
 
 def heard(line):
     print(line, flush=True)
@@ -275,7 +275,7 @@ class ContractTests(ChildTests):
         (hidden / "sitecustomize.py").write_text("import sys; sys.modules['aiohttp'] = None")
         self.lines.clear()
         without = await self.story(environment={**ENVIRONMENT, "PYTHONPATH": str(hidden)})
-        self.assertIn("aiohttp is vespa.worker.aiohttp_names.aiohttp", self.lines)
+        self.assertIn("aiohttp is vespa.benchmarking.aiohttp_names.aiohttp", self.lines)
         self.assertEqual(ours, without)
 
     async def test_unix(self) -> None:
