@@ -12,32 +12,28 @@ What a subject owes:
 - What it started is over when the test's cleanups have run: no listening port, no connection, no delayed call.
 - It may be started before the backend accepts connections, and several may run at once.
 
-Another implementation can be put in its place: VESPA_CONTRACT_SUBJECT names a module with such a `start`.
+Another implementation, or another way to run this one, can be put in its place: VESPA_CONTRACT_SUBJECT names a module
+with such a `start`.
 """
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import importlib.util
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from twisted.internet import reactor
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from .waiting import turns
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase
 
 OTHER = os.environ.get("VESPA_CONTRACT_SUBJECT", "")
-STARTED: dict[tuple[object, ...], int] = {}
 
 
 def missing() -> str | None:
@@ -54,37 +50,39 @@ def start(test: TestCase, backend_port: int, **limits: int) -> Awaitable[int]:
     if OTHER:
         started: Awaitable[int] = importlib.import_module(OTHER).start(test, backend_port, **limits)
         return started
-    return start_process(backend_port, limits)
+    return start_worker(test, backend_port, limits)
 
 
-async def start_process(backend_port: int, limits: dict[str, int]) -> int:
-    """Run `twistd vespa` before this backend, or use the one that runs already; it ends with the tests."""
-    key = (backend_port, *sorted(limits.items()))
-    if key in STARTED:
-        return STARTED[key]
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on just now."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
+        return port
+
+
+async def start_worker(test: TestCase, backend_port: int, limits: dict[str, int]) -> int:
+    """The worker's own service tree, in this process."""
+    from attrs import evolve
+
+    from vespa.settings import load
+    from vespa.worker.service import make_worker
+
+    port = free_port()
     environment = {
-        **os.environ,
         **{f"VESPA_{name.upper()}": str(value) for name, value in limits.items()},
         "VESPA_UNSECURED": "true",
         "VESPA_BACKEND_URL": f"http://127.0.0.1:{backend_port}",
-        "VESPA_WORKER_PORT": str(port),
-        "VESPA_HEALTHCHECK_ENDPOINT": "",
+        "VESPA_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "VESPA_DRAIN_TIMEOUT": "0.1",
+        "VESPA_LOG_LEVEL": "ERROR",
     }
-    command = [sys.executable, "-m", "twisted", "--log-level=warn", "vespa"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    atexit.register(process.kill)
-    for _ in range(200):
-        try:
-            probe = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Protocol())
-        except ConnectError:
-            if process.poll() is not None:
-                break
-            await deferLater(reactor, 0.05, lambda: None)
-        else:
-            probe.transport.abortConnection()
-            STARTED[key] = port
-            return port
-    raise RuntimeError(f"twistd vespa did not start: exit status {process.poll()}")
+    worker = make_worker(reactor, evolve(load(environment), healthcheck_endpoint=""), {})
+    worker.startService()
+
+    async def stop() -> None:
+        await maybeDeferred(worker.stopService)
+        await turns(4)
+
+    test.addCleanup(lambda: Deferred.fromCoroutine(stop()))
+    return port
