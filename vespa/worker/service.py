@@ -112,7 +112,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     """The whole worker. `environment` is what a benchmark gets to see. Raises ValueError for files that are no good."""
     backend = settings.backend
     assert backend is not None  # the settings see to it
-    origin = Origin(backend.scheme, backend.host, backend.port, backend.prefix.encode("ascii"), backend.unix_path or "")
+    origin = Origin.parse(backend.url)
     trust = trust_roots(settings.backend_ca_file)
     pool = Pool(
         origin.endpoint(reactor, settings.backend_connect_timeout, trust),
@@ -174,7 +174,11 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     children.append(watch)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
-        children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload))
+
+        def renew() -> None:
+            certificate.reload()  # whose answer is nothing to wait for
+
+        children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew))
     children.append(Listening(endpoint, server, settings.drain_timeout, drain))
     tree = InOrder()
     for child in children:
