@@ -35,7 +35,7 @@ QUICK = {
 class SystemCase(ProcessCase):
     """Starts the parts of a service; the test's end ends them."""
 
-    timeout = 100
+    timeout = 60
 
     def setUp(self) -> None:
         self.folder = self.temporary_folder()

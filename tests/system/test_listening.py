@@ -1,0 +1,151 @@
+"""Laws of where a worker listens, and of what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ConnectionRefusedError
+
+from tests.processes import until
+from tests.system.case import BY_TAC, SystemCase
+from tests.system.certificates import Pair
+from tests.system.peer import Peer, connect, request, way
+from vespa.sim.child import Child
+from vespa.sim.launch import free_port
+
+ELSEWHERE = "127.0.0.2"
+"""An address of this machine that a port on 127.0.0.1 alone does not answer at."""
+
+
+class InterfaceTests(SystemCase):
+    async def ping(self, peer: Peer) -> None:
+        peer.send(request("GET", "/ping"))
+        self.assertEqual(bytes((await peer.answer()).body), b"pong")
+        peer.cut()
+
+    async def test_unsecured(self) -> None:
+        """An unsecured worker can be reached from this machine alone, and passes plain requests."""
+        worker = await self.unsecured()
+        peer = await self.connect()
+        peer.send(request("POST", "/echo?a=1", b"plain", "Authorization: Bearer mine"))
+        self.assertEqual(bytes((await peer.answer()).body), b"plain")
+        (asked,) = self.backend.on("/echo")
+        self.assertEqual((asked.target, asked.request.values(b"authorization")), ("/echo?a=1", [b"Bearer mine"]))
+        with self.assertRaises(ConnectionRefusedError):
+            await connect(way(self.port, ELSEWHERE))
+        await self.end_well(worker)
+        self.assertEqual(self.backend.errors, [])
+
+    async def test_unsecured_public(self) -> None:
+        """VESPA_UNSECURED_PUBLIC opens it to the network, by .tac as well."""
+        worker = await self.unsecured(*BY_TAC, VESPA_UNSECURED_PUBLIC="true")
+        await self.ping(await connect(way(self.port, ELSEWHERE)))
+        await self.end_well(worker)
+
+    async def test_secured(self) -> None:
+        """A secured worker listens at every address."""
+        worker = await self.start_worker()
+        await self.ping(await connect(way(self.port, ELSEWHERE)))
+        await self.end_well(worker)
+
+    async def test_whole_endpoint(self) -> None:
+        """VESPA_LISTEN is taken as it is, in place of port and interface."""
+        port = free_port()
+        worker = await self.start_worker(VESPA_LISTEN=f"tcp:{port}:interface={ELSEWHERE}")
+        await self.ping(await connect(way(port, ELSEWHERE)))
+        for other in (way(port), way(self.port)):
+            with self.assertRaises(ConnectionRefusedError):
+                await connect(other)
+        await self.end_well(worker)
+
+    async def test_whole_tls_endpoint(self) -> None:
+        """VESPA_LISTEN may be TLS, with paths of its own."""
+        pair, port = Pair(self.folder), free_port()
+        listen = f"ssl:{port}:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
+        worker = await self.start_worker(VESPA_LISTEN=listen)
+        await self.ping(await connect(way(port, trust=pair.certificate)))
+        await self.end_well(worker)
+
+    async def test_unix_socket(self) -> None:
+        """VESPA_LISTEN may be a unix socket: requests pass, their hang-ups too, and its file goes with the worker."""
+        path = os.path.join(self.folder, "door.sock")
+        worker = await self.start_worker(VESPA_LISTEN=f"unix:{path}")
+        peer = await connect(UNIXClientEndpoint(reactor, path))
+        body = bytes(range(256)) * 2000
+        peer.send(self.envelope("/echo", b'"%b"' % body.hex().encode(), self.assign()))
+        self.assertEqual(len((await peer.answer()).body), 2 * len(body) + 2)
+        peer.cut()
+        await self.told(worker, Success=1)
+        await self.end_well(worker)
+        self.assertFalse(os.path.exists(path))
+
+
+class TakenTests(SystemCase):
+    async def check(self, *arguments: str) -> None:
+        await self.start_around()
+        with socket.create_server(("0.0.0.0", 0)) as taken:
+            self.port = taken.getsockname()[1]
+            worker = self.launch(*arguments)
+            self.assertEqual(await self.until_exit(worker), 1)
+        self.assertIn(f"{self.port}", worker.text)
+        self.assertIn("Address already in use", worker.text)
+        self.assertNotIn("Unhandled", worker.text)
+
+    async def test_plugin(self) -> None:
+        """A port that is taken is exit code 1 and a message that names it."""
+        await self.check()
+
+    async def test_tac(self) -> None:
+        """By the .tac, too."""
+        await self.check(*BY_TAC)
+
+
+class BeaconTests(SystemCase):
+    async def check(self, message: str, **settings: str) -> None:
+        await self.start_around()
+        worker = self.launch(**settings)
+        await self.until_worker(worker, lambda: self.reports, "a report")
+        self.assertIn(message, self.reports[0].error_msg)
+        self.assertEqual((self.reports[0].loadtime, self.reports[0].max_perf), (0.0, 0.0))
+        self.assertIn(message, worker.text)
+        with self.assertRaises(ConnectionRefusedError):
+            await connect(way(self.port))
+        worker.signal("TERM")
+        self.assertEqual(await self.until_exit(worker, 20.0), 1)
+        self.assert_clean_log(worker)
+
+    async def test_no_certificate(self) -> None:
+        """A worker without its certificate says so to the autoscaler until it is stopped, and that is no clean end."""
+        missing = os.path.join(self.folder, "none.crt")
+        await self.check(missing, VESPA_USE_SSL="true", VESPA_SSL_CERT_FILE=missing)
+
+    async def test_bad_certificate(self) -> None:
+        """So does one whose certificate is none."""
+        pair = Pair(self.folder)
+        with open(pair.cert_file, "w") as file:
+            file.write("<html>no</html>")
+        files = {"VESPA_SSL_CERT_FILE": pair.cert_file, "VESPA_SSL_KEY_FILE": pair.key_file}
+        await self.check(pair.cert_file, VESPA_USE_SSL="true", **files)
+
+    async def test_bad_endpoint(self) -> None:
+        """So does one that does not understand where to listen."""
+        await self.check("tpc:1", VESPA_LISTEN="tpc:1")
+
+    async def test_bad_roots(self) -> None:
+        """So does one whose backend's roots are none."""
+        roots = os.path.join(self.folder, "benchmark")
+        await self.check("VESPA_BACKEND_CA_FILE", VESPA_BACKEND_CA_FILE=roots)
+
+
+class StartTests(SystemCase):
+    async def test_signal_at_once(self) -> None:
+        """A signal while the worker is still loading is a clean end, too."""
+        await self.start_around()
+        self.backend.healthy = False
+        worker: Child = self.launch()
+        await self.until_line(worker, "listening on")
+        await until(lambda: self.backend.probes, what="a probe")
+        await self.end_well(worker)
