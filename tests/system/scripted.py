@@ -30,6 +30,7 @@ class Asked:
         self.connection = connection
         self.request = request
         self.over = False
+        self.dropped = 0  # bytes of the body that were not kept
 
     @property
     def target(self) -> str:
@@ -107,6 +108,7 @@ class Connection(Protocol):
         self.backend = backend
         self.lost = False
         self.full = False
+        self.written = 0
         self.requests: list[Request] = []
         self.feed = Feed(lambda source: read_requests(source, self.requests))  # type: ignore[arg-type]
         self._taken = 0
@@ -124,6 +126,9 @@ class Connection(Protocol):
             self.backend.errors.append(self.feed.error)
             self.cut()
         self._next()
+        if self._current is not None and not self.backend.keep_bodies:
+            self._current.dropped += len(self._current.request.body)
+            self._current.request.body.clear()
         self.stir()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -157,6 +162,7 @@ class Connection(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes, whatever they are."""
         if not self.lost:
+            self.written += len(data)
             self.transport.write(data)
 
     def leave(self) -> None:
@@ -200,6 +206,7 @@ class Backend(Factory):
 
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
+        self.keep_bodies = True
         self.healthy = True
         self.probes = 0
         self.connections: set[Connection] = set()
