@@ -17,12 +17,12 @@ from twisted.internet import error as network
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers as TwistedHeaders
 
+from vespa.benchmarking import contract
 from vespa.benchmarking.aiohttp_names import installed, names
 from vespa.benchmarking.session_agent import backend_client
 from vespa.benchmarking.session_body import Deadline, reasons
 from vespa.benchmarking.session_encoding import basic_auth, encode_body, resolve
 from vespa.benchmarking.session_response import ClientResponse
-from vespa.benchmarking import contract
 
 _UNSET: Any = object()
 _REDIRECTS = (301, 302, 303, 307, 308)

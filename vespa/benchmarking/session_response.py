@@ -10,9 +10,9 @@ from typing import Any, cast
 from twisted.web.http_headers import Headers as TwistedHeaders
 from twisted.web.iweb import IResponse
 
+from vespa.benchmarking import contract
 from vespa.benchmarking.aiohttp_names import names
 from vespa.benchmarking.session_body import Body, Deadline
-from vespa.benchmarking import contract
 
 _UNSET: Any = object()
 

@@ -20,6 +20,7 @@ from vespa.http.head import RequestHead
 from vespa.http.intake import Intake
 from vespa.http.patience import Expired, Patience
 from vespa.http.request import Receiver, ServerRequest
+from vespa.http.splice import Splice
 from vespa.http.transport import buffered, half_closes, hung_up, reader, release, writer
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class ServerChannel(Protocol):
         self._receiver: Receiver | None = None
         self._ahead: list[bytes] = []
         self._ahead_size = 0
+        self.splice: Splice | None = None  # what moves the answer's body, where the kernel does
         self._lingered = 0
         self._receiving = False
         self._write_blocked = False
@@ -265,7 +267,7 @@ class ServerChannel(Protocol):
 
     def answered(self, request: ServerRequest) -> None:
         """The answer is complete: on to the next request, or to the end."""
-        self._request = self._receiver = None
+        self._request = self._receiver = self.splice = None
         self._continue_due = False
         intake = self._intake
         if not request.head.keep_alive or not intake.left_within(_DISCARD_MAX):
@@ -363,7 +365,9 @@ class ServerChannel(Protocol):
 
     def tick(self, now: float) -> None:
         """Look at this connection's clocks."""
-        waiting = buffered(self.transport)
+        waiting, sent = buffered(self.transport), self._resumed
+        if self.splice is not None:
+            waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved
         received = self._intake.received
         if self._phase is Phase.BREAKING and not waiting:
             self.cut()
@@ -373,7 +377,7 @@ class ServerChannel(Protocol):
             if self._paused and hung_up(self.transport):
                 self.cut()
                 return
-        expired = self._patience.expired(now, received, waiting, self._resumed)
+        expired = self._patience.expired(now, received, waiting, sent)
         if expired is None:
             return
         if expired is Expired.HEAD and self._intake.in_head:

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from vespa.http.chunked import BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
+from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.transport import half_closes, reader, release, writer
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class ClientConnection(TwistedProtocol):
         self._request_done = True
         self._interims = 0
         self._paused = False
+        self._splice: Splice | None = None
 
     def connectionMade(self) -> None:
         transport = self.transport
@@ -148,6 +150,33 @@ class ClientConnection(TwistedProtocol):
         if self._sink is not None:
             self._sink = sink
 
+    def splice_to(self, transport: object) -> Splice | None:
+        """Let the kernel move the rest of the body there, if it is large and both are plain sockets."""
+        if self._state != _LENGTH or self._left < LEAST_BYTES or not can_splice(self.transport, transport):
+            return None
+        try:
+            self._splice = Splice(self.transport, transport, self._left, self._spliced)
+        except OSError:
+            return None
+        return self._splice
+
+    def _spliced(self) -> None:
+        self._stop_splicing()
+        reader(self.transport, self.dataReceived)
+        self._left = 0
+        self._end()
+
+    def _stop_splicing(self) -> None:
+        splice, self._splice = self._splice, None
+        if splice is not None:
+            self.received += 1
+            splice.stop()
+
+    @property
+    def progress(self) -> int:
+        """Grows whenever something of the reply came."""
+        return self.received + (self._splice.moved if self._splice is not None else 0)
+
     def hand_over(self, receiver: ReplyReceiver) -> None:
         """Another receiver takes over, before anything else comes."""
         self._receiver = receiver
@@ -162,6 +191,7 @@ class ClientConnection(TwistedProtocol):
 
     def cancel(self) -> None:
         """The receiver wants no more: the connection is cut, and the receiver hears nothing of it."""
+        self._stop_splicing()
         self._receiver = self._sink = None
         self._state = _OVER
         if self.transport is not None:
@@ -332,6 +362,7 @@ class ClientConnection(TwistedProtocol):
             self._receiver.reply_end()
             return
         transport = self.transport
+        self._stop_splicing()
         self._lost("the backend closed its connection", clean=True)
         if transport is not None:
             transport.loseConnection()
@@ -340,6 +371,7 @@ class ClientConnection(TwistedProtocol):
         """We half-closed."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self._stop_splicing()
         release(self.transport)
         self.pool.gone(self)
         self._lost(

@@ -75,12 +75,12 @@ class Patience:
         self._what = what
         self._until = now + seconds if seconds else 0.0
 
-    def expired(self, now: float, received: int, waiting: int, resumed: int) -> Expired | None:
+    def expired(self, now: float, received: int, waiting: int, sent: int) -> Expired | None:
         """
         What took too long, if anything did.
 
-        `received` are the body's bytes so far, `waiting` those that wait to be written, and `resumed` counts how often
-        the transport had room again.
+        `received` are the body's bytes so far, `waiting` those that wait to be written, and `sent` grows when any of
+        them went.
         """
         if self._until and now >= self._until:
             self._until = 0.0
@@ -90,7 +90,7 @@ class Patience:
             since = now - self._since
             if since > RATE_GRACE_SECONDS and received - self._size < limits.body_min_rate * since:
                 return Expired.BODY
-        mark = (waiting, resumed)
+        mark = (waiting, sent)
         if not waiting or mark != self._stalled_at:
             self._stalled_at, self._stalled_since = mark, now
         elif limits.write_stall_seconds and now - self._stalled_since >= limits.write_stall_seconds:

@@ -11,6 +11,7 @@ from vespa.http.head import RequestHead
 
 if TYPE_CHECKING:
     from vespa.http.channel import ServerChannel
+    from vespa.http.connection import ClientConnection
 
 # How an answer's body is framed.
 NONE: Final = 0
@@ -132,6 +133,12 @@ class ServerRequest:
         if self.channel is None or self._framing == STREAM or self._pending is not None:
             return None
         return self.channel.write
+
+    def splice_from(self, connection: ClientConnection) -> None:
+        """Have the rest of the body come straight from a server's connection, if it can; the head is out by now."""
+        channel = self.channel
+        if channel is not None and self._framing == LENGTH:
+            channel.splice = connection.splice_to(channel.transport)
 
     def finish(self) -> None:
         """The answer is complete."""

@@ -214,6 +214,7 @@ class Exchange:
         connection = self._outbound.connection
         if connection is not None:
             connection.deliver_to(request.sink() or request.write)
+            request.splice_from(connection)
 
     def _switch(self, head: ReplyHead) -> Callable[[bytes], None]:
         """A 101: the two ends go on by themselves, if the client asked for it."""

@@ -42,8 +42,8 @@ class Vigil:
     def tick(self, now: float) -> None:
         """Look at the clock."""
         connection, timeouts = self._connection, self._timeouts
-        if connection.received != self._reads:
-            self._reads = connection.received
+        if connection.progress != self._reads:
+            self._reads = connection.progress
             self._read_at = now
         elapsed = now - self._began_at
         if timeouts.total and elapsed >= timeouts.total:
