@@ -15,10 +15,11 @@ from zope.interface import implementer
 
 from tests.processes import until
 from tests.system.case import SystemCase
+from tests.system.certificates import Pair
 from tests.system.peer import Peer, request
 from tests.system.scripted import Asked, head
 from vespa.sim.child import Child
-from vespa.sim.signing import query_envelope
+from vespa.sim.signing import body_envelope, query_envelope
 
 MIB = 1 << 20
 PIECE = bytes(256 * 1024)
@@ -87,9 +88,9 @@ class MemoryTests(SystemCase):
     if not sys.platform.startswith("linux"):
         skip = "needs /proc"
 
-    async def start_warm(self) -> Child:
+    async def start_warm(self, **settings: str) -> Child:
         """A worker that has served requests of each kind, so that what it keeps for good is there."""
-        worker = await self.start_worker()
+        worker = await self.start_worker(**settings)
         self.backend.scripts.update({"/upload": count, "/download": download})
         self.backend.keep_bodies = False
         for _ in range(3):
@@ -137,6 +138,37 @@ class MemoryTests(SystemCase):
         before = memory(worker, "VmRSS")
         forget_peak(worker)
         await self.download(200 * MIB)
+        self.assertLess(memory(worker, "VmRSS") - before, 8 * MIB)
+        self.assertLess(memory(worker, "VmHWM") - before, 16 * MIB)
+        await self.end_well(worker)
+
+    async def test_envelope(self) -> None:
+        """So it is with a large payload in an envelope, which is unwrapped as it passes."""
+        worker = await self.start_warm()
+        before = memory(worker, "VmRSS")
+        forget_peak(worker)
+        letters, size = b"vespa" * 50_000, 100 * MIB
+        body = body_envelope(self.assign(), b'""')
+        peer = await self.connect()
+        peer.send(request("POST", "/upload", None, f"Content-Length: {len(body) + size}") + body[:-2], b"POST")
+        await Flow(peer, size, letters).done
+        peer.more(body[-2:])
+        self.assertEqual(int((await peer.answer()).body), size + 2)
+        self.assertLess(memory(worker, "VmRSS") - before, 8 * MIB)
+        self.assertLess(memory(worker, "VmHWM") - before, 16 * MIB)
+        await self.end_well(worker)
+
+    async def test_tls(self) -> None:
+        """So it is over TLS, both ways."""
+        pair = Pair(self.folder)
+        self.trust = pair.certificate
+        worker = await self.start_warm(
+            VESPA_USE_SSL="true", VESPA_SSL_CERT_FILE=pair.cert_file, VESPA_SSL_KEY_FILE=pair.key_file
+        )
+        before = memory(worker, "VmRSS")
+        forget_peak(worker)
+        await self.upload(50 * MIB)
+        await self.download(50 * MIB)
         self.assertLess(memory(worker, "VmRSS") - before, 8 * MIB)
         self.assertLess(memory(worker, "VmHWM") - before, 16 * MIB)
         await self.end_well(worker)
