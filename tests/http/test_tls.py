@@ -465,8 +465,11 @@ class Ending(Meeting):
         served.write(b"a")
         served.write(b"b")
         self.assertIsNone(served.reason)
+        self.assertIsInstance(served.t.doRead(), ConnectionLost)
         await until(lambda: served.reason)
         self.assertTrue(served.reason.check(ConnectionLost))
+        self.assertIsNone(served.t.doRead())
+        self.assertIsNone(served.t.doWrite())
         served.write(b"c")
         served.t.write(b"d")
 
@@ -573,13 +576,12 @@ class Greeting(Meeting):
     async def test_vanished(self) -> None:
         """A client that goes in the middle of the handshake is ConnectionLost."""
         await self.listen()
-        for leave in "loseConnection", "abortConnection":
+        for n, leave in enumerate(("loseConnection", "abortConnection"), 1):
             client = await self.dial(Served())
             client.t.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-            await until(lambda client=client: not buffered(client.t))
+            await until(lambda client=client, n=n: len(self.served) == n and not buffered(client.t))
             getattr(client.t, leave)()
-            known = len(self.served)
-            await until(lambda known=known: known and self.served[-1].reason)
+            await until(lambda: self.served[-1].reason)
             self.assertTrue(self.served[-1].reason.check(ConnectionLost))
 
     async def test_no_room_in_handshake(self) -> None:

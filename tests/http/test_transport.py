@@ -276,6 +276,14 @@ class Sockets:
         await until(lambda: a.reason)
         self.assertEqual(a.lost, ConnectionDone)
 
+    async def test_nothing_to_read(self) -> None:
+        """An event that brings nothing, as when a descriptor's number is used again in the same turn, does no harm."""
+        a, b = await self.ends()
+        reader(a.t, a.dataReceived)
+        self.assertIsNone(a.t.doRead())
+        b.write(b"x")
+        await until(lambda: a.received == b"x")
+
     async def test_reader_reset(self) -> None:
         """A reset is ConnectionLost where TCP tells it apart; a unix socket just ends."""
         a, b = await self.ends()
