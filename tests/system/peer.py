@@ -28,6 +28,9 @@ class Peer(Protocol):
         self.raw = bytearray()
         self.keep = True
         self.size = 0
+        self.sent = 0
+        self.timed_out = False
+        self.waiting: list[Deferred[None]] = []
         self.asked: deque[tuple[bytes, int]] = deque()
         self.lost = False
         self.clean = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -36,6 +37,10 @@ class Asked:
     def target(self) -> str:
         """The request's target, with its query."""
         return self.request.target.decode("ascii")
+
+    def number(self, name: str, default: int = 0) -> int:
+        """A number from the query."""
+        return int(parse_qs(self.target.partition("?")[2]).get(name, [str(default)])[0])
 
     @property
     def gone(self) -> bool:
@@ -109,6 +114,7 @@ class Connection(Protocol):
         self.lost = False
         self.full = False
         self.written = 0
+        self.raw: Callable[[bytes], object] | None = None  # takes all that comes after a switch of protocols
         self.requests: list[Request] = []
         self.feed = Feed(lambda source: read_requests(source, self.requests))  # type: ignore[arg-type]
         self._taken = 0
@@ -121,6 +127,9 @@ class Connection(Protocol):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        if self.raw is not None:
+            self.raw(data)
+            return
         self.feed.feed(data)
         if self.feed.error is not None:
             self.backend.errors.append(self.feed.error)

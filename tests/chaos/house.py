@@ -1,0 +1,102 @@
+"""A whole worker in the test's own process, where what it holds can be counted."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from tests.system.scripted import Backend
+from vespa.core.gate import Gate
+from vespa.core.ledger import Ledger
+from vespa.http.channel import ServerChannel
+from vespa.http.connection import ClientConnection
+from vespa.http.pool import Pool
+from vespa.http.request import ServerRequest
+from vespa.http.server import Server
+from vespa.proxy.exchange import Exchange
+from vespa.settings import load
+from vespa.sim.launch import worker_environment
+from vespa.sim.stage import Stage
+from vespa.worker.route import WorkerPassage, WorkerRoute
+from vespa.worker.service import Listening, make_worker
+
+BENCHMARK = "tests.e2e.benchmark:benchmark"
+PUBLIC_PORT = 31000
+OF_A_REQUEST = (Exchange, ServerChannel, ServerRequest, WorkerPassage, ClientConnection)
+
+
+class House:
+    """The worker's tree, started on a port that the system chose, and the parts of it that keep accounts."""
+
+    def __init__(self, folder: str, stage: Stage, backend: Backend, listen: str, settings: dict[str, str]) -> None:
+        cache = os.path.join(folder, "benchmark")
+        environment = worker_environment(
+            port=PUBLIC_PORT,
+            backend_url=stage.backend_url,
+            report_addr=stage.autoscaler_url,
+            cache_file=cache,
+            benchmark=BENCHMARK,
+        )
+        environment |= {"VESPA_LISTEN": listen, **settings}
+        figure = {"benchmark": BENCHMARK, "backend": stage.backend_url, "model": "", "throughput": 1000.0}
+        with open(cache, "w") as file:
+            json.dump(figure, file)
+        self.backend = backend
+        self.settings = load(environment)
+        self.public_url = self.settings.public_url
+        self.tree: Any = make_worker(reactor, self.settings, {})
+        self.tree.startService()
+        listening: Listening = list(self.tree)[-1]
+        self.listening: Any = listening
+        self.server: Server = self.listening._server
+        self.proxy: Any = self.server.application
+        self.route: WorkerRoute = self.proxy._proxy.route
+        self.pool: Pool = self.route.pool
+        self.gate: Gate = self.route.gate
+        self.ledger: Ledger = self.route.ledger
+        self.port: int = self.listening._port.getHost().port
+
+    @property
+    def ready(self) -> bool:
+        """Whether it would let a signed request in."""
+        verify: Any = self.route._verify
+        return self.route.unready() is None and verify.__self__.has_key
+
+    def stop(self) -> Deferred[None]:
+        """Stop the tree."""
+        gc.unfreeze()  # a process of its own would keep what it started with for ever; this one goes on
+        stopped: Deferred[None] = self.tree.stopService()
+        return stopped
+
+    def held(self) -> dict[str, int]:
+        """What is still held of requests and connections; empty where all is let go."""
+        held = {
+            "requests in flight": self.ledger.in_flight,
+            "load": self.ledger.load,
+            "slots": self.gate.working,
+            "queued": self.gate.waiting,
+            "clients": len(self.server.channels),
+            "addresses": len(self.server._addresses),
+            "connections to the backend": self.pool.size,
+            "waiting for a connection": len(self.pool._queue),
+            "connections at the backend": len(self.backend.connections),
+            "scripts": sum(not asked.over for asked in self.backend.asked),
+            "swept": len(self.server.sweeper._members) + len(self.route.sweeper._members),
+            "records": len(self.ledger.deletes()),
+        }
+        return {name: count for name, count in held.items() if count}
+
+    def leaked(self) -> dict[str, int]:
+        """Objects that belong to a request or a connection and are still there."""
+        gc.collect()
+        leaked: dict[str, int] = {}
+        for each in gc.get_objects():
+            # Those to the autoscaler are kept for the next report.
+            if isinstance(each, OF_A_REQUEST) and getattr(each, "pool", self.pool) is self.pool:
+                leaked[type(each).__name__] = leaked.get(type(each).__name__, 0) + 1
+        return leaked

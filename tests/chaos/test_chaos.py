@@ -1,0 +1,157 @@
+"""The law of the storm: whatever clients and backend do, nothing is left over, and every request is told once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from tests.chaos.house import House
+from tests.chaos.kinds import Kinds, furnish
+from tests.chaos.visit import HangUp, Visit, Wrong
+from tests.processes import Impatient, ProcessCase, until
+from tests.system.case import QUICK
+from tests.system.certificates import Pair
+from tests.system.peer import way
+from tests.system.scripted import Backend
+
+REQUESTS = 500
+AT_ONCE = 30
+SETTLE_SECONDS = 10.0
+SETTINGS = {**QUICK, "VESPA_BACKEND_KEEPALIVE": "0.2", "VESPA_MAX_WAIT_TIME": "0.6"}
+
+
+class StormTests(ProcessCase):
+    timeout = 90
+
+    async def build(self, listen: str, **settings: str) -> House:
+        """A worker between a simulated autoscaler and a scripted backend, ready."""
+        stage = self.theatre = self.stage()
+        await stage.start_autoscaler()
+        backend = Backend()
+        furnish(backend)
+        stage.backend_url = f"http://127.0.0.1:{await backend.listen()}"
+        self.addCleanup(lambda: Deferred.fromCoroutine(backend.stop()))
+        house = House(self.temporary_folder(), stage, backend, listen, {**SETTINGS, **settings})
+        self.addCleanup(house.stop)
+        await until(lambda: house.ready, what="ready")
+        return house
+
+    def visits(self, house: House, dice: Random) -> list[Visit]:
+        """As many visits as it takes to make all requests."""
+        autoscaler = self.theatre.autoscaler
+        kinds = Kinds(dice, lambda cost: autoscaler.assign(house.public_url, cost))
+        visits: list[Visit] = []
+        made = 0
+        while made < REQUESTS:
+            pipelined = dice.random() < 0.15
+            number = dice.randrange(2, 6) if pipelined else dice.choice([1, 1, 1, 2, 3])
+            asks = []
+            while len(asks) < number and not (asks and asks[-1].last):
+                asks.append(dice.choice(kinds.small if pipelined else kinds.any)())
+            made += len(asks)
+            size = sum(len(ask.data) for ask in asks)
+            hang_up = HangUp.at_random(dice, size) if dice.random() < 0.4 else None
+            visits.append(Visit(asks, pipelined, hang_up, Random(dice.random())))
+        return visits
+
+    async def storm(self, seed: int, listen: str, trust: bytes = b"", **settings: str) -> None:
+        house = await self.build(listen, **settings)
+        visits = self.visits(house, Random(seed))
+        waiting = iter(visits)
+        endpoint = way(house.port, trust=trust)
+
+        wrong: list[str] = []
+
+        async def some(waiting: Iterator[Visit]) -> None:
+            for visit in waiting:
+                try:
+                    await visit.make(endpoint)
+                except Wrong as error:
+                    wrong.append(str(error))
+
+        await gatherResults([Deferred.fromCoroutine(some(waiting)) for _ in range(AT_ONCE)], consumeErrors=True)
+        self.assertEqual(wrong, [], f"seed {seed}")
+        try:
+            await self.check(house, visits)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+    async def check(self, house: House, visits: list[Visit]) -> None:
+        """Nothing is held, nothing was logged wrong, and the accounts of both sides agree to the last request."""
+        try:
+            await until(lambda: not house.held(), SETTLE_SECONDS)
+        except Impatient:
+            self.fail(f"still held: {house.held()}")
+        self.assertEqual(house.leaked(), {})
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(house.backend.errors, [], "what the worker sent to the backend is HTTP")
+
+        ledger, autoscaler = house.ledger, self.theatre.autoscaler
+        self.assertEqual(ledger.received, ledger.served + ledger.failed + ledger.cancelled + ledger.expired)
+        self.assertEqual(ledger.dropped_deletes, 0)
+        book = autoscaler.books.of(7)
+        await until(lambda: book.balance(autoscaler.books.costs).adds_up and not book.in_flight, SETTLE_SECONDS)
+        self.assertEqual(autoscaler.malformed, [])
+        self.assertEqual(book.duplicates, [])
+        told = book.outcomes()
+        self.assertEqual(told["Success"], ledger.served)
+        self.assertEqual(told["Error"], ledger.failed)
+        self.assertEqual(told["Rejected"], ledger.refused + ledger.expired)
+        self.assertGreaterEqual(told["Cancelled"], ledger.cancelled)
+        self.assertEqual(book.requests_received, ledger.received + ledger.refused)
+
+        genuine = {ask.request_idx for visit in visits for ask in visit.asks if ask.request_idx}
+        self.assertLessEqual(set(book.deletes), genuine, "nothing is told of what was not signed")
+        for visit in visits:
+            for ask, status in visit.answered:
+                if ask.request_idx:
+                    self.assertEqual(book.deletes.get(ask.request_idx), [self.outcome(ask.kind, status)], ask.kind)
+            for ask in visit.broken:
+                if ask.request_idx:
+                    self.assertEqual(book.deletes.get(ask.request_idx), ["Error"], ask.kind)
+        answered = Counter(ask.kind for visit in visits for ask, _ in visit.answered)
+        self.assertGreater(sum(answered.values()), REQUESTS // 2, answered)
+        self.assertGreater(told["Cancelled"], 10, told)
+
+        await house.stop()
+        await self.theatre.stop()
+        await house.backend.stop()
+        await deferLater(reactor, 0)
+        # The one that is left is the test's own timeout.
+        self.assertEqual([str(call) for call in reactor.getDelayedCalls() if "onTimeout" not in str(call)], [])
+
+    def outcome(self, kind: str, status: int) -> str:
+        """What the autoscaler is to be told of a request that was answered so; below 0 by the worker's own refusal."""
+        if status < 0:
+            return "Rejected"
+        return "Error" if status == 502 else "Success"
+
+    async def test_plain(self) -> None:
+        """Over plain sockets."""
+        await self.storm(1, "tcp:0:interface=127.0.0.1")
+
+    async def test_queue(self) -> None:
+        """With few slots, a short queue and a patience that ends."""
+        await self.storm(
+            2,
+            "tcp:0:interface=127.0.0.1",
+            VESPA_MAX_CONCURRENCY="3",
+            VESPA_MAX_QUEUE="15",
+            VESPA_MAX_WAIT_TIME="5",
+            VESPA_QUEUE_TIMEOUT="0.5",
+        )
+
+    async def test_few_connections(self) -> None:
+        """With fewer connections to the backend than requests."""
+        await self.storm(3, "tcp:0:interface=127.0.0.1", VESPA_CONNECTION_LIMIT="3", VESPA_MAX_WAIT_TIME="5")
+
+    async def test_tls(self) -> None:
+        """Over TLS, with few slots."""
+        pair = Pair(self.temporary_folder())
+        listen = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
+        await self.storm(4, listen, pair.certificate, VESPA_MAX_CONCURRENCY="10", VESPA_MAX_WAIT_TIME="5")

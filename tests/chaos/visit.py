@@ -1,0 +1,193 @@
+"""One client's connection in the storm: what it sends, in which pieces, and when it hangs up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from attrs import define, field, frozen
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import IStreamClientEndpoint
+from twisted.internet.error import ConnectError, ConnectionLost
+from twisted.internet.task import deferLater
+
+from tests.chaos.kinds import BUSY, Ask
+from tests.contract.reader import Response
+from tests.system.peer import Peer, connect
+
+PATIENCE_SECONDS = 15.0
+
+
+class Wrong(AssertionError):
+    """A client did not get what is its due."""
+
+
+@frozen
+class HangUp:
+    """When to leave: after so many bytes sent, so many received, or so many seconds since all was sent."""
+
+    sent: int | None = None
+    received: int | None = None
+    seconds: float | None = None
+    politely: bool = False
+
+    @classmethod
+    def at_random(cls, dice: Random, size: int) -> HangUp:
+        """Any of these, for a client that has `size` bytes to send."""
+        politely = dice.random() < 0.5
+        phase = dice.randrange(5)
+        if phase == 0:
+            return cls(sent=dice.choice([0, 1, 30]), politely=politely)
+        if phase == 1:
+            return cls(sent=dice.randrange(size), politely=politely)
+        if phase == 2:
+            return cls(received=dice.choice([1, 20, 200, 5_000, 100_000]), politely=politely)
+        return cls(seconds=dice.choice([0.0, 0.001, 0.01, 0.03]), politely=politely)
+
+
+@define
+class Visit:
+    """Requests over one connection, pipelined or one after the other."""
+
+    asks: Sequence[Ask]
+    pipelined: bool
+    hang_up: HangUp | None
+    dice: Random
+    peer: Peer | None = None
+    left: bool = False
+    answered: list[tuple[Ask, int]] = field(factory=list)
+    broken: list[Ask] = field(factory=list)
+
+    async def make(self, endpoint: IStreamClientEndpoint) -> None:
+        """Go there, and come back when the connection is over. Raises Wrong."""
+        try:
+            peer = self.peer = await connect(endpoint)
+        except (ConnectError, ConnectionLost):
+            raise Wrong("could not connect") from None
+        peer.on_data = self._received
+        if self.hang_up is not None and self.hang_up.sent == 0:
+            self._leave()
+        deadline = reactor.callLater(PATIENCE_SECONDS, self._give_up)
+        try:
+            await self._talk(peer)
+        finally:
+            if not peer.lost:
+                peer.cut()
+            await peer.gone
+            if deadline.active():
+                deadline.cancel()
+        if not deadline.called and not self.left:
+            self._judge(peer)
+
+    def _give_up(self) -> None:
+        assert self.peer is not None
+        self.left = False
+        self.hang_up = None
+        self.peer.timed_out = True
+        self.peer.cut()
+
+    async def _talk(self, peer: Peer) -> None:
+        for number, ask in enumerate(self.asks, 1):
+            peer.asked.append((ask.method, ask.minor))
+            await self._send(peer, ask.data)
+            if not self.pipelined:
+                await self._answer(peer, number)
+                if ask.tunnel and not peer.lost and peer.responses[-1].status == 101:
+                    await self._send(peer, ask.tunnel)
+                    await self._until(peer, lambda ask=ask: len(peer.responses[-1].body) >= len(ask.tunnel))
+                if peer.lost or not peer.whole or b"close" in peer.whole[-1].tokens(b"connection"):
+                    return
+        if self.pipelined:
+            await self._answer(peer, len(self.asks))
+        if self.dice.random() < 0.5:
+            peer.leave()
+            await peer.gone
+
+    async def _send(self, peer: Peer, data: bytes) -> None:
+        """Send in pieces, some of them late."""
+        dice = self.dice
+        while data and not peer.lost:
+            size = len(data) if dice.random() < 0.6 else dice.choice([1, 40, 700, 20_000, 100_000])
+            piece, data = data[:size], data[size:]
+            plan = self.hang_up
+            if plan is not None and plan.sent is not None and peer.sent + len(piece) >= plan.sent:
+                piece = piece[: plan.sent - peer.sent]
+                peer.more(piece)
+                self._leave()
+                return
+            peer.sent += len(piece)
+            peer.more(piece)
+            if data and dice.random() < 0.5:
+                await deferLater(reactor, dice.random() * 0.003)
+        if self.hang_up is not None and self.hang_up.seconds is not None and not peer.lost:
+            self._later(peer, self.hang_up.seconds, self._leave)
+
+    def _received(self) -> None:
+        plan, peer = self.hang_up, self.peer
+        assert peer is not None
+        if plan is not None and plan.received is not None and peer.size >= plan.received:
+            self._leave()
+        waiting, peer.waiting = peer.waiting, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    def _leave(self) -> None:
+        peer, plan = self.peer, self.hang_up
+        if peer is None or peer.lost or plan is None:
+            return
+        self.left = True
+        if plan.politely:
+            peer.leave()
+            # A reader that is asked to leave waits for its unsent bytes; the worker may never take them.
+            self._later(peer, 0.2, peer.cut)
+        else:
+            peer.cut()
+
+    def _later(self, peer: Peer, seconds: float, do: Callable[[], None]) -> None:
+        """Do something unless the connection is over by then."""
+        call = reactor.callLater(seconds, do)
+        peer.gone.addBoth(lambda _: call.cancel() if call.active() else None)
+
+    async def _answer(self, peer: Peer, number: int) -> None:
+        await self._until(peer, lambda: len(peer.whole) >= number or self._switched(peer))
+
+    def _switched(self, peer: Peer) -> bool:
+        return bool(peer.responses) and peer.responses[-1].status == 101
+
+    async def _until(self, peer: Peer, holds: object) -> None:
+        while not peer.lost and not holds():  # type: ignore[operator]
+            waiting: Deferred[None] = Deferred()
+            peer.waiting.append(waiting)
+            await waiting
+
+    def _judge(self, peer: Peer) -> None:
+        """See whether every request got the answer that is its due."""
+        if peer.timed_out:
+            raise Wrong(self._story(peer, f"not done after {PATIENCE_SECONDS:g} s"))
+        closed = False
+        for number, ask in enumerate(self.asks):
+            answer: Response | None = peer.responses[number] if number < len(peer.responses) else None
+            if answer is None:
+                if not closed:  # else it was never sent
+                    if not ask.cut:
+                        raise Wrong(self._story(peer, f"no answer to {ask.kind}"))
+                    self.broken.append(ask)
+                return
+            if answer.status == 101 and ask.tunnel:
+                if bytes(answer.body) != ask.tunnel:
+                    raise Wrong(self._story(peer, "the tunnel's echo is wrong"))
+            elif not answer.complete:
+                if not ask.cut:
+                    raise Wrong(self._story(peer, f"half an answer to {ask.kind}"))
+                self.broken.append(ask)
+                return
+            busy = ask.request_idx and answer.status in BUSY and answer.values(b"x-vespa-error")
+            if not busy and (answer.status not in ask.statuses or not (answer.status >= 300 or ask.right(answer))):
+                raise Wrong(self._story(peer, f"a wrong answer to {ask.kind}"))
+            self.answered.append((ask, answer.status if not busy else -answer.status))
+            closed = b"close" in answer.tokens(b"connection") or ask.minor == 0
+
+    def _story(self, peer: Peer, what: str) -> str:
+        kinds = [ask.kind for ask in self.asks]
+        return f"{what}; {kinds} pipelined={self.pipelined} error={peer.feed.error!r} came={bytes(peer.raw[:600])!r}"
