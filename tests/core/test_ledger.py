@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from attrs import evolve
-from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.core.ledger import Deleted, Entry, Ledger, Snapshot
@@ -230,7 +229,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_frozen(self) -> None:
         """A snapshot stays as it was taken."""
-        with self.assertRaises(FrozenInstanceError):
+        with self.assertRaises(AttributeError):
             Ledger(10).snapshot().load = 1  # type: ignore[misc]
 
 
@@ -286,6 +285,6 @@ class DeleteTests(SynchronousTestCase):
     def test_frozen(self) -> None:
         """A record cannot be changed, and equals only itself."""
         record = Deleted(1, State.SERVED, 1.0, 1.0, 1.0)
-        with self.assertRaises(FrozenInstanceError):
+        with self.assertRaises(AttributeError):
             record.outcome = State.FAILED  # type: ignore[misc]
-        self.assertNotEqual(record, evolve(record))
+        self.assertNotEqual(record, replace(record))

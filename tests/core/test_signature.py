@@ -5,12 +5,12 @@ from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from functools import cache
 
-from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.envelopes import an_auth, auth_data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from attrs import frozen
+import msgspec
 
 from vespa.core.refusal import Refusal
 
@@ -20,8 +20,7 @@ _is_number = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _is_integer = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})").fullmatch
 
 
-@frozen
-class Auth:
+class Auth(msgspec.Struct, frozen=True, gc=False):
     """
     What the autoscaler signed for one request; not verified yet.
 

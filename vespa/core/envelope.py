@@ -10,7 +10,6 @@ import re
 from typing import Annotated
 
 import msgspec
-from attrs import frozen
 
 from vespa.core.auth import MAX_AUTH_DATA, MAX_TEXT, Auth, cost_from, invalid_envelope, parse_cost
 from vespa.core.query import unwrap_query
@@ -32,8 +31,7 @@ MAX_MEMBERS = 64
 """Members that the body may have."""
 
 
-@frozen
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """An opened body; `payload` is the slice of it that the backend gets."""
 
     auth: Auth

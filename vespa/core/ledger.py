@@ -6,9 +6,22 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from attrs import define, frozen
+import msgspec
+from attrs import frozen
 
-from vespa.core.lifecycle import TABLE, Event, State
+from vespa.core.lifecycle import (
+    CANCELLED,
+    CONNECTING,
+    FAILED,
+    RECEIVED,
+    REFUSED,
+    SERVED,
+    STREAMING,
+    TABLE,
+    WAITING,
+    Event,
+    State,
+)
 
 
 class Entry:
@@ -22,7 +35,7 @@ class Entry:
     __slots__ = ("completed_at", "received_at", "request_idx", "started_at", "state", "work")
 
     def __init__(self, request_idx: int | None, work: int, received_at: float) -> None:
-        self.state = State.RECEIVED
+        self.state = RECEIVED
         self.request_idx = request_idx
         self.work = work
         self.received_at = received_at
@@ -30,8 +43,7 @@ class Entry:
         self.completed_at = 0.0
 
 
-@define(frozen=True, eq=False)
-class Deleted:
+class Deleted(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The end of one request, to be told once. Two are never equal: one assignment may be used by two requests."""
 
     request_idx: int
@@ -121,13 +133,13 @@ class Ledger:
             self.late += 1
             return False
         entry.state = target
-        if target is State.CONNECTING:
+        if target is CONNECTING:
             entry.started_at = now
-            if state is State.RECEIVED:
+            if state is RECEIVED:
                 self._enter(entry)
-        elif target is State.WAITING:
+        elif target is WAITING:
             self._enter(entry)
-        elif target is not State.STREAMING:
+        elif target is not STREAMING:
             self._end(entry, state, target, now)
         return True
 
@@ -141,25 +153,25 @@ class Ledger:
     def _end(self, entry: Entry, state: State, target: State, now: float) -> None:
         """Book the end of an entry that was in `state`."""
         work = entry.work
-        if state is State.CONNECTING or state is State.STREAMING:
+        if state is CONNECTING or state is STREAMING:
             entry.completed_at = now
-        if state is not State.RECEIVED:
+        if state is not RECEIVED:
             self._changes += 1
             self.load -= work
             del self._in_flight[entry]
-            if target is State.SERVED:
+            if target is SERVED:
                 self.served += 1
                 self._served_work += work
-            elif target is State.FAILED:
+            elif target is FAILED:
                 self.failed += 1
-            elif target is State.CANCELLED:
+            elif target is CANCELLED:
                 self.cancelled += 1
                 self._new_work -= work
             else:
                 self.expired += 1
                 self._new_work -= work
                 self._rejected_work += work
-        elif target is State.REFUSED:
+        elif target is REFUSED:
             self._changes += 1
             self.refused += 1
             self._rejected_work += work

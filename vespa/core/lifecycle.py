@@ -47,6 +47,10 @@ class Event(IntEnum):
     """The answer was passed on whole."""
 
 
+# The same members as names of this module: looking one up on its class costs more than the rest of a table's step.
+RECEIVED, WAITING, CONNECTING, STREAMING, REFUSED, SERVED, FAILED, CANCELLED = State
+ADMIT, WAIT, REFUSE, GONE, SLOT, EXPIRE, HEAD, BREAK, END = Event
+
 TABLE: Mapping[State, Mapping[Event, State]] = MappingProxyType(
     {
         State.RECEIVED: MappingProxyType(

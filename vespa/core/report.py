@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from attrs import frozen
+import msgspec
+from attrs import field, frozen
 
 from vespa.core.ledger import Deleted, Snapshot
 from vespa.core.lifecycle import State
@@ -18,7 +19,7 @@ class Identity:
     """Who reports: the container's id and token, the version to tell, and the URL clients reach the worker at."""
 
     id: int
-    mtoken: str
+    mtoken: str = field(repr=False)
     version: str
     url: str
 
@@ -93,7 +94,8 @@ def delete_requests(identity: Identity, records: Iterable[Deleted]) -> list[byte
 
 def _delete_request(identity: Identity, records: Sequence[Deleted]) -> bytes:
     success = records[0].outcome in _SUCCESSES
-    return _dump(
+    # Up to a thousand records a second, their times above all: json takes ten times as long.
+    return msgspec.json.encode(
         {
             "worker_id": identity.id,
             "mtoken": identity.mtoken,

@@ -6,7 +6,6 @@ One request is handled at a time; what a client sends ahead waits as bytes, up t
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import interfaces
@@ -31,14 +30,12 @@ _DISCARD_MAX: Final = 65536
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Phase(IntEnum):
-    """What the connection is for."""
-
-    REQUESTS = 0
-    TUNNEL = 1
-    LINGER = 2  # the last answer is out, the client is still sending
-    BREAKING = 3  # to be aborted when what was written is out
-    CLOSED = 4
+# What the connection is for. Plain ints: they are compared several times a request.
+_REQUESTS: Final = 0
+_TUNNEL: Final = 1
+_LINGER: Final = 2  # the last answer is out, the client is still sending
+_BREAKING: Final = 3  # to be aborted when what was written is out
+_CLOSED: Final = 4
 
 
 @implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)
@@ -52,7 +49,7 @@ class ServerChannel(Protocol):
         self.server = server
         self.peer = peer
         self.until_close = False  # the answer's end is the connection's end
-        self._phase = Phase.REQUESTS
+        self._phase = _REQUESTS
         self._intake = Intake(self, server.limits.head_bytes)
         self._patience = Patience(server.limits, server.clock.seconds())
         self._request: ServerRequest | None = None
@@ -85,7 +82,7 @@ class ServerChannel(Protocol):
             self.drain()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        self._phase = Phase.CLOSED
+        self._phase = _CLOSED
         release(self.transport)
         self._ahead.clear()
         self.server.sweeper.discard(self)
@@ -94,7 +91,7 @@ class ServerChannel(Protocol):
 
     def readConnectionLost(self) -> None:
         """The client will send no more: in a tunnel that is passed on, elsewhere it has left."""
-        if self._phase is Phase.TUNNEL and self._receiver is not None:
+        if self._phase == _TUNNEL and self._receiver is not None:
             self._receiver.end()
         elif self._request is None:
             self._close()
@@ -115,13 +112,13 @@ class ServerChannel(Protocol):
 
     def cut(self) -> None:
         """End the connection at once, visibly."""
-        self._phase = Phase.CLOSED
+        self._phase = _CLOSED
         self._leave()
         self.transport.abortConnection()
 
     def _close(self) -> None:
         """End the connection when all that was written is out."""
-        self._phase = Phase.CLOSED
+        self._phase = _CLOSED
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -137,7 +134,7 @@ class ServerChannel(Protocol):
         if not self.until_close and not self.secure:
             self._close()
             return
-        self._phase = Phase.BREAKING
+        self._phase = _BREAKING
         self.transport.unregisterProducer()
         self.transport.pauseProducing()
         self._patience.linger(self.server.clock.seconds())
@@ -147,7 +144,7 @@ class ServerChannel(Protocol):
 
     def drain(self) -> None:
         """Take no further request: close now if there is none, after the answer otherwise."""
-        if self._phase is Phase.REQUESTS and self._request is None and not self._intake.in_head:
+        if self._phase == _REQUESTS and self._request is None and not self._intake.in_head:
             self._close()
 
     # -- reading
@@ -172,7 +169,7 @@ class ServerChannel(Protocol):
     def _receive(self, data: bytes) -> None:
         intake = self._intake
         while data:
-            if self._phase is not Phase.REQUESTS:
+            if self._phase != _REQUESTS:
                 self._receive_other(data)
                 return
             if intake.complete or (self._write_blocked and self._request is None):
@@ -185,17 +182,17 @@ class ServerChannel(Protocol):
                 data = self._take_ahead()
 
     def _receive_other(self, data: bytes) -> None:
-        if self._phase is Phase.TUNNEL:
+        if self._phase == _TUNNEL:
             if self._receiver is not None:
                 self._receiver.body(data)
-        elif self._phase is Phase.LINGER:
+        elif self._phase == _LINGER:
             self._lingered += len(data)
             if self._lingered > self.server.limits.linger_bytes:
                 self.cut()
 
     def _may_begin(self) -> bool:
         """Whether a request that was sent ahead may be taken up: no answer is under way, and there is room for its."""
-        return self._request is None and not self._write_blocked and self._phase is Phase.REQUESTS
+        return self._request is None and not self._write_blocked and self._phase == _REQUESTS
 
     def _keep_ahead(self, data: bytes) -> None:
         """Keep what was sent before its turn, up to the bound."""
@@ -250,7 +247,7 @@ class ServerChannel(Protocol):
         if receiver is not None:
             # Whoever handles it hears that it is over before the answer goes out.
             receiver.gone()
-        if self._phase is not Phase.REQUESTS:
+        if self._phase != _REQUESTS:
             self.cut()
             return
         if request is None:
@@ -293,7 +290,7 @@ class ServerChannel(Protocol):
 
     def _linger(self) -> None:
         """The client is still sending: let it read its answer before a close would reset the connection."""
-        self._phase = Phase.LINGER
+        self._phase = _LINGER
         self._patience.linger(self.server.clock.seconds())
         if self._paused:
             self.resume_reading()
@@ -302,7 +299,7 @@ class ServerChannel(Protocol):
     def tunnel(self, receiver: Receiver) -> None:
         """Both ends now speak whatever they agreed on."""
         self._receiver = receiver
-        self._phase = Phase.TUNNEL
+        self._phase = _TUNNEL
         self._patience.answer()
         if self._ahead:
             receiver.body(self._take_ahead())
@@ -369,7 +366,7 @@ class ServerChannel(Protocol):
         if self.splice is not None:
             waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved
         received = self._intake.received
-        if self._phase is Phase.BREAKING and not waiting:
+        if self._phase == _BREAKING and not waiting:
             self.cut()
             return
         if self._paused or self._continue_due:

@@ -22,6 +22,9 @@ class Expired(IntEnum):
     READING = 4  # the client's, of what we wrote
 
 
+_HEAD, _IDLE, _LINGER, _BODY, _READING = Expired  # looking one up on its class is slow
+
+
 class Patience:
     """
     One connection's clocks; `now` is in seconds.
@@ -34,7 +37,7 @@ class Patience:
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
-        self._what = Expired.HEAD
+        self._what = _HEAD
         self._until = 0.0
         self._since = 0.0
         self._size = 0
@@ -44,28 +47,28 @@ class Patience:
 
     def await_head(self, now: float) -> None:
         """A head has so long in all, whatever comes of it meanwhile."""
-        self._start(Expired.HEAD, self._limits.head_seconds, now)
+        self._start(_HEAD, self._limits.head_seconds, now)
 
     def await_request(self, now: float) -> None:
         """The next request may come, or not."""
-        self._start(Expired.IDLE, self._limits.keepalive_seconds, now)
+        self._start(_IDLE, self._limits.keepalive_seconds, now)
 
     def head_begins(self, now: float) -> None:
         """Bytes of a head came; only the first of a later request start its clock."""
-        if self._what == Expired.IDLE:
+        if self._what == _IDLE:
             self.await_head(now)
 
     def linger(self, now: float) -> None:
         """What still comes is nobody's."""
-        self._start(Expired.LINGER, self._limits.linger_seconds, now)
+        self._start(_LINGER, self._limits.linger_seconds, now)
 
     def await_body(self, now: float) -> None:
         """A body is to come at the minimum rate."""
-        self._what, self._until, self._since, self._size = Expired.BODY, 0.0, now, 0
+        self._what, self._until, self._since, self._size = _BODY, 0.0, now, 0
 
     def answer(self) -> None:
         """It is our turn: the client owes nothing."""
-        self._what, self._until = Expired.IDLE, 0.0
+        self._what, self._until = _IDLE, 0.0
 
     def excuse(self, now: float, received: int) -> None:
         """Reading is paused by us, or the body not asked for yet: its rate counts from here."""
@@ -86,13 +89,13 @@ class Patience:
             self._until = 0.0
             return self._what
         limits = self._limits
-        if self._what == Expired.BODY and limits.body_min_rate:
+        if self._what == _BODY and limits.body_min_rate:
             since = now - self._since
             if since > RATE_GRACE_SECONDS and received - self._size < limits.body_min_rate * since:
-                return Expired.BODY
+                return _BODY
         mark = (waiting, sent)
         if not waiting or mark != self._stalled_at:
             self._stalled_at, self._stalled_since = mark, now
         elif limits.write_stall_seconds and now - self._stalled_since >= limits.write_stall_seconds:
-            return Expired.READING
+            return _READING
         return None

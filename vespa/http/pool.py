@@ -56,6 +56,7 @@ class Pool:
         self._connecting = 0
         self._queue: deque[Deferred[ClientConnection]] = deque()
         self._closed = False
+        self._serving = False
 
     @property
     def size(self) -> int:
@@ -98,6 +99,7 @@ class Pool:
 
         def failed(failure: Failure) -> Failure:
             self._connecting -= 1
+            self._serve_queue()
             if failure.check(ConnectingCancelledError):
                 return failure
             text = failure.getErrorMessage()
@@ -149,9 +151,17 @@ class Pool:
         """A connection is over."""
         self._open.discard(connection)
         self.forget(connection)
+        self._serve_queue()
+
+    def _serve_queue(self) -> None:
+        """Open connections for those that wait, as far as the cap allows."""
+        if self._serving:
+            return  # an attempt that failed on the spot: the loop below goes on
+        self._serving = True
         cap = self.limits.connections
         while self._queue and (not cap or self.size < cap) and not self._closed:
             self._open_for(self._queue.popleft())
+        self._serving = False
 
     def tick(self, now: float) -> None:
         """Close what was idle for too long; the oldest stand first."""

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.core.lifecycle import Event
+from vespa.core.lifecycle import BREAK, END, EXPIRE, GONE, HEAD, REFUSE
 from vespa.core.refusal import Refusal
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
@@ -60,7 +60,7 @@ class Exchange:
         self._vigil: Vigil | None = None
         self._admitted = False
         self._over = False
-        self._no = Event.REFUSE  # what a refusal is called at this stage
+        self._no = REFUSE  # what a refusal is called at this stage
         self._passage = proxy.route.open(request)
         if not self._passage.ready and request.head.expects_continue:
             request.permit()
@@ -91,7 +91,7 @@ class Exchange:
     def gone(self) -> None:
         if self._over:
             return
-        if self._passage.book(Event.GONE):
+        if self._passage.book(GONE):
             self._proxy.log.info("gone: {method} {path}", method=self._method, path=self._path)
         self._settled()
 
@@ -110,13 +110,13 @@ class Exchange:
         if self._passage.admit(self):
             self.slot()
         else:
-            self._no = Event.EXPIRE
+            self._no = EXPIRE
 
     def slot(self) -> None:
         """It is this request's turn."""
         if self._over:
             return
-        self._no = Event.BREAK
+        self._no = BREAK
         connection = self._passage.pool.take()
         if connection is not None:
             self._send(connection)
@@ -191,7 +191,7 @@ class Exchange:
         request, status = self._request, head.status
         if status == 101:
             return self._switch(head)
-        self._passage.book(Event.HEAD)
+        self._passage.book(HEAD)
         self._outbound.answered()
         block = head.block()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
@@ -225,7 +225,7 @@ class Exchange:
             connection.cancel()
             self.broke(UpstreamError("bad_reply", "the backend switched protocols unasked"))
             return _ignore
-        self._passage.book(Event.HEAD)
+        self._passage.book(HEAD)
         protocol = head.upgrade or request.head.upgrade
         tunnel = Tunnel(request, connection, self._tunnel_over)
         request.tunnel(head.block() + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
@@ -234,7 +234,7 @@ class Exchange:
     def reply_end(self) -> None:
         self._outbound.connection = None
         proxy = self._proxy
-        if self._passage.book(Event.END) and proxy.log_served:
+        if self._passage.book(END) and proxy.log_served:
             proxy.log.info("served: {method} {path}", method=self._method, path=self._path)
         self._settled()
         self._request.finish()
@@ -247,7 +247,7 @@ class Exchange:
             self._connect(self._repeat)
             return
         self._outbound.connection = None
-        self._passage.book(Event.BREAK)
+        self._passage.book(BREAK)
         self._settled()
         log = self._proxy.log
         log.warn("failed: {method} {path}: {error}", method=self._method, path=self._path, error=str(error))
@@ -258,7 +258,7 @@ class Exchange:
 
     def _tunnel_over(self, whole: bool) -> None:
         """Both sides of a tunnel are done; `whole` unless the backend's was cut."""
-        self._passage.book(Event.END if whole else Event.BREAK)
+        self._passage.book(END if whole else BREAK)
         self._settled()
 
     def _settled(self) -> None:

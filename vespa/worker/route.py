@@ -15,7 +15,7 @@ from vespa.core.auth import Auth, parse_cost
 from vespa.core.envelope import looks_like_envelope, unwrap_body
 from vespa.core.gate import Gate
 from vespa.core.ledger import Entry, Ledger
-from vespa.core.lifecycle import Event
+from vespa.core.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
 from vespa.core.query import unsigned_query, unwrap_query
 from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
@@ -33,7 +33,7 @@ _PEEK: Final = 1024
 _begins_envelope: Final = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
 _may_begin: Final = re.compile(rb"[ \t\r\n]*(\{|$)").match
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_ENDS: Final = frozenset((Event.REFUSE, Event.EXPIRE, Event.GONE, Event.BREAK, Event.END))
+_ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
 _UNIT: Final = to_micros(1.0)
 
 
@@ -275,10 +275,10 @@ class WorkerPassage:
         if refusal is not None:
             raise refusal
         if route.gate.admit(self, route.ledger.load):
-            self.book(Event.ADMIT)
+            self.book(ADMIT)
             return True
         self._waiter = waiter
-        self.book(Event.WAIT)
+        self.book(WAIT)
         if route.policy.queue_seconds:
             route.sweeper.add(self)
         return False
@@ -287,7 +287,7 @@ class WorkerPassage:
         """The slot it waited for is its own."""
         waiter, self._waiter = self._waiter, None
         self._route.sweeper.discard(self)
-        self.book(Event.SLOT)
+        self.book(SLOT)
         if waiter is not None:
             waiter.slot()
 
