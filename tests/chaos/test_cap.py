@@ -1,0 +1,57 @@
+"""Laws of a cap on the connections to the backend: who waits for one gets it, or hears why not."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionRefusedError
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rig import GET, OK, Rig, status
+from vespa.http.pool import PoolLimits
+
+
+class CapTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.rig = Rig(pool_limits=PoolLimits(connections=1))
+        self.rig.backend.slow = True
+        self.clients = [self.rig.ask(GET) for _ in range(3)]
+        self.assertEqual(len(self.rig.backend.pending), 1)
+
+    def test_refused(self) -> None:
+        """When the backend cannot be reached everybody is told, one attempt for each."""
+        for client in self.clients:
+            ((_, attempt),) = self.rig.backend.pending
+            self.rig.backend.pending.clear()
+            attempt.errback(Failure(ConnectionRefusedError()))
+            self.assertEqual(status(client.read()), 502)
+        self.assertTrue(self.rig.settled())
+        self.assertEqual(self.rig.pool.size, 0)
+
+    def test_refused_at_once(self) -> None:
+        """An attempt that fails on the spot does not keep the others from theirs."""
+        self.rig.backend.refusing = True
+        self.rig.backend.pending.pop()[1].errback(Failure(ConnectionRefusedError()))
+        self.assertEqual([status(client.read()) for client in self.clients], [502, 502, 502])
+        self.assertTrue(self.rig.settled())
+
+    def test_given_up(self) -> None:
+        """A client that leaves while its connection is being made makes room for the next."""
+        self.clients[0].hang_up()
+        self.rig.backend.accept()
+        self.rig.backend.accept()
+        self.rig.backend.wire.send(OK)
+        self.assertEqual(status(self.clients[1].read()), 200)
+        self.rig.backend.wire.send(OK)
+        self.assertEqual(status(self.clients[2].read()), 200)
+        self.assertTrue(self.rig.settled())
+
+    def test_many_left(self) -> None:
+        """Those that left the line are passed over."""
+        self.clients[1].hang_up()
+        self.rig.backend.accept()
+        self.rig.backend.wire.send(OK)
+        self.assertEqual(status(self.clients[0].read()), 200)
+        self.rig.backend.wire.send(OK)
+        self.assertEqual(status(self.clients[2].read()), 200)
+        self.assertTrue(self.rig.settled())
+        self.assertEqual(self.rig.pool.size, 1)
