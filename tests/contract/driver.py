@@ -116,7 +116,7 @@ class Played:
         if answer.continued is not None:
             got = [interim.status for interim in response.informational]
             self.check(got == [100] * answer.continued, f"interim responses {got}")
-        if verdict is not None and verdict.request is not None:
+        if verdict is not None and verdict.kind == "forward":
             wrong = differences(verdict, seen)
             self.check(not wrong, "; ".join(wrong))
 

@@ -115,6 +115,12 @@ STATUS_LINES = [
     odd_line("with two spaces", b"HTTP/1.1  200 OK"),
     odd_line("with a control character in its reason", b"HTTP/1.1 200 O\x01K"),
     odd_line("after an empty line", b"\r\nHTTP/1.1 200 OK"),
+    odd_line("after two empty lines", b"\r\n\r\nHTTP/1.1 200 OK"),
+    odd_line("after a bare line feed", b"\nHTTP/1.1 200 OK"),
+    odd_line("after a bare carriage return", b"\rHTTP/1.1 200 OK"),
+    odd_line("ended by a bare line feed", b"HTTP/1.1 200 OK\nX-A: 1"),
+    odd_line("ended by two carriage returns", b"HTTP/1.1 200 OK\r"),
+    odd_line("twice", b"HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK"),
     bad_line("with a bare carriage return in its reason", b"HTTP/1.1 200 OK\rX-A: 1"),
 ]
 
@@ -140,6 +146,8 @@ FIELDS = [
         Passed(b"ok", has=((b"x-a", b"1 2"),)),
         section="9112 5.2",
     ),
+    bad_field("folded to white space", b"X-A: 1", b"   ", section="9112 5.2"),
+    bad_field("of white space only", b" ", section="9112 5"),
     replies(
         "bad field space before its colon",
         head(b"X-A : 1", b"Content-Length: 2") + b"ok",

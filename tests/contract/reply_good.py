@@ -308,6 +308,12 @@ INTERIMS = [
         BadGateway(),
         request=lines(b"Upgrade: websocket"),
     ),
+    interim(
+        "103, an empty line, and the reply",
+        HINTS + b"\r\n" + sized(b"ok"),
+        BadGateway(interim=None),
+        Passed(b"ok", interim=(103,)),
+    ),
     interim("103 and no reply", (HINTS, close), BadGateway(interim=(103,))),
     interim("100 and no reply", (INTERIM % (100, b""), close), BadGateway(), BadGateway(interim=(100,))),
 ]

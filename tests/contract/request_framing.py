@@ -123,6 +123,13 @@ LENGTHS = [
     bad_length("that wraps 32 bits thrice", b"Content-Length: 79228162514264337593543950341", statuses=(400, 413)),
     bad_length("of four hundred digits", b"Content-Length: " + b"9" * 400, statuses=(400, 413)),
     bad_length("with an obsolete name beside", b"Content-Length: 5", b"Content-Length : 6"),
+    refused("length negative on HEAD", post(b"Content-Length: -5", start=b"HEAD /x HTTP/1.1"), section="9110 9.3.2"),
+    refused(
+        "chunk size not hex on HEAD",
+        post(CHUNKED, body=b"g\r\n", start=b"HEAD /x HTTP/1.1"),
+        section="9110 9.3.2",
+        begun=True,
+    ),
     bad_length("on GET twice", b"Content-Length: 0", b"Content-Length: 34", body=SMUGGLED),
 ]
 
@@ -135,10 +142,17 @@ CODINGS = [
         section="9112 7",
     ),
     case(
-        "coding with white space around",
-        post(b"Transfer-Encoding: \t chunked \t", body=b"2\r\nhi\r\n0\r\n\r\n"),
+        "coding with spaces around",
+        post(b"Transfer-Encoding:   chunked  ", body=b"2\r\nhi\r\n0\r\n\r\n"),
         Forwarded(method=b"POST", body=b"hi"),
         section="9112 5.1",
+    ),
+    case(
+        "coding with tabs around",
+        post(b"Transfer-Encoding: \t chunked \t", body=b"2\r\nhi\r\n0\r\n\r\n"),
+        Either(Forwarded(method=b"POST", body=b"hi"), Refused((400,), method=b"POST")),
+        section="9112 5.1",
+        after=EITHER,
     ),
     refused(
         "coding beside a length", post(CHUNKED, b"Content-Length: 5", body=b"0\r\n\r\n" + SMUGGLED), section="9112 6.1"

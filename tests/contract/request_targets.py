@@ -104,6 +104,7 @@ REFUSED_TARGETS = [
     bad("fragment", b"/a#b"),
     bad("empty fragment", b"/a#"),
     bad("fragment after a query", b"/a?b#c"),
+    bad("fragment for HEAD", b"/a#b", method=b"HEAD"),
     bad("fragment in absolute form", b"http://example.com/#a"),
     bad("without a leading slash", b"foo"),
     bad("at sign first", b"@evil.example/x"),

@@ -128,6 +128,7 @@ class Reuse(Stage):
         """Even a stray line end spoils an idle connection, or does no harm."""
         await self.set_stage(Script((reply(b"mine"), client_has(b"mine"), b"\r\n")))
         self.assertEqual(await self.ask(GET), 200)
+        await self.backend.scripts_over()
         self.assertEqual(await self.ask(GET), 200)
         self.assertEqual(bytes(self.client.responses[1].body), b"seen")
 

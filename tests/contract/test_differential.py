@@ -25,7 +25,7 @@ class Generated(SynchronousTestCase):
         """What was meant to pass is what the model reads; enough of the rest is refused, and enough of it passes."""
         made = generate(COUNT)
         self.assertGreaterEqual(len(made), COUNT)
-        kinds = {"forward": 0, "refuse": 0, "unfinished": 0}
+        kinds: dict[str, int] = {}
         for connection in made:
             found = verdicts(connection.raw + SENTINEL)
             if connection.meant is None:
@@ -39,7 +39,7 @@ class Generated(SynchronousTestCase):
                 got = verdict.request
                 self.assertEqual((sent.method, sent.target, sent.body), (got.method, verdict.target, bytes(got.body)))
                 self.assertEqual(list(sent.fields), got.fields)
-        self.assertTrue(all(count > 50 for count in kinds.values()), kinds)
+        self.assertTrue(all(kinds[kind] > 100 for kind in ("forward", "refuse")), kinds)
 
 
 class Exchange:
@@ -65,7 +65,9 @@ class Exchange:
         arrivals = [arrival.request for arrival in self.backend.complete]
         if any(verdict.doubtful for verdict in self.expected):
             return
-        if self.client.feed.error is not None:
+        # Whether a head that cannot be read asks for HEAD is nobody's to say, so its refusal may have a body or not.
+        unread = self.expected[-1].kind == "refuse" and self.expected[-1].request is None
+        if self.client.feed.error is not None and not unread:
             self.fail(f"the client cannot read the answers: {self.client.feed.error!r}")
         answers = list(self.client.responses)
         for verdict in self.expected:
@@ -73,12 +75,17 @@ class Exchange:
                 if not verdict.optional and verdict.kind != "unfinished":
                     self.fail(f"no answer where the model says {verdict.kind}")
                 break
-            status = answers.pop(0).status
+            answer = answers.pop(0)
+            status = answer.status
             if verdict.kind == "forward":
                 if status != 200 or not arrivals:
                     self.fail(f"status {status} where the model passes the request on")
+                assert verdict.request is not None
                 if wrong := differences(verdict, arrivals.pop(0)):
                     self.fail("; ".join(wrong))
+                if b"close" in answer.tokens(b"connection") and verdict.request.tokens(b"expect"):
+                    # Whether a body comes after a late or missing 100 is not known: a server may close instead.
+                    break
             elif verdict.kind == "local":
                 if status not in (200, 204):
                     self.fail(f"status {status} where the proxy answers itself")
@@ -113,14 +120,17 @@ class Differential(TestCase):
     timeout = 200
 
     async def test_generated(self) -> None:
-        """Each of 2,000 generated connections comes out as the model says, and all parsers agree on what was passed on."""
+        """Each connection comes out as the model says, and all parsers agree on what was passed on."""
         backend = await Backend.start(self)
         port = await subject.start(self, backend.port)
+        wrong = []
         for number, connection in enumerate(generate(COUNT)):
             try:
                 await self.exchange(connection, backend, port)
             except FailTest as error:
-                raise FailTest(f"connection {number}: {error}") from None
+                wrong.append(f"connection {number}: {error}")
+        if wrong:
+            raise FailTest("\n".join([f"{len(wrong)} of {COUNT} went wrong", *wrong[:10]]))
 
     async def exchange(self, connection: Connection, backend: Backend, port: int) -> None:
         backend.forget()
