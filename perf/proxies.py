@@ -1,0 +1,145 @@
+"""What is measured: the worker as a real process, signed and with reports, and nginx beside it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import ssl
+import sys
+import time
+from typing import Any
+
+from attrs import define
+
+from perf.content import QUESTION, body_for
+from perf.crew import Crew, Process, resident, tree
+from perf.load import MARK
+from vespa.sim.authority import Authority
+from vespa.sim.launch import free_port, worker_command, worker_environment
+from vespa.sim.signing import Signer, body_envelope, query_envelope
+
+READY_SECONDS = 40.0
+NGINX = """
+{user} daemon off; worker_processes 1; worker_rlimit_nofile 16384; pid {folder}/pid; error_log stderr;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off; client_max_body_size 0; keepalive_requests 1000000; keepalive_timeout 300s;
+    client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2;
+    fastcgi_temp_path {folder}/t3; uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+    upstream backend {{ server {backend}; keepalive 1024; keepalive_requests 1000000; }}
+    server {{
+        listen 127.0.0.1:{port} {tls} backlog=4096; ssl_certificate {folder}/crt; ssl_certificate_key {folder}/key;
+        location / {{
+            proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_buffering off; proxy_request_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+async def benchmark(backend_url: str, session: object) -> float:
+    """The worker's benchmark: the backend is never what a request waits for."""
+    return 1e9
+
+
+class NotReady(Exception):
+    """A proxy did not come up; says why, with its log."""
+
+
+@define
+class Proxy:
+    """A proxy that runs. `assignment` is what signs a request to it, None where nothing is signed."""
+
+    name: str
+    port: int
+    tls: bool
+    process: Process
+    assignment: dict[str, Any] | None = None
+    idle_mib: float = 0.0
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes."""
+        return tree(self.process.pid)
+
+    def request(self, path: str) -> str:
+        """The request for a path, up to its body where that is large; signed in its JSON, or in the query."""
+        expected, body = body_for(path), ""
+        if expected is not None and expected.unit is QUESTION:
+            body = (QUESTION if self.assignment is None else body_envelope(self.assignment, QUESTION)).decode()
+        elif self.assignment is not None:
+            path += "?" + query_envelope(self.assignment)
+        length = len(body) or (expected.size if expected is not None else 0)
+        lines = [f"{'POST' if length else 'GET'} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", "User-Agent: perf"]
+        if length:
+            lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+        return "\r\n".join(lines) + "\r\n\r\n" + body
+
+    def is_up(self) -> bool:
+        """Whether a request for the backend's health comes back well."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as plain:
+                with context.wrap_socket(plain) if self.tls else plain as sock:
+                    sock.sendall(self.request("/health").encode())
+                    return sock.recv(4096)[9:12] == b"200"
+        except OSError:
+            return False
+
+
+class Stage:
+    """The backend, and the proxies before it."""
+
+    def __init__(self, crew: Crew, tls: bool) -> None:
+        """Start the backend; have a key and a certificate made."""
+        self._crew, self._tls, self._folder = crew, tls, crew.folder
+        self._signer = Signer()
+        key, certificate = Authority(time.time()).issue("127.0.0.1")
+        for name, pem in (("key", key), ("crt", certificate), ("public", self._signer.pem)):
+            (self._folder / name).write_bytes(pem)
+        backend = crew.start("backend", [sys.executable, "-m", "perf.backend", f"{self._folder}/public"])
+        assert backend.stdout is not None
+        self._backend = f"127.0.0.1:{backend.stdout.readline().strip()}"
+
+    def start(self, name: str) -> Proxy:
+        """Start a proxy by its name; it has passed a request on when this returns. Raises NotReady."""
+        proxy = self._nginx() if name == "nginx" else self._vespa()
+        deadline = time.monotonic() + READY_SECONDS
+        while not proxy.is_up():
+            if proxy.process.poll() is not None or time.monotonic() > deadline:
+                raise NotReady(f"{name} did not start:\n{self._crew.log(name)}")
+            time.sleep(0.1)
+        proxy.idle_mib = resident(proxy.pids)
+        return proxy
+
+    def _vespa(self) -> Proxy:
+        port, at = free_port(), f"http://{self._backend}"
+        environment = {
+            **worker_environment(
+                port=port, backend_url=at, report_addr=at, cache_file="/dev/null", benchmark=f"{__name__}:benchmark"
+            ),
+            "VESPA_USE_SSL": str(self._tls).lower(),
+            "VESPA_SSL_CERT_FILE": f"{self._folder}/crt",
+            "VESPA_SSL_KEY_FILE": f"{self._folder}/key",
+            "VESPA_HEAD_TIMEOUT": "60",  # thousands of connections are made before the first of them is used
+        }
+        process = self._crew.start("vespa", worker_command(), proxy=True, environment=environment)
+        url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
+        return Proxy("vespa", port, self._tls, process, self._signer.assignment(url, request_idx=int(MARK)))
+
+    def _nginx(self) -> Proxy:
+        port, file = free_port(), self._folder / "nginx.conf"
+        user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
+        tls = "ssl" if self._tls else ""
+        file.write_text(NGINX.format(user=user, folder=self._folder, backend=self._backend, port=port, tls=tls))
+        process = self._crew.start("nginx", [nginx() or "nginx", "-c", str(file)], proxy=True)
+        return Proxy("nginx", port, self._tls, process)
+
+
+def nginx() -> str | None:
+    """Where nginx is installed, which is often not on a user's path."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
