@@ -11,8 +11,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from .reader import Asked, Feed, Request, Response, read_requests, read_responses
 from .waiting import Changes, turns
@@ -82,6 +84,11 @@ def backend_has(text: bytes) -> Step:
         lambda: any(text in connection.received for connection in scene.backend.connections),
         f"the backend to receive {text!r}",
     )
+
+
+def half_closed(scene: Scene, end: End) -> Deferred[None]:
+    """Wait, as the backend, until the proxy has said that it will send no more."""
+    return end.changes.until(lambda: getattr(end, "half_closed", False), "the proxy to half-close")
 
 
 def client_got(count: int) -> Step:
@@ -171,8 +178,9 @@ class Arrival:
     told: bool = False
 
 
+@implementer(IHalfCloseableProtocol)
 class BackendConnection(End):
-    """One connection of the proxy to the backend."""
+    """One connection of the proxy to the backend; `tunnel` once the script has granted an Upgrade."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
@@ -180,6 +188,8 @@ class BackendConnection(End):
         self.requests: list[Request] = []
         self.arrivals: list[Arrival] = []
         self.greeted = False
+        self.tunnel = False
+        self.half_closed = False
         self.feed = Feed(lambda source: read_requests(source, self.requests))
 
     def forget(self) -> None:
@@ -196,8 +206,20 @@ class BackendConnection(End):
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
-        self.feed.feed(data)
+        if not self.tunnel:
+            self.feed.feed(data)
         self._tell()
+
+    def readConnectionLost(self) -> None:
+        """The proxy will send no more: in a tunnel the script goes on, elsewhere that is the end."""
+        self.half_closed = True
+        if self.tunnel:
+            self._tell()
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """This end has said that it will send no more."""
 
     def _tell(self) -> None:
         for request in self.requests[len(self.arrivals) :]:
@@ -300,6 +322,8 @@ class Backend:
     def _play(self, connection: BackendConnection, steps: tuple[Step, ...]) -> None:
         assert self.scene is not None or all(isinstance(step, bytes) for step in steps)
         self.playing += 1
+        first = steps[0] if steps else b""
+        connection.tunnel = isinstance(first, bytes) and first.startswith(b"HTTP/1.1 101 ")
 
         def over(result: object) -> None:
             self.playing -= 1
