@@ -23,6 +23,7 @@ from .peers import (
 )
 from .reader import Asked
 from .reply_cases import head
+from .waiting import turns
 
 GET = lines()
 POST = lines(b"Content-Length: 5", start=b"POST /x HTTP/1.1") + b"hello"
@@ -35,10 +36,10 @@ class Stage(TestCase):
     skip = subject.missing()
     timeout = 60
 
-    async def set_stage(self, *scripts: Script) -> None:
+    async def set_stage(self, *scripts: Script, **limits: int) -> None:
         self.backend = await Backend.start(self)
         self.backend.scripts.extend(scripts)
-        self.port = await subject.start(self, self.backend.port)
+        self.port = await subject.start(self, self.backend.port, **limits)
         self.client = await self.enter()
 
     async def enter(self, *asked: Asked) -> Client:
@@ -265,3 +266,48 @@ class HangUps(Stage):
         """What was pipelined behind a request whose client has left is never begun."""
         await self.hang_up(Script(()), GET + lines(start=b"GET /behind HTTP/1.1"), backend_has(b"/x"))
         self.assertNotIn(b"/behind", self.targets())
+
+
+class Limits(Stage):
+    """Bounds that a setting moves."""
+
+    async def test_head_limit(self) -> None:
+        """A head of as many bytes as the limit is served, one byte more is 431."""
+        for size, status in ((2000, 200), (2001, 431)):
+            await self.set_stage(head_limit=2000)
+            bare = len(lines(b"X-Fill: "))
+            self.assertEqual(await self.ask(lines(b"X-Fill: " + b"f" * (size - bare))), status)
+
+    async def test_head_limit_in_pieces(self) -> None:
+        """The limit is the same when the head comes in pieces and has no end."""
+        await self.set_stage(head_limit=2000)
+        self.assertEqual(await self.ask(b"GET /x HTTP/1.1\r\nX-Fill: ", b"f" * 1200, b"f" * 1200), 431)
+
+    async def test_reply_head_limit(self) -> None:
+        """A reply's head has a limit of its own."""
+        await self.set_stage(Script((reply(head=b"X-Fill: " + b"f" * 3000 + b"\r\n"),)), backend_head_limit=2000)
+        self.assertEqual(await self.ask(GET), 502)
+
+    async def test_pipelines_too_far(self) -> None:
+        """A client that sends ahead more than the limit is cut, and so is its request; what it sent is never begun."""
+        await self.set_stage(Script(()), pipeline_limit=5000)
+        assert self.backend.scene is not None
+        await self.client.play(
+            (GET, backend_has(b"/x"), *(lines(start=b"GET /ahead HTTP/1.1"),) * 200), self.backend.scene
+        )
+        await self.client.gone()
+        await self.backend_lost(self.backend.connections[0])
+        self.assertEqual(self.targets(), [b"/x"])
+
+    async def test_connections(self) -> None:
+        """Past the limit of connections a client is told so and let go; when one has left the next is served."""
+        await self.set_stage(inbound_limit=1)
+        self.assertEqual(await self.ask(GET), 200)
+        first, self.client = self.client, await self.enter()
+        await self.client.gone()
+        self.assertEqual(self.client.responses[0].status, 503)
+        first.transport.loseConnection()
+        await first.gone()
+        await turns(4)
+        self.client = await self.enter()
+        self.assertEqual(await self.ask(GET), 200)
