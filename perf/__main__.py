@@ -34,6 +34,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="0.1 is a tenth of the work")
     parser.add_argument("--seconds", type=int, default=60, help="of soaking (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="have Python profile the worker; spoils the figures"
+    )
     chosen = parser.parse_args(argv)
     chosen.work, chosen.peers = chosen.work.split(","), chosen.peers.split(",")
     unknown = {*chosen.work, *chosen.peers} - {*works(), "nginx", "vespa"}
@@ -45,6 +48,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
 def run(crew: Crew, stage: Stage, chosen: argparse.Namespace) -> Samples:
     """Make all measurements: in each round each work at each proxy in turn. Raises NotReady."""
     proxies = [stage.start(name) for name in chosen.peers]
+    print(*(f"{proxy.name} is process {proxy.process.pid}" for proxy in proxies), sep=", ", file=sys.stderr)
     samples: Samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.work}
     for number in range(chosen.rounds):
         for name in chosen.work:
@@ -102,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="perf-") as folder:
         crew = Crew(Path(folder))
         try:
-            stage = Stage(crew, chosen.tls)
+            stage = Stage(crew, chosen.tls, chosen.profile)
             if chosen.what == "soak":
                 return 0 if soak(crew, stage, chosen.seconds) else 1
             samples = run(crew, stage, chosen)

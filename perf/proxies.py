@@ -9,6 +9,7 @@ import socket
 import ssl
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from attrs import define
@@ -94,9 +95,11 @@ class Proxy:
 class Stage:
     """The backend, and the proxies before it."""
 
-    def __init__(self, crew: Crew, tls: bool) -> None:
-        """Start the backend; have a key and a certificate made."""
+    def __init__(self, crew: Crew, tls: bool, profile: Path | None = None) -> None:
+        """Start the backend; have a key and a certificate made. `profile`: where the worker's cProfile goes."""
         self._crew, self._tls, self._folder = crew, tls, crew.folder
+        profiling = (f"--profile={profile.absolute()}", "--profiler=cprofile", "--savestats") if profile else ()
+        self._worker = worker_command(*profiling, "vespa")
         self._signer = Signer()
         key, certificate = Authority(time.time()).issue("127.0.0.1")
         for name, pem in (("key", key), ("crt", certificate), ("public", self._signer.pem)):
@@ -127,7 +130,7 @@ class Stage:
             "VESPA_SSL_KEY_FILE": f"{self._folder}/key",
             "VESPA_HEAD_TIMEOUT": "60",  # thousands of connections are made before the first of them is used
         }
-        process = self._crew.start("vespa", worker_command(), proxy=True, environment=environment)
+        process = self._crew.start("vespa", self._worker, proxy=True, environment=environment)
         url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
         return Proxy("vespa", port, self._tls, process, self._signer.assignment(url, request_idx=int(MARK)))
 
