@@ -56,7 +56,7 @@ class Gate:
         if key in self._working or key in self._waiting:
             raise ValueError("this key is inside already")
         limit = self._max_wait_seconds
-        if limit is not None and self.estimated_wait(load) > limit:
+        if limit is not None and load and self.estimated_wait(load) > limit:
             message = f"the estimated wait is over the limit of {limit:g} s"
             raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
         if not self._max_concurrency or len(self._working) < self._max_concurrency:

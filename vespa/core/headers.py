@@ -70,6 +70,33 @@ def tokens(value: bytes) -> list[bytes]:
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
 
 
+Meaning = tuple[int, bytes]
+"""What a field line is to a proxy: a kind, and the value where the kind makes it matter."""
+
+PASSES: Final[Meaning] = (ORDINARY, b"")
+LINES: Final[dict[bytes, Meaning]] = {}
+"""Lines met lately: a program sends the same few with each request. Read with `.get`, ask `meaning_of` on a miss."""
+
+_LINES_MAX: Final = 4096
+_LINE_MAX: Final = 256
+
+
+def meaning_of(line: bytes) -> Meaning:
+    """Understand a field line whose syntax is right."""
+    at = line.find(b":")
+    name = line[:at]
+    kind = KINDS.get(name)
+    if kind is None:
+        kind = kind_of(name)
+    meaning = PASSES if kind == ORDINARY else (kind, line[at + 1 :].strip(b" \t"))
+    # Bounded: lines come from outside. Lengths are seldom the same twice.
+    if kind != CONTENT_LENGTH and len(line) <= _LINE_MAX:
+        if len(LINES) >= _LINES_MAX:
+            LINES.clear()
+        LINES[line] = meaning
+    return meaning
+
+
 CLOSE: Final = b"close"
 KEEP_ALIVE: Final = b"keep-alive"
 USUAL_TOKENS: Final = frozenset((CLOSE, KEEP_ALIVE, b"upgrade", b"te", b"trailers"))

@@ -77,6 +77,7 @@ class ClientConnection(TwistedProtocol):
         self.pool = pool
         self.reused = False
         self.idle_since = 0.0
+        self.delivered = False  # the reply's last bytes are on their way
         self.received = 0  # reads since the request began: what idle timeouts compare
         self._state = _IDLE
         self._receiver: ReplyReceiver | None = None
@@ -122,6 +123,7 @@ class ClientConnection(TwistedProtocol):
         self._request_done = done
         self._interims = 0
         self.received = 0
+        self.delivered = False
         self._write(data)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -227,6 +229,7 @@ class ClientConnection(TwistedProtocol):
                 if size > self._left:
                     data = data[: self._left]
                     self._keep_alive = False
+                self.delivered = True
                 sink(data)
                 self._end()
         elif state == _CHUNKS:

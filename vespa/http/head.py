@@ -12,8 +12,25 @@ from typing import Final
 
 import httptools
 
-from vespa.core import headers as fields
-from vespa.core.headers import KINDS, Fields, kind_of
+from vespa.core.headers import (
+    AUTHORIZATION,
+    CLOSE,
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    INVALID,
+    KEEP_ALIVE,
+    LINES,
+    PASSES,
+    REPLY_MEANINGS,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    USUAL_TOKENS,
+    Fields,
+    meaning_of,
+    tokens,
+)
 from vespa.core.refusal import Refusal
 
 _HOST_CHARACTERS: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+;=:[]%"
@@ -39,16 +56,14 @@ class Head:
     is None when no Content-Length was given; `connection` holds the lower-case tokens of every Connection line.
     """
 
-    __slots__ = ("lines", "passing", "length", "chunked", "connection", "upgrade", "keep_alive")
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self.passing: list[bytes] = []
-        self.length: int | None = None
-        self.chunked = False
-        self.connection = _NO_TOKENS
-        self.upgrade = b""
-        self.keep_alive = True
+    # Most of this is said by few messages: what is not said is looked up on the class, and costs nothing to set.
+    lines: list[bytes]
+    passing: list[bytes]
+    length: int | None = None
+    chunked = False
+    connection = _NO_TOKENS
+    upgrade = b""
+    keep_alive = True
 
     @property
     def headers(self) -> Fields:
@@ -62,7 +77,7 @@ class Head:
 
     def _drop_listed(self) -> None:
         """Leave out the fields that a Connection line names (RFC 9110 7.6.1)."""
-        if not self.connection <= fields.USUAL_TOKENS:
+        if not self.connection <= USUAL_TOKENS:
             self.passing = [line for line in self.passing if line[: line.find(b":")].lower() not in self.connection]
 
 
@@ -74,16 +89,12 @@ class RequestHead(Head):
     caller's credentials; they are not among the passing ones.
     """
 
-    __slots__ = ("method", "target", "minor", "host", "expects_continue", "authorization")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.method = b""
-        self.target = b""
-        self.minor = 1
-        self.host = b""
-        self.expects_continue = False
-        self.authorization: list[bytes] = []
+    method = b""
+    target = b""
+    minor = 1
+    host = b""
+    expects_continue = False
+    authorization: tuple[bytes, ...] = ()
 
 
 class ReplyHead(Head):
@@ -94,11 +105,7 @@ class ReplyHead(Head):
     may carry another request afterwards.
     """
 
-    __slots__ = ("status",)
-
-    def __init__(self, status: int) -> None:
-        super().__init__()
-        self.status = status
+    status: int
 
 
 class RequestReader:
@@ -155,7 +162,7 @@ def _number(value: bytes) -> int | None:
 def _connection_tokens(value: bytes) -> frozenset[bytes]:
     known = _connections.get(value)
     if known is None:
-        known = frozenset(fields.tokens(value))
+        known = frozenset(tokens(value))
         if len(_connections) < _CONNECTIONS_MAX:
             _connections[value] = known
     return known
@@ -170,46 +177,44 @@ def _request_head(data: bytes) -> RequestHead:
         raise _bad("the request line has not three parts")
     head.method, head.target, version = parts
     old = version == b"HTTP/1.0"
-    head.minor = 0 if old else 1
+    if old:
+        head.minor = 0
     del lines[0], lines[-2:]
     head.lines = lines
-    passing = head.passing
-    known = KINDS.get
+    head.passing = passing = []
+    known = LINES.get
     hosts = 0
     upgrade = b""
     for line in lines:
-        at = line.find(b":")
-        kind = known(line[:at])
-        if kind is None:
-            kind = kind_of(line[:at])
-        if kind == fields.ORDINARY:
+        meaning = known(line) or meaning_of(line)
+        if meaning is PASSES:
             passing.append(line)
             continue
-        value = line[at + 1 :].strip(b" \t")
-        if kind == fields.HOST:
+        kind, value = meaning
+        if kind == HOST:
             hosts += 1
             head.host = value
-        elif kind == fields.CONTENT_LENGTH:
+        elif kind == CONTENT_LENGTH:
             if head.length is not None:
                 raise _bad("more than one Content-Length")
             head.length = _number(value)
             if head.length is None:
                 raise _bad("Content-Length is not a number of bytes")
-        elif kind == fields.TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             if head.chunked or value.lower() != b"chunked":
                 raise Refusal(501, "unknown_coding", "the only transfer coding served is a single 'chunked'")
             head.chunked = True
-        elif kind == fields.CONNECTION:
+        elif kind == CONNECTION:
             head.connection |= _connection_tokens(value)
-        elif kind == fields.UPGRADE:
+        elif kind == UPGRADE:
             upgrade = upgrade + b", " + value if upgrade else value
-        elif kind == fields.EXPECT:
+        elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise Refusal(417, "expectation_failed", "the only expectation served is 100-continue")
             head.expects_continue = not old
-        elif kind == fields.AUTHORIZATION:
-            head.authorization.append(line)
-        elif kind == fields.INVALID:
+        elif kind == AUTHORIZATION:
+            head.authorization += (line,)
+        elif kind == INVALID:
             raise _bad("a field name may hold letters, digits and '-' only")
     if head.chunked and (head.length is not None or old):
         raise _bad("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
@@ -221,12 +226,12 @@ def _request_head(data: bytes) -> RequestHead:
         raise _bad("Host is not a host")
     connection = head.connection
     if connection:
-        head.keep_alive = fields.CLOSE not in connection
+        head.keep_alive = CLOSE not in connection
         if upgrade and not old and b"upgrade" in connection:
             head.upgrade = upgrade
         head._drop_listed()
     if old:
-        head.keep_alive = head.keep_alive and fields.KEEP_ALIVE in connection
+        head.keep_alive = head.keep_alive and KEEP_ALIVE in connection
     return head
 
 
@@ -263,40 +268,40 @@ def read_reply_head(data: bytes) -> ReplyHead:
     status = parser.get_status_code()
     if not 100 <= status <= 599:
         raise BadReply(f"status {status}")
-    head = ReplyHead(status)
+    head = ReplyHead()
+    head.status = status
     lines = data.split(b"\r\n")
     old = lines[0].startswith(b"HTTP/1.0")
     del lines[0], lines[-2:]
     head.lines = lines
-    passing = head.passing
-    known = KINDS.get
+    head.passing = passing = []
+    known = LINES.get
     for line in lines:
-        at = line.find(b":")
-        kind = known(line[:at])
-        if kind is None:
-            kind = kind_of(line[:at])
-        if kind == fields.ORDINARY or kind not in fields.REPLY_MEANINGS:
+        meaning = known(line) or meaning_of(line)
+        if meaning is PASSES:
             passing.append(line)
             continue
-        value = line[at + 1 :].strip(b" \t")
-        if kind == fields.CONTENT_LENGTH:
+        kind, value = meaning
+        if kind not in REPLY_MEANINGS:
+            passing.append(line)
+        elif kind == CONTENT_LENGTH:
             length = _number(value)
             if length is None or head.length not in (None, length):
                 raise BadReply("Content-Length is not one number")
             head.length = length
-        elif kind == fields.TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             if head.chunked or value.lower() != b"chunked":
                 raise BadReply("a transfer coding other than a single chunked")
             head.chunked = True
-        elif kind == fields.CONNECTION:
+        elif kind == CONNECTION:
             head.connection |= _connection_tokens(value)
-        elif kind == fields.UPGRADE:
+        elif kind == UPGRADE:
             head.upgrade = value
     if head.chunked and (head.length is not None or old):
         raise BadReply("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if head.connection:
-        head.keep_alive = fields.CLOSE not in head.connection
+        head.keep_alive = CLOSE not in head.connection
         head._drop_listed()
     if old:
-        head.keep_alive = head.keep_alive and fields.KEEP_ALIVE in head.connection
+        head.keep_alive = head.keep_alive and KEEP_ALIVE in head.connection
     return head

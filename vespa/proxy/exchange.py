@@ -212,7 +212,7 @@ class Exchange:
             return
         request.write(data)
         connection = self._outbound.connection
-        if connection is not None:
+        if connection is not None and not connection.delivered:
             connection.deliver_to(request.sink() or request.write)
             request.splice_from(connection)
 

@@ -77,6 +77,7 @@ class WorkerRoute:
         self.clock = clock
         self.unready = unready
         self.sweeper = Sweeper(clock)
+        self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
 
@@ -107,8 +108,8 @@ class WorkerRoute:
         policy = self.policy
         if not policy.secured:
             return
-        url = policy.public_url
-        if url and not hmac.compare_digest(auth.url.rstrip("/").encode("utf-8"), url.encode("utf-8")):
+        url = self._public_url
+        if url and not hmac.compare_digest(auth.url.rstrip("/").encode("utf-8"), url):
             raise Refusal(401, "wrong_url", "the request was signed for another worker")
         self._verify(auth)
         if self._replay.mode != "off" and self._replay.seen(auth):
