@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from attrs import evolve
 from twisted.internet import interfaces
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime
@@ -285,6 +286,8 @@ class Agent:
         self._reactor = reactor
         self._connect_timeout = connect_timeout
         self._limits = limits or PoolLimits()
+        if not persistent:
+            self._limits = evolve(self._limits, idle_seconds=0.0)  # whatever the server says
         self._persistent = persistent
         self._trust = trust
         self._unix_socket = unix_socket

@@ -18,7 +18,11 @@ from vespa.http.sweep import Sweeper
 
 @frozen(kw_only=True)
 class PoolLimits:
-    """Bounds towards one server; sizes in bytes, times in seconds. `connections` 0: no cap."""
+    """
+    Bounds towards one server; sizes in bytes, times in seconds.
+
+    `connections` 0: no cap. `idle_seconds` 0: a connection serves one request.
+    """
 
     head_bytes: int = 65536
     idle_seconds: float = 2.0
@@ -131,7 +135,7 @@ class Pool:
 
     def put(self, connection: ClientConnection) -> None:
         """A connection's exchange is over and it may carry another."""
-        if self._closed:
+        if self._closed or not self.limits.idle_seconds:
             self._drop(connection)
             return
         if self._queue:

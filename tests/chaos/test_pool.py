@@ -1,12 +1,14 @@
-"""Laws of a cap on the connections to the backend: who waits for one gets it, or hears why not."""
+"""Laws of connections to a backend: who waits for one gets it, or hears why not; none is kept that nobody wants."""
 
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rig import GET, OK, Rig, status
+from tests.rig import GET, OK, Rig, Wire, status
+from vespa.http.agent import Agent
 from vespa.http.pool import PoolLimits
 
 
@@ -55,3 +57,44 @@ class CapTests(SynchronousTestCase):
         self.assertEqual(status(self.clients[2].read()), 200)
         self.assertTrue(self.rig.settled())
         self.assertEqual(self.rig.pool.size, 1)
+
+
+class KeptTests(SynchronousTestCase):
+    def test_kept(self) -> None:
+        """A connection is kept for the next request, and closed when none came for a while."""
+        rig = Rig(pool_limits=PoolLimits(idle_seconds=2.0))
+        for _ in range(2):
+            client = rig.ask(GET)
+            rig.backend.wire.send(OK)
+            self.assertEqual(status(client.read()), 200)
+        self.assertEqual((len(rig.backend.wires), rig.pool.idle), (1, 1))
+        for _ in range(3):
+            rig.clock.advance(1.0)
+        self.assertEqual((rig.backend.open, rig.pool.size), ([], 0))
+
+    def test_not_kept(self) -> None:
+        """With no time to be kept it is closed at once."""
+        rig = Rig(pool_limits=PoolLimits(idle_seconds=0.0))
+        client = rig.ask(GET)
+        rig.backend.wire.send(OK)
+        self.assertEqual(status(client.read()), 200)
+        self.assertEqual((rig.backend.open, rig.pool.size), ([], 0))
+
+    def test_probe(self) -> None:
+        """An agent that is to keep none closes it even where the server would go on."""
+        reactor = MemoryReactorClock()
+        agent = Agent(reactor, persistent=False)
+        answer = agent.request(b"GET", b"http://127.0.0.1:8000/health")
+        reactor.advance(0)
+        ((_, _, factory, _, _),) = reactor.tcpClients
+        wire = Wire()
+        wire.attach(factory.buildProtocol(None))
+        self.assertIn(b"\r\nConnection: close\r\n", wire.read())
+        wire.send(OK)
+        self.assertEqual(self.successResultOf(answer).code, 200)
+        self.assertFalse(wire.open)
+        self.assertEqual(
+            [call for call in reactor.getDelayedCalls() if call.getTime() - reactor.seconds() < 5],
+            [],
+            "no timer is left",
+        )
