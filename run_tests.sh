@@ -11,8 +11,6 @@ cd "$here"
 environment=${VIRTUAL_ENV:-$here/.venv}
 make_environment "$environment"
 python=$environment/bin/python
-if ! install_checkout "$python" "$here" test,e2e; then
-    echo "the parts that the end-to-end tests need could not be installed; those tests will be skipped"
-    install_checkout "$python" "$here" test || fail "pip could not install what the tests need; its output is above"
-fi
+install_checkout "$python" "$here" test || fail "pip could not install what the tests need; its output is above"
+install_real_parts "$here" || echo "the real parts could not be installed; the end-to-end tests that need them are skipped"
 exec "$python" -m tests.run "$@"

@@ -52,3 +52,14 @@ install_checkout() {
     "$python" -m pip install --disable-pip-version-check -qq --editable "$checkout${extras:+[$extras]}" || return 1
     echo "$wanted" >"$stamp"
 }
+
+# install_real_parts CHECKOUT: llama.cpp and the official clients, in .venv-e2e, unless just this was done before.
+install_real_parts() {
+    local checkout=$1 folder=$1/.venv-e2e list=$1/tests/e2e/requirements.txt stamp=$1/.venv-e2e/.installed wanted
+    wanted=$(cksum <"$list")
+    [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
+    make_environment "$folder"
+    echo "installing the real parts of the end-to-end tests"
+    "$folder/bin/python" -m pip install --disable-pip-version-check -qq --requirement "$list" || return 1
+    echo "$wanted" >"$stamp"
+}

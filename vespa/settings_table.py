@@ -19,7 +19,7 @@ from .settings_text import (
     boolean,
     choice,
     integer,
-    path,
+    path_or_off,
     positive,
     seconds,
     text,
@@ -187,7 +187,10 @@ class Variables:
         "VESPA_BENCHMARK_TIMEOUT", positive, "600", "Time for the benchmark.", unit="seconds"
     )
     healthcheck_endpoint: str = _ready(
-        "VESPA_HEALTHCHECK_ENDPOINT", path, "/health", "The backend's path that answers 2xx when it is well."
+        "VESPA_HEALTHCHECK_ENDPOINT",
+        path_or_off,
+        "/health",
+        "The path that answers 2xx when well; `off`: no probes.",
     )
     healthcheck_retry_interval: float = _ready(
         "VESPA_HEALTHCHECK_RETRY_INTERVAL", positive, "5", "Between probes while it loads.", unit="seconds"
@@ -270,6 +273,16 @@ ELSEWHERE = (
     _benchmark("BENCHMARK_TEST_WIDTH", default="", help="ComfyUI without a workflow: image width.", unit="pixels"),
     _benchmark("BENCHMARK_TEST_HEIGHT", default="", help="ComfyUI without a workflow: image height.", unit="pixels"),
     _benchmark("BENCHMARK_TEST_STEPS", default="", help="ComfyUI without a workflow: steps."),
+    _benchmark(
+        "BENCHMARK_JSON_PATH", default="", help="ComfyUI: a workflow to measure with, as official images name it."
+    ),
+    _benchmark("BENCHMARK_RUNS", default="", help="How many measured rounds."),
+    _benchmark("BENCHMARK_CONCURRENCY", default="", help="Requests at once; by default what the worker lets through."),
+    _benchmark("BENCHMARK_MAX_TOKENS", default="", help="Tokens that each request asks for."),
+    _benchmark("BENCHMARK_PROMPT_WORDS", default="", help="Words in each prompt."),
+    _benchmark("BENCHMARK_ROUTE", default="", help="The route to measure, where a benchmark knows several."),
+    _benchmark("BENCHMARK_COUNT", default="", help="`total` counts the tokens of prompts too."),
+    _benchmark("BENCHMARK_SEED", default="", help="Makes the prompts the same in each run."),
     _script("VESPA_VENV", default="", help="Where its virtual environment is; `.venv` beside the script otherwise."),
     _script("VESPA_PYTHON", default="", help="An interpreter that has everything installed: no environment is made."),
     _script(

@@ -57,6 +57,11 @@ def path(raw: str) -> str:
     return raw
 
 
+def path_or_off(raw: str) -> str:
+    """A path, or the word "off", which is no path."""
+    return "" if raw.lower() == "off" else path(raw)
+
+
 def boolean(raw: str) -> bool:
     """true/false, 1/0, yes/no, on/off, in any case."""
     word = raw.lower()

@@ -81,14 +81,24 @@ _LINES_MAX: Final = 4096
 _LINE_MAX: Final = 256
 
 
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?")
+
+
+def is_host(text: bytes) -> bool:
+    """Whether this is a host with or without a port (RFC 3986 3.2.2; no user, no comma)."""
+    return _HOST.fullmatch(text) is not None
+
+
 def meaning_of(line: bytes) -> Meaning:
-    """Understand a field line whose syntax is right."""
+    """Understand a field line whose syntax is right; a Host that is none has an empty value."""
     at = line.find(b":")
     name = line[:at]
     kind = KINDS.get(name)
     if kind is None:
         kind = kind_of(name)
     meaning = PASSES if kind == ORDINARY else (kind, line[at + 1 :].strip(b" \t"))
+    if kind == HOST and not is_host(meaning[1]):
+        meaning = (HOST, b"")
     # Bounded: lines come from outside. Lengths are seldom the same twice.
     if kind != CONTENT_LENGTH and len(line) <= _LINE_MAX:
         if len(LINES) >= _LINES_MAX:

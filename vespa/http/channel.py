@@ -228,6 +228,7 @@ class ServerChannel(Protocol):
 
     def body(self, data: bytes) -> None:
         """A part of the body; nobody's if the answer is out already."""
+        self._continue_due = False  # it did not wait
         if self._receiver is not None:
             self._receiver.body(data)
 
@@ -251,7 +252,10 @@ class ServerChannel(Protocol):
             self.cut()
             return
         if request is None:
-            request = self._request = ServerRequest(self, RequestHead())
+            head = RequestHead()
+            if self._intake.start == b"HEAD ":
+                head.method = b"HEAD"  # whatever else is wrong with it, its answer has no body
+            request = self._request = ServerRequest(self, head)
         request.head.keep_alive = False
         request.refuse(refusal)
 

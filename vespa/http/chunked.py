@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[\t\x20-\x7e\x80-\xff]*)?")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 # A trailer field, by the same rules as in a head.
 _TRAILER: Final = re.compile(rb"[A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
 _LINE_MAX: Final = 4096

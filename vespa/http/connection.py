@@ -32,13 +32,15 @@ class UpstreamError(Exception):
     """
     The server could not be reached, or did not answer as HTTP wants.
 
-    `code` is one word for programs; `silent` when not a byte of an answer had come.
+    `code` is one word for programs; `silent` when not a byte of an answer had come; `reset` when the connection was
+    not closed but cut.
     """
 
-    def __init__(self, code: str, message: str, silent: bool = False) -> None:
+    def __init__(self, code: str, message: str, *, silent: bool = False, reset: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.silent = silent
+        self.reset = reset
 
 
 class ReplyReceiver(Protocol):
@@ -393,7 +395,7 @@ class ClientConnection(TwistedProtocol):
         if clean and state in (_UNTIL_CLOSE, _TUNNEL):
             receiver.reply_end()
         elif state == _HEAD:
-            receiver.broke(UpstreamError("no_reply", message, silent=not self.received))
+            receiver.broke(UpstreamError("no_reply", message, silent=not self.received, reset=not clean))
         else:
             receiver.broke(UpstreamError("truncated_reply", message))
 

@@ -28,12 +28,12 @@ from vespa.core.headers import (
     UPGRADE,
     USUAL_TOKENS,
     Fields,
+    is_host,
     meaning_of,
     tokens,
 )
 from vespa.core.refusal import Refusal
 
-_HOST_CHARACTERS: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+;=:[]%"
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _LENGTH_DIGITS: Final = 18
 _CONNECTIONS_MAX: Final = 256
@@ -176,8 +176,10 @@ def _request_head(data: bytes) -> RequestHead:
     if len(parts) != 3:
         raise _bad("the request line has not three parts")
     head.method, head.target, version = parts
-    old = version == b"HTTP/1.0"
+    old = version != b"HTTP/1.1"
     if old:
+        if version != b"HTTP/1.0":
+            raise Refusal(505, "version_not_supported", "only HTTP/1.0 and HTTP/1.1 are served")
         head.minor = 0
     del lines[0], lines[-2:]
     head.lines = lines
@@ -220,10 +222,10 @@ def _request_head(data: bytes) -> RequestHead:
         raise _bad("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if hosts != 1 and (hosts or not old):
         raise _bad("exactly one Host is needed")
+    if hosts and not head.host:
+        raise _bad("Host is not a host")
     if head.target[:1] != b"/" or b"#" in head.target or head.method in (b"CONNECT", b"TRACE"):
         _understand_target(head)
-    if head.host.translate(None, _HOST_CHARACTERS) or (not head.host and hosts):
-        raise _bad("Host is not a host")
     connection = head.connection
     if connection:
         head.keep_alive = CLOSE not in connection
@@ -250,7 +252,7 @@ def _understand_target(head: RequestHead) -> None:
     ends = [i for i in (rest.find(b"/"), rest.find(b"?")) if i >= 0]
     cut = min(ends) if ends else len(rest)
     authority, path = rest[:cut], rest[cut:]
-    if not authority or b"@" in authority:
+    if not is_host(authority):
         raise _bad("the target's authority is not a host")
     head.host = authority  # RFC 9112 3.2.2: it overrides the Host field
     head.target = path if path[:1] == b"/" else b"/" + path
@@ -271,7 +273,9 @@ def read_reply_head(data: bytes) -> ReplyHead:
     head = ReplyHead()
     head.status = status
     lines = data.split(b"\r\n")
-    old = lines[0].startswith(b"HTTP/1.0")
+    old = not lines[0].startswith(b"HTTP/1.1 ")
+    if old and not lines[0].startswith(b"HTTP/1.0 "):
+        raise BadReply("it does not begin with HTTP/1.1 or HTTP/1.0")
     del lines[0], lines[-2:]
     head.lines = lines
     head.passing = passing = []

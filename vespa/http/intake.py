@@ -32,10 +32,22 @@ class Intake:
     Memory is a head of at most `head_limit` bytes.
     """
 
-    __slots__ = ("received", "_listener", "_head_limit", "_state", "_reader", "_tail", "_head_size", "_left", "_chunks")
+    __slots__ = (
+        "received",
+        "start",
+        "_listener",
+        "_head_limit",
+        "_state",
+        "_reader",
+        "_tail",
+        "_head_size",
+        "_left",
+        "_chunks",
+    )
 
     def __init__(self, listener: Listener, head_limit: int) -> None:
         self.received = 0  # bytes of the body so far, framing included
+        self.start = b""  # the head's first bytes: enough to know a HEAD by
         self._listener = listener
         self._head_limit = head_limit
         self._state = _HEAD
@@ -101,8 +113,10 @@ class Intake:
                 if not data:
                     return b""
             self._head_size = 0
+            self.start = data[:5]
             at, kept = data.find(_HEAD_END), 0
         else:
+            self.start = (self.start + data[:5])[:5]
             at, kept = (self._tail + data).find(_HEAD_END), len(self._tail)
         end = at + 4 - kept if at >= 0 else len(data)
         self._head_size += end

@@ -62,10 +62,20 @@ class Exchange:
         self._over = False
         self._no = REFUSE  # what a refusal is called at this stage
         self._passage = proxy.route.open(request)
-        if not self._passage.ready and request.head.expects_continue:
-            request.permit()
+        if request.head.expects_continue:
+            self._expect()
 
     # -- the client's side
+
+    def _expect(self) -> None:
+        """The client waits for a word before it sends the body."""
+        if not self._passage.ready:
+            self._request.permit()  # what the body says is needed first
+            return
+        try:
+            self._admit()
+        except Refusal as refusal:
+            self.refuse(refusal)
 
     def body(self, data: bytes) -> None:
         try:
@@ -160,7 +170,7 @@ class Exchange:
 
     def _send(self, connection: ClientConnection) -> None:
         self._watch(connection)
-        self._outbound.send(connection, self._passage, self, self._proxy.clock.seconds())
+        self._outbound.send(connection, self._passage, self)
 
     def _watch(self, connection: ClientConnection) -> None:
         """Bound what the backend may take, where that is asked for."""
@@ -242,7 +252,7 @@ class Exchange:
     def broke(self, error: UpstreamError) -> None:
         if self._over:
             return
-        if self._outbound.may_repeat(error, self._proxy.clock.seconds()):
+        if self._outbound.may_repeat(error):
             self._outbound.connection = None
             self._connect(self._repeat)
             return

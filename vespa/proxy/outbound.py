@@ -12,8 +12,6 @@ from vespa.proxy.boundaries import Passage
 _HELD_MAX: Final = 65536
 _REPLAY_MAX: Final = 65536
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
-# A pooled connection that the backend had closed fails at once; later than this, the backend may have been at work.
-_STALE_SECONDS: Final = 1.0
 
 Piece = bytes | memoryview
 
@@ -21,11 +19,10 @@ Piece = bytes | memoryview
 class Outbound:
     """What goes to the backend for one request, and the connection that it went to."""
 
-    __slots__ = ("connection", "sent_at", "_request", "_held", "_held_size", "_done", "_chunking", "_replay")
+    __slots__ = ("connection", "_request", "_held", "_held_size", "_done", "_chunking", "_replay")
 
     def __init__(self, request: ServerRequest) -> None:
         self.connection: ClientConnection | None = None
-        self.sent_at = 0.0
         self._request = request
         self._held: list[Piece] = []
         self._held_size = 0
@@ -59,10 +56,9 @@ class Outbound:
                 connection.write(b"0\r\n\r\n")
             connection.finish()
 
-    def send(self, connection: ClientConnection, passage: Passage, receiver: ReplyReceiver, now: float) -> None:
+    def send(self, connection: ClientConnection, passage: Passage, receiver: ReplyReceiver) -> None:
         """Send the head, and of the body what is here."""
         self.connection = connection
-        self.sent_at = now
         request, length = self._request, passage.length
         head = request.head
         parts: list[Piece] = [*passage.head()]
@@ -96,12 +92,17 @@ class Outbound:
         """A reply began: nothing will be sent again."""
         self._replay = None
 
-    def may_repeat(self, error: UpstreamError, now: float) -> bool:
-        """Whether an idle connection was closed under the request, which then nobody can have worked on."""
+    def may_repeat(self, error: UpstreamError) -> bool:
+        """
+        Whether an idle connection was closed under the request, which then nobody can have worked on.
+
+        A proxy must not repeat what is not idempotent (RFC 9110 9.2.2) unless it knows that it was not applied: a
+        server that had closed its socket resets what comes later, while one that read the request and went closes.
+        """
         connection = self.connection
         if connection is None or not (error.silent and connection.reused and self._replay is not None):
             return False
-        return self._request.head.method in _IDEMPOTENT or now - self.sent_at <= _STALE_SECONDS
+        return error.reset or self._request.head.method in _IDEMPOTENT
 
     def repeat(self, connection: ClientConnection, receiver: ReplyReceiver) -> None:
         """Send the same bytes once more, and never again."""
