@@ -17,7 +17,7 @@ from zope.interface import implementer
 from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
 from vespa.http.intake import Intake
-from vespa.http.patience import Expired, Patience
+from vespa.http.patience import Doing, Patience
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.splice import Splice
 from vespa.http.transport import buffered, half_closes, hung_up, reader, release, writer
@@ -52,6 +52,7 @@ class ServerChannel(Protocol):
         self._phase = _REQUESTS
         self._intake = Intake(self, server.limits.head_bytes)
         self._patience = Patience(server.limits, server.clock.seconds())
+        self._serial = 0  # requests so far
         self._request: ServerRequest | None = None
         self._receiver: Receiver | None = None
         self._ahead: list[bytes] = []
@@ -137,7 +138,6 @@ class ServerChannel(Protocol):
         self._phase = _BREAKING
         self.transport.unregisterProducer()
         self.transport.pauseProducing()
-        self._patience.linger(self.server.clock.seconds())
         if not buffered(self.transport):
             # One turn, so that what was just written leaves this process first.
             self.server.clock.callLater(0, self.cut)
@@ -176,8 +176,6 @@ class ServerChannel(Protocol):
                 self._keep_ahead(data)
                 return
             data = intake.feed(data)
-            if self._request is None and intake.in_head:
-                self._patience.head_begins(self.server.clock.seconds())
             if not data and self._ahead and self._may_begin():
                 data = self._take_ahead()
 
@@ -211,12 +209,10 @@ class ServerChannel(Protocol):
 
     def begin(self, head: RequestHead) -> None:
         """A head is whole: hand the request on."""
+        self._serial += 1
         request = self._request = ServerRequest(self, head)
-        if self._intake.in_body:
-            self._continue_due = head.expects_continue
-            self._patience.await_body(self.server.clock.seconds())
-        else:
-            self._patience.answer()
+        if head.expects_continue:
+            self._continue_due = self._intake.in_body
         try:
             receiver = self.server.application(request)
         except Refusal as refusal:
@@ -235,9 +231,8 @@ class ServerChannel(Protocol):
     def end(self) -> None:
         """The request is whole."""
         if self._request is None:
-            self._await_request()
+            self._intake.reset()
             return
-        self._patience.answer()
         if self._receiver is not None:
             self._receiver.end()
 
@@ -284,18 +279,13 @@ class ServerChannel(Protocol):
         if self.server.draining:
             self._close()
             return
-        self._await_request()
+        intake.reset()
         if self._ahead and not self._receiving and not self._write_blocked:
             self.dataReceived(self._take_ahead())
-
-    def _await_request(self) -> None:
-        self._intake.reset()
-        self._patience.await_request(self.server.clock.seconds())
 
     def _linger(self) -> None:
         """The client is still sending: let it read its answer before a close would reset the connection."""
         self._phase = _LINGER
-        self._patience.linger(self.server.clock.seconds())
         if self._paused:
             self.resume_reading()
         self._half_close(or_close=False)
@@ -304,7 +294,6 @@ class ServerChannel(Protocol):
         """Both ends now speak whatever they agreed on."""
         self._receiver = receiver
         self._phase = _TUNNEL
-        self._patience.answer()
         if self._ahead:
             receiver.body(self._take_ahead())
 
@@ -329,7 +318,6 @@ class ServerChannel(Protocol):
         if self._continue_due and self._request is not None and not self._request.started:
             if not self._intake.received:
                 self.write(_CONTINUE)
-            self._patience.excuse(self.server.clock.seconds(), self._intake.received)
         self._continue_due = False
 
     # -- flow control
@@ -369,23 +357,30 @@ class ServerChannel(Protocol):
         waiting, sent = buffered(self.transport), self._resumed
         if self.splice is not None:
             waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved
-        received = self._intake.received
-        if self._phase == _BREAKING and not waiting:
+        if (self._phase == _BREAKING and not waiting) or (self._paused and hung_up(self.transport)):
             self.cut()
             return
-        if self._paused or self._continue_due:
-            self._patience.excuse(now, received)
-            if self._paused and hung_up(self.transport):
-                self.cut()
-                return
-        expired = self._patience.expired(now, received, waiting, sent)
-        if expired is None:
+        overdue = self._patience.look(now, self._doing(), self._serial, self._intake.received, waiting, sent)
+        if overdue is None:
             return
-        if expired is Expired.HEAD and self._intake.in_head:
+        if overdue is Doing.HEAD:
             self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
-        elif expired is Expired.BODY:
+        elif overdue is Doing.BODY:
             self._refuse(Refusal(408, "body_timeout", "the request's body came too slowly"))
-        elif expired is Expired.HEAD or expired is Expired.IDLE:
+        elif overdue is Doing.IDLE:
             self._close()
         else:
             self.cut()
+
+    def _doing(self) -> Doing:
+        if self._phase == _LINGER or self._phase == _BREAKING:
+            return Doing.LINGERING
+        if self._phase != _REQUESTS:
+            return Doing.WAITING
+        intake = self._intake
+        if intake.in_body:
+            # A client that we do not read, or that waits for our word, is not slow.
+            return Doing.WAITING if self._paused or self._continue_due else Doing.BODY
+        if intake.in_head:
+            return Doing.HEAD
+        return Doing.WAITING if self._request is not None or self._ahead else Doing.IDLE

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from vespa.http.chunked import BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
-from vespa.http.transport import half_closes, reader, release, writer
+from vespa.http.transport import half_closes, reader, release, reset, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -395,7 +395,8 @@ class ClientConnection(TwistedProtocol):
         if clean and state in (_UNTIL_CLOSE, _TUNNEL):
             receiver.reply_end()
         elif state == _HEAD:
-            receiver.broke(UpstreamError("no_reply", message, silent=not self.received, reset=not clean))
+            unread = not clean or reset(self.transport)
+            receiver.broke(UpstreamError("no_reply", message, silent=not self.received, reset=unread))
         else:
             receiver.broke(UpstreamError("truncated_reply", message))
 

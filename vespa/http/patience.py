@@ -1,4 +1,4 @@
-"""How long a client may take for what it is at: the clocks of one connection, as values."""
+"""How long a client may take for what it is at: the clocks of one connection, looked at once a second."""
 
 from __future__ import annotations
 
@@ -12,90 +12,69 @@ if TYPE_CHECKING:
 RATE_GRACE_SECONDS: Final = 10.0
 
 
-class Expired(IntEnum):
-    """What took too long."""
+class Doing(IntEnum):
+    """What a client is at."""
 
-    HEAD = 0
-    IDLE = 1
-    LINGER = 2
-    BODY = 3
-    READING = 4  # the client's, of what we wrote
-
-
-_HEAD, _IDLE, _LINGER, _BODY, _READING = Expired  # looking one up on its class is slow
+    IDLE = 0  # nothing of a request has come
+    HEAD = 1
+    BODY = 2
+    WAITING = 3  # it is our turn: the client owes nothing
+    LINGERING = 4  # sending what is nobody's any more
+    READING = 5  # taking what we wrote
 
 
 class Patience:
     """
-    One connection's clocks; `now` is in seconds.
+    One connection's clocks.
 
-    Two run at most: a deadline for what comes from the client (head, next request, end of what nobody wants) or the
-    rate of its body; and, always, the progress of what waits to be written.
+    Nothing is noted while requests come and go: whoever looks once a second sees whether the client is still at what it
+    was at before. So a deadline is met a second or two late, and costs a request nothing.
     """
 
-    __slots__ = ("_limits", "_what", "_until", "_since", "_size", "_stalled_at", "_stalled_since")
+    __slots__ = ("_limits", "_doing", "_serial", "_since", "_size", "_stalled_at", "_stalled_since")
 
     def __init__(self, limits: Limits, now: float) -> None:
+        """The first head's time counts from here."""
         self._limits = limits
-        self._what = _HEAD
-        self._until = 0.0
-        self._since = 0.0
+        self._doing = Doing.IDLE
+        self._serial = 0
+        self._since = now
         self._size = 0
         self._stalled_at = (0, 0)
         self._stalled_since = now
-        self.await_head(now)
 
-    def await_head(self, now: float) -> None:
-        """A head has so long in all, whatever comes of it meanwhile."""
-        self._start(_HEAD, self._limits.head_seconds, now)
-
-    def await_request(self, now: float) -> None:
-        """The next request may come, or not."""
-        self._start(_IDLE, self._limits.keepalive_seconds, now)
-
-    def head_begins(self, now: float) -> None:
-        """Bytes of a head came; only the first of a later request start its clock."""
-        if self._what == _IDLE:
-            self.await_head(now)
-
-    def linger(self, now: float) -> None:
-        """What still comes is nobody's."""
-        self._start(_LINGER, self._limits.linger_seconds, now)
-
-    def await_body(self, now: float) -> None:
-        """A body is to come at the minimum rate."""
-        self._what, self._until, self._since, self._size = _BODY, 0.0, now, 0
-
-    def answer(self) -> None:
-        """It is our turn: the client owes nothing."""
-        self._what, self._until = _IDLE, 0.0
-
-    def excuse(self, now: float, received: int) -> None:
-        """Reading is paused by us, or the body not asked for yet: its rate counts from here."""
-        self._since, self._size = now, received
-
-    def _start(self, what: Expired, seconds: float, now: float) -> None:
-        self._what = what
-        self._until = now + seconds if seconds else 0.0
-
-    def expired(self, now: float, received: int, waiting: int, sent: int) -> Expired | None:
+    def look(self, now: float, doing: Doing, serial: int, received: int, waiting: int, sent: int) -> Doing | None:
         """
         What took too long, if anything did.
 
-        `received` are the body's bytes so far, `waiting` those that wait to be written, and `sent` grows when any of
-        them went.
+        `serial` counts the connection's requests, `received` are the body's bytes so far, `waiting` those that wait to
+        be written, and `sent` grows when any of them went.
         """
-        if self._until and now >= self._until:
-            self._until = 0.0
-            return self._what
-        limits = self._limits
-        if self._what == _BODY and limits.body_min_rate:
-            since = now - self._since
-            if since > RATE_GRACE_SECONDS and received - self._size < limits.body_min_rate * since:
-                return _BODY
+        if doing != self._doing or serial != self._serial:
+            # A new connection has so long for its first head, whether it sends a part of it or nothing.
+            if serial or doing != Doing.HEAD:
+                self._since, self._size = now, received
+            self._doing, self._serial = doing, serial
+        limits, since = self._limits, now - self._since
+        if doing == Doing.BODY:
+            rate = limits.body_min_rate
+            if rate and since > RATE_GRACE_SECONDS and received - self._size < rate * since:
+                return doing
+        else:
+            limit = self._limit(doing, serial)
+            if limit and since >= limit:
+                return doing
         mark = (waiting, sent)
         if not waiting or mark != self._stalled_at:
             self._stalled_at, self._stalled_since = mark, now
         elif limits.write_stall_seconds and now - self._stalled_since >= limits.write_stall_seconds:
-            return _READING
+            return Doing.READING
         return None
+
+    def _limit(self, doing: Doing, serial: int) -> float:
+        limits = self._limits
+        if doing == Doing.HEAD or (doing == Doing.IDLE and not serial):
+            return limits.head_seconds
+        if doing == Doing.IDLE:
+            return limits.keepalive_seconds
+        return limits.linger_seconds if doing == Doing.LINGERING else 0.0

@@ -61,14 +61,13 @@ class ServerRequest:
     the first body bytes, or by `flush`.
     """
 
-    __slots__ = ("channel", "head", "started", "_pending", "_framing")
+    started = False
+    _pending: bytes | None = None
+    _framing = NONE
 
     def __init__(self, channel: ServerChannel, head: RequestHead) -> None:
         self.channel: ServerChannel | None = channel
         self.head = head
-        self.started = False
-        self._pending: bytes | None = None
-        self._framing = NONE
 
     def start(self, status: int, block: bytes, framing: int, length: int | None = None) -> None:
         """

@@ -9,6 +9,7 @@ leaves the rest to Twisted: its buffer, its producers and its errors stay what t
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,6 +132,20 @@ def hung_up(transport: object) -> bool:
     poll = select.poll()
     poll.register(fd, _GONE)
     return bool(poll.poll(0))
+
+
+def reset(transport: object) -> bool:
+    """
+    Whether the peer has answered what was last sent with a reset, though reading only met the end; forgotten once told.
+
+    A peer whose socket was closed before the bytes came says both, and the end is what a read meets first.
+    """
+    if not isinstance(transport, tcp.Connection):
+        return False
+    try:
+        return transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+    except OSError:
+        return False
 
 
 def buffered(transport: object) -> int:

@@ -49,18 +49,18 @@ class Proxy:
 class Exchange:
     """One request on its way through: the `Receiver` of the client's side, the `ReplyReceiver` of the backend's."""
 
-    __slots__ = ("_proxy", "_request", "_passage", "_outbound", "_connecting", "_vigil", "_admitted", "_over", "_no")
+    # Defaults stand on the class: most requests never change them, and setting them costs.
+    _connecting: Deferred[None] | None = None
+    _vigil: Vigil | None = None
+    _admitted = False
+    _over = False
+    _no = REFUSE  # what a refusal is called at this stage
 
     def __init__(self, proxy: Proxy, request: ServerRequest) -> None:
         """Raises `Refusal` when the head alone is enough to say no."""
         self._proxy = proxy
         self._request = request
         self._outbound = Outbound(request)
-        self._connecting: Deferred[None] | None = None
-        self._vigil: Vigil | None = None
-        self._admitted = False
-        self._over = False
-        self._no = REFUSE  # what a refusal is called at this stage
         self._passage = proxy.route.open(request)
         if request.head.expects_continue:
             self._expect()

@@ -19,16 +19,15 @@ Piece = bytes | memoryview
 class Outbound:
     """What goes to the backend for one request, and the connection that it went to."""
 
-    __slots__ = ("connection", "_request", "_held", "_held_size", "_done", "_chunking", "_replay")
+    connection: ClientConnection | None = None
+    _held_size = 0
+    _done = False
+    _chunking = False
+    _replay: bytes | None = None  # all that was sent, while it may have to be sent once more
 
     def __init__(self, request: ServerRequest) -> None:
-        self.connection: ClientConnection | None = None
         self._request = request
         self._held: list[Piece] = []
-        self._held_size = 0
-        self._done = False
-        self._chunking = False
-        self._replay: bytes | None = None  # all that was sent, while it may have to be sent once more
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Send bytes of the body, or hold them; the client is held back when much is held."""

@@ -138,39 +138,23 @@ class WorkerPassage:
     as it arrives. In a large body an unsecured worker knows an envelope by its beginning with `auth_data`.
     """
 
-    __slots__ = (
-        "pool",
-        "ready",
-        "length",
-        "has_body",
-        "mode",
-        "_route",
-        "_request",
-        "_target",
-        "_entry",
-        "_enveloped",
-        "_kept",
-        "_kept_size",
-        "_unwrapping",
-        "_waiter",
-    )
+    ready = False
+    mode: Literal["through", "whole", "scan"] = "whole"
+    _entry: Entry | None = None
+    _enveloped = False
+    _kept_size = 0
+    _unwrapping: Unwrapping | None = None
+    _waiter: Waiter | None = None
 
     def __init__(self, route: WorkerRoute, request: ServerRequest, target: bytes) -> None:
         head = request.head
         self.pool: Pool = route.pool
-        self.ready = False
         self.length: int | None = head.length
         self.has_body = head.chunked or bool(head.length)
-        self.mode: Literal["through", "whole", "scan"] = "whole"
         self._route = route
         self._request = request
         self._target = target
-        self._entry: Entry | None = None
-        self._enveloped = False
         self._kept: list[bytes] = []
-        self._kept_size = 0
-        self._unwrapping: Unwrapping | None = None
-        self._waiter: Waiter | None = None
 
     # -- who it is
 
