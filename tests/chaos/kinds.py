@@ -19,7 +19,7 @@ from vespa.sim.signing import body_envelope, query_envelope
 BUSY = frozenset((429, 503))
 """What any genuine request may be told."""
 
-PATTERN = bytes(range(251)) * 2000
+PATTERN = bytes(range(251)) * 30_000
 
 
 @frozen(kw_only=True)
@@ -27,7 +27,7 @@ class Ask:
     """One request. `request_idx` is 0 where it is not to be believed; `statuses` are those that are right.
 
     `cut`: the answer may break off. `last`: nothing may follow it on its connection. `tunnel`: after a 101 this is
-    said, and is to be echoed.
+    said, and is to be echoed. `pause`: for so many seconds the client does not read what begins to come.
     """
 
     kind: str
@@ -40,6 +40,12 @@ class Ask:
     last: bool = False
     right: Callable[[Response], bool] = lambda answer: True
     tunnel: bytes = b""
+    pause: float = 0.0
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its body may be on its way to the backend before all of it is there."""
+        return len(self.data) > 60_000 or b"chunked" in self.data or b"Expect" in self.data or self.method == b"PUT"
 
 
 class Kinds:
@@ -63,6 +69,8 @@ class Kinds:
             self.death,
             self.garbage,
             self.early_answer,
+            self.goodbye,
+            self.slow_reader,
             self.tunnel,
             self.forged,
             self.malformed,
@@ -219,8 +227,8 @@ class Kinds:
         return Ask(kind="garbage", data=request("GET", target), request_idx=idx, statuses=frozenset((502,)))
 
     def early_answer(self) -> Ask:
-        """The backend answers before the body is there, and wants no more of it."""
-        target, idx = self._query("/early")
+        """The backend answers before the body is there, and may want no more of it."""
+        target, idx = self._query(f"/early?close={self._dice.randrange(2)}")
         data = request("PUT", target, bytes(self._dice.choice([100, 300_000])))
         return Ask(
             kind="early answer",
@@ -229,6 +237,22 @@ class Kinds:
             method=b"PUT",
             statuses=frozenset((200, 413, 502)),
             last=True,
+        )
+
+    def goodbye(self) -> Ask:
+        """The backend promises to keep its connection, and closes it."""
+        target, idx = self._query("/goodbye")
+        return Ask(kind="goodbye", data=request("GET", target), request_idx=idx)
+
+    def slow_reader(self) -> Ask:
+        """More than all the buffers on the way take, for a client that does not read for a while."""
+        target, idx = self._query(f"/bytes?n={len(PATTERN)}&chunked={self._dice.randrange(2)}")
+        return Ask(
+            kind="slow reader",
+            data=request("GET", target),
+            request_idx=idx,
+            pause=self._dice.choice([0.01, 0.1]),
+            right=lambda answer: answer.body == PATTERN,
         )
 
     def tunnel(self) -> Ask:
@@ -355,7 +379,16 @@ def furnish(backend: Backend) -> None:
         await asked.hang_up()
 
     async def early(asked: Asked) -> None:
-        await asked.answer(413, b"too much", "Connection: close")
+        if asked.number("close"):
+            await asked.answer(413, b"too much", "Connection: close")
+            asked.close()
+            await asked.hang_up()
+        else:
+            await asked.answer(413, b"too much")
+            await asked.whole()
+
+    async def goodbye(asked: Asked) -> None:
+        await asked.answer(200, await asked.whole())
         asked.close()
         await asked.hang_up()
 
@@ -375,6 +408,7 @@ def furnish(backend: Backend) -> None:
             "/die": die,
             "/garbage": garbage,
             "/early": early,
+            "/goodbye": goodbye,
             "/tunnel": tunnel,
         }
     )

@@ -141,9 +141,9 @@ class StormTests(ProcessCase):
             2,
             "tcp:0:interface=127.0.0.1",
             VESPA_MAX_CONCURRENCY="3",
-            VESPA_MAX_QUEUE="15",
+            VESPA_MAX_QUEUE="25",
             VESPA_MAX_WAIT_TIME="5",
-            VESPA_QUEUE_TIMEOUT="0.5",
+            VESPA_QUEUE_TIMEOUT="0.05",
         )
 
     async def test_few_connections(self) -> None:

@@ -56,6 +56,7 @@ class Visit:
     dice: Random
     peer: Peer | None = None
     left: bool = False
+    pause: float = 0.0
     answered: list[tuple[Ask, int]] = field(factory=list)
     broken: list[Ask] = field(factory=list)
 
@@ -90,6 +91,7 @@ class Visit:
     async def _talk(self, peer: Peer) -> None:
         for number, ask in enumerate(self.asks, 1):
             peer.asked.append((ask.method, ask.minor))
+            self.pause = ask.pause
             await self._send(peer, ask.data)
             if not self.pipelined:
                 await self._answer(peer, number)
@@ -128,6 +130,10 @@ class Visit:
         assert peer is not None
         if plan is not None and plan.received is not None and peer.size >= plan.received:
             self._leave()
+        if self.pause and not peer.lost:
+            peer.transport.pauseProducing()
+            self._later(peer, self.pause, peer.transport.resumeProducing)
+            self.pause = 0.0
         waiting, peer.waiting = peer.waiting, []
         for deferred in waiting:
             deferred.callback(None)
@@ -182,8 +188,12 @@ class Visit:
                     raise Wrong(self._story(peer, f"half an answer to {ask.kind}"))
                 self.broken.append(ask)
                 return
-            busy = ask.request_idx and answer.status in BUSY and answer.values(b"x-vespa-error")
-            if not busy and (answer.status not in ask.statuses or not (answer.status >= 300 or ask.right(answer))):
+            own = answer.values(b"x-vespa-error")
+            busy = ask.request_idx and answer.status in BUSY and own
+            # A kept connection may end under a request of which a part was passed on, and that cannot be sent again.
+            stale = ask.streamed and own == [b"no_reply"]
+            right = answer.status in ask.statuses and (answer.status >= 300 or ask.right(answer))
+            if not (busy or stale or right):
                 raise Wrong(self._story(peer, f"a wrong answer to {ask.kind}"))
             self.answered.append((ask, answer.status if not busy else -answer.status))
             closed = b"close" in answer.tokens(b"connection") or ask.minor == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 
+from tests.contract.waiting import turns
 from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.peer import Peer
@@ -64,6 +65,24 @@ class BackendTests(SystemCase):
             self.assertEqual(bytes((await peer.answer()).body), text)
             await self.backend.stop()
             await self.backend.listen(f"tcp:{port}:interface=127.0.0.1")
+        await self.told(worker, Success=3)
+        await self.end_well(worker)
+
+
+    async def test_closes_kept_connections(self) -> None:
+        """A request that meets a connection which the backend has just closed is sent once more, POST or not."""
+        worker = await self.start_worker(VESPA_HEALTHCHECK_POLL_INTERVAL="60", VESPA_BACKEND_KEEPALIVE="60")
+        peer = await self.connect()
+        for number, text in enumerate((b'"one"', b'"two"', b'"three"'), 1):
+            # While the worker sleeps the request comes first and the end of the kept connection second.
+            worker.signal("STOP")
+            peer.send(self.envelope("/echo", text, self.assign()))
+            await turns()
+            for connection in list(self.backend.connections):
+                connection.leave()
+                await until(lambda: connection.lost, what="closed")  # noqa: B023
+            worker.signal("CONT")
+            self.assertEqual(bytes((await peer.answer(number)).body), text)
         await self.told(worker, Success=3)
         await self.end_well(worker)
 

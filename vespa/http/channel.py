@@ -251,7 +251,7 @@ class ServerChannel(Protocol):
             if self._intake.start == b"HEAD ":
                 head.method = b"HEAD"  # whatever else is wrong with it, its answer has no body
             request = self._request = ServerRequest(self, head)
-        request.head.keep_alive = False
+        request.keep_alive = False
         request.refuse(refusal)
 
     # -- answering
@@ -266,7 +266,7 @@ class ServerChannel(Protocol):
         self._request = self._receiver = self.splice = None
         self._continue_due = False
         intake = self._intake
-        if not request.head.keep_alive or not intake.left_within(_DISCARD_MAX):
+        if not request.keep_alive or not intake.left_within(_DISCARD_MAX):
             if intake.in_body:
                 self._linger()
             else:

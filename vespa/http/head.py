@@ -8,7 +8,7 @@ nobody behind us can read it differently. Bodies never pass through llhttp: thei
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import httptools
 
@@ -50,7 +50,7 @@ class BadReply(ValueError):
 
 class Head:
     """
-    What requests and replies have in common.
+    What requests and replies have in common. Nobody changes a head once it was read: it may serve again.
 
     `lines` are the field lines as they arrived, `passing` those of them that a proxy sends on, in their order. `length`
     is None when no Content-Length was given; `connection` holds the lower-case tokens of every Connection line.
@@ -65,6 +65,8 @@ class Head:
     upgrade = b""
     keep_alive = True
 
+    _block: bytes | None = None
+
     @property
     def headers(self) -> Fields:
         """The fields as pairs of name and value."""
@@ -72,8 +74,11 @@ class Head:
 
     def block(self) -> bytes:
         """The lines that a proxy sends on, each with its line break."""
-        passing = self.passing
-        return b"\r\n".join(passing) + b"\r\n" if passing else b""
+        block = self._block
+        if block is None:
+            passing = self.passing
+            block = self._block = b"\r\n".join(passing) + b"\r\n" if passing else b""
+        return block
 
     def _drop_listed(self) -> None:
         """Leave out the fields that a Connection line names (RFC 9110 7.6.1)."""
@@ -108,6 +113,13 @@ class ReplyHead(Head):
     status: int
 
 
+_Head = TypeVar("_Head", RequestHead, ReplyHead)
+_HEADS_MAX: Final = 512
+_HEAD_MAX: Final = 1024
+_requests: Final[dict[bytes, RequestHead]] = {}
+_replies: Final[dict[bytes, ReplyHead]] = {}
+
+
 class RequestReader:
     """Reads one request head that comes in pieces. Raises `Refusal` as soon as one is wrong."""
 
@@ -129,8 +141,20 @@ class RequestReader:
 
 def read_request_head(data: bytes) -> RequestHead:
     """Read a whole request head, its blank line included. Raises `Refusal` for what must not be served."""
-    _check(httptools.HttpRequestParser(_SILENT), data)
-    return _request_head(data)
+    head = _requests.get(data)
+    if head is None:
+        _check(httptools.HttpRequestParser(_SILENT), data)
+        head = _request_head(data)
+        _remember(_requests, data, head)
+    return head
+
+
+def _remember(known: dict[bytes, _Head], data: bytes, head: _Head) -> None:
+    """Keep a head to know it by when the same bytes come again: programs repeat themselves. Bounded, both ways."""
+    if len(data) <= _HEAD_MAX:
+        if len(known) >= _HEADS_MAX:
+            known.clear()
+        known[data] = head
 
 
 def _check(parser: httptools.HttpRequestParser, data: bytes) -> None:
@@ -260,6 +284,14 @@ def _understand_target(head: RequestHead) -> None:
 
 def read_reply_head(data: bytes) -> ReplyHead:
     """Read a whole reply head, its blank line included. Raises `BadReply`."""
+    head = _replies.get(data)
+    if head is None:
+        head = _reply_head(data)
+        _remember(_replies, data, head)
+    return head
+
+
+def _reply_head(data: bytes) -> ReplyHead:
     parser = httptools.HttpResponseParser(_SILENT)
     try:
         parser.feed_data(data)

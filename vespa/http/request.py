@@ -68,6 +68,7 @@ class ServerRequest:
     def __init__(self, channel: ServerChannel, head: RequestHead) -> None:
         self.channel: ServerChannel | None = channel
         self.head = head
+        self.keep_alive = head.keep_alive
 
     def start(self, status: int, block: bytes, framing: int, length: int | None = None) -> None:
         """
@@ -85,14 +86,14 @@ class ServerRequest:
             if head.minor == 1:
                 frame = b"Transfer-Encoding: chunked\r\n"
             else:
-                framing, head.keep_alive = CHUNKED, False  # the bytes as they are, up to the close
+                framing, self.keep_alive = CHUNKED, False  # the bytes as they are, up to the close
                 channel.until_close = True
         elif framing == CHUNKED:
             frame = b"Transfer-Encoding: chunked\r\n"
         elif length is not None:
             frame = b"Content-Length: %d\r\n" % length
-        if not head.keep_alive or channel.closes_after():
-            head.keep_alive = False
+        if not self.keep_alive or channel.closes_after():
+            self.keep_alive = False
             end = b"Connection: close\r\n\r\n"
         elif head.minor == 0:
             end = b"Connection: keep-alive\r\n\r\n"
