@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from twisted.internet import reactor
 
 from tests.contract.waiting import turns
@@ -72,16 +75,17 @@ class BackendTests(SystemCase):
     async def test_closes_kept_connections(self) -> None:
         """A request that meets a connection which the backend has just closed is sent once more, POST or not."""
         worker = await self.start_worker(VESPA_HEALTHCHECK_POLL_INTERVAL="60", VESPA_BACKEND_KEEPALIVE="60")
-        peer = await self.connect()
+        peer, pid = await self.connect(), worker.pid
+        assert pid is not None
         for number, text in enumerate((b'"one"', b'"two"', b'"three"'), 1):
             # While the worker sleeps the request comes first and the end of the kept connection second.
-            worker.signal("STOP")
+            os.kill(pid, signal.SIGSTOP)
             peer.send(self.envelope("/echo", text, self.assign()))
             await turns()
             for connection in list(self.backend.connections):
                 connection.leave()
                 await until(lambda: connection.lost, what="closed")  # noqa: B023
-            worker.signal("CONT")
+            os.kill(pid, signal.SIGCONT)
             self.assertEqual(bytes((await peer.answer(number)).body), text)
         await self.told(worker, Success=3)
         await self.end_well(worker)

@@ -24,8 +24,6 @@ _AVAILABLE: Final = hasattr(os, "splice")
 _PIPE_BYTES: Final = 1 << 20
 _MOVES: Final = 4  # in one turn, so that others get theirs
 _FLAGS: Final = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
-_SPARE_MAX: Final = 16
-_spare: list[tuple[int, int]] = []
 
 
 def can_splice(source: object, sink: object) -> bool:
@@ -33,9 +31,7 @@ def can_splice(source: object, sink: object) -> bool:
     return _AVAILABLE and is_plain(source) and is_plain(sink)
 
 
-def _take_pipe() -> tuple[int, int]:
-    if _spare:
-        return _spare.pop()
+def _new_pipe() -> tuple[int, int]:
     pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -56,7 +52,7 @@ class Splice:
         """Raises OSError when there is no descriptor left for a pipe."""
         self.moved = 0
         self.in_pipe = 0
-        self._pipe = _take_pipe()
+        self._pipe = _new_pipe()
         self._source = source
         self._sink = sink
         self._left = left
@@ -81,11 +77,8 @@ class Splice:
         for transport, name in ((self._source, "doRead"), (self._sink, "doWrite")):
             if transport.__dict__.get(name) in (self._read, self._write):
                 del transport.__dict__[name]
-        if self.in_pipe or len(_spare) >= _SPARE_MAX:
-            os.close(self._pipe[0])
-            os.close(self._pipe[1])
-        else:
-            _spare.append(self._pipe)
+        for end in self._pipe:
+            os.close(end)
 
     def _read(self) -> Any:
         """The source has something, or has ended."""
