@@ -22,7 +22,7 @@ from vespa.proxy.exchange import Exchange
 from vespa.settings import load
 from vespa.sim.launch import worker_environment
 from vespa.sim.stage import Stage
-from vespa.worker.route import WorkerPassage, WorkerRoute
+from vespa.worker.route import WorkerPassage
 from vespa.worker.service import Listening, make_worker
 
 BENCHMARK = "tests.e2e.benchmark:benchmark"
@@ -55,7 +55,7 @@ class House:
         self.listening: Any = listening
         self.server: Server = self.listening._server
         self.proxy: Any = self.server.application
-        self.route: WorkerRoute = self.proxy._proxy.route
+        self.route: Any = self.proxy._proxy.route
         self.pool: Pool = self.route.pool
         self.gate: Gate = self.route.gate
         self.ledger: Ledger = self.route.ledger
@@ -64,8 +64,7 @@ class House:
     @property
     def ready(self) -> bool:
         """Whether it would let a signed request in."""
-        verify: Any = self.route._verify
-        return self.route.unready() is None and verify.__self__.has_key
+        return self.route.unready() is None and self.route._verify.__self__.has_key
 
     def stop(self) -> Deferred[None]:
         """Stop the tree."""
@@ -86,7 +85,7 @@ class House:
             "waiting for a connection": len(self.pool._queue),
             "connections at the backend": len(self.backend.connections),
             "scripts": sum(not asked.over for asked in self.backend.asked),
-            "swept": len(self.server.sweeper._members) + len(self.route.sweeper._members),
+            "swept": sum(len(each.sweeper._members) for each in (self.server, self.route, self.proxy._proxy)),
             "records": len(self.ledger.deletes()),
         }
         return {name: count for name, count in held.items() if count}

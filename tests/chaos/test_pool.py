@@ -58,6 +58,24 @@ class CapTests(SynchronousTestCase):
         self.assertTrue(self.rig.settled())
         self.assertEqual(self.rig.pool.size, 1)
 
+    def test_closed_again_and_again(self) -> None:
+        """Who is handed a kept connection that is just being closed is sent again, as often as it takes."""
+        self.rig.backend.slow = False
+        self.rig.backend.accept()
+        first, second, third = self.clients
+        backend = self.rig.backend
+        backend.wire.send(OK)
+        self.assertEqual(status(first.read()), 200)
+        backend.wire.hang_up()  # under the second's request; the third is next in line for a fresh one
+        backend.wire.send(OK)
+        self.assertEqual(status(third.read()), 200)
+        backend.wire.hang_up()
+        self.assertEqual(second.read(), b"")
+        backend.wire.send(OK)
+        self.assertEqual(status(second.read()), 200)
+        self.assertEqual(len(backend.wires), 3)
+        self.assertTrue(self.rig.settled())
+
 
 class KeptTests(SynchronousTestCase):
     def test_kept(self) -> None:

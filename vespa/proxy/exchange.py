@@ -181,7 +181,6 @@ class Exchange:
 
     def _repeat(self, connection: ClientConnection) -> None:
         self._watch(connection)
-        connection.reused = False  # it was never idle
         self._outbound.repeat(connection, self)
 
     def pause_request(self) -> None:

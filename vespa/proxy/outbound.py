@@ -104,9 +104,11 @@ class Outbound:
         return error.reset or self._request.head.method in _IDEMPOTENT
 
     def repeat(self, connection: ClientConnection, receiver: ReplyReceiver) -> None:
-        """Send the same bytes once more, and never again."""
-        data, self._replay = self._replay, None
+        """Send the same bytes once more; once again only if this connection, too, was used before."""
+        data = self._replay
         assert data is not None
+        if not connection.reused:
+            self._replay = None
         self.connection = connection
         head = self._request.head
         connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=head.minor == 0)
