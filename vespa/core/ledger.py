@@ -23,6 +23,9 @@ from vespa.core.lifecycle import (
     State,
 )
 
+# The table as plain dicts: asking a read-only view costs twice as much, three times a request.
+_ROWS = {state: dict(row) for state, row in TABLE.items()}
+
 
 class Entry:
     """
@@ -128,7 +131,7 @@ class Ledger:
     def advance(self, entry: Entry, event: Event, now: float) -> bool:
         """Take the entry one step further. False if the table has no such step: then only `late` changes."""
         state = entry.state
-        target = TABLE[state].get(event)
+        target = _ROWS[state].get(event)
         if target is None:
             self.late += 1
             return False

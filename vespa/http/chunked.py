@@ -56,6 +56,11 @@ class Chunked:
         Returns the offset just behind the body's end, or -1 when it goes on. Raises `BadChunk`.
         """
         at, size = 0, len(data)
+        if pieces is None and self._state == _HEAD and not self._line:
+            # Nearly all reads of a stream: one whole chunk, of a size met before.
+            end = data.find(b"\r\n")
+            if _sizes.get(data[:end]) == size - end - 4 > 0 and data.endswith(b"\r\n"):
+                return -1
         while at < size:
             state = self._state
             if state == _DATA:

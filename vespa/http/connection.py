@@ -153,6 +153,9 @@ class ClientConnection(TwistedProtocol):
         """Send the rest of the reply's body there; for a receiver that was asked where and has changed its mind."""
         if self._sink is not None:
             self._sink = sink
+            if self._state == _CHUNKS and self._pieces is None:
+                # A stream is many small reads: they come straight here until its end.
+                reader(self.transport, self._relay_chunks)
 
     def splice_to(self, transport: object) -> Splice | None:
         """Let the kernel move the rest of the body there, if it is large and both are plain sockets."""
@@ -241,23 +244,43 @@ class ClientConnection(TwistedProtocol):
 
     def _receive_chunks(self, data: bytes, sink: Callable[[bytes], None]) -> None:
         pieces = self._pieces
+        if pieces is None:
+            self._relay_chunks(data)
+            return
         try:
             end = self._chunks.feed(data, pieces)
         except BadChunk as error:
-            self._fail(UpstreamError("bad_reply", f"the backend's reply is not in the chunked coding: {error}"))
+            self._fail(_bad_chunks(error))
             return
-        if pieces is not None:
-            if pieces:
-                sink(b"".join(pieces))
-                pieces.clear()
-        elif end < 0:
-            sink(data)
-        else:
-            sink(data[:end])
+        if pieces:
+            sink(b"".join(pieces))
+            pieces.clear()
         if end >= 0:
             if end < len(data):
                 self._keep_alive = False
             self._end()
+
+    def _relay_chunks(self, data: bytes) -> None:
+        """One read of a stream: look for its end, and pass it on as it is."""
+        self.received += 1
+        sink = self._sink
+        if sink is None:
+            self.cancel()
+            return
+        try:
+            end = self._chunks.feed(data)
+        except BadChunk as error:
+            self._fail(_bad_chunks(error))
+            return
+        if end < 0:
+            sink(data)
+            return
+        self.delivered = True
+        reader(self.transport, self.dataReceived)
+        sink(data[:end])
+        if end < len(data):
+            self._keep_alive = False
+        self._end()
 
     def _receive_head(self, data: bytes) -> None:
         """Take bytes of one or more heads, and what follows the last. Raises `BadReply`."""
@@ -412,3 +435,7 @@ class ClientConnection(TwistedProtocol):
 
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost says the rest."""
+
+
+def _bad_chunks(error: BadChunk) -> UpstreamError:
+    return UpstreamError("bad_reply", f"the backend's reply is not in the chunked coding: {error}")
