@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import AF_INET, AF_INET6, AF_UNIX
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +15,11 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorFDSet, IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import BrowserLikePolicyForHTTPS
+
+from vespa.http.dialing import DialingEndpoint
 
 
 @frozen
@@ -65,6 +68,13 @@ class Origin:
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
+        if self.scheme == "http" and IReactorFDSet.providedBy(reactor):
+            if self.socket:
+                return DialingEndpoint(reactor, AF_UNIX, self.socket, seconds)
+            if isIPAddress(self.host):
+                return DialingEndpoint(reactor, AF_INET, (self.host, self.port), seconds)
+            if isIPv6Address(self.host):
+                return DialingEndpoint(reactor, AF_INET6, (self.host, self.port), seconds)
         if self.socket:
             return UNIXClientEndpoint(reactor, self.socket, timeout=seconds)
         if isIPAddress(self.host):

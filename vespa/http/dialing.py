@@ -1,0 +1,146 @@
+"""
+Connecting to a plain socket with fewer steps.
+
+A burst of new streams is a burst of new connections to the backend, and the last of them waits for all the others.
+Twisted's endpoint makes a connector, three timers and a wrapper for each; here is a socket, one wait until it can be
+written to, and the transport. Names that have to be resolved, and TLS, stay Twisted's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import TimeoutError, getConnectError
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_WAITING = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
+
+
+class DialedTransport(tcp.Connection):
+    """A connection that this side opened; all but its two ends' names is Twisted's."""
+
+    def __init__(self, sock: socket.socket, protocol: Any, reactor: Any) -> None:
+        super().__init__(sock, protocol, reactor)
+        self.logstr = "client"
+        self.connected = 1
+
+    def getHost(self) -> IAddress:
+        return _address(self.socket.family, self.socket.getsockname())
+
+    def getPeer(self) -> IAddress:
+        return _address(self.socket.family, self.socket.getpeername())
+
+
+class DialedUnixTransport(DialedTransport):
+    """The same on a unix socket, where there is nothing to set of TCP."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Unix sockets do not wait for more."""
+
+
+def _address(family: int, name: Any) -> IAddress:
+    if family == socket.AF_UNIX:
+        return UNIXAddress(name or None)
+    return (IPv4Address if family == socket.AF_INET else IPv6Address)("TCP", *name)
+
+
+class _Dialing(FileDescriptor):
+    """A socket that is being connected, until it can be written to."""
+
+    def __init__(self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float) -> None:
+        super().__init__(reactor)
+        self._socket: socket.socket | None = sock
+        self._factory = factory
+        self.result: Deferred[Any] = Deferred(lambda _: self._end())
+        self._timer = reactor.callLater(seconds, self._timed_out)
+
+    def fileno(self) -> int:
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def _end(self) -> None:
+        """Give up; the Deferred is somebody else's to fire."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            self.reactor.removeWriter(self)
+            sock.close()
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _timed_out(self) -> None:
+        self._end()
+        self.result.errback(Failure(TimeoutError()))
+
+    def doWrite(self) -> None:
+        """The kernel has an outcome."""
+        sock = self._socket
+        if sock is None:
+            return
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self.failed(error)
+            return
+        self.reactor.removeWriter(self)
+        self._socket = None
+        self._timer.cancel()
+        factory: Any = self._factory
+        protocol = factory.buildProtocol(None)
+        kind = DialedUnixTransport if sock.family == socket.AF_UNIX else DialedTransport
+        made: Any = kind(sock, protocol, self.reactor)
+        made.startReading()
+        protocol.makeConnection(made)
+        self.result.callback(protocol)
+
+    def failed(self, error: int) -> None:
+        """The kernel says no."""
+        self._end()
+        self.result.errback(Failure(getConnectError((error, os.strerror(error)))))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor met an error before `doWrite` did: the socket knows which."""
+        if self._socket is not None:
+            self.failed(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
+
+    def logPrefix(self) -> str:
+        return "dialing"
+
+
+@implementer(IStreamClientEndpoint)
+class DialingEndpoint:
+    """
+    The way to a plain socket: an IP address and port, or a unix socket's path. `seconds` bounds one attempt.
+
+    `connect` fires with the protocol, or fails with a `ConnectError` (`TimeoutError` is one); it may be cancelled.
+    """
+
+    def __init__(self, reactor: Any, family: int, address: Any, seconds: float) -> None:
+        self._reactor = reactor
+        self._family = family
+        self._address = address
+        self._seconds = seconds
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        try:
+            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:  # no descriptor is left
+            failed: Deferred[Any] = Deferred()
+            failed.errback(Failure(getConnectError((error.errno or 0, str(error)))))
+            return failed
+        dialing = _Dialing(self._reactor, sock, protocolFactory, self._seconds)
+        result = dialing.result
+        outcome = sock.connect_ex(self._address)
+        if not outcome:
+            dialing.doWrite()
+        elif outcome in _WAITING and self._family != socket.AF_UNIX:
+            self._reactor.addWriter(dialing)
+        else:
+            dialing.failed(outcome)
+        return result
