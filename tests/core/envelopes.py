@@ -52,9 +52,8 @@ def json_texts(draw: st.DrawFn, source: st.SearchStrategy[Any] = values) -> str:
 def an_auth(**changes: Any) -> Auth:
     """An Auth of AUTH_DATA, with changes."""
     data = AUTH_DATA | changes
-    numbers = [json.dumps(data[name]).encode() for name in ("cost", "reqnum", "request_idx")]
-    lexemes = (numbers[0], numbers[1], numbers[2])
-    return Auth(**{"work": round(float(data["cost"]) * 1e6), "lexemes": lexemes} | data)
+    lexeme = json.dumps(data["cost"]).encode()
+    return Auth(**{"work": round(float(data["cost"]) * 1e6), "cost_lexeme": lexeme} | data)
 
 
 def fields(refusal: Refusal) -> dict[str, str]:

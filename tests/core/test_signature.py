@@ -54,7 +54,7 @@ class MessageTests(SynchronousTestCase):
     def test_lexemes(self) -> None:
         """Numbers stand in the text as they arrived."""
         for lexeme in (b"1.50", b"15e-1", b'"1.5"'):
-            auth = evolve(an_auth(cost=1.5), lexemes=(lexeme, b"7", b"42"))
+            auth = evolve(an_auth(cost=1.5), cost_lexeme=lexeme)
             self.assertIn(b'\n    "cost": %s,\n' % lexeme, message_full(auth))
 
 
@@ -75,9 +75,9 @@ class VerifierTests(SynchronousTestCase):
         for change in (
             {"endpoint": "other"},
             {"url": "https://192.0.2.2:40000"},
-            {"lexemes": (b"1.50", b"7", b"42")},
-            {"lexemes": (b"1.5", b"8", b"42")},
-            {"lexemes": (b"1.5", b"7", b"43")},
+            {"cost_lexeme": b"1.50"},
+            {"reqnum": 8},
+            {"request_idx": 43},
         ):
             self.assertFalse(judge.verify(evolve(auth, **change)))
 
@@ -85,7 +85,7 @@ class VerifierTests(SynchronousTestCase):
         """In the url form another worker's URL does not pass, and all else is not covered."""
         auth = signed(an_auth())
         judge = verifier()
-        self.assertTrue(judge.verify(evolve(auth, reqnum=8, lexemes=(b"9", b"8", b"42"))))
+        self.assertTrue(judge.verify(evolve(auth, reqnum=8, cost_lexeme=b"9")))
         self.assertFalse(judge.verify(evolve(auth, url="https://192.0.2.2:40000")))
 
     def test_one_text_for_a_signature(self) -> None:

@@ -27,7 +27,7 @@ def pem(key: rsa.RSAPrivateKey) -> bytes:
 
 def signed(key: rsa.RSAPrivateKey) -> Auth:
     def auth(signature: str) -> Auth:
-        return Auth(1.0, 1_000_000, "e", 1, 1, signature, "http://1.2.3.4:5", (b"1", b"1", b"1"))
+        return Auth(1.0, 1_000_000, "e", 1, 1, signature, "http://1.2.3.4:5", b"1")
 
     return auth(b64encode(key.sign(message_url(auth("")), PKCS1v15(), SHA256())).decode())
 

@@ -24,8 +24,8 @@ class Auth(msgspec.Struct, frozen=True, gc=False):
     """
     What the autoscaler signed for one request; not verified yet.
 
-    `cost` is the work in Vast's units, `work` the same in millionths. `lexemes` are the JSON texts of cost, reqnum and
-    request_idx as they arrived: `100.0` and `100` are the same number, but sign differently.
+    `cost` is the work in Vast's units, `work` the same in millionths, `cost_lexeme` its JSON text as it arrived:
+    `100.0` and `100` are the same number, but sign differently.
     """
 
     cost: float
@@ -35,7 +35,12 @@ class Auth(msgspec.Struct, frozen=True, gc=False):
     request_idx: int
     signature: str
     url: str
-    lexemes: tuple[bytes, bytes, bytes]
+    cost_lexeme: bytes
+
+    @property
+    def lexemes(self) -> tuple[bytes, bytes, bytes]:
+        """The JSON texts of cost, reqnum and request_idx, as they are signed."""
+        return self.cost_lexeme, b"%d" % self.reqnum, b"%d" % self.request_idx
 
 
 def parse_cost(text: str, max_cost: float) -> float:

@@ -168,7 +168,7 @@ def _read_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> Auth | Non
         head.request_idx,
         head.signature,
         head.url,
-        (lexeme, b"%d" % head.reqnum, b"%d" % head.request_idx),
+        lexeme,
     )
 
 

@@ -77,7 +77,7 @@ def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, s
         request_idx,
         signature.replace(" ", "+"),  # base64 has no spaces: this was a plus sign that nobody escaped
         url,
-        (lexeme, b"%d" % reqnum, b"%d" % request_idx),
+        lexeme,
     )
 
 
