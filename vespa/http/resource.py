@@ -105,8 +105,13 @@ class _Channel:
     def loseConnection(self) -> None:
         self._request.abort()
 
-    abortConnection = loseConnection
-    forceAbortClient = loseConnection
+    def abortConnection(self) -> None:
+        channel = self._request.channel
+        if channel is not None:
+            # Later, as Twisted's own does: whoever asks is not told of the loss while still at work.
+            channel.server.clock.callLater(0, channel.cut)
+
+    forceAbortClient = abortConnection
 
 
 class _PlainRequest(Request):
@@ -149,7 +154,7 @@ class ResourceReceiver:
 
     def end(self) -> None:
         head = self._request.head
-        request: Any = _PlainRequest(self._channel, False)  # type: ignore[no-untyped-call]
+        request: Any = _PlainRequest(self._channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self._rendered = request
         for name, value in head.headers:
             request.requestHeaders.addRawHeader(name, value)

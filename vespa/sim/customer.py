@@ -9,9 +9,9 @@ from typing import Any
 import treq
 from attrs import frozen
 from treq.client import HTTPClient
-from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
+from vespa.http.agent import Agent
 from vespa.sim.signing import body_envelope
 
 
