@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -116,8 +116,7 @@ class Ledger:
         self._rejected_work = 0
         self._told = _Totals()
         self._max_pending_deletes = max_pending_deletes
-        # A plain dict is slow to find its first key after many were taken from its front.
-        self._deletes: OrderedDict[Deleted, None] = OrderedDict()
+        self._deletes: deque[Deleted] = deque()
 
     @property
     def in_flight(self) -> int:
@@ -180,9 +179,9 @@ class Ledger:
             self._rejected_work += work
         if entry.request_idx is not None:
             record = Deleted(entry.request_idx, target, entry.received_at, entry.started_at, entry.completed_at)
-            self._deletes[record] = None
+            self._deletes.append(record)
             if len(self._deletes) > self._max_pending_deletes:
-                self._deletes.popitem(last=False)
+                self._deletes.popleft()
                 self.dropped_deletes += 1
 
     def snapshot(self) -> Snapshot:
@@ -214,5 +213,11 @@ class Ledger:
 
     def acknowledge_deletes(self, records: Iterable[Deleted]) -> None:
         """The autoscaler has these records. Those no longer kept are passed over."""
-        for record in records:
-            self._deletes.pop(record, None)
+        # By identity: one assignment may be used by two requests. They stand among the oldest.
+        told = {id(record): record for record in records}
+        kept = []
+        while told and self._deletes:
+            record = self._deletes.popleft()
+            if told.pop(id(record), None) is None:
+                kept.append(record)
+        self._deletes.extendleft(reversed(kept))
