@@ -77,6 +77,144 @@ class Client(Protocol):
             self.done.callback(self.size)
 
 
+class Drain(Protocol):
+    """Takes one upload of SIZE bytes and answers with its digest; `early` answers when so much of it came."""
+
+    early = 0
+    deaf = False
+
+    def connectionMade(self) -> None:
+        self.head = b""
+        self.size = 0
+        self.digest = sha256()
+        self.lost: Deferred[None] = Deferred()
+        self.factory.made.append(self)  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        if b"\r\n\r\n" not in self.head:
+            self.head += data
+            data = self.head.partition(b"\r\n\r\n")[2]
+            if self.deaf:
+                self.transport.pauseProducing()
+        self.size += len(data)
+        self.digest.update(data)
+        if self.size >= (self.early or SIZE):
+            answer = self.digest.hexdigest().encode()
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + answer)
+            self.head, self.size, self.digest = b"", 0, sha256()
+
+    def connectionLost(self, reason: Any) -> None:
+        self.lost.callback(None)
+
+
+class Uploader(Protocol):
+    """Sends one upload and keeps what comes back."""
+
+    def connectionMade(self) -> None:
+        self.received = b""
+        self.lost: Deferred[None] = Deferred()
+
+    def upload(self) -> None:
+        self.received = b""
+        self.left = 200
+        self.answered: Deferred[None] = Deferred()
+        self.transport.write(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        self.transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        if self.left:
+            self.left -= 1
+            self.transport.write(BLOCK)
+        else:
+            self.transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        pass
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if len(self.received.partition(b"\r\n\r\n")[2]) >= 64 and not self.answered.called:
+            self.answered.callback(None)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.lost.callback(None)
+
+
+class Uploading(TestCase):
+    timeout = 60
+
+    async def open(self, **drain: Any) -> tuple[Uploader, list[Drain], list[tuple[int, int]]]:
+        """A client of a worker before such a drain, and the pipes that are made."""
+        pipes: list[tuple[int, int]] = []
+        new_pipe = splice._new_pipe
+        self.patch(splice, "_new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
+        factory = Factory.forProtocol(type("Drain", (Drain,), drain))
+        factory.made = []  # type: ignore[attr-defined]
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        self.addCleanup(port.stopListening)
+        worker = await start(self, port.getHost().port)
+        client: Uploader = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", worker), Uploader())
+        self.addCleanup(client.transport.loseConnection)
+        client.upload()
+        return client, factory.made, pipes  # type: ignore[attr-defined]
+
+    def assert_closed(self, pipes: list[tuple[int, int]]) -> None:
+        for pipe in pipes:
+            for end in pipe:
+                self.assertRaises(OSError, os.fstat, end)
+
+    async def test_every_byte(self) -> None:
+        """A large upload arrives whole, through the kernel, and the connections serve the next one."""
+        client, made, pipes = await self.open()
+        for number in (1, 2):
+            await client.answered
+            self.assertTrue(client.received.endswith(sha256(BLOCK * 200).hexdigest().encode()))
+            self.assertEqual((len(made), len(pipes)), (1, number))
+            self.assert_closed(pipes)
+            if number == 1:
+                client.upload()
+
+    async def test_slow_backend(self) -> None:
+        """A backend that pauses gets every byte all the same, and the client is held back meanwhile."""
+        client, made, _ = await self.open(deaf=True)
+        for _ in range(50):
+            await deferLater(reactor, 0.01)
+        self.assertGreater(client.left, 0)
+        made[0].transport.resumeProducing()
+        await client.answered
+        self.assertTrue(client.received.endswith(sha256(BLOCK * 200).hexdigest().encode()))
+
+    async def test_early_answer(self) -> None:
+        """A backend that answers before the end: the client gets the answer, and both connections end."""
+        client, made, pipes = await self.open(early=100 * len(BLOCK))
+        await client.answered
+        self.assertIn(b"Connection: close\r\n", client.received)
+        await made[0].lost
+        await client.lost
+        self.assert_closed(pipes)
+
+    async def test_client_leaves(self) -> None:
+        """A client that leaves in the middle cuts the backend off."""
+        client, made, pipes = await self.open(deaf=True)
+        while not pipes:
+            await deferLater(reactor, 0.01)
+        client.transport.abortConnection()
+        made[0].transport.resumeProducing()
+        await made[0].lost
+        self.assertLess(made[0].size, SIZE)
+        self.assert_closed(pipes)
+
+    async def test_backend_dies(self) -> None:
+        """A backend that dies in the middle: the client is told 502."""
+        client, made, pipes = await self.open(deaf=True)
+        while not pipes:
+            await deferLater(reactor, 0.01)
+        made[0].transport.abortConnection()
+        await client.lost
+        self.assertIn(b" 502 ", client.received[:20])
+        self.assert_closed(pipes)
+
+
 class Splicing(TestCase):
     timeout = 60
 

@@ -19,7 +19,7 @@ from vespa.http.head import RequestHead
 from vespa.http.intake import Intake
 from vespa.http.patience import Doing, Patience
 from vespa.http.request import Receiver, ServerRequest
-from vespa.http.splice import Splice
+from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.transport import buffered, half_closes, hung_up, reader, release, writer
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class ServerChannel(Protocol):
         self._receiver: Receiver | None = None
         self._ahead: list[bytes] = []
         self._ahead_size = 0
-        self.splice: Splice | None = None  # what moves the answer's body, where the kernel does
+        # What moves the answer's body, and the request's, where the kernel does.
+        self.splice: Splice | None = None
+        self._inward: Splice | None = None
         self._lingered = 0
         self._receiving = False
         self._write_blocked = False
@@ -84,6 +86,7 @@ class ServerChannel(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._phase = _CLOSED
+        self._stop_splicing()
         release(self.transport)
         self._ahead.clear()
         self.server.sweeper.discard(self)
@@ -114,6 +117,7 @@ class ServerChannel(Protocol):
     def cut(self) -> None:
         """End the connection at once, visibly."""
         self._phase = _CLOSED
+        self._stop_splicing()
         self._leave()
         self.transport.abortConnection()
 
@@ -132,6 +136,7 @@ class ServerChannel(Protocol):
         is out.
         """
         self._request = self._receiver = None
+        self._stop_splicing()
         if not self.until_close and not self.secure:
             self._close()
             return
@@ -236,6 +241,34 @@ class ServerChannel(Protocol):
         if self._receiver is not None:
             self._receiver.end()
 
+    def splice_body(self, sink: object) -> None:
+        """Let the kernel move the rest of the request's body there, if it is large and both are plain sockets."""
+        left = self._intake.left
+        if left < LEAST_BYTES or self._inward is not None or not can_splice(self.transport, sink):
+            return
+        try:
+            self._inward = Splice(self.transport, sink, left, self._spliced)
+        except OSError:
+            pass  # no descriptor for a pipe: it goes as it did
+
+    def _spliced(self) -> None:
+        """The request's body is through."""
+        self._stop_splicing()
+        self._receiving = True
+        self.end()
+        self._receiving = False
+        if self._ahead and self._may_begin():
+            self.dataReceived(self._take_ahead())
+
+    def _stop_splicing(self) -> None:
+        """What the kernel has not moved is read as ever."""
+        splice, self._inward = self._inward, None
+        if splice is not None:
+            splice.stop()
+            self._intake.skip(self._intake.left - splice.left)
+            if self.transport.connected:
+                reader(self.transport, self.dataReceived)
+
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be served, and close: where the next request starts is not known."""
         request, receiver = self._request, self._receiver
@@ -265,6 +298,7 @@ class ServerChannel(Protocol):
         """The answer is complete: on to the next request, or to the end."""
         self._request = self._receiver = self.splice = None
         self._continue_due = False
+        self._stop_splicing()
         intake = self._intake
         if not request.keep_alive or not intake.left_within(_DISCARD_MAX):
             if intake.in_body:
@@ -357,10 +391,12 @@ class ServerChannel(Protocol):
         waiting, sent = buffered(self.transport), self._resumed
         if self.splice is not None:
             waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved
-        if (self._phase == _BREAKING and not waiting) or (self._paused and hung_up(self.transport)):
+        unread = self._paused or self._inward is not None
+        if (self._phase == _BREAKING and not waiting) or (unread and hung_up(self.transport)):
             self.cut()
             return
-        overdue = self._patience.look(now, self._doing(), self._serial, self._intake.received, waiting, sent)
+        received = self._intake.received + (self._inward.moved if self._inward is not None else 0)
+        overdue = self._patience.look(now, self._doing(), self._serial, received, waiting, sent)
         if overdue is None:
             return
         if overdue is Doing.HEAD:

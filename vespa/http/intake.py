@@ -76,6 +76,18 @@ class Intake:
         """Whether the rest of the body is known to be no longer than `most` bytes."""
         return self._state == _COMPLETE or (self._state == _LENGTH and self._left <= most)
 
+    @property
+    def left(self) -> int:
+        """How many bytes of a body of known length are still to come; 0 for any other."""
+        return self._left if self._state == _LENGTH else 0
+
+    def skip(self, count: int) -> None:
+        """So many bytes of the body went another way; at its end the request is complete, and nobody is told."""
+        self.received += count
+        self._left -= count
+        if not self._left:
+            self._state = _COMPLETE
+
     def reset(self) -> None:
         """Be ready for the next request."""
         self._state = _HEAD

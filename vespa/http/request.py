@@ -202,6 +202,11 @@ class ServerRequest:
         if self.channel is not None:
             self.channel.permit()
 
+    def splice_to(self, connection: ClientConnection) -> None:
+        """Have the rest of the body go straight to a server's connection, if it can; the receiver hears of its end."""
+        if self.channel is not None:
+            self.channel.splice_body(connection.transport)
+
     def pause_body(self) -> None:
         """Stop reading the request's body: whoever takes it is slow."""
         if self.channel is not None:

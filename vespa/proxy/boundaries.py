@@ -31,6 +31,10 @@ class Passage(Protocol):
     """The length of the body towards the backend; None with `has_body` means that it is not known."""
     has_body: bool
 
+    @property
+    def verbatim(self) -> bool:
+        """The body goes on byte for byte: it need not come through `feed`."""
+
     def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
         """Take bytes of the request's body; returns those to pass on. Raises `Refusal`."""
 

@@ -86,6 +86,8 @@ class Outbound:
             if head.expects_continue:
                 request.permit()
             request.resume_body()
+            if length is not None and passage.verbatim:
+                request.splice_to(connection)
 
     def answered(self) -> None:
         """A reply began: nothing will be sent again."""

@@ -183,6 +183,11 @@ class WorkerPassage:
 
     # -- the body
 
+    @property
+    def verbatim(self) -> bool:
+        """Whether the body goes on as it is."""
+        return self.mode == "through"
+
     def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
         """Take bytes of the body; returns those for the backend. Raises `Refusal`."""
         if self.mode == "through":
