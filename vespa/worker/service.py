@@ -207,7 +207,8 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _autoscaler(reactor: Any, settings: Settings) -> tuple[Autoscaler, Agent]:
-    limits = PoolLimits(connections=settings.metrics_connection_limit_per_host)
+    most = (settings.metrics_connection_limit, settings.metrics_connection_limit_per_host)
+    limits = PoolLimits(connections=min([limit for limit in most if limit], default=0))
     agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits)
     autoscaler = Autoscaler(
         settings.report_addresses,
