@@ -95,7 +95,13 @@ class House:
         gc.collect()
         leaked: dict[str, int] = {}
         for each in gc.get_objects():
-            # Those to the autoscaler are kept for the next report.
-            if isinstance(each, OF_A_REQUEST) and getattr(each, "pool", self.pool) is self.pool:
+            if isinstance(each, OF_A_REQUEST) and self._ours(each):
                 leaked[type(each).__name__] = leaked.get(type(each).__name__, 0) + 1
         return leaked
+
+    def _ours(self, each: Any) -> bool:
+        """Whether it is of the traffic: the connections to the autoscaler, both ends, are kept for the next report."""
+        channel = each.channel if isinstance(each, ServerRequest) else each
+        if isinstance(channel, ServerChannel):
+            return channel.server is self.server
+        return getattr(each, "pool", self.pool) is self.pool
