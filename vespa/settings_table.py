@@ -81,7 +81,11 @@ class Variables:
         "VESPA_BACKEND_CA_FILE", text, "", "PEM roots to trust for an https backend, in place of the system's."
     )
     backend_connect_timeout: float = _backend(
-        "VESPA_BACKEND_CONNECT_TIMEOUT", seconds, "2", "Time to connect to the backend.", unit="seconds"
+        "VESPA_BACKEND_CONNECT_TIMEOUT",
+        seconds,
+        "2",
+        "Time to connect to the backend; 0 leaves it to the system.",
+        unit="seconds",
     )
     backend_first_byte_timeout: float = _backend(
         "VESPA_BACKEND_FIRST_BYTE_TIMEOUT", seconds, "0", "Time until the reply begins; 0 is no limit.", unit="seconds"
@@ -93,7 +97,11 @@ class Variables:
         "VESPA_BACKEND_TOTAL_TIMEOUT", seconds, "0", "Longest reply as a whole; 0 is no limit.", unit="seconds"
     )
     backend_keepalive: float = _backend(
-        "VESPA_BACKEND_KEEPALIVE", seconds, "2.0", "How long an idle connection is kept for reuse.", unit="seconds"
+        "VESPA_BACKEND_KEEPALIVE",
+        seconds,
+        "2.0",
+        "How long an idle connection is kept for reuse; 0: not at all.",
+        unit="seconds",
     )
     backend_head_limit: int = _backend(
         "VESPA_BACKEND_HEAD_LIMIT", integer(1024), "65536", "Longest head of a reply.", unit="bytes"
@@ -109,7 +117,11 @@ class Variables:
         "VESPA_WORKER_PORT", integer(1, 65535), "3000", "The port to listen on.", fallback="WORKER_PORT"
     )
     use_ssl: bool = _door(
-        "VESPA_USE_SSL", boolean, "false", "Listen with TLS. `start_server.sh` makes it true.", fallback="USE_SSL"
+        "VESPA_USE_SSL",
+        boolean,
+        "false",
+        "Listen with TLS. On Vast.ai `start_server.sh` and `python3 -m worker` make it true.",
+        fallback="USE_SSL",
     )
     ssl_cert_file: str = _door("VESPA_SSL_CERT_FILE", text, "/etc/instance.crt", "The certificate, PEM.")
     ssl_key_file: str = _door("VESPA_SSL_KEY_FILE", text, "/etc/instance.key", "Its key, PEM.")
@@ -144,7 +156,10 @@ class Variables:
     )
     check_url: bool = _trust("VESPA_CHECK_URL", boolean, "true", "Refuse what was signed for another worker's address.")
     replay: ReplayMode = _trust(
-        "VESPA_REPLAY", choice("off", "warn", "reject"), "off", "What to do with an assignment seen before."
+        "VESPA_REPLAY",
+        choice("off", "warn", "reject"),
+        "off",
+        "What to do with an assignment seen before: `off` (nothing), `warn` (log it) or `reject`.",
     )
     replay_capacity: int = _trust(
         "VESPA_REPLAY_CAPACITY", integer(1), "100000", "How many assignments are remembered for that."
@@ -172,7 +187,9 @@ class Variables:
         "VESPA_MAX_WAIT_TIME", seconds, "10.0", "Estimated wait over which a request gets 429.", unit="seconds"
     )
     max_queue: int = _gate("VESPA_MAX_QUEUE", integer(0), "1000", "Most requests that may wait for a slot.")
-    queue_timeout: float = _gate("VESPA_QUEUE_TIMEOUT", seconds, "300", "Longest wait for a slot.", unit="seconds")
+    queue_timeout: float = _gate(
+        "VESPA_QUEUE_TIMEOUT", seconds, "300", "Longest wait for a slot; 0 is no limit.", unit="seconds"
+    )
 
     benchmark: str = _ready(
         "VESPA_BENCHMARK",
@@ -244,10 +261,14 @@ class Variables:
         "VESPA_BODY_MIN_RATE", integer(0), "128", "Slowest body, averaged; 0 is no limit.", unit="bytes/s"
     )
     write_stall_timeout: float = _limit(
-        "VESPA_WRITE_STALL_TIMEOUT", seconds, "60", "A reader that takes nothing for so long is cut.", unit="seconds"
+        "VESPA_WRITE_STALL_TIMEOUT",
+        seconds,
+        "60",
+        "A reader that takes nothing for so long is cut; 0: never.",
+        unit="seconds",
     )
     keepalive_timeout: float = _limit(
-        "VESPA_KEEPALIVE_TIMEOUT", seconds, "30", "How long an idle connection is kept.", unit="seconds"
+        "VESPA_KEEPALIVE_TIMEOUT", seconds, "30", "How long an idle connection is kept; 0 is no limit.", unit="seconds"
     )
     pipeline_limit: int = _limit(
         "VESPA_PIPELINE_LIMIT", integer(0), "65536", "Most that is held of requests sent ahead.", unit="bytes"

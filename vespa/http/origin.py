@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorFDSet, IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
+from vespa.core.headers import is_host
 from vespa.http.dialing import DialingEndpoint
 
 
@@ -58,6 +59,8 @@ class Origin:
             raise ValueError("it has to be scheme://host[:port][/prefix], without user, query or fragment")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
+        if not is_host(host.encode("ascii", "replace")) and not isIPv6Address(host):
+            raise ValueError("its host is not one")
         return cls(parts.scheme, host, port, parts.path.rstrip("/").encode("ascii"))
 
     def endpoint(self, reactor: object, timeout: float, trust: Any = None) -> IStreamClientEndpoint:
