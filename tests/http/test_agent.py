@@ -78,7 +78,9 @@ class Agents(TestCase):
         verifyObject(IAgent, agent)
         response = await agent.request(b"GET", url)
         verifyObject(IResponse, response)
-        self.assertEqual((response.code, response.length, response.headers.getRawHeaders(b"x-a")), (200, 2, [b"1", b"2"]))
+        self.assertEqual(
+            (response.code, response.length, response.headers.getRawHeaders(b"x-a")), (200, 2, [b"1", b"2"])
+        )
         self.assertEqual(await treq.content(response), b"ok")
 
     async def test_kept_connection(self) -> None:
