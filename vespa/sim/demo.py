@@ -141,8 +141,8 @@ class Demo:
         streamed = self._write("stream.json", body_envelope(assignment, {**QUESTION, "stream": True}))
         query = self._write("query.txt", query_envelope(assignment).encode("ascii"))
         worker, terminal = self.stage.worker_url, self._terminal
-        again = f"signed as request {assignment['request_idx']}, as often as you like"
-        terminal.heading(f"Try it: {again}" if not self._options.once else "Without --once, these would work now")
+        signed = f"the signature is request {assignment['request_idx']}'s, and good for as often as you like"
+        terminal.heading(f"Try it: {signed}" if not self._options.once else "Without --once, these would work now")
         for meaning, command in (
             ("streamed", f"curl -N {worker}{CHAT} -H 'Content-Type: application/json' -d @{streamed}"),
             ("whole", f"curl {worker}{CHAT} -H 'Content-Type: application/json' -d @{plain}"),
