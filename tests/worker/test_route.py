@@ -229,3 +229,4 @@ class Own(SynchronousTestCase):
         reply = Rig().ask(post(b"", b"/ping")).read()
         self.assertEqual(status(reply), 405)
         self.assertIn(b"X-Vespa-Error", reply)
+        self.assertIn(b"Allow: GET, HEAD", reply)

@@ -110,7 +110,7 @@ class Pool:
             code = "backend_timeout" if failure.check(TimeoutError) else "backend_unreachable"
             if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
                 text = f"{failure.type.__name__}: {text}" if failure.type else text
-            return Failure(UpstreamError(code, f"could not connect to the backend: {text}", silent=True))
+            return Failure(UpstreamError(code, f"could not connect: {text}", silent=True))
 
         return connecting.addCallbacks(connected, failed)
 

@@ -57,7 +57,9 @@ class OwnRoutes:
         code = getattr(failure.value, "code", 500)
         if code == 500:
             failure.raiseException()
-        return _refuse(request, Refusal(code, "method_not_allowed", "this path is not served with this method"))
+        allow = ", ".join(sorted(getattr(failure.value, "valid_methods", None) or ()))
+        message = "this path is not served with this method"
+        return _refuse(request, Refusal(code, "method_not_allowed", message, allow=allow))
 
 
 def _refuse(request: Any, refusal: Refusal) -> bytes:

@@ -134,8 +134,7 @@ class WorkerPassage:
     One request at the worker.
 
     Its body is taken in one of these modes. "through": as it is. "whole": kept up to 64 KiB, then unwrapped. "scan":
-    unwrapped
-    as it arrives. In a large body an unsecured worker knows an envelope by its beginning with `auth_data`.
+    unwrapped as it arrives. In a large body an unsecured worker knows an envelope by its beginning with `auth_data`.
     """
 
     ready = False
