@@ -29,7 +29,7 @@ from vespa.http.server import Limits, Server
 from vespa.proxy.door import Door, OwnRoutes
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.vigil import Timeouts
-from vespa.worker.route import Policy, WorkerRoute
+from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 
 PUBLIC_URL = "http://203.0.113.7:31000"
 
@@ -75,6 +75,11 @@ class Wire(StringTransport):
         self.full = False
         if self.producer is not None:
             self.producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        # Twisted's real transports do not mind when there is none.
+        if self.producer is not None:
+            super().unregisterProducer()
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -170,7 +175,7 @@ class Rig:
         self.backend = Backend()
         self.pool = Pool(self.backend, self.clock, pool_limits)
         self.ledger = Ledger(1000)
-        self.gate = Gate(max_wait, concurrency, max_queue)
+        self.gate: Gate[WorkerPassage] = Gate(max_wait, concurrency, max_queue)
         self.unready: Refusal | None = None
         self.verified: list[Auth] = []
         self.bad_signature: Refusal | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, body, post, status
+from vespa.core import headers
+from vespa.http import head
 from vespa.http.server import Limits
 
 
@@ -169,6 +171,31 @@ class Answers(SynchronousTestCase):
         reply = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n").read()
         self.assertEqual(status(reply), 204)
         self.assertIn(b"Allow: GET", reply)
+
+    def test_options_star_with_a_body(self) -> None:
+        """Whoever asks about us and waits for a word before the body gets it."""
+        client = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        self.assertEqual(client.read(), b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.send(b"ab")
+        self.assertEqual(status(client.read()), 204)
+
+    def test_one_answer(self) -> None:
+        """When the rest of a body never comes after the answer, the connection ends without a second answer."""
+        rig = Rig(secured=True, limits=Limits(body_min_rate=100))
+        client = rig.ask(b"PUT /?serverless_cost=1 HTTP/1.1\r\nHost: w\r\nContent-Length: 1000\r\n\r\nabc")
+        rig.clock.pump([1.0] * 30)
+        self.assertEqual(client.read().count(b"HTTP/1.1"), 1)
+        self.assertFalse(client.open)
+
+    def test_memory_of_names(self) -> None:
+        """What is remembered of heads is bounded in number and in length."""
+        client = Rig().client()
+        for number in range(3000):
+            name, token = b"X-%d-" % number + b"n" * 200, b"a%d" % number + b"c" * 200
+            client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\nConnection: %b\r\n%b: 1\r\n\r\n" % (token, name))
+        self.assertTrue(all(len(name) <= 64 for name in headers.KINDS))
+        self.assertTrue(all(len(value) <= 64 for value in head._connections))
+        self.assertTrue(len(headers.LINES) <= 4096 and len(headers.KINDS) <= 2048)
 
     def test_every_split(self) -> None:
         """Wherever a request is cut in two, the backend sees the same."""

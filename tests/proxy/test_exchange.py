@@ -434,3 +434,36 @@ class Limiting(SynchronousTestCase):
             rig.backend.wire.send(OK)
             self.assertEqual(body(client.read()), b"ok")
         self.assertTrue(rig.settled())
+
+    def test_failures_do_not_pile_up(self) -> None:
+        """However many wait when connecting fails at once, each is answered, and every slot comes free."""
+        rig = Rig(concurrency=1)
+        rig.backend.slow = True
+        first = rig.ask(GET)
+        rig.backend.refusing = True
+        clients = [rig.ask(GET) for _ in range(500)]
+        first.hang_up()
+        self.assertEqual({status(client.read()) for client in clients}, {502})
+        self.assertTrue(rig.settled())
+
+    def test_dismissal(self) -> None:
+        """Those who wait when there is no time left are refused; a slot that comes free then goes to nobody."""
+        rig = Rig(concurrency=1)
+        working, waiting = rig.ask(GET), rig.ask(GET)
+        rig.route.dismiss(lambda: Refusal(503, "draining", "no"))
+        self.assertEqual(status(waiting.read()), 503)
+        working.hang_up()
+        self.assertEqual(len(rig.backend.wires), 1)
+        self.assertTrue(rig.settled())
+
+    def test_idle_timeout_and_slow_clients(self) -> None:
+        """A backend that is held back by its client is not silent."""
+        rig = Rig(timeouts=Timeouts(idle=5))
+        client = rig.ask(GET)
+        rig.backend.wire.send(CHUNKED + b"1\r\na\r\n")
+        client.fill()
+        rig.clock.pump([1.0] * 20)
+        self.assertTrue(client.open)
+        client.drain()
+        rig.clock.pump([1.0] * 8)
+        self.assertFalse(client.open)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 from vespa.core.refusal import Refusal
 from vespa.core.work import from_micros
+
+Key = TypeVar("Key", bound=Hashable)
 
 LEAST_THROUGHPUT = 1e-5
 """Units of work a second that are assumed of a backend not measured yet, so that nothing is divided by zero."""
 
 
-class Gate:
+class Gate(Generic[Key]):
     """
     Slots at the backend and the queue before them, first come, first served.
 
@@ -28,9 +31,9 @@ class Gate:
         self._max_wait_seconds = max_wait_seconds
         self._max_concurrency = max_concurrency
         self._max_queue = max_queue
-        self._working: set[Hashable] = set()
+        self._working: set[Key] = set()
         # A plain dict is slow to find its first key after many were taken from its front.
-        self._waiting: OrderedDict[Hashable, None] = OrderedDict()
+        self._waiting: OrderedDict[Key, None] = OrderedDict()
 
     @property
     def working(self) -> int:
@@ -46,7 +49,7 @@ class Gate:
         """Seconds until the backend has done so many millionths of work."""
         return from_micros(load) / max(self.throughput, LEAST_THROUGHPUT)
 
-    def admit(self, key: Hashable, load: int) -> bool:
+    def admit(self, key: Key, load: int) -> bool:
         """
         Let a request in: True if it holds a slot now, False if it was put at the end of the queue.
 
@@ -67,7 +70,7 @@ class Gate:
         self._waiting[key] = None
         return False
 
-    def release(self, key: Hashable) -> Hashable | None:
+    def release(self, key: Key) -> Key | None:
         """Free the key's slot and return the key that holds it from now on, if any waited. Unknown keys do nothing."""
         if key not in self._working:
             return None
@@ -78,12 +81,18 @@ class Gate:
         self._working.add(successor)
         return successor
 
-    def leave(self, key: Hashable) -> bool:
+    def leave(self, key: Key) -> bool:
         """Take a key out of the queue; False if it was not in it."""
         if key not in self._waiting:
             return False
         del self._waiting[key]
         return True
+
+    def dismiss(self) -> list[Key]:
+        """Empty the queue; returns those that waited, the first one first."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
 
     def _retry_after(self, load: int) -> float:
         limit = self._max_wait_seconds

@@ -46,6 +46,7 @@ _SPECIAL: Final = {
 }
 _NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
 _KNOWN_MAX: Final = 2048
+_NAME_MAX: Final = 64
 
 KINDS: Final[dict[bytes, int]] = {}
 """The meaning of each spelling met so far. Read with `.get`, and ask `kind_of` on a miss."""
@@ -59,8 +60,10 @@ def kind_of(name: bytes) -> int:
     kind = _SPECIAL.get(lower, ORDINARY)
     if kind == ORDINARY and lower.startswith(b"x-forwarded-"):
         kind = FORWARDED
-    # Bounded: names come from outside.
-    if len(KINDS) < _KNOWN_MAX:
+    # Bounded, and forgotten when full: names come from outside, and junk must not stay.
+    if len(name) <= _NAME_MAX:
+        if len(KINDS) >= _KNOWN_MAX:
+            KINDS.clear()
         KINDS[name] = kind
     return kind
 

@@ -66,6 +66,7 @@ class ServerChannel(Protocol):
         self._resumed = 0
         self._paused = False
         self._continue_due = False
+        self._half_closed = False
 
     # -- the connection
 
@@ -149,7 +150,8 @@ class ServerChannel(Protocol):
 
     def drain(self) -> None:
         """Take no further request: close now if there is none, after the answer otherwise."""
-        if self._phase == _REQUESTS and self._request is None and not self._intake.in_head:
+        intake = self._intake
+        if self._phase == _REQUESTS and self._request is None and not intake.in_head and not intake.in_body:
             self._close()
 
     # -- reading
@@ -237,6 +239,8 @@ class ServerChannel(Protocol):
         """The request is whole."""
         if self._request is None:
             self._intake.reset()
+            if self.server.draining:
+                self._close()
             return
         if self._receiver is not None:
             self._receiver.end()
@@ -244,7 +248,10 @@ class ServerChannel(Protocol):
     def splice_body(self, sink: object) -> None:
         """Let the kernel move the rest of the request's body there, if it is large and both are plain sockets."""
         left = self._intake.left
-        if left < LEAST_BYTES or self._inward is not None or not can_splice(self.transport, sink):
+        # Without a receiver the request has only just begun: bytes of its body may have been read, and not fed yet.
+        if self._receiver is None or self._inward is not None:
+            return
+        if left < LEAST_BYTES or not can_splice(self.transport, sink):
             return
         try:
             self._inward = Splice(self.transport, sink, left, self._spliced)
@@ -268,6 +275,8 @@ class ServerChannel(Protocol):
             self._intake.skip(self._intake.left - splice.left)
             if self.transport.connected:
                 reader(self.transport, self.dataReceived)
+                if not self._paused:
+                    self.transport.resumeProducing()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be served, and close: where the next request starts is not known."""
@@ -326,8 +335,10 @@ class ServerChannel(Protocol):
 
     def tunnel(self, receiver: Receiver) -> None:
         """Both ends now speak whatever they agreed on."""
+        self._stop_splicing()
         self._receiver = receiver
         self._phase = _TUNNEL
+        self.resume_reading()
         if self._ahead:
             receiver.body(self._take_ahead())
 
@@ -337,7 +348,8 @@ class ServerChannel(Protocol):
         self._close()
 
     def half_close(self) -> None:
-        """Nothing more will be written; the client may go on sending (tunnels)."""
+        """Nothing more will be written; the client may go on sending for a while (tunnels)."""
+        self._half_closed = True
         self._half_close(or_close=True)
 
     def _half_close(self, or_close: bool) -> None:
@@ -391,6 +403,8 @@ class ServerChannel(Protocol):
         waiting, sent = buffered(self.transport), self._resumed
         if self.splice is not None:
             waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved
+        if self._phase == _CLOSED:
+            waiting += 1  # the close itself, for which the kernel may want room
         unread = self._paused or self._inward is not None
         if (self._phase == _BREAKING and not waiting) or (unread and hung_up(self.transport)):
             self.cut()
@@ -399,7 +413,9 @@ class ServerChannel(Protocol):
         overdue = self._patience.look(now, self._doing(), self._serial, received, waiting, sent)
         if overdue is None:
             return
-        if overdue is Doing.HEAD:
+        if self._request is None and overdue is Doing.BODY:
+            self.cut()  # the answer is out already; the rest of the body was only waited for
+        elif overdue is Doing.HEAD:
             self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
         elif overdue is Doing.BODY:
             self._refuse(Refusal(408, "body_timeout", "the request's body came too slowly"))
@@ -411,12 +427,15 @@ class ServerChannel(Protocol):
     def _doing(self) -> Doing:
         if self._phase == _LINGER or self._phase == _BREAKING:
             return Doing.LINGERING
+        if self._phase == _TUNNEL and self._half_closed and not buffered(self.transport):
+            return Doing.LINGERING  # the backend has gone, and all that it said is out
         if self._phase != _REQUESTS:
             return Doing.WAITING
         intake = self._intake
         if intake.in_body:
             # A client that we do not read, or that waits for our word, is not slow.
-            return Doing.WAITING if self._paused or self._continue_due else Doing.BODY
+            blocked = self._inward is not None and self._inward.in_pipe
+            return Doing.WAITING if self._paused or self._continue_due or blocked else Doing.BODY
         if intake.in_head:
             return Doing.HEAD
         return Doing.WAITING if self._request is not None or self._ahead else Doing.IDLE

@@ -10,8 +10,8 @@ import re
 from typing import Final
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-# A trailer field, by the same rules as in a head.
-_TRAILER: Final = re.compile(rb"[A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
+# A trailer field; a backend's may have any name (RFC 9110 5.6.2), and those of requests go no further.
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
 _LINE_MAX: Final = 4096
 _TRAILERS_MAX: Final = 16384
 _SIZES_MAX: Final = 4096
@@ -31,7 +31,9 @@ def _size_of(line: bytes) -> int:
         raise BadChunk("bad chunk size")
     size = int(match.group(1), 16)
     # Streams repeat a few sizes; extensions are not worth remembering.
-    if match.group(2) is None and len(_sizes) < _SIZES_MAX:
+    if match.group(2) is None:
+        if len(_sizes) >= _SIZES_MAX:
+            _sizes.clear()
         _sizes[line] = size
     return size
 

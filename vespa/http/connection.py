@@ -19,7 +19,7 @@ from zope.interface import implementer
 from vespa.http.chunked import BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
-from vespa.http.transport import half_closes, reader, release, reset, writer
+from vespa.http.transport import buffered, half_closes, reader, release, reset, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -91,7 +91,7 @@ class ClientConnection(TwistedProtocol):
         self._keep_alive = False
         self._bodiless = False
         self._decoded = False
-        self._request_done = True
+        self.request_done = True
         self._interims = 0
         self._paused = False
         self._splice: Splice | None = None
@@ -122,7 +122,7 @@ class ClientConnection(TwistedProtocol):
         self._state = _HEAD
         self._bodiless = head_only
         self._decoded = decoded
-        self._request_done = done
+        self.request_done = done
         self._interims = 0
         self.received = 0
         self.delivered = False
@@ -135,7 +135,7 @@ class ClientConnection(TwistedProtocol):
 
     def finish(self) -> None:
         """The request is complete."""
-        self._request_done = True
+        self.request_done = True
 
     def pause(self) -> None:
         """Stop reading the reply: whoever takes it is slow."""
@@ -180,6 +180,11 @@ class ClientConnection(TwistedProtocol):
             splice.stop()
 
     @property
+    def held_back(self) -> bool:
+        """The reply waits for whoever takes it, not for the server."""
+        return self._paused or (self._splice is not None and self._splice.in_pipe > 0)
+
+    @property
     def progress(self) -> int:
         """Grows whenever something of the reply came."""
         return self.received + (self._splice.moved if self._splice is not None else 0)
@@ -206,9 +211,11 @@ class ClientConnection(TwistedProtocol):
 
     def half_close(self) -> None:
         """Nothing more will be sent (tunnels)."""
+        self.transport.unregisterProducer()
         if half_closes(self.transport):
-            self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
 
     # -- the reply
 
@@ -352,19 +359,21 @@ class ClientConnection(TwistedProtocol):
 
     def _end(self) -> None:
         """The reply is whole: back to the pool, or away."""
+        if self._state == _OVER:
+            return  # given up while its last bytes were handed out
         receiver = self._receiver
         self._receiver = self._sink = None
         self._pieces = None
         transport = self.transport
         assert transport is not None
-        if self._keep_alive and self._request_done:
+        if self._keep_alive and self.request_done and not buffered(transport):
             self._state = _IDLE
             # A paused connection in the pool would hang the next request.
             self.resume()
             self.pool.put(self)
         else:
             self._state = _OVER
-            if self._request_done:
+            if self.request_done:
                 transport.unregisterProducer()
                 transport.loseConnection()
             else:
@@ -389,11 +398,13 @@ class ClientConnection(TwistedProtocol):
         if self._state == _TUNNEL and self._receiver is not None:
             self._receiver.reply_end()
             return
-        transport = self.transport
         self._stop_splicing()
         self._lost("the backend closed its connection", clean=True)
-        if transport is not None:
-            transport.loseConnection()
+        self.transport.unregisterProducer()
+        if buffered(self.transport):
+            self.transport.abortConnection()  # nobody will read the rest
+        else:
+            self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """We half-closed."""

@@ -17,11 +17,12 @@ from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.error import TimeoutError, getConnectError
+from twisted.internet.error import ConnectError, TimeoutError, getConnectError
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+_AGAIN_SECONDS = 0.01
 _WAITING = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
 
 
@@ -58,22 +59,46 @@ class _Dialing(FileDescriptor):
 
     def __init__(self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float) -> None:
         super().__init__(reactor)
+        self._later = reactor.callLater
         self._socket: socket.socket | None = sock
         self._factory = factory
         self.result: Deferred[Any] = Deferred(lambda _: self._end())
+        self._again: Any = None
         self._timer = reactor.callLater(seconds, self._timed_out)
+
+    def dial(self, address: Any) -> None:
+        """Ask the kernel for the connection."""
+        sock = self._socket
+        if sock is None:
+            return
+        try:
+            outcome = sock.connect_ex(address)
+        except (OSError, ValueError) as error:  # an address that is none, such as a path too long
+            self._end()
+            self.result.errback(Failure(ConnectError(string=str(error))))
+            return
+        if not outcome:
+            self.doWrite()
+        elif outcome == errno.EAGAIN and sock.family == socket.AF_UNIX:
+            # The server's queue is full, and the kernel does not tell when it is not.
+            self._again = self._later(_AGAIN_SECONDS, self.dial, address)
+        elif outcome in _WAITING:
+            self.reactor.addWriter(self)
+        else:
+            self.failed(outcome)
 
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
 
     def _end(self) -> None:
-        """Give up; the Deferred is somebody else's to fire."""
+        """Let go of the socket and the timers; the Deferred is the caller's to fire."""
         sock, self._socket = self._socket, None
         if sock is not None:
             self.reactor.removeWriter(self)
             sock.close()
-        if self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._again):
+            if timer is not None and timer.active():
+                timer.cancel()
 
     def _timed_out(self) -> None:
         self._end()
@@ -136,11 +161,5 @@ class DialingEndpoint:
             return failed
         dialing = _Dialing(self._reactor, sock, protocolFactory, self._seconds)
         result = dialing.result
-        outcome = sock.connect_ex(self._address)
-        if not outcome:
-            dialing.doWrite()
-        elif outcome in _WAITING and self._family != socket.AF_UNIX:
-            self._reactor.addWriter(dialing)
-        else:
-            dialing.failed(outcome)
+        dialing.dial(self._address)
         return result

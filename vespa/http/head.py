@@ -37,6 +37,7 @@ from vespa.core.refusal import Refusal
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _LENGTH_DIGITS: Final = 18
 _CONNECTIONS_MAX: Final = 256
+_CONNECTION_MAX: Final = 64
 _connections: Final[dict[bytes, frozenset[bytes]]] = {}
 # llhttp calls back only for what its protocol has a method for: here nothing.
 _SILENT: Final = object()
@@ -187,7 +188,9 @@ def _connection_tokens(value: bytes) -> frozenset[bytes]:
     known = _connections.get(value)
     if known is None:
         known = frozenset(tokens(value))
-        if len(_connections) < _CONNECTIONS_MAX:
+        if len(value) <= _CONNECTION_MAX:
+            if len(_connections) >= _CONNECTIONS_MAX:
+                _connections.clear()
             _connections[value] = known
     return known
 

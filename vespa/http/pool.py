@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, TimeoutError, UserError
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -95,7 +95,7 @@ class Pool:
 
     def _open_one(self) -> Deferred[ClientConnection]:
         self._connecting += 1
-        connecting: Deferred[Any] = self._endpoint.connect(self._factory)
+        connecting: Deferred[Any] = maybeDeferred(self._endpoint.connect, self._factory)
 
         def connected(connection: ClientConnection) -> ClientConnection:
             self._connecting -= 1
@@ -104,7 +104,7 @@ class Pool:
         def failed(failure: Failure) -> Failure:
             self._connecting -= 1
             self._serve_queue()
-            if failure.check(ConnectingCancelledError):
+            if failure.check(ConnectingCancelledError, CancelledError):
                 return failure
             text = failure.getErrorMessage()
             code = "backend_timeout" if failure.check(TimeoutError) else "backend_unreachable"

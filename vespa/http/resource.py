@@ -28,6 +28,7 @@ from vespa.http.server import Limits, Server
 BODY_MAX: Final = 64 << 20
 """The largest body that a resource is given, in bytes: it is held in memory."""
 
+_NAME_MAX: Final = 128
 _OURS: Final = (fields.CONNECTION, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING, fields.HOP)
 
 
@@ -41,7 +42,6 @@ class _Channel:
         self._request = request
         self.site = site
         self._producer: IPushProducer | None = None
-        self._streaming = True
         channel = request.channel
         assert channel is not None
         self._transport: Any = channel.transport
@@ -87,15 +87,15 @@ class _Channel:
         self._request.finish()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        self._producer, self._streaming = producer, streaming
         if not streaming:
-            producer.resumeProducing()
+            raise NotImplementedError("only push producers are served here")
+        self._producer = producer
 
     def unregisterProducer(self) -> None:
         self._producer = None
 
     def pause(self) -> None:
-        if self._producer is not None and self._streaming:
+        if self._producer is not None:
             self._producer.pauseProducing()
 
     def resume(self) -> None:
@@ -157,7 +157,8 @@ class ResourceReceiver:
         request: Any = _PlainRequest(self._channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self._rendered = request
         for name, value in head.headers:
-            request.requestHeaders.addRawHeader(name, value)
+            if len(name) <= _NAME_MAX:  # Twisted remembers every name it meets
+                request.requestHeaders.addRawHeader(name, value)
         size = self._body.tell()
         self._body.seek(0)
         request.gotLength(size)

@@ -183,6 +183,8 @@ class AgentExchange:
         """For what comes when nobody listens any more."""
 
     def _data(self, data: bytes) -> None:
+        if not data:
+            return
         if self._protocol is not None:
             self._protocol.dataReceived(data)
         else:
@@ -221,9 +223,8 @@ class AgentExchange:
 
     def deliver(self, protocol: IProtocol) -> None:
         protocol.makeConnection(_Valve(self))
-        for data in self._early:
-            protocol.dataReceived(data)
-        self._early.clear()
+        while self._early:
+            protocol.dataReceived(self._early.pop(0))
         self._protocol = protocol
         if self._ended is not None:
             protocol.connectionLost(self._ended)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 
 from vespa.core.refusal import Refusal
@@ -42,7 +42,7 @@ class Limits:
     pipeline_bytes: int = 65536
     connections: int = 10000
     connections_per_address: int = 0
-    linger_bytes: int = 1 << 20
+    linger_bytes: int = 16 << 20
     linger_seconds: float = 5.0
 
 
@@ -50,9 +50,12 @@ class _Full(Protocol):
     """Says that there is no room, and goes."""
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(_FULL)
-        self.transport.loseConnection()
+        transport: Any = self.transport
+        if ISSLTransport.providedBy(transport):
+            transport.abortConnection()  # an answer would have to wait for a handshake, and be counted while it does
+            return
+        transport.write(_FULL)
+        transport.loseConnection()
 
 
 class Server(Factory):

@@ -45,7 +45,7 @@ class Splice:
     Moves `left` bytes from one transport to another, then calls `done`.
 
     It begins once the sink's own buffer is out. When a transport is lost meanwhile its protocol hears of it as ever,
-    and calls `stop`; what is in the pipe by then is delivered before the source's end is told.
+    and calls `stop`, which drops what is in the pipe; the source's own end is told only when the pipe is empty.
     """
 
     def __init__(self, source: Any, sink: Any, left: int, done: Callable[[], None]) -> None:

@@ -95,6 +95,7 @@ class _Options:
 
     def __init__(self, request: ServerRequest) -> None:
         self._request = request
+        request.permit()
 
     def body(self, data: bytes) -> None:
         """Of no meaning here."""

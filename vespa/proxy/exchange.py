@@ -76,6 +76,10 @@ class Exchange:
             self._admit()
         except Refusal as refusal:
             self.refuse(refusal)
+        except Exception:
+            # Nobody holds this exchange yet who could tell it that it is over.
+            self.gone()
+            raise
 
     def body(self, data: bytes) -> None:
         try:
@@ -101,7 +105,7 @@ class Exchange:
     def gone(self) -> None:
         if self._over:
             return
-        if self._passage.book(GONE):
+        if self._passage.book(GONE) and self._passage.ready:  # strangers are not to fill the log
             self._proxy.log.info("gone: {method} {path}", method=self._method, path=self._path)
         self._settled()
 

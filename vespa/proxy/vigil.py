@@ -25,13 +25,13 @@ class Timeouts:
 class Vigil:
     """Watches one reply, and gives it up when it takes too long."""
 
-    __slots__ = ("_timeouts", "_sweeper", "_connection", "_began_at", "_reads", "_read_at")
+    __slots__ = ("_timeouts", "_sweeper", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
 
     def __init__(self, timeouts: Timeouts, sweeper: Sweeper, connection: ClientConnection) -> None:
         self._timeouts = timeouts
         self._sweeper = sweeper
         self._connection = connection
-        self._began_at = self._read_at = sweeper.clock.seconds()
+        self._began_at = self._asked_at = self._read_at = sweeper.clock.seconds()
         self._reads = 0
         sweeper.add(self)
 
@@ -42,13 +42,15 @@ class Vigil:
     def tick(self, now: float) -> None:
         """Look at the clock."""
         connection, timeouts = self._connection, self._timeouts
-        if connection.progress != self._reads:
+        # What the client holds up is not the backend's doing.
+        if connection.progress != self._reads or connection.held_back:
             self._reads = connection.progress
             self._read_at = now
-        elapsed = now - self._began_at
-        if timeouts.total and elapsed >= timeouts.total:
+        if not connection.request_done:
+            self._asked_at = now
+        if timeouts.total and now - self._began_at >= timeouts.total:
             self._give_up("total_timeout", f"the backend took more than {timeouts.total:g} s")
-        elif timeouts.first_byte and not self._reads and elapsed >= timeouts.first_byte:
+        elif timeouts.first_byte and not self._reads and now - self._asked_at >= timeouts.first_byte:
             self._give_up("first_byte_timeout", f"the backend said nothing for {timeouts.first_byte:g} s")
         elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
             self._give_up("idle_timeout", f"the backend fell silent for {timeouts.idle:g} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -62,7 +63,7 @@ class WorkerRoute:
         path_prefix: bytes,
         verify: Callable[[Auth], None],
         unready: Callable[[], Refusal | None],
-        gate: Gate,
+        gate: Gate[WorkerPassage],
         ledger: Ledger,
         replay: Replay,
         clock: IReactorTime,
@@ -80,6 +81,8 @@ class WorkerRoute:
         self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
+        self._next: deque[WorkerPassage] = deque()
+        self._serving = False
 
     def open(self, request: ServerRequest) -> Passage:
         """Read what the head tells; a signature in the query is checked at once. Raises `Refusal`."""
@@ -120,10 +123,23 @@ class WorkerRoute:
     def free(self, passage: WorkerPassage) -> None:
         """A request is over: its place in the queue, or its slot, goes to the next."""
         following = self.gate.release(passage)
-        if isinstance(following, WorkerPassage):
-            following.slot()
-        elif following is None:
+        if following is None:
             self.gate.leave(passage)
+            return
+        self._next.append(following)
+        if self._serving:
+            return  # the one before failed on the spot: the loop below goes on
+        self._serving = True
+        try:
+            while self._next:
+                self._next.popleft().slot()
+        finally:
+            self._serving = False
+
+    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse all that wait in the queue: their turn will not come."""
+        for passage in self.gate.dismiss():
+            passage.dismiss(refusal())
 
 
 _check: type[Route] = WorkerRoute
@@ -282,10 +298,14 @@ class WorkerPassage:
 
     def tick(self, now: float) -> None:
         """While it waits: not for ever."""
-        waiter, entry = self._waiter, self._entry
-        seconds = self._route.policy.queue_seconds
-        if waiter is not None and entry is not None and now - entry.received_at >= seconds:
-            waiter.refuse(Refusal(503, "queue_timeout", f"no slot came free within {seconds:g} s", retry_after=1))
+        entry, seconds = self._entry, self._route.policy.queue_seconds
+        if entry is not None and now - entry.received_at >= seconds:
+            self.dismiss(Refusal(503, "queue_timeout", f"no slot came free within {seconds:g} s", retry_after=1))
+
+    def dismiss(self, refusal: Refusal) -> None:
+        """It waits in vain."""
+        if self._waiter is not None:
+            self._waiter.refuse(refusal)
 
     def book(self, event: Event) -> bool:
         """Book an event; an end frees what the request held. Before authentication there is nothing to book."""

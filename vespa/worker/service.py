@@ -39,7 +39,7 @@ from vespa.settings import BeaconIdentity, Settings
 from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe
 from vespa.worker.reporter import Reporter, beacon
-from vespa.worker.route import Policy, WorkerRoute
+from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.watch import Rhythm, Watch
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -68,12 +68,23 @@ class Listening(Service):
 
     log = Logger()
 
-    def __init__(self, endpoint: Any, server: Server, drain_seconds: float, drain: Callable[[], None]) -> None:
-        """`drain` is called first: from then on no new request is taken."""
+    def __init__(
+        self,
+        endpoint: Any,
+        server: Server,
+        drain_seconds: float,
+        drain: Callable[[], None],
+        give_up: Callable[[], None],
+    ) -> None:
+        """
+        `drain` is called first: from then on no new request is taken. `give_up` comes before the rest is cut, so that
+        no slot that this frees goes to another.
+        """
         self._endpoint = endpoint
         self._server = server
         self._drain_seconds = drain_seconds
         self._drain = drain
+        self._give_up = give_up
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
@@ -105,6 +116,7 @@ class Listening(Service):
             await within(self._drain_seconds, server.clock, server.drain())
         except TimeoutError:
             self.log.warn("{left} connections were still busy and are cut", left=len(server.channels))
+            self._give_up()
             server.abort()
 
 
@@ -124,7 +136,9 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         ),
     )
     ledger = Ledger(settings.delete_backlog)
-    gate = Gate(settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue)
+    gate: Gate[WorkerPassage] = Gate(
+        settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue
+    )
     autoscaler, speaking = _autoscaler(reactor, settings)
     keyring = Keyring(
         autoscaler,
@@ -135,7 +149,11 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         timeout=settings.pubkey_timeout,
     )
     watch = _watch(reactor, settings, environment, gate, origin, trust)
-    draining: list[Refusal] = []
+    draining = False
+
+    def refusal() -> Refusal:
+        return Refusal(503, "draining", "the worker is shutting down", retry_after=1)
+
     route = WorkerRoute(
         Policy(
             secured=settings.secured,
@@ -148,7 +166,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         host_field=origin.host_field,
         path_prefix=origin.path_prefix,
         verify=keyring.verify,
-        unready=lambda: draining[0] if draining else watch.refusal(),
+        unready=lambda: refusal() if draining else watch.refusal(),
         gate=gate,
         ledger=ledger,
         replay=Replay(settings.replay_capacity, settings.replay),
@@ -165,7 +183,8 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     endpoint = parse(reactor, settings.endpoint)
 
     def drain() -> None:
-        draining.append(Refusal(503, "draining", "the worker is shutting down", retry_after=1))
+        nonlocal draining
+        draining = True
 
     children: list[IService] = [Upstreams(pool.close, speaking.close)]
     if settings.identity is not None and settings.report_addresses:
@@ -179,7 +198,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
             certificate.reload()  # whose answer is nothing to wait for
 
         children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew))
-    children.append(Listening(endpoint, server, settings.drain_timeout, drain))
+    children.append(Listening(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)))
     tree = InOrder()
     for child in children:
         child.setServiceParent(tree)
@@ -238,7 +257,12 @@ def _reporter(
 
 
 def _watch(
-    reactor: Any, settings: Settings, environment: Mapping[str, str], gate: Gate, origin: Origin, trust: Any
+    reactor: Any,
+    settings: Settings,
+    environment: Mapping[str, str],
+    gate: Gate[WorkerPassage],
+    origin: Origin,
+    trust: Any,
 ) -> Watch:
     log = Logger(namespace="vespa.benchmark")
     backend = settings.backend
