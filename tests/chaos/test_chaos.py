@@ -146,9 +146,9 @@ class StormTests(ProcessCase):
             VESPA_QUEUE_TIMEOUT="0.05",
         )
 
-    async def test_few_connections(self) -> None:
-        """With fewer connections to the backend than requests."""
-        await self.storm(3, "tcp:0:interface=127.0.0.1", VESPA_CONNECTION_LIMIT="3", VESPA_MAX_WAIT_TIME="5")
+    async def test_one_connection(self) -> None:
+        """With one connection to the backend for all requests."""
+        await self.storm(3, "tcp:0:interface=127.0.0.1", VESPA_CONNECTION_LIMIT="1", VESPA_MAX_WAIT_TIME="5")
 
     async def test_tls(self) -> None:
         """Over TLS, with few slots."""

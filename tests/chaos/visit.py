@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -16,7 +17,7 @@ from tests.chaos.kinds import BUSY, Ask
 from tests.contract.reader import Response
 from tests.system.peer import Peer, connect
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 8.0
 
 
 class Wrong(AssertionError):
@@ -67,6 +68,8 @@ class Visit:
         except (ConnectError, ConnectionLost):
             raise Wrong("could not connect") from None
         peer.on_data = self._received
+        if any(ask.pause for ask in self.asks):
+            self._slow_down(peer)
         if self.hang_up is not None and self.hang_up.sent == 0:
             self._leave()
         deadline = reactor.callLater(PATIENCE_SECONDS, self._give_up)
@@ -78,7 +81,9 @@ class Visit:
             await peer.gone
             if deadline.active():
                 deadline.cancel()
-        if not deadline.called and not self.left:
+        if peer.timed_out:
+            raise Wrong(self._story(peer, f"not done after {PATIENCE_SECONDS:g} s"))
+        if not self.left:
             self._judge(peer)
 
     def _give_up(self) -> None:
@@ -98,6 +103,8 @@ class Visit:
                 if ask.tunnel and not peer.lost and peer.responses[-1].status == 101:
                     await self._send(peer, ask.tunnel)
                     await self._until(peer, lambda ask=ask: len(peer.responses[-1].body) >= len(ask.tunnel))
+                if peer.whole and b"close" in peer.whole[-1].tokens(b"connection") and self.dice.random() < 0.5:
+                    await peer.gone  # which is up to the worker now
                 if peer.lost or not peer.whole or b"close" in peer.whole[-1].tokens(b"connection"):
                     return
         if self.pipelined:
@@ -105,6 +112,11 @@ class Visit:
         if self.dice.random() < 0.5:
             peer.leave()
             await peer.gone
+
+    def _slow_down(self, peer: Peer) -> None:
+        """Let little of what comes fit in this side's buffers."""
+        transport = getattr(peer.transport, "transport", peer.transport)  # TLS lies on top of another
+        transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
 
     async def _send(self, peer: Peer, data: bytes) -> None:
         """Send in pieces, some of them late."""
@@ -169,8 +181,6 @@ class Visit:
 
     def _judge(self, peer: Peer) -> None:
         """See whether every request got the answer that is its due."""
-        if peer.timed_out:
-            raise Wrong(self._story(peer, f"not done after {PATIENCE_SECONDS:g} s"))
         closed = False
         for number, ask in enumerate(self.asks):
             answer: Response | None = peer.responses[number] if number < len(peer.responses) else None
