@@ -10,8 +10,9 @@ import re
 from typing import Final
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-# A trailer field; a backend's may have any name (RFC 9110 5.6.2), and those of requests go no further.
-_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
+# A trailer field, by the same rules as in a head: a client's name may hold letters, digits and "-" only.
+OUR_NAMES: Final = re.compile(rb"[A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
+ANY_NAMES: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
 _LINE_MAX: Final = 4096
 _TRAILERS_MAX: Final = 16384
 _SIZES_MAX: Final = 4096
@@ -44,9 +45,10 @@ class Chunked:
     Bounds: a size line with its extensions 4 KiB, all trailers 16 KiB. Memory is one such line.
     """
 
-    __slots__ = ("_state", "_left", "_line", "_trailers")
+    __slots__ = ("_trailer", "_state", "_left", "_line", "_trailers")
 
-    def __init__(self) -> None:
+    def __init__(self, trailers: re.Pattern[bytes] = OUR_NAMES) -> None:
+        self._trailer = trailers
         self._state = _HEAD
         self._left = 0  # bytes of content still to come in this chunk
         self._line = b""  # a line of which the end has not arrived
@@ -108,7 +110,7 @@ class Chunked:
                     self._state = _DONE
                     return at
                 self._trailers += len(line)
-                if self._trailers > _TRAILERS_MAX or _TRAILER.fullmatch(line) is None:
+                if self._trailers > _TRAILERS_MAX or self._trailer.fullmatch(line) is None:
                     raise BadChunk("bad trailer")
             else:
                 raise BadChunk("bytes behind the end of a chunked body")

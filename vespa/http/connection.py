@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vespa.http.chunked import BadChunk, Chunked
+from vespa.http.chunked import ANY_NAMES, BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.transport import buffered, half_closes, reader, release, reset, writer
@@ -86,7 +86,7 @@ class ClientConnection(TwistedProtocol):
         self._sink: Callable[[bytes], None] | None = None
         self._start = b""  # a head of which the end has not arrived
         self._left = 0
-        self._chunks = Chunked()
+        self._chunks = Chunked(ANY_NAMES)
         self._pieces: list[bytes] | None = None
         self._keep_alive = False
         self._bodiless = False
@@ -338,7 +338,7 @@ class ClientConnection(TwistedProtocol):
             self._state, self._left = _LENGTH, 0
         elif head.chunked:
             self._state = _CHUNKS
-            self._chunks = Chunked()
+            self._chunks = Chunked(ANY_NAMES)
             self._pieces = [] if self._decoded else None
         elif head.length is not None:
             self._state, self._left = _LENGTH, head.length

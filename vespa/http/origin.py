@@ -15,7 +15,8 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IReactorFDSet, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
@@ -71,7 +72,7 @@ class Origin:
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
-        if self.scheme == "http" and IReactorFDSet.providedBy(reactor):
+        if self.scheme == "http" and isinstance(reactor, PosixReactorBase):
             if self.socket:
                 return DialingEndpoint(reactor, AF_UNIX, self.socket, seconds)
             if isIPAddress(self.host):
