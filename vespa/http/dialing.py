@@ -63,8 +63,9 @@ class _Dialing(FileDescriptor):
         self._socket: socket.socket | None = sock
         self._factory = factory
         self.result: Deferred[Any] = Deferred(lambda _: self._end())
+        self._seconds = seconds
         self._again: Any = None
-        self._timer = reactor.callLater(seconds, self._timed_out)
+        self._timer: Any = None
 
     def dial(self, address: Any) -> None:
         """Ask the kernel for the connection."""
@@ -77,9 +78,15 @@ class _Dialing(FileDescriptor):
             self._end()
             self.result.errback(Failure(ConnectError(string=str(error))))
             return
-        if not outcome:
+        if outcome == errno.EINPROGRESS:
+            # A server on this machine has answered by now: its part ran within our call.
+            outcome = sock.connect_ex(address)
+        if not outcome or outcome == errno.EISCONN:
             self.doWrite()
-        elif outcome == errno.EAGAIN and sock.family == socket.AF_UNIX:
+            return
+        if self._timer is None:
+            self._timer = self._later(self._seconds, self._timed_out)
+        if outcome == errno.EAGAIN and sock.family == socket.AF_UNIX:
             # The server's queue is full, and the kernel does not tell when it is not.
             self._again = self._later(_AGAIN_SECONDS, self.dial, address)
         elif outcome in _WAITING:
@@ -113,9 +120,10 @@ class _Dialing(FileDescriptor):
         if error:
             self.failed(error)
             return
-        self.reactor.removeWriter(self)
+        if self._timer is not None:
+            self.reactor.removeWriter(self)
+            self._timer.cancel()
         self._socket = None
-        self._timer.cancel()
         factory: Any = self._factory
         protocol = factory.buildProtocol(None)
         kind = DialedUnixTransport if sock.family == socket.AF_UNIX else DialedTransport
