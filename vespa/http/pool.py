@@ -155,6 +155,8 @@ class Pool:
         """A connection is over."""
         self._open.discard(connection)
         self.forget(connection)
+        if not self._idle:
+            self._sweeper.discard(self)
         self._serve_queue()
 
     def _serve_queue(self) -> None:
@@ -173,7 +175,7 @@ class Pool:
         while self._idle and self._idle[0].idle_since <= limit:
             self._drop(self._idle.pop(0))
         if not self._idle:
-            # Only here: a pool that runs empty with every request would set its clock anew each time.
+            # Not in `take`: a pool that runs empty with every request would set its clock anew each time.
             self._sweeper.discard(self)
 
     def _drop(self, connection: ClientConnection) -> None:
