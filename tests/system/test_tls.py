@@ -10,11 +10,13 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.threads import deferToThread
 
-from tests.processes import until
+from tests.chaos.house import House
+from tests.processes import ProcessCase, until
 from tests.system.case import SystemCase
 from tests.system.certificates import Pair
-from tests.system.peer import connect, request, way
-from tests.system.scripted import Stream
+from tests.system.peer import Peer, connect, request, way
+from tests.system.scripted import Backend, Stream
+from vespa.net.services import SurvivingLoop
 from vespa.sim.child import Child
 from vespa.sim.signing import body_envelope
 
@@ -125,3 +127,48 @@ class TLSTests(SystemCase):
         self.assertTrue(peer.clean)
         self.assertEqual(await self.until_exit(worker, 20.0), 0)
         self.assert_clean_log(worker)
+
+
+class RenewalTests(ProcessCase):
+    """In the test's own process: there the look at the certificate's files need not be waited for."""
+
+    async def test_renewed(self) -> None:
+        """A renewed certificate is shown to who comes next; who is there stays; a broken one changes nothing."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        pair = Pair(self.temporary_folder())
+        listen = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
+        house = House(self.temporary_folder(), stage, Backend(), listen, {})
+        self.addCleanup(house.stop)
+        (look,) = (child._call for child in house.tree if isinstance(child, SurvivingLoop))
+        await until(lambda: house.ready, what="ready")
+        old, first = pair.certificate, await self.visitor(house, pair.certificate)
+        await self.ping(first, 1)
+
+        pair.renew()
+        look()
+        second = await self.visitor(house, pair.certificate)
+        await self.ping(second, 1)
+        await self.ping(first, 2)
+        stranger = await self.visitor(house, old)
+        await stranger.gone
+        self.assertFalse(stranger.clean)
+
+        current = pair.certificate
+        for path in (pair.key_file, pair.cert_file):
+            with open(path, "w") as file:
+                file.write("<html>try again later</html>")
+            look()
+        await self.ping(await self.visitor(house, current), 1)
+        await self.ping(first, 3)
+
+    async def visitor(self, house: House, trust: bytes) -> Peer:
+        peer = await connect(way(house.port, trust=trust))
+        self.addCleanup(lambda: peer.gone)
+        self.addCleanup(lambda: None if peer.lost else peer.cut())
+        return peer
+
+    async def ping(self, peer: Peer, number: int) -> None:
+        peer.send(request("GET", "/ping"))
+        self.assertEqual(bytes((await peer.answer(number)).body), b"pong")
