@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
 
+from OpenSSL.SSL import TLS_CLIENT_METHOD, Connection, Context, WantReadError
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -16,7 +18,7 @@ from tests.chaos.visit import HangUp, Visit, Wrong
 from tests.processes import Impatient, ProcessCase, until
 from tests.system.case import QUICK
 from tests.system.certificates import Pair
-from tests.system.peer import way
+from tests.system.peer import connect, way
 from tests.system.scripted import Backend
 
 REQUESTS = 500
@@ -74,12 +76,32 @@ class StormTests(ProcessCase):
                 except Wrong as error:
                     wrong.append(str(error))
 
-        await gatherResults([Deferred.fromCoroutine(some(waiting)) for _ in range(AT_ONCE)], consumeErrors=True)
+        everybody = [some(waiting) for _ in range(AT_ONCE)]
+        if trust:
+            everybody += [self.fail_to_greet(house, Random(seed + number)) for number in range(20)]
+        await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
         self.assertEqual(wrong, [], f"seed {seed}")
         try:
             await self.check(house, visits)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+    async def fail_to_greet(self, house: House, dice: Random) -> None:
+        """Clients that end TLS's handshake half way, or speak something else."""
+        greeting = Connection(Context(TLS_CLIENT_METHOD))
+        greeting.set_connect_state()
+        with contextlib.suppress(WantReadError):
+            greeting.do_handshake()
+        hello = greeting.bio_read(65536)
+        no_tls = b"GET / HTTP/1.1\r\n\r\n"
+        for _ in range(5):
+            peer = await connect(way(house.port))
+            peer.keep = False
+            peer.more(dice.choice([hello[: dice.randrange(len(hello))], hello, no_tls, dice.randbytes(99)]))
+            await deferLater(reactor, dice.random() * 0.02)
+            if not peer.lost:
+                dice.choice([peer.cut, peer.leave])()
+            await peer.gone
 
     async def check(self, house: House, visits: list[Visit]) -> None:
         """Nothing is held, nothing was logged wrong, and the accounts of both sides agree to the last request."""
