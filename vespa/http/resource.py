@@ -66,7 +66,7 @@ class _Channel:
         for name, value in pairs:
             if name.lower() == b"content-length":
                 length = int(value)
-            if KINDS.get(name, fields.kind_of(name)) not in _OURS:
+            if KINDS.get(name, fields.kind_of(name)) not in _OURS and name.lower() != b"server":
                 lines.append(b"%b: %b\r\n" % (name, value))
         status = int(code)
         block = b"".join(lines)

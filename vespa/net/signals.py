@@ -71,7 +71,11 @@ class Signals(service.Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._install()
-        # The reactor installs its own as it starts to run, which is after this.
+        # The reactor installs its own as it starts to run, which is after this: it is given ours to install, so that no
+        # signal meets its own in between. One that does not look there is set right as soon as it runs.
+        for name in ("sigInt", "sigTerm"):
+            if hasattr(self._reactor, name):
+                setattr(self._reactor, name, self._received)
         self._reactor.callWhenRunning(self._install)
 
     def _install(self) -> None:

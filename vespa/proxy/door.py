@@ -37,6 +37,7 @@ class OwnRoutes:
     def ping(self, request: IRequest) -> bytes:
         """Whether the worker's process is there; says nothing about the backend."""
         request.setHeader(b"Content-Type", b"text/plain")
+        request.setHeader(b"Content-Length", b"4")
         return b"pong"
 
     @app.route("/pyworker/update", methods=["POST"])
