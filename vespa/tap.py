@@ -125,7 +125,7 @@ def makeService(options: Options) -> IService:
 
 def file_problem(reactor: object, settings: Settings) -> str:
     """What is wrong with the endpoint, its certificate or the roots, which only shows once they are loaded; or ""."""
-    from .worker.service import trust_roots
+    from .net.trust import trust_roots
 
     try:
         listening.parse(reactor, settings.endpoint)

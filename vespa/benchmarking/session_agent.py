@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from vespa.benchmarking.session_encoding import UNIX_ORIGIN
+from vespa.net.trust import trust_roots
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
 # Seconds that a connection is kept for the next request. A server with few threads gives one to each idle connection:
 # with a timeout of 2, llama.cpp was seen to take 8 s for ten requests of 0.1. With none, a round of many requests meets
 # the backlog of 5 that simple servers have, and waits a second for its SYN to be sent again.
 _IDLE_TIMEOUT = 0.1
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @implementer(IBodyProducer)
@@ -84,7 +82,7 @@ def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "") -> HT
     `ca_file` holds the PEM certificates to trust in place of the system's. OSError where it cannot be read, ValueError
     where it holds none.
     """
-    policy = BrowserLikePolicyForHTTPS(_trust_root(ca_file) if ca_file else None)
+    policy = BrowserLikePolicyForHTTPS(trust_roots(ca_file))
     tcp = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))
     if not backend_url.startswith("unix:"):
         return client_of(tcp)
@@ -98,11 +96,3 @@ def _pool(reactor: Any) -> HTTPConnectionPool:
     pool.maxPersistentPerHost = 10_000  # kept idle; Twisted's Agent never bounds those in use
     pool.cachedConnectionTimeout = _IDLE_TIMEOUT  # type: ignore[assignment]  # callLater takes any number
     return pool
-
-
-def _trust_root(ca_file: str) -> Any:
-    with open(ca_file, "rb") as file:
-        certificates = _CERTIFICATE.findall(file.read())
-    if not certificates:
-        raise ValueError(f"{ca_file} holds no certificate")
-    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])

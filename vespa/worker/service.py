@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import gc
 import random
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -32,6 +29,7 @@ from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
 from vespa.net.deadlines import within
 from vespa.net.services import InOrder, SurvivingLoop
+from vespa.net.trust import trust_roots
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.vigil import Timeouts
@@ -42,7 +40,6 @@ from vespa.worker.reporter import Reporter, beacon
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.watch import Rhythm, Watch
 
-_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 
 
@@ -312,15 +309,3 @@ def _watch(
             resume_timeout=settings.ready_timeout_resume,
         ),
     )
-
-
-def trust_roots(path: str) -> Any:
-    """
-    The roots in a PEM file, for Twisted; None for "", the system's. Raises OSError, or ValueError if there is none.
-    """
-    if not path:
-        return None
-    certificates = _CERTIFICATE.findall(Path(path).read_bytes())
-    if not certificates:
-        raise ValueError(f"{path} holds no certificate")
-    return trustRootFromCertificates([Certificate.loadPEM(each) for each in certificates])
