@@ -19,11 +19,12 @@ from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.server import Server
 from vespa.proxy.exchange import Exchange
+from vespa.proxy.listening import Listening
 from vespa.settings import load
 from vespa.sim.launch import worker_environment
 from vespa.sim.stage import Stage
 from vespa.worker.route import WorkerPassage
-from vespa.worker.service import Listening, make_worker
+from vespa.worker.service import make_worker
 
 BENCHMARK = "tests.e2e.benchmark:benchmark"
 PUBLIC_PORT = 31000

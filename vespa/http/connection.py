@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet import interfaces
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -73,7 +72,6 @@ class ClientConnection(TwistedProtocol):
     """One connection of a pool."""
 
     transport: Any = None
-    _log = Logger()
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
-from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.application.service import IService
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vespa.benchmarking import runner
 from vespa.benchmarking.cache import BenchmarkCache, CacheKey
@@ -27,11 +23,11 @@ from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
-from vespa.net.deadlines import within
 from vespa.net.services import InOrder, SurvivingLoop
 from vespa.net.trust import trust_roots
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
+from vespa.proxy.listening import Listening, Upstreams
 from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
 from vespa.worker.keyring import Keyring
@@ -41,80 +37,6 @@ from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.watch import Rhythm, Watch
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
-
-
-class Upstreams(Service):
-    """The connections to the backend."""
-
-    def __init__(self, *closers: Callable[[], None]) -> None:
-        self._closers = closers
-
-    def stopService(self) -> None:
-        """Close what is free."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for close in self._closers:
-            close()
-
-
-class Listening(Service):
-    """
-    The open port. A port that cannot be opened is an error at start.
-
-    Stopping closes it, lets what is in flight end within `drain_seconds`, and cuts the rest.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self,
-        endpoint: Any,
-        server: Server,
-        drain_seconds: float,
-        drain: Callable[[], None],
-        give_up: Callable[[], None],
-    ) -> None:
-        """
-        `drain` is called first: from then on no new request is taken. `give_up` comes before the rest is cut, so that
-        no slot that this frees goes to another.
-        """
-        self._endpoint = endpoint
-        self._server = server
-        self._drain_seconds = drain_seconds
-        self._drain = drain
-        self._give_up = give_up
-        self._port: IListeningPort | None = None
-
-    def startService(self) -> None:
-        """Listen. Raises what the endpoint fails with, CannotListenError most likely."""
-        super().startService()  # type: ignore[no-untyped-call]
-        failures: list[Failure] = []
-        self._endpoint.listen(self._server).addCallbacks(self._listening, failures.append)
-        if failures:
-            failures[0].raiseException()
-        # What lives as long as the process need not be looked at by every collection.
-        gc.collect()
-        gc.freeze()
-
-    def _listening(self, port: IListeningPort) -> None:
-        self._port = port
-        self.log.info("listening on {address}", address=port.getHost())
-
-    def stopService(self) -> Deferred[None]:
-        """Fires when no connection is left; does not fail."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        self._drain()
-        if self._port is not None:
-            await maybeDeferred(self._port.stopListening)
-        server = self._server
-        try:
-            await within(self._drain_seconds, server.clock, server.drain())
-        except TimeoutError:
-            self.log.warn("{left} connections were still busy and are cut", left=len(server.channels))
-            self._give_up()
-            server.abort()
 
 
 def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]) -> IService:

@@ -1,0 +1,90 @@
+"""The ends of the tree that every proxy has: its upstreams at the bottom, its open port at the top."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vespa.http.server import Server
+from vespa.net.deadlines import within
+
+
+class Upstreams(Service):
+    """The connections to the backend."""
+
+    def __init__(self, *closers: Callable[[], None]) -> None:
+        self._closers = closers
+
+    def stopService(self) -> None:
+        """Close what is free."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for close in self._closers:
+            close()
+
+
+class Listening(Service):
+    """
+    The open port. A port that cannot be opened is an error at start.
+
+    Stopping closes it, lets what is in flight end within `drain_seconds`, and cuts the rest.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        endpoint: Any,
+        server: Server,
+        drain_seconds: float,
+        drain: Callable[[], None],
+        give_up: Callable[[], None],
+    ) -> None:
+        """
+        `drain` is called first: from then on no new request is taken. `give_up` comes before the rest is cut, so that
+        no slot that this frees goes to another.
+        """
+        self._endpoint = endpoint
+        self._server = server
+        self._drain_seconds = drain_seconds
+        self._drain = drain
+        self._give_up = give_up
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Listen. Raises what the endpoint fails with, CannotListenError most likely."""
+        super().startService()  # type: ignore[no-untyped-call]
+        failures: list[Failure] = []
+        self._endpoint.listen(self._server).addCallbacks(self._listening, failures.append)
+        if failures:
+            failures[0].raiseException()
+        # What lives as long as the process need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+        self.log.info("listening on {address}", address=port.getHost())
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when no connection is left; does not fail."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._drain()
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        server = self._server
+        try:
+            await within(self._drain_seconds, server.clock, server.drain())
+        except TimeoutError:
+            self.log.warn("{left} connections were still busy and are cut", left=len(server.channels))
+            self._give_up()
+            server.abort()
