@@ -31,11 +31,15 @@ ALLOWED: dict[str, frozenset[str]] = {
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.settings_text",
         "vespa.client": "vespa vespa.core vespa.http vespa.net vespa.proxy",
-        "vespa.client.service": "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.client vespa.settings",
+        # Where the client's options are read from the command line and the environment.
+        "vespa.client.options": "vespa vespa.core vespa.settings_text vespa.client",
+        "vespa.client.command": "vespa vespa.core vespa.http vespa.net vespa.settings_text vespa.tap vespa.client",
+        "vespa.load": "vespa vespa.core vespa.http vespa.net vespa.client vespa.benchmarking.contract",
         # It speaks to a worker as the world does: over the wire.
         "vespa.sim": "vespa vespa.core vespa.http vespa.net",
         "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",
-        "vespa.cli": "vespa vespa.settings vespa.sim vespa.client",
+        "vespa.client_tap": "vespa vespa.http vespa.net vespa.tap vespa.client",
+        "vespa.cli": "vespa vespa.settings vespa.sim vespa.client vespa.load",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -43,7 +47,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 CORE_IS_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "asyncio", "threading", "time"})
 
 # Entry points: what starts as a process, so that somebody has to read the world for it.
-ENTRIES = ("vespa.tap", "vespa.cli", "vespa.sim")
+ENTRIES = ("vespa.tap", "vespa.client_tap", "vespa.cli", "vespa.client.command", "vespa.load.command", "vespa.sim")
 PROCESSES = ("vespa.worker.beacon", "vespa.worker.certificate", "vespa.worker.launch", "vespa.benchmarking.child")
 
 # A name that reads the world, and the rooms where that is done.

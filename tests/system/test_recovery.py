@@ -71,7 +71,6 @@ class BackendTests(SystemCase):
         await self.told(worker, Success=3)
         await self.end_well(worker)
 
-
     async def test_closes_kept_connections(self) -> None:
         """A request that meets a connection which the backend has just closed is sent once more, POST or not."""
         worker = await self.start_worker(VESPA_HEALTHCHECK_POLL_INTERVAL="60", VESPA_BACKEND_KEEPALIVE="60")

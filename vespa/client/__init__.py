@@ -1,0 +1,1 @@
+"""The client: a local proxy through which any SDK calls a Vast.ai endpoint."""

@@ -1,0 +1,67 @@
+"""What a client proxy is made from, as one frozen value; where the values come from is not known here."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from attrs import field, frozen
+
+Dialect = Literal["vespa", "official"]
+Instance = Literal["prod", "alpha", "candidate"]
+
+AUTOSCALERS: Final[dict[str, str]] = {
+    "prod": "https://run.vast.ai",
+    "alpha": "https://run-alpha.vast.ai",
+    "candidate": "https://run-candidate.vast.ai",
+}
+CONSOLE: Final = "https://console.vast.ai"
+PORT: Final = 8010
+
+
+@frozen(kw_only=True)
+class ClientSettings:
+    """
+    One endpoint, and how it is called. Durations are in seconds, costs in Vast's units of work.
+
+    Either key will do: with an account key alone the endpoint's own is looked up at the console.
+    """
+
+    endpoint: str
+    endpoint_key: str = field(default="", repr=False)
+    account_key: str = field(default="", repr=False)
+    instance: Instance = "prod"
+    autoscaler_url: str = ""
+    """"" is that of the instance; `autoscaler` is what to use."""
+    console_url: str = CONSOLE
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    """0: any free one."""
+    token: str = field(default="", repr=False)
+    """What callers of this proxy have to show; "": nothing."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names besides the loopback's own that a Host field may hold."""
+
+    dialect: Dialect = "vespa"
+    default_cost: float | None = None
+    cost_from_tokens: bool = False
+    waiting_pings: bool = False
+
+    timeout: float = 600.0
+    """How long a worker is looked for, and how long one may take until its answer begins; 0: no limit."""
+    attempts: int = 5
+    """Most workers that one request is sent to."""
+    max_connections: int = 1000
+    """Most requests in flight; more wait their turn. 0: no limit."""
+    max_connections_per_host: int = 0
+    replay_bytes: int = 1 << 20
+    """The most of a request's body that is kept so that it can be sent to another worker."""
+    worker_ca: str = ""
+    """PEM file of roots for workers' certificates; "": Vast's own root."""
+    drain_timeout: float = 5.0
+    debug: bool = False
+
+    @property
+    def autoscaler(self) -> str:
+        """The autoscaler's base URL, without a last slash."""
+        return (self.autoscaler_url or AUTOSCALERS[self.instance]).rstrip("/")
