@@ -1,0 +1,219 @@
+"""Laws of the console as the client asks it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from tests.fakes import Asked, FakeAgent, FakeResponse
+from vespa.client.console import REPLY_LIMIT, Console, ConsoleError, EndpointInfo
+from vespa.net.calls import plain_client
+from vespa.sim.console import EndpointRow
+
+KEY = "account-key-3141"
+URL = "https://console.example"
+
+
+def row(id: int = 1, name: object = "chat", **more: object) -> dict[str, Any]:
+    return {"id": id, "endpoint_name": name, "api_key": f"key-of-{id}", **more}
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.agent = FakeAgent()
+        self.console = Console(URL + "/", plain_client(self.agent), self.clock)
+
+    @property
+    def asked(self) -> Asked:
+        return self.agent.asked[-1]
+
+    def listed(self, body: object, status: int = 200) -> Deferred[list[EndpointInfo]]:
+        result = Deferred.fromCoroutine(self.console.endpoints(KEY))
+        self.asked.answer(status, body if isinstance(body, bytes) else json.dumps(body).encode())
+        return result
+
+    def rows(self, *rows: object) -> list[EndpointInfo]:
+        return self.successResultOf(self.listed({"results": rows}))
+
+    def error(self, result: Deferred[Any]) -> ConsoleError:
+        error: ConsoleError = self.failureResultOf(result, ConsoleError).value
+        self.assertNotIn(KEY, str(error))
+        self.assertNotIn(KEY, repr(error))
+        return error
+
+
+class ListTests(Case):
+    def test_asked(self) -> None:
+        """The instance is in the query, the key in the Authorization field and nowhere else."""
+        for instance in ("prod", "alpha"):
+            console = Console(URL, plain_client(self.agent), self.clock, instance=instance)
+            Deferred.fromCoroutine(console.endpoints(KEY))
+            asked = self.asked
+            self.assertEqual(
+                (asked.method, asked.url), ("GET", f"{URL}/api/v0/endptjobs/?autoscaler_instance={instance}")
+            )
+            self.assertEqual(asked.headers.getRawHeaders("authorization"), [f"Bearer {KEY}"])
+
+    def test_row(self) -> None:
+        """A row is read whole, as the simulator's console writes it."""
+        (info,) = self.rows(EndpointRow(7, "chat", "secret-7").as_json(1.0))
+        self.assertEqual(
+            info,
+            EndpointInfo(
+                id=7,
+                name="chat",
+                api_key="secret-7",
+                state="active",
+                cold_workers=1,
+                max_workers=4,
+                min_load=1.0,
+                target_util=0.9,
+                cold_mult=2.5,
+            ),
+        )
+        self.assertNotIn("secret-7", repr(info))
+
+    def test_order(self) -> None:
+        """Endpoints come by name, whatever its case."""
+        names = [info.name for info in self.rows(row(3, "b"), row(1, "C"), row(2, "a"))]
+        self.assertEqual(names, ["a", "b", "C"])
+
+    def test_sparse(self) -> None:
+        """What is only for show may be missing or odd; a row without a name is left out."""
+        rows = self.rows(
+            {"id": 1, "endpoint_name": "a", "min_load": "x", "max_workers": True, "endpoint_state": 3},
+            {"id": 2, "endpoint_name": None, "api_key": "k"},
+            {"id": 3},
+        )
+        self.assertEqual(rows, [EndpointInfo(id=1, name="a", api_key="")])
+
+    def test_none(self) -> None:
+        """An account may have no endpoints."""
+        self.assertEqual(self.rows(), [])
+
+    def test_malformed(self) -> None:
+        """A reply that is no list of endpoints is an error that shows nothing of it."""
+        for body in (
+            b"",
+            b"<html>key-of-1</html>",
+            b"\xff",
+            b"[" * 100_000,
+            [],
+            {},
+            {"results": None},
+            {"results": {"key-of-1": 1}},
+            {"results": ["key-of-1"]},
+            {"results": [row("1")]},  # type: ignore[arg-type]
+            {"results": [row(True)]},
+            {"results": [row(1, 2)]},
+            {"results": [row(1, "a\x1b[2J")]},
+            {"results": [row(1, "a" * 2000)]},
+            {"results": [{**row(), "api_key": "key-of-1\r\nX: y"}]},
+            {"results": [{**row(), "api_key": 5}]},
+        ):
+            error = self.error(self.listed(body))
+            self.assertIn("sent no list of endpoints", str(error))
+            self.assertNotIn("key-of-1", str(error))
+
+    def test_long(self) -> None:
+        """A reply without end is given up at a limit, a broken one is not taken for whole."""
+        error = self.error(self.listed(b" " * (REPLY_LIMIT + 1)))
+        self.assertIn("broke off", str(error))
+        result = Deferred.fromCoroutine(self.console.endpoints(KEY))
+        self.asked.result.callback(FakeResponse(200, b'{"results": []}', end=ConnectionRefusedError()))
+        self.assertIn("broke off", str(self.error(result)))
+
+    def test_statuses(self) -> None:
+        """A refusal says whose fault it is, and whether to ask again can help."""
+        for status, text, final in (
+            (401, "does not accept the account key", True),
+            (403, "does not let this account key", True),
+            (404, "is its address right?", True),
+            (302, "is its address right?", True),
+            (400, "answered 400", True),
+            (429, "too often", False),
+            (500, "answered 500", False),
+            (503, "answered 503", False),
+        ):
+            error = self.error(self.listed({"results": [row()]}, status))
+            self.assertIn(text, str(error))
+            self.assertIn(URL, str(error))
+            self.assertIs(error.final, final, status)
+
+    def test_redirect(self) -> None:
+        """The key follows no redirect."""
+        Deferred.fromCoroutine(self.console.endpoints(KEY)).addErrback(lambda _: None)
+        self.asked.result.callback(FakeResponse(302, headers=Headers({"Location": ["http://evil.example/"]})))
+        self.assertEqual(len(self.agent.asked), 1)
+
+    def test_network(self) -> None:
+        """A network that fails is told as such, and may be better next time."""
+        result = Deferred.fromCoroutine(self.console.endpoints(KEY))
+        self.asked.fail(ConnectionRefusedError())
+        error = self.error(result)
+        self.assertIn("cannot be reached: Connection was refused", str(error))
+        self.assertFalse(error.final)
+
+    def test_silence(self) -> None:
+        """A console that says nothing is given up after the timeout."""
+        result = Deferred.fromCoroutine(self.console.endpoints(KEY))
+        self.clock.advance(10.0)
+        self.assertIn("no answer in 10 s", str(self.error(result)))
+
+    def test_bad_key(self) -> None:
+        """What cannot be a key is never sent."""
+        for key in ("", "a b", "a\r\nX: y", "ключ"):
+            error = self.failureResultOf(Deferred.fromCoroutine(self.console.endpoints(key)), ConsoleError).value
+            self.assertTrue(error.final)
+        self.assertEqual(self.agent.asked, [])
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes(self, body: bytes) -> None:
+        """Whatever a console sends, it is endpoints or a ConsoleError."""
+        self.setUp()
+        result: list[object] = []
+        self.listed(body).addBoth(result.append)
+        value = getattr(result[0], "value", result[0])
+        self.assertIsInstance(value, list | ConsoleError)
+
+
+class FindTests(Case):
+    def find(self, name: str, *rows: object) -> Deferred[EndpointInfo]:
+        result = Deferred.fromCoroutine(self.console.endpoint(KEY, name))
+        self.asked.answer(200, json.dumps({"results": rows}).encode())
+        return result
+
+    def test_by_name_or_id(self) -> None:
+        """An endpoint is found by its name or its id; a name that looks like an id is a name first."""
+        rows = [row(1, "chat"), row(2, "images"), row(3, "1")]
+        for name, id in (("chat", 1), ("2", 2), ("1", 3)):
+            self.assertEqual(self.successResultOf(self.find(name, *rows)).id, id)
+
+    def test_near(self) -> None:
+        """A name that is nearly right is answered with the right one, a case that is wrong as well."""
+        for name in ("imags", "IMAGES"):
+            error = self.error(self.find(name, row(1, "chat"), row(2, "images")))
+            self.assertIn("did you mean images?", str(error))
+            self.assertTrue(error.final)
+
+    def test_far(self) -> None:
+        """A name like none is answered with the names there are, up to ten."""
+        self.assertIn("there is chat", str(self.error(self.find("zzz", row(1, "chat")))))
+        many = str(self.error(self.find("zzz", *(row(n, f"e{n:02}") for n in range(12)))))
+        self.assertIn("there are e00, e01", many)
+        self.assertIn("e09 …", many)
+        self.assertIn("no endpoints", str(self.error(self.find("zzz"))))
+
+    def test_twice(self) -> None:
+        """Of two with the same name none is guessed."""
+        error = self.error(self.find("chat", row(1, "chat"), row(2, "chat")))
+        self.assertIn("choose by id (1, 2)", str(error))

@@ -1,0 +1,178 @@
+"""Vast's console: which endpoints an account has, and the key of each."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from attrs import field, frozen
+from treq.client import HTTPClient
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.net.calls import Answer, CallError, call
+
+REPLY_LIMIT: Final = 4 << 20
+"""How many bytes of a list are read: thousands of endpoints."""
+
+_KEY = re.compile(r"[!-~]{1,4096}", re.ASCII)
+_LISTED: Final = 10
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class ConsoleError(Exception):
+    """The console gave no answer, or not the one hoped for; the text is for people and has no key in it.
+
+    `final`: to ask the same again would not help. Else it may: the network failed, or the console did.
+    """
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+@frozen(kw_only=True)
+class EndpointInfo:
+    """One endpoint of an account. A number is None where the console did not tell it."""
+
+    id: int
+    name: str
+    api_key: str = field(repr=False)
+    state: str = ""
+    cold_workers: float | None = None
+    max_workers: float | None = None
+    min_load: float | None = None
+    target_util: float | None = None
+    cold_mult: float | None = None
+
+
+class Console:
+    """Asks the console at `url`; `timeout` in seconds is for one whole answer. Redirects are not followed."""
+
+    def __init__(
+        self, url: str, http: HTTPClient, clock: IReactorTime, *, instance: str = "prod", timeout: float = 10.0
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._http = http
+        self._clock = clock
+        self._instance = instance
+        self._timeout = timeout
+
+    async def endpoints(self, account_key: str) -> list[EndpointInfo]:
+        """The account's endpoints, by name. Raises ConsoleError."""
+        if not _KEY.fullmatch(account_key):
+            raise ConsoleError("the account key is empty, or has characters that no key has", final=True)
+        try:
+            answer = await call(
+                self._http,
+                self._clock,
+                "GET",
+                f"{self._url}/api/v0/endptjobs/?autoscaler_instance={self._instance}",
+                timeout=self._timeout,
+                headers={"Authorization": f"Bearer {account_key}", "Accept": "application/json"},
+                limit=REPLY_LIMIT,
+            )
+        except CallError as error:
+            raise ConsoleError(f"the console at {self._url} cannot be reached: {error}") from None
+        if not answer.success:
+            raise self._refused(answer.status)
+        return sorted(self._read(answer), key=lambda row: (row.name.lower(), row.id))
+
+    async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
+        """The endpoint of that name, or with that id. Raises ConsoleError, with near misses where there is none."""
+        return find(await self.endpoints(account_key), name)
+
+    def _refused(self, status: int) -> ConsoleError:
+        where = f"the console at {self._url}"
+        if status == 401:
+            return ConsoleError(f"{where} does not accept the account key (401)", final=True)
+        if status == 403:
+            return ConsoleError(f"{where} does not let this account key list endpoints (403)", final=True)
+        if status == 404:
+            return ConsoleError(f"{where} has no list of endpoints (404): is its address right?", final=True)
+        if 300 <= status < 400:
+            return ConsoleError(f"{where} sends us elsewhere ({status}): is its address right?", final=True)
+        if status == 429:
+            return ConsoleError(f"{where} has been asked too often (429)")
+        return ConsoleError(f"{where} answered {status}", final=400 <= status < 500)
+
+    def _read(self, answer: Answer) -> list[EndpointInfo]:
+        if not answer.whole:
+            raise ConsoleError(f"the list of endpoints from {self._url} broke off, or is over {REPLY_LIMIT >> 20} MB")
+        try:
+            rows = _decode(answer.body).results
+            return [_info(row) for row in rows if row.endpoint_name]
+        except _MALFORMED as error:
+            # Says where and which type, never what stood there.
+            why = str(error) if isinstance(error, msgspec.ValidationError) else "no JSON"
+            raise ConsoleError(f"the console at {self._url} sent no list of endpoints: {why}") from None
+
+
+def find(rows: Sequence[EndpointInfo], name: str) -> EndpointInfo:
+    """The row of that name, or with that id. Raises ConsoleError, with near misses where there is none."""
+    found = [row for row in rows if row.name == name] or [row for row in rows if str(row.id) == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(str(row.id) for row in found)
+        raise ConsoleError(f"the account has {len(found)} endpoints named {name!r}: choose by id ({ids})", final=True)
+    if not rows:
+        raise ConsoleError("the account has no endpoints", final=True)
+    lowered = {row.name.lower(): row.name for row in rows}
+    near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        names = [row.name for row in rows[:_LISTED]]
+        hint = f"there {'is' if len(rows) == 1 else 'are'} {', '.join(names)}{' …' if len(rows) > _LISTED else ''}"
+    raise ConsoleError(f"the account has no endpoint {name!r}; {hint}", final=True)
+
+
+class _Row(msgspec.Struct):
+    id: int
+    endpoint_name: str | None = None  # without a name nothing can be routed there
+    api_key: str | None = None
+    endpoint_state: Any = ""
+    cold_workers: Any = None
+    max_workers: Any = None
+    min_load: Any = None
+    target_util: Any = None
+    cold_mult: Any = None
+
+
+class _List(msgspec.Struct):
+    results: list[_Row]
+
+
+_decode = msgspec.json.Decoder(_List).decode
+
+
+def _info(row: _Row) -> EndpointInfo:
+    # What is shown on a terminal must not drive it, and what goes into a field must not end it.
+    name, key = row.endpoint_name or "", row.api_key or ""
+    if not name.isprintable() or len(name) > 1000:
+        raise msgspec.ValidationError(f"endpoint {row.id} has a name that cannot be shown")
+    if key and not _KEY.fullmatch(key):
+        raise msgspec.ValidationError(f"endpoint {row.id} has a key with characters that no key has")
+    state = row.endpoint_state
+    return EndpointInfo(
+        id=row.id,
+        name=name,
+        api_key=key,
+        state=state if isinstance(state, str) and state.isprintable() else "",
+        cold_workers=_number(row.cold_workers),
+        max_workers=_number(row.max_workers),
+        min_load=_number(row.min_load),
+        target_util=_number(row.target_util),
+        cold_mult=_number(row.cold_mult),
+    )
+
+
+def _number(value: object) -> float | None:
+    # These are only for show: one of another type hides nothing of the rest.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
