@@ -42,6 +42,19 @@ def unwrap_query(query: bytes, max_cost: float) -> tuple[Auth | None, bytes]:
     return auth, b"&".join(others)
 
 
+def callers_own(query: bytes) -> bytes:
+    """A query less what only Vast may say in it: `serverless_*`, and an `api_key` that is meant for somebody else."""
+    if b"serverless_" not in query and b"api_key" not in query and b"%" not in query:
+        return query
+    kept = []
+    for part in query.split(b"&"):
+        name = part.partition(b"=")[0]
+        name = unquote_to_bytes(name) if b"%" in name else name
+        if not name.startswith(b"serverless_") and name != b"api_key":
+            kept.append(part)
+    return b"&".join(kept)
+
+
 def unsigned_query() -> Refusal:
     """The answer to a query that should have been signed and has nothing of ours in it: names every parameter."""
     names = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")

@@ -226,7 +226,7 @@ class ClientConnection(TwistedProtocol):
                 try:
                     self._receive_head(data)
                 except BadReply as error:
-                    self._fail(UpstreamError("bad_reply", f"the backend's reply is not HTTP/1.1: {error}"))
+                    self._fail(UpstreamError("bad_reply", f"the {self.pool.name}'s reply is not HTTP/1.1: {error}"))
             else:
                 # Nobody asked: a server that talks out of turn is not to be reused.
                 self.cancel()
@@ -255,7 +255,7 @@ class ClientConnection(TwistedProtocol):
         try:
             end = self._chunks.feed(data, pieces)
         except BadChunk as error:
-            self._fail(_bad_chunks(error))
+            self._fail(_bad_chunks(self.pool.name, error))
             return
         if pieces:
             sink(b"".join(pieces))
@@ -275,7 +275,7 @@ class ClientConnection(TwistedProtocol):
         try:
             end = self._chunks.feed(data)
         except BadChunk as error:
-            self._fail(_bad_chunks(error))
+            self._fail(_bad_chunks(self.pool.name, error))
             return
         if end < 0:
             sink(data)
@@ -397,7 +397,7 @@ class ClientConnection(TwistedProtocol):
             self._receiver.reply_end()
             return
         self._stop_splicing()
-        self._lost("the backend closed its connection", clean=True)
+        self._lost(f"the {self.pool.name} closed its connection", clean=True)
         self.transport.unregisterProducer()
         if buffered(self.transport):
             self.transport.abortConnection()  # nobody will read the rest
@@ -412,7 +412,7 @@ class ClientConnection(TwistedProtocol):
         release(self.transport)
         self.pool.gone(self)
         self._lost(
-            f"the connection to the backend was lost: {reason.getErrorMessage()}",
+            f"the connection to the {self.pool.name} was lost: {reason.getErrorMessage()}",
             clean=bool(reason.check(ConnectionDone)),
         )
 
@@ -446,5 +446,5 @@ class ClientConnection(TwistedProtocol):
         """The transport is gone; connectionLost says the rest."""
 
 
-def _bad_chunks(error: BadChunk) -> UpstreamError:
-    return UpstreamError("bad_reply", f"the backend's reply is not in the chunked coding: {error}")
+def _bad_chunks(name: str, error: BadChunk) -> UpstreamError:
+    return UpstreamError("bad_reply", f"the {name}'s reply is not in the chunked coding: {error}")

@@ -49,7 +49,16 @@ class Pool:
     keep theirs (uvicorn: 5 s), or a request meets a connection that is just being closed.
     """
 
-    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, limits: PoolLimits | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        limits: PoolLimits | None = None,
+        *,
+        name: str = "backend",
+    ) -> None:
+        """`name` is what errors call the server."""
+        self.name = name
         self.limits = limits or PoolLimits()
         self.clock = clock
         self._endpoint = endpoint
@@ -107,7 +116,7 @@ class Pool:
             if failure.check(ConnectingCancelledError, CancelledError):
                 return failure
             text = failure.getErrorMessage()
-            code = "backend_timeout" if failure.check(TimeoutError) else "backend_unreachable"
+            code = f"{self.name}_timeout" if failure.check(TimeoutError) else f"{self.name}_unreachable"
             if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
                 text = f"{failure.type.__name__}: {text}" if failure.type else text
             return Failure(UpstreamError(code, f"could not connect: {text}", silent=True))

@@ -70,6 +70,11 @@ class ServerRequest:
         self.head = head
         self.keep_alive = head.keep_alive
 
+    @property
+    def unframed(self) -> bool:
+        """The answer's body is wanted without the chunked coding: it goes to a client that does not know it."""
+        return self.head.minor == 0
+
     def start(self, status: int, block: bytes, framing: int, length: int | None = None) -> None:
         """
         Begin the answer. `block` are the lines of its fields, less those about framing and the connection.

@@ -1,4 +1,7 @@
-"""The seams of the proxy: what a route has to offer. No logic here."""
+"""The seams of the proxy: what a route has to offer. No logic here.
+
+The upstream is where requests go: a worker's is its backend, a client's is a worker.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,13 @@ class Passage(Protocol):
     pool: Pool
     """Where the request goes."""
     length: int | None
-    """The length of the body towards the backend; None with `has_body` means that it is not known."""
+    """The length of the body towards the upstream; None with `has_body` means that it is not known."""
     has_body: bool
+    opening: bytes
+    """What goes to the upstream before the body, and `closing` behind it; b"" and b"" where it goes as it is."""
+    closing: bytes
+    keeps: int
+    """The most bytes of a body that are kept, to be sent once more `elsewhere`."""
 
     @property
     def verbatim(self) -> bool:
@@ -45,7 +53,14 @@ class Passage(Protocol):
         """True: go on now. False: `waiter` hears. Raises `Refusal`."""
 
     def head(self) -> list[bytes]:
-        """The request line and fields towards the backend, without framing, as parts to be joined."""
+        """The request line and fields towards the upstream, without framing, as parts to be joined."""
+
+    def elsewhere(self, answered: bool) -> bool:
+        """
+        The upstream failed, or answered that it is busy (`answered`), and nothing of that went to the caller yet.
+
+        True: another one is looked for, and the waiter of `admit` hears, not from within this call. False: that is all.
+        """
 
     def book(self, event: Event) -> bool:
         """Book an event of the request's life; False when it came too late to matter."""

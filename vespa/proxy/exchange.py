@@ -1,7 +1,7 @@
 """
 The story of one request, from its head to its settlement.
 
-Bytes flow straight through: what the client sends goes by the passage to the backend's connection, what the backend
+Bytes flow straight through: what the client sends goes by the passage to the upstream's connection, what the upstream
 answers goes to the client's. Whatever happens is booked first and acted on second, so that the account is right
 whatever comes of the act.
 """
@@ -27,7 +27,7 @@ from vespa.proxy.outbound import Outbound
 from vespa.proxy.tunnel import Tunnel
 from vespa.proxy.vigil import Timeouts, Vigil
 
-_TIMED_OUT: Final = frozenset(("backend_timeout", "first_byte_timeout", "idle_timeout", "total_timeout"))
+_BUSY: Final = frozenset((429, 503))
 
 
 class Proxy:
@@ -47,7 +47,7 @@ class Proxy:
 
 
 class Exchange:
-    """One request on its way through: the `Receiver` of the client's side, the `ReplyReceiver` of the backend's."""
+    """One request on its way through: the `Receiver` of the client's side, the `ReplyReceiver` of the upstream's."""
 
     # Defaults stand on the class: most requests never change them, and setting them costs.
     _connecting: Deferred[None] | None = None
@@ -148,7 +148,7 @@ class Exchange:
         log.debug("refused: {method} {path}: {refusal}", method=self._method, path=self._path, refusal=str(refusal))
         self._request.refuse(refusal)
 
-    # -- towards the backend
+    # -- towards the upstream
 
     def _connect(self, use: Callable[[ClientConnection], None]) -> None:
         def connected(connection: ClientConnection) -> None:
@@ -164,7 +164,7 @@ class Exchange:
             if self._over or failure.check(CancelledError):
                 return
             if not isinstance(error, UpstreamError):
-                error = UpstreamError("backend_unreachable", failure.getErrorMessage())
+                error = UpstreamError(f"{self._passage.pool.name}_unreachable", failure.getErrorMessage())
             self.broke(error)
 
         connecting = self._passage.pool.connect()
@@ -177,7 +177,7 @@ class Exchange:
         self._outbound.send(connection, self._passage, self)
 
     def _watch(self, connection: ClientConnection) -> None:
-        """Bound what the backend may take, where that is asked for."""
+        """Bound what the upstream may take, where that is asked for."""
         if self._vigil is not None:
             self._vigil.end()
         if self._proxy.timeouts.any:
@@ -187,13 +187,27 @@ class Exchange:
         self._watch(connection)
         self._outbound.repeat(connection, self)
 
+    def _move(self, answered: bool) -> bool:
+        """Go to another upstream, if the route knows one and nothing of a reply was passed on."""
+        outbound = self._outbound
+        if not outbound.movable or not self._passage.elsewhere(answered):
+            return False
+        if not self._over:
+            self._no = EXPIRE
+            if self._vigil is not None:
+                self._vigil.end()
+            connection = outbound.rewind()
+            if connection is not None:
+                connection.cancel()
+        return True
+
     def pause_request(self) -> None:
         self._request.pause_body()
 
     def resume_request(self) -> None:
         self._request.resume_body()
 
-    # -- the backend's side
+    # -- the upstream's side
 
     def interim(self, head: ReplyHead) -> None:
         # 100 was ours to send; anything else may be of use to the client.
@@ -204,13 +218,15 @@ class Exchange:
         request, status = self._request, head.status
         if status == 101:
             return self._switch(head)
+        if status in _BUSY and self._move(answered=True):
+            return _ignore
         self._passage.book(HEAD)
         self._outbound.answered()
         block = head.block()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
             request.start(status, block, NONE, None if status == 204 else head.length)
         elif head.chunked:
-            request.start(status, block, CHUNKED if request.head.minor else STREAM)
+            request.start(status, block, STREAM if request.unframed else CHUNKED)
         elif head.length is not None:
             request.start(status, block, LENGTH, head.length)
         else:
@@ -236,7 +252,7 @@ class Exchange:
         assert connection is not None
         if not request.head.upgrade:
             connection.cancel()
-            self.broke(UpstreamError("bad_reply", "the backend switched protocols unasked"))
+            self.broke(UpstreamError("bad_reply", f"the {connection.pool.name} switched protocols unasked"))
             return _ignore
         self._passage.book(HEAD)
         protocol = head.upgrade or request.head.upgrade
@@ -259,18 +275,20 @@ class Exchange:
             self._outbound.connection = None
             self._connect(self._repeat)
             return
+        if self._move(answered=False):
+            return
         self._outbound.connection = None
         self._passage.book(BREAK)
         self._settled()
         log = self._proxy.log
         log.warn("failed: {method} {path}: {error}", method=self._method, path=self._path, error=str(error))
-        status = 504 if error.code in _TIMED_OUT else 502
-        self._request.refuse(Refusal(status, error.code, str(error), origin="backend"))
+        status = 504 if error.code.endswith("_timeout") else 502
+        self._request.refuse(Refusal(status, error.code, str(error), origin=self._passage.pool.name))
 
     # -- ends
 
     def _tunnel_over(self, whole: bool) -> None:
-        """Both sides of a tunnel are done; `whole` unless the backend's was cut."""
+        """Both sides of a tunnel are done; `whole` unless the upstream's was cut."""
         self._passage.book(END if whole else BREAK)
         self._settled()
 

@@ -1,4 +1,4 @@
-"""A request's way to the backend: its body held until there is a connection, then framed and sent as it comes."""
+"""A request's way upstream: its body held until there is a connection, then framed and sent as it comes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ Piece = bytes | memoryview
 
 
 class Outbound:
-    """What goes to the backend for one request, and the connection that it went to."""
+    """What goes upstream for one request, and the connection that it went to."""
 
     connection: ClientConnection | None = None
     _held_size = 0
     _done = False
     _chunking = False
+    _closing = b""
     _replay: bytes | None = None  # all that was sent, while it may have to be sent once more
+    _kept: list[Piece] | None = None  # all of the body so far, while it may have to go elsewhere
+    _kept_room = 0
 
     def __init__(self, request: ServerRequest) -> None:
         self._request = request
@@ -33,6 +36,8 @@ class Outbound:
         """Send bytes of the body, or hold them; the client is held back when much is held."""
         connection = self.connection
         if connection is not None:
+            if self._kept is not None:
+                self._keep(pieces)
             if self._chunking:
                 connection.write(b"".join(_framed(pieces)))
             else:
@@ -51,9 +56,21 @@ class Outbound:
         self._done = True
         connection = self.connection
         if connection is not None:
+            if self._closing:
+                closing, self._closing = self._closing, b""
+                connection.write(b"".join(_framed((closing,))) if self._chunking else closing)
             if self._chunking:
                 connection.write(b"0\r\n\r\n")
             connection.finish()
+
+    def _keep(self, pieces: Iterable[Piece]) -> None:
+        kept = self._kept
+        assert kept is not None
+        for piece in pieces:
+            kept.append(bytes(piece))
+            self._kept_room -= len(piece)
+        if self._kept_room < 0:
+            self._kept = None
 
     def send(self, connection: ClientConnection, passage: Passage, receiver: ReplyReceiver) -> None:
         """Send the head, and of the body what is here."""
@@ -64,14 +81,31 @@ class Outbound:
         if head.upgrade:
             parts += (b"Connection: Upgrade\r\nUpgrade: ", head.upgrade, b"\r\n")
         done = self._done
+        held, opening = self._held, passage.opening
+        if passage.keeps:
+            self._begin_keeping(passage)
+        self._chunking = False
         if length is not None:
-            parts.append(b"Content-Length: %d\r\n\r\n" % length)
-            parts += self._held
             done = done or self._held_size == length
+            if opening:
+                self._closing = passage.closing
+                length += len(opening) + len(self._closing)
+                held = [opening, *held]
+            parts.append(b"Content-Length: %d\r\n\r\n" % length)
+            parts += held
+            if done and self._closing:
+                parts.append(self._closing)
+                self._closing = b""
         elif passage.has_body:
             self._chunking = True
+            if opening:
+                self._closing = passage.closing
+                held = [opening, *held]
+                if done:
+                    held.append(self._closing)
+                    self._closing = b""
             parts.append(b"Transfer-Encoding: chunked\r\n\r\n")
-            parts += _framed(self._held)
+            parts += _framed(held)
             if done:
                 parts.append(b"0\r\n\r\n")
         else:
@@ -81,17 +115,40 @@ class Outbound:
             self._replay = data
         self._held = []
         self._held_size = 0
-        connection.send(data, receiver, head_only=head.method == b"HEAD", done=done, decoded=head.minor == 0)
+        connection.send(data, receiver, head_only=head.method == b"HEAD", done=done, decoded=request.unframed)
         if not done and self.connection is connection:
             if head.expects_continue:
                 request.permit()
             request.resume_body()
-            if length is not None and passage.verbatim:
+            if passage.length is not None and passage.verbatim and self._kept is None:
                 request.splice_to(connection)
+
+    def _begin_keeping(self, passage: Passage) -> None:
+        """Keep the body, if it is small enough to be sent again to another upstream."""
+        self._kept_room = passage.keeps - self._held_size
+        known = passage.length or 0
+        self._kept = list(self._held) if self._kept_room >= 0 and known <= passage.keeps else None
+
+    @property
+    def movable(self) -> bool:
+        """Whether all of the body so far is at hand, and no reply was passed on."""
+        return self._kept is not None
+
+    def rewind(self) -> ClientConnection | None:
+        """Hold the body again for another upstream; returns the connection that is given up."""
+        connection, self.connection = self.connection, None
+        self._held, self._kept = self._kept or [], None
+        self._held_size = sum(map(len, self._held))
+        self._closing = b""
+        self._replay = None
+        if self._held_size > _HELD_MAX and not self._done:
+            self._request.pause_body()
+        return connection
 
     def answered(self) -> None:
         """A reply began: nothing will be sent again."""
         self._replay = None
+        self._kept = None
 
     def may_repeat(self, error: UpstreamError) -> bool:
         """
@@ -113,12 +170,13 @@ class Outbound:
             self._replay = None
         self.connection = connection
         head = self._request.head
-        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=head.minor == 0)
+        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed)
 
     def let_go(self) -> ClientConnection | None:
         """Forget the body and give up the connection."""
         connection, self.connection = self.connection, None
         self._held = []
+        self._kept = None
         self._replay = None
         return connection
 

@@ -49,12 +49,12 @@ class Vigil:
         if not connection.request_done:
             self._asked_at = now
         if timeouts.total and now - self._began_at >= timeouts.total:
-            self._give_up("total_timeout", f"the backend took more than {timeouts.total:g} s")
+            self._give_up("total_timeout", f"took more than {timeouts.total:g} s")
         elif timeouts.first_byte and not self._reads and now - self._asked_at >= timeouts.first_byte:
-            self._give_up("first_byte_timeout", f"the backend said nothing for {timeouts.first_byte:g} s")
+            self._give_up("first_byte_timeout", f"said nothing for {timeouts.first_byte:g} s")
         elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
-            self._give_up("idle_timeout", f"the backend fell silent for {timeouts.idle:g} s")
+            self._give_up("idle_timeout", f"fell silent for {timeouts.idle:g} s")
 
-    def _give_up(self, code: str, message: str) -> None:
+    def _give_up(self, code: str, what: str) -> None:
         self._sweeper.discard(self)
-        self._connection.fail(UpstreamError(code, message))
+        self._connection.fail(UpstreamError(code, f"the {self._connection.pool.name} {what}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -26,6 +25,7 @@ from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.sweep import Sweeper
 from vespa.proxy.boundaries import Passage, Route, Waiter
+from vespa.proxy.turns import Turns
 
 WHOLE_MAX: Final = 65536
 """Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""
@@ -81,8 +81,7 @@ class WorkerRoute:
         self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
-        self._next: deque[WorkerPassage] = deque()
-        self._serving = False
+        self.free = Turns(gate).free
 
     def open(self, request: ServerRequest) -> Passage:
         """Read what the head tells; a signature in the query is checked at once. Raises `Refusal`."""
@@ -120,22 +119,6 @@ class WorkerRoute:
                 raise Refusal(401, "replayed", "this assignment was used before")
             self.log.warn("replayed: request_idx {idx}, reqnum {num}", idx=auth.request_idx, num=auth.reqnum)
 
-    def free(self, passage: WorkerPassage) -> None:
-        """A request is over: its place in the queue, or its slot, goes to the next."""
-        following = self.gate.release(passage)
-        if following is None:
-            self.gate.leave(passage)
-            return
-        self._next.append(following)
-        if self._serving:
-            return  # the one before failed on the spot: the loop below goes on
-        self._serving = True
-        try:
-            while self._next:
-                self._next.popleft().slot()
-        finally:
-            self._serving = False
-
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
         """Refuse all that wait in the queue: their turn will not come."""
         for passage in self.gate.dismiss():
@@ -154,6 +137,8 @@ class WorkerPassage:
     """
 
     ready = False
+    opening = closing = b""
+    keeps = 0
     mode: Literal["through", "whole", "scan"] = "whole"
     _entry: Entry | None = None
     _enveloped = False
@@ -321,6 +306,10 @@ class WorkerPassage:
         return booked
 
     # -- towards the backend
+
+    def elsewhere(self, answered: bool) -> bool:
+        """There is one backend only."""
+        return False
 
     def head(self) -> list[bytes]:
         """The request line and fields, less framing."""

@@ -1,0 +1,68 @@
+"""What the fields of a caller's request say to the client proxy, and which of them a worker gets to see."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from vespa.http.head import RequestHead
+
+PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
+"""Besides Authorization: what a caller shows to whom it thinks it is talking to, or to whatever else is on localhost."""
+
+_JSON: Final = frozenset((b"application/json", b"text/json"))
+_KNOWN_MAX: Final = 512
+_known: Final[dict[bytes, CallerFields]] = {}
+
+
+@frozen
+class CallerFields:
+    """
+    One request's fields, understood.
+
+    `block` are the lines to pass on; `cost` the text of X-Serverless-Cost, None if there is none; `json` whether the
+    body is JSON as it stands; `stream` whether server-sent events are accepted by name.
+    """
+
+    block: bytes
+    cost: bytes | None
+    json: bool
+    stream: bool
+
+
+def fields_of(head: RequestHead) -> CallerFields:
+    """Understand a head's fields; programs repeat themselves, so what was met lately is remembered."""
+    block = head.block()
+    known = _known.get(block)
+    if known is None:
+        known = _understand(head.passing)
+        if len(block) <= 4096:  # bounded, both ways
+            if len(_known) >= _KNOWN_MAX:
+                _known.clear()
+            _known[block] = known
+    return known
+
+
+def _understand(lines: list[bytes]) -> CallerFields:
+    passing = []
+    cost: bytes | None = None
+    json = stream = coded = False
+    for line in lines:
+        at = line.find(b":")
+        name, value = line[:at].lower(), line[at + 1 :].strip(b" \t")
+        if name == b"x-serverless-cost":
+            cost = value
+        elif name in PRIVATE or name.startswith((b"x-serverless-", b"x-vespa-")):
+            continue
+        else:
+            passing.append(line)
+            if name == b"content-type":
+                kind = value.partition(b";")[0].strip().lower()
+                json = kind in _JSON or kind.endswith(b"+json")
+            elif name == b"content-encoding":
+                coded = value.lower() not in (b"", b"identity")
+            elif name == b"accept":
+                stream = stream or b"text/event-stream" in value.lower()
+    block = b"\r\n".join(passing) + b"\r\n" if passing else b""
+    return CallerFields(block, cost, json and not coded, stream)
