@@ -1,0 +1,151 @@
+"""
+Keeps browsers out: whoever reaches this proxy spends its owner's money, and any web page can make a browser try.
+
+A page's request to this machine gives itself away: by a Host that is a name of the attacker's (DNS rebinding), by an
+Origin or a Referer that is not this proxy's own, or by Sec-Fetch-Site. Programs send none of these. There are no CORS
+headers in any answer, so that a page which asks for leave first gets none.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from vespa.core.refusal import Refusal
+from vespa.http.head import RequestHead
+
+LOOPBACK: Final = (b"localhost", b"127.0.0.1", b"[::1]")
+
+# What a field line says about where its request comes from.
+_NOTHING: Final = 0
+_HOST: Final = 1
+_ORIGIN: Final = 2
+_REFERER: Final = 3
+_SITE: Final = 4
+
+_FIELDS: Final = {b"host": _HOST, b"origin": _ORIGIN, b"referer": _REFERER, b"sec-fetch-site": _SITE}
+_KEYS: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key"))
+_OWN_SITES: Final = (b"same-origin", b"none")
+
+# Lines met lately, as in core.headers: programs repeat themselves. Bounded, because they come from outside.
+_lines: Final[dict[bytes, tuple[int, bytes]]] = {}
+_LINES_MAX: Final = 2048
+_LINE_MAX: Final = 256
+_HOSTS_MAX: Final = 256
+
+
+def _say(line: bytes) -> tuple[int, bytes]:
+    at = line.find(b":")
+    name = line[:at].lower()
+    said = _FIELDS.get(name, _NOTHING)
+    found = (said, line[at + 1 :].strip(b" \t") if said else b"")
+    if len(line) <= _LINE_MAX and name not in _KEYS and name != b"authorization":
+        if len(_lines) >= _LINES_MAX:
+            _lines.clear()
+        _lines[line] = found
+    return found
+
+
+class Guard:
+    """Decides from a request's head alone whether its sender may use this proxy."""
+
+    def __init__(self, *, host: str, token: str = "", allow_hosts: Sequence[str] = ()) -> None:
+        """
+        `host` is the interface listened on: beyond the loopback ones any IP address may be asked for, because an
+        attacker's page needs a name. `token`, where there is one, has to be shown. `allow_hosts` are further names that
+        a Host field may hold, with a port if only that port is meant.
+        """
+        self._token = token.encode("utf-8")
+        self._names = frozenset((*LOOPBACK, *(_written(name) for name in (host, *allow_hosts) if name)))
+        interface = _address(host)
+        self._any_address = not (host == "localhost" if interface is None else interface.is_loopback)
+        self._hosts: dict[bytes, bytes] = {}
+
+    def check(self, head: RequestHead) -> None:
+        """Raises `Refusal`: 403 to what a foreign page may have sent, 401 to whoever does not show the token."""
+        origin = self._hosts.get(head.host) or self._own_origin(head.host)
+        known = _lines.get
+        origins = 0
+        for line in head.lines:
+            said, value = known(line) or _say(line)
+            if said == _NOTHING:
+                continue
+            if said == _HOST:
+                if value != head.host:  # the target named another one
+                    self._own_origin(value)
+            elif said == _ORIGIN:
+                origins += 1
+                if value.lower() != origin or origins > 1:
+                    raise Refusal(403, "foreign_origin", "the Origin is another one than this proxy's own")
+            elif said == _REFERER:
+                if not _is_below(value, origin):
+                    raise Refusal(403, "foreign_origin", "the Referer is a page of another origin")
+            elif value not in _OWN_SITES:
+                raise Refusal(403, "cross_site", "a page of another site asks: Sec-Fetch-Site says so")
+        if self._token and not self._is_shown(head):
+            raise Refusal(
+                401,
+                "token_required",
+                "this proxy wants its own token, in Authorization: Bearer or X-Api-Key",
+                headers=((b"WWW-Authenticate", b"Bearer"),),
+            )
+
+    def _own_origin(self, host: bytes) -> bytes:
+        """What a page of our own at this Host has for an origin. Raises `Refusal` where the Host is not ours."""
+        written = host.lower()
+        if not self._is_ours(written):
+            raise Refusal(403, "foreign_host", "the Host is not one of this proxy's: --allow-host adds a name")
+        origin = self._hosts[host] = b"http://" + written
+        if len(self._hosts) > _HOSTS_MAX:
+            self._hosts.clear()
+        return origin
+
+    def _is_ours(self, host: bytes) -> bool:
+        if host in self._names:
+            return True
+        name, colon, port = host.rpartition(b":")
+        if not colon or host.endswith(b"]"):
+            name = host
+        elif not port.isdigit():
+            return False
+        return name in self._names or (self._any_address and _address(name.decode("latin-1")) is not None)
+
+    def _is_shown(self, head: RequestHead) -> bool:
+        shown = False
+        for line in head.lines:
+            name, _, value = line.partition(b":")
+            name, value = name.lower(), value.strip(b" \t")
+            if name == b"authorization":
+                if value[:7].lower() != b"bearer ":
+                    continue
+                value = value[7:].strip(b" ")
+            elif name not in _KEYS:
+                continue
+            shown |= hmac.compare_digest(value, self._token)
+        return shown
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that is written here as a URL has it (six in brackets), or bare; None if it is none."""
+    bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    if bare is not text and ":" not in bare:
+        return None
+    try:
+        return ip_address(bare)
+    except ValueError:
+        return None
+
+
+def _written(host: str) -> bytes:
+    """A host as a Host field has it."""
+    text = host.strip().lower()
+    if text.count(":") > 1 and text[:1] != "[":
+        text = f"[{text}]"
+    return text.encode("idna" if not text.isascii() else "ascii")
+
+
+def _is_below(url: bytes, origin: bytes) -> bool:
+    """Whether a URL is of this origin: no user information, no longer host and no longer port."""
+    return url[: len(origin)].lower() == origin and url[len(origin) : len(origin) + 1] in (b"", b"/", b"?")
