@@ -87,11 +87,11 @@ class Door:
         if target in OWN_PATHS or target.partition(b"?")[0] in OWN_PATHS:
             return ResourceReceiver(request, self._site, _BODY_MAX)
         if target == b"*":
-            return _Options(request)
+            return ServerOptions(request)
         return Exchange(self._proxy, request)
 
 
-class _Options:
+class ServerOptions:
     """`OPTIONS *` asks about the server, which is us (RFC 9110 9.3.7)."""
 
     def __init__(self, request: ServerRequest) -> None:

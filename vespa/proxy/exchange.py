@@ -36,12 +36,19 @@ class Proxy:
     log = Logger()
 
     def __init__(
-        self, route: Route, clock: IReactorTime, *, timeouts: Timeouts | None = None, log_served: bool = False
+        self,
+        route: Route,
+        clock: IReactorTime,
+        *,
+        timeouts: Timeouts | None = None,
+        log_served: bool = False,
+        sweeper: Sweeper | None = None,
     ) -> None:
+        """`sweeper` looks after timeouts; without one there is a new one."""
         self.route = route
         self.clock = clock
         self.timeouts = timeouts or Timeouts()
-        self.sweeper = Sweeper(clock)
+        self.sweeper = sweeper or Sweeper(clock)
         # One event a request costs as much as a third of the request: successes are logged on demand.
         self.log_served = log_served
 

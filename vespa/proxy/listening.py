@@ -68,6 +68,12 @@ class Listening(Service):
         gc.collect()
         gc.freeze()
 
+    @property
+    def port(self) -> int | None:
+        """The TCP port that is listened on; None before the start, and where it is no TCP port."""
+        host = self._port.getHost() if self._port is not None else None
+        return getattr(host, "port", None)
+
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
         self.log.info("listening on {address}", address=port.getHost())

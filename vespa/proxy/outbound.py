@@ -23,6 +23,7 @@ class Outbound:
     _held_size = 0
     _done = False
     _chunking = False
+    _sent = False
     _closing = b""
     _replay: bytes | None = None  # all that was sent, while it may have to be sent once more
     _kept: list[Piece] | None = None  # all of the body so far, while it may have to go elsewhere
@@ -75,6 +76,7 @@ class Outbound:
     def send(self, connection: ClientConnection, passage: Passage, receiver: ReplyReceiver) -> None:
         """Send the head, and of the body what is here."""
         self.connection = connection
+        self._sent = True
         request, length = self._request, passage.length
         head = request.head
         parts: list[Piece] = [*passage.head()]
@@ -132,13 +134,15 @@ class Outbound:
     @property
     def movable(self) -> bool:
         """Whether all of the body so far is at hand, and no reply was passed on."""
-        return self._kept is not None
+        return self._kept is not None or not self._sent
 
     def rewind(self) -> ClientConnection | None:
         """Hold the body again for another upstream; returns the connection that is given up."""
         connection, self.connection = self.connection, None
-        self._held, self._kept = self._kept or [], None
-        self._held_size = sum(map(len, self._held))
+        if self._kept is not None:
+            self._held, self._kept = self._kept, None
+            self._held_size = sum(map(len, self._held))
+        self._sent = False
         self._closing = b""
         self._replay = None
         if self._held_size > _HELD_MAX and not self._done:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
 from vespa.core.gate import Gate
 
 
-class Waits(Protocol):
+class Waits(Hashable, Protocol):
     """What may stand before a gate."""
 
     def slot(self) -> None:

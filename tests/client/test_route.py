@@ -1,0 +1,619 @@
+"""The client's route, through door and exchange, in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
+
+HOST = b"Host: localhost:8010\r\n"
+BODY = b'{ "model": "m",\n "price": 1.50, "caf\xc3\xa9": "\\u00e9" }'
+
+
+def post(body: bytes = BODY, *lines: bytes, kind: bytes = b"application/json", target: bytes = b"/v1/chat") -> bytes:
+    fields = b"".join(line + b"\r\n" for line in lines)
+    return b"POST %b HTTP/1.1\r\n%bContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        target,
+        HOST,
+        kind,
+        fields,
+        len(body),
+        body,
+    )
+
+
+def get(target: bytes = b"/v1/models", *lines: bytes, method: bytes = b"GET") -> bytes:
+    return method + b" " + target + b" HTTP/1.1\r\n" + HOST + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+def auth_data(given: dict[str, Any]) -> bytes:
+    return json.dumps(
+        {
+            name: given[name]
+            for name in ("cost", "endpoint", "reqnum", "request_idx", "signature", "url", "__request_id")
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+class WrappingTests(SynchronousTestCase):
+    def test_json_goes_into_the_envelope(self) -> None:
+        """auth_data comes first and the payload last, with the caller's very bytes."""
+        rig = ClientRig()
+        caller = rig.caller()
+        caller.send(post())
+        question = rig.tell(assignment())
+        self.assertEqual(
+            question,
+            {"endpoint": "demo", "api_key": KEY, "cost": 1.0, "request_idx": 0, "replay_timeout": 60.0},
+        )
+        envelope = b'{"auth_data":' + auth_data(assignment()) + b',"payload":' + BODY + b"}"
+        self.assertEqual(
+            rig.worker().read(),
+            b"POST /v1/chat HTTP/1.1\r\nHost: 203.0.113.7:31000\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(envelope), envelope),
+        )
+        rig.worker().send(reply(200, b"hello", b"X-Any: 1"))
+        self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-Any: 1\r\nContent-Length: 5\r\n\r\nhello")
+        self.assertTrue(rig.idle)
+
+    def test_other_bodies_are_signed_in_the_query(self) -> None:
+        """Their bytes, and the caller's own parameters, stay as they are."""
+        rig = ClientRig()
+        rig.caller().send(post(b"\x00\xff--x", kind=b"multipart/form-data; boundary=x", target=b"/up?a=%2F&a=1"))
+        rig.tell(assignment())
+        self.assertEqual(
+            rig.worker().read(),
+            b"POST /up?a=%%2F&a=1&%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5\r\n\r\n\x00\xff--x"
+            % query_of(assignment()),
+        )
+
+    def test_methods_without_a_body(self) -> None:
+        """GET, HEAD and DELETE are signed in the query."""
+        for method in (b"GET", b"HEAD", b"DELETE"):
+            rig = ClientRig()
+            rig.caller().send(get(method=method))
+            rig.tell(assignment())
+            self.assertEqual(
+                rig.worker().read(),
+                b"%b /v1/models?%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\n\r\n" % (method, query_of(assignment())),
+            )
+
+    def test_what_is_not_json_is_not_wrapped(self) -> None:
+        """A body that only calls itself JSON goes on as it is: the backend says what is wrong with it."""
+        for body in (b"{", b'{"a":1} x', b"{} , {}", b"\xff", b"[1,", b'{"a":1}{"auth_data":{}}'):
+            rig = ClientRig()
+            rig.caller().send(post(body))
+            rig.tell(assignment())
+            sent = rig.worker().read()
+            self.assertTrue(sent.startswith(b"POST /v1/chat?serverless_cost="), sent)
+            self.assertTrue(sent.endswith(b"\r\n\r\n" + body), sent)
+
+    def test_json_that_is_no_object(self) -> None:
+        """Any JSON value is a payload."""
+        for body in (b"[1, 2]", b'"x"', b" null ", b"1.50"):
+            rig = ClientRig()
+            rig.caller().send(post(body))
+            rig.tell(assignment())
+            self.assertTrue(rig.worker().read().endswith(b',"payload":' + body + b"}"))
+
+    def test_encoded_json_is_not_wrapped(self) -> None:
+        """Bytes that only become JSON when decoded are not JSON."""
+        rig = ClientRig()
+        rig.caller().send(post(b"\x1f\x8bxx", b"Content-Encoding: gzip"))
+        rig.tell(assignment())
+        self.assertTrue(rig.worker().read().startswith(b"POST /v1/chat?serverless_"))
+
+    def test_large_json_is_streamed(self) -> None:
+        """Beyond 64 KiB the envelope is opened at once, and closed behind the last byte."""
+        rig = ClientRig()
+        body = b'{"text": "' + b"x" * 200_000 + b'"}'
+        request = post(body)
+        caller = rig.caller()
+        caller.send(request[:100_000])
+        rig.tell(assignment())
+        worker = rig.worker()
+        first = worker.read()
+        opening = b'{"auth_data":' + auth_data(assignment()) + b',"payload":'
+        self.assertIn(b"Content-Length: %d\r\n" % (len(body) + len(opening) + 1), first)
+        caller.send(request[100_000:])
+        self.assertEqual(first.partition(b"\r\n\r\n")[2] + worker.read(), opening + body + b"}")
+
+    def test_chunked_json(self) -> None:
+        """A body of unknown length is wrapped as well: whole when small, in chunks when large."""
+        head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        rig = ClientRig()
+        rig.caller().send(head + b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n")
+        rig.tell(assignment())
+        self.assertTrue(rig.worker().read().endswith(b',"payload":[1,2]}'))
+        rig = ClientRig()
+        caller = rig.caller()
+        caller.send(head + b"11171\r\n" + b"1" * 70001)
+        rig.tell(assignment())
+        self.assertIn(b"Transfer-Encoding: chunked\r\n", rig.worker().read())
+        caller.send(b"\r\n0\r\n\r\n")
+        self.assertTrue(rig.worker().read().endswith(b"1\r\n}\r\n0\r\n\r\n"))
+
+    def test_no_body_after_all(self) -> None:
+        """JSON of no bytes has nothing to wrap."""
+        rig = ClientRig()
+        rig.caller().send(
+            b"POST / HTTP/1.1\r\n"
+            + HOST
+            + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        )
+        rig.tell(assignment())
+        self.assertTrue(rig.worker().read().startswith(b"POST /?serverless_cost="))
+
+    def test_what_is_the_callers_own_affair(self) -> None:
+        """Credentials, cookies, forged signatures and the local Host never leave; all the rest does, in order."""
+        rig = ClientRig()
+        rig.caller().send(
+            get(
+                b"/v1/models?x=1&serverless_cost=0&%73erverless_url=evil&api_key=sk&y=2",
+                b"Authorization: Bearer sk-real",
+                b"X-Api-Key: sk-real",
+                b"Cookie: session=1",
+                b"X-Serverless-Cost: 5",
+                b"X-Forwarded-For: 10.0.0.1",
+                b"traceparent: 00-1",
+                b"Accept: */*",
+            )
+        )
+        self.assertEqual(rig.tell(assignment())["cost"], 5.0)
+        self.assertEqual(
+            rig.worker().read(),
+            b"GET /v1/models?x=1&y=2&%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\ntraceparent: 00-1\r\nAccept: */*\r\n\r\n"
+            % query_of(assignment()),
+        )
+
+    def test_the_endpoints_key_is_for_the_autoscaler(self) -> None:
+        """No worker gets to see it, even where the autoscaler repeats it."""
+        rig = ClientRig()
+        rig.caller().send(post())
+        rig.tell({**assignment(), "api_key": KEY, "extra": 1})
+        self.assertNotIn(KEY.encode(), rig.worker().read())
+
+    def test_upgrade(self) -> None:
+        """A WebSocket becomes a tunnel, signed in the query."""
+        rig = ClientRig()
+        caller = rig.caller()
+        caller.send(get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: k"))
+        rig.tell(assignment())
+        worker = rig.worker()
+        self.assertTrue(worker.read().endswith(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+        worker.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi")
+        self.assertTrue(caller.read().endswith(b"\r\n\r\nhi"))
+        caller.send(b"there")
+        self.assertEqual(worker.read(), b"there")
+        worker.lose(ConnectionDone())
+        self.assertFalse(caller.open)
+        self.assertTrue(rig.idle)
+
+    def test_official_dialect(self) -> None:
+        """Official workers take POST with JSON; all else is refused before the autoscaler is asked."""
+        for request, status in (
+            (get(), b"405"),
+            (post(b"x", kind=b"text/plain"), b"415"),
+            (post(b"{"), b"422"),
+            (post(b"{}").replace(b"POST", b"PUT"), b"405"),
+        ):
+            rig = ClientRig(official=True)
+            caller = rig.caller()
+            caller.send(request)
+            self.assertEqual(caller.read()[9:12], status)
+            self.assertEqual(rig.wires(AUTOSCALER), [])
+        rig = ClientRig(official=True)
+        rig.caller().send(post())
+        rig.tell(assignment())
+        self.assertTrue(rig.worker().read().startswith(b"POST /v1/chat HTTP/1.1"))
+
+
+class CostTests(SynchronousTestCase):
+    def cost(self, request: bytes, **calling: Any) -> float:
+        rig = ClientRig(**calling)
+        rig.caller().send(request)
+        return float(rig.tell(assignment())["cost"])
+
+    def test_order(self) -> None:
+        """The header first, then tokens where that was asked for, then the default."""
+        body = b'{"max_tokens": 50, "messages": []}'
+        self.assertEqual(self.cost(post(body)), 1.0)
+        self.assertEqual(self.cost(post(body), cost=7.0), 7.0)
+        self.assertEqual(self.cost(post(body), cost_from_tokens=True), 50.0)
+        self.assertEqual(self.cost(post(b'{"max_completion_tokens": 9, "max_tokens": 50}'), cost_from_tokens=True), 9.0)
+        self.assertEqual(self.cost(post(body, b"X-Serverless-Cost: 2.5"), cost_from_tokens=True), 2.5)
+        self.assertEqual(self.cost(post(b'{"max_tokens": "50"}'), cost_from_tokens=True), 1.0)
+        self.assertEqual(self.cost(post(b'{"max_tokens": -5}'), cost_from_tokens=True), 1.0)
+        self.assertEqual(self.cost(get(), cost_from_tokens=True), 1.0)
+
+    def test_bad_header(self) -> None:
+        """A cost that is none is refused, and the autoscaler is not asked."""
+        for text in (b"nan", b"-1", b"1e999", b"", b"1_0", b"0x1"):
+            rig = ClientRig()
+            caller = rig.caller()
+            caller.send(post(BODY, b"X-Serverless-Cost: " + text))
+            self.assertTrue(caller.read().startswith(b"HTTP/1.1 422"), text)
+            self.assertEqual(rig.wires(AUTOSCALER), [])
+
+
+class WaitingTests(SynchronousTestCase):
+    def test_polling(self) -> None:
+        """The index that the autoscaler gave is kept; first after 1 s, then at random within growing bounds."""
+        rig = ClientRig(random=0.0)
+        caller = rig.caller()
+        caller.send(post())
+        self.assertEqual(rig.tell({"endpoint": "demo", "status": "0 of 1 workers", "request_idx": 9})["request_idx"], 0)
+        rig.advance(0.9)
+        self.assertEqual(rig.asked_for(), [])
+        rig.advance(0.2)
+        self.assertEqual(rig.tell({"endpoint": "demo", "status": "0 of 1 workers"})["request_idx"], 9)
+        rig.advance(0.2)
+        self.assertEqual(rig.tell(assignment(idx=9))["request_idx"], 9)
+        self.assertIn(b'"request_idx":9', rig.worker().read())
+        self.assertEqual(rig.waits[0], ("0 of 1 workers", 0.0))
+        self.assertEqual(rig.waits[-1], ("", 0.0))
+
+    def test_gone(self) -> None:
+        """A caller that hangs up is not polled for any more, asked or waiting."""
+        for tell in (True, False):
+            rig = ClientRig()
+            caller = rig.caller()
+            caller.send(post())
+            rig.wires(AUTOSCALER)
+            if tell:
+                rig.tell({"status": "none", "request_idx": 9})
+            caller.hang_up()
+            rig.advance(20)
+            self.assertEqual(rig.asked_for(), [])
+            self.assertTrue(rig.idle)
+
+    def test_no_worker_in_time(self) -> None:
+        """The deadline ends the search with what the autoscaler said last."""
+        rig = ClientRig(seconds=10.0)
+        caller = rig.caller()
+        caller.send(post())
+        rig.tell({"status": "0 of 3 workers are ready", "request_idx": 9})
+        rig.advance(12)
+        answer = caller.read()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503"), answer)
+        self.assertIn(b"X-Vespa-Error: no_worker", answer)
+        self.assertIn(b"0 of 3 workers are ready", answer)
+        self.assertIn(b"Retry-After: 5", answer)
+        self.assertTrue(rig.idle)
+
+    def test_autoscaler_fails(self) -> None:
+        """429, 5xx, rubbish and lost connections are asked again; the caller notices nothing."""
+        failures = (
+            reply(429, b"slow down", b"Content-Type: text/plain"),
+            reply(500),
+            reply(503, b"", b"Retry-After: 1"),
+            reply(200, b"<html>"),
+            reply(200, b'{"url": "http://x"}'),
+        )
+        for failure in failures:
+            rig = ClientRig()
+            caller = rig.caller()
+            caller.send(post())
+            rig.tell(failure)
+            rig.advance(2)
+            rig.tell(assignment())
+            rig.worker().send(reply(200, b"ok"))
+            self.assertTrue(caller.read().endswith(b"ok"), failure)
+
+    def test_autoscaler_out_of_reach(self) -> None:
+        """Until the deadline, and then the caller is told what was wrong."""
+        rig = ClientRig(seconds=5.0)
+        rig.refusing.add(AUTOSCALER)
+        caller = rig.caller()
+        caller.send(post())
+        rig.advance(7)
+        answer = caller.read()
+        self.assertIn(b"X-Vespa-Error: autoscaler_unavailable", answer)
+        self.assertGreater(len(rig.reactor.tcpClients), 3)
+
+    def test_autoscaler_is_silent(self) -> None:
+        """A question that gets no answer is asked anew after ten seconds."""
+        rig = ClientRig()
+        rig.caller().send(post())
+        first = rig.wires(AUTOSCALER)[0]
+        first.read()
+        rig.advance(12)
+        self.assertFalse(first.open)
+        rig.tell(assignment())
+        self.assertIn(b"payload", rig.worker().read())
+
+    def test_autoscaler_refuses(self) -> None:
+        """A key that is wrong, or an endpoint that does not exist, is said at once; no key is in the message."""
+        for status, body, code in (
+            (401, b'{"error": "bad key"}', b"bad_endpoint_key"),
+            (400, b'{"error": "no such endpoint"}', b"route_refused"),
+            (302, b"", b"route_refused"),
+        ):
+            rig = ClientRig()
+            caller = rig.caller()
+            caller.send(post())
+            rig.tell(reply(status, body, b"Location: http://evil/"))
+            answer = caller.read()
+            self.assertIn(b"X-Vespa-Error: " + code, answer)
+            self.assertNotIn(KEY.encode(), answer)
+            self.assertTrue(rig.idle)
+
+    def test_turns(self) -> None:
+        """Over the limit of requests in flight, the next waits for its turn, within the deadline."""
+        rig = ClientRig(max_connections=1, seconds=5.0)
+        first, second = rig.caller(), rig.caller()
+        first.send(post())
+        second.send(post())
+        rig.tell(assignment())
+        self.assertEqual(rig.asked_for(), [])
+        rig.worker().send(reply(200, b"one"))
+        rig.tell(assignment(idx=8))
+        rig.worker().send(reply(200, b"two"))
+        self.assertTrue(second.read().endswith(b"two"))
+        third, fourth = rig.caller(), rig.caller()
+        third.send(post())
+        rig.tell(assignment(idx=9))
+        fourth.send(post())
+        rig.advance(7)
+        self.assertIn(b"too_many_requests", fourth.read())
+
+
+class ElsewhereTests(SynchronousTestCase):
+    def start(self, request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
+        rig = ClientRig(**calling)
+        caller = rig.caller()
+        caller.send(request or post())
+        return rig, caller
+
+    def test_worker_refuses_connections(self) -> None:
+        """A worker that is not there is left for another, under the same index."""
+        rig, caller = self.start()
+        rig.refusing.add(WORKER)
+        rig.tell(assignment(WORKER, 7))
+        self.assertEqual(rig.tell(assignment(OTHER, 7))["request_idx"], 7)
+        rig.worker(OTHER).send(reply(200, b"ok"))
+        self.assertTrue(caller.read().endswith(b"ok"))
+        self.assertTrue(rig.idle)
+
+    def test_worker_dies_before_its_first_byte(self) -> None:
+        """Reset or closed, the request goes to another with the same bytes."""
+        for reason in (ConnectionLost(), ConnectionDone()):
+            rig, caller = self.start()
+            rig.tell(assignment(WORKER, 7))
+            rig.worker().lose(reason)
+            rig.tell(assignment(OTHER, 7, 71))
+            sent = rig.worker(OTHER).read()
+            self.assertIn(b'"reqnum":71', sent)
+            self.assertTrue(sent.endswith(b'"payload":' + BODY + b"}"))
+            rig.worker(OTHER).send(reply(200, b"ok"))
+            self.assertTrue(caller.read().endswith(b"ok"))
+
+    def test_worker_is_busy(self) -> None:
+        """429 and 503 are left for another, as a new request: this worker has told what became of the old one."""
+        for status in (429, 503):
+            rig, caller = self.start()
+            rig.tell(assignment(WORKER, 7))
+            rig.worker().send(reply(status, b'{"error": "busy"}'))
+            self.assertEqual(rig.tell(assignment(OTHER, 8))["request_idx"], 0)
+            rig.worker(OTHER).send(reply(200, b"ok"))
+            self.assertTrue(caller.read().endswith(b"ok"))
+            self.assertTrue(rig.idle)
+
+    def test_other_errors_are_passed_on(self) -> None:
+        """What a worker or its backend says otherwise is the answer."""
+        for status in (400, 401, 404, 422, 500, 502, 504):
+            rig, caller = self.start()
+            rig.tell(assignment())
+            rig.worker().send(reply(status, b"why"))
+            self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
+
+    def test_never_after_the_first_byte(self) -> None:
+        """A reply that has begun breaks off visibly."""
+        rig, caller = self.start()
+        rig.tell(assignment())
+        rig.worker().send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        rig.worker().lose(ConnectionLost())
+        self.assertEqual(rig.asked_for(), [])
+        self.assertNotIn(b"0\r\n\r\n", caller.read())
+        self.assertFalse(caller.open)
+        self.assertTrue(rig.idle)
+
+    def test_attempts_are_bounded(self) -> None:
+        """The last busy worker's answer is passed on; between attempts some time goes by, but for the first."""
+        rig, caller = self.start(attempts=3)
+        for attempt in range(3):
+            rig.tell(assignment(WORKER, 7 + attempt))
+            rig.worker().send(reply(429, b"busy %d" % attempt))
+            rig.advance(1.5)
+        self.assertTrue(caller.read().endswith(b"busy 2"))
+        self.assertTrue(rig.idle)
+
+    def test_attempts_are_bounded_when_unreachable(self) -> None:
+        """When no worker can be reached, the caller is told so."""
+        rig, caller = self.start(attempts=2)
+        rig.refusing.update((WORKER, OTHER))
+        rig.tell(assignment(WORKER))
+        rig.tell(assignment(OTHER))
+        rig.wires(OTHER)
+        answer = caller.read()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 502"), answer)
+        self.assertIn(b"worker_unreachable", answer)
+
+    def test_large_bodies_are_not_kept(self) -> None:
+        """A body beyond the bound cannot be sent again, so the failure is told."""
+        body = b'"' + b"x" * 3000 + b'"'
+        rig, caller = self.start(post(body), replay_bytes=1000)
+        rig.tell(assignment())
+        rig.worker().send(reply(429, b"busy"))
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 429"))
+        self.assertEqual(rig.asked_for(), [])
+
+    def test_body_still_coming(self) -> None:
+        """A worker that is busy while the body still arrives: the other gets all of it."""
+        body = bytes(range(256)) * 400
+        request = post(body, kind=b"application/octet-stream")
+        rig = ClientRig()
+        caller = rig.caller()
+        caller.send(request[:50_000])
+        rig.tell(assignment())
+        rig.worker().send(reply(503, b"busy"))
+        caller.send(request[50_000:70_000])
+        self.assertTrue(caller.paused)  # enough is held until there is a worker
+        rig.tell(assignment(OTHER, 8))
+        rig.worker(OTHER)
+        caller.send(request[70_000:])
+        self.assertTrue(rig.worker(OTHER).read().endswith(b"\r\n\r\n" + body))
+        rig.worker(OTHER).send(reply(200, b"ok"))
+        self.assertTrue(caller.read().endswith(b"ok"))
+
+    def test_gone_while_elsewhere(self) -> None:
+        """A caller that leaves between two workers ends the search."""
+        rig, caller = self.start()
+        rig.tell(assignment())
+        rig.worker().send(reply(503, b"busy"))
+        caller.hang_up()
+        self.assertEqual(rig.asked_for(), [])
+        self.assertTrue(rig.idle)
+
+    def test_a_worker_that_says_nothing(self) -> None:
+        """Silence is bounded too."""
+        rig, caller = self.start(first_byte=5.0, attempts=1)
+        rig.tell(assignment())
+        rig.worker().read()
+        rig.advance(7)
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 504"))
+
+    def test_bad_address(self) -> None:
+        """An assignment to what is no address is told, not followed."""
+        rig, caller = self.start()
+        rig.tell({**assignment(), "url": "ftp://203.0.113.7"})
+        self.assertIn(b"bad_assignment", caller.read())
+        self.assertTrue(rig.idle)
+
+    def test_redirects_are_passed_on(self) -> None:
+        """Nobody is sent elsewhere by a worker."""
+        rig, caller = self.start()
+        rig.tell(assignment())
+        rig.worker().send(reply(307, b"", b"Location: http://203.0.113.99/"))
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 307"))
+
+
+STREAM = b'{"stream": true}'
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def content(answer: bytes) -> bytes:
+    """The content of a chunked answer."""
+    rest, out = answer.partition(b"\r\n\r\n")[2], b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        out += rest[: int(size, 16)]
+        rest = rest[int(size, 16) + 2 :]
+    return out
+
+
+class PingTests(SynchronousTestCase):
+    def waiting(self, request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
+        rig = ClientRig(pings=True, **calling)
+        caller = rig.caller()
+        caller.send(request or post(STREAM))
+        for _ in range(3):
+            rig.tell({"status": "0 of 1 workers\nare ready", "request_idx": 9})
+            rig.advance(2.5)
+        return rig, caller
+
+    def test_comments_then_the_stream(self) -> None:
+        """After two seconds comments tell of the wait; the worker's events follow in the same answer."""
+        rig, caller = self.waiting()
+        rig.tell(assignment(idx=9))
+        rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+        rig.worker().send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+        answer = caller.read()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"), answer)
+        lines = content(answer)
+        self.assertIn(b": waiting for a worker, 2 s: 0 of 1 workers are ready\n\n", lines)
+        self.assertTrue(lines.endswith(b"\n\ndata: 1\n\ndata: 2\n\n"), lines)
+        self.assertTrue(answer.endswith(b"0\r\n\r\n"))
+        self.assertTrue(rig.idle)
+        caller.send(get())
+        rig.tell(assignment())
+        rig.worker().send(reply(200, b"next"))
+        self.assertTrue(caller.read().endswith(b"next"))
+
+    def test_only_those_who_asked_for_a_stream(self) -> None:
+        """Others wait in silence, and get the worker's own status."""
+        for request in (post(), post(b'{"stream": false}'), get()):
+            rig, caller = self.waiting(request)
+            self.assertEqual(caller.read(), b"")
+            rig.tell(assignment(idx=9))
+            rig.worker().send(reply(404, b"no"))
+            self.assertTrue(caller.read().startswith(b"HTTP/1.1 404"))
+
+    def test_short_waits_are_not_told(self) -> None:
+        """Within two seconds nothing is begun."""
+        rig = ClientRig(pings=True)
+        caller = rig.caller()
+        caller.send(post(STREAM))
+        rig.tell({"status": "soon", "request_idx": 9})
+        rig.advance(1.1)
+        rig.tell(assignment(idx=9))
+        rig.worker().send(reply(400, b"bad"))
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 400"))
+
+    def test_errors_become_events(self) -> None:
+        """An error after the comments is the stream's last event, with the worker's own message."""
+        rig, caller = self.waiting()
+        rig.tell(assignment(idx=9))
+        rig.worker().send(reply(400, b'{"error": {"message": "too long", "code": "ctx"}}'))
+        event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
+        error = json.loads(event)["error"]
+        self.assertEqual((error["message"], error["code"], error["status"]), ("too long", "ctx", 400))
+
+    def test_no_worker_becomes_an_event(self) -> None:
+        """So does a search that ends without one."""
+        rig, caller = self.waiting(seconds=10.0)
+        rig.advance(5)
+        self.assertIn(b"no_worker", content(caller.read()).rpartition(b"event: error\n")[2])
+        self.assertTrue(rig.idle)
+
+    def test_a_broken_stream_breaks(self) -> None:
+        """A worker that dies in the middle is seen, comments or not."""
+        rig, caller = self.waiting()
+        rig.tell(assignment(idx=9))
+        rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+        rig.worker().lose(ConnectionLost())
+        self.assertFalse(caller.open)
+        self.assertFalse(caller.read().endswith(b"0\r\n\r\n"))
+
+    def test_busy_worker_after_comments(self) -> None:
+        """The comments do not keep the request from going to another worker."""
+        rig, caller = self.waiting()
+        rig.tell(assignment(idx=9))
+        rig.worker().send(reply(503, b"busy"))
+        rig.tell(assignment(OTHER, 10))
+        rig.worker(OTHER).send(EVENTS + b"9\r\ndata: 1\n\n\r\n0\r\n\r\n")
+        self.assertTrue(content(caller.read()).endswith(b"data: 1\n\n"))
+
+
+class DoorTests(SynchronousTestCase):
+    def test_guarded(self) -> None:
+        """A browser's page is refused before anything is asked."""
+        rig = ClientRig()
+        caller = rig.caller()
+        caller.send(post(BODY, b"Origin: https://evil.example"))
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 403"))
+        self.assertEqual(rig.wires(AUTOSCALER), [])
+
+    def test_draining(self) -> None:
+        """While the proxy shuts down, nothing new is begun."""
+        rig = ClientRig()
+        caller = rig.caller()
+        rig.door.draining = True
+        caller.send(post())
+        self.assertIn(b"draining", caller.read())

@@ -1,0 +1,35 @@
+"""The client's door: browsers out, everything else to a worker."""
+
+from __future__ import annotations
+
+from vespa.client.fields import fields_of
+from vespa.client.guard import Guard
+from vespa.client.pinging import PingedRequest
+from vespa.core.refusal import Refusal
+from vespa.http.request import Receiver, ServerRequest
+from vespa.proxy.door import ServerOptions
+from vespa.proxy.exchange import Exchange, Proxy
+
+
+class ClientDoor:
+    """The application that the local server serves."""
+
+    def __init__(self, proxy: Proxy, guard: Guard, *, pings: bool = False) -> None:
+        """`pings`: callers that ask for a stream are told while they wait."""
+        self._proxy = proxy
+        self._guard = guard
+        self._pings = pings
+        self.draining = False
+
+    def __call__(self, request: ServerRequest) -> Receiver:
+        head = request.head
+        self._guard.check(head)
+        if head.target == b"*":
+            return ServerOptions(request)
+        if self.draining:
+            raise Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
+        if self._pings and head.method != b"HEAD":
+            fields = fields_of(head)
+            if fields.json or fields.stream:
+                request = PingedRequest(request)
+        return Exchange(self._proxy, request)

@@ -1,0 +1,137 @@
+"""The client's tree: what is made of the settings, in the order in which it starts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.application.service import Service
+
+from vespa.client.console import Console
+from vespa.client.door import ClientDoor
+from vespa.client.endpoint_key import EndpointKey
+from vespa.client.guard import Guard
+from vespa.client.route import Calling, ClientPassage, ClientRoute
+from vespa.client.router import ASK_SECONDS, Router
+from vespa.client.settings import ClientSettings
+from vespa.client.trust import WorkerTrust
+from vespa.client.workers import Workers
+from vespa.core.gate import Gate
+from vespa.core.refusal import Refusal
+from vespa.http.agent import Agent
+from vespa.http.listening import parse
+from vespa.http.origin import Origin
+from vespa.http.pool import Pool, PoolLimits
+from vespa.http.server import Limits, Server
+from vespa.http.sweep import Sweeper
+from vespa.net.calls import plain_client
+from vespa.net.services import InOrder
+from vespa.proxy.exchange import Proxy
+from vespa.proxy.listening import Listening, Upstreams
+from vespa.proxy.vigil import Timeouts
+
+QUEUE_MAX: Final = 10000
+"""Requests that may wait for their turn; the server takes no more connections than this either."""
+AUTOSCALER_IDLE_SECONDS: Final = 30.0
+_DEFAULT_COST: Final = 1.0
+
+
+class ClientService(InOrder):
+    """A client proxy. `url` is where it is reached, once it has started."""
+
+    def __init__(self, listening: Listening, host: str) -> None:
+        super().__init__()
+        self._listening = listening
+        self._host = host
+
+    @property
+    def url(self) -> str:
+        """The base URL for callers on this machine, without a last slash. RuntimeError before the start."""
+        port = self._listening.port
+        if port is None:
+            raise RuntimeError("the client proxy is not listening")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Held(Service):
+    """Keeps a sweeper's clock going while the proxy runs: it would be set anew with every request."""
+
+    def __init__(self, sweeper: Sweeper) -> None:
+        self._sweeper = sweeper
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._sweeper.add(self)
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._sweeper.discard(self)
+
+    def tick(self, now: float) -> None:
+        """Nothing of its own."""
+
+
+def make_client(
+    reactor: Any, settings: ClientSettings, *, on_wait: Callable[[str, float], None] | None = None
+) -> ClientService:
+    """
+    The whole client proxy.
+
+    `on_wait` is called with the autoscaler's text and the seconds of the longest wait while requests wait for a worker,
+    and with ("", 0.0) when none does any more. Raises ValueError for settings that are no good, OSError for a root's
+    file that cannot be read.
+    """
+    agent = Agent(reactor, connect_timeout=ASK_SECONDS)
+    http = plain_client(agent)
+    console = Console(settings.console_url, http, reactor, instance=settings.instance)
+    key = EndpointKey(settings.endpoint, given=settings.endpoint_key, account_key=settings.account_key, console=console)
+    trust = WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http, clock=reactor)
+    origin = Origin.parse(settings.autoscaler)
+    asked = Pool(
+        origin.endpoint(reactor, ASK_SECONDS),
+        reactor,
+        PoolLimits(idle_seconds=AUTOSCALER_IDLE_SECONDS),
+        name="autoscaler",
+    )
+    sweeper = Sweeper(reactor)
+    router = Router(origin, asked, settings.endpoint, key, sweeper, random=random.random, on_wait=on_wait)
+    workers = Workers(reactor, trust, connections=settings.max_connections_per_host)
+    gate: Gate[ClientPassage] = Gate(None, settings.max_connections, QUEUE_MAX)
+    route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
+    timeouts = Timeouts(first_byte=settings.timeout)
+    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)
+    guard = Guard(host=settings.host, token=settings.token, allow_hosts=settings.allow_hosts)
+    door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
+    server = Server(door, reactor, Limits(connections=QUEUE_MAX))
+
+    def refusal() -> Refusal:
+        return Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
+
+    def drain() -> None:
+        door.draining = True
+
+    listening = Listening(
+        parse(reactor, _endpoint(settings)), server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)
+    )
+    tree = ClientService(listening, settings.host)
+    for child in (Upstreams(workers.close, asked.close, key.close, agent.close), _Held(sweeper), listening):
+        child.setServiceParent(tree)  # type: ignore[no-untyped-call]
+    return tree
+
+
+def _calling(settings: ClientSettings) -> Calling:
+    return Calling(
+        official=settings.dialect == "official",
+        cost=_DEFAULT_COST if settings.default_cost is None else settings.default_cost,
+        cost_from_tokens=settings.cost_from_tokens and settings.default_cost is None,
+        seconds=settings.timeout,
+        attempts=settings.attempts,
+        replay_bytes=settings.replay_bytes,
+    )
+
+
+def _endpoint(settings: ClientSettings) -> str:
+    host = settings.host.replace(":", "\\:")
+    return f"tcp:port={settings.port}:interface={host}"

@@ -1,0 +1,88 @@
+"""The workers that requests are sent to: a pool of connections for each address the autoscaler names."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
+
+from vespa.http.connection import UpstreamError
+from vespa.http.origin import Origin
+from vespa.http.pool import Pool, PoolLimits
+
+IDLE_SECONDS: Final = 15.0
+"""How long an idle connection to a worker is kept: workers keep theirs for 30 s or more, and a handshake is dear."""
+CONNECT_SECONDS: Final = 10.0
+"""Time to connect to a worker, its TLS handshake included; then another one is asked for."""
+_WORKERS_MAX: Final = 256
+
+
+class Roots(Protocol):
+    """Whom workers' certificates have to be signed by."""
+
+    async def roots(self) -> object:
+        """A Twisted trust root; raises what says why there is none."""
+
+
+@define(eq=False)
+class Worker:
+    """One worker's address, and the connections there."""
+
+    origin: Origin
+    pool: Pool
+
+
+class Workers:
+    """All workers met lately, the one used last at the end."""
+
+    def __init__(self, reactor: Any, trust: Roots, *, connections: int = 0) -> None:
+        """`connections` is the most to one worker; 0: no limit."""
+        self._reactor = reactor
+        self._trust = trust
+        self._limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=connections)
+        self._known: dict[str, Worker] = {}
+
+    def known(self, url: str) -> Worker | None:
+        """The worker at `url`, if it was met before."""
+        worker = self._known.pop(url, None)
+        if worker is not None:
+            self._known[url] = worker
+        return worker
+
+    def meet(self, url: str) -> Deferred[Worker]:
+        """
+        The worker at `url`, new or not.
+
+        Fires with it; fails with `UpstreamError` for an address that is none, or when there is no root to trust.
+        """
+        worker = self.known(url)
+        return succeed(worker) if worker is not None else Deferred.fromCoroutine(self._meet(url))
+
+    async def _meet(self, url: str) -> Worker:
+        try:
+            origin = Origin.parse(url)
+            if origin.socket:
+                raise ValueError("it is no http address")
+        except ValueError as error:
+            raise UpstreamError("bad_assignment", f"the autoscaler named an address that is none: {error}") from None
+        trust = await self._trust.roots() if origin.scheme == "https" else None
+        worker = self.known(url)  # another may have met it meanwhile
+        if worker is None:
+            endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust)
+            worker = self._known[url] = Worker(origin, Pool(endpoint, self._reactor, self._limits, name="worker"))
+            self._forget_some()
+        return worker
+
+    def _forget_some(self) -> None:
+        """Bounded: the longest unused go first, and never one with a request under way."""
+        for url in [u for u, w in self._known.items() if w.pool.size == w.pool.idle]:
+            if len(self._known) <= _WORKERS_MAX:
+                return
+            self._known.pop(url).pool.close()
+
+    def close(self) -> None:
+        """Close what is free; requests under way go on."""
+        for worker in self._known.values():
+            worker.pool.close()
+        self._known.clear()
