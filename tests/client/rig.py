@@ -1,7 +1,7 @@
 """The whole path of a request through the client in memory: caller, door, route, autoscaler and workers.
 
-Nothing is faked but the sockets, the clock and chance. `caller()` is a connection to the proxy; what the proxy connects to
-appears as a `Wire` at `autoscaler` or in `workers`, by its address.
+Nothing is faked but the sockets, the clock and chance. `caller()` is a connection to the proxy; whatever the proxy
+connects to is a `Wire` among the `wires` of its address.
 """
 
 from __future__ import annotations

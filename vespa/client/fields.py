@@ -9,7 +9,7 @@ from attrs import frozen
 from vespa.http.head import RequestHead
 
 PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
-"""Besides Authorization: what a caller shows to whom it thinks it is talking to, or to whatever else is on localhost."""
+"""Besides Authorization: what a caller shows to whom it believes it talks to, or to whatever else is on localhost."""
 
 _JSON: Final = frozenset((b"application/json", b"text/json"))
 _KNOWN_MAX: Final = 512

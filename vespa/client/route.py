@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from attrs import frozen
@@ -29,7 +29,7 @@ from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
 
 WHOLE_MAX: Final = 65536
-"""JSON up to this size is looked at before it is wrapped: whether it is JSON, what it costs, whether it asks for a stream."""
+"""JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
 
 _MAX_COST: Final = 1e9
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))

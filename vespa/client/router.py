@@ -1,9 +1,9 @@
 """
 Finding a worker: the autoscaler is asked, and asked again while it has none.
 
-A search ends with an assignment, with a refusal, or because nobody wants it any more. A request that has to go elsewhere
-searches again: under its own index where the worker never answered, so that the autoscaler knows it for the same one;
-under a new one where it did, since that worker has told the autoscaler what became of the old.
+A search ends with an assignment, with a refusal, or because nobody wants it any more. A request that has to go
+elsewhere searches again: under its own index where the worker never answered, so that the autoscaler knows it for the
+same one; under a new one where it did, since that worker has told the autoscaler what became of the old.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ class Seeker(Protocol):
 
 
 class Router:
-    """Asks one autoscaler about one endpoint. `on_wait` hears of the search that has taken longest, ("", 0) when none waits."""
+    """
+    Asks one autoscaler about one endpoint.
+
+    `on_wait` hears of the search that has taken longest, its status and seconds; ("", 0.0) when none waits any more.
+    """
 
     log = Logger()
 

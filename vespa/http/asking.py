@@ -1,4 +1,4 @@
-"""One small request and the whole of its reply: for questions that stand in the way of a request, and so must be cheap."""
+"""One small request and the whole of its reply: for questions that a request has to wait for, and so must be cheap."""
 
 from __future__ import annotations
 
