@@ -314,5 +314,13 @@ ELSEWHERE = (
     _script("VESPA_SIGN_TRIES", default="5", help="How often that is tried, with growing pauses."),
 )
 
-# The client's, which has settings of its own.
-CLIENT_NAMES = frozenset({"VESPA_TIMEOUT", "VESPA_MAX_CONNECTIONS", "VESPA_MAX_CONNECTIONS_PER_HOST"})
+# The client's, which has a table of its own.
+CLIENT_NAMES = frozenset(
+    {
+        "VESPA_CLIENT_PORT",
+        "VESPA_CLIENT_TOKEN",
+        "VESPA_TIMEOUT",
+        "VESPA_MAX_CONNECTIONS",
+        "VESPA_MAX_CONNECTIONS_PER_HOST",
+    }
+)

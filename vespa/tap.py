@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -71,14 +72,14 @@ def install_reactor() -> None:
             install()
 
 
-def use_our_log(parent: usage.Options) -> None:
-    """Log through our observer where twistd would write to standard output and was told nothing else.
+def use_our_log(parent: usage.Options, observer: str = f"{__name__}.log_observer") -> None:
+    """Log through our observer, which is named, where twistd would write to standard output and was told nothing else.
 
     `twist`, the other program that runs plugins, has none of these options, and keeps its own log.
     """
     on_stdout = parent.get("nodaemon") or parent.get("debug")
     if on_stdout and not (parent["logger"] or parent["syslog"] or parent["logfile"] not in (None, "-")):
-        parent["logger"] = f"{__name__}.log_observer"
+        parent["logger"] = observer
 
 
 def log_observer() -> LineObserver:
@@ -97,6 +98,12 @@ def raise_file_limit() -> None:
         log.warn("the limit of open files stays at {soft}: {error}", soft=soft, error=error)
 
 
+def settle_memory() -> None:
+    """Once all is built: what lives as long as the process need not be looked at by every collection."""
+    gc.collect()
+    gc.freeze()
+
+
 def makeService(options: Options) -> IService:
     """The worker's tree, or the one that only tells the autoscaler why there is none; SystemExit if it cannot."""
     from twisted.internet import reactor
@@ -104,6 +111,7 @@ def makeService(options: Options) -> IService:
     from .worker.service import make_beacon, make_worker
 
     raise_file_limit()
+    reactor.callWhenRunning(settle_memory)  # type: ignore[attr-defined]
     root = MultiService()
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
     settings, problem = options.settings, options.problem

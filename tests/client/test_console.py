@@ -217,3 +217,9 @@ class FindTests(Case):
         """Of two with the same name none is guessed."""
         error = self.error(self.find("chat", row(1, "chat"), row(2, "chat")))
         self.assertIn("choose by id (1, 2)", str(error))
+
+    def test_without_key(self) -> None:
+        """An endpoint whose key is not told cannot be called, and that is said at once."""
+        error = self.error(self.find("chat", {**row(1, "chat"), "api_key": None}))
+        self.assertIn("does not tell this account the key of endpoint chat", str(error))
+        self.assertTrue(error.final)

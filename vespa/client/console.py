@@ -49,6 +49,13 @@ class EndpointInfo:
     cold_mult: float | None = None
 
 
+class KeyRefused(ConsoleError):
+    """The account key is none, or not one for this: another may do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, final=True)
+
+
 class Console:
     """Asks the console at `url`; `timeout` in seconds is for one whole answer. Redirects are not followed."""
 
@@ -64,7 +71,7 @@ class Console:
     async def endpoints(self, account_key: str) -> list[EndpointInfo]:
         """The account's endpoints, by name. Raises ConsoleError."""
         if not _KEY.fullmatch(account_key):
-            raise ConsoleError("the account key is empty, or has characters that no key has", final=True)
+            raise KeyRefused("the account key is empty, or has characters that no key has")
         try:
             answer = await call(
                 self._http,
@@ -82,15 +89,22 @@ class Console:
         return sorted(self._read(answer), key=lambda row: (row.name.lower(), row.id))
 
     async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
-        """The endpoint of that name, or with that id. Raises ConsoleError, with near misses where there is none."""
-        return find(await self.endpoints(account_key), name)
+        """
+        The endpoint of that name, or with that id, and its key.
+
+        Raises ConsoleError, with near misses where there is none, and where the console does not tell the key.
+        """
+        found = find(await self.endpoints(account_key), name)
+        if not found.api_key:
+            raise ConsoleError(f"the console does not tell this account the key of endpoint {found.name}", final=True)
+        return found
 
     def _refused(self, status: int) -> ConsoleError:
         where = f"the console at {self._url}"
         if status == 401:
-            return ConsoleError(f"{where} does not accept the account key (401)", final=True)
+            return KeyRefused(f"{where} does not accept the account key (401)")
         if status == 403:
-            return ConsoleError(f"{where} does not let this account key list endpoints (403)", final=True)
+            return KeyRefused(f"{where} does not let this account key list endpoints (403)")
         if status == 404:
             return ConsoleError(f"{where} has no list of endpoints (404): is its address right?", final=True)
         if 300 <= status < 400:

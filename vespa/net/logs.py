@@ -34,10 +34,15 @@ class LineObserver:
     ) -> None:
         self._stream = stream
         self._level = level
-        # A short one would blot out half of the log, and is no secret.
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= 6)
+        self._secrets: tuple[str, ...] = ()
+        self.hide(*secrets)
         self._second = -1
         self._second_text = ""
+
+    def hide(self, *secrets: str) -> None:
+        """Hide these from now on, too."""
+        # A short one would blot out half of the log, and is no secret.
+        self._secrets += tuple(secret for secret in secrets if len(secret) >= 6)
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level") or LogLevel.info

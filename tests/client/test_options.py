@@ -1,0 +1,386 @@
+"""Laws of the client's options: one table for command line, environment and documentation."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import attrs
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.client import keys
+from vespa.client.command import Options as CommandOptions
+from vespa.client.keys import KeyFile, account_key, account_key_files
+from vespa.client.options import OPTIONS, markdown
+from vespa.client.reading import GivenOptions, OptionsError, Reading, read
+from vespa.client.settings import ClientSettings
+from vespa.settings_table import CLIENT_NAMES
+
+GUIDE = Path(__file__).parent.parent.parent / "CLIENT.md"
+SECRET = "a-very-secret-key"
+ENOUGH = {"VAST_ENDPOINT": "chat", "VAST_API_KEY": SECRET}
+
+
+def given(*arguments: str) -> dict[str, list[str]]:
+    options = CommandOptions()
+    options.parseOptions(list(arguments))
+    return options.take()
+
+
+def reading(
+    *arguments: str, environ: dict[str, str] | None = None, files: dict[str, KeyFile] | None = None, **more: Any
+) -> Reading:
+    return read(
+        given(*arguments),
+        ENOUGH if environ is None else environ,
+        read_file=lambda path: (files or {}).get(path),
+        readable=lambda path: path == "/ca.pem",
+        **more,
+    )
+
+
+def settings(*arguments: str, **more: Any) -> ClientSettings:
+    return reading(*arguments, **more).settings
+
+
+class TableTests(SynchronousTestCase):
+    def test_fields(self) -> None:
+        """Every option but --list fills a field of the settings, and none is filled twice."""
+        fields = {field.name for field in attrs.fields(ClientSettings)}
+        filled = [row.attribute for row in OPTIONS if row.flag != "list"]
+        self.assertEqual(len(filled), len(set(filled)))
+        self.assertEqual(fields - set(filled), {"replay_bytes"})
+        self.assertLessEqual(set(filled), fields)
+
+    def test_defaults(self) -> None:
+        """A default, written as a user would, is the default."""
+        for row in OPTIONS:
+            if row.default_text and row.parse is not None:
+                self.assertEqual(row.parse(row.default_text), row.default, row.flag)
+
+    def test_nothing_given(self) -> None:
+        """Where nothing is given but what is needed, the settings are their own defaults."""
+        self.assertEqual(settings(), ClientSettings(endpoint="chat", endpoint_key=SECRET))
+
+    def test_secrets(self) -> None:
+        """What a value's repr hides is a secret of the table, and the other way round."""
+        hidden = {field.name for field in attrs.fields(ClientSettings) if not field.repr}
+        self.assertEqual({row.attribute for row in OPTIONS if row.secret}, hidden)
+
+    def test_names_known_to_the_worker(self) -> None:
+        """The worker does not take the client's variables for mistyped ones of its own."""
+        ours = {row.variable for row in OPTIONS if row.variable.startswith("VESPA_")}
+        self.assertEqual(ours, set(CLIENT_NAMES))
+
+    def test_guide(self) -> None:
+        """CLIENT.md holds the table as it is."""
+        if not GUIDE.exists():
+            raise SkipTest("there is no CLIENT.md yet")
+        found = re.search(r"<!-- options -->\n(.*?)<!-- /options -->", GUIDE.read_text(), re.DOTALL)
+        assert found is not None, "CLIENT.md has no place for the table"
+        self.assertEqual(
+            found[1].strip(),
+            markdown().strip(),
+            "python -m vespa.client.options prints what belongs between the markers",
+        )
+
+    def test_rows(self) -> None:
+        """The documentation has a row for each option."""
+        self.assertEqual(len(markdown().splitlines()), len(OPTIONS) + 2)
+        for row in OPTIONS:
+            self.assertIn(f"| `--{row.flag}` |", markdown())
+
+
+class GivenTests(SynchronousTestCase):
+    def test_everything(self) -> None:
+        """Each option reaches its field."""
+        found = settings(
+            *"--endpoint=e --api-key=key --port=0 --host=::1 --token=t0ken --allow-host=A.local --allow-host=b".split(),
+            *"--instance=alpha --autoscaler-url=http://a/ --console-url=https://c --worker-ca=/ca.pem".split(),
+            *"--dialect=OFFICIAL --default-cost=2.5 --cost-from-tokens --waiting-pings --timeout=0".split(),
+            *"--attempts=1 --max-connections=7 --max-connections-per-host=3 --drain-timeout=0.5 --debug".split(),
+            environ={},
+        )
+        self.assertEqual(
+            found,
+            ClientSettings(
+                endpoint="e",
+                endpoint_key="key",
+                port=0,
+                host="::1",
+                token="t0ken",
+                allow_hosts=("a.local", "b"),
+                instance="alpha",
+                autoscaler_url="http://a",
+                console_url="https://c",
+                worker_ca="/ca.pem",
+                dialect="official",
+                default_cost=2.5,
+                cost_from_tokens=True,
+                waiting_pings=True,
+                timeout=0.0,
+                attempts=1,
+                max_connections=7,
+                max_connections_per_host=3,
+                drain_timeout=0.5,
+                debug=True,
+            ),
+        )
+
+    def test_environment(self) -> None:
+        """Each variable reaches its field."""
+        values = {
+            "VAST_ENDPOINT": "e",
+            "VAST_API_KEY": "key",
+            "VESPA_CLIENT_PORT": "9000",
+            "VESPA_CLIENT_TOKEN": "t0ken",
+            "VAST_AUTOSCALER_URL": "http://a",
+            "VAST_CONSOLE_URL": "http://c",
+            "VESPA_TIMEOUT": "5",
+            "VESPA_MAX_CONNECTIONS": "6",
+            "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
+        }
+        self.assertEqual({row.variable for row in OPTIONS if row.variable} - values.keys(), {"VAST_ACCOUNT_KEY"})
+        found = settings(environ=values)
+        for row in OPTIONS:
+            if row.variable in values and row.parse is not None:
+                self.assertEqual(getattr(found, row.attribute), row.parse(values[row.variable]), row.variable)
+
+    def test_order(self) -> None:
+        """The command line goes before the environment, the last of several before the others."""
+        environ = {**ENOUGH, "VESPA_CLIENT_PORT": "1"}
+        self.assertEqual(settings(environ=environ).port, 1)
+        self.assertEqual(settings("--port=2", "--port=3", environ=environ).port, 3)
+
+    def test_empty(self) -> None:
+        """What is empty counts as not given, on either side."""
+        environ = {**ENOUGH, "VESPA_CLIENT_PORT": " ", "VESPA_TIMEOUT": ""}
+        found = settings("--endpoint=", "--allow-host=", environ=environ)
+        self.assertEqual(found, ClientSettings(endpoint="chat", endpoint_key=SECRET))
+
+    def test_port_given(self) -> None:
+        """Whether a port was given at all is known, for there may be somebody to ask."""
+        self.assertFalse(reading().port_given)
+        self.assertTrue(reading("--port=8010").port_given)
+        self.assertTrue(reading(environ={**ENOUGH, "VESPA_CLIENT_PORT": "1"}).port_given)
+
+    def test_localhost(self) -> None:
+        """The name localhost and brackets are understood."""
+        for raw, host in (("localhost", "127.0.0.1"), ("[::1]", "::1"), ("127.0.0.2", "127.0.0.2")):
+            self.assertEqual(settings(f"--host={raw}").host, host)
+
+    def test_command_line(self) -> None:
+        """What the command line has too much is refused, and no value of it is shown."""
+        for arguments in (
+            ["--api-kye=" + SECRET],
+            [SECRET],
+            ["--debug=" + SECRET],
+            ["--api-key"],
+            ["--port=1", SECRET],
+        ):
+            error = self.assertRaises(usage.UsageError, given, *arguments)
+            self.assertNotIn(SECRET, str(error))
+
+    def test_taken_once(self) -> None:
+        """Once taken, keys are with the parser no more."""
+        options = GivenOptions()
+        options.parseOptions([f"--api-key={SECRET}", f"--token={SECRET}"])
+        self.assertEqual(options.take()["api-key"], [SECRET])
+        self.assertNotIn(SECRET, repr(options))
+
+    def test_list_is_the_command_s(self) -> None:
+        """A daemon lists nothing."""
+        self.assertIn("list", given("--list"))
+        self.assertRaises(usage.UsageError, GivenOptions().parseOptions, ["--list"])
+
+    def test_help(self) -> None:
+        """The help names every option, its default and its variable."""
+        text = " ".join(str(CommandOptions()).split())
+        for row in OPTIONS:
+            self.assertIn(f"--{row.flag}", text)
+            self.assertIn(row.variable, text)
+
+
+class MistakeTests(SynchronousTestCase):
+    def problems(self, *arguments: str, **more: Any) -> list[str]:
+        error: OptionsError = self.assertRaises(OptionsError, reading, *arguments, **more)
+        self.assertNotIn(SECRET, str(error))
+        return list(error.problems)
+
+    def test_each(self) -> None:
+        """A value out of its range is named with where it stood."""
+        for argument in (
+            "--port=65536",
+            "--port=x",
+            "--port=-1",
+            "--attempts=0",
+            "--timeout=-1",
+            "--timeout=inf",
+            "--max-connections=1.5",
+            "--default-cost=nan",
+            "--default-cost=-2",
+            "--dialect=klingon",
+            "--instance=beta",
+            "--host=example.org",
+            "--allow-host=a:80",
+            "--autoscaler-url=run.vast.ai",
+            "--console-url=http://a,http://b",
+            "--worker-ca=/nowhere.pem",
+            "--endpoint=a\x1b[2J",
+        ):
+            (problem,) = self.problems(argument)
+            self.assertTrue(problem.startswith(argument.partition("=")[0] + "="), problem)
+            self.assertTrue(problem.isprintable())
+        (problem,) = self.problems(environ={**ENOUGH, "VESPA_CLIENT_PORT": "x"})
+        self.assertEqual(problem, "VESPA_CLIENT_PORT='x': must be a whole number")
+
+    def test_all_at_once(self) -> None:
+        """Everything that is wrong is said at once."""
+        environ = {"VESPA_CLIENT_PORT": "x", "VESPA_TIMEOUT": "y", "VESPA_CLIENT_TOKN": "z", "HOME": "/h"}
+        error = self.assertRaises(OptionsError, reading, "--host=0.0.0.0", "--dialect=x", environ=environ)
+        self.assertEqual(len(error.problems), 6)
+        for part in (
+            "6 mistakes in the options:",
+            "VESPA_CLIENT_PORT='x'",
+            "VESPA_TIMEOUT='y'",
+            "--dialect='x'",
+            "--host='0.0.0.0'",
+            "no endpoint: name it with --endpoint or VAST_ENDPOINT",
+            "no key: set VAST_API_KEY",
+            "/h/.config/vastai/vast_api_key or /h/.vast_api_key",
+            "VESPA_CLIENT_TOKN is no variable of ours; did you mean VESPA_CLIENT_TOKEN?",
+        ):
+            self.assertIn(part, str(error))
+
+    def test_secrets(self) -> None:
+        """A key that is none is not shown, wherever it stood."""
+        for flag, variable in (
+            ("api-key", "VAST_API_KEY"),
+            ("account-key", "VAST_ACCOUNT_KEY"),
+            ("token", "VESPA_CLIENT_TOKEN"),
+        ):
+            self.assertIn(f"--{flag}=(hidden)", self.problems(f"--{flag}={SECRET} x")[0])
+            self.assertIn(f"{variable}=(hidden)", self.problems(environ={**ENOUGH, variable: f"{SECRET}\n\nx"})[0])
+        self.assertIn("(hidden)", self.problems(f"--console-url=http://u:{SECRET}@a/")[0])
+
+    def test_beyond_loopback(self) -> None:
+        """An address that others reach needs a token."""
+        for host in ("0.0.0.0", "::", "192.0.2.1"):
+            self.assertIn("VESPA_CLIENT_TOKEN", self.problems(f"--host={host}")[0])
+            self.assertEqual(settings(f"--host={host}", environ={**ENOUGH, "VESPA_CLIENT_TOKEN": "t"}).host, host)
+        for host in ("127.0.0.1", "127.1.2.3", "::1"):
+            self.assertEqual(settings(f"--host={host}").host, host)
+
+    def test_needed(self) -> None:
+        """An endpoint and one of the two keys are needed; a list needs the account's."""
+        self.assertEqual(len(self.problems(environ={})), 2)
+        self.assertEqual(len(self.problems(environ={"VAST_ENDPOINT": "e"})), 1)
+        self.assertEqual(len(self.problems(environ={"VAST_ACCOUNT_KEY": SECRET})), 1)
+        self.assertIn("no account key: set VAST_ACCOUNT_KEY", self.problems("--list", environ=ENOUGH)[0])
+        self.assertTrue(reading("--list", environ={"VAST_ACCOUNT_KEY": SECRET}).listing)
+
+    def test_somebody_to_ask(self) -> None:
+        """Where somebody can be asked, and names no endpoint, neither is needed; one who names it has to say all."""
+        self.assertEqual(settings(environ={}, can_ask=True), ClientSettings(endpoint=""))
+        self.assertTrue(reading("--list", environ={}, can_ask=True).listing)
+        self.assertEqual(len(self.problems(environ={"VAST_ENDPOINT": "e"}, can_ask=True)), 1)
+        self.assertEqual(len(self.problems("--port=x", environ={}, can_ask=True)), 1)
+
+
+class KeyTests(SynchronousTestCase):
+    HOME = {"HOME": "/h"}
+    NEWER = "/h/.config/vastai/vast_api_key"
+    OLDER = "/h/.vast_api_key"
+
+    def key(self, *arguments: str, files: dict[str, str] | None = None, **environ: str) -> str:
+        found = settings(
+            "--endpoint=e",
+            *arguments,
+            environ={**self.HOME, **environ},
+            files={path: KeyFile(text) for path, text in (files or {}).items()},
+        )
+        return found.account_key
+
+    def test_order(self) -> None:
+        """Command line, environment, the newer file, the older one."""
+        files = {self.NEWER: "newer\n", self.OLDER: "older\n"}
+        self.assertEqual(self.key("--account-key=line", VAST_ACCOUNT_KEY="env", files=files), "line")
+        self.assertEqual(self.key(VAST_ACCOUNT_KEY="env", files=files), "env")
+        self.assertEqual(self.key(files=files), "newer")
+        self.assertEqual(self.key(files={self.OLDER: " older "}), "older")
+        self.assertEqual(self.key(files={self.NEWER: " \n", self.OLDER: "older"}), "older")
+
+    def test_endpoint_key_alone(self) -> None:
+        """Where the endpoint's key is given, the account's is not even read; but for a list."""
+
+        def never(path: str) -> KeyFile:
+            raise AssertionError(path)
+
+        found = read({}, {**self.HOME, **ENOUGH, "VAST_ACCOUNT_KEY": "account"}, read_file=never).settings
+        self.assertEqual((found.endpoint_key, found.account_key), (SECRET, ""))
+        self.assertEqual(read({}, {**self.HOME, **ENOUGH}, read_file=never).settings.account_key, "")
+        self.assertEqual(self.key("--list", files={self.OLDER: "k"}, **ENOUGH), "k")
+
+    def test_places(self) -> None:
+        """The files are where the `vastai` command keeps them; a relative XDG_CONFIG_HOME is none."""
+        self.assertEqual(account_key_files(self.HOME), [self.NEWER, self.OLDER])
+        for config, newer in (("/c", "/c/vastai/vast_api_key"), ("c", self.NEWER), ("", self.NEWER)):
+            self.assertEqual(account_key_files({**self.HOME, "XDG_CONFIG_HOME": config}), [newer, self.OLDER])
+        self.assertEqual(account_key_files({}), [])
+        self.assertEqual(account_key_files({"XDG_CONFIG_HOME": "/c"}), ["/c/vastai/vast_api_key"])
+
+    def test_no_key_in_a_file(self) -> None:
+        """A file with no key in it is left out with a warning that does not show it."""
+        for text in (f"{SECRET} x", f"{SECRET}\n{SECRET}", "x" * 5000, "ключ"):
+            key, warnings = account_key(self.HOME, {self.NEWER: KeyFile(text), self.OLDER: KeyFile("k")}.get)
+            self.assertEqual((key, warnings), ("k", [f"{self.NEWER} is left out: what is in it is no key"]))
+
+    def test_unreadable(self) -> None:
+        """A file that cannot be read is left out with a warning."""
+
+        def denied(path: str) -> KeyFile:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+        key, warnings = account_key(self.HOME, denied)
+        self.assertEqual((key, len(warnings)), ("", 2))
+        self.assertEqual(warnings[0], f"{self.NEWER} is left out: Permission denied")
+
+    def test_real_files(self) -> None:
+        """A file's key is read; that everybody can read it is told, and no obstacle."""
+        home = self.mktemp()
+        os.makedirs(home)
+        path = Path(home) / ".vast_api_key"
+        path.write_text(SECRET + "\n")
+        for mode, count in ((0o600, 0), (0o644, 1)):
+            path.chmod(mode)
+            found = read({}, {"HOME": os.path.abspath(home), "VAST_ENDPOINT": "e"})
+            self.assertEqual((found.settings.account_key, len(found.warnings)), (SECRET, count))
+            self.assertNotIn(SECRET, str(found))
+        self.assertIn("chmod 600", found.warnings[0])
+        self.assertIsNone(keys.read_file(str(path) + "-not"))
+        self.assertRaises(OSError, keys.read_file, home)
+
+    def test_warned_of_the_command_line(self) -> None:
+        """A secret on the command line works, with a warning for each that does not show it."""
+        found = reading(f"--api-key={SECRET}", f"--token={SECRET}", environ={"VAST_ENDPOINT": "e"})
+        self.assertEqual((found.settings.endpoint_key, found.settings.token), (SECRET, SECRET))
+        self.assertEqual(len(found.warnings), 2)
+        self.assertIn("VAST_API_KEY is the better place for --api-key", found.warnings[0])
+        self.assertNotIn(SECRET, repr(found))
+        self.assertEqual(reading().warnings, ())
+
+    def test_strangers(self) -> None:
+        """A variable of ours that is none is told, also where nothing is wrong."""
+        found = reading(environ={**ENOUGH, "VESPA_CLIENT_PROT": "1", "VESPA_CLIENT_XYZZY": "1", "VAST_FOO": "1"})
+        self.assertEqual(
+            found.warnings,
+            (
+                "VESPA_CLIENT_PROT is no variable of ours; did you mean VESPA_CLIENT_PORT?",
+                "VESPA_CLIENT_XYZZY is no variable of ours",
+            ),
+        )

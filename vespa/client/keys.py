@@ -1,0 +1,74 @@
+"""Where keys lie on a machine: the files that Vast's own command line keeps the account key in."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+LONGEST: Final = 4096
+_KEY: Final = re.compile(r"[!-~]+", re.ASCII)
+
+
+def key(raw: str) -> str:
+    """A key or token: what can stand in a header field."""
+    if not _KEY.fullmatch(raw) or len(raw) > LONGEST:
+        raise ValueError(f"must be printable ASCII without spaces, {LONGEST} characters at most")
+    return raw
+
+
+@frozen
+class KeyFile:
+    """A file's text, at most a little more than a key, and whether every user of the machine can read it."""
+
+    text: str = field(repr=False)
+    is_open: bool = False
+
+
+ReadFile = Callable[[str], KeyFile | None]
+
+
+def read_file(path: str) -> KeyFile | None:
+    """What is in a file; None where there is none. Raises OSError for one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            return KeyFile(file.read(LONGEST + 2).decode("utf-8", "replace"), bool(mode & stat.S_IROTH))
+    except FileNotFoundError:
+        return None
+
+
+def account_key_files(environ: Mapping[str, str]) -> list[str]:
+    """Where an account key may lie, in the order to look."""
+    home, config = environ.get("HOME", ""), environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(config):  # the standard has such a one ignored
+        config = os.path.join(home, ".config") if home else ""
+    found = [os.path.join(config, "vastai", "vast_api_key")] if config else []
+    return found + ([os.path.join(home, ".vast_api_key")] if home else [])
+
+
+def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> tuple[str, list[str]]:
+    """The account key in the first file that holds something, "" if none does; and what to warn of. No text has it."""
+    warnings: list[str] = []
+    for path in account_key_files(environ):
+        try:
+            file = read(path)
+        except OSError as error:
+            warnings.append(f"{path} is left out: {error.strerror or type(error).__name__}")
+            continue
+        text = file.text.strip() if file is not None else ""
+        if file is None or not text:
+            continue
+        try:
+            found = key(text)
+        except ValueError:
+            warnings.append(f"{path} is left out: what is in it is no key")
+            continue
+        if file.is_open:
+            warnings.append(f"every user of this machine can read {path}: chmod 600 it")
+        return found, warnings
+    return "", warnings

@@ -1,0 +1,168 @@
+"""The one table of the client's options: command line, environment and documentation all come from it.
+
+python -m vespa.client.options
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from vespa.client import keys
+from vespa.client.settings import ClientSettings
+from vespa.settings_text import addresses, choice, decimal, integer, seconds, text
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+
+
+@attrs.frozen
+class Option:
+    """One row. An option without `parse` is a switch; one that is `many` may be given again and again."""
+
+    flag: str
+    help: str
+    parse: Callable[[str], Any] | None = None
+    variable: str = ""
+    unit: str = ""
+    secret: bool = False
+    many: bool = False
+    command_only: bool = False
+    attribute: str = attrs.field()
+    """The field of ClientSettings that it fills."""
+
+    @attribute.default
+    def _attribute(self) -> str:
+        return self.flag.replace("-", "_")
+
+    @property
+    def usage(self) -> str:
+        """The meaning as `--help` tells it."""
+        more = [f"default: {self.default_text}"] if self.default_text else []
+        more += [self.variable] if self.variable else []
+        return self.help.replace("`", "") + (f" [{', '.join(more)}]" if more else "")
+
+    @property
+    def default(self) -> Any:
+        """The value where nothing is given."""
+        return _DEFAULTS.get(self.attribute)
+
+    @property
+    def default_text(self) -> str:
+        """The default as a user would write it; "" where nothing is the default."""
+        value = self.default
+        if isinstance(value, float):
+            return f"{value:g}"
+        return "" if not value and value != 0 or value is False else str(value)
+
+
+_DEFAULTS: Final = {
+    field.name: "" if field.default is attrs.NOTHING else field.default for field in attrs.fields(ClientSettings)
+}
+
+
+def _address(raw: str) -> str:
+    if "," in raw:
+        raise ValueError("must be one address")
+    return addresses(raw)[0]
+
+
+def _interface(raw: str) -> str:
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if raw.lower() == "localhost" else raw.strip("[]")))
+    except ValueError:
+        raise ValueError("must be an IP address of this machine, 0.0.0.0 for all of them") from None
+
+
+def _name(raw: str) -> str:
+    if not _NAME.fullmatch(raw):
+        raise ValueError("must be a host's name, without a port")
+    return raw.lower()
+
+
+def _cost(raw: str) -> float:
+    number = decimal(raw)
+    if number < 0:
+        raise ValueError("must be 0 or more")
+    return number
+
+
+OPTIONS: Final = (
+    Option("endpoint", "The endpoint to send requests to: its name, or its id.", text, "VAST_ENDPOINT"),
+    Option("api-key", "The endpoint's key.", keys.key, "VAST_API_KEY", secret=True, attribute="endpoint_key"),
+    Option(
+        "account-key",
+        "The account's key, with which the endpoint's is looked up; else that in the `vastai` command's file.",
+        keys.key,
+        "VAST_ACCOUNT_KEY",
+        secret=True,
+    ),
+    Option("list", "Print the account's endpoints and exit; not for `twistd`.", command_only=True),
+    Option("port", "The port to listen at; 0: any free one.", integer(0, 65535), "VESPA_CLIENT_PORT"),
+    Option("host", "The address to listen at; beyond loopback it needs a token.", _interface),
+    Option(
+        "token",
+        "What callers of this proxy must show, as `Authorization: Bearer` or `X-Api-Key`.",
+        keys.key,
+        "VESPA_CLIENT_TOKEN",
+        secret=True,
+    ),
+    Option(
+        "allow-host",
+        "A further name by which callers may address this proxy; may be repeated.",
+        _name,
+        many=True,
+        attribute="allow_hosts",
+    ),
+    Option("instance", "Vast's autoscaler: prod, alpha or candidate.", choice("prod", "alpha", "candidate")),
+    Option("autoscaler-url", "The autoscaler; else that of the instance.", _address, "VAST_AUTOSCALER_URL"),
+    Option("console-url", "Vast's console.", _address, "VAST_CONSOLE_URL"),
+    Option("worker-ca", "A PEM file of roots for workers' certificates, in place of Vast's own.", text, unit="file"),
+    Option(
+        "dialect",
+        "`official`: only what workers of the `vastai` package take, POST with a JSON body.",
+        choice("vespa", "official"),
+    ),
+    Option("default-cost", "The cost of a request that names none; else 1.", _cost, unit="work"),
+    Option("cost-from-tokens", "Take the cost from `max_tokens` of a JSON body."),
+    Option("waiting-pings", "Send comments into a stream that is asked for while it waits for a worker."),
+    Option(
+        "timeout",
+        "How long a worker is looked for, and how long one may take to begin its answer; 0: no limit.",
+        seconds,
+        "VESPA_TIMEOUT",
+        "seconds",
+    ),
+    Option("attempts", "Most workers that one request is sent to.", integer(1)),
+    Option(
+        "max-connections",
+        "Most requests in flight; more wait their turn. 0: no limit.",
+        integer(0),
+        "VESPA_MAX_CONNECTIONS",
+    ),
+    Option(
+        "max-connections-per-host",
+        "Most connections to one worker; 0: no limit.",
+        integer(0),
+        "VESPA_MAX_CONNECTIONS_PER_HOST",
+    ),
+    Option("drain-timeout", "How long requests may go on after a SIGTERM.", seconds, unit="seconds"),
+    Option("debug", "Log every request."),
+)
+
+
+def markdown() -> str:
+    """The table as the documentation shows it."""
+    lines = ["| Option | Variable | Default | Unit | Meaning |", "|---|---|---|---|---|"]
+    for row in OPTIONS:
+        variable = f"`{row.variable}`" if row.variable else ""
+        default = f"`{row.default_text}`" if row.default_text else ""
+        lines.append(f"| `--{row.flag}` | {variable} | {default} | {row.unit} | {row.help} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -1,0 +1,79 @@
+"""How people see that requests wait for a worker: a live line on a terminal, now and then a line in a log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vespa.client.screen import Screen
+
+LOG_SECONDS: Final = 30.0
+_SHOWN: Final = 200
+
+
+class LiveLine:
+    """On a terminal: what the autoscaler says and for how long it has been so, each second anew."""
+
+    def __init__(self, clock: IReactorTime, screen: Screen) -> None:
+        self._clock = clock
+        self._screen = screen
+        self._status = ""
+        self._since = 0.0
+        self._tick: IDelayedCall | None = None
+
+    def __call__(self, status: str, seconds: float) -> None:
+        """Take the autoscaler's text, and how many seconds the longest has waited; "" and 0.0 where none waits."""
+        if not status and not seconds:
+            self.end()
+            return
+        self._status = status
+        self._since = self._clock.seconds() - seconds
+        self._draw()
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._tick is not None and self._tick.active():
+            self._tick.cancel()
+        self._tick = None
+        self._screen.live("")
+
+    def _draw(self) -> None:
+        seconds = self._clock.seconds() - self._since
+        self._screen.live(f"waiting for a worker, {elapsed(seconds)}{': ' if self._status else ''}{self._status}")
+        if self._tick is None or not self._tick.active():
+            self._tick = self._clock.callLater(1.0, self._draw)
+
+
+class WaitingLog:
+    """In a log: when a wait begins, while it lasts, and when it is over; two lines in half a minute at most."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._logged_at = -LOG_SECONDS
+        self._is_told = False
+        self._longest = 0.0
+
+    def __call__(self, status: str, seconds: float) -> None:
+        """Take the autoscaler's text, and how many seconds the longest has waited; "" and 0.0 where none waits."""
+        if not status and not seconds:
+            if self._is_told:
+                self.log.info("no request waits for a worker any more, after {t}", t=elapsed(self._longest))
+            self._is_told = False
+            self._longest = 0.0
+            return
+        self._longest = max(self._longest, seconds)
+        now = self._clock.seconds()
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            self._is_told = True
+            self.log.info("waiting for a worker, {t}: {status}", t=elapsed(seconds), status=status[:_SHOWN])
+
+
+def elapsed(seconds: float) -> str:
+    """A duration as people read it: 42 s, 3 min 5 s."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
