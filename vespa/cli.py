@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 
 from . import __version__
 
-DESCRIPTION = "Vespa, a serverless proxy for Vast.ai. Settings are environment variables: see `vespa-proxy settings`."
+DESCRIPTION = (
+    "Vespa, a serverless proxy for Vast.ai. A worker's settings are environment variables: `vespa-proxy settings`. "
+    "A client's are options as well: `vespa-proxy client --help`."
+)
 
 
 def worker(arguments: Sequence[str]) -> int:
@@ -20,6 +23,20 @@ def worker(arguments: Sequence[str]) -> int:
     sys.argv = ["twistd", "-n", "--pidfile=", "vespa"]
     run()
     return 0
+
+
+def client(arguments: Sequence[str]) -> int:
+    """Listen on this machine and pass any HTTP client's requests on to an endpoint of Vast.ai."""
+    from .client.command import main as run
+
+    return run(arguments)
+
+
+def load(arguments: Sequence[str]) -> int:
+    """Test an endpoint under load, and report how fast it answered."""
+    from .load.command import main as run
+
+    return run(arguments)
 
 
 def demo(arguments: Sequence[str]) -> int:
@@ -47,7 +64,14 @@ def version(arguments: Sequence[str]) -> int:
 
 
 Command = Callable[[Sequence[str]], int]
-COMMANDS: dict[str, Command] = {"worker": worker, "demo": demo, "settings": settings, "version": version}
+COMMANDS: dict[str, Command] = {
+    "worker": worker,
+    "client": client,
+    "load": load,
+    "demo": demo,
+    "settings": settings,
+    "version": version,
+}
 
 
 def _none(name: str, command: Command, arguments: Sequence[str]) -> None:

@@ -1,0 +1,100 @@
+"""The interactive part: an account's endpoints as a table, one of them chosen, and a port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from attrs import evolve
+
+from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused, find
+from vespa.client.launch import LaunchError
+from vespa.client.settings import ClientSettings
+
+TRIES: Final = 3
+_HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min load", "target use")
+
+
+class Asks(Protocol):
+    """Somebody who can be asked; `screen.Questions` is one. Either way to ask raises EOFError where the input ends."""
+
+    async def ask(self, prompt: str) -> str: ...
+
+    async def ask_hidden(self, prompt: str) -> str: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> str:
+    """The endpoints in columns, under headings; lines without a last newline."""
+    lines: list[tuple[str, ...]] = [_HEADINGS]
+    for row in rows:
+        numbers = (row.cold_workers, row.max_workers, row.min_load, row.target_util)
+        lines.append(
+            (row.name, str(row.id), row.state or "?", *("-" if each is None else f"{each:g}" for each in numbers))
+        )
+    if numbered:
+        lines = [("" if number == 0 else str(number), *line) for number, line in enumerate(lines)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+async def endpoints_of(console: Console, account_key: str, asks: Asks | None) -> tuple[str, list[EndpointInfo]]:
+    """
+    The account's endpoints, and the key that opened the list.
+
+    Where there is somebody to ask, they are asked for a key that is missing or refused. Raises ConsoleError, EOFError.
+    """
+    for tries_left in reversed(range(TRIES + 1)):
+        if not account_key and asks is not None:
+            account_key = await asks.ask_hidden("Account key (it is not shown): ")
+        try:
+            return account_key, await console.endpoints(account_key)
+        except KeyRefused as error:
+            if asks is None or not tries_left:
+                raise
+            asks.say(f"{error}\n")
+            account_key = ""
+    raise AssertionError("the last try returned or raised")
+
+
+async def choose(settings: ClientSettings, console: Console, asks: Asks, *, port_given: bool) -> ClientSettings:
+    """Ask for what the settings leave open: endpoint, key, port. Raises ConsoleError, LaunchError, EOFError."""
+    if settings.endpoint_key:
+        # It opens one endpoint, and cannot tell which.
+        while not settings.endpoint:
+            settings = evolve(settings, endpoint=await asks.ask("Name of the endpoint: "))
+    else:
+        account_key, rows = await endpoints_of(console, settings.account_key, asks)
+        row = await _chosen(rows, asks)
+        if not row.api_key:
+            raise LaunchError(f"the console does not tell this account the key of endpoint {row.name}")
+        settings = evolve(settings, account_key=account_key, endpoint=row.name, endpoint_key=row.api_key)
+    return settings if port_given else evolve(settings, port=await _port(settings.port, asks))
+
+
+async def _chosen(rows: Sequence[EndpointInfo], asks: Asks) -> EndpointInfo:
+    if not rows:
+        raise LaunchError("the account has no endpoints")
+    asks.say(f"\n{table(rows, numbered=True)}\n\n")
+    while True:
+        answer = await asks.ask("Endpoint [1]: " if len(rows) == 1 else f"Endpoint, 1 to {len(rows)}: ")
+        if not answer and len(rows) == 1:
+            answer = "1"
+        if answer.isdecimal() and 1 <= int(answer) <= len(rows):
+            return rows[int(answer) - 1]
+        if answer:
+            try:
+                return find(rows, answer)
+            except ConsoleError as error:
+                asks.say(f"{error}\n")
+
+
+async def _port(default: int, asks: Asks) -> int:
+    while True:
+        answer = await asks.ask(f"Port [{default}]: ")
+        if not answer:
+            return default
+        if answer.isascii() and answer.isdecimal() and int(answer) <= 65535:
+            return int(answer)
+        asks.say("a port is a number from 0, any free one, to 65535\n")

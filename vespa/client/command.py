@@ -1,0 +1,211 @@
+"""`vespa-proxy client`: options, questions where somebody is there to answer, and the proxy until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TextIO, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
+from twisted.python import usage
+
+from vespa.client.choosing import Asks, choose, endpoints_of, table
+from vespa.client.console import ConsoleError
+from vespa.client.launch import LaunchError, MakeClient, OnWait, console_of, launch
+from vespa.client.options import OPTIONS
+from vespa.client.reading import GivenOptions, OptionsError, Reading, read
+from vespa.client.screen import Questions, Screen
+from vespa.client.settings import ClientSettings
+from vespa.client.waiting import LiveLine, WaitingLog
+from vespa.net.logs import LineObserver
+from vespa.net.signals import Signals, stop
+from vespa.tap import install_reactor, raise_file_limit, settle_memory
+
+log = Logger()
+
+INTERRUPTED: Final = 130
+
+
+class Options(GivenOptions):
+    """The command's own."""
+
+    synopsis = "Usage: vespa-proxy client [options]"
+    optFlags = [[row.flag, None, row.usage] for row in OPTIONS if row.command_only]
+
+
+class Command:
+    """
+    One run of the command. `code` is its exit code once it has ended.
+
+    `asks` is None where nobody can be asked; `say` shows a text, `complain` an error.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        reading: Reading,
+        *,
+        say: Callable[[str], object],
+        complain: Callable[[str], object],
+        asks: Asks | None,
+        on_wait: OnWait,
+        hide: Callable[[str], None],
+        make: MakeClient | None = None,
+        friendly: bool = False,
+    ) -> None:
+        self.code = 0
+        self._reactor = reactor
+        self._reading = reading
+        self._say = say
+        self._complain = complain
+        self._asks = asks
+        self._on_wait = on_wait
+        self._hide = hide
+        self._make = make
+        self._friendly = friendly
+        self._is_ready = False
+        self._running: Deferred[None] | None = None
+        self._ended: Deferred[None] = Deferred()
+
+    def start(self) -> None:
+        """Begin; at the end the reactor is stopped."""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addBoth(lambda _: stop(self._reactor))
+
+    def end(self) -> Deferred[None]:
+        """End in order, whatever it is doing: requests under way are waited for. Fires when that is done."""
+        if self._running is None:
+            self._ended.callback(None)
+        else:
+            self._running.cancel()
+        return self._ended
+
+    async def _run(self) -> None:
+        try:
+            await (self._list() if self._reading.listing else self._serve())
+        except CancelledError:
+            self.code = 0 if self._is_ready or self._asks is None else INTERRUPTED
+        except EOFError:
+            self._fail("nothing was chosen")
+        except (LaunchError, ConsoleError) as error:
+            self._fail(str(error))
+        except Exception:
+            log.failure("the client failed")
+            self.code = 1
+        finally:
+            self._ended.callback(None)
+
+    def _fail(self, why: str) -> None:
+        self._complain(f"vespa-proxy client: {why}\n")
+        self.code = 1
+
+    async def _list(self) -> None:
+        settings = self._reading.settings
+        with console_of(self._reactor, settings) as console:
+            _, rows = await endpoints_of(console, settings.account_key, self._asks)
+        self._say(f"{table(rows)}\n" if rows else "the account has no endpoints\n")
+
+    async def _serve(self) -> None:
+        settings = self._reading.settings
+        if not settings.endpoint and self._asks is not None:
+            with console_of(self._reactor, settings) as console:
+                settings = await choose(settings, console, self._asks, port_given=self._reading.port_given)
+        client, settings = await launch(
+            self._reactor, settings, on_wait=self._on_wait, hide=self._hide, make=self._make
+        )
+        try:
+            self._is_ready = True
+            self._say(f"ready: {client.url} → endpoint {settings.endpoint}\n")
+            if self._friendly:
+                self._say(how_to_use(client.url, settings))
+            await Deferred()
+        finally:
+            await client.stopService()
+            self._on_wait("", 0.0)
+
+
+def how_to_use(url: str, settings: ClientSettings) -> str:
+    """What to type where, for people."""
+    base = url.replace("//127.0.0.1:", "//localhost:")
+    key, header = '"unused"', ""
+    if settings.token:
+        key, header = 'os.environ["VESPA_CLIENT_TOKEN"]', ' -H "Authorization: Bearer $VESPA_CLIENT_TOKEN"'
+    return (
+        f'\n  OpenAI(base_url="{base}/v1", api_key={key})\n  curl {base}/v1/models{header}\n\n'
+        "Any other HTTP client will do as well. Ctrl-C ends it.\n\n"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command in this process's reactor and return the exit code; SystemExit for --help and --version."""
+    out, errors = _stream(sys.stdout), _stream(sys.stderr)
+
+    def complain(text: str) -> None:
+        errors.write(text)
+        errors.flush()
+
+    # Whoever can see what is asked and answer it: a terminal at either end.
+    on_terminal = sys.stdin is not None and sys.stdin.isatty() and out.isatty()
+    options = Options()
+    try:
+        options.parseOptions(list(argv))  # type: ignore[no-untyped-call]
+        reading = read(options.take(), os.environ, can_ask=on_terminal)
+    except (usage.UsageError, OptionsError) as error:
+        complain(f"vespa-proxy client: {error}\n")
+        return 2
+    for line in reading.warnings:
+        complain(f"note: {line}\n")
+    install_reactor()
+    from twisted.internet import reactor as installed
+
+    reactor = cast(Any, installed)
+    settings = reading.settings
+    screen = Screen(out)
+    observer = _begin_log(cast(TextIO, screen), settings)
+    raise_file_limit()
+    live = out.isatty() and os.environ.get("TERM") != "dumb"
+    command = Command(
+        reactor,
+        reading,
+        say=lambda text: _write(screen, text),
+        complain=complain,
+        asks=Questions(reactor, sys.stdin.fileno(), screen) if on_terminal else None,
+        on_wait=LiveLine(reactor, screen) if live else WaitingLog(reactor),
+        hide=observer.hide,
+        friendly=out.isatty(),
+    )
+    Signals(reactor).startService()
+    reactor.callWhenRunning(command.start)
+    reactor.addSystemEventTrigger("before", "shutdown", command.end)
+    reactor.run()
+    return command.code
+
+
+def _begin_log(stream: TextIO, settings: ClientSettings) -> LineObserver:
+    secrets = (settings.endpoint_key, settings.account_key, settings.token)
+    observer = LineObserver(stream, LogLevel.debug if settings.debug else LogLevel.info, secrets)
+    predicate = LogLevelFilterPredicate(LogLevel.debug)
+    if not settings.debug:
+        predicate.setLogLevelForNamespace("twisted", LogLevel.warn)  # its main loop's comings and goings
+    globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
+    return observer
+
+
+def _write(screen: Screen, text: str) -> None:
+    try:
+        screen.write(text)
+        screen.flush()
+    except (OSError, ValueError):
+        pass  # nobody reads it; the proxy is none the worse
+
+
+def _stream(stream: TextIO | None) -> TextIO:
+    # Closed by whoever started us, or not able to show every character.
+    if stream is None:
+        return open(os.devnull, "w")
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    return stream

@@ -1,0 +1,119 @@
+"""From settings to a proxy that listens: the same for the command and for twistd."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from attrs import evolve
+from OpenSSL import SSL, crypto
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from vespa.client.console import Console, ConsoleError
+from vespa.client.settings import ClientSettings
+from vespa.http.agent import Agent
+from vespa.net.calls import plain_client
+from vespa.net.trust import trust_roots
+
+log = Logger()
+
+OnWait = Callable[[str, float], None]
+_BAD_FILE: Final = (ValueError, OSError, SSL.Error, crypto.Error)
+
+
+class LaunchError(Exception):
+    """There will be no proxy; the text is one sentence for people, without keys."""
+
+
+class Launched(Protocol):
+    """What is needed of a ClientService."""
+
+    @property
+    def url(self) -> str: ...
+
+    def privilegedStartService(self) -> object: ...
+
+    def startService(self) -> object: ...
+
+    def stopService(self) -> Deferred[None]: ...
+
+
+class MakeClient(Protocol):
+    """What makes one: make_client, but for tests."""
+
+    def __call__(self, reactor: Any, settings: ClientSettings, *, on_wait: OnWait | None = None) -> Launched: ...
+
+
+@contextmanager
+def console_of(reactor: Any, settings: ClientSettings) -> Iterator[Console]:
+    """The console of these settings; its connections are closed afterwards."""
+    agent = Agent(reactor)
+    try:
+        yield Console(settings.console_url, plain_client(agent), reactor, instance=settings.instance)
+    finally:
+        agent.close()
+
+
+async def launch(
+    reactor: Any,
+    settings: ClientSettings,
+    *,
+    on_wait: OnWait,
+    hide: Callable[[str], None] = lambda key: None,
+    make: MakeClient | None = None,
+) -> tuple[Launched, ClientSettings]:
+    """
+    Find the endpoint's key if need be, listen, and return the proxy with the settings that it has.
+
+    `hide` is told a key that was found. A console that is away is no obstacle: the proxy asks it again when it needs
+    the key. Raises LaunchError; may be cancelled.
+    """
+    if make is None:
+        # The rest of the program: who only lists endpoints, or errs, need not wait for it to be loaded.
+        from vespa.client.service import make_client
+
+        make = make_client
+    try:
+        trust_roots(settings.worker_ca)
+    except _BAD_FILE as error:
+        raise LaunchError(f"--worker-ca={settings.worker_ca!r}: {error or type(error).__name__}") from None
+    settings = await _with_key(reactor, settings)
+    hide(settings.endpoint_key)
+    try:
+        client = make(reactor, settings, on_wait=on_wait)
+    except _BAD_FILE as error:
+        raise LaunchError(str(error) or type(error).__name__) from None
+    try:
+        client.privilegedStartService()
+        client.startService()
+    except CannotListenError as error:
+        raise LaunchError(_cannot_listen(settings, error)) from None
+    return client, settings
+
+
+async def _with_key(reactor: Any, settings: ClientSettings) -> ClientSettings:
+    if settings.endpoint_key or not settings.account_key:
+        return settings
+    with console_of(reactor, settings) as console:
+        try:
+            found = await console.endpoint(settings.account_key, settings.endpoint)
+        except ConsoleError as error:
+            if error.final:
+                raise LaunchError(str(error)) from None
+            log.warn("{error}; the endpoint's key is looked up when it is needed", error=str(error))
+            return settings
+    return evolve(settings, endpoint=found.name, endpoint_key=found.api_key)
+
+
+def _cannot_listen(settings: ClientSettings, error: CannotListenError) -> str:
+    cause: Any = error.socketError
+    number = getattr(cause, "errno", None)
+    where = f"{settings.host} port {settings.port}"
+    if number == errno.EADDRINUSE:
+        return f"{where} is taken by another program: choose another with --port or VESPA_CLIENT_PORT"
+    return f"cannot listen at {where}: {os.strerror(number) if number else cause}"
