@@ -20,6 +20,8 @@ from perf.proxies import NotReady, Stage, nginx
 from perf.soak import soak
 from perf.works import Failed, Sample, Work, measure, ratio, works
 
+PEERS = ("direct", "nginx", "vespa", "chain")
+
 Samples = dict[str, dict[str, list["Sample | None"]]]
 
 
@@ -28,7 +30,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m perf", description="What Vespa costs on this machine.")
     parser.add_argument("what", nargs="?", default="measure", choices=("measure", "soak"))
     parser.add_argument("--work", default=",".join(works()), help="of %(default)s")
-    parser.add_argument("--peers", default="nginx,vespa", help="of %(default)s")
+    parser.add_argument("--peers", default="nginx,vespa", help=f"of {','.join(PEERS)} (%(default)s)")
     parser.add_argument("--tls", action="store_true", help="clients speak TLS to the proxies")
     parser.add_argument("--rounds", type=int, default=5, help="how often each measurement is made (%(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="0.1 is a tenth of the work")
@@ -39,7 +41,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     )
     chosen = parser.parse_args(argv)
     chosen.work, chosen.peers = chosen.work.split(","), chosen.peers.split(",")
-    unknown = {*chosen.work, *chosen.peers} - {*works(), "nginx", "vespa"}
+    unknown = {*chosen.work, *chosen.peers} - {*works(), *PEERS}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     return chosen

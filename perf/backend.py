@@ -1,4 +1,4 @@
-"""The server behind the proxies: `python -m perf.backend KEY.pem`. To the worker it is the autoscaler as well.
+"""The server behind the proxies: `python -m perf.backend KEY.pem ASSIGNMENT.json`. It is the autoscaler as well.
 
 One process keeps well ahead of a proxy, and checks every byte of what it is sent. Its first line says its port.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -19,13 +20,23 @@ _HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\
 _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _GOLDEN = 0.618034
 _streams = count()
+_assigned = count(1)
+MARK = b"100000000"
+"""Where it stands in the assignment, each request has an index of its own."""
+
+
+@cache
+def read(path: Path) -> bytes:
+    """A file that is complete when it is first asked for."""
+    return path.read_bytes()
 
 
 class Served(asyncio.Protocol):
     """A connection of a proxy's, which carries one request after the other."""
 
-    def __init__(self, pem: bytes) -> None:
+    def __init__(self, pem: bytes, assignment: Path) -> None:
         self._pem = pem
+        self._assignment = assignment
         self._start = b""
         self._path = ""
         self._at = self._left = self._blocks = 0
@@ -66,6 +77,9 @@ class Served(asyncio.Protocol):
             write(_HEAD % (b"500 Wrong Body", 2) + b"{}")
         elif path == "/pubkey/":
             write(_HEAD % (b"200 OK", len(self._pem)) + self._pem)
+        elif path == "/route/":
+            said = read(self._assignment).replace(MARK, b"%d" % next(_assigned), 1)
+            write(_HEAD % (b"200 OK", len(said)) + said)
         elif answer.every:
             loop = asyncio.get_running_loop()
             # Streams that begin together do not go on in step: their second pieces are spread over the interval.
@@ -100,12 +114,13 @@ class Served(asyncio.Protocol):
         self._send_blocks(BLOCK)
 
 
-async def main(pem: bytes) -> None:
+async def main(pem: bytes, assignment: Path) -> None:
     """Serve for ever."""
-    server = await asyncio.get_running_loop().create_server(lambda: Served(pem), "127.0.0.1", 0, backlog=4096)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Served(pem, assignment), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]).read_bytes()))
+    asyncio.run(main(Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])))

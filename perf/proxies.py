@@ -1,8 +1,9 @@
-"""What is measured: the worker as a real process, signed and with reports, and nginx beside it."""
+"""What is measured: worker and client as real processes, signed and with reports, and nginx beside them."""
 
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -59,12 +60,13 @@ class Proxy:
     tls: bool
     process: Process
     assignment: dict[str, Any] | None = None
+    behind: Process | None = None
     idle_mib: float = 0.0
 
     @property
     def pids(self) -> list[int]:
-        """Its processes."""
-        return tree(self.process.pid)
+        """Its processes, and those of a proxy of ours behind it."""
+        return tree(self.process.pid) + (tree(self.behind.pid) if self.behind is not None else [])
 
     def request(self, path: str) -> str:
         """The request for a path, up to its body where that is large; signed in its JSON, or in the query."""
@@ -101,16 +103,21 @@ class Stage:
         profiling = (f"--profile={profile.absolute()}", "--profiler=cprofile", "--savestats") if profile else ()
         self._worker = worker_command(*profiling, "vespa")
         self._signer = Signer()
-        key, certificate = Authority(time.time()).issue("127.0.0.1")
-        for name, pem in (("key", key), ("crt", certificate), ("public", self._signer.pem)):
-            (self._folder / name).write_bytes(pem)
-        backend = crew.start("backend", [sys.executable, "-m", "perf.backend", f"{self._folder}/public"])
+        authority = Authority(time.time())
+        key, certificate = authority.issue("127.0.0.1")
+        folder, root = self._folder, authority.root
+        for name, pem in (("key", key), ("crt", certificate), ("root", root), ("public", self._signer.pem)):
+            (folder / name).write_bytes(pem)
+        backend = crew.start(
+            "backend", [sys.executable, "-m", "perf.backend", f"{folder}/public", f"{folder}/assignment"]
+        )
         assert backend.stdout is not None
         self._backend = f"127.0.0.1:{backend.stdout.readline().strip()}"
+        self._itself = backend
 
     def start(self, name: str) -> Proxy:
         """Start a proxy by its name; it has passed a request on when this returns. Raises NotReady."""
-        proxy = self._nginx() if name == "nginx" else self._vespa()
+        proxy = {"nginx": self._nginx, "vespa": self._vespa, "chain": self._chain, "direct": self._direct}[name]()
         deadline = time.monotonic() + READY_SECONDS
         while not proxy.is_up():
             if proxy.process.poll() is not None or time.monotonic() > deadline:
@@ -118,6 +125,20 @@ class Stage:
             time.sleep(0.1)
         proxy.idle_mib = resident(proxy.pids)
         return proxy
+
+    def _direct(self) -> Proxy:
+        return Proxy("direct", int(self._backend.partition(":")[2]), False, self._itself)
+
+    def _chain(self) -> Proxy:
+        """A client before a worker of its own; with TLS, that is what they speak to each other."""
+        worker = self._vespa()
+        (self._folder / "assignment").write_text(json.dumps(worker.assignment))
+        port = free_port()
+        options = ["--endpoint", "perf", "--port", str(port), "--autoscaler-url", f"http://{self._backend}"]
+        argv = [sys.executable, "-m", "vespa.cli", "client", *options, "--worker-ca", f"{self._folder}/root"]
+        key = {"VAST_API_KEY": "perf-endpoint-key"}
+        process = self._crew.start("chain", argv, proxy=True, environment=key)
+        return Proxy("chain", port, False, process, behind=worker.process)
 
     def _vespa(self) -> Proxy:
         port, at = free_port(), f"http://{self._backend}"

@@ -40,6 +40,7 @@ def works(scale: float = 1.0) -> Mapping[str, Work]:
     size, gib = mib << 20, mib / 1024
     return {
         "json": Work("1.1 KB there and back", "us a request", "/v1/completions", 32, 2 * scale),
+        "latency": Work("1.1 KB there and back, one after the other", "us a request", "/v1/completions", 1, 2 * scale),
         "sse": Work("256 streams, 50 chunks of 200 B a second", "us a chunk", f"/stream/{chunks}/0.02", 256),
         "down": Work(f"a reply of {mib} MiB", "s a GiB", f"/big/{size}", gib=gib),
         "up": Work(f"a body of {mib} MiB", "s a GiB", f"/sink/{size}", gib=gib),

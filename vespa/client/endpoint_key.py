@@ -23,13 +23,12 @@ class EndpointKey:
     def __init__(
         self, endpoint: str, *, given: str = "", account_key: str = "", console: Console | None = None
     ) -> None:
-        """Raises ValueError for a key that is none, or where there is neither a key nor a way to one."""
+        """A `given` key is looked up only after a `forget`. Raises ValueError where there is no key to be had."""
         if given and not _is_key(given):
             raise ValueError("the endpoint's key has characters that no key has")
         if not given and (not account_key or console is None):
             raise ValueError("neither the endpoint's key nor the account's is known")
         self.value = given
-        self._given = bool(given)
         self._endpoint = endpoint
         self._account_key = account_key
         self._console = console
@@ -38,7 +37,7 @@ class EndpointKey:
 
     def forget(self) -> bool:
         """It was refused: whether another can be looked up."""
-        if self._given:
+        if not self._account_key or self._console is None:
             return False
         self.value = ""
         return True

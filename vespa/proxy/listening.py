@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -64,9 +63,6 @@ class Listening(Service):
         self._endpoint.listen(self._server).addCallbacks(self._listening, failures.append)
         if failures:
             failures[0].raiseException()
-        # What lives as long as the process need not be looked at by every collection.
-        gc.collect()
-        gc.freeze()
 
     @property
     def port(self) -> int | None:
