@@ -111,7 +111,7 @@ def makeService(options: Options) -> IService:
     from .worker.service import make_beacon, make_worker
 
     raise_file_limit()
-    reactor.callWhenRunning(settle_memory)  # type: ignore[attr-defined]
+    reactor.callWhenRunning(settle_memory)
     root = MultiService()
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
     settings, problem = options.settings, options.problem
