@@ -58,7 +58,7 @@ _decode: Final = msgspec.json.Decoder(_Reply).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_integer: Final = msgspec.json.Decoder(int).decode
 _decode_number: Final = msgspec.json.Decoder(float).decode
-_MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MALFORMED: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
@@ -78,24 +78,29 @@ def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
     missing = [name for name in _SIGNED if not bytes(getattr(reply, name))]
     if missing:
         raise BadReply(f"it has a url and no {', '.join(missing)}")
-    try:
-        url, texts = _decode_text(reply.url), []
-        for name in _SIGNED:
-            raw = getattr(reply, name)
-            if name in ("endpoint", "signature", "url"):
-                text = _decode_text(raw)
-            else:
-                (_decode_number if name == "cost" else _decode_integer)(raw)
-                text = bytes(raw).decode("ascii")
-            texts.append(f"serverless_{name}={quote(text, safe='')}")
-    except _MALFORMED:
-        raise BadReply(f"its {name} is not what it should be") from None
+    texts = {name: _text(name, getattr(reply, name)) for name in _SIGNED}
     members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(reply, name))) for name in _SIGNED]
     if bytes(reply.request_id):
         members.append(b'"__request_id":' + bytes(reply.request_id))
-    return Assignment(
-        url, _index(reply.request_idx, asked_idx), b"{" + b",".join(members) + b"}", "&".join(texts).encode("ascii")
-    )
+    query = "&".join([f"serverless_{name}={quote(text, safe='')}" for name, text in texts.items()])
+    auth_data = b"{%b}" % b",".join(members)
+    return Assignment(texts["url"], _index(reply.request_idx, asked_idx), auth_data, query.encode("ascii"))
+
+
+def _text(name: str, raw: msgspec.Raw) -> str:
+    """A member as the text that goes into a query: a string's own, a number's lexeme. Raises `BadReply`."""
+    try:
+        if name == "cost":
+            _decode_number(raw)
+        elif name in ("reqnum", "request_idx"):
+            _decode_integer(raw)
+        else:
+            text = _decode_text(raw)
+            text.encode("utf-8")  # half of a surrogate pair has no bytes
+            return text
+    except _MALFORMED:
+        raise BadReply(f"its {name} is not what it should be") from None
+    return bytes(raw).decode("ascii")
 
 
 def _index(raw: msgspec.Raw, otherwise: int) -> int:

@@ -1,0 +1,85 @@
+"""The endpoint's key, given or looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.client.console import ConsoleError, EndpointInfo
+from vespa.client.endpoint_key import EndpointKey
+
+
+class FakeConsole:
+    """A console that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.answers: list[Deferred[EndpointInfo]] = []
+
+    async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
+        self.asked.append((account_key, name))
+        self.answers.append(Deferred())
+        return await self.answers[-1]
+
+
+class EndpointKeyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.console: Any = FakeConsole()
+
+    def key(self, given: str = "") -> EndpointKey:
+        return EndpointKey("demo", given=given, account_key="account-key", console=self.console)
+
+    def answer(self, key: str) -> None:
+        self.console.answers[-1].callback(EndpointInfo(id=1, name="demo", api_key=key))
+
+    def test_looked_up_once_for_all(self) -> None:
+        """All who need it at the same time wait for one answer; later it is known."""
+        key = self.key()
+        first, second = key.find(), key.find()
+        self.answer("k1")
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), ("k1", "k1"))
+        self.assertEqual((key.value, self.successResultOf(key.find())), ("k1", "k1"))
+        self.assertEqual(self.console.asked, [("account-key", "demo")])
+
+    def test_failure_is_told_and_forgotten(self) -> None:
+        """The next need asks again."""
+        key = self.key()
+        first = key.find()
+        self.console.answers[-1].errback(ConsoleError("away"))
+        self.failureResultOf(first, ConsoleError)
+        second = key.find()
+        self.answer("k1")
+        self.assertEqual(self.successResultOf(second), "k1")
+
+    def test_cancelled_by_one(self) -> None:
+        """One who leaves takes nothing from the others."""
+        key = self.key()
+        first, second = key.find(), key.find()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.answer("k1")
+        self.assertEqual(self.successResultOf(second), "k1")
+
+    def test_given(self) -> None:
+        """A given key is used as it is, and looked up anew when it is refused and there is a way to."""
+        key = self.key("given")
+        self.assertEqual(key.value, "given")
+        self.assertTrue(key.forget())
+        found = key.find()
+        self.answer("new")
+        self.assertEqual(self.successResultOf(found), "new")
+        self.assertFalse(EndpointKey("demo", given="given").forget())
+
+    def test_close(self) -> None:
+        """At the end nobody is left waiting."""
+        key = self.key()
+        found = key.find()
+        key.close()
+        self.failureResultOf(found)
+
+    def test_no_key(self) -> None:
+        """Without a key, or with one that would break a header, there is nothing to start with."""
+        for given in ("", "a\r\nX: y", "k\u00e9y", "a b"):
+            self.assertRaises(ValueError, EndpointKey, "demo", given=given)
