@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -28,7 +29,12 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
     url: str
     request_idx: int
     auth_data: bytes
-    query: bytes
+    texts: dict[str, str]
+
+    @property
+    def query(self) -> bytes:
+        """`serverless_cost=…&serverless_endpoint=…` and so on."""
+        return "&".join([f"serverless_{name}={_quoted(text)}" for name, text in self.texts.items()]).encode("ascii")
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -82,9 +88,13 @@ def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
     members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(reply, name))) for name in _SIGNED]
     if bytes(reply.request_id):
         members.append(b'"__request_id":' + bytes(reply.request_id))
-    query = "&".join([f"serverless_{name}={quote(text, safe='')}" for name, text in texts.items()])
-    auth_data = b"{%b}" % b",".join(members)
-    return Assignment(texts["url"], _index(reply.request_idx, asked_idx), auth_data, query.encode("ascii"))
+    return Assignment(texts["url"], _index(reply.request_idx, asked_idx), b"{%b}" % b",".join(members), texts)
+
+
+@lru_cache(256)
+def _quoted(text: str) -> str:
+    # A worker's url, and the signature over nothing else, come again and again.
+    return quote(text, safe="")
 
 
 def _text(name: str, raw: msgspec.Raw) -> str:
