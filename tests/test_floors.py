@@ -35,6 +35,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client.options": "vespa vespa.core vespa.settings_text vespa.client",
         "vespa.client.command": "vespa vespa.core vespa.http vespa.net vespa.settings_text vespa.tap vespa.client",
         "vespa.load": "vespa vespa.core vespa.http vespa.net vespa.client vespa.benchmarking.contract",
+        "vespa.load.command": "vespa vespa.core vespa.http vespa.net vespa.tap vespa.client vespa.load",
         # It speaks to a worker as the world does: over the wire.
         "vespa.sim": "vespa vespa.core vespa.http vespa.net",
         "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",

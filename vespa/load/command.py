@@ -1,0 +1,235 @@
+"""`vespa-proxy load`: the options, the process around a test, and what is written at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Final, TextIO, cast
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
+
+from vespa import __version__
+from vespa.client.launch import LaunchError, launch
+from vespa.client.screen import Screen
+from vespa.http.agent import Agent
+from vespa.load.options import BadOptions, LoadOptions, parse
+from vespa.load.page import page
+from vespa.load.report import About, Report
+from vespa.load.run import Interrupted, Interrupts, Run
+from vespa.load.sending import Target
+from vespa.load.showing import Progress
+from vespa.load.source import test_request_of
+from vespa.load.text import intention, table
+from vespa.load.work import BadWork, Work, prepare
+from vespa.net.logs import LineObserver
+from vespa.net.signals import flush_and_exit, stop
+from vespa.net.trust import trust_roots
+from vespa.tap import install_reactor, raise_file_limit
+
+log = Logger()
+
+NO_MORE_PATIENCE: Final = 3
+"""So many signals end the process at once."""
+
+
+class Command:
+    """One run of the command; `report` is there once it succeeded, `problem` says why it did not."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        options: LoadOptions,
+        first: Work,
+        works: Callable[[], Work],
+        screen: Screen,
+        *,
+        is_live: bool,
+        hide: Callable[[str], None],
+    ) -> None:
+        self.report: Report | None = None
+        self.problem = ""
+        self._reactor = reactor
+        self._options = options
+        self._first = first
+        self._works = works
+        self._progress = Progress(reactor, time.perf_counter, screen, is_live=is_live)
+        self._interrupts = Interrupts()
+        self._hide = hide
+        self._task: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin; at the end the reactor is stopped."""
+        self._task = Deferred.fromCoroutine(self._run())
+        self._task.addBoth(lambda _: stop(self._reactor))
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        if self._interrupts.count + 1 >= NO_MORE_PATIENCE:
+            flush_and_exit(1)
+        self._reactor.callFromThread(self._interrupted)
+
+    def _interrupted(self) -> None:
+        self._interrupts()
+        if self._interrupts.driver is None and self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            self.report = await self._test()
+        except (LaunchError, Interrupted) as error:
+            self.problem = str(error)
+        except CancelledError:
+            self.problem = "interrupted before the test began"
+        except Exception as error:
+            log.failure("the load test failed")
+            self.problem = f"{type(error).__name__}: {error}"
+
+    async def _test(self) -> Report:
+        options = self._options
+        if options.settings is None:
+            return await self._send_to(Target(url=options.url, headers=options.headers), options.url)
+        # Nobody else on this machine shall use the endpoint's key by this proxy.
+        token = secrets.token_urlsafe(24)
+        self._hide(token)
+        settings = evolve(options.settings, token=token)
+        client, settings = await launch(self._reactor, settings, on_wait=self._progress.waits, hide=self._hide)
+        try:
+            headers = {**options.headers, "Authorization": f"Bearer {token}"}
+            return await self._send_to(Target(url=client.url, headers=headers), settings.endpoint)
+        finally:
+            await client.stopService()
+
+    async def _send_to(self, target: Target, name: str) -> Report:
+        options, first = self._options, self._first
+        about = About(
+            vespa=__version__,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            target=name,
+            through="url" if options.settings is None else "client",
+            path=first.path,
+            benchmark=options.benchmark,
+            stream=first.streamed,
+            seed=random.SystemRandom().getrandbits(32) if options.seed is None else options.seed,
+            cost=first.cost,
+        )
+        if not options.quiet:
+            self._progress.tell(intention(about, options.plan))
+        run = Run(
+            clock=self._reactor,
+            now=time.perf_counter,
+            cpu=time.process_time,
+            plan=options.plan,
+            about=about,
+            agent=Agent(self._reactor, trust=trust_roots(options.worker_ca) if options.worker_ca else None),
+            first=first,
+            works=self._works,
+            progress=None if options.quiet else self._progress,
+            interrupts=self._interrupts,
+        )
+        return await run.test(target)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command in this process's reactor and return the exit code; SystemExit for --help."""
+    try:
+        options = parse(argv, os.environ)
+        works = _works_of(options)
+        first = works()
+        _check_files(options)
+    except (BadOptions, BadWork) as error:
+        print(f"vespa-proxy load: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # of a benchmark module's own
+        print(f"vespa-proxy load: get_test_request() failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    install_reactor()
+    from twisted.internet import reactor as installed
+
+    reactor = cast(Any, installed)
+    for stream in (sys.stdout, sys.stderr):
+        cast(Any, stream).reconfigure(errors="replace")
+    screen = Screen(sys.stderr)
+    for line in options.warnings:
+        screen.write(line + "\n")
+    observer = _begin_log(cast(TextIO, screen), options)
+    raise_file_limit()
+    is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    command = Command(reactor, options, first, works, screen, is_live=is_live, hide=observer.hide)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, command.interrupt)
+    reactor.callWhenRunning(command.start)
+    reactor.run(installSignalHandlers=False)
+    if command.report is None:
+        print(f"vespa-proxy load: {command.problem}", file=sys.stderr)
+        return 1
+    return _write(command.report, options)
+
+
+def _works_of(options: LoadOptions) -> Callable[[], Work]:
+    if options.seed is not None:
+        os.environ["BENCHMARK_SEED"] = str(options.seed)
+        random.seed(options.seed)  # for modules that use the generator which all share
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    test_request = test_request_of(options.benchmark)
+    return lambda: prepare(test_request(), options.stream)
+
+
+def _check_files(options: LoadOptions) -> None:
+    """Rather now than when the report is to be written. Raises BadOptions."""
+    try:
+        if options.worker_ca:
+            trust_roots(options.worker_ca)
+        for path in (options.json, options.html):
+            if path and path != "-":
+                with open(path, "a"):
+                    pass
+    except Exception as error:
+        raise BadOptions(str(error) or type(error).__name__) from None
+
+
+def _begin_log(stream: TextIO, options: LoadOptions) -> LineObserver:
+    settings = options.settings
+    secret = (settings.endpoint_key, settings.account_key) if settings is not None else ()
+    observer = LineObserver(stream, LogLevel.debug if options.debug else LogLevel.error, secret)
+    predicate = LogLevelFilterPredicate(LogLevel.debug)
+    if not options.debug:
+        predicate.setLogLevelForNamespace("twisted", LogLevel.warn)
+    globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
+    return observer
+
+
+def _write(report: Report, options: LoadOptions) -> int:
+    try:
+        document = json.dumps(report.to_json(), indent=1) + "\n"
+        if options.json == "-":
+            sys.stdout.write(document)
+        else:
+            sys.stdout.write(f"\n{table(report)}")
+            if options.json:
+                _write_file(options.json, document)
+        if options.html:
+            _write_file(options.html, page(report))
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"vespa-proxy load: the report could not be written: {error}", file=sys.stderr)
+        return 1
+    return 0 if report.clean else 1
+
+
+def _write_file(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

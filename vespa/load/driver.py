@@ -1,0 +1,225 @@
+"""Running a plan: sending requests when they are due, until all are over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.web.iweb import IAgent
+
+from vespa.load.outcome import Outcome
+from vespa.load.plan import Plan
+from vespa.load.sending import Sending, Target
+from vespa.load.tally import Tally
+from vespa.load.work import Work
+
+AFTER_FAILURE_SECONDS: Final = 0.1
+"""How long a place in a closed loop rests after a failure, so that a server that is down is not hammered."""
+
+BEAT_SECONDS: Final = 0.1
+
+
+class Driver:
+    """
+    One run of a plan. `now` gives seconds that only go forward, `clock` the timers; `works` makes the next request.
+
+    `lag` is how late the clock's timers came at worst, in seconds: what the tester's own slowness added to some times.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        plan: Plan,
+        due: Iterator[float],
+        works: Callable[[], Work],
+        agent: IAgent,
+        target: Target,
+        tally: Tally,
+    ) -> None:
+        self.lag = 0.0
+        self.interrupted = ""
+        self._clock = clock
+        self._now = now
+        self._plan = plan
+        self._due = due
+        self._works = works
+        self._agent = agent
+        self._target = target
+        self._tally = tally
+        self._under_way: set[Sending] = set()
+        self._next_due: float | None = None
+        self._next_work: Work | None = None
+        self._held = False
+        self._freed = 0.0
+        self._sending = False
+        self._timer: IDelayedCall | None = None
+        self._timers: set[IDelayedCall] = set()
+        self._over: Deferred[None] = Deferred()
+
+    def run(self) -> Deferred[None]:
+        """Run the plan. Fires when every request is over; `interrupted` then says why it ended early, if it did."""
+        tally = self._tally
+        tally.began = tally.ended = self._now()
+        self._sending = True
+        self._prepare()
+        if self._plan.duration:
+            self._later(self._plan.duration, self._time_is_over)
+        self._later(BEAT_SECONDS, self._beat, tally.began + BEAT_SECONDS)
+        if self._plan.open_loop:
+            self._next_due = next(self._due, None)
+            self._send_due()
+        else:
+            for _ in range(self._places()):
+                self._send_next()
+        self._look()
+        return self._over
+
+    @property
+    def under_way(self) -> int:
+        """Requests that were sent and are not over."""
+        return len(self._under_way)
+
+    def stop(self, reason: str, patience: float) -> None:
+        """Send no more, and give what is not over after `patience` seconds up."""
+        if self._over.called:
+            return
+        self.interrupted = self.interrupted or reason
+        self._stop_sending()
+        if patience > 0 and self._under_way:
+            self._later(patience, self._give_up)
+        else:
+            self._give_up()
+        self._look()
+
+    # -- when to send
+
+    def _send_due(self) -> None:
+        """An open loop: send all that is due, and come back for the next."""
+        self._cancel_timer()
+        tally, cap = self._tally, self._plan.concurrency
+        while self._sending and self._next_due is not None:
+            now = self._now()
+            due = tally.began + self._next_due
+            if due > now:
+                self._timer = self._clock.callLater(due - now, self._send_due)
+                return
+            if cap and len(self._under_way) >= cap:
+                self._held = True  # until one ends
+                return
+            self._next_due = next(self._due, None)
+            self._send(due, now, due < self._freed)
+        if self._next_due is None:
+            self._sending = False
+        self._look()
+
+    def _places(self) -> int:
+        """How many requests a closed loop keeps under way."""
+        plan = self._plan
+        return min(plan.concurrency, plan.requests) if plan.requests else plan.concurrency
+
+    def _send_next(self) -> None:
+        """A closed loop: send one into a free place."""
+        plan, tally = self._plan, self._tally
+        if plan.requests and tally.sent >= plan.requests:
+            self._sending = False
+        if self._sending:
+            now = self._now()
+            self._send(now, now, False)
+
+    def _send(self, due: float, now: float, held: bool) -> None:
+        work, self._next_work = self._next_work, None
+        if work is None:
+            work = self._make()
+            if work is None:
+                return
+        self._tally.leaves(due, now, held)
+        sending = Sending(self._clock, self._now, self._tally, Outcome(due, now), self._ended)
+        self._under_way.add(sending)
+        sending.begin(self._agent, self._target, work, self._plan.timeout)
+        # Made while there is time, so that a slow benchmark module makes no request late.
+        self._later(0, self._prepare)
+
+    def _ended(self, sending: Sending) -> None:
+        self._under_way.discard(sending)
+        self._tally.ends(sending.outcome)
+        if not self._sending:
+            self._look()
+        elif not self._plan.open_loop:
+            self._later(0.0 if sending.outcome.ok else AFTER_FAILURE_SECONDS, self._rested)
+        elif self._held:
+            self._later(0, self._resume)
+
+    def _resume(self) -> None:
+        if self._held:
+            self._held = False
+            self._freed = self._now()  # what was due before this was held back too
+            self._send_due()
+
+    def _rested(self) -> None:
+        self._send_next()
+        self._look()
+
+    # -- what to send
+
+    def _prepare(self) -> None:
+        if self._next_work is None and self._sending:
+            self._next_work = self._make()
+
+    def _make(self) -> Work | None:
+        try:
+            return self._works()
+        except Exception as error:
+            self.stop(f"no more requests could be made: {type(error).__name__}: {error}", self._plan.timeout)
+            return None
+
+    # -- how it ends
+
+    def _time_is_over(self) -> None:
+        if not self._sending:
+            return
+        if self._plan.open_loop:
+            self._send_due()  # what is due by now, and only the cap may hold back
+            if self._held:
+                self._tally.never_sent += 1 + sum(1 for _ in self._due)
+        self._stop_sending()
+        self._look()
+
+    def _stop_sending(self) -> None:
+        self._sending = False
+        self._cancel_timer()
+
+    def _give_up(self) -> None:
+        for sending in list(self._under_way):
+            sending.give_up("unfinished", "the test was interrupted")
+
+    def _look(self) -> None:
+        """See whether all is over."""
+        if self._sending or self._under_way or self._over.called:
+            return
+        for timer in list(self._timers):
+            timer.cancel()
+        self._timers.clear()
+        self._over.callback(None)
+
+    # -- timers
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _beat(self, due: float) -> None:
+        now = self._now()
+        self.lag = max(self.lag, now - due)
+        self._later(BEAT_SECONDS, self._beat, now + BEAT_SECONDS)
+
+    def _later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            call(*arguments)
+
+        timer = self._clock.callLater(seconds, run)
+        self._timers.add(timer)

@@ -1,0 +1,107 @@
+"""One load test from the first connection to the report, with whatever clock, agent and client it is given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Final
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IAgent
+
+from vespa.load.driver import Driver
+from vespa.load.plan import Plan, arrivals
+from vespa.load.report import About, Report, make_report
+from vespa.load.sending import Target
+from vespa.load.showing import Progress
+from vespa.load.tally import Tally
+from vespa.load.work import Work
+
+GRACE_SECONDS: Final = 5.0
+"""How long what is under way may go on after an interrupt."""
+
+
+class Interrupted(Exception):
+    """The test was interrupted before it had begun."""
+
+
+@define
+class Interrupts:
+    """What a Ctrl-C does: the first sends no more and waits a little, the second gives up what is under way."""
+
+    count: int = 0
+    driver: Driver | None = None
+
+    def __call__(self) -> None:
+        """There is one more."""
+        self.count += 1
+        if self.driver is not None:
+            self.driver.stop("interrupted", GRACE_SECONDS if self.count == 1 else 0.0)
+
+
+@frozen(kw_only=True)
+class Run:
+    """
+    What a test is made of.
+
+    `now`: seconds that only go forward; `cpu`: seconds of processor time that this process took. `first` is a request
+    that was made already, `works` makes the others.
+    """
+
+    clock: IReactorTime
+    now: Callable[[], float]
+    cpu: Callable[[], float]
+    plan: Plan
+    about: About
+    agent: IAgent
+    first: Work
+    works: Callable[[], Work]
+    progress: Progress | None = None
+    interrupts: Interrupts = field(factory=Interrupts)
+
+    async def test(self, target: Target) -> Report:
+        """Warm up, send, and give the report. Raises Interrupted when there is nothing to report."""
+        made = itertools.chain([self.first], (self.works() for _ in itertools.count()))
+        if self.plan.warmup:
+            await self._warm_up(target, made.__next__)
+        if self.interrupts.count:
+            raise Interrupted("interrupted before the test began")
+        tally = Tally()
+        due = arrivals(self.plan, Random(self.about.seed)) if self.plan.open_loop else iter(())
+        driver = self._driver(self.plan, due, made.__next__, target, tally)
+        cpu, began = self.cpu(), self.now()
+        await self._drive(driver, tally, "")
+        seconds = self.now() - began
+        return make_report(
+            tally,
+            self.plan,
+            self.about,
+            interrupted=driver.interrupted,
+            cpu=(self.cpu() - cpu) / seconds if seconds > 0 else 0.0,
+            lag=driver.lag,
+        )
+
+    async def _warm_up(self, target: Target, works: Callable[[], Work]) -> None:
+        tally = Tally()
+        await self._drive(self._driver(self.plan.warm, iter(()), works, target, tally), tally, "warm-up: ")
+        if self.progress is not None:
+            failed = "".join(f"; {each.kind}: {each.message}" for each in list(tally.errors.values())[:1])
+            self.progress.tell(f"warm-up: {tally.succeeded} of {self.plan.warmup} requests succeeded{failed}")
+
+    def _driver(
+        self, plan: Plan, due: Iterator[float], works: Callable[[], Work], target: Target, tally: Tally
+    ) -> Driver:
+        return Driver(self.clock, self.now, plan, due, works, self.agent, target, tally)
+
+    async def _drive(self, driver: Driver, tally: Tally, title: str) -> None:
+        running = driver.run()
+        self.interrupts.driver = driver
+        if self.progress is not None:
+            self.progress.begin(tally, title)
+        try:
+            await running
+        finally:
+            if self.progress is not None:
+                self.progress.end()

@@ -1,0 +1,199 @@
+"""Sending one request over an agent, and timing what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from vespa.http.connection import UpstreamError
+from vespa.load.outcome import Kind, Outcome
+from vespa.load.reading import Reader, reader_for
+from vespa.load.tally import Tally
+from vespa.load.work import Work
+
+MESSAGE_LENGTH: Final = 300
+
+_BEFORE_ANSWER: dict[str, Kind] = {"bad_reply": "protocol"}
+
+
+@frozen(kw_only=True)
+class Target:
+    """Where requests go: `url` without a last slash, and what each carries besides its own headers."""
+
+    url: str
+    headers: Mapping[str, str] = {}
+
+
+class Sending(Protocol):
+    """One request under way. It reads the answer's body, which is why it is a protocol."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        tally: Tally,
+        outcome: Outcome,
+        over: Callable[[Sending], None],
+    ) -> None:
+        """`over` is called once, when `outcome` is complete."""
+        self.outcome = outcome
+        self._clock = clock
+        self._now = now
+        self._tally = tally
+        self._over = over
+        self._timer: IDelayedCall | None = None
+        self._response: Deferred[IResponse] | None = None
+        self._reader: Reader | None = None
+        self._page = b""
+        self._last_token = 0.0
+        self._ended = False
+
+    def begin(self, agent: IAgent, target: Target, work: Work, timeout: float) -> None:
+        """Send it; `timeout` in seconds is for all of it."""
+        headers = Headers({"Content-Type": ["application/json"], "X-Serverless-Cost": [f"{work.cost:g}"]})
+        if work.streamed:
+            headers.setRawHeaders("Accept", ["text/event-stream"])
+        for name, value in target.headers.items():
+            headers.setRawHeaders(name, [value])
+        self._timer = self._clock.callLater(timeout, self.give_up, "timeout", f"not over after {timeout:g} s")
+        url = (target.url + work.path).encode("ascii")
+        self._response = agent.request(b"POST", url, headers, _Body(work.body))
+        self._response.addCallbacks(self._begun, self._failed)
+
+    def give_up(self, kind: Kind, message: str) -> None:
+        """Cut it off, and let this be its end."""
+        if self._ended:
+            return
+        self._end(kind, message)
+        if self.transport is not None:
+            self.transport.loseConnection()
+        elif self._response is not None:
+            self._response.cancel()
+
+    def _begun(self, response: IResponse) -> None:
+        if self._ended:
+            # The agent answered although it was cancelled.
+            response.deliverBody(_Unwanted())
+            return
+        self.outcome.status = response.code
+        headers = response.headers
+        self.outcome.code = _first(headers, "X-Vespa-Error")[:100]
+        self._reader = reader_for(_first(headers, "Content-Type"))
+        response.deliverBody(self)
+
+    def _failed(self, failure: Failure) -> None:
+        if self._ended:
+            return
+        error = failure.value
+        code = error.code if isinstance(error, UpstreamError) else ""
+        self.outcome.code = code
+        self._end(_BEFORE_ANSWER.get(code, "connection"), str(error) or type(error).__name__)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Once for each chunk of each answer: no more than it must."""
+        if self._ended:
+            return
+        now = self._now()
+        outcome, reader = self.outcome, self._reader
+        assert reader is not None
+        if outcome.first_byte is None:
+            outcome.first_byte = now
+        pieces = reader.feed(data)
+        size = len(data)
+        outcome.bytes += size
+        self._tally.receives(now, size, pieces)
+        if pieces:
+            if outcome.first_token is None:
+                outcome.first_token = now
+            else:
+                self._tally.between.add(now - self._last_token)
+            for _ in range(pieces - 1):  # they came at once
+                self._tally.between.add(0.0)
+            outcome.pieces += pieces
+            self._last_token = now
+        if outcome.status >= 300 and len(self._page) < MESSAGE_LENGTH:
+            self._page += data[:MESSAGE_LENGTH]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The body's end, whichever."""
+        if self._ended:
+            return
+        outcome, reader = self.outcome, self._reader
+        assert reader is not None
+        whole = reason.check(ResponseDone, PotentialDataLoss) is not None
+        missing = reader.end() if whole else _cause(reason)
+        outcome.tokens = reader.tokens
+        if not 200 <= outcome.status < 300:
+            self._end("status", reader.error or self._page.decode("utf-8", "replace"))
+        elif reader.error:
+            self._end("stream" if reader.is_stream else "answer", reader.error)
+        elif missing or not whole:
+            self._end("truncated", missing)
+        else:
+            self._end(None, "")
+
+    def _end(self, kind: Kind | None, message: str) -> None:
+        self._ended = True
+        outcome = self.outcome
+        outcome.ended = self._now()
+        outcome.kind = kind
+        outcome.message = " ".join(message.split())[:MESSAGE_LENGTH]
+        if self._reader is not None:
+            outcome.tokens = self._reader.tokens
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._over(self)
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is at hand and written at once."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All is written at once: there is nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """All is written at once: there is nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """All is written at once: there is nothing to stop."""
+
+
+class _Unwanted(Protocol):
+    """For an answer that nobody waits for any more."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+
+def _first(headers: Headers, name: str) -> str:
+    value: str = (headers.getRawHeaders(name) or [""])[0]
+    return value
+
+
+def _cause(failure: Failure) -> str:
+    """What went wrong below: Twisted's HTTP clients fail with lists of reasons."""
+    error: Any = failure.value
+    while reasons := getattr(error, "reasons", None):
+        error = reasons[0].value
+    return str(error) or type(error).__name__

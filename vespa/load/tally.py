@@ -1,0 +1,145 @@
+"""What a run adds up to while it goes on; all of it bounded, however long the run is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from attrs import define, field
+
+from vespa.load.outcome import Kind, Outcome
+from vespa.load.samples import Samples
+from vespa.load.timeline import Dot, Dots, Timeline
+
+ERRORS: Final = 50
+"""The most kinds of error that are told apart; the rest are counted together."""
+
+LATE: Final = 0.01
+"""A request that left later than this many seconds after it was due is called late."""
+
+GLANCE: Final = 500
+
+
+@define
+class Failing:
+    """One kind of failure: how often it came, and what the first of them said."""
+
+    kind: Kind
+    status: int
+    code: str
+    message: str
+    count: int = 0
+
+
+@define
+class Tally:
+    """
+    Counts and samples of one run, with times as the tester's clock has them; `began` is its zero.
+
+    Latencies and first bytes are those of requests that succeeded: a refusal is quick, and says nothing of the work.
+    """
+
+    began: float = 0.0
+    ended: float = 0.0
+    sent: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    unfinished: int = 0
+    never_sent: int = 0
+    """Due, but still held back by the cap when the time was over."""
+    held_back: int = 0
+    """Sent late because the cap let no more under way."""
+    late: int = 0
+    """Sent late by the tester's own fault."""
+    lateness: Samples = field(factory=Samples)
+    bytes: int = 0
+    tokens: int = 0
+    told: int = 0
+    """How many requests' tokens the backend counted; those of `guessed` are the pieces of their streams."""
+    guessed: int = 0
+    statuses: Counter[int] = field(factory=Counter)
+    errors: dict[tuple[str, int, str], Failing] = field(factory=dict)
+    latency: Samples = field(factory=Samples)
+    service: Samples = field(factory=Samples)
+    """As `latency`, but from when the request was sent."""
+    glance: Samples = field(factory=lambda: Samples(GLANCE))
+    """The latencies again, for a look while the run goes on: sorting many exact ones would make requests late."""
+    first_byte: Samples = field(factory=Samples)
+    first_token: Samples = field(factory=Samples)
+    between: Samples = field(factory=Samples)
+    timeline: Timeline = field(factory=Timeline)
+    dots: Dots = field(factory=Dots)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self.sent - self.succeeded - self.failed - self.unfinished
+
+    def leaves(self, due: float, now: float, held: bool) -> None:
+        """A request is sent; `held`: it waited for the cap."""
+        self.sent += 1
+        self.timeline.at(now - self.began).sent += 1
+        if held:
+            self.held_back += 1
+            return
+        lateness = max(0.0, now - due)
+        self.lateness.add(lateness)
+        if lateness > LATE:
+            self.late += 1
+
+    def receives(self, now: float, size: int, pieces: int) -> None:
+        """Bytes of an answer came, with so many pieces of text."""
+        moment = self.timeline.at(now - self.began)
+        moment.bytes += size
+        moment.tokens += pieces
+        self.bytes += size
+
+    def ends(self, outcome: Outcome) -> None:
+        """A request is over."""
+        self.ended = max(self.ended, outcome.ended)
+        if outcome.status:
+            self.statuses[outcome.status] += 1
+        self._count_tokens(outcome)
+        if outcome.kind == "unfinished":
+            self.unfinished += 1
+            return
+        moment = self.timeline.at(outcome.ended - self.began)
+        latency = outcome.ended - outcome.due
+        first = outcome.first_byte if outcome.first_token is None else outcome.first_token
+        self.dots.add(
+            Dot(outcome.due - self.began, latency, None if first is None else first - outcome.due, outcome.ok)
+        )
+        if outcome.kind is not None:
+            self.failed += 1
+            moment.failed += 1
+            self._count_error(outcome.kind, outcome)
+            return
+        self.succeeded += 1
+        moment.succeeded += 1
+        self.latency.add(latency)
+        self.glance.add(latency)
+        self.service.add(outcome.ended - outcome.sent)
+        self.timeline.at(outcome.due - self.began).latency.add(latency)
+        if outcome.first_byte is not None:
+            self.first_byte.add(outcome.first_byte - outcome.due)
+        if outcome.first_token is not None:
+            self.first_token.add(outcome.first_token - outcome.due)
+
+    def _count_tokens(self, outcome: Outcome) -> None:
+        if outcome.tokens is not None:
+            self.told += 1
+            self.tokens += outcome.tokens
+            if not outcome.pieces:  # a whole answer: its tokens came as it ended
+                self.timeline.at(outcome.ended - self.began).tokens += outcome.tokens
+        elif outcome.pieces:
+            self.guessed += 1
+            self.tokens += outcome.pieces
+
+    def _count_error(self, kind: Kind, outcome: Outcome) -> None:
+        key = (kind, outcome.status, outcome.code)
+        failing = self.errors.get(key)
+        if failing is None:
+            if len(self.errors) >= ERRORS:
+                key = (kind, 0, "other")
+            failing = self.errors.setdefault(key, Failing(kind, key[1], key[2], outcome.message))
+        failing.count += 1

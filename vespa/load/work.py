@@ -1,0 +1,79 @@
+"""What is sent: the request that a benchmark module's `get_test_request` gives, ready to go."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+from attrs import frozen
+
+TestRequest = Callable[[], object]
+"""A benchmark module's `get_test_request() -> (path, payload, cost)`."""
+
+
+@frozen
+class Work:
+    """One POST of JSON. `streamed`: its answer was asked for as a stream."""
+
+    path: str
+    body: bytes
+    cost: float
+    streamed: bool
+
+
+class BadWork(Exception):
+    """What a benchmark module gave is no request; says why."""
+
+
+def prepare(given: object, stream: bool | None) -> Work:
+    """
+    Make ready what `get_test_request` gave.
+
+    `stream` asks for a stream or forbids one; None asks where the payload is like OpenAI's and says nothing itself.
+    Raises BadWork.
+    """
+    if not isinstance(given, tuple | list) or len(given) != 3:
+        raise BadWork(f"get_test_request() must give (path, payload, cost), not {type(given).__name__}")
+    path, payload, cost = given
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise BadWork(f"get_test_request() gave {path!r} as the path: it must begin with /")
+    if any(not "!" <= character <= "~" for character in path):
+        raise BadWork(f"get_test_request() gave {path!r} as the path: it must be written in ASCII, without spaces")
+    if isinstance(cost, bool) or not isinstance(cost, Real) or not math.isfinite(cost) or cost < 0:
+        raise BadWork(f"get_test_request() gave {cost!r} as the cost: it must be a number, 0 or more")
+    path, payload, streamed = ask_for_stream(path, payload, stream)
+    try:
+        body = json.dumps(payload).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadWork(f"get_test_request() gave a payload that is not JSON: {error}") from None
+    return Work(path, body, float(cost), streamed)
+
+
+def ask_for_stream(path: str, payload: Any, stream: bool | None) -> tuple[str, Any, bool]:
+    """
+    Path and payload with a stream asked for or not, and which of the two it is.
+
+    OpenAI-like payloads (`messages` or `prompt`) have a member for it; TGI has a path. Raises BadWork where a stream
+    is wanted and there is no way to ask.
+    """
+    is_object = isinstance(payload, dict)
+    route, question, query = path.partition("?")
+    if is_object and "inputs" in payload and route.endswith(("/generate", "/generate_stream")):
+        streamed = route.endswith("_stream") if stream is None else stream
+        route = route.removesuffix("_stream") + "_stream" * streamed
+        return route + question + query, payload, streamed
+    if is_object and ("messages" in payload or "prompt" in payload):
+        if stream is None and "stream" in payload:
+            return path, payload, bool(payload["stream"])
+        if stream is False:
+            return path, {k: v for k, v in payload.items() if k not in ("stream", "stream_options")}, False
+        asked = {**payload, "stream": True}
+        if route.endswith("/completions"):
+            asked.setdefault("stream_options", {"include_usage": True})  # so that it tells its tokens
+        return path, asked, True
+    if stream and not (is_object and payload.get("stream")):
+        raise BadWork("--stream: there is no known way to ask for a stream with such a payload")
+    return path, payload, is_object and payload.get("stream") is True
