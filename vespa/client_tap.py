@@ -18,7 +18,7 @@ from vespa.client.waiting import WaitingLog
 from vespa.net.logs import LineObserver
 from vespa.net.services import CoroutineService
 from vespa.net.signals import Signals, Stoppable, fail
-from vespa.tap import install_reactor, raise_file_limit, use_our_log
+from vespa.tap import install_reactor, raise_file_limit, settle_memory, use_our_log
 
 log = Logger()
 
@@ -84,6 +84,7 @@ class Client(CoroutineService):
             fail(self._reactor)
             return
         self._launched = launched
+        settle_memory()
         log.info("ready: {url} → endpoint {endpoint}", url=launched.url, endpoint=settings.endpoint)
 
     def stopService(self) -> Deferred[None]:

@@ -120,6 +120,7 @@ class Command:
             self._say(f"ready: {client.url} → endpoint {settings.endpoint}\n")
             if self._friendly:
                 self._say(how_to_use(client.url, settings))
+            settle_memory()
             await Deferred()
         finally:
             await client.stopService()

@@ -1,0 +1,286 @@
+"""Laws of `vespa-proxy client`: what it says, asks and returns; with a proxy that is none. `test_start` runs it."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.client.test_choosing import Somebody
+from tests.processes import until
+from vespa.client.command import INTERRUPTED, Command, how_to_use
+from vespa.client.launch import OnWait
+from vespa.client.reading import Reading
+from vespa.client.settings import ClientSettings
+from vespa.sim.stage import Stage
+
+ACCOUNT_KEY = "account-key"
+ENDPOINT_KEY = "endpoint-key"
+
+
+class Proxy:
+    """Stands in for the proxy itself: says what it was made of, and drains when told to."""
+
+    url = "http://127.0.0.1:8010"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.settings: ClientSettings | None = None
+        self.running = False
+        self.drained: Deferred[None] = succeed(None)
+
+    def make(self, reactor: Any, settings: ClientSettings, *, on_wait: OnWait | None = None) -> Proxy:
+        self.settings = settings
+        if isinstance(self.error, ValueError):
+            raise self.error
+        return self
+
+    def privilegedStartService(self) -> None:
+        """Nothing to do."""
+
+    def startService(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.running = True
+
+    def stopService(self) -> Deferred[None]:
+        self.running = False
+        return self.drained
+
+
+class Reactor:
+    """The reactor, but that to stop it is only noted."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def stop(self) -> None:
+        self.stopped += 1
+        if self.stopped > 1:
+            raise ReactorNotRunning
+
+
+class CommandCase(TestCase):
+    timeout = 60
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.stage = Stage(reactor, ".", {})
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.stage.stop()))
+        await self.stage.start_autoscaler()
+        self.reactor = Reactor()
+        self.proxy = Proxy()
+        self.said = ""
+        self.complaints = ""
+        self.hidden: list[str] = []
+        self.waits: list[tuple[str, float]] = []
+        self.friendly = False
+        self.settings = ClientSettings(endpoint="demo", console_url=self.stage.autoscaler_url)
+
+    def command(self, asks: Somebody | None = None, *, listing: bool = False, **fields: Any) -> Command:
+        def say(text: str) -> None:
+            self.said += text
+
+        def complain(text: str) -> None:
+            self.complaints += text
+
+        return Command(
+            self.reactor,
+            Reading(settings=evolve(self.settings, **fields), listing=listing),
+            say=say,
+            complain=complain,
+            asks=asks,
+            on_wait=lambda status, seconds: self.waits.append((status, seconds)),
+            hide=self.hidden.append,
+            make=self.proxy.make,
+            friendly=self.friendly,
+        )
+
+    async def run_to_end(self, command: Command) -> int:
+        """Run a command that ends by itself."""
+        command.start()
+        await until(lambda: self.reactor.stopped, 20, "the end")
+        await command.end()
+        return command.code
+
+    async def run_to_ready(self, command: Command) -> None:
+        command.start()
+        await until(lambda: self.proxy.running, 20, "ready")
+
+
+class ServeTests(CommandCase):
+    async def test_endpoint_key(self) -> None:
+        """With the endpoint's key the console is not asked; one line says that the proxy is ready."""
+        command = self.command(endpoint_key=ENDPOINT_KEY, console_url="http://127.0.0.1:1")
+        await self.run_to_ready(command)
+        self.assertEqual(self.said, "ready: http://127.0.0.1:8010 → endpoint demo\n")
+        await command.end()
+        self.assertEqual((command.code, self.proxy.running, self.complaints), (0, False, ""))
+
+    async def test_account_key(self) -> None:
+        """With the account's key the endpoint's is found first, by the endpoint's name or id, and hidden in the log."""
+        for name in ("demo", "1"):
+            command = self.command(endpoint=name, account_key=ACCOUNT_KEY)
+            await self.run_to_ready(command)
+            assert self.proxy.settings is not None
+            self.assertEqual((self.proxy.settings.endpoint, self.proxy.settings.endpoint_key), ("demo", ENDPOINT_KEY))
+            self.assertIn(ENDPOINT_KEY, self.hidden)
+            await command.end()
+
+    async def test_wrong_account_key(self) -> None:
+        """An account key that is refused ends the command; its text is not shown."""
+        code = await self.run_to_end(self.command(account_key="wrong-key-5926"))
+        self.assertEqual(code, 1)
+        self.assertIn("does not accept the account key (401)", self.complaints)
+        self.assertNotIn("wrong-key-5926", self.complaints + self.said)
+
+    async def test_wrong_endpoint(self) -> None:
+        """So does an endpoint that is none, with the names that are."""
+        self.assertEqual(await self.run_to_end(self.command(endpoint="dem", account_key=ACCOUNT_KEY)), 1)
+        self.assertEqual(self.complaints, "vespa-proxy client: the account has no endpoint 'dem'; did you mean demo?\n")
+
+    async def test_console_away(self) -> None:
+        """A console that is away does not keep the proxy from its start: it has the account's key."""
+        command = self.command(account_key=ACCOUNT_KEY, console_url="http://127.0.0.1:1")
+        await self.run_to_ready(command)
+        assert self.proxy.settings is not None
+        self.assertEqual((self.proxy.settings.endpoint_key, self.proxy.settings.account_key), ("", ACCOUNT_KEY))
+        await command.end()
+        self.assertEqual(command.code, 0)
+
+    async def test_taken_port(self) -> None:
+        """A port that cannot be had is one sentence."""
+        for number, text in (
+            (errno.EADDRINUSE, "127.0.0.1 port 8010 is taken by another program: choose another with --port"),
+            (errno.EACCES, "cannot listen at 127.0.0.1 port 8010: Permission denied"),
+        ):
+            self.complaints = ""
+            self.reactor.stopped = 0
+            self.proxy.error = CannotListenError("127.0.0.1", 8010, OSError(number, "?"))  # type: ignore[no-untyped-call]
+            self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
+            self.assertIn(text, self.complaints)
+            self.assertEqual(self.complaints.count("\n"), 1)
+
+    async def test_bad_roots(self) -> None:
+        """Roots that are none are told before anything is asked for."""
+        self.assertEqual(await self.run_to_end(self.command(endpoint_key="key", worker_ca=__file__)), 1)
+        self.assertIn("holds no certificate", self.complaints)
+        self.assertIsNone(self.proxy.settings)
+
+    async def test_bad_settings(self) -> None:
+        """What only shows when the proxy is made is told, too."""
+        self.proxy.error = ValueError("no such thing")
+        self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
+        self.assertEqual(self.complaints, "vespa-proxy client: no such thing\n")
+
+    async def test_bug(self) -> None:
+        """An error that nobody thought of is logged with its traceback, and is exit code 1."""
+        self.proxy.error = KeyError("oops")
+        self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    async def test_drain(self) -> None:
+        """The end waits for what is under way, and then clears the live line."""
+        self.proxy.drained = Deferred()
+        command = self.command(endpoint_key="key")
+        await self.run_to_ready(command)
+        ended = command.end()
+        self.assertFalse(ended.called)
+        self.proxy.drained.callback(None)
+        await ended
+        self.assertEqual(self.waits, [("", 0.0)])
+
+    async def test_friendly(self) -> None:
+        """On a terminal it says what to type where."""
+        self.friendly = True
+        command = self.command(endpoint_key="key")
+        await self.run_to_ready(command)
+        self.assertIn('OpenAI(base_url="http://localhost:8010/v1", api_key="unused")', self.said)
+        self.assertIn("curl http://localhost:8010/v1/models\n", self.said)
+        await command.end()
+
+    async def test_ended_early(self) -> None:
+        """Ended while it asks the console, it is no error where nobody was asked anything."""
+        command = self.command(account_key=ACCOUNT_KEY)
+        command.start()
+        await command.end()
+        self.assertEqual((command.code, self.proxy.settings), (0, None))
+
+    def test_never_begun(self) -> None:
+        """Ended before it began, it has ended."""
+        self.successResultOf(self.command(endpoint_key="key").end())
+
+
+class AskTests(CommandCase):
+    async def test_choice(self) -> None:
+        """With no endpoint named: key, endpoint and port are asked for, and what was chosen is served."""
+        somebody = Somebody("wrong-key", ACCOUNT_KEY, "1", "9000")
+        command = self.command(somebody, endpoint="")
+        await self.run_to_ready(command)
+        assert self.proxy.settings is not None
+        found = self.proxy.settings
+        self.assertEqual((found.endpoint, found.endpoint_key, found.port), ("demo", ENDPOINT_KEY, 9000))
+        self.assertEqual(len(somebody.hidden), 2)
+        await command.end()
+        self.assertEqual(command.code, 0)
+
+    async def test_end_of_input(self) -> None:
+        """Where the input ends before all is answered, that is an error."""
+        self.assertEqual(await self.run_to_end(self.command(Somebody(), endpoint="")), 1)
+        self.assertEqual(self.complaints, "vespa-proxy client: nothing was chosen\n")
+
+    async def test_interrupted(self) -> None:
+        """Ended at a question, nothing was done, and the exit code is that of an interrupt."""
+
+        class Slow(Somebody):
+            async def ask(self, prompt: str) -> str:
+                await Deferred()
+                return ""
+
+        command = self.command(Slow(), endpoint="")
+        command.start()
+        await command.end()
+        self.assertEqual((command.code, self.proxy.settings), (INTERRUPTED, None))
+
+
+class ListTests(CommandCase):
+    async def test_list(self) -> None:
+        """The list is a table, without keys, and the end."""
+        self.assertEqual(await self.run_to_end(self.command(listing=True, account_key=ACCOUNT_KEY)), 0)
+        self.assertEqual(self.said.splitlines()[1].split(), ["demo", "1", "active", "1", "4", "1", "0.9"])
+        self.assertNotIn("key", self.said)
+        self.assertIsNone(self.proxy.settings)
+
+    async def test_none(self) -> None:
+        """An account without endpoints is no error."""
+        self.stage.autoscaler.console._endpoints.clear()
+        self.assertEqual(await self.run_to_end(self.command(listing=True, account_key=ACCOUNT_KEY)), 0)
+        self.assertEqual(self.said, "the account has no endpoints\n")
+
+    async def test_errors(self) -> None:
+        """A console that refuses or is away is one sentence and exit code 1."""
+        for fields, text in (
+            ({"account_key": "wrong"}, "does not accept"),
+            ({"account_key": ACCOUNT_KEY, "console_url": "http://127.0.0.1:1"}, "cannot be reached"),
+        ):
+            self.complaints = ""
+            self.reactor.stopped = 0
+            self.assertEqual(await self.run_to_end(self.command(listing=True, **fields)), 1)
+            self.assertIn(text, self.complaints)
+            self.assertEqual(self.complaints.count("\n"), 1)
+
+
+class TextTests(SynchronousTestCase):
+    def test_token(self) -> None:
+        """Where callers need a token, the text says where to take it from and does not show it."""
+        text = how_to_use("http://127.0.0.1:9000", ClientSettings(endpoint="e", token="t0ken-7531"))
+        self.assertIn('base_url="http://localhost:9000/v1", api_key=os.environ["VESPA_CLIENT_TOKEN"]', text)
+        self.assertIn("Bearer $VESPA_CLIENT_TOKEN", text)
+        self.assertNotIn("t0ken-7531", text)
