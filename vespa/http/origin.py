@@ -64,7 +64,7 @@ class Origin:
             raise ValueError("its host is not one")
         return cls(parts.scheme, host, port, parts.path.rstrip("/").encode("ascii"))
 
-    def endpoint(self, reactor: object, timeout: float, trust: Any = None) -> IStreamClientEndpoint:
+    def endpoint(self, reactor: Any, timeout: float, trust: Any = None) -> IStreamClientEndpoint:
         """
         The way there; `timeout` in seconds bounds one attempt to connect, 0 leaves it to the system.
 
@@ -90,6 +90,7 @@ class Origin:
         if self.scheme != "https":
             return endpoint
         if trust is not None:
-            return wrapClientTLS(optionsForClientTLS(self.host, trustRoot=trust), endpoint)
-        creator = BrowserLikePolicyForHTTPS().creatorForNetloc(self.host.encode("ascii"), self.port)
-        return wrapClientTLS(creator, endpoint)
+            creator = optionsForClientTLS(self.host, trustRoot=trust)
+        else:
+            creator = BrowserLikePolicyForHTTPS().creatorForNetloc(self.host.encode("ascii"), self.port)
+        return wrapClientTLS(creator, endpoint, reactor)  # given none, it would take the global reactor's clock

@@ -1,0 +1,81 @@
+"""Whom a worker's certificate has to be signed by: Vast's own root, a simulator's, or those in a file of the user's."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+from treq.client import HTTPClient
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.client.settings import CONSOLE
+from vespa.net.calls import CallError, call
+from vespa.net.sharing import Shared
+from vespa.net.trust import roots_in, trust_roots
+
+FINGERPRINT: Final = "A1A78F9E1A806C74DAD08B8F01F5F08C739FB70A5BFBB52D28923751C223451D"
+"""SHA-256 of Vast's root, as Vast's own programs for workers know it."""
+ROOT_PATH: Final = "/static/jvastai_root.cer"
+_FETCH_SECONDS: Final = 10.0
+
+
+class TrustError(Exception):
+    """There is no root to check workers by; the text says why, for people."""
+
+
+class WorkerTrust:
+    """
+    The roots that workers' certificates lead to, and no others.
+
+    They are in `ca_file` (PEM), if there is one. Else Vast's console stands for the root that came with this program,
+    and any other console, which is a simulator's, for the root that it hands out.
+    """
+
+    def __init__(self, *, ca_file: str, console_url: str, http: HTTPClient, clock: IReactorTime) -> None:
+        """Raises OSError for a file that cannot be read, ValueError for one that holds no certificate."""
+        self._url = console_url.rstrip("/")
+        self._http = http
+        self._clock = clock
+        self._roots: Any = trust_roots(ca_file)
+        self._finding = Shared(self._find)
+
+    async def roots(self) -> object:
+        """A Twisted trust root, for `Origin.endpoint`. Raises TrustError; what failed is tried again when asked."""
+        if self._roots is None:
+            self._roots = await self._finding.join()
+        return self._roots
+
+    async def _find(self) -> Any:
+        if self._url == CONSOLE:
+            return shipped_root()
+        url = self._url + ROOT_PATH
+        try:
+            answer = await call(self._http, self._clock, "GET", url, timeout=_FETCH_SECONDS)
+        except CallError as error:
+            raise TrustError(f"the root at {url} cannot be fetched: {error}") from None
+        if answer.status != 200:
+            raise TrustError(f"the root at {url} cannot be fetched: the answer was {answer.status}")
+        if not answer.whole:
+            raise TrustError(f"the root at {url} cannot be fetched: the answer broke off, or is too long for one")
+        try:
+            return roots_in(answer.body, url)
+        except ValueError as error:
+            raise TrustError(str(error)) from None
+
+
+def shipped_root(pem: bytes | None = None) -> Any:
+    """
+    The root that came with this program, or `pem` in its place. Raises TrustError unless it is Vast's.
+
+    The fingerprint tells a file that was damaged or exchanged.
+    """
+    try:
+        if pem is None:
+            pem = files("vespa.client").joinpath("vast_root.pem").read_bytes()
+        if load_pem_x509_certificate(pem).fingerprint(SHA256()).hex().upper() != FINGERPRINT:
+            raise TrustError("the root certificate that came with this program is not Vast's")
+        return roots_in(pem, "vast_root.pem")
+    except (OSError, ValueError) as error:
+        raise TrustError(f"the root certificate that came with this program cannot be read: {error}") from None

@@ -1,0 +1,51 @@
+"""One piece of work for all who ask for its outcome while it is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """Starts `work` when it is first asked for, and anew when it is asked for after its end."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._work = work
+        self._running: Deferred[T] | None = None
+        self._waiting: list[Deferred[T]] = []
+
+    def join(self) -> Deferred[T]:
+        """
+        Fires or fails as the work does.
+
+        It may be cancelled, which the others do not notice; the work is cancelled when nobody waits any more.
+        """
+        waiting: Deferred[T] = Deferred(self._leave)
+        self._waiting.append(waiting)
+        if self._running is None:
+            running = self._running = Deferred.fromCoroutine(self._work())
+            running.addBoth(lambda result: self._ended(running, result))
+        return waiting
+
+    def _leave(self, waiting: Deferred[T]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+        if not self._waiting and self._running is not None:
+            running, self._running = self._running, None
+            running.cancel()
+
+    def _ended(self, running: Deferred[T], result: T | Failure) -> None:
+        if running is not self._running:
+            return  # all had left
+        self._running = None
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if isinstance(result, Failure):
+                each.errback(result)
+            else:
+                each.callback(result)
