@@ -25,6 +25,24 @@ class RequirementTests(SynchronousTestCase):
         )
 
 
+class ContentTests(SynchronousTestCase):
+    def test_data(self) -> None:
+        """What is no module and yet needed is named, and there: Vast's root, and the mark of types."""
+        config = configparser.ConfigParser()
+        config.read(ROOT / "setup.cfg")
+        data = config["options.package_data"]
+        self.assertEqual(dict(data), {"vespa": "py.typed", "vespa.client": "vast_root.pem"})
+        for package, name in data.items():
+            self.assertTrue((ROOT / package.replace(".", "/") / name).exists(), name)
+
+    def test_commands(self) -> None:
+        """`vespa-proxy` is the command, and its plugin for twistd is among what is installed."""
+        config = configparser.ConfigParser()
+        config.read(ROOT / "setup.cfg")
+        self.assertEqual(config["options.entry_points"]["console_scripts"].strip(), "vespa-proxy = vespa.cli:main")
+        self.assertIn("twisted.plugins", config["options.packages.find"]["include"].split())
+
+
 class ScriptTests(SynchronousTestCase):
     def test_scripts(self) -> None:
         """The scripts can be run, and bash understands them."""

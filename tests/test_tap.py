@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.test_settings import ON_VAST, QUICK_START, TOKEN
-from vespa.cli import main
+from vespa import client_tap
+from vespa.cli import COMMANDS, main
+from vespa.client.launch import OnWait
+from vespa.client.settings import ClientSettings
+from vespa.net import signals
 from vespa.net.signals import Signals
 from vespa.settings import Settings
 from vespa.tap import Options, file_problem, install_reactor, makeService, use_our_log
@@ -122,6 +130,116 @@ class ServiceTests(SynchronousTestCase):
         self.assertIs(maker.makeService, makeService)
 
 
+CLIENT = {"VAST_ENDPOINT": "chat", "VAST_API_KEY": "endpoint-key-2718", "VESPA_CLIENT_TOKEN": "token-8462"}
+
+
+def client_options(*arguments: str, environ: dict[str, str] | None = None) -> client_tap.Options:
+    options = client_tap.Options(CLIENT if environ is None else environ)
+    options.parseOptions(list(arguments))
+    return options
+
+
+class StoppableReactor:
+    """A reactor that notes when it is to stop, and what it would do then."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def seconds(self) -> float:
+        return 0.0
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def callWhenRunning(self, callable: Any, *args: object) -> None:
+        callable(*args)
+
+
+class Proxy:
+    """What the client's service would start."""
+
+    url = "http://127.0.0.1:8010"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.running = False
+
+    def make(self, reactor: Any, settings: ClientSettings, *, on_wait: OnWait | None = None) -> Proxy:
+        return self
+
+    def privilegedStartService(self) -> None:
+        """Nothing to do."""
+
+    def startService(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.running = True
+
+    def stopService(self) -> Deferred[None]:
+        self.running = False
+        return succeed(None)
+
+
+class ClientTests(SynchronousTestCase):
+    def test_options(self) -> None:
+        """The command line goes before the environment; what is wrong is a usage error, all at once."""
+        settings = client_options("--port=9000").reading.settings
+        self.assertEqual((settings.endpoint, settings.port), ("chat", 9000))
+        error = self.assertRaises(usage.UsageError, client_options, "--port=x", environ={})
+        self.assertIn("3 mistakes in the options", str(error))
+
+    def test_plugin(self) -> None:
+        """twistd knows the client by the name vespa-client."""
+        (maker,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "vespa-client"]
+        verifyObject(IServiceMaker, maker)
+        self.assertIs(maker.options, client_tap.Options)
+        self.assertIs(maker.makeService, client_tap.makeService)
+
+    def test_log(self) -> None:
+        """In the foreground the log is ours, at the level that was asked for, and without keys."""
+        parent = ParentOptions()
+        options = client_tap.Options(CLIENT)
+        options.parent = parent
+        options.parseOptions(["--debug"])
+        self.assertEqual(parent["logger"], "vespa.client_tap.log_observer")
+        observer = client_tap.log_observer()
+        stream = io.StringIO()
+        observer._stream = stream
+        observer.hide("found-later")
+        Logger(observer=observer).debug("endpoint-key-2718 token-8462 found-later seen")
+        self.assertIn("[hidden] [hidden] [hidden] seen", stream.getvalue())
+
+    def test_tree(self) -> None:
+        """The tree takes the signals first, and starts the client after that."""
+        service = client_tap.makeService(client_options())
+        verifyObject(IService, service)
+        first, client = list(service)  # type: ignore[call-overload]
+        self.assertIsInstance(first, Signals)
+        verifyObject(IService, client)
+
+    def test_run(self) -> None:
+        """The proxy starts with the service and stops with it."""
+        proxy = Proxy()
+        client = client_tap.Client(StoppableReactor(), client_options().reading, lambda key: None, make=proxy.make)
+        client.startService()
+        self.assertTrue(proxy.running)
+        self.successResultOf(client.stopService())
+        self.assertFalse(proxy.running)
+
+    def test_failure(self) -> None:
+        """A port that is taken, and a bug, end the process with exit code 1."""
+        codes: list[int] = []
+        self.patch(signals, "exit_with", codes.append)
+        for error in (CannotListenError("127.0.0.1", 8010, OSError("taken")), KeyError("oops")):
+            reactor = StoppableReactor()
+            client = client_tap.Client(reactor, client_options().reading, lambda key: None, make=Proxy(error).make)
+            client.startService()
+            self.assertTrue(reactor.stopped)
+            self.successResultOf(client.stopService())
+        self.assertEqual(codes, [1, 1])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+
 class CommandTests(SynchronousTestCase):
     def run_command(self, *arguments: str) -> tuple[object, str]:
         output = io.StringIO()
@@ -136,9 +254,10 @@ class CommandTests(SynchronousTestCase):
         """--help names every subcommand and is no error; each of them has its own."""
         code, text = self.run_command("--help")
         self.assertEqual(code, 0)
-        for name in ("worker", "demo", "settings", "version"):
+        self.assertEqual(list(COMMANDS), ["worker", "client", "load", "demo", "settings", "version"])
+        for name in COMMANDS:
             self.assertIn(name, text)
-        self.assertEqual(self.run_command("worker", "--help")[0], 0)
+            self.assertEqual(self.run_command(name, "--help")[0], 0, name)
 
     def test_settings(self) -> None:
         """The settings are printed as they are documented."""
@@ -148,5 +267,5 @@ class CommandTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         """What is not understood is exit code 2."""
-        for arguments in ((), ("fly",), ("version", "x")):
+        for arguments in ((), ("fly",), ("version", "x"), ("client", "--fly"), ("client", "x")):
             self.assertEqual(self.run_command(*arguments)[0], 2)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger, LogLevel
 from twisted.python import usage
 
@@ -81,6 +81,12 @@ class Client(CoroutineService):
             )
         except LaunchError as error:
             log.critical("{error}", error=str(error))
+            fail(self._reactor)
+            return
+        except CancelledError:
+            raise  # stopped meanwhile
+        except Exception:
+            log.failure("the client failed")
             fail(self._reactor)
             return
         self._launched = launched
