@@ -189,7 +189,9 @@ def _begin_log(stream: TextIO, settings: ClientSettings) -> LineObserver:
     observer = LineObserver(stream, LogLevel.debug if settings.debug else LogLevel.info, secrets)
     predicate = LogLevelFilterPredicate(LogLevel.debug)
     if not settings.debug:
-        predicate.setLogLevelForNamespace("twisted", LogLevel.warn)  # its main loop's comings and goings
+        # Of the start and the end there are better words on the same screen.
+        for namespace in ("twisted", "log_legacy", "vespa.proxy.listening"):
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
     return observer
 

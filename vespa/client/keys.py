@@ -69,6 +69,6 @@ def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> tuple
             warnings.append(f"{path} is left out: what is in it is no key")
             continue
         if file.is_open:
-            warnings.append(f"every user of this machine can read {path}: chmod 600 it")
+            warnings.append(f"{path} can be read by every user of this machine; chmod 600 keeps it to you")
         return found, warnings
     return "", warnings

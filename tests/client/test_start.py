@@ -1,0 +1,311 @@
+"""Laws of the client as a process: by `vespa-proxy client`, at a terminal or not, and by `twistd vespa-client`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from tests.processes import ProcessCase, until
+from vespa.http.agent import Agent
+from vespa.net.calls import Answer, call, plain_client
+from vespa.sim.autoscaler import Autoscaler
+from vespa.sim.child import Child
+from vespa.sim.launch import clean_environment, worker_command
+from vespa.sim.stage import Stage
+
+COMMAND = [sys.executable, "-m", "vespa.cli", "client"]
+ENDPOINT_KEY = "key-of-the-endpoint-2718"
+ACCOUNT_KEY = "key-of-the-account-3141"
+TOKEN = "a-token-of-mine-8462"
+READY = r"ready: (http://127\.0\.0\.1:\d+) → endpoint demo"
+
+
+class Case(ProcessCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.simulator: Stage = self.stage()
+        self.simulator.autoscaler = Autoscaler(reactor, endpoint_key=ENDPOINT_KEY, account_key=ACCOUNT_KEY)
+        await self.simulator.start_autoscaler()
+        self.home = self.temporary_folder()
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {
+            "HOME": self.home,
+            "VAST_AUTOSCALER_URL": self.simulator.autoscaler_url,
+            "VAST_CONSOLE_URL": self.simulator.autoscaler_url,
+            "VESPA_CLIENT_PORT": "0",
+            "VAST_ENDPOINT": "demo",
+            **more,
+        }
+
+    def run_client(self, *arguments: str, twistd: bool = False, **environ: str) -> Child:
+        command = worker_command("vespa-client") if twistd else COMMAND
+        return self.start([*command, *arguments], self.environment(**environ), folder=self.home)
+
+    async def get(self, url: str, **headers: str) -> Answer:
+        clock: Any = reactor
+        agent = Agent(clock, persistent=False)
+        return await call(plain_client(agent), clock, "GET", url, timeout=10.0, headers=headers)
+
+    def assert_secret(self, text: str, *keys: str) -> None:
+        for key in keys or (ENDPOINT_KEY, ACCOUNT_KEY, TOKEN):
+            self.assertNotIn(key, text)
+
+
+class RunTests(Case):
+    async def check(self, *, twistd: bool, signal: str) -> None:
+        child = self.run_client("--debug", twistd=twistd, VAST_API_KEY=ENDPOINT_KEY, VESPA_CLIENT_TOKEN=TOKEN)
+        url = (await self.until_line(child, READY))[1]
+        refused = await self.get(f"{url}/v1/models")
+        self.assertEqual((refused.status, json.loads(refused.body)["error"]["code"]), (401, "token_required"))
+        # There is no worker, so that the proxy waits; the caller hangs up when its time is over.
+        asked = Deferred.fromCoroutine(self.get(f"{url}/v1/models", Authorization=f"Bearer {TOKEN}"))
+        await self.until_line(child, "waiting for a worker")
+        asked.addErrback(lambda _: None).cancel()
+        command_line = Path(f"/proc/{child.pid}/cmdline").read_bytes().decode()
+        child.signal(signal)
+        self.assertEqual(await self.until_exit(child, 15), 0, child.text)
+        self.assert_clean_log(child)
+        self.assert_secret(command_line)
+        self.assert_secret(child.text)
+
+    async def test_command(self) -> None:
+        """By the command: ready in one line, waiting in the log, a clean end, and no key to be seen, debug or not."""
+        await self.check(twistd=False, signal="TERM")
+
+    async def test_twistd(self) -> None:
+        """By twistd as well."""
+        await self.check(twistd=True, signal="INT")
+
+    async def test_account_key(self) -> None:
+        """With the account's key, from its file or the environment, the endpoint's is found and not shown."""
+        (Path(self.home) / ".vast_api_key").write_text(ACCOUNT_KEY)
+        for twistd in (False, True):
+            child = self.run_client("--debug", twistd=twistd, VAST_ENDPOINT="1")
+            await self.until_line(child, READY)
+            self.assertTrue(any("chmod 600" in line for line in child.lines), child.text)
+            child.signal("TERM")
+            self.assertEqual(await self.until_exit(child, 15), 0, child.text)
+            self.assert_secret(child.text)
+
+    async def test_key_on_the_command_line(self) -> None:
+        """A key on the command line works and warns; the warning does not show it."""
+        for twistd in (False, True):
+            child = self.run_client(f"--api-key={ENDPOINT_KEY}", "--debug", twistd=twistd)
+            await self.until_line(child, READY)
+            self.assertIn("VAST_API_KEY is the better place for --api-key", child.text)
+            child.signal("TERM")
+            self.assertEqual(await self.until_exit(child, 15), 0)
+            self.assert_secret(child.text)
+
+    async def test_second_signal(self) -> None:
+        """A second signal does not wait for what is under way."""
+        child = self.run_client("--drain-timeout=60", VAST_API_KEY=ENDPOINT_KEY)
+        url = (await self.until_line(child, READY))[1]
+        asked = Deferred.fromCoroutine(self.get(f"{url}/v1/models"))
+        asked.addErrback(lambda _: None)
+        await self.until_line(child, "waiting for a worker")
+        child.signal("TERM")
+        await self.until_line(child, "SIGTERM: stopping")
+        child.signal("TERM")
+        self.assertEqual(await self.until_exit(child, 15), 1)
+        asked.cancel()
+
+
+class FailureTests(Case):
+    async def test_bad_options(self) -> None:
+        """Every mistake at once: exit code 2 by the command, 1 by twistd."""
+        for twistd, code in ((False, 2), (True, 1)):
+            child = self.run_client(
+                "--host=0.0.0.0", "--attempts=0", twistd=twistd, VESPA_CLIENT_PORT="x", VAST_API_KEY=f"{TOKEN}\u00e4"
+            )
+            self.assertEqual(await self.until_exit(child), code, child.text)
+            for part in ("4 mistakes", "--attempts='0'", "VESPA_CLIENT_PORT='x'", "VAST_API_KEY=(hidden)", "--host="):
+                self.assertIn(part, child.text)
+            self.assert_clean_log(child)
+            self.assert_secret(child.text)
+
+    async def test_unknown_option(self) -> None:
+        """An option that is none is exit code 2, and what it was given is not shown."""
+        child = self.run_client(f"--api-kye={TOKEN}")
+        self.assertEqual(await self.until_exit(child), 2)
+        self.assertIn("--api-kye not recognized", child.text)
+        self.assert_secret(child.text)
+
+    async def test_taken_port(self) -> None:
+        """A taken port is one sentence and exit code 1."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = str(taken.getsockname()[1])
+            for twistd in (False, True):
+                child = self.run_client(twistd=twistd, VAST_API_KEY=ENDPOINT_KEY, VESPA_CLIENT_PORT=port)
+                self.assertEqual(await self.until_exit(child), 1, child.text)
+                self.assertIn(f"127.0.0.1 port {port} is taken by another program", child.text)
+                self.assert_clean_log_but_for_one(child)
+
+    async def test_wrong_account_key(self) -> None:
+        """An account key that is refused is one sentence and exit code 1."""
+        for twistd in (False, True):
+            child = self.run_client("--debug", twistd=twistd, VAST_ACCOUNT_KEY=TOKEN)
+            self.assertEqual(await self.until_exit(child), 1, child.text)
+            self.assertIn("does not accept the account key (401)", child.text)
+            self.assert_clean_log_but_for_one(child)
+            self.assert_secret(child.text)
+
+    def assert_clean_log_but_for_one(self, child: Child) -> None:
+        self.assertNotIn("Traceback", child.text)
+        self.assertLessEqual(child.text.count("critical"), 1)
+
+
+class ListTests(Case):
+    async def test_list(self) -> None:
+        """The list goes to standard output and nothing else does."""
+        child = self.run_client("--list", VAST_ACCOUNT_KEY=ACCOUNT_KEY, VAST_ENDPOINT="")
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        self.assertEqual([line.split()[0] for line in child.lines], ["name", "demo"])
+        self.assert_secret(child.text)
+
+    async def test_wrong_key(self) -> None:
+        """A key that is refused is exit code 1, no key at all is 2."""
+        child = self.run_client("--list", VAST_ACCOUNT_KEY=TOKEN)
+        self.assertEqual(await self.until_exit(child), 1, child.text)
+        self.assert_secret(child.text)
+        child = self.run_client("--list")
+        self.assertEqual(await self.until_exit(child), 2, child.text)
+        self.assertIn("no account key: set VAST_ACCOUNT_KEY", child.text)
+
+
+class Terminal(ProcessProtocol):
+    """A process at a terminal of its own: what it shows, and what is typed."""
+
+    def __init__(self) -> None:
+        ours, self._theirs = os.openpty()
+        self.ends = (ours, os.dup(self._theirs), os.ttyname(self._theirs))
+        self.text = ""
+        self.exit_code: int | None = None
+        self.echoed_at_the_end: bool | None = None
+        self.ended: Deferred[None] = Deferred()
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self.text += data.decode("utf-8", "replace")
+
+    def type(self, text: str) -> None:
+        transport: Any = self.transport
+        transport.write(text.encode())
+
+    @property
+    def echoes(self) -> bool:
+        flags: list[Any] = termios.tcgetattr(self._theirs)
+        return bool(flags[3] & termios.ECHO)
+
+    def processExited(self, reason: Failure) -> None:
+        self.echoed_at_the_end = self.echoes
+        os.close(self._theirs)  # until now it kept the terminal from its end
+
+    def processEnded(self, reason: Failure) -> None:
+        value: Any = reason.value
+        self.exit_code = value.exitCode if value.exitCode is not None else -int(value.signal or 0)
+        self.ended.callback(None)
+
+
+class TerminalTests(Case):
+    def at_terminal(self, arguments: Sequence[str] = (), **environ: str) -> Terminal:
+        terminal = Terminal()
+        environment = {**clean_environment(os.environ), **self.environment(**environ), "TERM": "xterm"}
+        command = [*COMMAND, *arguments]
+        process: Any = reactor
+        process.spawnProcess(terminal, command[0], command, env=environment, path=self.home, usePTY=terminal.ends)
+        self.addCleanup(self.kill, terminal)
+        return terminal
+
+    async def kill(self, terminal: Terminal) -> None:
+        if terminal.exit_code is None:
+            transport: Any = terminal.transport
+            transport.signalProcess("KILL")
+            await terminal.ended
+
+    async def shown(self, terminal: Terminal, text: str) -> None:
+        try:
+            await until(lambda: text in terminal.text or terminal.exit_code is not None, 30, text)
+        finally:
+            self.assertIn(text, terminal.text)
+
+    async def code(self, terminal: Terminal) -> int:
+        await until(lambda: terminal.exit_code is not None, 30, "the end")
+        assert terminal.exit_code is not None
+        return terminal.exit_code
+
+    async def test_whole(self) -> None:
+        """Asked for the key, the endpoint and the port; ready; a live line while a request waits; Ctrl-C ends it."""
+        terminal = self.at_terminal(VAST_ENDPOINT="", VESPA_CLIENT_PORT="")
+        await self.shown(terminal, "Account key (it is not shown): ")
+        self.assertFalse(terminal.echoes)
+        terminal.type(f"{TOKEN}\n")
+        await self.shown(terminal, "does not accept the account key (401)")
+        await until(lambda: terminal.text.count("Account key") == 2)
+        terminal.type(f"{ACCOUNT_KEY}\n")
+        await self.shown(terminal, "Endpoint [1]: ")
+        self.assertTrue(terminal.echoes)
+        self.assertIn("1  demo  1   active", terminal.text)
+        terminal.type("1\n")
+        await self.shown(terminal, "Port [8010]: ")
+        terminal.type("0\n")
+        await self.shown(terminal, "Ctrl-C ends it.")
+        found = re.search(READY, terminal.text)
+        assert found is not None, terminal.text
+        self.assertIn('OpenAI(base_url="http://localhost:', terminal.text)
+        asked = Deferred.fromCoroutine(self.get(f"{found[1]}/v1/models"))
+        asked.addErrback(lambda _: None)
+        await self.shown(terminal, "\r\x1b[Kwaiting for a worker, 0 s: 0 of 0 workers are ready")
+        await self.shown(terminal, "\r\x1b[Kwaiting for a worker, 2 s: 0 of 0 workers are ready")
+        asked.cancel()
+        await self.shown(terminal, "gone: GET /v1/models\r\n")
+        self.assertNotIn("waiting", terminal.text.rpartition("\r\x1b[K")[2], "the live line is still there")
+        terminal.type("\x03")
+        self.assertEqual(await self.code(terminal), 0, terminal.text)
+        self.assertTrue(terminal.echoed_at_the_end)
+        self.assert_secret(terminal.text)
+
+    async def test_interrupted(self) -> None:
+        """Ctrl-C at the hidden question ends it, and leaves a terminal that shows what is typed."""
+        terminal = self.at_terminal(VAST_ENDPOINT="")
+        await self.shown(terminal, "Account key (it is not shown): ")
+        terminal.type("\x03")
+        self.assertEqual(await self.code(terminal), 130, terminal.text)
+        self.assertTrue(terminal.echoed_at_the_end)
+        self.assertNotIn("Traceback", terminal.text)
+
+    async def test_end_of_input(self) -> None:
+        """Ctrl-D at a question is an error, said in a sentence."""
+        terminal = self.at_terminal(VAST_ENDPOINT="", VAST_ACCOUNT_KEY=ACCOUNT_KEY)
+        await self.shown(terminal, "Endpoint [1]: ")
+        terminal.type("\x04")
+        self.assertEqual(await self.code(terminal), 1, terminal.text)
+        self.assertIn("nothing was chosen", terminal.text)
+
+    async def test_list(self) -> None:
+        """At a terminal the list asks for a key that is missing."""
+        terminal = self.at_terminal(["--list"], VAST_ENDPOINT="")
+        await self.shown(terminal, "Account key (it is not shown): ")
+        terminal.type(f"{ACCOUNT_KEY}\n")
+        self.assertEqual(await self.code(terminal), 0, terminal.text)
+        self.assertIn("demo  1   active", terminal.text)
+        self.assert_secret(terminal.text)
+
+    async def test_not_asked(self) -> None:
+        """Who names the endpoint is asked nothing, at a terminal either: what is missing is an error."""
+        terminal = self.at_terminal()
+        self.assertEqual(await self.code(terminal), 2, terminal.text)
+        self.assertIn("no key: set VAST_API_KEY", terminal.text)
