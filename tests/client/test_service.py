@@ -1,0 +1,126 @@
+"""The client's tree, on a real reactor and real sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import CannotListenError, ConnectionRefusedError
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from vespa.client.service import make_client
+from vespa.client.settings import ClientSettings
+from vespa.net.calls import plain_client
+from vespa.sim.autoscaler import Autoscaler
+from vespa.sim.serving import Served, serve
+
+
+class Slow(Resource):
+    """A worker that answers when it is told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Any] = []
+        self.arrived: Deferred[None] = Deferred()
+
+    def render(self, request: Any) -> Any:
+        self.requests.append(request)
+        arrived, self.arrived = self.arrived, Deferred()
+        arrived.callback(None)
+        return NOT_DONE_YET
+
+
+class ServiceTests(TestCase):
+    async def asyncSetUp(self) -> None:
+        """The autoscaler, and a worker that it names."""
+        self.autoscaler = Autoscaler(reactor)  # type: ignore[arg-type]
+        self.slow = Slow()
+        self.api = await self.serve(self.autoscaler.resource())
+        self.worker = await self.serve(self.slow)
+        book = self.autoscaler.books.of(1)
+        book.url, book.loadtime, book.max_perf, book.last_report_at = self.worker.url, 1.0, 10.0, reactor.seconds()
+        self.http = plain_client(Agent(reactor))
+
+    async def serve(self, resource: Resource) -> Served:
+        served = await serve(resource, TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
+        return served
+
+    def client(self, **settings: Any) -> Any:
+        values = {
+            "endpoint": "demo",
+            "account_key": "account-key",
+            "autoscaler_url": self.api.url,
+            "console_url": self.api.url,
+            "port": 0,
+            **settings,
+        }
+        client = make_client(reactor, ClientSettings(**values))
+        self.addCleanup(client.stopService)
+        return client
+
+    async def test_from_start_to_stop(self) -> None:
+        """A key is looked up, a request served; what is under way at the stop ends, and nothing new begins."""
+        await self.asyncSetUp()
+        client = self.client()
+        self.assertRaises(RuntimeError, lambda: client.url)
+        client.startService()
+        arrived = self.slow.arrived
+        url = client.url + "/v1/models"
+        answer = self.http.get(url)
+        await arrived
+        stopped = client.stopService()
+        self.assertFalse(stopped.called)
+        self.slow.requests[0].write(b"done")
+        self.slow.requests[0].finish()
+        self.assertEqual(await treq.text_content(await answer), "done")
+        await stopped
+        await self.assertFailure(self.http.get(url), ConnectionRefusedError)
+
+    async def test_what_does_not_end_is_cut(self) -> None:
+        """A stop takes no longer than the drain."""
+        await self.asyncSetUp()
+        client = self.client(drain_timeout=0.05)
+        client.startService()
+        arrived = self.slow.arrived
+        answer = self.http.get(client.url + "/v1/models")
+        await arrived
+        await client.stopService()
+        await self.assertFailure(answer, Exception)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    async def test_taken_port(self) -> None:
+        """A port that is taken is an error of the start."""
+        await self.asyncSetUp()
+        client = self.client(port=self.api.port)
+        self.assertRaises(CannotListenError, client.startService)
+
+    async def test_addresses(self) -> None:
+        """The URL is one that callers here can use, whatever is listened at."""
+        await self.asyncSetUp()
+        for host, url in (
+            ("127.0.0.1", "http://127.0.0.1:"),
+            ("::1", "http://[::1]:"),
+            ("0.0.0.0", "http://127.0.0.1:"),
+        ):
+            client = self.client(host=host, token="long-enough-token")
+            client.startService()
+            self.assertTrue(client.url.startswith(url), client.url)
+
+    def test_settings_that_are_no_good(self) -> None:
+        """They are errors when the tree is made."""
+        for values in (
+            {"endpoint_key": "a\nb"},
+            {},
+            {"endpoint_key": "k", "autoscaler_url": "run.vast.ai"},
+            {"endpoint_key": "k", "worker_ca": "/nowhere"},
+        ):
+            self.assertRaises((ValueError, OSError), make_client, reactor, ClientSettings(endpoint="e", **values))
