@@ -122,12 +122,11 @@ class Driver:
 
     def _send_next(self) -> None:
         """A closed loop: send one into a free place."""
-        plan, tally = self._plan, self._tally
-        if plan.requests and tally.sent >= plan.requests:
-            self._sending = False
         if self._sending:
             now = self._now()
             self._send(now, now, False)
+            if self._plan.requests and self._tally.sent >= self._plan.requests:
+                self._sending = False
 
     def _send(self, due: float, now: float, held: bool) -> None:
         work, self._next_work = self._next_work, None

@@ -27,6 +27,7 @@ p { margin: 0 0 8px; } .dim, dt, th { color: var(--dim); font-weight: normal; }
 .tiles b { display: block; font-size: 24px; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .tiles .bad { color: var(--bad); } .tiles .good { color: var(--good); }
 .grid2 { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 14px; }
+.grid2 > * { min-width: 0; }
 .note { border-left: 4px solid var(--c2); margin: 0 0 12px; }
 figure { margin: 0; } svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--dim); } svg text.strong { fill: var(--ink); }
@@ -40,11 +41,13 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--dim); } svg text.strong
   margin-bottom: 6px; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 6px;
   background: currentColor; }
-section { margin-top: 14px; overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
-th:first-child, td:first-child, .left { text-align: left; } tr:last-child td { border-bottom: 0; }
-td.text { text-align: left; overflow-wrap: anywhere; }
+section { overflow-x: auto; } .grid2 + section, section + section { margin-top: 14px; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 5px 0 5px 12px; border-bottom: 1px solid var(--rule); vertical-align: top; }
+th:first-child, td:first-child, .left { text-align: left; } th:first-child, td:first-child { padding-left: 0; }
+tr:last-child td { border-bottom: 0; }
+td.text { text-align: left; overflow-wrap: anywhere; white-space: normal; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 6px 0 0; } dd { margin: 0;
   overflow-wrap: anywhere; }
 """
@@ -62,8 +65,8 @@ def page(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n<style>{STYLE}</style>\n'
         f'<h1>{escape(title)}</h1>\n<p class="dim">{escape(intention(report.about, report.plan))} · '
         f"{_e(report.about.started)}</p>{early}\n{_tiles(report)}\n{_remarks(report)}\n"
-        f'<div class="grid2">{"".join(map(_figure, _plots(report)))}</div>\n'
-        f"{_times(report)}\n{_failures(report)}\n{_settings(report)}\n</html>\n"
+        f'<div class="grid2">{"".join(map(_figure, _plots(report)))}{_times(report)}</div>\n'
+        f"{_failures(report)}\n{_settings(report)}\n</html>\n"
     )
 
 
@@ -110,12 +113,12 @@ def _times(report: Report) -> str:
     for name, title in SPREADS:
         spread = getattr(report, name)
         if spread.count:
-            figures = (spread.min, spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
+            figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
             about = "" if spread.exact else " (histogram)"
             rows.append([title, *map(duration, figures), f"{spread.count:,}{about}"])
     if not rows:
         return ""
-    return _section("Times", _table(["", "min", "p50", "p90", "p99", "max", "mean", "values"], rows))
+    return _section("Times", _table(["", "p50", "p90", "p99", "max", "mean", "values"], rows))
 
 
 def _failures(report: Report) -> str:

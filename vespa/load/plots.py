@@ -10,14 +10,14 @@ from attrs import frozen
 
 from vespa.load.report import Report
 from vespa.load.scales import Scale, spanning, up_to
-from vespa.load.units import duration, short
+from vespa.load.units import short, tick
 
 WIDTH: Final = 640
 HEIGHT: Final = 260
 LEFT: Final = 58
 RIGHT: Final = WIDTH - 18
 TOP: Final = 14
-BOTTOM: Final = HEIGHT - 40
+BOTTOM: Final = HEIGHT - 30
 BARS: Final = 12
 
 Point = tuple[float, float]
@@ -44,7 +44,7 @@ def latency_over_time(report: Report) -> Plot:
     p99 = _steps("c3", [(m.start, m.p99) for m in known], report.moment_seconds, across, up)
     legend = [("c1", "a request, where it was due"), ("c2", "p50"), ("c3", "p99")]
     legend += [("bad", "a failed one")] if failed else []
-    return _plot("Latency over time", legend, _axes(across, up, _seconds, duration), ok, failed, p50, p99)
+    return _plot("Latency over time", legend, _axes(across, up, tick, tick), ok, failed, p50, p99)
 
 
 def throughput_over_time(report: Report) -> Plot:
@@ -56,7 +56,7 @@ def throughput_over_time(report: Report) -> Plot:
     good = _steps("c1", [(m.start, m.succeeded / width) for m in moments], width, across, up)
     bad = _steps("bad", [(m.start, m.failed / width) for m in moments], width, across, up) if report.failed else ""
     legend = [("c4", "sent"), ("c1", "succeeded")] + ([("bad", "failed")] if report.failed else [])
-    return _plot("Requests a second", legend, _axes(across, up, _seconds, short), sent, good, bad)
+    return _plot("Requests a second", legend, _axes(across, up, tick, short), sent, good, bad)
 
 
 def tokens_over_time(report: Report) -> Plot:
@@ -65,7 +65,7 @@ def tokens_over_time(report: Report) -> Plot:
     across = _time(report)
     up = up_to(max([m.tokens / width for m in moments], default=0.0), BOTTOM, TOP)
     line = _steps("c1", [(m.start, m.tokens / width) for m in moments], width, across, up)
-    return _plot("Tokens a second", [("c1", "received")], _axes(across, up, _seconds, short), line)
+    return _plot("Tokens a second", [("c1", "received")], _axes(across, up, tick, short), line)
 
 
 def shares(report: Report) -> Plot:
@@ -79,7 +79,7 @@ def shares(report: Report) -> Plot:
         _line(css, [(across(value), up(percent)) for percent, value in enumerate(spread.quantiles)])
         for css, _, spread in spreads
     ]
-    axes = _axes(across, up, duration, lambda percent: f"{percent:g} %")
+    axes = _axes(across, up, tick, lambda percent: f"{percent:g} %")
     return _plot("Share of requests done within a time", [(css, title) for css, title, _ in spreads], axes, *lines)
 
 
@@ -95,10 +95,10 @@ def endings(report: Report) -> Plot:
         rest = rows[BARS - 1 :]
         rows = [*rows[: BARS - 1], ("bad", f"{len(rest)} others", sum(count for _, _, count in rest))]
     largest = max([count for _, _, count in rows], default=1)
-    left, step = 210, min(34.0, (HEIGHT - 16) / max(1, len(rows)))
+    left, step = 210, 30
     parts = []
     for place, (css, label, count) in enumerate(rows):
-        top = 8 + place * step
+        top = place * step
         width = max(1.5, (RIGHT - 70 - left) * count / largest)
         middle = top + step / 2 + 4
         parts.append(
@@ -106,16 +106,16 @@ def endings(report: Report) -> Plot:
             f'<rect class="{css} fill" x="{left}" y="{_n(top + 3)}" width="{_n(width)}" height="{_n(step - 6)}"/>'
             f'<text class="strong" x="{_n(left + width + 8)}" y="{_n(middle)}">{count:,}</text>'
         )
-    return _plot("How requests ended", [], *parts)
+    return _plot("How requests ended", [], *parts, height=max(1, len(rows)) * step)
 
 
 def _time(report: Report) -> Scale:
     return Scale(0.0, max(report.seconds, report.moment_seconds * 0.01, 0.01), LEFT, RIGHT)
 
 
-def _plot(title: str, legend: Sequence[tuple[str, str]], *parts: str) -> Plot:
+def _plot(title: str, legend: Sequence[tuple[str, str]], *parts: str, height: int = HEIGHT) -> Plot:
     svg = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
     return Plot(title, tuple(legend), svg)
@@ -158,10 +158,6 @@ def _steps(css: str, values: Sequence[Point], width: float, across: Scale, up: S
         end = start + width
         path += f"H{_n(across(end))}"
     return f'<path class="{css} line" d="{path}"/>' if path else ""
-
-
-def _seconds(value: float) -> str:
-    return f"{value:g} s"
 
 
 def _clip(text: str, length: int) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from attrs import frozen
+
+_NOTHING: Final = 1e-9
 
 
 @frozen
@@ -37,13 +40,14 @@ class Scale:
 
 def up_to(high: float, start: float, end: float) -> Scale:
     """A linear scale from 0 that ends at a round value not below `high`."""
-    step = _step(0.0, high or 1.0, 5)
-    return Scale(0.0, math.ceil((high or 1.0) / step - 1e-9) * step, start, end)
+    high = high if high > _NOTHING else 1.0
+    step = _step(0.0, high, 5)
+    return Scale(0.0, math.ceil(high / step - 1e-9) * step, start, end)
 
 
 def spanning(low: float, high: float, start: float, end: float) -> Scale:
     """A scale for values above 0: a log one where they are of several magnitudes, else a linear one from 0."""
-    if low <= 0 or high / low < 30:
+    if low <= _NOTHING or high / low < 30:
         return up_to(high, start, end)
     return Scale(low, high, start, end, log=True)
 

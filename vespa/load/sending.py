@@ -77,7 +77,7 @@ class Sending(Protocol):
             return
         self._end(kind, message)
         if self.transport is not None:
-            self.transport.loseConnection()
+            _abort(self.transport)
         elif self._response is not None:
             self._response.cancel()
 
@@ -182,8 +182,11 @@ class _Unwanted(Protocol):
     """For an answer that nobody waits for any more."""
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()
+        _abort(self.transport)
+
+
+def _abort(transport: Any) -> None:
+    transport.abortConnection()
 
 
 def _first(headers: Headers, name: str) -> str:
@@ -195,5 +198,5 @@ def _cause(failure: Failure) -> str:
     """What went wrong below: Twisted's HTTP clients fail with lists of reasons."""
     error: Any = failure.value
     while reasons := getattr(error, "reasons", None):
-        error = reasons[0].value
+        error = getattr(reasons[0], "value", reasons[0])
     return str(error) or type(error).__name__

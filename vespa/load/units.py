@@ -13,10 +13,20 @@ def printable(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """A measured time with three digits or so: 850 us, 12.3 ms, 1.25 s, 312 s."""
+    if seconds == 0:
+        return "0 s"
     for limit, factor, unit in ((0.0009995, 1e6, "us"), (0.9995, 1e3, "ms")):
         if seconds < limit:
             return f"{three(seconds * factor)} {unit}"
     return f"{three(seconds)} s"
+
+
+def tick(seconds: float) -> str:
+    """A time as an axis names it: 0 s, 50 ms, 1.5 s."""
+    for limit, factor, unit in ((0.0009995, 1e6, "us"), (0.9995, 1e3, "ms")):
+        if 0 < seconds < limit:
+            return f"{seconds * factor:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def three(number: float) -> str:
