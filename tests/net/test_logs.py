@@ -120,6 +120,16 @@ class StreamTests(SynchronousTestCase):
             log.info("two")
             self.assertEqual(stream.writes, 1)
 
+    def test_narrow_stream(self) -> None:
+        """A stream that cannot show a character shows its number, and what comes after."""
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, "latin-1")
+        log = Logger("a", observer=LineObserver(stream))
+        log.info("b → c")
+        log.info("d")
+        self.assertIn(b"b \\u2192 c\n", raw.getvalue())
+        self.assertIn(b" d\n", raw.getvalue())
+
     def test_reader_is_behind(self) -> None:
         """A reader that is behind loses lines, and gets the later ones."""
         stream = Broken(BlockingIOError())

@@ -78,6 +78,8 @@ class LineObserver:
             self._stream.flush()
         except BlockingIOError:
             pass  # the reader is behind: this line is lost
+        except UnicodeEncodeError:  # under a locale that has no such characters
+            self._write(line.encode("ascii", "backslashreplace").decode("ascii"))
         except (OSError, ValueError):
             stream, self._stream = self._stream, None
             _drain_into_nothing(stream)
