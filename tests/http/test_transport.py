@@ -28,7 +28,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from tests.http.tls_peer import reactor, until
-from vespa.http.transport import buffered, hung_up, is_plain, reader, release, writer
+from vespa.http.transport import buffered, hung_up, is_plain, probe, reader, release, writer
 
 
 class End(Protocol):
@@ -377,6 +377,22 @@ class TCP(Sockets, TestCase):
     def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
         here = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         return here, lambda port: TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+
+    async def test_probe(self) -> None:
+        """A silent peer is asked for; one on a unix socket, or on none, cannot vanish."""
+        a, b = await self.ends()
+        probe(a.t, 15)
+        ask = a.t.socket.getsockopt
+        self.assertEqual(ask(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
+        self.assertEqual(ask(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 15)
+        self.assertEqual(ask(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), 60_000)
+        probe(StringTransport(), 15)
+        left, right = socket.socketpair()
+        a.t.socket, kept = left, a.t.socket
+        probe(a.t, 15)
+        a.t.socket = kept
+        left.close()
+        right.close()
 
 
 class Unix(Sockets, TestCase):

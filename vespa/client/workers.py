@@ -15,6 +15,8 @@ IDLE_SECONDS: Final = 15.0
 """How long an idle connection to a worker is kept: workers keep theirs for 30 s or more, and a handshake is dear."""
 CONNECT_SECONDS: Final = 10.0
 """Time to connect to a worker, its TLS handshake included; then another one is asked for."""
+PROBE_SECONDS: Final = 15
+"""A model may be silent for long; a worker whose machine has vanished is given up after a minute all the same."""
 _WORKERS_MAX: Final = 256
 
 
@@ -40,7 +42,7 @@ class Workers:
         """`connections` is the most to one worker; 0: no limit."""
         self._reactor = reactor
         self._trust = trust
-        self._limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=connections)
+        self._limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=connections, probe_seconds=PROBE_SECONDS)
         self._known: dict[str, Worker] = {}
 
     def known(self, url: str) -> Worker | None:

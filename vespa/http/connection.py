@@ -18,7 +18,7 @@ from zope.interface import implementer
 from vespa.http.chunked import ANY_NAMES, BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
-from vespa.http.transport import buffered, half_closes, reader, release, reset, writer
+from vespa.http.transport import buffered, half_closes, probe, reader, release, reset, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -99,6 +99,8 @@ class ClientConnection(TwistedProtocol):
         assert transport is not None
         if interfaces.ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
+            if self.pool.limits.probe_seconds:
+                probe(transport, self.pool.limits.probe_seconds)
         self._write = writer(transport)
         reader(transport, self.dataReceived)
         transport.registerProducer(self, True)

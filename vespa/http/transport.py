@@ -158,3 +158,29 @@ def buffered(transport: object) -> int:
 def half_closes(transport: object) -> bool:
     """Whether one direction can be ended alone."""
     return bool(IHalfCloseableDescriptor.providedBy(transport))
+
+
+PROBES = 3
+"""Probes in a row that a peer may leave unanswered."""
+
+
+def probe(transport: Any, seconds: int) -> None:
+    """
+    Have the kernel ask a silent peer now and then whether it is still there, where this is TCP and the system can.
+
+    A peer that has vanished without a word, with its machine or the way there, is noticed `seconds` after the last that
+    was heard of it, and as long again for each of `PROBES`: the connection is lost then.
+    """
+    sock = getattr(transport, "socket", None) or getattr(getattr(transport, "transport", None), "socket", None)
+    if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # The last is for bytes of ours that are not acknowledged: while there are any, the kernel does not probe.
+    for name, value in (
+        ("TCP_KEEPIDLE", seconds),
+        ("TCP_KEEPINTVL", seconds),
+        ("TCP_KEEPCNT", PROBES),
+        ("TCP_USER_TIMEOUT", seconds * (PROBES + 1) * 1000),
+    ):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
