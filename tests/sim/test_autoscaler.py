@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.sim.asking import Caller, Reply, deletes, worker_status
 from vespa.sim.autoscaler import Autoscaler, Report
 from vespa.sim.fields import Malformed
+from vespa.sim.routing import Asked
 from vespa.sim.signing import Signer
 
 SIGNER = Signer()
@@ -31,6 +32,11 @@ class AutoscalerCase(SynchronousTestCase):
     def route(self, key: str = "endpoint-key", **changes: Any) -> Reply:
         asked = {"endpoint": "demo", "api_key": key, "cost": 100, "request_idx": 0, "replay_timeout": 60.0, **changes}
         return self.caller.post_json("/route/", asked, Authorization=f"Bearer {key}")
+
+    def ready(self, *numbers: int) -> None:
+        """Workers that may be given requests."""
+        for number in numbers:
+            self.report(id=number, loadtime=1.0, url=f"http://127.0.0.1:{number}")
 
     def report(self, **changes: Any) -> Reply:
         return self.caller.post_json("/worker_status/", worker_status(**changes))
@@ -77,6 +83,88 @@ class RouteTests(AutoscalerCase):
         not_json = self.caller.ask("POST", "/route/", b"x", Authorization="Bearer endpoint-key")
         self.assertEqual((not_json.status, set(not_json.json)), (400, {"error"}))
 
+    def test_keys(self) -> None:
+        """A key opens its own endpoint alone, must be the same in header and body, and can be replaced."""
+        self.autoscaler.console.add("other", "other-key")
+        self.assertEqual(self.route(endpoint="other").status, 401)
+        self.assertEqual(self.route(api_key="other-key").status, 401)
+        self.assertEqual(self.route("other-key", endpoint="other").status, 200)
+        self.assertEqual(self.route("other-key", endpoint="none").status, 400)
+        self.autoscaler.console.change("demo", api_key="new-key")
+        self.assertEqual([self.route().status, self.route("new-key").status], [401, 200])
+
+    def test_stopped(self) -> None:
+        """A stopped endpoint has no worker to give, and says why."""
+        self.ready(1)
+        self.autoscaler.console.change("demo", endpoint_state="stopped")
+        self.assertEqual(self.route().json["status"], "endpoint is stopped")
+
+    def test_breakdown(self) -> None:
+        """Who waits is told how many workers there are in each state."""
+        self.assertIn("total workers: 0", self.route().json["status"])
+        self.report(id=1)
+        self.report(id=2, error_msg="no memory")
+        self.assertEqual(
+            self.route().json["status"], "total workers: 2, loading workers: 1, standby workers: 0, error workers: 1"
+        )
+        self.clock.advance(31.0)
+        self.assertIn("standby workers: 2", self.route().json["status"])
+
+    def test_hold(self) -> None:
+        """A hold begins with the first question, and for so long a ready worker is given to nobody."""
+        self.ready(1)
+        self.autoscaler.hold(2.0)
+        self.clock.advance(5.0)
+        first = self.route().json
+        self.assertIn("loading workers: 1", first["status"])
+        self.clock.advance(1.9)
+        self.assertNotIn("url", self.route(request_idx=first["request_idx"]).json)
+        self.clock.advance(0.1)
+        self.assertIn("url", self.route(request_idx=first["request_idx"]).json)
+
+    def test_recorded(self) -> None:
+        """What was asked is kept in order, with the index and the worker that were given."""
+        told: list[Asked] = []
+        self.autoscaler = Autoscaler(self.clock, signer=SIGNER, on_route=told.append)
+        self.caller = Caller(self, self.autoscaler.resource())
+        self.route(cost=2)
+        self.ready(1)
+        self.route(cost=2, request_idx=1)
+        self.route("wrong")
+        waited, assigned = self.autoscaler.routes
+        self.assertEqual((waited.request_idx, waited.answered_idx, waited.cost, waited.url), (0, 1, 2, ""))
+        self.assertEqual((assigned.request_idx, assigned.answered_idx, assigned.url), (1, 1, "http://127.0.0.1:1"))
+        self.assertEqual(self.autoscaler.routes.of(1), [waited, assigned])
+        self.assertEqual(told, [waited, assigned])
+
+    def test_again(self) -> None:
+        """A request that asks again gets another worker if one is ready, else the same, signed anew."""
+        self.ready(1, 2)
+        self.autoscaler.signs = "full"
+        replies = [self.route().json]
+        replies += [self.route(request_idx=1).json for _ in range(2)]
+        self.assertEqual([reply["url"][-1] for reply in replies], ["1", "2", "1"])
+        self.assertEqual([reply["request_idx"] for reply in replies], [1, 1, 1])
+        self.assertEqual(len({reply["reqnum"] for reply in replies}), 3)
+        self.assertEqual(len({reply["signature"] for reply in replies}), 3)
+        self.autoscaler.books.of(2).gone = True
+        self.assertEqual(self.route(request_idx=1).json["url"][-1], "1")
+        self.assertEqual(self.autoscaler.ledger()["assigned_to"], {"1": [1, 2, 1, 1]})
+
+    def test_died(self) -> None:
+        """A request whose worker died is told by the second alone, and the books add up; told by both they do not."""
+        self.ready(1, 2)
+        self.route(cost=5)
+        self.report(id=1, new_load=5.0, cur_load=5.0, num_requests_recieved=1, working_request_idxs=[1])
+        self.route(cost=5, request_idx=1)
+        self.report(id=2, new_load=5.0, cur_perf=5.0, num_requests_recieved=1, url="http://127.0.0.1:2")
+        self.caller.post_json("/delete_requests/", deletes(True, (1, "Success"), worker_id=2))
+        self.assertTrue(self.autoscaler.ledger()["adds_up"])
+        self.assertEqual(self.autoscaler.books.finished(), {1: [2]})
+        self.caller.post_json("/delete_requests/", deletes(True, (1, "Cancelled"), worker_id=1))
+        self.assertEqual(self.autoscaler.ledger()["twice"], [1])
+        self.assertFalse(self.autoscaler.ledger()["adds_up"])
+
 
 class ReportTests(AutoscalerCase):
     def test_booked(self) -> None:
@@ -117,6 +205,22 @@ class FaultTests(AutoscalerCase):
         self.assertEqual([self.report().status for _ in range(3)], [500, 500, 200])
         self.assertEqual((self.autoscaler.books.of(7).reports, self.autoscaler.faults.met), (1, 2))
 
+    def test_plain(self) -> None:
+        """A 429 is plain text and says nothing of when to come again; a 5xx is so where it is asked to be."""
+        self.autoscaler.faults.plan("refuse", 1, status=429)
+        self.autoscaler.faults.plan("refuse", 1, status=502, plain=True)
+        self.autoscaler.faults.plan("refuse", 1, status=500)
+        busy, bad, error = (self.route() for _ in range(3))
+        self.assertEqual((busy.status, busy.content_type, busy.body), (429, "text/plain", b"Too Many Requests\n"))
+        self.assertEqual((bad.status, bad.content_type), (502, "text/plain"))
+        self.assertEqual((error.status, error.content_type), (500, "application/json"))
+
+    def test_wait(self) -> None:
+        """So many questions are told to wait, whatever is ready, and no other call is met."""
+        self.autoscaler.faults.plan("wait", 2)
+        self.ready(1)
+        self.assertEqual(["url" in self.route().json for _ in range(3)], [False, False, True])
+
     def test_paths(self) -> None:
         """Faults may be for some paths only, and are cleared at once."""
         self.autoscaler.faults.plan("refuse", float("inf"), paths={"/worker_status/"})
@@ -152,6 +256,23 @@ class ConsoleTests(AutoscalerCase):
         self.assertEqual(one["result"], row)
         self.assertEqual(self.caller.ask("GET", "/api/v0/endptjobs/2/?api_key=account-key").status, 404)
         self.assertEqual(self.caller.ask("GET", "/api/v0/endptjobs/?api_key=endpoint-key").status, 401)
+
+    def test_instances(self) -> None:
+        """Endpoints are listed by the autoscaler they belong to, prod where none is named; there are three."""
+        self.autoscaler.console.add("idle", "idle-key", state="stopped")
+        self.autoscaler.console.add("new", "new-key", instance="alpha")
+
+        def listed(query: str) -> dict[str, str]:
+            path = f"/api/v0/endptjobs/{query}"
+            rows = self.caller.ask("GET", path, Authorization="Bearer account-key").json["results"]
+            return {row["endpoint_name"]: row["endpoint_state"] for row in rows}
+
+        self.assertEqual(listed(""), {"demo": "active", "idle": "stopped"})
+        self.assertEqual(listed("?autoscaler_instance=prod"), listed(""))
+        self.assertEqual(listed("?autoscaler_instance=alpha"), {"new": "active"})
+        self.assertEqual(listed("?autoscaler_instance=candidate"), {})
+        other = self.caller.ask("GET", "/api/v0/endptjobs/?autoscaler_instance=x&api_key=account-key")
+        self.assertEqual(other.status, 400)
 
     def test_workers(self) -> None:
         """The workers of the endpoint are listed with their state and load."""

@@ -63,6 +63,17 @@ class ReadyTests(SynchronousTestCase):
         take(book, num_requests_recieved=0)
         self.assertFalse(book.ready(0.0, 30.0))
 
+    def test_lost(self) -> None:
+        """What was in flight when a life ended without a word is lost, and the books of the next add up."""
+        book = WorkerBook(7)
+        take(book, loadtime=3.0, num_requests_recieved=1, new_load=5.0, cur_load=5.0)
+        book.gone = True
+        self.assertFalse(book.ready(0.0, 30.0))
+        take(book, loadtime=1.0, num_requests_recieved=0)
+        self.assertTrue(book.ready(0.0, 30.0))
+        balance = book.balance({})
+        self.assertEqual((balance.lost, balance.in_flight, balance.adds_up), (5.0, 0.0, True))
+
 
 class LeastLoadedTests(SynchronousTestCase):
     def test_seconds_of_work(self) -> None:

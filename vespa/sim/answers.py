@@ -53,4 +53,9 @@ def require_bearer(request: Request, key: str) -> None:
     """Raise Answer 401 unless the call carries this key, as a bearer or as the parameter `api_key`."""
     given = header(request, b"Authorization").removeprefix("Bearer ") or parameter(request, "api_key")
     if not hmac.compare_digest(given.encode("utf-8"), key.encode("utf-8")):
-        raise Answer(401, {"error": "this key opens nothing here"})
+        raise wrong_key()
+
+
+def wrong_key() -> Answer:
+    """The answer to a key that is not the right one."""
+    return Answer(401, {"error": "this key opens nothing here"})

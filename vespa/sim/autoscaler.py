@@ -13,17 +13,17 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from vespa.core.work import from_micros, to_micros
-from vespa.sim.answers import Answer, header, read_body, require_bearer, send_bytes, send_json
+from vespa.core.work import from_micros
+from vespa.sim.answers import Answer, header, read_body, send_bytes, send_json, wrong_key
 from vespa.sim.books import Books
 from vespa.sim.console import Console, EndpointRow
 from vespa.sim.faults import Faults, Refused
 from vespa.sim.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
 from vespa.sim.reports import DeleteRequests, WorkerStatus, read_delete_requests, read_worker_status
+from vespa.sim.routing import Asked, Hold, Routes, breakdown
 from vespa.sim.signing import Signer, Signs
 
 Report = WorkerStatus | DeleteRequests | Malformed
-
 
 ROUTE_FIELDS: Mapping[str, Check] = {
     "endpoint": text,
@@ -35,10 +35,11 @@ ROUTE_FIELDS: Mapping[str, Check] = {
 
 
 class Autoscaler:
-    """The autoscaler's resource, and the console's beside it.
+    """The autoscaler's resource, and the console's beside it. The workers serve every endpoint of the account.
 
     `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
-    comes, and with Malformed for each that was refused. `master_token`, where given, is what reports must carry.
+    comes, and with Malformed for each that was refused; `on_route` with each question for a worker that was answered.
+    `master_token`, where given, is what reports must carry.
     """
 
     app = Klein()
@@ -56,19 +57,21 @@ class Autoscaler:
         signs: Signs = "url",
         stale_after: float = 30.0,
         on_report: Callable[[Report], None] = lambda report: None,
+        on_route: Callable[[Asked], None] = lambda asked: None,
     ) -> None:
         self.signer = signer or Signer()
         self.endpoint = endpoint
-        self.endpoint_key = endpoint_key
-        self.account_key = account_key
         self.signs: Signs = signs
         self.faults = Faults()
         self.books = Books(stale_after)
         self.console = Console(clock, account_key, [EndpointRow(1, endpoint, endpoint_key)])
         self.malformed: list[Malformed] = []
+        self.routes = Routes()
         self._clock = clock
         self._master_token = master_token
         self._on_report = on_report
+        self._on_route = on_route
+        self._hold = Hold()
         self._next_request_idx = 1
         self._next_reqnum = 1
 
@@ -76,21 +79,44 @@ class Autoscaler:
         """What to serve."""
         return self.app.resource()
 
-    def assign(self, url: str, cost: float, request_idx: int = 0) -> dict[str, Any]:
+    @property
+    def endpoint_key(self) -> str:
+        """The key of the endpoint that it began with."""
+        return self._row(self.endpoint).api_key
+
+    @property
+    def account_key(self) -> str:
+        """The key of the account."""
+        return self.console.account_key
+
+    def hold(self, seconds: float) -> None:
+        """Give nobody a worker for so long from the next question on, whatever is ready."""
+        self._hold.set(seconds)
+
+    def assign(self, url: str, cost: float, request_idx: int = 0, endpoint: str = "") -> dict[str, Any]:
         """A signed assignment to the worker at `url`, booked; under a new request index unless one is given."""
         idx = request_idx or self._new_request_idx()
         self.books.costs[idx] = cost
         assignment = self.signer.assignment(
-            url, cost=cost, endpoint=self.endpoint, reqnum=self._next_reqnum, request_idx=idx, signs=self.signs
+            url,
+            cost=cost,
+            endpoint=endpoint or self.endpoint,
+            reqnum=self._next_reqnum,
+            request_idx=idx,
+            signs=self.signs,
         )
         self._next_reqnum += 1
         return {"__request_id": f"sim-{idx}-{assignment['reqnum']}", **assignment}
 
     def ledger(self) -> dict[str, Any]:
-        """The books as JSON values: every worker's sums, the cost of each assigned request, the refused reports."""
+        """The books as JSON values: every worker's sums, the cost and the workers of each request, refused reports."""
+        now = self._clock.seconds()
         return {
-            "workers": self.books.as_json(self._clock.seconds()),
+            "adds_up": self.books.adds_up(now),
+            "workers": self.books.as_json(now),
             "assigned": {str(idx): cost for idx, cost in self.books.costs.items()},
+            "assigned_to": {str(idx): workers for idx, workers in self.books.assigned.items()},
+            "twice": self.books.twice(),
             "malformed": [each.problems for each in self.malformed],
         }
 
@@ -106,7 +132,8 @@ class Autoscaler:
     @app.handle_errors(Refused)
     def _refuse(self, request: IRequest, failure: Failure) -> bytes:
         refused: Any = failure.value
-        return send_json(request, {"error": str(refused)}, refused.status)
+        said: bytes = refused.send(request)
+        return said
 
     @app.handle_errors(Malformed)
     def _refuse_malformed(self, request: IRequest, failure: Failure) -> bytes:
@@ -123,26 +150,52 @@ class Autoscaler:
 
     @app.route("/route/", methods=["POST"])
     async def _route(self, request: Request) -> bytes:
-        await self.faults.meet(request)
-        require_bearer(request, self.endpoint_key)
+        held = await self.faults.meet(request) == "wait"
+        key = self._key_of(request)
+        asked = self._question(request)
+        row = self._row(asked["endpoint"])
+        if not row.api_key == key == asked["api_key"]:
+            raise wrong_key()
+        now = self._clock.seconds()
+        held = self._hold.holds(now) or held
+        idx = asked["request_idx"] or self._new_request_idx()
+        stopped = row.endpoint_state != "active"
+        book = None if held or stopped else self.books.least_loaded(now, idx)
+        answered = Asked(
+            now, row.endpoint_name, asked["cost"], asked["request_idx"], idx, "" if book is None else book.url
+        )
+        self.routes.append(answered)
+        self._on_route(answered)
+        if book is None:
+            status = f"endpoint is {row.endpoint_state}" if stopped else breakdown(self.books, now, held=held)
+            return send_json(request, {"endpoint": row.endpoint_name, "status": status, "request_idx": idx})
+        self.books.assign(book, idx, asked["cost"])
+        return send_json(request, self.assign(book.url, asked["cost"], idx, row.endpoint_name))
+
+    def _key_of(self, request: Request) -> str:
+        key = header(request, b"Authorization").removeprefix("Bearer ")
+        if key not in {row.api_key for row in self.console.endpoints}:
+            raise wrong_key()
+        return key
+
+    def _question(self, request: Request) -> dict[str, Any]:
         try:
             asked = read_json_object(read_body(request))
         except Malformed as error:
             raise Answer(400, {"error": str(error)}) from None
         problems = problems_of(asked, ROUTE_FIELDS)
-        if not problems and asked["endpoint"] != self.endpoint:
+        if not problems and self.console.find(asked["endpoint"]) is None:
             problems["endpoint"] = "unknown"
         if not problems and asked["request_idx"] >= self._next_request_idx:
             problems["request_idx"] = "never given out"
         if problems:
             raise Answer(400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())})
-        idx = asked["request_idx"] or self._new_request_idx()
-        book = self.books.least_loaded(self._clock.seconds())
-        if book is None:
-            status = f"0 of {len(self.books.workers)} workers are ready"
-            return send_json(request, {"endpoint": self.endpoint, "status": status, "request_idx": idx})
-        book.assigned_since += to_micros(asked["cost"])
-        return send_json(request, self.assign(book.url, asked["cost"], idx))
+        return asked
+
+    def _row(self, name: str) -> EndpointRow:
+        row = self.console.find(name)
+        assert row is not None, name
+        return row
 
     @app.route("/worker_status/", methods=["POST"])
     async def _worker_status(self, request: Request) -> bytes:
@@ -171,7 +224,7 @@ class Autoscaler:
             [
                 {
                     "id": book.id,
-                    "status": "ready" if book.ready(now, self.books.stale_after) else "loading",
+                    "status": book.state(now, self.books.stale_after),
                     "cur_load": from_micros(book.in_flight),
                     "perf": book.max_perf,
                     "measured_perf": book.max_perf,

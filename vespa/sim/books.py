@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from attrs import define, field, frozen
 
 from vespa.core.work import from_micros, to_micros
 from vespa.sim.reports import DeleteRequests, WorkerStatus
 
+State = Literal["ready", "loading", "standby", "error"]
 TOLERANCE = 1000
 """Millionths of a unit that sums may differ by: reports carry floats."""
 
@@ -21,12 +22,14 @@ class Balance:
 
     `received` is the sum of `new_load`, from which a worker takes what was cancelled or expired when it still can;
     what it could not take any more is left over in `unsettled`, never more than was cancelled or rejected.
+    `lost` is what was in flight when a life of the worker ended without a word.
     """
 
     received: float
     served: float
     failed: float
     in_flight: float
+    lost: float
     cancelled: float
     rejected: float
     unsettled: float
@@ -46,6 +49,7 @@ class WorkerBook:
     served: int = 0
     rejected: int = 0
     in_flight: int = 0
+    lost: int = 0
     assigned_since: int = 0
     max_perf: float = 0.0
     loadtime: float = 0.0
@@ -54,12 +58,15 @@ class WorkerBook:
     requests_received: int = 0
     requests_working: int = 0
     working_request_idxs: tuple[int, ...] = ()
+    gone: bool = False
     deletes: dict[int, list[str]] = field(factory=dict)
 
     def take(self, status: WorkerStatus, now: float) -> None:
         """Book a report of state."""
         if status.num_requests_recieved < self.requests_received:
             self.loadtime = 0.0  # the count only falls when the worker began a new life, which has yet to load
+            self.lost += self.in_flight
+        self.gone = False
         self.url, self.version = status.url, status.version
         self.reports += 1
         self.last_report_at = now
@@ -84,8 +91,15 @@ class WorkerBook:
 
     def ready(self, now: float, stale_after: float) -> bool:
         """Whether requests may go there: loaded, well, measured, and heard of in the last `stale_after` seconds."""
-        loaded = self.loadtime > 0 and self.max_perf > 0 and not self.error_msg
-        return loaded and now - self.last_report_at <= stale_after
+        return self.state(now, stale_after) == "ready"
+
+    def state(self, now: float, stale_after: float) -> State:
+        """In what state the autoscaler takes it to be; `standby` is one that is silent."""
+        if self.gone or now - self.last_report_at > stale_after:
+            return "standby"
+        if self.error_msg:
+            return "error"
+        return "ready" if self.loadtime > 0 and self.max_perf > 0 else "loading"
 
     @property
     def wait(self) -> float:
@@ -107,7 +121,7 @@ class WorkerBook:
         for idx, statuses in self.deletes.items():
             for status in statuses:
                 by_status[status] += to_micros(costs.get(idx, 0.0))
-        unsettled = self.received - self.served - by_status["Error"] - self.in_flight
+        unsettled = self.received - self.served - by_status["Error"] - self.in_flight - self.lost
         room = by_status["Cancelled"] + by_status["Rejected"]
         agrees = -TOLERANCE <= unsettled <= room + TOLERANCE and abs(self.served - by_status["Success"]) <= TOLERANCE
         return Balance(
@@ -115,6 +129,7 @@ class WorkerBook:
             served=from_micros(self.served),
             failed=from_micros(by_status["Error"]),
             in_flight=from_micros(self.in_flight),
+            lost=from_micros(self.lost),
             cancelled=from_micros(by_status["Cancelled"]),
             rejected=from_micros(self.rejected),
             unsettled=from_micros(unsettled),
@@ -123,21 +138,51 @@ class WorkerBook:
 
 
 class Books:
-    """The books of all workers, by their id, and what each assigned request costs."""
+    """The books of all workers, by their id; what each assigned request costs, and the workers it was assigned to.
+
+    A worker that was silent for `stale_after` seconds is given nothing more; it may be changed at any time.
+    """
 
     def __init__(self, stale_after: float = 30.0) -> None:
         self.workers: dict[int, WorkerBook] = {}
         self.costs: dict[int, float] = {}
+        self.assigned: dict[int, list[int]] = {}
         self.stale_after = stale_after
 
     def of(self, worker_id: int) -> WorkerBook:
         """The book of one worker, opened at its first report."""
         return self.workers.setdefault(worker_id, WorkerBook(worker_id))
 
-    def least_loaded(self, now: float) -> WorkerBook | None:
-        """The ready worker with the least work ahead, by the seconds it takes; None while none is ready."""
+    def least_loaded(self, now: float, request_idx: int = 0) -> WorkerBook | None:
+        """The ready worker with the least work ahead, by the seconds it takes; None while none is ready.
+
+        A request that had a worker already gets another, if there is one: it would not ask again had all gone well.
+        """
+        before = self.assigned.get(request_idx, [])
         ready = [book for book in self.workers.values() if book.ready(now, self.stale_after)]
-        return min(ready, key=lambda book: (book.wait, book.id), default=None)
+        return min(ready, key=lambda book: (book.id in before[-1:], book.wait, book.id), default=None)
+
+    def assign(self, book: WorkerBook, request_idx: int, cost: float) -> None:
+        """Book that a request was sent to a worker; until it reports, that counts as its load."""
+        book.assigned_since += to_micros(cost)
+        self.assigned.setdefault(request_idx, []).append(book.id)
+
+    def finished(self) -> dict[int, list[int]]:
+        """The workers that told each request finished: one, if all is well."""
+        told: dict[int, list[int]] = {}
+        for book in self.workers.values():
+            for idx, statuses in book.deletes.items():
+                told.setdefault(idx, []).extend([book.id] * len(statuses))
+        return told
+
+    def twice(self) -> list[int]:
+        """Request indices that were told finished more than once, by whichever workers."""
+        return sorted(idx for idx, workers in self.finished().items() if len(workers) > 1)
+
+    def adds_up(self, now: float) -> bool:
+        """Whether nothing was told twice, and the books of all workers that are still heard of add up."""
+        heard = [book for book in self.workers.values() if book.state(now, self.stale_after) != "standby"]
+        return not self.twice() and all(book.balance(self.costs).adds_up for book in heard)
 
     def as_json(self, now: float) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -160,6 +205,7 @@ class Books:
             "cancelled": balance.cancelled,
             "rejected": balance.rejected,
             "in_flight": balance.in_flight,
+            "lost": balance.lost,
             "unsettled": balance.unsettled,
             "adds_up": balance.adds_up,
             "requests_received": book.requests_received,

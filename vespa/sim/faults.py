@@ -1,24 +1,36 @@
-"""Faults on demand: an autoscaler that refuses, hangs or drops the connection for a number of calls."""
+"""Faults on demand: a server that refuses, hangs, drops the connection, or dies in mid-stream for a number of calls."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Literal
 
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
+from vespa.sim.answers import send_bytes, send_json
 from vespa.sim.serving import drop
 
-Kind = Literal["refuse", "hang", "drop"]
+Kind = Literal["refuse", "hang", "drop", "wait", "die"]
+ROUTE = "/route/"
 
 
 class Refused(Exception):
-    """A call that is to be answered with an error status."""
+    """A call that is to be answered with an error status; `plain`: as a load balancer says it, in a line of text."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, plain: bool = False) -> None:
         super().__init__(f"refused with {status} on purpose")
         self.status = status
+        self.plain = plain
+
+    def send(self, request: object) -> bytes:
+        """Set the status and the type of the answer, and return its body. It has no Retry-After."""
+        if not self.plain:
+            return send_json(request, {"error": str(self)}, self.status)
+        said: Request = request  # type: ignore[assignment]
+        said.setResponseCode(self.status)
+        return send_bytes(said, HTTPStatus(self.status).phrase.encode("ascii") + b"\n", b"text/plain")
 
 
 @define(eq=False)
@@ -26,6 +38,7 @@ class _Planned:
     kind: Kind
     calls: float
     status: int
+    plain: bool
     paths: frozenset[str] | None
 
 
@@ -36,9 +49,17 @@ class Faults:
         self._planned: list[_Planned] = []
         self.met = 0
 
-    def plan(self, kind: Kind, calls: float = 1, *, status: int = 503, paths: set[str] | None = None) -> None:
-        """Let the next calls fail: so many (infinity until `clear`) of these paths, or of all paths."""
-        self._planned.append(_Planned(kind, calls, status, frozenset(paths) if paths is not None else None))
+    def plan(
+        self, kind: Kind, calls: float = 1, *, status: int = 503, plain: bool = False, paths: set[str] | None = None
+    ) -> None:
+        """Let the next calls fail: so many (infinity until `clear`) of these paths, or of all paths.
+
+        `wait` tells those who ask for a worker that there is none. A refusal is JSON, but for a 429 and one that is to
+        be `plain`.
+        """
+        chosen = {ROUTE} if kind == "wait" and paths is None else paths
+        plain = plain or status == 429
+        self._planned.append(_Planned(kind, calls, status, plain, frozenset(chosen) if chosen is not None else None))
 
     def clear(self) -> None:
         """Plan nothing more. Calls that hang go on hanging until their connection ends."""
@@ -54,13 +75,17 @@ class Faults:
                 return planned
         return None
 
-    async def meet(self, request: Request) -> None:
-        """Return at once if nothing is planned for this call. Raises Refused, or never returns while it hangs."""
+    async def meet(self, request: Request) -> Kind | None:
+        """Return None if nothing is planned for this call, or what its handler has to do: `wait` or `die`.
+
+        Raises Refused; never returns while it hangs.
+        """
         planned = self._next(request.path.decode("ascii", "replace"))
-        if planned is None:
-            return
+        if planned is None or planned.kind in ("wait", "die"):
+            return None if planned is None else planned.kind
         if planned.kind == "refuse":
-            raise Refused(planned.status)
+            raise Refused(planned.status, planned.plain)
         if planned.kind == "drop":
             drop(request)
         await Deferred()  # Klein cancels this when the connection is gone
+        return None
