@@ -27,7 +27,7 @@ from vespa.load.report import About, Report
 from vespa.load.run import Interrupted, Interrupts, Run
 from vespa.load.sending import Target
 from vespa.load.showing import Progress
-from vespa.load.source import test_request_of
+from vespa.load.source import find_test_request
 from vespa.load.text import intention, table
 from vespa.load.work import BadWork, Work, prepare
 from vespa.net.logs import LineObserver
@@ -180,7 +180,7 @@ def _works_of(options: LoadOptions) -> Callable[[], Work]:
         random.seed(options.seed)  # for modules that use the generator which all share
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    test_request = test_request_of(options.benchmark)
+    test_request = find_test_request(options.benchmark)
     return lambda: prepare(test_request(), options.stream)
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from vespa.load.work import BadWork, TestRequest
 
 
-def test_request_of(spec: str) -> TestRequest:
+def find_test_request(spec: str) -> TestRequest:
     """
     The `get_test_request` of `module`, `path/of/file.py`, or either with `:benchmark` behind it.
 

@@ -67,7 +67,7 @@ def table(report: Report) -> str:
     if report.errors:
         lines += ["", *_errors(report)]
     for remark in report.remarks:
-        lines += ["", *wrap(remark, WIDTH, initial_indent="! ", subsequent_indent="  ")]
+        lines += ["", *wrap(printable(remark), WIDTH, initial_indent="! ", subsequent_indent="  ")]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

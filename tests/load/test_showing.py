@@ -1,0 +1,223 @@
+"""The report as text and as a page, and progress."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.load.reports import outcome, report_of, tally_of
+from vespa.load.outcome import MEANINGS
+from vespa.load.page import page
+from vespa.load.plan import Plan
+from vespa.load.plots import HEIGHT, WIDTH
+from vespa.load.report import Report
+from vespa.load.scales import log_ticks, spanning, ticks, up_to
+from vespa.load.showing import LINE_SECONDS, LIVE_SECONDS, Progress
+from vespa.load.tally import Tally
+from vespa.load.text import aligned, intention, progress, table
+from vespa.load.units import duration, short, size, three, tick
+
+HOSTILE = "</td><script>alert('1')</script> \x1b[31m & \"quoted\"\n\u2028next"
+
+
+def mixed() -> Report:
+    outcomes = [outcome(number / 10, 0.5 + number % 7 / 10, pieces=5, tokens=6) for number in range(50)]
+    outcomes += [
+        outcome(1 + number, 0.01, kind, status=500, code="c", message="m") for number, kind in enumerate(MEANINGS)
+    ]
+    return report_of(tally_of(*outcomes))
+
+
+def hostile() -> Report:
+    report = report_of(tally_of(outcome(0, 1.0), outcome(0, 1.0, "status", status=500, code=HOSTILE, message=HOSTILE)))
+    about = evolve(report.about, target=HOSTILE, path="/" + HOSTILE, benchmark=HOSTILE)
+    return evolve(report, about=about, interrupted=HOSTILE, remarks=(HOSTILE,))
+
+
+class TableTests(SynchronousTestCase):
+    def test_says_all(self) -> None:
+        """Counts, statuses, rates, times and every kind of failure are in the table."""
+        text = table(mixed())
+        for said in (
+            "58 sent, 50 succeeded, 7 failed, 1 given up",
+            "200: 50, 500: 6",
+            "as the backend counts",
+            "latency",
+            "first token",
+            "endpoint my-llm",
+        ):
+            self.assertIn(said, text)
+        for kind in set(MEANINGS) - {"unfinished"}:
+            self.assertRegex(text, rf"\n +1  {kind} ")
+
+    def test_without_success(self) -> None:
+        """Where nothing succeeded the table says so instead of zeros."""
+        self.assertIn("no request succeeded", table(report_of(tally_of(outcome(0, 1, "timeout")))))
+        self.assertIn("0 sent", table(report_of(Tally())))
+
+    def test_hostile(self) -> None:
+        """No text of a server's can drive the terminal or forge a line."""
+        text = table(hostile())
+        self.assertNotIn("\x1b", text)
+        self.assertNotIn("\u2028", text)
+        self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
+
+    def test_aligned(self) -> None:
+        """Columns begin, or end, at the same place."""
+        self.assertEqual(aligned([("a", "100"), ("bbb", "5")], frozenset({1})), ["a    100", "bbb    5"])
+
+    def test_intentions(self) -> None:
+        """What is planned reads as a sentence."""
+        about = mixed().about
+        self.assertEqual(
+            intention(about, Plan(requests=100, rps=10)),
+            "100 requests, 10 a second, to endpoint my-llm: POST /v1/chat/completions, streamed, cost 500",
+        )
+        self.assertIn("requests for 60 s, 4 at a time", intention(about, Plan(requests=0, duration=60, concurrency=4)))
+        self.assertIn("(Poisson), at most 9 under way", intention(about, Plan(rps=1, poisson=True, concurrency=9)))
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [f"{name}={value}" for name, value in attrs if name in ("href", "src", "srcset", "action")]
+
+
+class PageTests(SynchronousTestCase):
+    def test_stands_alone(self) -> None:
+        """The page needs nothing but itself: no script, no link, no address of anything to load."""
+        text = page(mixed())
+        found = _Page(text)
+        self.assertEqual(found.links, [])
+        self.assertFalse(
+            {"script", "link", "img", "iframe", "object", "image", "use", "foreignobject"} & set(found.tags)
+        )
+        self.assertNotRegex(text, r"url\(|@import|javascript:")
+        self.assertIn("default-src &#x27;none&#x27;", text)
+
+    def test_hostile(self) -> None:
+        """No text from outside becomes markup."""
+        text = page(hostile())
+        self.assertNotIn("script", _Page(text).tags)
+        self.assertNotIn("\x1b", text)
+        self.assertIn("&lt;script&gt;", text)
+
+    def test_plots(self) -> None:
+        """Every plot is well-formed, and nothing in it stands outside of it."""
+        for report in (mixed(), hostile(), report_of(Tally()), report_of(tally_of(outcome(0, 0.0)))):
+            plots = re.findall(r"<svg.*?</svg>", page(report), re.S)
+            self.assertGreaterEqual(len(plots), 4)
+            for plot in plots:
+                self.check(ElementTree.fromstring(plot))
+
+    def check(self, svg: ElementTree.Element) -> None:
+        height = float(svg.attrib["viewBox"].split()[3])
+        self.assertLessEqual(height, HEIGHT + 200)
+        for element in svg.iter():
+            for x in (element.get("x"), *re.findall(r"[MLH](-?[\d.]+)", element.get("d", ""))):
+                if x is not None:
+                    self.assertTrue(0 <= float(x) <= WIDTH, ElementTree.tostring(element))
+            for y in (element.get("y"), *re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)|V(-?[\d.]+)", element.get("d", ""))):
+                for each in [y] if isinstance(y, str) else [part for part in y or () if part]:
+                    self.assertTrue(0 <= float(each) <= height, ElementTree.tostring(element))
+
+    def test_light_and_dark(self) -> None:
+        """The page follows the reader's colours."""
+        self.assertIn("prefers-color-scheme: dark", page(mixed()))
+
+
+class ScaleTests(SynchronousTestCase):
+    @given(st.floats(1e-6, 1e6), st.floats(0, 1e6))
+    def test_ticks(self, high: float, low: float) -> None:
+        """Named values lie on the axis, in order, and there are a few."""
+        for scale in (up_to(high, 0, 100), spanning(min(low, high), high, 0, 100)):
+            found = scale.ticks()
+            self.assertEqual(found, sorted(set(found)))
+            self.assertTrue(1 <= len(found) <= 9, found)
+            for value in found:
+                self.assertTrue(-1e-6 <= scale(value) <= 100 + 1e-6)
+
+    def test_known(self) -> None:
+        """Ticks are round numbers."""
+        self.assertEqual(ticks(0, 10, 5), [0, 2, 4, 6, 8, 10])
+        self.assertEqual(log_ticks(0.01, 30, 6), [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30])
+        self.assertEqual(up_to(0.73, 0, 1).high, 0.8)
+        self.assertEqual(up_to(0, 0, 1).high, 1.0)
+
+
+class UnitTests(SynchronousTestCase):
+    def test_units(self) -> None:
+        """Figures have three digits and the unit that makes them short."""
+        self.assertEqual(
+            [duration(value) for value in (0, 0.0000123, 0.0123, 0.9996, 1.234, 312.4)],
+            ["0 s", "12.3 us", "12.3 ms", "1.00 s", "1.23 s", "312 s"],
+        )
+        self.assertEqual(
+            [tick(value) for value in (0, 0.05, 0.9, 1.5, 2e-5)], ["0 s", "50 ms", "900 ms", "1.5 s", "20 us"]
+        )
+        self.assertEqual([size(value) for value in (0, 999, 1500, 2.5e6)], ["0 B", "999 B", "1.50 kB", "2.50 MB"])
+        self.assertEqual([short(value) for value in (0, 0.25, 1500, 2e6)], ["0", "0.25", "1.5k", "2M"])
+        self.assertEqual(three(12345.6), "12,346")
+
+
+class _Screen:
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.written: list[str] = []
+
+    def live(self, text: str) -> None:
+        self.shown.append(text)
+
+    def write(self, text: str) -> int:
+        self.written.append(text)
+        return len(text)
+
+    def flush(self) -> None: ...
+
+
+class ProgressTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.screen = _Screen()
+
+    def test_line(self) -> None:
+        """The line has all that one wants to see."""
+        text = progress(tally_of(outcome(0, 1.0), outcome(0, 1.0, "timeout")), 10.0, waiting="waiting\x1b")
+        self.assertEqual(text, "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10/s  p50 1.00 s  waiting ")
+
+    def test_live(self) -> None:
+        """On a terminal the line is rewritten a few times a second, and cleared at the end."""
+        shown = Progress(self.clock, self.clock.seconds, self.screen, is_live=True)
+        shown.begin(Tally())
+        shown.waits("loading", 3.0)
+        self.clock.pump([LIVE_SECONDS] * 4)
+        self.assertEqual(len(self.screen.shown), 5)
+        self.assertIn("waiting for a worker 3 s: loading", self.screen.shown[-1])
+        shown.waits("", 0.0)
+        self.clock.pump([LIVE_SECONDS])
+        self.assertNotIn("waiting", self.screen.shown[-1])
+        shown.end()
+        self.assertEqual((self.screen.shown[-1], self.screen.written), ("", []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_lines(self) -> None:
+        """Elsewhere there is a line every few seconds, and nothing that only a terminal understands."""
+        shown = Progress(self.clock, self.clock.seconds, self.screen, is_live=False)
+        shown.begin(Tally(), "warm-up: ")
+        self.clock.pump([1.0] * int(LINE_SECONDS * 3))
+        shown.end()
+        self.assertEqual((len(self.screen.written), self.screen.shown), (3, []))
+        self.assertTrue(self.screen.written[0].startswith("warm-up: 5 s"))
