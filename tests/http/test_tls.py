@@ -28,7 +28,8 @@ from tests.http.tls_peer import HalfClosingPeer, Peer, client_context, reactor, 
 from vespa.http import openssl
 from vespa.http.certificates import Certificate, server_context
 from vespa.http.listening import LeanTLSEndpoint
-from vespa.http.tls import SPEAK_TLS, TLSFailed
+from vespa.http.tls import SPEAK_TLS
+from vespa.http.tls_end import TLSFailed
 from vespa.http.transport import buffered, hung_up, is_plain, reader, release, writer
 
 

@@ -80,3 +80,8 @@ def forget_errors() -> None:
     clear = getattr(getattr(_SSL, "_lib", None), "ERR_clear_error", None)
     if clear is not None:
         clear()
+
+
+def reasons_of(error: SSL.Error) -> list[str]:
+    """What OpenSSL says went wrong, in its own words."""
+    return [str(entry[-1]) for entry in (error.args[0] if error.args else ())]

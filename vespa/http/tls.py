@@ -1,16 +1,4 @@
-"""
-TLS for a server's connections by OpenSSL directly on the socket.
-
-Twisted's TLS runs OpenSSL on memory and moves each byte through a second transport with a second buffer and a second
-set of producers. Here the transport is `tcp.Server` itself with OpenSSL's reading and writing in place of the socket's,
-so the buffer, the producers, `loseConnection` and `abortConnection` are Twisted's own. What has to be added is below:
-OpenSSL may have to write in order to read and the reverse, it keeps a record that it could not send, and it has a
-goodbye of its own.
-
-A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut answer is not
-taken for a whole one. The peer's close_notify is the end of reading, as a plain socket's empty read is; an end without
-it is ConnectionLost.
-"""
+"""TLS for a server's connections: the port, and the greeting of those that come."""
 
 from __future__ import annotations
 
@@ -18,26 +6,17 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet import tcp
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHandshakeListener, INegotiated, IProtocolFactory, ISSLTransport
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory
 
-from vespa.http.openssl import RECORD_BYTES, calls, forget_errors
-from vespa.http.tls_events import OPEN, Phase, TLSEvents
+from vespa.http.tls_end import TLSEnd
+from vespa.http.tls_events import OPEN, Phase
 
 # Said in plain to a client that forgot the s of https, as it understands nothing else.
 SPEAK_TLS = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\r\n"
     b"This port speaks TLS: ask for https://.\n"
 )
-BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
-
-
-class TLSFailed(ConnectionLost):
-    """The peer broke the rules of TLS, or shares no version or cipher with us"""
 
 
 class Contexts(Protocol):
@@ -47,81 +26,25 @@ class Contexts(Protocol):
     def current(self) -> SSL.Context: ...
 
 
-@implementer(ISSLTransport, INegotiated)
-class TLSServer(TLSEvents):
+class TLSServer(TLSEnd, tcp.Server):
     """
-    The server's end of a TLS connection, as a Twisted transport.
+    The server's end of a TLS connection.
 
     connectionMade comes before the handshake, as with Twisted's own; what is written until then waits. How long the
     handshake may take is for the protocol to limit.
     """
 
-    TLS = True
-    negotiatedProtocol: bytes | None = None
-    data_received: Any = None  # set by transport.reader: called in place of the protocol's dataReceived
-
-    _said_goodbye = False
-    _failure: ConnectionLost = CONNECTION_LOST
-
-    # As they are without TLS: Twisted's own look here whether it was started on top.
-    write = FileDescriptor.write
-    writeSequence = FileDescriptor.writeSequence
-    registerProducer = FileDescriptor.registerProducer
-    unregisterProducer = FileDescriptor.unregisterProducer
+    _phase = Phase.GREETING
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: TLSPort, sessionno: int, reactor: Any) -> None:
-        self._tls = SSL.Connection(server.contexts.current, sock)
-        self._tls.set_accept_state()
-        self._send, self._receive = calls(self._tls)
+        tls = SSL.Connection(server.contexts.current, sock)
+        tls.set_accept_state()
+        self._speak(tls)
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
-    def getHandle(self) -> SSL.Connection:  # type: ignore[override]
-        """OpenSSL's connection: to be asked, not to be read or written."""
-        return self._tls
-
-    def getPeerCertificate(self) -> Any:
-        """The client's certificate, None if it showed none."""
-        return self._tls.get_peer_certificate()
-
-    def startTLS(self, *_: object, **__: object) -> None:
-        """Not offered: this is TLS already."""
-        raise NotImplementedError("TLS within TLS")
-
-    # -- reading
-
-    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
-        """Deliver what has arrived: a few records at most, and none after the protocol has paused."""
-        if self._phase is not OPEN:
-            why = self._unblock()
-            if why is not None or self._phase is not OPEN or not self._reading:
-                return why
-        for _ in range(BURST_RECORDS):
-            try:
-                data = self._receive()
-            except SSL.WantReadError:
-                return None
-            except SSL.WantWriteError:
-                self._enter(Phase.READ_BLOCKED)
-                return None
-            except SSL.ZeroReturnError:
-                self._reading = False
-                return CONNECTION_DONE
-            except SSL.Error as error:
-                return self._fail(error)
-            (self.data_received or self.protocol.dataReceived)(data)
-            if len(data) < RECORD_BYTES or not self._reading:
-                break
-        return None
-
     def _unblock(self) -> ConnectionLost | None:
-        match self._phase:
-            case Phase.GREETING | Phase.GREETING_BLOCKED:
-                return self._greet()
-            case Phase.READ_BLOCKED | Phase.WRITE_BLOCKED:
-                self._enter(OPEN)  # and whichever was blocked is tried again
-            case Phase.FAILED:
-                return self._failure
-        return None
+        greeting = self._phase is Phase.GREETING or self._phase is Phase.GREETING_BLOCKED
+        return self._greet() if greeting else super()._unblock()
 
     def _greet(self) -> ConnectionLost | None:
         try:
@@ -139,126 +62,17 @@ class TLSServer(TLSEvents):
                 self.protocol.handshakeCompleted()
         return None
 
-    def _fail(self, error: SSL.Error) -> ConnectionLost:
-        forget_errors()
-        if not isinstance(error, SSL.SysCallError):
-            reasons = [str(entry[-1]) for entry in (error.args[0] if error.args else ())]
-            self._failure = TLSFailed(", ".join(reasons))
+    def _answer(self, reasons: list[str]) -> None:
+        if "http request" in reasons:
             try:
-                if "http request" in reasons:
-                    self.socket.send(SPEAK_TLS)
-                self.socket.recv(65536)  # what is left unread makes the kernel reset, which may overtake the alert
+                self.socket.send(SPEAK_TLS)
             except OSError:
                 pass
-        self._enter(Phase.FAILED)
-        return self._failure
-
-    # -- writing
-
-    def write_now(self, data: bytes | memoryview) -> None:
-        """
-        Do what `write` does, sending at once what the socket takes.
-
-        A record that OpenSSL could not send it keeps, and wants the same bytes first at the next attempt: they go to
-        the front of Twisted's buffer, which is empty whenever this sends.
-        """
-        if (
-            self._tempDataLen
-            or self.dataBuffer
-            or self._phase is not OPEN
-            or self.disconnecting
-            or self._writeDisconnecting
-            or not self.connected
-            or (self.producer is not None and not self.streamingProducer)  # pulled on by the reactor only
-        ):
-            self.write(bytes(data))  # of bytes: the same object
-            return
-        sent = self._send_some(data)
-        if sent < len(data) and self._phase is not Phase.FAILED:
-            self.write(bytes(memoryview(data)[sent:]) if sent else bytes(data))
-
-    def _send_some(self, data: bytes | memoryview) -> int:
-        size, sent = len(data), 0
-        try:
-            if 0 < size <= RECORD_BYTES:
-                return self._send(data)
-            view = memoryview(data)[: self.SEND_LIMIT]
-            while sent < len(view):
-                sent += self._send(view[sent : sent + RECORD_BYTES])
-        except SSL.WantWriteError:
-            pass
-        except SSL.WantReadError:
-            self._enter(Phase.WRITE_BLOCKED)
-        except SSL.Error as error:
-            self._fail(error)
-        return sent
-
-    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
-        """Send from Twisted's buffer what the socket takes, at most SEND_LIMIT bytes, and say how many."""
-        sent = self._send_some(data)
-        return self._failure if self._phase is Phase.FAILED else sent
-
-    def doWrite(self) -> Any:
-        """Go on with what waited for room in the socket."""
-        if self._phase is not OPEN and self._phase is not Phase.GREETING:
-            blocked = self._phase is Phase.READ_BLOCKED and self._reading
-            why: Any = self._unblock()
-            if blocked:
-                why = self.doRead()
-                if why is CONNECTION_DONE:
-                    # The reactor would not take it for the end of one half only: it asks for that after doRead alone.
-                    self.stopReading()
-                    self.readConnectionLost(Failure(why))
-                    why = None
-            if why is not None or self._phase is not OPEN or not self._writing:
-                return why
-        return super().doWrite()  # type: ignore[no-untyped-call]
-
-    # -- ending
-
-    def _goodbye(self) -> bool:
-        """Send close_notify, once. False: there is no room for it yet."""
-        if self._phase is OPEN and not self._said_goodbye:
-            try:
-                self._tls.shutdown()
-            except SSL.WantWriteError:
-                return False
-            except SSL.Error:
-                forget_errors()
-            self._said_goodbye = True
-        return True
 
     def loseConnection(self) -> None:
-        FileDescriptor.loseConnection(self)
+        super().loseConnection()  # type: ignore[no-untyped-call]
         if self._phase is Phase.GREETING:
             self._watch()
-
-    def _postLoseConnection(self) -> ConnectionDone | None:
-        if self._goodbye():
-            return CONNECTION_DONE
-        self.startWriting()
-        return None
-
-    def _closeWriteConnection(self) -> None:
-        if self._goodbye():
-            super()._closeWriteConnection()
-        else:
-            self._writeDisconnected = False  # not yet
-            self.startWriting()
-
-    def abortConnection(self) -> None:
-        self._phase = Phase.OVER
-        super().abortConnection()  # type: ignore[no-untyped-call]
-
-    def connectionLost(self, reason: Failure) -> None:
-        if self._phase is OPEN and isinstance(reason.value, ConnectionDone) and not self._unsent():
-            self._goodbye()
-        self._phase = Phase.OVER
-        super().connectionLost(reason)
-        self.data_received = None
-        self.__dict__.pop("_tls", None)  # OpenSSL's memory: the transport may be held longer
-        self.__dict__.pop("_send", None)
-        self.__dict__.pop("_receive", None)
 
 
 class TLSPort(tcp.Port):

@@ -10,7 +10,7 @@ from twisted.internet import tcp
 class Phase(enum.Enum):
     """What OpenSSL waits for."""
 
-    GREETING = enum.auto()  # handshake, the client's turn; nothing of the owner's is sent yet
+    GREETING = enum.auto()  # handshake, the peer's turn; nothing of the owner's is sent yet
     GREETING_BLOCKED = enum.auto()  # handshake, no room for our part
     OPEN = enum.auto()  # nothing
     READ_BLOCKED = enum.auto()  # reading must first send (the answer to a key update), and there is no room
@@ -22,10 +22,10 @@ class Phase(enum.Enum):
 OPEN = Phase.OPEN
 
 
-class TLSEvents(tcp.Server):
-    """A server's connection that remembers whether it was asked to read and write apart from what it watches."""
+class TLSEvents(tcp.Connection):
+    """A connection that remembers whether it was asked to read and write apart from what it watches."""
 
-    _phase = Phase.GREETING
+    _phase = OPEN
     _reading = _writing = False
 
     def startReading(self) -> None:

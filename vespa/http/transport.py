@@ -19,7 +19,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
-from vespa.http.tls import TLSServer
+from vespa.http.tls_end import TLSEnd
 
 Write = Callable[["bytes | memoryview"], None]
 
@@ -41,7 +41,7 @@ def writer(transport: Any) -> Write:
     fills; an error of the socket reaches the protocol as connectionLost, later. Ask for it when the transport is
     connected, and again if TLS is started on it.
     """
-    if isinstance(transport, TLSServer):
+    if isinstance(transport, TLSEnd):
         return transport.write_now
     if is_plain(transport):
         return _write_now(transport)
@@ -78,10 +78,10 @@ def reader(transport: Any, data_received: Callable[[bytes], object]) -> None:
     """
     Have the reactor hand what arrives straight to `data_received`, until `release`.
 
-    A no-op on a transport that is neither a plain socket's nor a `TLSServer`: `dataReceived` of its protocol is called
+    A no-op on a transport that is neither a plain socket's nor a `TLSEnd`: `dataReceived` of its protocol is called
     as ever. The end of the connection, and half of it, are told as Twisted does.
     """
-    if isinstance(transport, TLSServer):
+    if isinstance(transport, TLSEnd):
         transport.data_received = data_received
     elif is_plain(transport):
         transport.doRead = _read(transport.socket.recv, data_received)
@@ -112,7 +112,7 @@ def release(transport: Any) -> None:
     A protocol that has used `reader` calls this in connectionLost, so that it and its transport are freed at once and
     not at the next collection.
     """
-    if isinstance(transport, TLSServer):
+    if isinstance(transport, TLSEnd):
         transport.data_received = None
     elif isinstance(transport, tcp.Connection) and not transport._aborting:  # abortConnection put its own there
         transport.__dict__.pop("doRead", None)
