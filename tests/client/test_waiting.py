@@ -78,7 +78,7 @@ class LogTests(SynchronousTestCase):
                 "waiting for a worker, 0 s: loading",
                 "waiting for a worker, 30 s: loading",
                 "waiting for a worker, 1 min 0 s: loading",
-                "no request waits for a worker any more, after 1 min 9 s",
+                "no request waits for a worker any more, after 1 min 10 s",
             ],
         )
 

@@ -55,18 +55,19 @@ class WaitingLog:
         self._clock = clock
         self._logged_at = -LOG_SECONDS
         self._is_told = False
-        self._longest = 0.0
+        self._since: float | None = None
 
     def __call__(self, status: str, seconds: float) -> None:
         """Take the autoscaler's text, and how many seconds the longest has waited; "" and 0.0 where none waits."""
-        if not status and not seconds:
-            if self._is_told:
-                self.log.info("no request waits for a worker any more, after {t}", t=elapsed(self._longest))
-            self._is_told = False
-            self._longest = 0.0
-            return
-        self._longest = max(self._longest, seconds)
         now = self._clock.seconds()
+        if not status and not seconds:
+            if self._is_told and self._since is not None:
+                self.log.info("no request waits for a worker any more, after {t}", t=elapsed(now - self._since))
+            self._is_told = False
+            self._since = None
+            return
+        if self._since is None:
+            self._since = now - seconds
         if now - self._logged_at >= LOG_SECONDS:
             self._logged_at = now
             self._is_told = True
