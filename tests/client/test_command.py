@@ -260,7 +260,7 @@ class ListTests(CommandCase):
 
     async def test_none(self) -> None:
         """An account without endpoints is no error."""
-        self.stage.autoscaler.console._endpoints.clear()
+        self.stage.autoscaler.console.endpoints.clear()
         self.assertEqual(await self.run_to_end(self.command(listing=True, account_key=ACCOUNT_KEY)), 0)
         self.assertEqual(self.said, "the account has no endpoints\n")
 
