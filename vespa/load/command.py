@@ -24,7 +24,7 @@ from vespa.http.agent import Agent
 from vespa.load.options import BadOptions, LoadOptions, parse
 from vespa.load.page import page
 from vespa.load.report import About, Report
-from vespa.load.run import Interrupted, Interrupts, Run
+from vespa.load.run import GRACE_SECONDS, Interrupted, Interrupts, Run
 from vespa.load.sending import Target
 from vespa.load.showing import Progress
 from vespa.load.source import find_test_request
@@ -79,8 +79,13 @@ class Command:
 
     def _interrupted(self) -> None:
         self._interrupts()
-        if self._interrupts.driver is None and self._task is not None:
-            self._task.cancel()
+        driver = self._interrupts.driver
+        if driver is None:
+            if self._task is not None:
+                self._task.cancel()
+        elif driver.under_way and self._interrupts.count == 1 and not self._options.quiet:
+            left = f"{driver.under_way} under way have {GRACE_SECONDS:g} s to end; once more, and they are given up"
+            self._progress.tell(f"interrupted: {left}")
 
     async def _run(self) -> None:
         try:

@@ -44,7 +44,7 @@ class Plan:
         return Plan(requests=self.warmup, concurrency=at_once, timeout=self.timeout)
 
 
-def arrivals(plan: Plan, random: Random) -> Iterator[float]:
+def arrivals(plan: Plan, chance: Random) -> Iterator[float]:
     """
     When each request of an open loop is due, in seconds from the start, in order.
 
@@ -53,7 +53,7 @@ def arrivals(plan: Plan, random: Random) -> Iterator[float]:
     due = 0.0
     for number in range(plan.requests) if plan.requests else count():
         if plan.poisson:
-            due += random.expovariate(plan.rps)
+            due += chance.expovariate(plan.rps)
         else:
             due = number / plan.rps
         if plan.duration and due >= plan.duration:

@@ -1,0 +1,138 @@
+"""`vespa-proxy load` as a process: what it writes, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.processes import ProcessCase
+from vespa.sim.child import Child
+from vespa.sim.stage import Stage
+
+LOAD = [sys.executable, "-m", "vespa.load.command"]
+SHORT = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
+
+
+class CommandTests(ProcessCase):
+    def setUp(self) -> None:
+        self.folder = self.temporary_folder()
+
+    def load(self, *arguments: str, **settings: str) -> Child:
+        environment = {"HOME": self.folder, "XDG_CONFIG_HOME": self.folder, **SHORT, **settings}
+        return self.start([*LOAD, *arguments], environment, folder=self.folder)
+
+    def bench(self, request: str) -> str:
+        path = Path(self.folder, "bench.py")
+        path.write_text(f"def get_test_request():\n    return {request}\n")
+        return str(path)
+
+    async def backend(self) -> Stage:
+        stage = self.stage()
+        await stage.start_backend()
+        return stage
+
+    def report(self) -> Any:
+        return json.loads(Path(self.folder, "report.json").read_text())
+
+    async def test_success(self) -> None:
+        """All went well: the table on the terminal, the report as JSON and as a page, and exit code 0."""
+        stage = await self.backend()
+        files = ("--json", "report.json", "--html", "report.html", "--warmup", "1")
+        child = self.load("--url", stage.backend_url, "-n", "20", "--rps", "40", *files)
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        self.assertIn("20 sent, 20 succeeded, 0 failed", child.text)
+        self.assertIn("warm-up: 1 of 1 requests succeeded", child.text)
+        self.assertEqual((self.report()["succeeded"], self.report()["tokens"]), (20, 100))
+        self.assertIn("<svg", Path(self.folder, "report.html").read_text())
+        self.assertEqual(stage.backend.stats.finished, 21)
+        self.assert_clean_log(child)
+
+    async def test_json_alone(self) -> None:
+        """JSON on standard output has it to itself, where progress is not wanted."""
+        stage = await self.backend()
+        child = self.load("--url", stage.backend_url, "-n", "3", "--json", "-", "--quiet", "--no-stream")
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        self.assertEqual(json.loads(child.text)["succeeded"], 3)
+
+    async def test_failure(self) -> None:
+        """One failure is enough for exit code 1."""
+        stage = await self.backend()
+        child = self.load("--url", stage.backend_url, "-n", "2", "-b", self.bench("('/status/503', {}, 1)"))
+        self.assertEqual(await self.until_exit(child), 1, child.text)
+        self.assertRegex(child.text, "2  status  503 .* status 503, as you asked")
+
+    async def test_mistakes(self) -> None:
+        """Options and modules that are no good: exit code 2, one sentence, and nothing sent."""
+        for arguments, said in (
+            (("--url", "http://127.0.0.1:1", "--rps", "x"), "--rps"),
+            ((), "no endpoint"),
+            (("--url", "http://127.0.0.1:1", "-b", "json"), "no get_test_request"),
+            (("--url", "http://127.0.0.1:1", "-b", self.bench("1 / 0")), "ZeroDivisionError"),
+            (("--url", "http://127.0.0.1:1", "--json", "no/such/folder"), "no/such/folder"),
+            (("--url", "http://127.0.0.1:1", "--worker-ca", "missing.pem"), "missing.pem"),
+        ):
+            child = self.load(*arguments)
+            self.assertEqual(await self.until_exit(child), 2, child.text)
+            self.assertIn(said, child.text)
+            self.assertNotIn("Traceback", child.text)
+
+    async def test_interrupt(self) -> None:
+        """A Ctrl-C sends no more, lets what is under way end, and reports; nothing failed, so the exit code is 0."""
+        stage = await self.backend()
+        child = self.load("--url", stage.backend_url, "--duration", "600", "--rps", "20", "--json", "report.json")
+        await self.until_served(stage, 3)
+        child.signal("INT")
+        self.assertEqual(await self.until_exit(child, 20), 0, child.text)
+        self.assertEqual((self.report()["interrupted"], self.report()["failed"]), ("interrupted", 0))
+        self.assertEqual(self.report()["sent"], stage.backend.stats.finished)
+
+    async def test_second_interrupt(self) -> None:
+        """A second Ctrl-C waits for nothing, and there is a report all the same."""
+        stage = await self.backend()
+        slow = self.bench("('/sleep?seconds=100', {}, 1)")
+        child = self.load("--url", stage.backend_url, "-b", slow, "--concurrency", "2", "--json", "report.json")
+        await stage.until(lambda: stage.backend.stats.in_progress == 2, 30, "under way")
+        child.signal("INT")
+        await self.until_line(child, "interrupted")
+        child.signal("INT")
+        self.assertEqual(await self.until_exit(child, 4), 1, child.text)
+        self.assertEqual((self.report()["sent"], self.report()["unfinished"]), (2, 2))
+
+    async def until_served(self, stage: Stage, count: int) -> None:
+        await stage.until(lambda: stage.backend.stats.finished >= count, 30, "served")
+
+    async def test_endpoint(self) -> None:
+        """An endpoint by name: through a client proxy of its own and a worker; the books tell the same cost."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        stage.start_worker(BENCHMARK_RUNS="1", **SHORT)
+        await stage.until_ready()
+        autoscaler = stage.autoscaler
+        keys = {"VAST_API_KEY": autoscaler.endpoint_key, "VAST_ENDPOINT": "nobody", "VESPA_CLIENT_TOKEN": "other-token"}
+        child = self.load(
+            *("-e", autoscaler.endpoint, "--autoscaler-url", stage.autoscaler_url),
+            *("--console-url", stage.autoscaler_url, "-n", "10", "--rps", "20", "--json", "report.json", "--debug"),
+            **keys,
+        )
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        self.assertEqual((self.report()["succeeded"], self.report()["statuses"]), (10, {"200": 10}))
+        self.assertEqual(self.report()["about"]["target"], autoscaler.endpoint)
+        self.assertGreater(self.report()["between_tokens"]["count"], 0)
+        self.assertEqual(set(autoscaler.books.costs.values()), {5.0})
+        self.assertNotIn(autoscaler.endpoint_key, child.text)
+        self.assert_clean_log(child)
+
+    async def test_no_such_endpoint(self) -> None:
+        """An endpoint that the account does not have: nothing is sent, and exit code 1."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        child = self.load(
+            *("-e", "demmo", "--autoscaler-url", stage.autoscaler_url, "--console-url", stage.autoscaler_url),
+            VAST_ACCOUNT_KEY=stage.autoscaler.account_key,
+        )
+        self.assertEqual(await self.until_exit(child), 1, child.text)
+        self.assertIn("demmo", child.text)
+        self.assertNotIn(stage.autoscaler.account_key, child.text)

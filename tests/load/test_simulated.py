@@ -1,0 +1,112 @@
+"""Runs against the simulator's backend, over real connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.trial.unittest import TestCase
+
+from tests.load.reports import ABOUT
+from vespa.http.agent import Agent
+from vespa.load.plan import Plan
+from vespa.load.report import Report
+from vespa.load.run import Run
+from vespa.load.sending import Target
+from vespa.load.work import Work, prepare
+from vespa.sim.backend import Backend
+from vespa.sim.serving import serve
+
+CHATS = "/v1/chat/completions"
+CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}
+
+
+def chat(stream: bool | None = None) -> Work:
+    return prepare((CHATS, CHAT, 20), stream)
+
+
+class SimulatedTests(TestCase):
+    timeout = 60
+
+    async def run_test(self, plan: Plan, works: Callable[[], Work], rate: float = 200.0) -> Report:
+        self.backend = Backend(reactor, tokens_per_second=rate)
+        served = await serve(self.backend.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        agent = Agent(reactor)
+        run = Run(
+            clock=reactor,
+            now=time.perf_counter,
+            cpu=time.process_time,
+            plan=plan,
+            about=ABOUT,
+            agent=agent,
+            first=works(),
+            works=works,
+        )
+        try:
+            return await run.test(Target(url=served.url))
+        finally:
+            agent.close()
+            await served.stop()
+
+    async def test_streams(self) -> None:
+        """Streams at a rate: what the report says is what the backend knows it did."""
+        report = await self.run_test(Plan(requests=20, rps=40), chat)
+        self.assertEqual((report.succeeded, report.statuses, report.errors), (20, {"200": 20}, ()))
+        self.assertEqual((report.tokens, report.tokens_counted_by), (400, "usage"))
+        self.assertEqual((report.between_tokens.count, report.first_token.count), (380, 20))
+        # 21 events 5 ms apart: the first without text.
+        self.assertGreater(report.latency.min, 0.1)
+        self.assertGreaterEqual(report.between_tokens.p50, 0.004)
+        self.assertLess(report.first_token.p50, report.latency.p50)
+        self.assertGreater(report.seconds, 19 / 40)
+        self.assertEqual(sum(second.tokens for second in report.timeline), 400)
+        self.assertEqual(self.backend.stats.finished, 20)
+
+    async def test_whole_answers(self) -> None:
+        """Whole answers have no times of tokens, and their tokens count."""
+        report = await self.run_test(Plan(requests=6, concurrency=3), lambda: chat(False))
+        self.assertEqual((report.succeeded, report.tokens), (6, 120))
+        self.assertEqual((report.first_token.count, report.between_tokens.count), (0, 0))
+        self.assertEqual(report.first_byte.count, 6)
+
+    async def test_warm_up(self) -> None:
+        """The warm-up reaches the backend, and no figure."""
+        report = await self.run_test(Plan(requests=4, concurrency=2, warmup=3), chat)
+        self.assertEqual((report.sent, report.succeeded, self.backend.stats.finished), (4, 4, 7))
+
+    async def test_failures(self) -> None:
+        """Statuses, broken answers and timeouts are told apart, and cut connections are seen by the backend."""
+        paths = ["/status/503", "/die?size=1000&after=200", "/sleep?seconds=30", "/nothing", CHATS]
+        numbers = count()
+
+        def works() -> Work:
+            path = paths[next(numbers) % len(paths)]
+            return chat() if path == CHATS else prepare((path, {}, 1), None)
+
+        report = await self.run_test(Plan(requests=10, rps=50, timeout=1.0), works)
+        found = {(error.kind, error.status): error.count for error in report.errors}
+        expected = {("status", 503): 2, ("truncated", 200): 2, ("timeout", 0): 2, ("status", 404): 2}
+        self.assertEqual((found, report.succeeded), (expected, 2))
+        self.assertIn("status 503, as you asked", [error.message for error in report.errors])
+
+    async def test_nobody_there(self) -> None:
+        """Where nobody listens, every request fails to connect, and the run ends."""
+        agent = Agent(reactor)
+        run = Run(
+            clock=reactor,
+            now=time.perf_counter,
+            cpu=time.process_time,
+            plan=Plan(requests=3, concurrency=3),
+            about=ABOUT,
+            agent=agent,
+            first=chat(),
+            works=chat,
+        )
+        report = await run.test(Target(url="http://127.0.0.1:1"))
+        self.assertEqual(
+            [(error.kind, error.code, error.count) for error in report.errors],
+            [("connection", "backend_unreachable", 3)],
+        )
