@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import termios
@@ -64,7 +65,7 @@ class Case(ProcessCase):
 
 
 class RunTests(Case):
-    async def check(self, *, twistd: bool, signal: str) -> None:
+    async def check(self, *, twistd: bool, name: str) -> None:
         child = self.run_client("--debug", twistd=twistd, VAST_API_KEY=ENDPOINT_KEY, VESPA_CLIENT_TOKEN=TOKEN)
         url = (await self.until_line(child, READY))[1]
         refused = await self.get(f"{url}/v1/models")
@@ -74,7 +75,7 @@ class RunTests(Case):
         await self.until_line(child, "waiting for a worker")
         asked.addErrback(lambda _: None).cancel()
         command_line = Path(f"/proc/{child.pid}/cmdline").read_bytes().decode()
-        child.signal(signal)
+        child.signal(name)
         self.assertEqual(await self.until_exit(child, 15), 0, child.text)
         self.assert_clean_log(child)
         self.assert_secret(command_line)
@@ -82,11 +83,11 @@ class RunTests(Case):
 
     async def test_command(self) -> None:
         """By the command: ready in one line, waiting in the log, a clean end, and no key to be seen, debug or not."""
-        await self.check(twistd=False, signal="TERM")
+        await self.check(twistd=False, name="TERM")
 
     async def test_twistd(self) -> None:
         """By twistd as well."""
-        await self.check(twistd=True, signal="INT")
+        await self.check(twistd=True, name="INT")
 
     async def test_account_key(self) -> None:
         """With the account's key, from its file or the environment, the endpoint's is found and not shown."""
@@ -108,6 +109,23 @@ class RunTests(Case):
             child.signal("TERM")
             self.assertEqual(await self.until_exit(child, 15), 0)
             self.assert_secret(child.text)
+
+    async def test_daemon(self) -> None:
+        """As a daemon it lives on when its starter ends, logs to its file, and ends with a signal."""
+        code = "from twisted.scripts.twistd import run; run()"
+        command = [sys.executable, "-c", code, "--pidfile=client.pid", "--logfile=client.log", "vespa-client"]
+        starter = self.start(command, self.environment(VAST_ACCOUNT_KEY=ACCOUNT_KEY), folder=self.home)
+        self.assertEqual(await self.until_exit(starter), 0, starter.text)
+        pid_file, log_file = Path(self.home) / "client.pid", Path(self.home) / "client.log"
+        await until(pid_file.exists, 20, "the daemon's pid file")
+        daemon = int(pid_file.read_text())
+        try:
+            await until(lambda: re.search(READY, log_file.read_text()), 20, "ready")
+        finally:
+            os.kill(daemon, signal.SIGTERM)
+            await until(lambda: "Server Shut Down" in log_file.read_text(), 20, "the daemon's end")
+        self.assertFalse(pid_file.exists())
+        self.assert_secret(log_file.read_text() + starter.text)
 
     async def test_second_signal(self) -> None:
         """A second signal does not wait for what is under way."""
