@@ -67,9 +67,9 @@ class ProcessCase(TestCase):
         """Start `twistd -n --pidfile= vespa`, or twistd with other arguments in the place of `vespa`."""
         return self.start(worker_command(*arguments), settings, folder=folder or self.temporary_folder())
 
-    def stage(self, on_report: Callable[[Report], None] = lambda report: None) -> Stage:
-        """A stage with nothing started yet; what it starts is ended with the test."""
-        stage = Stage(reactor, self.temporary_folder(), os.environ, on_report=on_report)
+    def stage(self, on_report: Callable[[Report], None] = lambda report: None, **options: Any) -> Stage:
+        """A stage with nothing started yet; what it starts is ended with the test. `options` are Stage's own."""
+        stage = Stage(reactor, self.temporary_folder(), os.environ, on_report=on_report, **options)
         self.addCleanup(lambda: Deferred.fromCoroutine(stage.stop()))
         return stage
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Child(ProcessProtocol):
@@ -31,7 +34,7 @@ class Child(ProcessProtocol):
         folder: str | None = None,
         on_line: Callable[[str], None] = lambda line: None,
         stdin: bytes = b"",
-    ) -> Child:
+    ) -> Self:
         """Start a process with exactly this environment, in this folder."""
         child = cls(on_line)
         reactor.spawnProcess(child, argv[0], list(argv), env=dict(environment), path=folder)

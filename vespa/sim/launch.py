@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import vespa
 
@@ -35,6 +36,31 @@ def worker_command(*arguments: str, own_group: bool = False) -> list[str]:
     group = "import os; os.setpgid(0, 0); " if own_group else ""
     code = group + "from twisted.scripts.twistd import run; run()"
     return [sys.executable, "-c", code, "-n", "--pidfile=", *(arguments or ("vespa",))]
+
+
+SECRETS: Final = {"api_key": "VAST_API_KEY", "account_key": "VAST_ACCOUNT_KEY", "token": "VESPA_CLIENT_TOKEN"}
+"""What a client is never given as an argument, which every user of a machine can read, and the variable instead."""
+
+
+def client_command(options: Mapping[str, object], *, own_group: bool = False) -> list[str]:
+    """The command that runs `vespa-proxy client` by this Python: `max_connections=5` is `--max-connections=5`.
+
+    True is a switch, and a list an option for each. Raises ValueError for one that has no business there.
+    """
+    arguments: list[str] = []
+    for name, value in options.items():
+        if name in SECRETS:
+            raise ValueError(f"{name} would be seen by every user of this machine")
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments += [flag] * value
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            arguments += [f"{flag}={each}" for each in value]
+        else:
+            arguments.append(f"{flag}={value}")
+    group = "import os; os.setpgid(0, 0); " if own_group else ""
+    code = group + "import sys; from vespa.cli import main; sys.exit(main())"
+    return [sys.executable, "-c", code, "client", *arguments]
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
