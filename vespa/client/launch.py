@@ -70,7 +70,7 @@ async def launch(
     """
     Find the endpoint's key if need be, listen, and return the proxy with the settings that it has.
 
-    `hide` is told a key that was found. A console that is away is no obstacle: the proxy asks it again when it needs
+    `hide` is told the keys, one of which may just have been found. A console that is away is no obstacle: the proxy asks it again when it needs
     the key. Raises LaunchError; may be cancelled.
     """
     if make is None:
@@ -83,7 +83,8 @@ async def launch(
     except _BAD_FILE as error:
         raise LaunchError(f"--worker-ca={settings.worker_ca!r}: {error or type(error).__name__}") from None
     settings = await _with_key(reactor, settings)
-    hide(settings.endpoint_key)
+    for key in (settings.endpoint_key, settings.account_key):
+        hide(key)
     try:
         client = make(reactor, settings, on_wait=on_wait)
     except _BAD_FILE as error:
