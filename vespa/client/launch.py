@@ -70,8 +70,8 @@ async def launch(
     """
     Find the endpoint's key if need be, listen, and return the proxy with the settings that it has.
 
-    `hide` is told the keys, one of which may just have been found. A console that is away is no obstacle: the proxy asks it again when it needs
-    the key. Raises LaunchError; may be cancelled.
+    `hide` is told the keys, one of which may just have been found. A console that is away is no obstacle: the proxy
+    asks it again when it needs the key. Raises LaunchError; may be cancelled.
     """
     if make is None:
         # The rest of the program: who only lists endpoints, or errs, need not wait for it to be loaded.
