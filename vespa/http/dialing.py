@@ -3,7 +3,7 @@ Connecting to a plain socket with fewer steps.
 
 A burst of new streams is a burst of new connections to the backend, and the last of them waits for all the others.
 Twisted's endpoint makes a connector, three timers and a wrapper for each; here is a socket, one wait until it can be
-written to, and the transport. Names that have to be resolved, and TLS, stay Twisted's.
+written to, and the transport. Names that have to be resolved stay Twisted's; TLS is in `tls_dialing`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet import tcp
@@ -54,8 +56,8 @@ def _address(family: int, name: Any) -> IAddress:
     return (IPv4Address if family == socket.AF_INET else IPv6Address)("TCP", *name)
 
 
-class _Dialing(FileDescriptor):
-    """A socket that is being connected, until it can be written to."""
+class Dialing(FileDescriptor):
+    """A socket that is being connected, until it is a transport's."""
 
     def __init__(self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float) -> None:
         super().__init__(reactor)
@@ -75,8 +77,7 @@ class _Dialing(FileDescriptor):
         try:
             outcome = sock.connect_ex(address)
         except (OSError, ValueError) as error:  # an address that is none, such as a path too long
-            self._end()
-            self.result.errback(Failure(ConnectError(string=str(error))))
+            self.give_up(ConnectError(string=str(error)))
             return
         if outcome == errno.EINPROGRESS:
             # A server on this machine has answered by now: its part ran within our call.
@@ -84,8 +85,7 @@ class _Dialing(FileDescriptor):
         if not outcome or outcome == errno.EISCONN:
             self.doWrite()
             return
-        if self._timer is None:
-            self._timer = self._later(self._seconds, self._timed_out)
+        self._set_limit()
         if outcome == errno.EAGAIN and sock.family == socket.AF_UNIX:
             # The server's queue is full, and the kernel does not tell when it is not.
             self._again = self._later(_AGAIN_SECONDS, self.dial, address)
@@ -93,6 +93,10 @@ class _Dialing(FileDescriptor):
             self.reactor.addWriter(self)
         else:
             self.failed(outcome)
+
+    def _set_limit(self) -> None:
+        if self._timer is None:
+            self._timer = self._later(self._seconds, lambda: self.give_up(TimeoutError()))
 
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
@@ -107,10 +111,6 @@ class _Dialing(FileDescriptor):
             if timer is not None and timer.active():
                 timer.cancel()
 
-    def _timed_out(self) -> None:
-        self._end()
-        self.result.errback(Failure(TimeoutError()))
-
     def doWrite(self) -> None:
         """The kernel has an outcome."""
         sock = self._socket
@@ -122,20 +122,32 @@ class _Dialing(FileDescriptor):
             return
         if self._timer is not None:
             self.reactor.removeWriter(self)
+        self.connected_to(sock)
+
+    def connected_to(self, sock: socket.socket) -> None:
+        """The socket is connected."""
+        self.hand_over(partial(DialedUnixTransport if sock.family == socket.AF_UNIX else DialedTransport, sock))
+
+    def hand_over(self, make: Callable[[Any, Any], DialedTransport]) -> None:
+        """Leave the socket to the transport that `make` makes for a protocol and the reactor: this is over."""
+        if self._timer is not None:
             self._timer.cancel()
         self._socket = None
         factory: Any = self._factory
         protocol = factory.buildProtocol(None)
-        kind = DialedUnixTransport if sock.family == socket.AF_UNIX else DialedTransport
-        made: Any = kind(sock, protocol, self.reactor)
+        made: Any = make(protocol, self.reactor)
         made.startReading()
         protocol.makeConnection(made)
         self.result.callback(protocol)
 
     def failed(self, error: int) -> None:
         """The kernel says no."""
+        self.give_up(getConnectError((error, os.strerror(error))))
+
+    def give_up(self, error: Exception) -> None:
+        """There will be no connection."""
         self._end()
-        self.result.errback(Failure(getConnectError((error, os.strerror(error)))))
+        self.result.errback(Failure(error))
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor met an error before `doWrite` did: the socket knows which."""
@@ -167,7 +179,10 @@ class DialingEndpoint:
             failed: Deferred[Any] = Deferred()
             failed.errback(Failure(getConnectError((error.errno or 0, str(error)))))
             return failed
-        dialing = _Dialing(self._reactor, sock, protocolFactory, self._seconds)
+        dialing = self._dialing(sock, protocolFactory)
         result = dialing.result
         dialing.dial(self._address)
         return result
+
+    def _dialing(self, sock: socket.socket, factory: IProtocolFactory) -> Dialing:
+        return Dialing(self._reactor, sock, factory, self._seconds)

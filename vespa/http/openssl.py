@@ -85,3 +85,13 @@ def forget_errors() -> None:
 def reasons_of(error: SSL.Error) -> list[str]:
     """What OpenSSL says went wrong, in its own words."""
     return [str(entry[-1]) for entry in (error.args[0] if error.args else ())]
+
+
+def why_refused(connection: SSL.Connection) -> str:
+    """Why the peer's certificate was refused, in OpenSSL's words; "" where that is not known."""
+    try:
+        code = _SSL._lib.SSL_get_verify_result(connection._ssl)
+        words: bytes = _SSL._ffi.string(_SSL._lib.X509_verify_cert_error_string(code))
+    except AttributeError:
+        return ""
+    return words.decode("ascii", "replace") if code else ""

@@ -22,6 +22,7 @@ from twisted.web.client import BrowserLikePolicyForHTTPS
 
 from vespa.core.headers import is_host
 from vespa.http.dialing import DialingEndpoint
+from vespa.http.tls_dialing import TLSDialingEndpoint
 
 
 @frozen
@@ -72,13 +73,10 @@ class Origin:
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
-        if self.scheme == "http" and isinstance(reactor, PosixReactorBase):
-            if self.socket:
-                return DialingEndpoint(reactor, AF_UNIX, self.socket, seconds)
-            if isIPAddress(self.host):
-                return DialingEndpoint(reactor, AF_INET, (self.host, self.port), seconds)
-            if isIPv6Address(self.host):
-                return DialingEndpoint(reactor, AF_INET6, (self.host, self.port), seconds)
+        if isinstance(reactor, PosixReactorBase):
+            lean = self._lean_endpoint(reactor, seconds, trust)
+            if lean is not None:
+                return lean
         if self.socket:
             return UNIXClientEndpoint(reactor, self.socket, timeout=seconds)
         if isIPAddress(self.host):
@@ -94,3 +92,16 @@ class Origin:
         else:
             creator = BrowserLikePolicyForHTTPS().creatorForNetloc(self.host.encode("ascii"), self.port)
         return wrapClientTLS(creator, endpoint, reactor)  # given none, it would take the global reactor's clock
+
+    def _lean_endpoint(self, reactor: PosixReactorBase, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
+        """Our own way there, if it leads there."""
+        if self.socket:
+            return DialingEndpoint(reactor, AF_UNIX, self.socket, seconds)
+        family = AF_INET if isIPAddress(self.host) else AF_INET6 if isIPv6Address(self.host) else None
+        if family is None:
+            return None
+        if self.scheme == "http":
+            return DialingEndpoint(reactor, family, (self.host, self.port), seconds)
+        return (
+            TLSDialingEndpoint(reactor, family, (self.host, self.port), seconds, trust) if trust is not None else None
+        )
