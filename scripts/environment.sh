@@ -53,13 +53,20 @@ install_checkout() {
     echo "$wanted" >"$stamp"
 }
 
-# install_real_parts CHECKOUT: llama.cpp and the official clients, in .venv-e2e, unless just this was done before.
+# install_real_parts CHECKOUT: llama.cpp, the official clients and other people's SDKs, in environments of their own.
 install_real_parts() {
-    local checkout=$1 folder=$1/.venv-e2e list=$1/tests/e2e/requirements.txt stamp=$1/.venv-e2e/.installed wanted
+    local checkout=$1
+    install_list "$checkout/.venv-e2e" "$checkout/tests/e2e/requirements.txt" &&
+        install_list "$checkout/.venv-e2e-litellm" "$checkout/tests/e2e/requirements-litellm.txt"
+}
+
+# install_list FOLDER LIST: what a list of requirements names, in an environment of its own, unless just this was done before.
+install_list() {
+    local folder=$1 list=$2 stamp=$1/.installed wanted
     wanted=$(cksum <"$list")
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
     make_environment "$folder"
-    echo "installing the real parts of the end-to-end tests"
+    echo "installing the real parts of the end-to-end tests in $folder"
     "$folder/bin/python" -m pip install --disable-pip-version-check -qq --requirement "$list" || return 1
     echo "$wanted" >"$stamp"
 }
