@@ -29,7 +29,7 @@ from vespa.http import openssl
 from vespa.http.certificates import Certificate, server_context
 from vespa.http.listening import LeanTLSEndpoint
 from vespa.http.tls import SPEAK_TLS
-from vespa.http.tls_end import TLSFailed
+from vespa.http.tls_end import TLSFailed, TLSTruncated
 from vespa.http.transport import buffered, hung_up, is_plain, reader, release, writer
 
 
@@ -444,11 +444,12 @@ class Ending(Meeting):
         self.assertEqual((len(served.received), served.lost), (200000, ConnectionDone))
 
     async def test_truncation(self) -> None:
-        """An end without close_notify is ConnectionLost: what came may not be all."""
+        """An end without close_notify is ConnectionLost, of a kind of its own: what came may not be all."""
         peer, served = await self.peer()
         peer.transport_.loseConnection()
         await until(lambda: served.reason)
-        self.assertEqual(served.lost, ConnectionLost)
+        self.assertEqual(served.lost, TLSTruncated)
+        self.assertTrue(issubclass(TLSTruncated, ConnectionLost))
 
     async def test_reset(self) -> None:
         """A reset is ConnectionLost."""

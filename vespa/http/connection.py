@@ -18,6 +18,7 @@ from zope.interface import implementer
 from vespa.http.chunked import ANY_NAMES, BadChunk, Chunked
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
+from vespa.http.tls_end import TLSTruncated
 from vespa.http.transport import buffered, half_closes, probe, reader, release, reset, writer
 
 if TYPE_CHECKING:
@@ -416,9 +417,11 @@ class ClientConnection(TwistedProtocol):
         self._lost(
             f"the connection to the {self.pool.name} was lost: {reason.getErrorMessage()}",
             clean=bool(reason.check(ConnectionDone)),
+            closed=bool(reason.check(ConnectionDone, TLSTruncated)),
         )
 
-    def _lost(self, message: str, clean: bool) -> None:
+    def _lost(self, message: str, *, clean: bool, closed: bool = True) -> None:
+        """`closed` by the server rather than cut; `clean` if what ended may be whole."""
         receiver, state = self._receiver, self._state
         self._receiver = self._sink = None
         self._state = _OVER
@@ -429,7 +432,7 @@ class ClientConnection(TwistedProtocol):
         if clean and state in (_UNTIL_CLOSE, _TUNNEL):
             receiver.reply_end()
         elif state == _HEAD:
-            unread = not clean or reset(self.transport)
+            unread = not closed or reset(self.transport)
             receiver.broke(UpstreamError("no_reply", message, silent=not self.received, reset=unread))
         else:
             receiver.broke(UpstreamError("truncated_reply", message))

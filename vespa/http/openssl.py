@@ -87,6 +87,11 @@ def reasons_of(error: SSL.Error) -> list[str]:
     return [str(entry[-1]) for entry in (error.args[0] if error.args else ())]
 
 
+def hung_up(error: SSL.SysCallError) -> bool:
+    """Whether the peer had closed its socket, and there was no error of the system's."""
+    return bool(error.args) and error.args[0] == -1
+
+
 def why_refused(connection: SSL.Connection) -> str:
     """Why the peer's certificate was refused, in OpenSSL's words; "" where that is not known."""
     try:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.sweep import Sweeper
+from vespa.http.tls_dialing import BadCertificate
 
 
 @frozen(kw_only=True)
@@ -119,6 +120,8 @@ class Pool:
                 return failure
             text = failure.getErrorMessage()
             code = f"{self.name}_timeout" if failure.check(TimeoutError) else f"{self.name}_unreachable"
+            if failure.check(BadCertificate):
+                code = "bad_certificate"
             if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
                 text = f"{failure.type.__name__}: {text}" if failure.type else text
             return Failure(UpstreamError(code, f"could not connect: {text}", silent=True))

@@ -23,7 +23,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 
 from vespa.http.dialing import DialedTransport, Dialing, DialingEndpoint
-from vespa.http.openssl import forget_errors, reasons_of, why_refused
+from vespa.http.openssl import forget_errors, hung_up, reasons_of, why_refused
 from vespa.http.tls_end import TLSEnd, let_alert_pass
 
 _REFUSED: Final = "certificate verify failed"  # among OpenSSL's reasons
@@ -172,9 +172,8 @@ class TLSDialingEndpoint(DialingEndpoint):
         """What went wrong in a handshake; the session that it may have been for is not tried again."""
         self._session = None
         if isinstance(error, SSL.SysCallError):
-            return NoTLS(
-                f"{self._place}: the server {'hung up' if error.args[0] == -1 else f'is gone ({error.args[-1]})'}"
-            )
+            why = "the server hung up" if hung_up(error) else f"the server is gone ({error.args[-1]})"
+            return NoTLS(f"{self._place}: {why}")
         reasons = reasons_of(error)
         if _REFUSED in reasons:
             return BadCertificate(f"{self._place}: {why_refused(tls) or _REFUSED}")

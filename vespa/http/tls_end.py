@@ -9,7 +9,7 @@ has a goodbye of its own. How the two ends greet each other is told in `tls` and
 
 A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut answer is not
 taken for a whole one. The peer's close_notify is the end of reading, as a plain socket's empty read is; an end without
-it is ConnectionLost.
+it is ConnectionLost: TLSTruncated if the peer closed, ConnectionLost itself if it was reset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vespa.http.openssl import RECORD_BYTES, calls, forget_errors, reasons_of
+from vespa.http.openssl import RECORD_BYTES, calls, forget_errors, hung_up, reasons_of
 from vespa.http.tls_events import OPEN, Phase, TLSEvents
 
 BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
@@ -33,6 +33,10 @@ BURST_RECORDS = 4  # that one event may deliver before other connections have th
 
 class TLSFailed(ConnectionLost):
     """The peer broke the rules of TLS, or shares no version or cipher with us"""
+
+
+class TLSTruncated(ConnectionLost):
+    """The peer closed without close_notify: what came may not be all"""
 
 
 @implementer(ISSLTransport, INegotiated)
@@ -106,7 +110,10 @@ class TLSEnd(TLSEvents):
 
     def _fail(self, error: SSL.Error) -> ConnectionLost:
         forget_errors()
-        if not isinstance(error, SSL.SysCallError):
+        if isinstance(error, SSL.SysCallError):
+            if hung_up(error):
+                self._failure = TLSTruncated()
+        else:
             reasons = reasons_of(error)
             self._failure = TLSFailed(", ".join(reasons))
             self._answer(reasons)
