@@ -7,8 +7,8 @@ from vespa.client.guard import Guard
 from vespa.client.pinging import PingedRequest
 from vespa.core.refusal import Refusal
 from vespa.http.request import Receiver, ServerRequest
-from vespa.proxy.door import ServerOptions
 from vespa.proxy.exchange import Exchange, Proxy
+from vespa.proxy.server_options import ServerOptions
 
 
 class ClientDoor:

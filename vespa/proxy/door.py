@@ -12,15 +12,15 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
 from vespa.core.refusal import Refusal
-from vespa.http.request import NONE, Receiver, ServerRequest
+from vespa.http.request import Receiver, ServerRequest
 from vespa.http.resource import ResourceReceiver
 from vespa.proxy.exchange import Exchange, Proxy
+from vespa.proxy.server_options import ServerOptions
 
 OWN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
 """Paths that are answered here; a backend's own routes of these names cannot be reached."""
 
 _BODY_MAX: Final = 65536
-_METHODS: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
 
 class OwnRoutes:
@@ -89,27 +89,3 @@ class Door:
         if target == b"*":
             return ServerOptions(request)
         return Exchange(self._proxy, request)
-
-
-class ServerOptions:
-    """`OPTIONS *` asks about the server, which is us (RFC 9110 9.3.7)."""
-
-    def __init__(self, request: ServerRequest) -> None:
-        self._request = request
-        request.permit()
-
-    def body(self, data: bytes) -> None:
-        """Of no meaning here."""
-
-    def end(self) -> None:
-        self._request.start(204, _METHODS, NONE)
-        self._request.finish()
-
-    def gone(self) -> None:
-        """Nothing is under way."""
-
-    def pause(self) -> None:
-        """Nothing is under way."""
-
-    def resume(self) -> None:
-        """Nothing is under way."""
