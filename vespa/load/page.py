@@ -9,7 +9,7 @@ from typing import Final
 from vespa.load.outcome import MEANINGS
 from vespa.load.plots import Plot, endings, latency_over_time, shares, throughput_over_time, tokens_over_time
 from vespa.load.report import Report
-from vespa.load.text import SPREADS, intention
+from vespa.load.text import intention, spreads
 from vespa.load.units import duration, printable, rate, size
 
 STYLE: Final = """
@@ -47,7 +47,7 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; white-space: no
 th, td { text-align: right; padding: 5px 0 5px 12px; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th:first-child, td:first-child, .left { text-align: left; } th:first-child, td:first-child { padding-left: 0; }
 tr:last-child td { border-bottom: 0; }
-td.text { text-align: left; overflow-wrap: anywhere; white-space: normal; }
+td.text { text-align: left; overflow-wrap: break-word; white-space: normal; min-width: 130px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 6px 0 0; } dd { margin: 0;
   overflow-wrap: anywhere; }
 """
@@ -110,12 +110,10 @@ def _remarks(report: Report) -> str:
 
 def _times(report: Report) -> str:
     rows = []
-    for name, title in SPREADS:
-        spread = getattr(report, name)
-        if spread.count:
-            figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
-            about = "" if spread.exact else " (histogram)"
-            rows.append([title, *map(duration, figures), f"{spread.count:,}{about}"])
+    for title, spread in spreads(report):
+        figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
+        about = "" if spread.exact else " (histogram)"
+        rows.append([title, *map(duration, figures), f"{spread.count:,}{about}"])
     if not rows:
         return ""
     return _section("Times", _table(["", "p50", "p90", "p99", "max", "mean", "values"], rows))

@@ -14,14 +14,19 @@ from vespa.load.units import duration, printable, rate, size
 
 WIDTH = 100
 
-SPREADS = (
+_SPREADS = (
     ("latency", "latency"),
     ("service", "… from when sent"),
     ("first_byte", "first byte"),
     ("first_token", "first token"),
     ("between_tokens", "between tokens"),
 )
-"""The fields of a report that are spreads, and what they are called."""
+
+
+def spreads(report: Report) -> list[tuple[str, Spread]]:
+    """The times that there is something to say of, and what they are called."""
+    found = [(title, getattr(report, name)) for name, title in _SPREADS if name != "service" or report.plan.open_loop]
+    return [(title, spread) for title, spread in found if spread.count]
 
 
 def intention(about: About, plan: Plan) -> str:
@@ -108,11 +113,9 @@ def _counted(report: Report) -> str:
 
 def _spreads(report: Report) -> list[str]:
     rows = [["", "p50", "p90", "p99", "max", "mean", "values"]]
-    for name, title in SPREADS:
-        spread: Spread = getattr(report, name)
-        if spread.count:
-            figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
-            rows.append([title, *map(duration, figures), f"{spread.count:,}{'' if spread.exact else ' ~'}"])
+    for title, spread in spreads(report):
+        figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
+        rows.append([title, *map(duration, figures), f"{spread.count:,}{'' if spread.exact else ' ~'}"])
     return aligned(rows, frozenset(range(1, 7))) if len(rows) > 1 else ["no request succeeded: there are no times"]
 
 

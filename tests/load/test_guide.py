@@ -1,0 +1,58 @@
+"""docs/load.md says what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from attrs import fields
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.load.driver import AFTER_FAILURE_SECONDS
+from vespa.load.options import AT_ONCE, _parser
+from vespa.load.outcome import MEANINGS
+from vespa.load.plan import Plan
+from vespa.load.report import BUSY, LAG, VERSION, About, Errors, Report, Second, Tester
+from vespa.load.run import GRACE_SECONDS
+from vespa.load.samples import EXACT, STEP, Spread
+from vespa.load.tally import LATE
+from vespa.load.timeline import DOTS, MOMENTS, Dot
+
+GUIDE = (Path(__file__).parent.parent.parent / "docs" / "load.md").read_text()
+
+
+class GuideTests(SynchronousTestCase):
+    def test_fields(self) -> None:
+        """Every field of the report's JSON is described."""
+        for kind in (Report, About, Plan, Errors, Spread, Second, Dot, Tester):
+            for field in fields(kind):
+                self.assertIn(f"`{field.name}`", GUIDE, kind)
+
+    def test_kinds(self) -> None:
+        """Every kind of failure is described."""
+        for kind in MEANINGS:
+            self.assertIn(f"| `{kind}` |", GUIDE)
+
+    def test_options(self) -> None:
+        """Every option that the guide names is one."""
+        known = {name for action in _parser()._actions for name in action.option_strings}
+        for name in re.findall(r"`(--?[a-z-]+)", GUIDE):
+            self.assertIn(name, known)
+
+    def test_numbers(self) -> None:
+        """The bounds are those of the program."""
+        for said in (
+            f"up to {EXACT:,} values",
+            f"bars grow by {STEP - 1:.0%}",
+            f"{MOMENTS} moments at most",
+            f"the plots {DOTS:,} requests",
+            f"more than {LATE * 1000:g} ms late",
+            f"more than {BUSY:.0%} of a core",
+            f"more than {LAG * 1000:g} ms behind",
+            f"{GRACE_SECONDS:g} s to end",
+            f"rests {AFTER_FAILURE_SECONDS:g} s",
+            f"--concurrency {AT_ONCE}`",
+            f"--timeout {Plan().timeout:g}`",
+            f"`version` is {VERSION}",
+        ):
+            self.assertIn(said, GUIDE.replace("\n", " "))
