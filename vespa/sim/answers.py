@@ -49,6 +49,51 @@ def parameter(request: Request, name: str, default: str = "") -> str:
     return values[0].decode("utf-8", "replace") if values else default
 
 
+def bad_request(message: str) -> Answer:
+    """What OpenAI's API answers to a request that makes no sense."""
+    return Answer(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
+
+
+def not_found() -> Answer:
+    """What it answers where there is nothing."""
+    return Answer(404, {"error": {"message": "there is nothing here", "type": "not_found", "code": 404}})
+
+
+def read_object(request: Request) -> dict[str, Any]:
+    """The body, a JSON object. Raises Answer 400."""
+    try:
+        value = json.loads(read_body(request))
+    except ValueError:
+        raise bad_request("the body is not JSON") from None
+    if type(value) is not dict:
+        raise bad_request("the body is not a JSON object")
+    return value
+
+
+def number(request: Request, name: str, default: float) -> float:
+    """A query parameter that is a number. Raises Answer 400."""
+    try:
+        return float(parameter(request, name, str(default)))
+    except ValueError:
+        raise bad_request(f"{name} must be a number") from None
+
+
+def limit_of(asked: dict[str, Any], *names: str) -> int | None:
+    """The most tokens that are wanted, by the first of these names that is there. Raises Answer 400."""
+    limit = next((asked[name] for name in names if asked.get(name) is not None), None)
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise bad_request("max_tokens must be a whole number of 1 or more")
+    return limit
+
+
+def prompt_of(asked: dict[str, Any]) -> str:
+    """All that a conversation says. Raises Answer 400."""
+    messages = asked.get("messages")
+    if type(messages) is not list or not all(type(each) is dict for each in messages):
+        raise bad_request("messages must be a list of objects")
+    return " ".join(str(each.get("content", "")) for each in messages)
+
+
 def require_bearer(request: Request, key: str) -> None:
     """Raise Answer 401 unless the call carries this key, as a bearer or as the parameter `api_key`."""
     given = header(request, b"Authorization").removeprefix("Bearer ") or parameter(request, "api_key")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from attrs import asdict, define
@@ -17,13 +17,30 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from vespa.sim.answers import Answer, parameter, read_body, send_bytes, send_json
+from vespa.sim.answers import (
+    Answer,
+    limit_of,
+    not_found,
+    number,
+    prompt_of,
+    read_body,
+    read_object,
+    send_bytes,
+    send_json,
+)
+from vespa.sim.faults import Faults, Kind, Refused
 from vespa.sim.generation import Generation
-from vespa.sim.serving import drop
+from vespa.sim.other_apis import OtherApis
+from vespa.sim.serving import Upgrades, drop
+from vespa.sim.trouble import Trouble
+from vespa.sim.websocket import EchoSocket
 from vespa.sim.words import MODEL, Api, Completion
 
 PIECE = bytes(range(256)) * 256
 """What /big is made of: 64 KiB that repeat."""
+
+LAST_WORDS = 4
+"""How many events a stream has that dies."""
 
 
 @define
@@ -40,8 +57,11 @@ class Stats:
 class Backend:
     """The backend's resource. `tokens_per_second` is the rate of each answer, and may be changed at any time.
 
-    While `healthy` is false, /health answers 503.
+    While `healthy` is false, /health answers 503. `faults` befall what is asked under /v1/: `die` ends an answer in the
+    middle. `upgrades` belong beside the resource: /ws is a WebSocket that says back what it is told.
     """
+
+    upgrades: Upgrades = {b"/ws": EchoSocket}
 
     app = Klein()
 
@@ -49,7 +69,10 @@ class Backend:
         self.tokens_per_second = tokens_per_second
         self.healthy = healthy
         self.stats = Stats()
-        self._clock = clock
+        self.faults = Faults()
+        self.clock = clock
+        self._other_apis = OtherApis(self)
+        self._trouble = Trouble(self)
 
     def resource(self) -> KleinResource:
         """What to serve."""
@@ -59,6 +82,12 @@ class Backend:
     def _answer(self, request: IRequest, failure: Failure) -> bytes:
         answer: Any = failure.value
         return send_json(request, answer.value, answer.status)
+
+    @app.handle_errors(Refused)
+    def _refuse(self, request: IRequest, failure: Failure) -> bytes:
+        refused: Any = failure.value
+        said: bytes = refused.send(request)
+        return said
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
@@ -75,40 +104,39 @@ class Backend:
 
     @app.route("/v1/chat/completions", methods=["POST"])
     async def _chat(self, request: Request) -> bytes:
-        asked = _read_object(request)
-        messages = asked.get("messages")
-        if type(messages) is not list or not all(type(each) is dict for each in messages):
-            raise _bad_request("messages must be a list of objects")
-        prompt = " ".join(str(each.get("content", "")) for each in messages)
-        return await self._complete(request, "chat", asked, prompt)
+        met = await self.faults.meet(request)
+        asked = read_object(request)
+        return await self._complete(request, "chat", asked, prompt_of(asked), met)
 
     @app.route("/v1/completions", methods=["POST"])
     async def _completions(self, request: Request) -> bytes:
-        asked = _read_object(request)
-        return await self._complete(request, "text", asked, str(asked.get("prompt", "")))
+        met = await self.faults.meet(request)
+        asked = read_object(request)
+        return await self._complete(request, "text", asked, str(asked.get("prompt", "")), met)
 
-    async def _complete(self, request: Request, api: Api, asked: dict[str, Any], prompt: str) -> bytes:
-        limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise _bad_request("max_tokens must be a whole number of 1 or more")
+    async def _complete(
+        self, request: Request, api: Api, asked: dict[str, Any], prompt: str, met: Kind | None
+    ) -> bytes:
         completion = Completion(
             api=api,
             number=self.stats.requests + 1,
-            created=int(self._clock.seconds()),
+            created=int(self.clock.seconds()),
             prompt_tokens=len(prompt.split()),
-            max_tokens=limit or 1_000_000,
+            max_tokens=limit_of(asked, "max_completion_tokens", "max_tokens") or 1_000_000,
         )
         if not asked.get("stream"):
-            await self._watched(deferLater(self._clock, len(completion.words) / self.tokens_per_second))
-            return send_json(request, completion.whole())
+            return await self.answer(request, completion.whole(), len(completion.words), met)
         options = asked.get("stream_options")
         events = completion.events(type(options) is dict and options.get("include_usage") is True)
-        send_bytes(request, b"", b"text/event-stream")
-        request.setHeader(b"Cache-Control", b"no-cache")
-        await self._watched(
-            Generation(self._clock, request, events, 1 / self.tokens_per_second, self._count_piece).run()
-        )
-        return b""
+        return await self.stream(request, events, met)
+
+    @app.route("/v1/", branch=True)
+    def _others(self, request: Request) -> KleinResource:
+        return self._other_apis.resource()
+
+    @app.route("/trouble/", branch=True)
+    def _troubles(self, request: Request) -> KleinResource:
+        return self._trouble.resource()
 
     @app.route("/echo", branch=True)
     def _echo(self, request: Request) -> bytes:
@@ -138,27 +166,25 @@ class Backend:
 
     @app.route("/sleep")
     async def _sleep(self, request: Request) -> bytes:
-        seconds = _number(request, "seconds", 1.0)
-        await self._watched(deferLater(self._clock, seconds))
+        seconds = number(request, "seconds", 1.0)
+        await self.watched(deferLater(self.clock, seconds))
         return send_json(request, {"slept": seconds})
 
     @app.route("/big", methods=["GET"])
     async def _big(self, request: Request) -> bytes:
-        size = int(_number(request, "size", 1 << 20))
+        size = int(number(request, "size", 1 << 20))
         send_bytes(request, b"", b"application/octet-stream")
         request.setHeader(b"Content-Length", b"%d" % size)
-        await self._watched(Generation(self._clock, request, _pieces(size), 0).run())
+        await self.watched(Generation(self.clock, request, _pieces(size), 0).run())
         return b""
 
     @app.route("/die", methods=["GET", "POST"])
     async def _die(self, request: Request) -> bytes:
         """Promise `size` bytes, send `after` of them, and drop the connection."""
-        size, after = int(_number(request, "size", 1 << 20)), int(_number(request, "after", 1000))
+        size, after = int(number(request, "size", 1 << 20)), int(number(request, "after", 1000))
         request.setHeader(b"Content-Length", b"%d" % size)
-        await self._watched(Generation(self._clock, request, _pieces(min(after, size)), 0).run())
-        await deferLater(self._clock, 0.05)  # so that what was sent leaves before the reset does
-        drop(request)
-        await deferLater(self._clock, 60)  # Klein cancels this when the connection is gone
+        await self.watched(Generation(self.clock, request, _pieces(min(after, size)), 0).run())
+        await self._crash(request)
         return b""
 
     @app.route("/status/<int:status>")
@@ -167,12 +193,39 @@ class Backend:
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:
-        raise Answer(404, {"error": {"message": "there is nothing here", "type": "not_found", "code": 404}})
+        raise not_found()
+
+    async def answer(self, request: Request, value: object, words: int = 0, met: Kind | None = None) -> bytes:
+        """Answer with JSON, after the time that so many words take; or with half of it, when it is to die."""
+        await self.watched(deferLater(self.clock, words / self.tokens_per_second))
+        body = send_json(request, value)
+        if met != "die":
+            return body
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        request.write(body[: len(body) // 2])
+        await self._crash(request)
+        return b""
+
+    async def stream(self, request: Request, events: Iterator[bytes], met: Kind | None = None) -> bytes:
+        """Answer with server-sent events, at the rate of words; or with the first few, when it is to die."""
+        send_bytes(request, b"", b"text/event-stream")
+        request.setHeader(b"Cache-Control", b"no-cache")
+        if met == "die":
+            events = islice(events, LAST_WORDS)
+        await self.watched(Generation(self.clock, request, events, 1 / self.tokens_per_second, self._count_piece).run())
+        if met == "die":
+            await self._crash(request)
+        return b""
+
+    async def _crash(self, request: Request) -> None:
+        await deferLater(self.clock, 0.05)  # so that what was sent leaves before the reset does
+        drop(request)
+        await deferLater(self.clock, 60)  # Klein cancels this when the connection is gone
 
     def _count_piece(self) -> None:
         self.stats.pieces += 1
 
-    async def _watched(self, work: Any) -> None:
+    async def watched(self, work: Any) -> None:
         """Do the work of one request, and count how it ended."""
         self.stats.requests += 1
         self.stats.in_progress += 1
@@ -191,24 +244,3 @@ def _pieces(size: int) -> Iterator[bytes]:
     while size > 0:
         yield PIECE[:size]
         size -= len(PIECE)
-
-
-def _bad_request(message: str) -> Answer:
-    return Answer(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
-
-
-def _read_object(request: Request) -> dict[str, Any]:
-    try:
-        value = json.loads(read_body(request))
-    except ValueError:
-        raise _bad_request("the body is not JSON") from None
-    if type(value) is not dict:
-        raise _bad_request("the body is not a JSON object")
-    return value
-
-
-def _number(request: Request, name: str, default: float) -> float:
-    try:
-        return float(parameter(request, name, str(default)))
-    except ValueError:
-        raise _bad_request(f"{name} must be a number") from None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
+from vespa.http.request import Receiver, ServerRequest
 from vespa.http.resource import serve_resource
-from vespa.http.server import Server
+from vespa.http.server import Application, Server
 
 
 class Served:
@@ -45,13 +47,23 @@ class Served:
         await ended
 
 
-async def serve(resource: IResource, endpoint: IStreamServerEndpoint) -> Served:
+Upgrades = Mapping[bytes, Callable[[ServerRequest], Receiver]]
+"""Who takes the place of the resource at a path: what speaks another protocol than HTTP there."""
+
+
+async def serve(resource: IResource, endpoint: IStreamServerEndpoint, upgrades: Upgrades | None = None) -> Served:
     """Serve a resource at an endpoint. Fails with CannotListenError where the address is taken."""
     from twisted.internet import reactor
 
     clock: Any = reactor
     server = serve_resource(resource, clock)
+    if upgrades:
+        server.application = _with(upgrades, server.application)
     return Served(await endpoint.listen(server), server)
+
+
+def _with(upgrades: Upgrades, others: Application) -> Application:
+    return lambda request: upgrades.get(request.head.target.partition(b"?")[0], others)(request)
 
 
 def drop(request: Request) -> None:

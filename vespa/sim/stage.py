@@ -23,7 +23,7 @@ from vespa.sim.launch import (
     worker_environment,
 )
 from vespa.sim.routing import Asked
-from vespa.sim.serving import Served, serve
+from vespa.sim.serving import Served, Upgrades, serve
 
 POLL_SECONDS = 0.05
 FIRST_ID = 7
@@ -87,10 +87,10 @@ class Stage:
 
     async def start_backend(self, port: int = 0) -> None:
         """Serve the backend on loopback. Fails with CannotListenError where the port is taken."""
-        self.backend_url = await self._serve(self.backend.resource(), port)
+        self.backend_url = await self._serve(self.backend.resource(), port, self.backend.upgrades)
 
-    async def _serve(self, resource: Any, port: int) -> str:
-        served = await serve(resource, TCP4ServerEndpoint(self._reactor, port, interface=HOST))
+    async def _serve(self, resource: Any, port: int, upgrades: Upgrades | None = None) -> str:
+        served = await serve(resource, TCP4ServerEndpoint(self._reactor, port, interface=HOST), upgrades)
         self._served.append(served)
         return served.url
 

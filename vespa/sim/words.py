@@ -19,6 +19,11 @@ Api = Literal["chat", "text"]
 OBJECTS: dict[Api, str] = {"chat": "chat.completion", "text": "text_completion"}
 
 
+def words_of(limit: int | None = None) -> list[str]:
+    """The answer's first words, each but the first with the space before it."""
+    return [word if place == 0 else " " + word for place, word in enumerate(ANSWER.split())][:limit]
+
+
 @frozen
 class Completion:
     """One answer that was asked for: how many words, and of which API."""
@@ -32,8 +37,7 @@ class Completion:
     @property
     def words(self) -> list[str]:
         """The answer, word by word; a token is a word here."""
-        words = ANSWER.split()
-        return [word if place == 0 else " " + word for place, word in enumerate(words)][: self.max_tokens]
+        return words_of(self.max_tokens)
 
     @property
     def finish_reason(self) -> str:
