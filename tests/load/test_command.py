@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ class CommandTests(ProcessCase):
         child = self.load("--url", stage.backend_url, "-n", "3", "--json", "-", "--quiet", "--no-stream")
         self.assertEqual(await self.until_exit(child), 0, child.text)
         self.assertEqual(json.loads(child.text)["succeeded"], 3)
+
+    async def test_nobody_reads(self) -> None:
+        """Where nobody reads what is printed, the files are written all the same."""
+        stage = await self.backend()
+        line = " ".join(map(shlex.quote, [*LOAD, "--url", stage.backend_url, "-n", "3", "--json", "report.json"]))
+        child = self.start(["/bin/sh", "-c", f"{line} >&- 2>&-"], {"HOME": self.folder, **SHORT}, folder=self.folder)
+        self.assertEqual(await self.until_exit(child), 0)
+        self.assertEqual(self.report()["succeeded"], 3)
 
     async def test_failure(self) -> None:
         """One failure is enough for exit code 1."""

@@ -15,7 +15,7 @@ import benchmarks.measure
 import benchmarks.openai_chat
 import benchmarks.tgi
 from vespa.load.source import find_test_request
-from vespa.load.work import BadWork, prepare
+from vespa.load.work import BadWork, cost_text, prepare
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "é"}], "max_tokens": 5}
 CHATS = "/v1/chat/completions"
@@ -64,6 +64,11 @@ class PrepareTests(SynchronousTestCase):
             prepare(("/generate/sync", {"input": {}}, 5), True)
         self.assertFalse(prepare(("/generate/sync", {"input": {}}, 5), None).streamed)
         self.assertFalse(prepare(("/generate/sync", [1], 5), None).streamed)
+
+    def test_cost(self) -> None:
+        """A cost keeps its digits, and is written without an exponent."""
+        for cost, text in ((500.0, "500"), (1234567.0, "1234567"), (0.25, "0.25"), (1e-7, "0.0000001"), (0.0, "0")):
+            self.assertEqual(cost_text(cost), text)
 
     def test_untouched(self) -> None:
         """The module's own payload is not changed."""

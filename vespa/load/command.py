@@ -145,6 +145,7 @@ class Command:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor and return the exit code; SystemExit for --help."""
+    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
     try:
         options = parse(argv, os.environ)
         works = _works_of(options)
@@ -160,8 +161,6 @@ def main(argv: Sequence[str]) -> int:
     from twisted.internet import reactor as installed
 
     reactor = cast(Any, installed)
-    for stream in (sys.stdout, sys.stderr):
-        cast(Any, stream).reconfigure(errors="replace")
     screen = Screen(sys.stderr)
     for line in options.warnings:
         screen.write(line + "\n")
@@ -177,6 +176,14 @@ def main(argv: Sequence[str]) -> int:
         print(f"vespa-proxy load: {command.problem}", file=sys.stderr)
         return 1
     return _write(command.report, options)
+
+
+def _stream(stream: TextIO | None) -> TextIO:
+    # Closed by whoever started us, or not able to show every character.
+    if stream is None:
+        return open(os.devnull, "w")
+    cast(Any, stream).reconfigure(errors="replace")
+    return stream
 
 
 def _works_of(options: LoadOptions) -> Callable[[], Work]:
@@ -214,16 +221,14 @@ def _begin_log(stream: TextIO, options: LoadOptions) -> LineObserver:
 
 
 def _write(report: Report, options: LoadOptions) -> int:
+    document = json.dumps(report.to_json(), indent=1) + "\n"
     try:
-        document = json.dumps(report.to_json(), indent=1) + "\n"
-        if options.json == "-":
-            sys.stdout.write(document)
-        else:
-            sys.stdout.write(f"\n{table(report)}")
-            if options.json:
-                _write_file(options.json, document)
+        # The files first: whoever was to read standard output may be gone.
+        if options.json and options.json != "-":
+            _write_file(options.json, document)
         if options.html:
             _write_file(options.html, page(report))
+        sys.stdout.write(document if options.json == "-" else f"\n{table(report)}")
         sys.stdout.flush()
     except OSError as error:
         print(f"vespa-proxy load: the report could not be written: {error}", file=sys.stderr)

@@ -97,7 +97,7 @@ def _settings(
         if row.flag in _CLIENTS and (value := given[row.flag.replace("-", "_")]):
             texts[row.flag] = ["" if row.parse is None else value]
     # Any free port of this machine, and no cap of the proxy's own on what is measured.
-    texts |= {"port": ["0"], "host": ["127.0.0.1"], "max-connections": ["0"], "timeout": [f"{plan.timeout:g}"]}
+    texts |= {"port": ["0"], "host": ["127.0.0.1"], "max-connections": ["0"], "timeout": [f"{plan.timeout:f}"]}
     try:
         reading = read(texts, environ)
     except OptionsError as error:

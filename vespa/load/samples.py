@@ -60,28 +60,24 @@ class Samples:
             self.largest = value
         if value < self.smallest:
             self.smallest = value
-        values = self._values
-        if values is None:
-            self._count(value, 1)
-        else:
-            values.append(value)
+        bar = math.floor(math.log(value / _SMALLEST) / _LOG_STEP) if value > _SMALLEST else -1
+        self._bars[bar] = self._bars.get(bar, 0) + 1
+        if self._values is not None:
+            self._values.append(value)
             if self.count > self._bound:
-                self._give_up_values()
+                # The bars have counted from the beginning: to count them all now would stop the tester for a while.
+                self._values = None
 
     def merge(self, other: Samples) -> None:
         """Count all that another has counted."""
-        if self._values is not None and (other._values is None or self.count + other.count > self._bound):
-            self._give_up_values()
         self.count += other.count
         self.total += other.total
         self.largest = max(self.largest, other.largest)
         self.smallest = min(self.smallest, other.smallest)
-        if other._values is None:
-            for bar, times in other._bars.items():
-                self._bars[bar] = self._bars.get(bar, 0) + times
-        elif self._values is None:
-            for value in other._values:
-                self._count(value, 1)
+        for bar, times in other._bars.items():
+            self._bars[bar] = self._bars.get(bar, 0) + times
+        if self._values is None or other._values is None or self.count > self._bound:
+            self._values = None
         else:
             self._values.extend(other._values)
 
@@ -113,15 +109,6 @@ class Samples:
             max=self.largest,
             quantiles=tuple(hundred),
         )
-
-    def _give_up_values(self) -> None:
-        values, self._values = self._values, None
-        for value in values or ():
-            self._count(value, 1)
-
-    def _count(self, value: float, times: int) -> None:
-        bar = math.floor(math.log(value / _SMALLEST) / _LOG_STEP) if value > _SMALLEST else -1
-        self._bars[bar] = self._bars.get(bar, 0) + times
 
     def _read_bars(self, ranks: list[int]) -> list[float]:
         found: list[float] = []

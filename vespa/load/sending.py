@@ -20,7 +20,7 @@ from vespa.http.connection import UpstreamError
 from vespa.load.outcome import Kind, Outcome
 from vespa.load.reading import Reader, reader_for
 from vespa.load.tally import Tally
-from vespa.load.work import Work
+from vespa.load.work import Work, cost_text
 
 MESSAGE_LENGTH: Final = 300
 
@@ -61,7 +61,7 @@ class Sending(Protocol):
 
     def begin(self, agent: IAgent, target: Target, work: Work, timeout: float) -> None:
         """Send it; `timeout` in seconds is for all of it."""
-        headers = Headers({"Content-Type": ["application/json"], "X-Serverless-Cost": [f"{work.cost:g}"]})
+        headers = Headers({"Content-Type": ["application/json"], "X-Serverless-Cost": [cost_text(work.cost)]})
         if work.streamed:
             headers.setRawHeaders("Accept", ["text/event-stream"])
         for name, value in target.headers.items():

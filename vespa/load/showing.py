@@ -58,8 +58,11 @@ class Progress:
 
     def tell(self, text: str) -> None:
         """A line that stays."""
-        self._screen.write(text + "\n")
-        self._screen.flush()
+        try:
+            self._screen.write(text + "\n")
+            self._screen.flush()
+        except (OSError, ValueError):
+            pass  # nobody watches any more; the report may still be wanted
 
     @property
     def _interval(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -22,6 +23,11 @@ class Work:
     body: bytes
     cost: float
     streamed: bool
+
+
+def cost_text(cost: float) -> str:
+    """A cost as a header field says it: all of its digits, and no exponent."""
+    return str(int(cost)) if cost.is_integer() else format(Decimal(repr(cost)), "f")
 
 
 class BadWork(Exception):
