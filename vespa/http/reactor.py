@@ -1,9 +1,10 @@
 """
-An epoll reactor that hands an event to its descriptor with two Python frames less.
+An epoll reactor that hands an event to its descriptor with fewer steps.
 
 Twisted wraps every event in a log context, so that a line logged inside names the descriptor. It costs 2.4 us an event,
 and Vespa logs nothing per chunk. Here the context is left out, and an exception still says whose it was. All else is
-`EPollReactor`: choose this one with `twistd --reactor=vespa`.
+`EPollReactor`: choose this one with `twistd --reactor=vespa`. Between two waits for events Twisted goes through its timed
+calls twice; here only when there is one that is due, or new.
 """
 
 from __future__ import annotations
@@ -12,11 +13,34 @@ from select import EPOLLIN
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
+from twisted.logger import Logger
 from twisted.python import log
+
+_survived = Logger().failureHandler("in the reactor's loop:")
+_LONGEST_SECONDS = 3600.0
 
 
 class LeanReactor(EPollReactor):
     """`EPollReactor`, but what is logged while an event is handled carries no `system` unless it is an exception's."""
+
+    def mainLoop(self) -> None:
+        """Until stopped: run what is due, wait for events, hand them out. An exception is logged, and the loop goes on."""
+        while self._started:
+            with _survived:
+                while self._started:
+                    pending = self._pendingTimedCalls
+                    now = self.seconds()
+                    if (
+                        self._newTimedCalls
+                        or (pending and pending[0].time <= now)
+                        or self.threadCallQueue
+                        or self._justStopped
+                        or not self.running
+                    ):
+                        self.runUntilCurrent()
+                        self.doPoll(self.running and self.timeout())
+                    else:
+                        self.doPoll(min(pending[0].time - now, _LONGEST_SECONDS) if pending else None)
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait up to `timeout` seconds (None: until something happens) and hand out what happened."""
