@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.sim.asking import deletes, worker_status
 from vespa.sim.fields import Malformed, read_json_object
-from vespa.sim.reports import read_delete_requests, read_worker_status
+from vespa.sim.reports import read_delete_requests, read_official_deletes, read_worker_status
 
 
 class JsonTests(SynchronousTestCase):
@@ -111,3 +111,29 @@ class DeleteTests(SynchronousTestCase):
         read_delete_requests(json.dumps(body).encode())
         body["requests"][0]["work_completed_at"] = 1.0
         self.assertEqual(self.problems(body), {"requests[0].work_completed_at"})
+
+
+class OfficialDeleteTests(SynchronousTestCase):
+    def body(self, *requests: tuple[int, str]) -> dict[str, Any]:
+        records = [
+            record
+            for idx, status in requests
+            for record in deletes(status in ("Success", "Cancelled"), (idx, status))["requests"]
+        ]
+        return {"worker_id": 7, "mtoken": "master-token", "requests": records}
+
+    def test_right(self) -> None:
+        """The official worker tells good and bad in one report; each is read as ours would tell it."""
+        read = read_official_deletes(json.dumps(self.body((1, "Success"), (2, "Error"), (3, "Cancelled"))).encode())
+        told = {report.success: [record.request_idx for record in report.requests] for report in read}
+        self.assertEqual(told, {True: [1, 3], False: [2]})
+
+    def test_wrong(self) -> None:
+        """What does not agree with itself is refused, and so is what ours adds for older readers."""
+        body = self.body((1, "Success"))
+        body["requests"][0]["success"] = False
+        error = self.assertRaises(Malformed, read_official_deletes, json.dumps(body).encode())
+        self.assertEqual(set(error.problems), {"requests[0].status"})
+        ours = json.dumps(deletes(True, (1, "Success"))).encode()
+        error = self.assertRaises(Malformed, read_official_deletes, ours)
+        self.assertEqual(set(error.problems), {"request_idxs", "success"})

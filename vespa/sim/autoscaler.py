@@ -19,7 +19,13 @@ from vespa.sim.books import Books
 from vespa.sim.console import Console, EndpointRow
 from vespa.sim.faults import Faults, Refused
 from vespa.sim.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
-from vespa.sim.reports import DeleteRequests, WorkerStatus, read_delete_requests, read_worker_status
+from vespa.sim.reports import (
+    DeleteRequests,
+    WorkerStatus,
+    read_delete_requests,
+    read_official_deletes,
+    read_worker_status,
+)
 from vespa.sim.routing import Asked, Hold, Routes, breakdown
 from vespa.sim.signing import Signer, Signs
 
@@ -39,7 +45,8 @@ class Autoscaler:
 
     `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
     comes, and with Malformed for each that was refused; `on_route` with each question for a worker that was answered.
-    `master_token`, where given, is what reports must carry.
+    `master_token`, where given, is what reports must carry. With `official_workers`, which may be changed at any time,
+    deletes are taken as the `vastai` package's worker tells them; ours must tell them in both dialects.
     """
 
     app = Klein()
@@ -62,6 +69,7 @@ class Autoscaler:
         self.signer = signer or Signer()
         self.endpoint = endpoint
         self.signs: Signs = signs
+        self.official_workers = False
         self.faults = Faults()
         self.books = Books(stale_after)
         self.console = Console(clock, account_key, [EndpointRow(1, endpoint, endpoint_key)])
@@ -209,10 +217,11 @@ class Autoscaler:
     @app.route("/delete_requests/", methods=["POST"])
     async def _delete_requests(self, request: Request) -> bytes:
         await self.faults.meet(request)
-        report = read_delete_requests(self._report_body(request))
-        self._check_token(report.mtoken)
-        self.books.of(report.worker_id).take_deletes(report)
-        self._on_report(report)
+        body = self._report_body(request)
+        for report in read_official_deletes(body) if self.official_workers else [read_delete_requests(body)]:
+            self._check_token(report.mtoken)
+            self.books.of(report.worker_id).take_deletes(report)
+            self._on_report(report)
         return send_json(request, {"ok": True})
 
     @app.route("/get_endpoint_workers/", methods=["POST"])

@@ -101,6 +101,7 @@ DELETE_FIELDS: Mapping[str, Check] = {
     "success": flag,
     "requests": objects,
 }
+OFFICIAL_DELETE_FIELDS: Mapping[str, Check] = {"worker_id": whole, "mtoken": text, "requests": objects}
 DELETED_FIELDS: Mapping[str, Check] = {
     "request_idx": whole,
     "success": flag,
@@ -142,6 +143,27 @@ def read_delete_requests(raw: bytes) -> DeleteRequests:
         success=body["success"],
         requests=tuple(Deleted(**record) for record in body["requests"]),
     )
+
+
+def read_official_deletes(raw: bytes) -> list[DeleteRequests]:
+    """The same of the `vastai` package's worker, which knows today's dialect alone; a report for each value of success.
+
+    Raises Malformed.
+    """
+    body = read_json_object(raw)
+    problems = problems_of(body, OFFICIAL_DELETE_FIELDS)
+    if not problems:
+        for place, record in enumerate(body["requests"]):
+            problems.update(_problems_of_record(record, record.get("success") is True, f"requests[{place}]."))
+    if problems:
+        raise Malformed(problems)
+    by_success: dict[bool, list[Deleted]] = {}
+    for record in body["requests"]:
+        by_success.setdefault(record.pop("success"), []).append(Deleted(**record))
+    return [
+        DeleteRequests(body["worker_id"], body["mtoken"], success, tuple(deleted))
+        for success, deleted in by_success.items()
+    ]
 
 
 def _problems_of_record(record: Mapping[str, Any], success: bool, place: str) -> dict[str, str]:
