@@ -27,7 +27,7 @@ p { margin: 0 0 8px; } .dim, dt, th { color: var(--dim); font-weight: normal; }
 .tiles b { display: block; font-size: 24px; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .tiles .bad { color: var(--bad); } .tiles .good { color: var(--good); }
 .grid2 { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 14px; }
-.grid2 > * { min-width: 0; }
+.grid2 > * { min-width: 0; } .grid2 > section:nth-child(odd) { grid-column: 1 / -1; }
 .note { border-left: 4px solid var(--c2); margin: 0 0 12px; }
 figure { margin: 0; } svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--dim); } svg text.strong { fill: var(--ink); }
@@ -112,8 +112,7 @@ def _times(report: Report) -> str:
     rows = []
     for title, spread in spreads(report):
         figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
-        about = "" if spread.exact else " (histogram)"
-        rows.append([title, *map(duration, figures), f"{spread.count:,}{about}"])
+        rows.append([title, *map(duration, figures), f"{'' if spread.exact else '~ '}{spread.count:,}"])
     if not rows:
         return ""
     return _section("Times", _table(["", "p50", "p90", "p99", "max", "mean", "values"], rows))

@@ -115,7 +115,7 @@ def _spreads(report: Report) -> list[str]:
     rows = [["", "p50", "p90", "p99", "max", "mean", "values"]]
     for title, spread in spreads(report):
         figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
-        rows.append([title, *map(duration, figures), f"{spread.count:,}{'' if spread.exact else ' ~'}"])
+        rows.append([title, *map(duration, figures), f"{'' if spread.exact else '~ '}{spread.count:,}"])
     return aligned(rows, frozenset(range(1, 7))) if len(rows) > 1 else ["no request succeeded: there are no times"]
 
 
