@@ -91,7 +91,6 @@ class ClientRig:
         self.router = Router(
             origin,
             self.asked,
-            "demo",
             EndpointKey("demo", given=KEY),
             sweeper,
             random=lambda: random,

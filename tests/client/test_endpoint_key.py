@@ -72,12 +72,12 @@ class EndpointKeyTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(found), "new")
         self.assertFalse(EndpointKey("demo", given="given").forget())
 
-    def test_close(self) -> None:
-        """At the end nobody is left waiting."""
-        key = self.key()
+    def test_named_by_its_id(self) -> None:
+        """The autoscaler knows endpoints by their names only."""
+        key = EndpointKey("1", account_key="account-key", console=self.console)
         found = key.find()
-        key.close()
-        self.failureResultOf(found)
+        self.answer("k1")
+        self.assertEqual((self.successResultOf(found), key.name), ("k1", "demo"))
 
     def test_no_key(self) -> None:
         """Without a key, or with one that would break a header, there is nothing to start with."""

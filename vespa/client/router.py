@@ -63,7 +63,6 @@ class Router:
         self,
         origin: Origin,
         pool: Pool,
-        endpoint: str,
         key: EndpointKey,
         sweeper: Sweeper,
         *,
@@ -75,7 +74,6 @@ class Router:
         self.sweeper = sweeper
         self.random = random
         self._start = b"POST %b/route/ HTTP/1.1\r\nHost: %b\r\n" % (origin.path_prefix, origin.host_field)
-        self._endpoint = json.dumps(endpoint)
         self._on_wait = on_wait
         self._waiting: dict[Search, str] = {}
         self._unwell = False
@@ -87,7 +85,7 @@ class Router:
     def question(self, key: str, cost: float, request_idx: int) -> bytes:
         """The whole request that asks for a worker."""
         body = (
-            f'{{"endpoint":{self._endpoint},"api_key":{json.dumps(key)},"cost":{cost!r},'
+            f'{{"endpoint":{json.dumps(self.key.name)},"api_key":{json.dumps(key)},"cost":{cost!r},'
             f'"request_idx":{request_idx},"replay_timeout":{REPLAY_SECONDS}}}'
         ).encode()
         return b"%bAuthorization: Bearer %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (

@@ -96,7 +96,7 @@ def make_client(
         name="autoscaler",
     )
     sweeper = Sweeper(reactor)
-    router = Router(origin, asked, settings.endpoint, key, sweeper, random=random.random, on_wait=on_wait)
+    router = Router(origin, asked, key, sweeper, random=random.random, on_wait=on_wait)
     workers = Workers(reactor, trust, connections=settings.max_connections_per_host)
     gate: Gate[ClientPassage] = Gate(None, settings.max_connections, QUEUE_MAX)
     route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
@@ -116,7 +116,7 @@ def make_client(
         parse(reactor, _endpoint(settings)), server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)
     )
     tree = ClientService(listening, settings.host)
-    for child in (Upstreams(workers.close, asked.close, key.close, agent.close), _Held(sweeper), listening):
+    for child in (Upstreams(workers.close, asked.close, agent.close), _Held(sweeper), listening):
         child.setServiceParent(tree)  # type: ignore[no-untyped-call]
     return tree
 
