@@ -224,7 +224,7 @@ def _remarks(tally: Tally, plan: Plan, tester: Tester, spreads: list[Spread]) ->
         )
     if not all(spread.exact for spread in spreads):
         remarks.append(
-            f"Of more than {EXACT:,} values the quantiles are read from a histogram, to {(STEP - 1) * 50:g}% at worst (~)."
+            f"Of more than {EXACT:,} values (~) the quantiles come from a histogram, to {(STEP - 1) * 50:g}% at worst."
         )
     if tally.guessed:
         remarks.append(
