@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import msgspec
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -13,8 +12,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.client.fields import CallerFields, fields_of
+from vespa.client.payload import read_payload
 from vespa.client.pinging import PingedRequest
-from vespa.client.router import Router, Search
+from vespa.client.router import Router
+from vespa.client.search import Search
 from vespa.client.workers import Worker, Workers
 from vespa.core.assignment import Assignment, seconds_before
 from vespa.core.auth import parse_cost
@@ -35,19 +36,6 @@ _MAX_COST: Final = 1e9
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
 _CLOSING: Final = b"}"
-
-
-class _Asked(msgspec.Struct):
-    """What an OpenAI-like request says about itself; a field of another type than expected says nothing."""
-
-    max_tokens: msgspec.Raw = msgspec.Raw(b"")
-    max_completion_tokens: msgspec.Raw = msgspec.Raw(b"")
-    stream: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode: Final = msgspec.json.Decoder(_Asked).decode
-_decode_any: Final = msgspec.json.Decoder(msgspec.Raw).decode
-_MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @frozen(kw_only=True)
@@ -169,7 +157,11 @@ class ClientPassage:
         self._kept = []
         self.length = len(body)
         self.has_body = bool(body)
-        if self._read(body):
+        payload = read_payload(body)
+        if payload is not None:
+            self._streams = payload.streams
+            if self._cost is None and self._route.calling.cost_from_tokens:
+                self._cost = payload.tokens
             self._wrap()
         elif self._route.calling.official:
             raise Refusal(422, "invalid_json", "the body is not JSON, and official workers take nothing else")
@@ -178,19 +170,6 @@ class ClientPassage:
             self._enveloped = False
             self._decided()
         return (body,) if body else ()
-
-    def _read(self, body: bytes) -> bool:
-        """Look into a whole body, if it is JSON."""
-        try:
-            asked = _decode(body)
-        except msgspec.ValidationError:
-            return _is_json(body)  # something other than an object
-        except _MALFORMED:
-            return False
-        self._streams = bytes(asked.stream) == b"true"
-        if self._cost is None and self._route.calling.cost_from_tokens:
-            self._cost = _count(asked.max_completion_tokens) or _count(asked.max_tokens)
-        return True
 
     def _wrap(self) -> None:
         self._enveloped = True
@@ -345,17 +324,3 @@ def _told_cost(text: bytes) -> float:
         return parse_cost(text.decode("ascii", "replace"), _MAX_COST)
     except ValueError as error:
         raise Refusal(422, "invalid_cost", f"X-Serverless-Cost {error}") from None
-
-
-def _count(raw: msgspec.Raw) -> float | None:
-    """A number of tokens, if it is one."""
-    text = bytes(raw)
-    return float(text) if text.isdigit() and len(text) <= 9 else None
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        _decode_any(body)
-    except _MALFORMED:
-        return False
-    return True

@@ -1,53 +1,26 @@
-"""
-Finding a worker: the autoscaler is asked, and asked again while it has none.
-
-A search ends with an assignment, with a refusal, or because nobody wants it any more. A request that has to go
-elsewhere searches again: under its own index where the worker never answered, so that the autoscaler knows it for the
-same one; under a new one where it did, since that worker has told the autoscaler what became of the old.
-"""
+"""Where to ask for workers: one autoscaler, one endpoint, and what all searches there share."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from vespa.client.console import ConsoleError
 from vespa.client.endpoint_key import EndpointKey
-from vespa.core.assignment import Assignment, BadReply, one_line, read_reply, seconds_before
-from vespa.core.refusal import Refusal
-from vespa.http.asking import Asking
-from vespa.http.connection import UpstreamError
-from vespa.http.head import ReplyHead
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool
 from vespa.http.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from vespa.client.search import Search
 
 ASK_SECONDS: Final = 10.0
 """How long the autoscaler may take to answer once."""
 REPLAY_SECONDS: Final = 60.0
 """For how long the autoscaler is to know a request by its index (`replay_timeout`)."""
-_RETRY_MAX_SECONDS: Final = 5.0
-_RETRY_AFTER_MAX_SECONDS: Final = 30.0
-_AGAIN: Final = frozenset((408, 425, 429))
-
-
-class Seeker(Protocol):
-    """Who looks for a worker."""
-
-    def found(self, assignment: Assignment) -> None:
-        """Here is one."""
-
-    def unfound(self, refusal: Refusal) -> None:
-        """There is none, and the search is over."""
-
-    def still_waiting(self, status: str, seconds: float) -> None:
-        """The search has taken so long, and goes on."""
 
 
 class Router:
@@ -114,194 +87,3 @@ class Router:
         elif trouble is None and self._unwell:
             self.log.info("the autoscaler works again")
         self._unwell = trouble is not None
-
-
-class Search:
-    """
-    The search of one request, from its first question to its last. `cost` is in Vast's units.
-
-    It has no deadline of its own: `give_up` is for whoever watches the clock.
-    """
-
-    _asking: Asking | None = None
-    _timer: IDelayedCall | None = None
-    _finding_key: Deferred[None] | None = None
-    _polls = 0
-    _failures = 0
-    _key_refreshed = False
-    _status = ""
-    _over = True
-
-    def __init__(self, router: Router, cost: float, seeker: Seeker) -> None:
-        self._router = router
-        self._cost = cost
-        self._seeker = seeker
-        self._request_idx = 0
-        self.began_at = router.clock.seconds()
-
-    def begin(self, delay: float = 0.0, *, anew: bool = False) -> None:
-        """Ask, after so many seconds; `anew`: as a new request, whatever was assigned to it before."""
-        if anew:
-            self._request_idx = 0
-        self._over = False
-        self._polls = self._failures = 0
-        if delay:
-            self._later(delay)
-        else:
-            self._ask()
-
-    def cancel(self) -> None:
-        """It is not wanted any more; the seeker hears nothing."""
-        self._over = True
-        self._router.waits_no_more(self)
-        asking, self._asking = self._asking, None
-        timer, self._timer = self._timer, None
-        finding, self._finding_key = self._finding_key, None
-        if asking is not None:
-            asking.cancel()
-        if timer is not None and timer.active():
-            timer.cancel()
-        if finding is not None:
-            finding.cancel()
-
-    def give_up(self, seconds: float) -> None:
-        """The time is up: say how far it got."""
-        if self._over:
-            return
-        if self._failures:
-            refusal = _unavailable(f"the autoscaler did not answer within {seconds:g} s: {self._status}")
-        else:
-            message = f"no worker was free within {seconds:g} s" + (f": {self._status}" if self._status else "")
-            refusal = Refusal(503, "no_worker", message, origin="autoscaler", retry_after=5)
-        self._refuse(refusal)
-
-    # -- asking
-
-    def _ask(self) -> None:
-        self._timer = None
-        key = self._router.key.value
-        if key:
-            self._ask_with(key)
-            return
-        finding = self._finding_key = self._router.key.find().addCallbacks(self._key_found, self._key_not_found)
-        if finding.called:
-            self._finding_key = None
-
-    def _key_found(self, key: str) -> None:
-        self._finding_key = None
-        if not self._over:
-            self._ask_with(key)
-
-    def _key_not_found(self, failure: Failure) -> None:
-        self._finding_key = None
-        if self._over:
-            return
-        error: Any = failure.value
-        if not isinstance(error, ConsoleError):
-            self._router.log.failure("the endpoint's key could not be looked up", failure)
-            self._refuse(Refusal(500, "internal_error", "the proxy failed; its log says why"))
-        elif error.final:
-            self._refuse(Refusal(401, "no_endpoint_key", str(error), origin="console"))
-        else:
-            self._again_after_failure(str(error))
-
-    def _ask_with(self, key: str) -> None:
-        router = self._router
-        question = router.question(key, self._cost, self._request_idx)
-        self._asking = Asking(router.pool, router.sweeper, question, self, seconds=ASK_SECONDS)
-
-    def told(self, head: ReplyHead, body: bytes) -> None:
-        """The autoscaler's reply."""
-        self._asking = None
-        status = head.status
-        if status == 200:
-            self._read(body)
-        elif status == 401 or status == 403:
-            self._key_refused(status)
-        elif status in _AGAIN or status >= 500:
-            self._again_after_failure(f"it answered {status}", _retry_after(head))
-        else:
-            message = f"the autoscaler refused to route: it answered {status}: {_reason(body)}"
-            self._refuse(Refusal(502, "route_refused", message, origin="autoscaler"))
-
-    def untold(self, error: UpstreamError) -> None:
-        """The autoscaler did not answer."""
-        self._asking = None
-        self._again_after_failure(str(error))
-
-    def _read(self, body: bytes) -> None:
-        try:
-            reply = read_reply(body, self._request_idx)
-        except BadReply as error:
-            self._again_after_failure(f"its answer cannot be used: {error}")
-            return
-        self._router.note(None)
-        self._failures = 0
-        self._request_idx = reply.request_idx
-        if isinstance(reply, Assignment):
-            self._end()
-            self._seeker.found(reply)
-            return
-        self._status = reply.status
-        self._polls += 1
-        self._wait(seconds_before(self._polls, self._router.random), reply.status)
-
-    def _key_refused(self, status: int) -> None:
-        # A key that was looked up may have been replaced since: once, it is looked up anew.
-        if self._router.key.forget() and not self._key_refreshed:
-            self._key_refreshed = True
-            self._ask()
-            return
-        message = f"the autoscaler does not take the endpoint's key: it answered {status}"
-        self._refuse(Refusal(401, "bad_endpoint_key", message, origin="autoscaler"))
-
-    # -- waiting
-
-    def _again_after_failure(self, trouble: str, retry_after: float = 0.0) -> None:
-        self._router.note(trouble)
-        self._failures += 1
-        self._status = trouble
-        growing = min(0.25 * 2.0 ** min(self._failures, 6), _RETRY_MAX_SECONDS)
-        seconds = max(growing * (0.5 + self._router.random() / 2), retry_after)
-        self._wait(seconds, f"the autoscaler does not answer: {trouble}")
-
-    def _wait(self, seconds: float, status: str) -> None:
-        router = self._router
-        router.waits(self, status)
-        self._later(seconds)
-        self._seeker.still_waiting(status, router.clock.seconds() - self.began_at)
-
-    def _later(self, seconds: float) -> None:
-        self._timer = self._router.clock.callLater(seconds, self._ask)
-
-    # -- ends
-
-    def _end(self) -> None:
-        self._over = True
-        self._router.waits_no_more(self)
-
-    def _refuse(self, refusal: Refusal) -> None:
-        self.cancel()
-        self._seeker.unfound(refusal)
-
-
-def _unavailable(message: str) -> Refusal:
-    return Refusal(503, "autoscaler_unavailable", message, origin="autoscaler", retry_after=5)
-
-
-def _retry_after(head: ReplyHead) -> float:
-    """The seconds that a Retry-After asks for, within reason."""
-    for name, value in head.headers:
-        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 6:
-            return min(float(value), _RETRY_AFTER_MAX_SECONDS)
-    return 0.0
-
-
-def _reason(body: bytes) -> str:
-    """What an error of the autoscaler's says, in one line."""
-    try:
-        said = json.loads(body[:4096])
-        text = said.get("error") if isinstance(said, dict) else None
-    except (ValueError, RecursionError):
-        text = None
-    return one_line(text if isinstance(text, str) else body[:400].decode("utf-8", "replace")) or "nothing"
