@@ -21,13 +21,13 @@ class EndpointKey:
     named by its id has its name from then on.
     """
 
-    def __init__(self, endpoint: str, *, given: str = "", account_key: str = "", console: Console | None = None) -> None:
+    def __init__(self, name: str, *, given: str = "", account_key: str = "", console: Console | None = None) -> None:
         """A `given` key is looked up only after a `forget`. Raises ValueError where there is no key to be had."""
         if given and not _is_key(given):
             raise ValueError("the endpoint's key has characters that no key has")
         if not given and (not account_key or console is None):
             raise ValueError("neither the endpoint's key nor the account's is known")
-        self.name = endpoint
+        self.name = name
         self.value = given
         self._account_key = account_key
         self._console = console
