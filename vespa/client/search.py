@@ -177,7 +177,10 @@ class Search:
             self._key_refreshed = True
             self._ask()
             return
-        message = f"the autoscaler does not take the endpoint's key: it answered {status}"
+        message = (
+            f"the autoscaler does not take the endpoint's key: it answered {status}. "
+            "An account's key is another one: give it as VAST_ACCOUNT_KEY or --account-key"
+        )
         self._refuse(Refusal(401, "bad_endpoint_key", message, origin="autoscaler"))
 
     # -- waiting
