@@ -7,6 +7,9 @@ import re
 import signal
 import sys
 
+from twisted.internet import reactor
+
+from tests.e2e.clients import e2e_python, need
 from tests.processes import ProcessCase, until
 from vespa.sim.child import Child
 
@@ -23,46 +26,75 @@ class DemoTests(ProcessCase):
             return False
         return True
 
-    def workers_pid(self, demo: Child) -> int:
-        found = re.search(r"twistd -n vespa, process (\d+)", demo.text)
-        assert found is not None, demo.text
-        return int(found[1])
+    def pids(self, demo: Child) -> list[int]:
+        """The client's process and the worker's."""
+        found = re.findall(r"(?:vespa-proxy client|twistd -n vespa), process (\d+)", demo.text)
+        self.assertEqual(len(found), 2, demo.text)
+        return [int(pid) for pid in found]
 
     async def test_once(self) -> None:
-        """It serves a plain and a streamed request, refuses a forged one, adds up, and leaves nothing behind."""
+        """A request waits for a worker and is served, a streamed one and one by hand too; a forged one is refused.
+
+        The books add up, it is quick, and leaves nothing behind.
+        """
+        began = reactor.seconds()
         demo = self.demo("--once")
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
         self.assertIn("the books add up", demo.text)
         self.assertIn("401 bad_signature", demo.text)
-        self.assertEqual(demo.text.count("Good morning. The autoscaler chose"), 2, demo.text)
+        self.assertEqual(demo.text.count("Good morning. The autoscaler chose"), 3, demo.text)
+        self.assertRegex(demo.text, r"the client: waiting for a worker, 0 s: total workers: 0")
+        self.assertLess(reactor.seconds() - began, 25.0)
         self.assertNotIn("\x1b", demo.text, "no colours where there is no terminal")
         self.assertNotIn("Traceback", demo.text)
-        self.assertFalse(self.is_alive(self.workers_pid(demo)))
+        self.assertFalse(any(self.is_alive(pid) for pid in self.pids(demo)))
 
     async def test_commands(self) -> None:
-        """The commands it prints work, until it is interrupted, which ends it with exit code 0 and its worker too."""
+        """The commands it prints work, until it is interrupted: that ends it, client and worker with exit code 0."""
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
         commands = [line.strip() for line in demo.lines if line.startswith("  curl ")]
-        self.assertEqual(len(commands), 5)
-        expected = ("[DONE]", "Good morning", '"data"', "401|422", '"adds_up"')
+        expected = ("[DONE]", "[DONE]", "Good morning", '"data"', "401|422", '"adds_up": true')
         for command, pattern in zip(commands, expected, strict=True):
             curl = self.start(["/bin/sh", "-c", command])
             self.assertEqual(await self.until_exit(curl), 0, curl.text)
             self.assertRegex(curl.text, re.escape(pattern) if pattern.startswith("[") else pattern)
-        pid = self.workers_pid(demo)
+        pids = self.pids(demo)
         assert demo.pid is not None
         os.kill(demo.pid, signal.SIGINT)
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
-        await until(lambda: not self.is_alive(pid))
+        await until(lambda: not any(self.is_alive(pid) for pid in pids))
+
+    async def test_python(self) -> None:
+        """The line of Python works as well, where OpenAI's client is installed."""
+        need("openai")
+        demo = self.demo()
+        await self.until_line(demo, "Running until Ctrl-C")
+        (command,) = [line.strip() for line in demo.lines if line.startswith("  python3 ")]
+        # As if it were typed where that Python is the one.
+        typed = self.start(["/bin/sh", "-c", f"PATH={os.path.dirname(e2e_python())}:$PATH {command}"])
+        self.assertEqual(await self.until_exit(typed), 0, typed.text)
+        self.assertIn("Good morning", typed.text)
+
+    async def test_interrupted(self) -> None:
+        """A Ctrl-C while a request waits for a worker ends everything at once, with exit code 130."""
+        demo = self.demo()
+        await self.until_line(demo, "worker .* starts now")
+        pids = self.pids(demo)
+        assert demo.pid is not None
+        os.kill(demo.pid, signal.SIGINT)
+        self.assertEqual(await self.until_exit(demo), 130, demo.text)
+        self.assertNotIn("Traceback", demo.text)
+        await until(lambda: not any(self.is_alive(pid) for pid in pids))
 
     async def test_failure(self) -> None:
         """A port that is taken is said in a line, with exit code 1."""
         blocker = self.demo()
         await self.until_line(blocker, "autoscaler  http")
-        found = re.search(r"autoscaler  http://127.0.0.1:(\d+)", blocker.text)
-        assert found is not None
-        demo = self.demo("--once", "--autoscaler-port", found[1])
-        self.assertEqual(await self.until_exit(demo), 1, demo.text)
-        self.assertIn("in use", demo.text)
-        self.assertNotIn("Traceback", demo.text)
+        for name, said in (("autoscaler", "in use"), ("client", "is taken")):
+            found = re.search(rf"{name} +http://127.0.0.1:(\d+)", blocker.text)
+            assert found is not None
+            demo = self.demo("--once", f"--{name}-port", found[1])
+            self.assertEqual(await self.until_exit(demo), 1, demo.text)
+            self.assertIn(said, demo.text)
+            self.assertNotIn("Traceback", demo.text)

@@ -166,19 +166,21 @@ class Autoscaler:
             raise wrong_key()
         now = self._clock.seconds()
         held = self._hold.holds(now) or held
-        idx = asked["request_idx"] or self._new_request_idx()
         stopped = row.endpoint_state != "active"
+        idx = asked["request_idx"] or self._new_request_idx()
         book = None if held or stopped else self.books.least_loaded(now, idx)
-        answered = Asked(
-            now, row.endpoint_name, asked["cost"], asked["request_idx"], idx, "" if book is None else book.url
-        )
+        url = status = ""
+        if book is not None:
+            url = book.url
+        else:
+            status = f"endpoint is {row.endpoint_state}" if stopped else breakdown(self.books, now, held=held)
+        answered = Asked(now, row.endpoint_name, asked["cost"], asked["request_idx"], idx, url, status)
         self.routes.append(answered)
         self._on_route(answered)
         if book is None:
-            status = f"endpoint is {row.endpoint_state}" if stopped else breakdown(self.books, now, held=held)
             return send_json(request, {"endpoint": row.endpoint_name, "status": status, "request_idx": idx})
         self.books.assign(book, idx, asked["cost"])
-        return send_json(request, self.assign(book.url, asked["cost"], idx, row.endpoint_name))
+        return send_json(request, self.assign(url, asked["cost"], idx, row.endpoint_name))
 
     def _key_of(self, request: Request) -> str:
         key = header(request, b"Authorization").removeprefix("Bearer ")

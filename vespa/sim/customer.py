@@ -1,4 +1,4 @@
-"""A client as small as can be: it asks the autoscaler for a worker, and sends the worker what it signed."""
+"""A customer: asks a client proxy, or by hand the autoscaler for a worker, and the worker with what it signed."""
 
 from __future__ import annotations
 
@@ -65,6 +65,12 @@ class Customer:
         """POST a payload to the assigned worker, wrapped; `on_data` sees the answer as it comes."""
         return await self.send(assignment["url"] + path, body_envelope(assignment, payload), {}, on_data)
 
+    async def ask(
+        self, url: str, path: str, payload: object, on_data: Callable[[bytes], None] | None = None
+    ) -> Answered:
+        """POST a payload to a client proxy as it is; `on_data` sees the answer as it comes."""
+        return await self.send(url + path, json.dumps(payload).encode("utf-8"), {}, on_data)
+
     async def send(
         self, url: str, body: bytes, headers: dict[str, str], on_data: Callable[[bytes], None] | None = None
     ) -> Answered:
@@ -106,6 +112,8 @@ class StreamedWords:
         """Read more of the stream."""
         *events, self._rest = (self._rest + data).split(b"\n\n")
         for event in events:
+            if event.startswith(b":"):
+                continue  # a comment
             said = event.removeprefix(b"data: ")
             if said == b"[DONE]":
                 self.done = True

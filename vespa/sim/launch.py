@@ -95,6 +95,17 @@ def worker_environment(
     }
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a TCP port of loopback right now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as whoever will listen does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_port() -> int:
     """A TCP port of loopback that nobody listens at right now."""
     with socket.socket() as probe:

@@ -14,9 +14,10 @@ KEPT = 10_000
 
 @frozen
 class Asked:
-    """One question that was answered. `request_idx` is as it was asked, 0 for a new request; `url` "" is: wait.
+    """One question that was answered. `request_idx` is as it was asked, 0 for a new request.
 
-    `at` is in seconds of the autoscaler's clock, `answered_idx` the index that the answer gave.
+    `at` is in seconds of the autoscaler's clock, `answered_idx` the index that the answer gave. Of `url` and `status`
+    one is "": a worker was given, or what those who wait are told.
     """
 
     at: float
@@ -24,7 +25,8 @@ class Asked:
     cost: float
     request_idx: int
     answered_idx: int
-    url: str
+    url: str = ""
+    status: str = ""
 
 
 class Routes(deque[Asked]):
