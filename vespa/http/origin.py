@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from attrs import frozen
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import (
-    HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
@@ -22,6 +21,7 @@ from twisted.web.client import BrowserLikePolicyForHTTPS
 
 from vespa.core.headers import is_host
 from vespa.http.dialing import DialingEndpoint
+from vespa.http.naming import NamedEndpoint
 from vespa.http.tls_dialing import TLSDialingEndpoint
 
 
@@ -84,7 +84,7 @@ class Origin:
         elif isIPv6Address(self.host):
             endpoint = TCP6ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
         else:
-            endpoint = HostnameEndpoint(reactor, self.host.encode("ascii"), self.port, timeout=seconds)
+            endpoint = NamedEndpoint(reactor, self.host, self.port, seconds)
         if self.scheme != "https":
             return endpoint
         if trust is not None:

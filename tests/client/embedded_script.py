@@ -1,0 +1,129 @@
+"""
+Programs that embed a client, as processes of their own: `python -m tests.client.embedded_script NAME`.
+
+The global reactor is poisoned: whoever imports it is named, and gets an ImportError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import os
+import ssl
+import sys
+import threading
+import traceback
+import urllib.error
+import urllib.request
+from typing import Any
+
+imported: list[str] = []
+
+
+class Poison:
+    """A finder that knows one module, and lets nobody have it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "twisted.internet.reactor":
+            where = [frame for frame in traceback.extract_stack()[:-1] if "importlib" not in frame.filename]
+            imported.append(f"{where[-1].filename}:{where[-1].lineno}")
+            raise ImportError("the global reactor is not to be touched")
+
+
+sys.meta_path.insert(0, Poison())  # type: ignore[arg-type]
+
+from tests.client.embedding import StubClient, fetch  # noqa: E402
+from vespa.client import VastClient  # noqa: E402
+
+CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}'
+
+
+def client(**settings: Any) -> VastClient:
+    environment = os.environ
+    settings.setdefault("autoscaler_url", environment["AUTOSCALER"])
+    return VastClient(environment["ENDPOINT"], environment["KEY"], console_url=environment["CONSOLE"], **settings)
+
+
+def chat(url: str) -> bytes:
+    request = urllib.request.Request(f"{url}/v1/chat/completions", CHAT, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as reply:
+            answer: bytes = reply.read()
+            return answer
+    except urllib.error.HTTPError as error:
+        raise AssertionError(error.read()) from None
+
+
+def tls_front(target: str) -> str:
+    """The autoscaler over TLS, by name, in threads of this process; its URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name: self.headers[name] for name in ("Authorization", "Content-Type")}
+            with urllib.request.urlopen(urllib.request.Request(target + self.path, body, headers)) as reply:
+                answer = reply.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["CERTIFICATE"], os.environ["CERTIFICATE_KEY"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"https://localhost:{server.server_port}"
+
+
+async def calls() -> None:
+    """Blocking calls within the coroutine, through the simulator; then again with the autoscaler behind TLS."""
+    for autoscaler in (os.environ["AUTOSCALER"], tls_front(os.environ["AUTOSCALER"])):
+        async with client(autoscaler_url=autoscaler, timeout=30.0) as started:
+            for _ in range(2):
+                assert b'"choices"' in chat(started.url)
+            assert b'"choices"' in await asyncio.to_thread(chat, started.url)
+
+
+async def leave_open() -> None:
+    """Started, used, and never stopped; the autoscaler's name has been looked up by then."""
+    started = client(autoscaler_url=os.environ["AUTOSCALER"].replace("127.0.0.1", "localhost"))
+    await started.start()
+    assert b'"choices"' in chat(started.url)
+
+
+def stub_left_open() -> None:
+    """The same in synchronous code, and without the network."""
+    started = StubClient()
+    started.__enter__()
+    assert fetch(started.url) == b"ok"
+
+
+def reactor_afterwards() -> None:
+    """Whoever installs a global reactor after the client has run gets the one it wants."""
+    with StubClient() as started:
+        assert fetch(started.url) == b"ok"
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Poison)]
+        from twisted.internet import selectreactor
+
+        selectreactor.install()
+        from twisted.internet import reactor
+
+        assert type(reactor) is selectreactor.SelectReactor
+        reactor.callLater(0.05, reactor.stop)
+        reactor.run()
+        assert fetch(started.url) == b"ok"
+
+
+if __name__ == "__main__":
+    program = globals()[sys.argv[1]]
+    if asyncio.iscoroutinefunction(program):
+        asyncio.run(program())
+    else:
+        program()
+    print("touched:", imported, flush=True)

@@ -1,0 +1,59 @@
+"""Embedded clients in processes of their own, where the global reactor is poisoned."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.http.tls_peer import write_certificate
+from tests.processes import ProcessCase
+from vespa.sim.child import Child
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class EmbeddedProcessTests(ProcessCase):
+    def script(self, name: str, **settings: str) -> Child:
+        argv = [sys.executable, "-W", "error::RuntimeWarning", "-m", "tests.client.embedded_script", name]
+        return self.start(argv, settings, folder=str(ROOT))
+
+    async def assert_untouched(self, child: Child) -> None:
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        self.assertEqual(child.text.strip(), "touched: []")
+
+    async def through_the_simulator(self, name: str) -> Child:
+        stage = self.stage()
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        stage.start_worker(tls=True)
+        await stage.until_ready()
+        certificate, key = write_certificate(self.temporary_folder())
+        return self.script(
+            name,
+            AUTOSCALER=stage.autoscaler_url,
+            CONSOLE=stage.autoscaler_url,
+            ENDPOINT=stage.autoscaler.endpoint,
+            KEY=stage.autoscaler.endpoint_key,
+            CERTIFICATE=certificate,
+            CERTIFICATE_KEY=key,
+            SSL_CERT_FILE=certificate,
+        )
+
+    async def test_never_the_global_reactor(self) -> None:
+        """Whole calls, with TLS to worker and autoscaler and names looked up, touch no global reactor."""
+        await self.assert_untouched(await self.through_the_simulator("calls"))
+
+    async def test_exit_without_stop(self) -> None:
+        """A program that never stops its client ends all the same, at once and without a word."""
+        child = await self.through_the_simulator("leave_open")
+        await self.until_line(child, "touched")
+        self.assertEqual(await self.until_exit(child, 5), 0, child.text)
+        await self.assert_untouched(child)
+
+    async def test_synchronous_exit_without_stop(self) -> None:
+        """So does one that has no loop."""
+        await self.assert_untouched(self.script("stub_left_open"))
+
+    async def test_a_reactor_afterwards(self) -> None:
+        """The program may still install what reactor it likes, and run it beside the client."""
+        await self.assert_untouched(self.script("reactor_afterwards"))

@@ -1,0 +1,125 @@
+"""
+Connecting to a host by its name.
+
+Twisted's `HostnameEndpoint` does the same, but imports the global reactor on the way: whoever runs on another one, in a
+thread beside a program's own loop, would install a reactor for that program.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHostResolution,
+    IProtocolFactory,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+NEXT_SECONDS: Final = 0.3
+"""How long one address may take before the next is tried beside it (RFC 8305)."""
+
+
+@implementer(IStreamClientEndpoint)
+class NamedEndpoint:
+    """
+    The way to a host and port. `seconds` bounds one attempt; the first address that connects is taken.
+
+    `connect` fires with the protocol. It fails with `DNSLookupError` for a name that nobody knows, else as the last
+    attempt did; it may be cancelled.
+    """
+
+    def __init__(self, reactor: Any, host: str, port: int, seconds: float) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._seconds = seconds
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        attempts = _Attempts(self._reactor, self._host, self._seconds, protocolFactory)
+        self._reactor.nameResolver.resolveHostName(attempts, self._host, self._port)
+        return attempts.result
+
+
+@implementer(IResolutionReceiver)
+class _Attempts:
+    """The attempts of one `connect`, in the resolver's order."""
+
+    def __init__(self, reactor: Any, host: str, seconds: float, factory: IProtocolFactory) -> None:
+        self.result: Deferred[Any] = Deferred(self._cancel)
+        self._reactor = reactor
+        self._host = host
+        self._seconds = seconds
+        self._factory = factory
+        self._left: list[IAddress] = []
+        self._under_way: list[Deferred[Any]] = []
+        self._timer: IDelayedCall | None = None
+        self._failure: Failure | None = None
+        self._over = False
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """A lookup cannot be called back: when it is not wanted any more, its end is not heard."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        self._left.append(address)
+
+    def resolutionComplete(self) -> None:
+        if self._over:
+            return
+        if not self._left:
+            self._failure = Failure(DNSLookupError(f"no address is known for {self._host}"))
+        self._next()
+
+    def _next(self) -> None:
+        self._timer = None
+        if self._left:
+            address: Any = self._left.pop(0)
+            if self._left:
+                self._timer = self._reactor.callLater(NEXT_SECONDS, self._next)
+            attempt = self._endpoint(address).connect(self._factory)
+            self._under_way.append(attempt)
+            attempt.addCallbacks(self._connected, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,))
+        elif not self._under_way:
+            assert self._failure is not None
+            self._end()
+            self.result.errback(self._failure)
+
+    def _endpoint(self, address: IPv4Address | IPv6Address) -> IStreamClientEndpoint:
+        kind = TCP4ClientEndpoint if isinstance(address, IPv4Address) else TCP6ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(self._reactor, address.host, address.port, timeout=self._seconds)
+        return endpoint
+
+    def _connected(self, protocol: Any, attempt: Deferred[Any]) -> None:
+        self._under_way.remove(attempt)
+        self._end()
+        self.result.callback(protocol)
+
+    def _failed(self, failure: Failure, attempt: Deferred[Any]) -> None:
+        self._under_way.remove(attempt)
+        if self._over:
+            return
+        self._failure = failure
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next()
+
+    def _cancel(self, _: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        """Try no further; attempts under way are cut."""
+        self._over = True
+        self._left.clear()
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        for attempt in list(self._under_way):
+            attempt.cancel()
