@@ -1,7 +1,7 @@
 """The end-to-end Python: the interpreter that has the clients and llama.cpp, which may be another than our own.
 
 Vast's client pins versions of packages that Vespa shares with it, so `.venv-e2e` is a virtual environment of its own;
-VESPA_E2E_PYTHON names another interpreter.
+VESPA_E2E_PYTHON names another interpreter. LiteLLM has one to itself, `.venv-e2e-litellm` or VESPA_LITELLM_PYTHON.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet import reactor
@@ -18,10 +19,12 @@ from twisted.trial.unittest import SkipTest
 
 from tests.processes import ProcessCase
 from vespa.sim.child import Child
+from vespa.sim.crew import WorkerChild
 from vespa.sim.launch import ROOT
 from vespa.sim.stage import Stage
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
+BENCHMARK = os.path.join(FOLDER, "benchmark.py") + ":benchmark"
 CLIENT_SECONDS = 60.0
 
 
@@ -31,18 +34,25 @@ def e2e_python() -> str:
     return os.environ.get("VESPA_E2E_PYTHON") or (own if os.path.exists(own) else sys.executable)
 
 
+def litellm_python() -> str:
+    """The interpreter that has LiteLLM."""
+    own = os.path.join(ROOT, ".venv-e2e-litellm", "bin", "python")
+    return os.environ.get("VESPA_LITELLM_PYTHON") or (own if os.path.exists(own) else sys.executable)
+
+
 @functools.cache
-def missing(module: str) -> bool:
-    """Whether the end-to-end Python lacks a module."""
+def missing(module: str, python: str) -> bool:
+    """Whether an interpreter lacks a module."""
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
-    return subprocess.run([e2e_python(), "-c", code], check=False, capture_output=True).returncode != 0
+    return subprocess.run([python, "-c", code], check=False, capture_output=True).returncode != 0
 
 
-def need(*modules: str) -> None:
-    """Raise SkipTest, saying how to get them, where a module is missing."""
-    lacking = [module for module in modules if missing(module)]
+def need(*modules: str, python: str = "") -> None:
+    """Raise SkipTest, saying how to get them, where a module is missing; in the end-to-end Python unless another is."""
+    python = python or e2e_python()
+    lacking = [module for module in modules if missing(module, python)]
     if lacking:
-        raise SkipTest(f"missing: {e2e_python()} -m pip install {' '.join(lacking)}")
+        raise SkipTest(f"missing: {python} -m pip install {' '.join(lacking)}")
 
 
 class ServiceCase(ProcessCase):
@@ -67,19 +77,34 @@ class ServiceCase(ProcessCase):
         await self.start_worker(stage, **settings)
         return stage
 
-    async def start_worker(self, stage: Stage, **settings: str) -> Child:
+    async def start_worker(self, stage: Stage, *, tls: bool = False, **settings: str) -> WorkerChild:
         """Start a stage's worker and wait until it is ready."""
-        benchmark = os.path.join(FOLDER, "benchmark.py") + ":benchmark"
-        worker = stage.start_worker(**{"VESPA_BENCHMARK": benchmark, **settings})
+        (worker,) = await self.start_workers(stage, 1, tls=tls, **settings)
+        return worker
+
+    async def start_workers(self, stage: Stage, count: int, *, tls: bool = False, **settings: str) -> list[WorkerChild]:
+        """Start so many workers and wait until all are ready."""
+        settings = {"VESPA_BENCHMARK": BENCHMARK, **settings}
+        workers = [stage.start_worker(tls=tls, **settings) for _ in range(count)]
         try:
             await stage.until_ready()
         except Exception as error:
-            raise AssertionError(f"{error}; its log:\n{worker.text}") from error
-        return worker
+            logs = "\n".join(worker.text for worker in workers)
+            raise AssertionError(f"{error}; their logs:\n{logs}") from error
+        return workers
 
-    def script(self, name: str, *arguments: str, stdin: bytes = b"") -> Child:
-        """Start one of this folder's scripts in the end-to-end Python."""
-        return self.start([e2e_python(), os.path.join(FOLDER, name), *arguments], stdin=stdin)
+    def script(
+        self,
+        name: str,
+        *arguments: str,
+        stdin: bytes = b"",
+        python: str = "",
+        settings: Mapping[str, str] | None = None,
+        folder: str | None = None,
+    ) -> Child:
+        """Start one of this folder's scripts in the end-to-end Python, or another."""
+        command = [python or e2e_python(), os.path.join(FOLDER, name), *arguments]
+        return self.start(command, settings, stdin=stdin, folder=folder)
 
     async def run_script(self, name: str, job: dict[str, Any]) -> list[dict[str, Any]]:
         """Give a script its job and return its results, one for each request of the job."""

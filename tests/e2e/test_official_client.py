@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -72,12 +71,7 @@ class OfficialClientTests(ServiceCase):
         stage = self.stage()
         await stage.start_autoscaler()
         stage.backend_url = await self.start_llama()
-        folder = self.temporary_folder()
-        paths = [os.path.join(folder, name) for name in ("key.pem", "crt.pem")]
-        for path, pem in zip(paths, stage.autoscaler.console.authority.issue("127.0.0.1"), strict=True):
-            with open(path, "wb") as file:
-                file.write(pem)
-        await self.start_worker(stage, VESPA_USE_SSL="true", VESPA_SSL_KEY_FILE=paths[0], VESPA_SSL_CERT_FILE=paths[1])
+        await self.start_worker(stage, tls=True)
         self.assertTrue(stage.worker_url.startswith("https://"))
         plain, streamed = await self.send(stage, chat(16), chat(16, stream=True))
         self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])

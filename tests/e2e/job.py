@@ -1,0 +1,40 @@
+"""For the scripts of this folder: a job comes as JSON on standard input, its results go out as a JSON object a line.
+
+{urls, requests: [{..., announce}]}: each request is sent to each of the URLs, in order.
+"""
+
+import json
+import sys
+
+
+def run(send):
+    """Do the job by `send(url, request)`; what that raises is a result as well."""
+    job = json.load(sys.stdin)
+    for url in job["urls"]:
+        for wanted in job["requests"]:
+            try:
+                result = send(url, wanted)
+            except Exception as error:
+                result = raised(error)
+            print(json.dumps(result), flush=True)
+
+
+def raised(error):
+    """An exception as a result."""
+    said = {"raised": type(error).__name__, "message": str(error)[:500]}
+    if getattr(error, "status_code", None) is not None:
+        said.update(status=error.status_code, error=getattr(error, "body", None))
+    return said
+
+
+def collect(pieces, wanted):
+    """The pieces of a stream as a result. With `announce` a line `piece` is printed when the first has come."""
+    texts = []
+    try:
+        for text in pieces:
+            if not texts and wanted.get("announce"):
+                print("piece", flush=True)
+            texts.append(text)
+    except Exception as error:
+        return {**raised(error), "pieces": len(texts)}
+    return {"text": "".join(texts), "pieces": len(texts)}

@@ -1,0 +1,44 @@
+"""Run by the end-to-end Python: OpenAI's client as its users write it, but for the base URL. See job.py.
+
+A request is {call: chat | text | models | embeddings | responses, stream, arguments}.
+"""
+
+import job
+import openai
+
+
+def texts(answer, wanted):
+    """The texts that a stream brings."""
+    for event in answer:
+        if wanted["call"] == "responses":
+            if event.type == "response.output_text.delta":
+                yield event.delta
+        elif event.choices:
+            choice = event.choices[0]
+            yield (choice.delta.content if wanted["call"] == "chat" else choice.text) or ""
+
+
+def send(url, wanted):
+    """Make one call and say what came."""
+    client = openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0, timeout=60)
+    stream, arguments = wanted.get("stream", False), wanted.get("arguments", {})
+    if wanted["call"] == "models":
+        return {"models": [model.id for model in client.models.list()]}
+    if wanted["call"] == "embeddings":
+        return {"vectors": [each.embedding for each in client.embeddings.create(**arguments).data]}
+    create = {
+        "chat": client.chat.completions.create,
+        "text": client.completions.create,
+        "responses": client.responses.create,
+    }[wanted["call"]]
+    answer = create(stream=stream, **arguments)
+    if stream:
+        return job.collect(texts(answer, wanted), wanted)
+    if wanted["call"] == "responses":
+        return {"text": answer.output_text, "tokens": answer.usage.output_tokens}
+    text = answer.choices[0].message.content if wanted["call"] == "chat" else answer.choices[0].text
+    return {"text": text, "tokens": answer.usage.completion_tokens}
+
+
+if __name__ == "__main__":
+    job.run(send)

@@ -1,0 +1,34 @@
+"""Browsers at a real client."""
+
+from __future__ import annotations
+
+from tests.client.browsers import browser_requests, program_requests
+from tests.e2e.callers import CallerCase
+from tests.processes import until
+
+
+class BrowserTests(CallerCase):
+    async def test_refused(self) -> None:
+        """What a foreign page makes a browser send gets 403, without leave to read it, and costs nothing."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        client = await stage.start_client()
+        port = int(client.url.rsplit(":", 1)[1])
+        requests = browser_requests(port)
+        self.assertGreaterEqual(len(requests), 30)
+        for asked in requests:
+            wire = await self.connect(client)
+            wire.transport.write(asked.data)
+            code = f'"{asked.code}"'.encode()
+            await until(lambda wire=wire, code=code: code in wire.received, 10, asked.name)
+            self.assertTrue(wire.received.startswith(b"HTTP/1.1 403 "), asked.name)
+            self.assertNotIn(b"access-control-", bytes(wire.received).lower(), asked.name)
+            wire.transport.abortConnection()
+            await wire.lost
+        self.assertEqual(list(stage.autoscaler.routes), [], "the autoscaler was never asked")
+        wire = await self.connect(client)
+        wire.transport.write(program_requests(port)[0].data)
+        await until(lambda: stage.autoscaler.routes, 10, "a program's request is taken")
+        wire.transport.abortConnection()
+        await wire.lost
+        self.assert_clean(stage)

@@ -1,0 +1,74 @@
+"""The worker of the `vastai` package behind our client, in its dialect."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet import reactor
+
+from tests.e2e.callers import CallerCase
+from tests.e2e.clients import need
+from tests.processes import until
+from vespa.sim.child import Child
+from vespa.sim.launch import free_port
+from vespa.sim.stage import Stage
+
+MESSAGES = [{"role": "user", "content": "Schreib etwas: äöü — 你好"}]
+CHAT: dict[str, Any] = {"messages": MESSAGES, "model": "noise", "max_tokens": 12, "seed": 1, "temperature": 0}
+WORKER_ID = 99
+
+
+class OfficialWorkerTests(CallerCase):
+    async def start_official(self, stage: Stage, backend_url: str) -> Child:
+        """Start it with TLS, and wait until the autoscaler holds it for ready: it says so at its second report."""
+        folder = self.temporary_folder()
+        paths = [os.path.join(folder, name) for name in ("instance.key", "instance.crt")]
+        for path, pem in zip(paths, stage.autoscaler.console.authority.issue("127.0.0.1"), strict=True):
+            with open(path, "wb") as file:
+                file.write(pem)
+        port = str(free_port())
+        environment = {
+            "CONTAINER_ID": str(WORKER_ID),
+            "MASTER_TOKEN": "master-token",
+            "REPORT_ADDR": stage.autoscaler_url,
+            "PUBLIC_IPADDR": "127.0.0.1",
+            f"VAST_TCP_PORT_{port}": port,
+            "WORKER_PORT": port,
+            "WORKER_HTTP_PORT": str(free_port()),
+            "USE_SSL": "true",
+        }
+        stage.autoscaler.official_workers = True
+        worker = self.script("official_worker.py", backend_url, *paths, settings=environment, folder=folder)
+        books = stage.autoscaler.books
+
+        def ready() -> bool:
+            book = books.workers.get(WORKER_ID)
+            return worker.exit_code is not None or (book is not None and book.ready(reactor.seconds(), 30))
+
+        await until(ready, 60, "the official worker is ready")
+        self.assertIsNone(worker.exit_code, worker.text)
+        return worker
+
+    async def test_serves(self) -> None:
+        """The official worker serves our client: SDKs get what they get straight; what it cannot do is said at once."""
+        need("vastai", "openai", "xllamacpp", "gguf", "numpy")
+        llama = await self.start_llama()
+        stage = self.stage()
+        await stage.start_autoscaler()
+        worker = await self.start_official(stage, llama)
+        client = await stage.start_client(dialect="official", cost_from_tokens=True)
+        chat = {"call": "chat", "arguments": {**CHAT, "extra_body": {"ignore_eos": True}}}
+        whole, streamed = await self.compare("openai_sdk.py", llama, client, chat, {**chat, "stream": True})
+        self.assertEqual((whole["tokens"], streamed["text"]), (12, whole["text"]), worker.text)
+        self.assertGreater(streamed["pieces"], 2)
+        (models,) = await self.results(self.call("openai_sdk.py", [client.url], {"call": "models"}))
+        self.assertIn(models["status"], (405, 501), models)
+        self.assertEqual([each.cost for each in stage.autoscaler.routes], [12.0, 12.0])
+        await self.balanced(stage)
+        book = stage.autoscaler.books.of(WORKER_ID)
+        self.assertEqual(book.version, "1.1.0")
+        await until(lambda: book.served == 24_000_000 and not book.in_flight, 15, "it told what it served")
+        balance = book.balance(stage.autoscaler.books.costs)
+        self.assertEqual((balance.received, balance.served, balance.adds_up), (24.0, 24.0, True))
+        self.assert_clean(stage)
