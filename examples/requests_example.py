@@ -1,0 +1,36 @@
+"""Plain HTTP with requests: a chat, a stream and an error. pip install requests"""
+
+import json
+import os
+
+import requests
+
+MODEL = os.environ.get("MODEL_NAME", "vespa-demo")
+URL = os.environ.get("VESPA_URL", "http://localhost:8010")
+TOKEN = os.environ.get("VESPA_CLIENT_TOKEN", "")
+
+
+def chat(text: str, **more: object) -> dict[str, object]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 50, **more}
+
+
+session = requests.Session()
+session.trust_env = False  # HTTP_PROXY and ~/.netrc are not for this machine
+if TOKEN:
+    session.headers["Authorization"] = f"Bearer {TOKEN}"
+
+reply = session.post(f"{URL}/v1/chat/completions", json=chat("Say hello."), timeout=600)
+reply.raise_for_status()
+print(reply.json()["choices"][0]["message"]["content"])
+
+with session.post(f"{URL}/v1/chat/completions", json=chat("Count.", stream=True), stream=True, timeout=600) as reply:
+    reply.raise_for_status()
+    for line in reply.iter_lines():
+        if line.startswith(b"data: {"):
+            choices = json.loads(line[6:])["choices"]
+            print(choices[0]["delta"].get("content") or "" if choices else "", end="", flush=True)
+print()
+
+reply = session.get(f"{URL}/no/such/path", timeout=600)
+# An error with X-Vespa-Error is the proxy's or a worker's; one without it is the backend's own.
+print(reply.status_code, reply.headers.get("X-Vespa-Error", "from the backend"))
