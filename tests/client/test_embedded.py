@@ -298,6 +298,14 @@ class SynchronousTests(Traceless):
         self.assertEqual(repr(client), "<VastClient 'demo' not started>")
         self.assertNotIn("s3cret", repr(client.settings))
 
+    def test_open_to_others(self) -> None:
+        """Where others can reach it, it wants a token."""
+        for host in ("0.0.0.0", "::", "", "192.0.2.1", "box.example"):
+            self.assertRaises(ValueError, VastClient, "demo", "key", host=host)
+            self.assertEqual(VastClient("demo", "key", host=host, token="t").settings.host, host)
+        for host in ("127.0.0.2", "::1", "localhost"):
+            self.assertEqual(VastClient("demo", "key", host=host).settings.host, host)
+
     def test_settings(self) -> None:
         """Whatever a client proxy can be told, it can be told here; what it does not know is an error."""
         client = VastClient("demo", "key", default_cost=5.0, dialect="official", waiting_pings=True)

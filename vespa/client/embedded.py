@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,8 +56,10 @@ class VastClient:
         `reactor` is the one to run on; None: the global one where it is this thread's, else one of the client's own.
         `on_wait` is called with the autoscaler's words and the seconds waited so far while requests wait for a worker,
         and with ("", 0.0) when none does any more; where the proxy has a thread of its own, in that. `settings` are
-        further fields of `ClientSettings`.
+        further fields of `ClientSettings`. Raises ValueError for a `host` that others can reach without a `token`.
         """
+        if not _is_loopback(host) and not settings.get("token"):
+            raise ValueError(f"whoever reaches {host or 'it'} could use the endpoint: give a token as well")
         self.settings = ClientSettings(
             endpoint=endpoint_name,
             endpoint_key=api_key,
@@ -243,6 +246,13 @@ async def _stop(service: ClientService) -> None:
     stopping = service.stopService()
     if stopping is not None:
         await stopping
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _reactor_here(*, running: bool = False) -> Any:
