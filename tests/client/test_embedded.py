@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.client.embedding import Stub, StubClient, descriptors, fetch
@@ -191,6 +191,35 @@ class AsyncioTests(Traceless):
 
         asyncio.run(main())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_slow_lookup(self) -> None:
+        """A name that is being looked up when it stops does not hold the stop, and its end is heard by nobody."""
+        looked_up = threading.Event()
+
+        class Slow(Stub):
+            def startService(self) -> None:
+                super().startService()
+                deferToThreadPool(self.reactor, self.reactor.getThreadPool(), looked_up.wait, 30)
+
+        async def main() -> None:
+            async with StubClient(make=Slow):
+                await asyncio.sleep(0.01)
+            (thread,) = set(threading.enumerate()) - self.threads
+            looked_up.set()
+            thread.join(30)
+
+        asyncio.run(asyncio.wait_for(main(), 20))
+
+    def test_many_times(self) -> None:
+        """Starting and stopping leaves nothing that would grow."""
+
+        async def main() -> None:
+            client = StubClient()
+            for _ in range(30):
+                async with client:
+                    pass
+
+        asyncio.run(main())
 
     def test_cancelled_start(self) -> None:
         """A start that nobody waits for any more leaves nothing running."""

@@ -25,7 +25,8 @@ from twisted.python.threadpool import ThreadPool
 ServiceT = TypeVar("ServiceT", bound=IService)
 
 _RESOLVERS: Final = 4
-_EXIT_SECONDS: Final = 1.0
+_LOOKUP_SECONDS: Final = 1.0
+_EXIT_SECONDS: Final = 2.0
 _running: Final[WeakSet[Aside[Any]]] = WeakSet()
 
 
@@ -34,7 +35,7 @@ class Aside(Generic[ServiceT]):
     Runs one service, from `start` to `stop`; both may be called from any thread.
 
     `started` has the service, or the error it failed to start with. `ended` is done when nothing of it is left: no
-    descriptor, no timer, and the thread about to end. Neither can be cancelled.
+    descriptor, no timer, and the thread about to end; only a lookup of a name may outlast it. Neither can be cancelled.
     """
 
     log = Logger()
@@ -134,6 +135,7 @@ class Aside(Generic[ServiceT]):
         self._threads.stop()
         with self._lock:
             self._closed = True
+            reactor.waker = None  # a lookup that is still going on may want to tell of its end
             for call in reactor.getDelayedCalls():
                 call.cancel()
             for reader in list(reactor._internalReaders):
@@ -145,9 +147,16 @@ class Aside(Generic[ServiceT]):
 
 
 class _Resolvers(ThreadPool):
-    """Looks names up. Twisted's own threads would keep a program from ending."""
+    """Looks names up. Twisted's own threads would keep a program from ending, and a stop waiting for a slow lookup."""
 
     threadFactory: Any = partial(Thread, daemon=True)
+
+    def stop(self) -> None:
+        self.joined = True
+        self.started = False
+        self._team.quit()
+        for thread in self.threads:
+            thread.join(_LOOKUP_SECONDS / len(self.threads))
 
 
 def _make_reactor() -> Any:
