@@ -35,8 +35,7 @@ class KilledWorkerTests(CallerCase):
     async def test_in_the_middle(self) -> None:
         """A worker killed in the middle of streams: every SDK raises, none takes what came for the whole."""
         need("openai", "anthropic", "langchain_openai")
-        stage, client = await self.start_chain(workers=1)
-        stage.backend.tokens_per_second = 4.0
+        stage, client = await self.start_chain()
         announced = {"stream": True, "announce": True}
         options = {"model": "any", "max_tokens": 40}
         calls = [

@@ -21,7 +21,7 @@ WORKER_ID = 99
 
 class OfficialWorkerTests(CallerCase):
     async def start_official(self, stage: Stage, backend_url: str) -> Child:
-        """Start it with TLS, and wait until the autoscaler holds it for ready: it says so at its second report."""
+        """Start it with TLS, and wait until the autoscaler holds it for ready: it may say so only after 10 s."""
         folder = self.temporary_folder()
         paths = [os.path.join(folder, name) for name in ("instance.key", "instance.crt")]
         for path, pem in zip(paths, stage.autoscaler.console.authority.issue("127.0.0.1"), strict=True):

@@ -138,9 +138,10 @@ def reset(transport: object) -> bool:
     """
     Whether the peer has answered what was last sent with a reset, though reading only met the end; forgotten once told.
 
-    A peer whose socket was closed before the bytes came says both, and the end is what a read meets first.
+    A peer whose socket was closed before the bytes came says both, and the end is what a read meets first. False once
+    the transport has closed its own socket.
     """
-    if not isinstance(transport, tcp.Connection):
+    if not isinstance(transport, tcp.Connection) or transport.disconnected:
         return False
     try:
         return transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
