@@ -6,6 +6,7 @@ import datetime
 import os
 import ssl
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from cryptography import x509
@@ -27,15 +28,22 @@ async def until(happened: Callable[[], object]) -> None:
         await deferLater(reactor, 0)
 
 
-def write_certificate(directory: str, name: str = "localhost", extra_names: int = 0) -> tuple[str, str]:
-    """A self-signed certificate and its key, as the paths of two files; extra names make it larger."""
+def write_certificate(
+    directory: str, name: str = "localhost", extra_names: int = 0, address: str = "127.0.0.1"
+) -> tuple[str, str]:
+    """
+    A self-signed certificate for a name and an address, and its key, as the paths of two files; extra names make it
+    larger.
+    """
     os.makedirs(directory, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name or address or "nobody")])
     day = datetime.timedelta(days=1)
     now = datetime.datetime(2026, 1, 1)
-    names = [name] + [f"{n:05}.{'n' * 50}.example" for n in range(extra_names)]
-    certificate = (
+    names: list[x509.GeneralName] = [x509.DNSName(name)] if name else []
+    names += [x509.DNSName(f"{n:05}.{'n' * 50}.example") for n in range(extra_names)]
+    names += [x509.IPAddress(ip_address(address))] if address else []
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -43,9 +51,10 @@ def write_certificate(directory: str, name: str = "localhost", extra_names: int 
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - day)
         .not_valid_after(now + 36500 * day)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
-        .sign(key, hashes.SHA256())
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+    certificate = builder.sign(key, hashes.SHA256())
     paths = os.path.join(directory, "certificate.pem"), os.path.join(directory, "key.pem")
     with open(paths[0], "wb") as file:
         file.write(certificate.public_bytes(serialization.Encoding.PEM))
@@ -69,9 +78,18 @@ def client_context(certificate: str, *, alpn: tuple[str, ...] = (), tls12: bool 
     return context
 
 
+def peer_server_context(certificate: str, key: str, *, tls12: bool = False) -> ssl.SSLContext:
+    """Shows a certificate, and knows its clients again."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if tls12:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 class Peer(Protocol):
     """
-    A TLS client that keeps what it receives.
+    The other end, which keeps what it receives: a client, or a server if its context is one.
 
     `ended` is None while the connection lasts, then "close_notify" for an end that the server announced, else "cut".
     """
@@ -80,7 +98,9 @@ class Peer(Protocol):
         self, context: ssl.SSLContext, *, session: ssl.SSLSession | None = None, trickle: bool = False
     ) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost", session=session)
+        server = context.protocol == ssl.PROTOCOL_TLS_SERVER
+        name = None if server else "localhost"
+        self.tls = context.wrap_bio(self._in, self._out, server, name, session)
         self.ready = False
         self.received = bytearray()
         self.notified = False

@@ -11,12 +11,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 from typing import Any, Final
 
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, ExtensionNotFound, IPAddress, SubjectAlternativeName
 from OpenSSL import SSL
-from service_identity import CertificateError, VerificationError
-from service_identity.cryptography import verify_certificate_ip_address
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.ssl import CertificateOptions
@@ -158,14 +157,17 @@ class TLSDialingEndpoint(DialingEndpoint):
         """Whether the server, whose certificate leads to a root, is the one at the address. Raises BadCertificate."""
         try:
             certificate = tls.get_peer_certificate(as_cryptography=True)
-            if certificate is None:
-                raise CertificateError("there is none")
-            if certificate != self._verified:
-                verify_certificate_ip_address(certificate, self._host)
-        except VerificationError:
-            raise BadCertificate(f"{self._place}: it is not for this address") from None
+            if certificate is not None and certificate != self._verified:
+                names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+                # Only the addresses are looked at: one that is written as a name, too, is no harm and no help.
+                if ip_address(self._host) not in names.get_values_for_type(IPAddress):
+                    certificate = None
+        except ExtensionNotFound:
+            raise BadCertificate(f"{self._place}: it names no address") from None
         except Exception as error:  # reading one that is malformed fails in many ways, and a bug must not let it pass
-            raise BadCertificate(f"{self._place}: {error}") from None
+            raise BadCertificate(f"{self._place}: it cannot be read: {error}") from None
+        if certificate is None:
+            raise BadCertificate(f"{self._place}: it is not for this address")
         self._verified = certificate
 
     def explain(self, error: SSL.Error, tls: SSL.Connection) -> ConnectError:
