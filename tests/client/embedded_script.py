@@ -7,6 +7,7 @@ The global reactor is poisoned: whoever imports it is named, and gets an ImportE
 from __future__ import annotations
 
 import asyncio
+import http.client
 import http.server
 import os
 import ssl
@@ -32,7 +33,7 @@ class Poison:
 
 sys.meta_path.insert(0, Poison())  # type: ignore[arg-type]
 
-from tests.client.embedding import StubClient, fetch  # noqa: E402
+from tests.client.embedding import StubClient, descriptors, fetch  # noqa: E402
 from vespa.client import VastClient  # noqa: E402
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}'
@@ -88,6 +89,36 @@ async def calls() -> None:
             for _ in range(2):
                 assert b'"choices"' in chat(started.url)
             assert b'"choices"' in await asyncio.to_thread(chat, started.url)
+
+
+async def traceless() -> None:
+    """Whole calls, a stream that is left in the middle, and a stop while one goes on: nothing is left of any."""
+    before: set[str] = set()
+    for turn in range(4):
+        async with client(
+            drain_timeout=0.2, autoscaler_url=os.environ["AUTOSCALER"].replace("127.0.0.1", "localhost")
+        ) as started:
+            assert b'"choices"' in chat(started.url)
+            left, going_on = stream(started.url), stream(started.url)
+            assert left.read(5) == going_on.read(5) == b"data:"
+            left.close()
+        try:
+            while going_on.read1():
+                pass
+            raise SystemExit("a stream that was cut has a clean end")
+        except (http.client.IncompleteRead, ConnectionError):
+            going_on.close()
+        assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+        if not turn:
+            before = descriptors()
+    assert len(descriptors()) <= len(before), descriptors() - before
+
+
+def stream(url: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    body = CHAT.replace(b'"max_tokens": 3', b'"max_tokens": 100000, "stream": true')
+    connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+    return connection.getresponse()
 
 
 async def leave_open() -> None:

@@ -43,6 +43,10 @@ class EmbeddedProcessTests(ProcessCase):
         """Whole calls, with TLS to worker and autoscaler and names looked up, touch no global reactor."""
         await self.assert_untouched(await self.through_the_simulator("calls"))
 
+    async def test_traceless(self) -> None:
+        """After a stop no thread and no descriptor is left, also where requests were cut by it; and they show it."""
+        await self.assert_untouched(await self.through_the_simulator("traceless"))
+
     async def test_exit_without_stop(self) -> None:
         """A program that never stops its client ends all the same, at once and without a word."""
         child = await self.through_the_simulator("leave_open")

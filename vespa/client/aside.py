@@ -27,6 +27,7 @@ ServiceT = TypeVar("ServiceT", bound=IService)
 _RESOLVERS: Final = 4
 _LOOKUP_SECONDS: Final = 1.0
 _EXIT_SECONDS: Final = 2.0
+_TURNS: Final = 10
 _running: Final[WeakSet[Aside[Any]]] = WeakSet()
 
 
@@ -120,10 +121,20 @@ class Aside(Generic[ServiceT]):
         if self._service is None:
             self._halt()
         else:
-            maybeDeferred(self._service.stopService).addErrback(self._not_stopped).addBoth(lambda _: self._halt())
+            maybeDeferred(self._service.stopService).addErrback(self._not_stopped).addBoth(
+                lambda _: self._settle(_TURNS)
+            )
 
     def _not_stopped(self, failure: Failure) -> None:
         self.log.failure("the service did not stop cleanly", failure)
+
+    def _settle(self, turns: int) -> None:
+        """Let happen what was put off to the next turn: a connection that was cut is closed there, or never."""
+        now = self._reactor.seconds()
+        if turns and any(call.getTime() <= now for call in self._reactor.getDelayedCalls()):
+            self._reactor.callLater(0, self._settle, turns - 1)
+        else:
+            self._halt()
 
     def _halt(self) -> None:
         if self._reactor.running:
