@@ -35,8 +35,9 @@ class Aside(Generic[ServiceT]):
     """
     Runs one service, from `start` to `stop`; both may be called from any thread.
 
-    `started` has the service, or the error it failed to start with. `ended` is done when nothing of it is left: no
-    descriptor, no timer, and the thread about to end; only a lookup of a name may outlast it. Neither can be cancelled.
+    `started` has the service, or the error it failed to start with, once all else has ended. `ended` is done when
+    nothing of it is left: no descriptor, no timer, and the thread about to end; only a lookup of a name may outlast it.
+    Neither can be cancelled.
     """
 
     log = Logger()
@@ -160,7 +161,7 @@ class Aside(Generic[ServiceT]):
 class _Resolvers(ThreadPool):
     """Looks names up. Twisted's own threads would keep a program from ending, and a stop waiting for a slow lookup."""
 
-    threadFactory: Any = partial(Thread, daemon=True)
+    threadFactory: Any = staticmethod(partial(Thread, daemon=True))
 
     def stop(self) -> None:
         self.joined = True

@@ -137,6 +137,7 @@ class VastClient:
             self._url = aside.start().result().url
         except BaseException:
             self._leave(aside).result()
+            aside.join()
             raise
         return self
 
@@ -165,8 +166,10 @@ class VastClient:
         aside = self._new_aside()
         try:
             self._url = (await _told(aside.start())).url
-        except BaseException:  # a cancelled start too leaves nothing behind
+        except BaseException as error:  # a cancelled start too leaves nothing behind, if a little later
             self._leave(aside)
+            if aside.started.done() and aside.started.exception() is error:
+                aside.join()
             raise
 
     async def _stop_aside(self, aside: Aside[ClientService] | None) -> None:
