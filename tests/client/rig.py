@@ -80,6 +80,7 @@ class ClientRig:
         max_connections: int = 0,
         random: float = 0.5,
         first_byte: float = 0.0,
+        per_worker: int = 0,
         **calling: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
@@ -96,7 +97,7 @@ class ClientRig:
             random=lambda: random,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
         )
-        self.known = Workers(self.reactor, NoTrust())
+        self.known = Workers(self.reactor, NoTrust(), connections=per_worker)
         self.gate: Gate[ClientPassage] = Gate(None, max_connections, 10)
         self.route = ClientRoute(Calling(**calling), router=self.router, workers=self.known, gate=self.gate)
         timeouts = Timeouts(first_byte=first_byte)

@@ -489,6 +489,51 @@ class ElsewhereTests(SynchronousTestCase):
         rig.advance(7)
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 504"))
 
+    def test_a_worker_that_stops_in_its_head(self) -> None:
+        """An answer has begun when its head is whole, and not with an interim one."""
+        for start in (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"):
+            rig, caller = self.start(first_byte=5.0)
+            rig.tell(assignment())
+            rig.worker().send(start)
+            rig.advance(7)
+            self.assertIn(b"HTTP/1.1 504", caller.read())
+            self.assertTrue(rig.idle)
+
+    def test_a_deadly_request(self) -> None:
+        """A request that workers die of goes to one other worker, and not to all of them."""
+        rig, caller = self.start(attempts=5)
+        for _ in range(2):
+            rig.tell(assignment())
+            rig.worker().lose(ConnectionLost())
+            rig.advance(2)
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 502"))
+        self.assertEqual(rig.asked_for(), [])
+
+    def test_what_cannot_be_read_was_done(self) -> None:
+        """A worker that answers, if badly, has done the work: nobody does it again."""
+        for answer in (b"SSH-2.0\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"HTTP/1.1 2"):
+            rig, caller = self.start()
+            rig.tell(assignment())
+            worker = rig.worker()
+            worker.send(answer)
+            if worker.open:
+                worker.lose(ConnectionLost())
+            self.assertTrue(caller.read().startswith(b"HTTP/1.1 502"))
+            self.assertEqual(rig.asked_for(), [])
+
+    def test_no_connection_is_free(self) -> None:
+        """Under a cap on a worker's connections the deadline holds as well."""
+        rig, first = self.start(per_worker=1, seconds=5.0)
+        rig.tell(assignment())
+        rig.worker().read()
+        second = rig.caller()
+        second.send(post())
+        rig.tell(assignment(idx=8))
+        rig.advance(7)
+        self.assertTrue(second.read().startswith(b"HTTP/1.1 504"))
+        self.assertEqual(first.read(), b"")
+        self.assertEqual(rig.gate.working, 1)
+
     def test_bad_address(self) -> None:
         """An assignment to what is no address is told, not followed."""
         rig, caller = self.start()

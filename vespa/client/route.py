@@ -36,6 +36,8 @@ _MAX_COST: Final = 1e9
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
 _CLOSING: Final = b"}"
+_DIED: Final = "no_reply"
+_DEATHS_MAX: Final = 1
 
 
 @frozen(kw_only=True)
@@ -99,6 +101,7 @@ class ClientPassage:
     _waiter: Waiter | None = None
     _cost: float | None = None
     _attempts = 0
+    _died = 0
     _kept_size = 0
     _streams = False
     _over = False
@@ -209,6 +212,9 @@ class ClientPassage:
         if self._search is None:
             message = f"{seconds:g} s went by before its turn came: too many requests are in flight"
             self.unfound(Refusal(503, "too_many_requests", message, retry_after=1))
+        elif self._worker is not None:
+            message = f"{seconds:g} s went by, and there is no connection to the worker"
+            self.unfound(Refusal(504, "worker_timeout", message, origin="worker"))
         else:
             self._search.give_up(seconds)
 
@@ -251,7 +257,6 @@ class ClientPassage:
     def _go(self, worker: Worker) -> None:
         assignment, waiter = self._assignment, self._waiter
         assert assignment is not None and waiter is not None
-        self._route.sweeper.discard(self)
         self._attempts += 1
         self._worker = worker
         self.pool = worker.pool
@@ -260,27 +265,28 @@ class ClientPassage:
             self.closing = _CLOSING
         waiter.slot()
 
-    def elsewhere(self, answered: bool) -> bool:
+    def elsewhere(self, failure: UpstreamError | None) -> bool:
         """Look for another worker, unless there were enough, or the time is up."""
-        route, search = self._route, self._search
+        route, search, assignment = self._route, self._search, self._assignment
         calling = route.calling
-        if search is None or self._over or self._attempts >= calling.attempts:
+        if search is None or assignment is None or self._over or self._attempts >= calling.attempts:
             return False
-        now = route.clock.seconds()
+        if failure is not None and failure.code == _DIED:
+            # It had the request, and may have died of it: one other is worth a try, and not all of them.
+            self._died += 1
+            if self._died > _DEATHS_MAX:
+                return False
         # The first time at once; then with some time between, as the same worker may be named again.
         delay = seconds_before(self._attempts, route.router.random) if self._attempts > 1 else 0.0
         if calling.seconds:
-            if now + delay - self._began_at >= calling.seconds:
+            if route.clock.seconds() + delay - self._began_at >= calling.seconds:
                 return False
             route.sweeper.add(self)
-        assert self._assignment is not None
-        route.log.info(
-            "worker {url} {what}: asking for another",
-            url=self._assignment.url,
-            what="is busy" if answered else "did not answer",
-        )
+        why = "it is busy" if failure is None else f"{failure.code}: {failure}"
+        route.log.warn("another worker is asked for, {url} fails: {why}", url=assignment.url, why=why)
+        self._worker = None
         # An assignment that was answered is used up; one that never was is still the same request's.
-        search.begin(delay, anew=answered)
+        search.begin(delay, anew=failure is None)
         return True
 
     def book(self, event: Event) -> bool:
@@ -304,6 +310,7 @@ class ClientPassage:
         """The request line and fields, less framing."""
         worker, assignment, head = self._worker, self._assignment, self._request.head
         assert worker is not None and assignment is not None
+        self._route.sweeper.discard(self)  # from here on others watch the clock
         path, _, query = head.target.partition(b"?")
         query = callers_own(query) if query else query
         if not self._enveloped:

@@ -80,6 +80,7 @@ class ClientConnection(TwistedProtocol):
         self.idle_since = 0.0
         self.delivered = False  # the reply's last bytes are on their way
         self.received = 0  # reads since the request began: what idle timeouts compare
+        self.answered = False  # the reply's final head is in
         self._state = _IDLE
         self._receiver: ReplyReceiver | None = None
         self._sink: Callable[[bytes], None] | None = None
@@ -126,7 +127,7 @@ class ClientConnection(TwistedProtocol):
         self.request_done = done
         self._interims = 0
         self.received = 0
-        self.delivered = False
+        self.answered = self.delivered = False
         self._write(data)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -232,6 +233,7 @@ class ClientConnection(TwistedProtocol):
                     self._fail(UpstreamError("bad_reply", f"the {self.pool.name}'s reply is not HTTP/1.1: {error}"))
             else:
                 # Nobody asked: a server that talks out of turn is not to be reused.
+                self.pool.forget(self)
                 self.cancel()
         elif state == _LENGTH:
             size = len(data)
@@ -316,6 +318,7 @@ class ClientConnection(TwistedProtocol):
             if head.status == 101:
                 self._state = _TUNNEL
                 self._keep_alive = False
+                self.answered = True
                 self._sink = receiver.reply(head)
                 if self._receiver is None:
                     self._sink = None
@@ -334,6 +337,7 @@ class ClientConnection(TwistedProtocol):
 
     def _begin_body(self, head: ReplyHead, data: bytes, receiver: ReplyReceiver) -> None:
         self._keep_alive = head.keep_alive
+        self.answered = True
         status = head.status
         if self._bodiless or status == 204 or status == 304:
             self._state, self._left = _LENGTH, 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vespa.core.lifecycle import Event
+from vespa.http.connection import UpstreamError
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 
@@ -55,9 +56,9 @@ class Passage(Protocol):
     def head(self) -> list[bytes]:
         """The request line and fields towards the upstream, without framing, as parts to be joined."""
 
-    def elsewhere(self, answered: bool) -> bool:
+    def elsewhere(self, failure: UpstreamError | None) -> bool:
         """
-        The upstream failed, or answered that it is busy (`answered`), and nothing of that went to the caller yet.
+        Not a byte came from the upstream; or it answered that it is busy, and then there is no failure.
 
         True: another one is looked for, and the waiter of `admit` hears, not from within this call. False: that is all.
         """

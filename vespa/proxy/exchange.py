@@ -194,10 +194,10 @@ class Exchange:
         self._watch(connection)
         self._outbound.repeat(connection, self)
 
-    def _move(self, answered: bool) -> bool:
+    def _move(self, failure: UpstreamError | None) -> bool:
         """Go to another upstream, if the route knows one and nothing of a reply was passed on."""
         outbound = self._outbound
-        if not outbound.movable or not self._passage.elsewhere(answered):
+        if not outbound.movable or not self._passage.elsewhere(failure):
             return False
         if not self._over:
             self._no = EXPIRE
@@ -225,7 +225,7 @@ class Exchange:
         request, status = self._request, head.status
         if status == 101:
             return self._switch(head)
-        if status in _BUSY and self._move(answered=True):
+        if status in _BUSY and self._move(None):
             return _ignore
         self._passage.book(HEAD)
         self._outbound.answered()
@@ -282,7 +282,8 @@ class Exchange:
             self._outbound.connection = None
             self._connect(self._repeat)
             return
-        if self._move(answered=False):
+        # One that began to answer has done the work, whatever is wrong with what it says of it.
+        if error.silent and self._move(error):
             return
         self._outbound.connection = None
         self._passage.book(BREAK)

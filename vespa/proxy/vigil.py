@@ -1,4 +1,4 @@
-"""Backends that are too slow."""
+"""Upstreams that are too slow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from vespa.http.sweep import Sweeper
 
 @frozen(kw_only=True)
 class Timeouts:
-    """How long a backend may take, in seconds; 0 is for ever, which is right where streams may be silent for long."""
+    """
+    How long an upstream may take, in seconds; 0 is for ever, which is right where streams may be silent for long.
+
+    `first_byte`: until the head of its reply is whole. `idle`: between any two reads of it. `total`: for all of it.
+    """
 
     first_byte: float = 0.0
     idle: float = 0.0
@@ -42,7 +46,7 @@ class Vigil:
     def tick(self, now: float) -> None:
         """Look at the clock."""
         connection, timeouts = self._connection, self._timeouts
-        # What the client holds up is not the backend's doing.
+        # What the client holds up is not the upstream's doing.
         if connection.progress != self._reads or connection.held_back:
             self._reads = connection.progress
             self._read_at = now
@@ -50,8 +54,8 @@ class Vigil:
             self._asked_at = now
         if timeouts.total and now - self._began_at >= timeouts.total:
             self._give_up("total_timeout", f"took more than {timeouts.total:g} s")
-        elif timeouts.first_byte and not self._reads and now - self._asked_at >= timeouts.first_byte:
-            self._give_up("first_byte_timeout", f"said nothing for {timeouts.first_byte:g} s")
+        elif timeouts.first_byte and not connection.answered and now - self._asked_at >= timeouts.first_byte:
+            self._give_up("first_byte_timeout", f"did not answer for {timeouts.first_byte:g} s")
         elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
             self._give_up("idle_timeout", f"fell silent for {timeouts.idle:g} s")
 

@@ -21,6 +21,7 @@ from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
 from vespa.core.unwrapping import Unwrapping
 from vespa.core.work import to_micros
+from vespa.http.connection import UpstreamError
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.sweep import Sweeper
@@ -307,7 +308,7 @@ class WorkerPassage:
 
     # -- towards the backend
 
-    def elsewhere(self, answered: bool) -> bool:
+    def elsewhere(self, failure: UpstreamError | None) -> bool:
         """There is one backend only."""
         return False
 
