@@ -181,6 +181,6 @@ class ClientStormTests(CallerCase):
         self.assertLessEqual(len(books.costs), sum(each.costs for each in storm), "browsers cost nothing")
         self.assertEqual([each.problems for each in stage.autoscaler.malformed], [])
         await until(lambda: not stage.backend.stats.in_progress, 10, "every request ended at the backend")
-        await until(lambda: self.sockets(client) <= before, IDLE_SECONDS, "every connection closed")
         self.assert_clean(stage)
+        await until(lambda: self.sockets(client) <= before, IDLE_SECONDS, "every connection closed")
         self.assertEqual(await client.end(reactor), 0, client.text)

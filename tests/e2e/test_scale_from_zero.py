@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from random import Random
+
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -9,6 +13,7 @@ from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
 
 WAIT_SECONDS = 20.0
+UPLOAD_BYTES = 3_000_000
 MESSAGES = [{"role": "user", "content": "hello"}]
 CHAT = {"model": "any", "messages": MESSAGES, "max_tokens": 8}
 
@@ -16,7 +21,7 @@ CHAT = {"model": "any", "messages": MESSAGES, "max_tokens": 8}
 class ScaleFromZeroTests(CallerCase):
     async def test_waits(self) -> None:
         """While there is no worker for 20 s calls wait, under one index each; told of it, streams still parse."""
-        need("openai", "anthropic")
+        need("openai", "anthropic", "websockets")
         stage, quiet = await self.start_chain()
         telling = await stage.start_client(waiting_pings=True)
         stage.autoscaler.hold(WAIT_SECONDS)
@@ -33,18 +38,41 @@ class ScaleFromZeroTests(CallerCase):
             self.call("openai_sdk.py", [telling.url], plain),
             self.call("anthropic_sdk.py", [telling.url], message),
         ]
+        sound = os.path.join(self.temporary_folder(), "sound.wav")
+        with open(sound, "wb") as file:
+            file.write(Random(1).randbytes(UPLOAD_BYTES))
+        upload = self.start(["curl", "-sS", "--noproxy", "*", "-T", sound, quiet.url + "/upload"])
+        socket = self.call("websocket_sdk.py", [quiet.url], {"path": "/ws", "sizes": [1000]})
         results = await gatherResults([Deferred.fromCoroutine(self.results(each)) for each in calls])
         self.assertGreater(reactor.seconds() - began, WAIT_SECONDS)
-        await self.until_exit(curl)
+        for each in (curl, upload):
+            self.assertEqual(await self.until_exit(each), 0, each.text)
+        self.assertEqual(json.loads(upload.text)["length"], UPLOAD_BYTES)
+        self.assertEqual(await self.results(socket), [{"same": 2, "close_code": 1000}])
         texts = {result["text"] for (result,) in results}
         self.assertEqual(len(texts), 1, results)
         comments = [line for line in curl.lines if line.startswith(": waiting for a worker")]
         self.assertGreater(len(comments), 3, curl.text)
         self.assertIn("data: [DONE]", curl.lines)
-        self.assertEqual(len(await self.balanced(stage)), len(calls) + 1)
+        self.assertEqual(len(await self.balanced(stage)), len(calls) + 3)
         for idx in stage.autoscaler.books.costs:
             questions = stage.autoscaler.routes.of(idx)
             self.assertEqual({each.request_idx for each in questions[1:]}, {idx}, "the index is kept")
             self.assertLess(len(questions), WAIT_SECONDS, "it is not asked all the time")
         self.assert_clean(stage)
         self.assertIn("waiting for a worker", quiet.text)
+
+    async def test_autoscaler_fails(self) -> None:
+        """An autoscaler that answers with errors, says it is too much or hangs up is asked again."""
+        need("openai")
+        stage, client = await self.start_chain()
+        faults = stage.autoscaler.faults
+        for status in (500, 429):
+            faults.plan("refuse", 2, status=status, paths={"/route/"})
+        faults.plan("drop", 2, paths={"/route/"})
+        call = self.call("openai_sdk.py", [client.url], {"call": "chat", "arguments": CHAT})
+        (result,) = await self.results(call)
+        self.assertEqual(result.get("tokens"), 8, f"{result}\n{client.text}")
+        self.assertEqual(faults.met, 6)
+        await self.balanced(stage)
+        self.assert_clean(stage)

@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 
 def send(url, wanted):
     """Send the messages and say what came back."""
-    with connect(url.replace("http", "ws", 1) + wanted["path"], max_size=None, proxy=None) as socket:
+    with connect(url.replace("http", "ws", 1) + wanted["path"], max_size=None, proxy=None, open_timeout=60) as socket:
         same = 0
         for size in wanted["sizes"]:
             for message in ("ä" * size, bytes(range(256)) * (size // 256) + b"!" * (size % 256)):
