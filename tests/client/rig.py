@@ -92,7 +92,7 @@ class ClientRig:
         self.router = Router(
             origin,
             self.asked,
-            EndpointKey("demo", given=KEY),
+            EndpointKey("demo", self.reactor, given=KEY),
             sweeper,
             random=lambda: random,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.client.console import ConsoleError, EndpointInfo
@@ -27,9 +28,10 @@ class FakeConsole:
 class EndpointKeyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.console: Any = FakeConsole()
+        self.clock = Clock()
 
     def key(self, given: str = "") -> EndpointKey:
-        return EndpointKey("demo", given=given, account_key="account-key", console=self.console)
+        return EndpointKey("demo", self.clock, given=given, account_key="account-key", console=self.console)
 
     def answer(self, key: str) -> None:
         self.console.answers[-1].callback(EndpointInfo(id=1, name="demo", api_key=key))
@@ -66,15 +68,32 @@ class EndpointKeyTests(SynchronousTestCase):
         """A given key is used as it is, and looked up anew when it is refused and there is a way to."""
         key = self.key("given")
         self.assertEqual(key.value, "given")
-        self.assertTrue(key.forget())
+        self.assertTrue(key.forget("given"))
         found = key.find()
         self.answer("new")
         self.assertEqual(self.successResultOf(found), "new")
-        self.assertFalse(EndpointKey("demo", given="given").forget())
+        self.assertFalse(EndpointKey("demo", self.clock, given="given").forget("given"))
+
+    def test_refused_again(self) -> None:
+        """A key that was just found is not looked up again at once; a refusal of an older one does not touch it."""
+        key = self.key()
+        found = key.find()
+        self.answer("k1")
+        self.successResultOf(found)
+        self.assertTrue(key.forget("k0"))
+        self.assertEqual(key.value, "k1")
+        self.assertFalse(key.forget("k1"))
+        self.clock.advance(31)
+        self.assertTrue(key.forget("k1"))
+        self.assertEqual(key.value, "")
+
+    def test_hidden(self) -> None:
+        """No text of others' shows a key."""
+        self.assertEqual(self.key("k-123456").hidden_in("k-123456 and account-key"), "[hidden] and [hidden]")
 
     def test_named_by_its_id(self) -> None:
         """The autoscaler knows endpoints by their names only."""
-        key = EndpointKey("1", account_key="account-key", console=self.console)
+        key = EndpointKey("1", self.clock, account_key="account-key", console=self.console)
         found = key.find()
         self.answer("k1")
         self.assertEqual((self.successResultOf(found), key.name), ("k1", "demo"))
@@ -82,4 +101,4 @@ class EndpointKeyTests(SynchronousTestCase):
     def test_no_key(self) -> None:
         """Without a key, or with one that would break a header, there is nothing to start with."""
         for given in ("", "a\r\nX: y", "k\u00e9y", "a b"):
-            self.assertRaises(ValueError, EndpointKey, "demo", given=given)
+            self.assertRaises(ValueError, EndpointKey, "demo", self.clock, given=given)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
@@ -343,6 +344,50 @@ class WaitingTests(SynchronousTestCase):
             self.assertIn(b"X-Vespa-Error: " + code, answer)
             self.assertNotIn(KEY.encode(), answer)
             self.assertTrue(rig.idle)
+
+    def test_keys_are_in_no_text(self) -> None:
+        """Whatever the autoscaler says, neither callers nor watchers get to see a key."""
+        rig = ClientRig(seconds=3.0)
+        first, second = rig.caller(), rig.caller()
+        first.send(post())
+        rig.tell(reply(400, b'{"error": "no endpoint for %b"}' % KEY.encode()))
+        second.send(post())
+        rig.tell({"status": f"{KEY} waits", "request_idx": 9})
+        rig.advance(5)
+        for answer in (first.read(), second.read()):
+            self.assertIn(b"[hidden]", answer)
+            self.assertIn(b"X-Should-Retry: false", answer)
+            self.assertNotIn(KEY.encode(), answer)
+        self.assertNotIn(KEY, str(rig.waits))
+
+    def test_what_is_not_the_callers_doing_is_logged(self) -> None:
+        """A key that was revoked is seen in the log, once and not with each request."""
+        with capturedLogs() as logs:
+            rig = ClientRig()
+            for _ in range(3):
+                rig.caller().send(post())
+                rig.tell(reply(401))
+        texts = [formatEvent(event) for event in logs if event["log_level"] >= LogLevel.warn]
+        self.assertEqual(len(texts), 1)
+        self.assertIn("bad_endpoint_key", texts[0])
+
+    def test_many_that_wait_take_turns(self) -> None:
+        """The autoscaler is not asked more often because more requests wait, beyond some."""
+        rig = ClientRig(random=0.5)
+        for _ in range(500):
+            rig.caller().send(post())
+            rig.tell({"status": "none", "request_idx": 9})
+        for _ in range(60):
+            rig.reactor.advance(0.5)
+            while rig.asked_for():
+                rig.tell({"status": "none", "request_idx": 9})
+        asked = 0
+        for _ in range(20):
+            rig.reactor.advance(0.5)
+            while rig.asked_for():
+                rig.tell({"status": "none", "request_idx": 9})
+                asked += 1
+        self.assertLess(asked / 10.0, 60.0)
 
     def test_turns(self) -> None:
         """Over the limit of requests in flight, the next waits for its turn, within the deadline."""

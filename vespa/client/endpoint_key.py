@@ -6,9 +6,14 @@ import re
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.console import Console, EndpointInfo
+from vespa.net.logs import HIDDEN
 from vespa.net.sharing import Shared
+
+LOOK_UP_SECONDS: Final = 30.0
+"""The least time between two look-ups after a key was refused."""
 
 _is_key: Final = re.compile(r"[!-~]{1,4096}", re.ASCII).fullmatch
 
@@ -21,7 +26,15 @@ class EndpointKey:
     named by its id has its name from then on.
     """
 
-    def __init__(self, name: str, *, given: str = "", account_key: str = "", console: Console | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: IReactorTime,
+        *,
+        given: str = "",
+        account_key: str = "",
+        console: Console | None = None,
+    ) -> None:
         """A `given` key is looked up only after a `forget`. Raises ValueError where there is no key to be had."""
         if given and not _is_key(given):
             raise ValueError("the endpoint's key has characters that no key has")
@@ -31,14 +44,30 @@ class EndpointKey:
         self.value = given
         self._account_key = account_key
         self._console = console
+        self._clock = clock
+        self._found_at = -LOOK_UP_SECONDS
         self._finding: Shared[EndpointInfo] = Shared(self._look_up)
 
-    def forget(self) -> bool:
-        """It was refused: whether another can be looked up."""
-        if not self._account_key or self._console is None:
+    def forget(self, refused: str) -> bool:
+        """
+        A key was refused: whether another is known by now, or can be looked up.
+
+        That is done once in `LOOK_UP_SECONDS`: a key that is refused as soon as it was found is what there is.
+        """
+        if self.value != refused:
+            return True
+        now = self._clock.seconds()
+        if not self._account_key or self._console is None or now - self._found_at < LOOK_UP_SECONDS:
             return False
         self.value = ""
         return True
+
+    def hidden_in(self, text: str) -> str:
+        """A text from elsewhere, in which the keys are not to be read."""
+        for secret in (self.value, self._account_key):
+            if secret:
+                text = text.replace(secret, HIDDEN)
+        return text
 
     def find(self) -> Deferred[str]:
         """Fires with the key, or fails with ConsoleError; may be cancelled."""
@@ -50,4 +79,5 @@ class EndpointKey:
 
     def _found(self, endpoint: EndpointInfo) -> str:
         self.name, self.value = endpoint.name, endpoint.api_key
+        self._found_at = self._clock.seconds()
         return self.value

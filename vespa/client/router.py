@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -10,15 +11,21 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
+from vespa.core.assignment import one_line, seconds_before
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool
 from vespa.http.sweep import Sweeper
+from vespa.net.complaints import Complaints
 
 if TYPE_CHECKING:
     from vespa.client.search import Search
 
 ASK_SECONDS: Final = 10.0
 """How long the autoscaler may take to answer once."""
+POLLS_PER_SECOND: Final = 50.0
+"""How often the autoscaler is asked at most by all that wait together, about."""
+WELL_SECONDS: Final = 10.0
+"""Without a failure for so long, the autoscaler is well again."""
 REPLAY_SECONDS: Final = 60.0
 """For how long the autoscaler is to know a request by its index (`replay_timeout`)."""
 
@@ -48,7 +55,10 @@ class Router:
         self.random = random
         self._start = b"POST %b/route/ HTTP/1.1\r\nHost: %b\r\n" % (origin.path_prefix, origin.host_field)
         self._on_wait = on_wait
-        self._waiting: dict[Search, str] = {}
+        self._failed_at = 0.0
+        # A plain dict is slow to find its first key after many were taken from its front.
+        self._waiting: OrderedDict[Search, str] = OrderedDict()
+        self._complaints = Complaints(self.log, sweeper.clock)
         self._unwell = False
 
     @property
@@ -81,9 +91,20 @@ class Router:
             self._on_wait("", 0.0)
 
     def note(self, trouble: str | None) -> None:
-        """Log when the autoscaler begins to fail and when it is well again, not each time."""
-        if trouble is not None and not self._unwell:
-            self.log.warn("the autoscaler does not work: {trouble}", trouble=trouble)
-        elif trouble is None and self._unwell:
+        """Log now and then that the autoscaler fails, and that it is well again; some failures may be among answers."""
+        now = self.clock.seconds()
+        if trouble is not None:
+            self._unwell, self._failed_at = True, now
+            self._complaints.tell("autoscaler", f"the autoscaler fails: {trouble}")
+        elif self._unwell and now - self._failed_at >= WELL_SECONDS:
+            self._unwell = False
             self.log.info("the autoscaler works again")
-        self._unwell = trouble is not None
+
+    def cleaned(self, text: str) -> str:
+        """A text of the autoscaler's as one short line in which no key is."""
+        return one_line(self.key.hidden_in(text))
+
+    def seconds_before(self, poll: int) -> float:
+        """How long a search waits before it asks again; where many wait, they take turns."""
+        least = len(self._waiting) / POLLS_PER_SECOND * (0.5 + self.random())
+        return max(seconds_before(poll, self.random), least)

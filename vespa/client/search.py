@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from vespa.client.console import ConsoleError
 from vespa.client.router import ASK_SECONDS, Router
-from vespa.core.assignment import Assignment, BadReply, one_line, read_reply, seconds_before
+from vespa.core.assignment import Assignment, BadReply, read_reply
 from vespa.core.refusal import Refusal
 from vespa.http.asking import Asking
 from vespa.http.connection import UpstreamError
@@ -53,6 +53,7 @@ class Search:
     _finding_key: Deferred[None] | None = None
     _polls = 0
     _failures = 0
+    _asked_with = ""
     _key_refreshed = False
     _status = ""
     _over = True
@@ -94,10 +95,11 @@ class Search:
         if self._over:
             return
         if self._failures:
-            refusal = _unavailable(f"the autoscaler did not answer within {seconds:g} s: {self._status}")
+            message = f"the autoscaler failed for {seconds:g} s: {self._status}"
+            refusal = _final(503, "autoscaler_unavailable", message, retry_after=5)
         else:
             message = f"no worker was free within {seconds:g} s" + (f": {self._status}" if self._status else "")
-            refusal = Refusal(503, "no_worker", message, origin="autoscaler", retry_after=5)
+            refusal = _final(503, "no_worker", message, retry_after=5)
         self._refuse(refusal)
 
     # -- asking
@@ -132,6 +134,7 @@ class Search:
 
     def _ask_with(self, key: str) -> None:
         router = self._router
+        self._asked_with = key
         question = router.question(key, self._cost, self._request_idx)
         self._asking = Asking(router.pool, router.sweeper, question, self, seconds=ASK_SECONDS)
 
@@ -146,8 +149,9 @@ class Search:
         elif status in _AGAIN or status >= 500:
             self._again_after_failure(f"it answered {status}", _retry_after(head))
         else:
-            message = f"the autoscaler refused to route: it answered {status}: {_reason(body)}"
-            self._refuse(Refusal(502, "route_refused", message, origin="autoscaler"))
+            reason = self._router.cleaned(_reason(body)) or "nothing"
+            message = f"the autoscaler refused to route: it answered {status}: {reason}"
+            self._refuse(_final(502, "route_refused", message))
 
     def untold(self, error: UpstreamError) -> None:
         """The autoscaler did not answer."""
@@ -167,13 +171,13 @@ class Search:
             self._end()
             self._seeker.found(reply)
             return
-        self._status = reply.status
+        self._status = self._router.cleaned(reply.status)
         self._polls += 1
-        self._wait(seconds_before(self._polls, self._router.random), reply.status)
+        self._wait(self._router.seconds_before(self._polls), self._status)
 
     def _key_refused(self, status: int) -> None:
         # A key that was looked up may have been replaced since: once, it is looked up anew.
-        if self._router.key.forget() and not self._key_refreshed:
+        if not self._key_refreshed and self._router.key.forget(self._asked_with):
             self._key_refreshed = True
             self._ask()
             return
@@ -181,7 +185,7 @@ class Search:
             f"the autoscaler does not take the endpoint's key: it answered {status}. "
             "An account's key is another one: give it as VAST_ACCOUNT_KEY or --account-key"
         )
-        self._refuse(Refusal(401, "bad_endpoint_key", message, origin="autoscaler"))
+        self._refuse(_final(401, "bad_endpoint_key", message))
 
     # -- waiting
 
@@ -191,7 +195,7 @@ class Search:
         self._status = trouble
         growing = min(0.25 * 2.0 ** min(self._failures, 6), _RETRY_MAX_SECONDS)
         seconds = max(growing * (0.5 + self._router.random() / 2), retry_after)
-        self._wait(seconds, f"the autoscaler does not answer: {trouble}")
+        self._wait(seconds, f"the autoscaler fails: {trouble}")
 
     def _wait(self, seconds: float, status: str) -> None:
         router = self._router
@@ -213,8 +217,11 @@ class Search:
         self._seeker.unfound(refusal)
 
 
-def _unavailable(message: str) -> Refusal:
-    return Refusal(503, "autoscaler_unavailable", message, origin="autoscaler", retry_after=5)
+def _final(status: int, code: str, message: str, *, retry_after: float | None = None) -> Refusal:
+    """An answer that says to OpenAI's and Anthropic's libraries that they need not try again: that was done here."""
+    return Refusal(
+        status, code, message, origin="autoscaler", retry_after=retry_after, headers=((b"X-Should-Retry", b"false"),)
+    )
 
 
 def _retry_after(head: ReplyHead) -> float:
@@ -226,10 +233,10 @@ def _retry_after(head: ReplyHead) -> float:
 
 
 def _reason(body: bytes) -> str:
-    """What an error of the autoscaler's says, in one line."""
+    """What an error of the autoscaler's says."""
     try:
         said = json.loads(body[:4096])
         text = said.get("error") if isinstance(said, dict) else None
     except (ValueError, RecursionError):
         text = None
-    return one_line(text if isinstance(text, str) else body[:400].decode("utf-8", "replace")) or "nothing"
+    return text if isinstance(text, str) else body[:400].decode("utf-8", "replace")

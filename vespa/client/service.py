@@ -86,7 +86,9 @@ def make_client(
     agent = Agent(reactor, connect_timeout=ASK_SECONDS)
     http = plain_client(agent)
     console = Console(settings.console_url, http, reactor, instance=settings.instance)
-    key = EndpointKey(settings.endpoint, given=settings.endpoint_key, account_key=settings.account_key, console=console)
+    key = EndpointKey(
+        settings.endpoint, reactor, given=settings.endpoint_key, account_key=settings.account_key, console=console
+    )
     trust = WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http, clock=reactor)
     origin = Origin.parse(settings.autoscaler)
     asked = Pool(

@@ -22,6 +22,7 @@ from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
 from vespa.http.sweep import Sweeper
+from vespa.net.complaints import Complaints
 from vespa.proxy.boundaries import Route
 from vespa.proxy.outbound import Outbound
 from vespa.proxy.tunnel import Tunnel
@@ -49,6 +50,7 @@ class Proxy:
         self.clock = clock
         self.timeouts = timeouts or Timeouts()
         self.sweeper = sweeper or Sweeper(clock)
+        self.complaints = Complaints(self.log, clock)
         # One event a request costs as much as a third of the request: successes are logged on demand.
         self.log_served = log_served
 
@@ -151,8 +153,11 @@ class Exchange:
             return
         self._passage.book(self._no)
         self._settled()
-        log = self._proxy.log
-        log.debug("refused: {method} {path}: {refusal}", method=self._method, path=self._path, refusal=str(refusal))
+        proxy = self._proxy
+        if refusal.origin != "vespa":
+            # Not the caller's doing, nor ours: somebody has to look into it.
+            proxy.complaints.tell(refusal.code, f"refused: {self._method} {self._path}: {refusal}")
+        proxy.log.debug("refused: {method} {path}: {why}", method=self._method, path=self._path, why=str(refusal))
         self._request.refuse(refusal)
 
     # -- towards the upstream

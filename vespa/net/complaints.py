@@ -1,0 +1,41 @@
+"""What goes wrong again and again is logged now and then, with how often."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+SECONDS: Final = 30.0
+"""How long the same complaint is kept back after it was logged."""
+_KINDS_MAX: Final = 64
+
+
+@define
+class _Heard:
+    at: float
+    kept: int = 0
+
+
+class Complaints:
+    """A log for troubles that may come with every request: one line for each kind in half a minute."""
+
+    def __init__(self, log: Logger, clock: IReactorTime) -> None:
+        self._log = log
+        self._clock = clock
+        self._heard: dict[str, _Heard] = {}
+
+    def tell(self, kind: str, text: str) -> None:
+        """Log a trouble of some kind, or count it."""
+        now = self._clock.seconds()
+        heard = self._heard.get(kind)
+        if heard is not None and now - heard.at < SECONDS:
+            heard.kept += 1
+            return
+        again = f" (and {heard.kept} times more since the last such line)" if heard is not None and heard.kept else ""
+        if len(self._heard) >= _KINDS_MAX:
+            self._heard.clear()
+        self._heard[kind] = _Heard(now)
+        self._log.warn("{text}{again}", text=text, again=again)
