@@ -19,7 +19,6 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import Certificate as TwistedCertificate
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -29,7 +28,7 @@ from vespa.http.certificates import Certificate, server_context
 from vespa.http.listening import LeanTLSEndpoint
 from vespa.http.tls import SPEAK_TLS
 from vespa.http.tls_end import TLSFailed
-from vespa.http.transport import buffered, hung_up, reader, release
+from vespa.http.transport import buffered, hung_up
 
 
 class Meeting(laws.Ends):
@@ -361,19 +360,7 @@ class Manners(Meeting):
 
     async def test_freed_at_once(self) -> None:
         """A transport that used `reader` and `release` is freed without a collection."""
-
-        class Tidy(laws.Ours):
-            def connectionMade(self) -> None:
-                super().connectionMade()
-                reader(self.transport, self.dataReceived)
-
-            def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
-                release(self.transport)
-                del self.write, self.t
-                self.transport = None
-                super().connectionLost(reason)
-
-        await self.listen(Tidy)
+        await self.listen(laws.Tidy)
         client = await self.dial(laws.Ours())
         await until(lambda: self.served)
         gone = weakref.ref(self.served[0].transport)
@@ -382,7 +369,6 @@ class Manners(Meeting):
         self.addCleanup(gc.enable)
         client.t.loseConnection()
         await until(lambda: self.served[0].reason and client.reason)
-        self.served[0].reason = True
         await until(lambda: not gone())
         self.served.clear()
 

@@ -13,7 +13,6 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionRefusedError, TimeoutError
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 
 from tests.http import tls_laws as laws
 from tests.http.tls_peer import Peer, peer_server_context, reactor, until, write_certificate
@@ -22,7 +21,6 @@ from vespa.http.connection import UpstreamError
 from vespa.http.listening import LeanTLSEndpoint
 from vespa.http.pool import Pool
 from vespa.http.tls_dialing import BadCertificate, NoTLS, TLSDialingEndpoint
-from vespa.http.transport import reader, release
 from vespa.net.trust import trust_roots
 
 
@@ -168,19 +166,7 @@ class ClientsEnd(laws.Laws, Dialed):
 
     async def test_freed_at_once(self) -> None:
         """A transport that used `reader` and `release` is freed without a collection."""
-
-        class Tidy(laws.Ours):
-            def connectionMade(self) -> None:
-                super().connectionMade()
-                reader(self.transport, self.dataReceived)
-
-            def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
-                release(self.transport)
-                self.reason = True  # type: ignore[assignment]
-                del self.write, self.t
-                self.transport = None
-
-        peer, ours = await self.peer(Tidy)
+        peer, ours = await self.peer(laws.Tidy)
         gone = weakref.ref(ours.transport)
         gc.collect()
         gc.disable()
@@ -360,3 +346,89 @@ class Refusing(Dialed):
         error = await self.assertFailure(pool.connect(), UpstreamError)
         self.assertEqual(error.code, "worker_timeout")
         await until(lambda: all(peer.reason for peer in self.peers))
+
+
+class Receiver:
+    """Keeps a reply."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.whole = False
+        self.error: UpstreamError | None = None
+
+    def interim(self, head: Any) -> None:
+        """None comes."""
+
+    def reply(self, head: Any) -> Callable[[bytes], None]:
+        return self.body.extend
+
+    def reply_end(self) -> None:
+        self.whole = True
+
+    def broke(self, error: UpstreamError) -> None:
+        self.error = error
+
+    def pause_request(self) -> None:
+        """Requests are small."""
+
+    def resume_request(self) -> None:
+        """Requests are small."""
+
+    @property
+    def over(self) -> bool:
+        return self.whole or self.error is not None
+
+
+class Replies(Dialed):
+    """What a reply is worth depends on how its connection ends."""
+
+    REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    HEAD = b"HTTP/1.1 200 OK\r\n"
+
+    def end(self, peer: Peer, how: str) -> None:
+        if how == "notify":
+            peer.close_notify()
+        peer.transport_.abortConnection() if how == "reset" else peer.transport_.loseConnection()
+
+    async def ask(self, *, used: bool = False) -> tuple[Peer, Receiver]:
+        """Send a request on a new connection, or on one that has served another."""
+        if not self.peers:
+            context = peer_server_context(self.certificate, self.key)
+            self.listen(lambda: Peer(context))
+        known = len(self.peers)
+        pool = Pool(self.way, reactor, name="worker")
+        connection: Any = await pool.connect()
+        self.addCleanup(pool.close)
+        await until(lambda: len(self.peers) > known)
+        peer, receiver = self.peers[-1], Receiver()
+        if used:
+            connection.send(self.REQUEST, receiver)
+            peer.send(self.HEAD + b"Content-Length: 0\r\n\r\n")
+            await until(lambda: receiver.whole and peer.received == self.REQUEST)
+            self.assertIs(pool.take(), connection)
+            peer.received.clear()
+            receiver = Receiver()
+        connection.send(self.REQUEST, receiver)
+        await until(lambda: peer.received == self.REQUEST)
+        return peer, receiver
+
+    async def test_until_close(self) -> None:
+        """A reply that ends with its connection is whole if the server said so, and else is not."""
+        for how in "notify", "close", "reset":
+            peer, receiver = await self.ask()
+            peer.send(self.HEAD + b"\r\nall of it?")
+            await until(lambda receiver=receiver: receiver.body == b"all of it?")
+            self.end(peer, how)
+            await until(lambda receiver=receiver: receiver.over)
+            self.assertEqual(receiver.whole, how == "notify")
+            self.assertEqual(receiver.error and receiver.error.code, None if receiver.whole else "truncated_reply")
+
+    async def test_no_reply(self) -> None:
+        """A server that closes has perhaps read the request, with close_notify or without; one that resets has not."""
+        for how in "notify", "close", "reset":
+            peer, receiver = await self.ask(used=True)
+            self.end(peer, how)
+            await until(lambda receiver=receiver: receiver.over)
+            assert receiver.error is not None
+            self.assertEqual((receiver.error.code, receiver.error.silent), ("no_reply", True))
+            self.assertEqual(receiver.error.reset, how == "reset")

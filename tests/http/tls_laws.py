@@ -62,6 +62,20 @@ class HalfCloseable(Ours):
         self.write_lost += 1
 
 
+class Tidy(Ours):
+    """Uses `reader`, and lets go of everything at the end."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        reader(self.t, self.dataReceived)
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+        release(self.t)
+        del self.write, self.t
+        self.transport = None
+        self.reason = Failure(reason.type())  # the reason itself holds frames, and they the transport
+
+
 class Ends(TestCase):
     """Two ends that may meet."""
 
