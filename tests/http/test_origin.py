@@ -14,7 +14,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.http import tls_laws as laws
 from tests.http.tls_peer import reactor, write_certificate
+from vespa.http.agent import Agent
 from vespa.http.certificates import Certificate
+from vespa.http.connection import UpstreamError
 from vespa.http.dialing import DialingEndpoint
 from vespa.http.listening import LeanTLSEndpoint
 from vespa.http.origin import Origin
@@ -88,13 +90,39 @@ class Ways(TestCase):
         endpoint = Origin.parse("https://127.0.0.1").endpoint(clock, 1.0, trust)
         self.assertNotIsInstance(endpoint, TLSDialingEndpoint)
 
-    async def test_no_global_reactor(self) -> None:
-        """https on a reactor of one's own, to a name or an address, leaves the global reactor alone."""
-        certificate, key = write_certificate(self.mktemp())
+    async def serve(self, certificate: str, key: str) -> int:
+        """An https server; its port."""
         factory = Factory.forProtocol(Answers)
         factory.noisy = False
         port: Any = await LeanTLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(certificate, key)).listen(factory)
         self.addCleanup(port.stopListening)
-        argv = ["-c", SCRIPT, str(port.getHost().port), str(Path(certificate).absolute())]
+        return int(port.getHost().port)
+
+    async def test_names(self) -> None:
+        """Of servers known by name, too, those alone are let in whose certificate says that name; no root makes up."""
+        trusted = write_certificate(self.mktemp(), "localhost", address="")
+        for name, address, root, good in (
+            ("localhost", "", "", True),
+            ("other.example", "", "", False),
+            ("", "127.0.0.1", "", False),
+            ("", "", "", False),
+            ("*", "", "", False),
+            ("localhost", "", trusted[0], False),
+        ):
+            certificate, key = write_certificate(self.mktemp(), name, address=address)
+            port = await self.serve(certificate, key)
+            agent = Agent(reactor, trust=trust_roots(root or certificate), persistent=False)
+            asking: Any = agent.request(b"GET", b"https://localhost:%d/" % port)
+            if good:
+                self.assertEqual((await asking).code, 204)
+            else:
+                await self.assertFailure(asking, UpstreamError)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_no_global_reactor(self) -> None:
+        """https on a reactor of one's own, to a name or an address, leaves the global reactor alone."""
+        certificate, key = write_certificate(self.mktemp())
+        port = await self.serve(certificate, key)
+        argv = ["-c", SCRIPT, str(port), str(Path(certificate).absolute())]
         out, err, code = await getProcessOutputAndValue(sys.executable, argv, path=str(ROOT))
         self.assertEqual((out.decode(), err.decode(), code), ("localhost 204\n127.0.0.1 204\nFalse\n", "", 0))

@@ -16,13 +16,12 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.web.client import BrowserLikePolicyForHTTPS
 
 from vespa.core.headers import is_host
 from vespa.http.dialing import DialingEndpoint
 from vespa.http.naming import NamedEndpoint
 from vespa.http.tls_dialing import TLSDialingEndpoint
+from vespa.http.tls_naming import NamedServer
 
 
 @frozen
@@ -87,11 +86,8 @@ class Origin:
             endpoint = NamedEndpoint(reactor, self.host, self.port, seconds)
         if self.scheme != "https":
             return endpoint
-        if trust is not None:
-            creator = optionsForClientTLS(self.host, trustRoot=trust)
-        else:
-            creator = BrowserLikePolicyForHTTPS().creatorForNetloc(self.host.encode("ascii"), self.port)
-        return wrapClientTLS(creator, endpoint, reactor)  # given none, it would take the global reactor's clock
+        # Given no clock, it would take the global reactor's.
+        return wrapClientTLS(NamedServer(self.host, trust), endpoint, reactor)
 
     def _lean_endpoint(self, reactor: PosixReactorBase, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
         """Our own way there, if it leads there."""
