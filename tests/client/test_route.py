@@ -10,6 +10,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
+from vespa.core.refusal import Refusal
 
 HOST = b"Host: localhost:8010\r\n"
 BODY = b'{ "model": "m",\n "price": 1.50, "caf\xc3\xa9": "\\u00e9" }'
@@ -97,8 +98,22 @@ class WrappingTests(SynchronousTestCase):
 
     def test_json_that_is_no_object(self) -> None:
         """Any JSON value is a payload."""
-        for body in (b"[1, 2]", b'"x"', b" null ", b"1.50"):
+        for body in (b"[1, 2]", b'"x"', b"null", b"1.50"):
             rig = ClientRig()
+            rig.caller().send(post(body))
+            rig.tell(assignment())
+            self.assertTrue(rig.worker().read().endswith(b',"payload":' + body + b"}"))
+
+    def test_space_around_json(self) -> None:
+        """White space is the caller's too: such a body goes as it is, but to official workers."""
+        large = b"\n[" + b" " * 1_200_000 + b"1]"
+        for body in (b" null ", b'{"a": 1}\n', large):
+            rig = ClientRig()
+            rig.caller().send(post(body))
+            rig.tell(assignment())
+            sent = rig.worker().read()
+            self.assertTrue(sent.startswith(b"POST /v1/chat?serverless_") and sent.endswith(b"\r\n\r\n" + body))
+            rig = ClientRig(official=True)
             rig.caller().send(post(body))
             rig.tell(assignment())
             self.assertTrue(rig.worker().read().endswith(b',"payload":' + body + b"}"))
@@ -111,9 +126,9 @@ class WrappingTests(SynchronousTestCase):
         self.assertTrue(rig.worker().read().startswith(b"POST /v1/chat?serverless_"))
 
     def test_large_json_is_streamed(self) -> None:
-        """Beyond 64 KiB the envelope is opened at once, and closed behind the last byte."""
+        """Beyond 1 MiB the envelope is opened at once, and closed behind the last byte."""
         rig = ClientRig()
-        body = b'{"text": "' + b"x" * 200_000 + b'"}'
+        body = b'{"text": "' + b"x" * 1_200_000 + b'"}'
         request = post(body)
         caller = rig.caller()
         caller.send(request[:100_000])
@@ -134,11 +149,25 @@ class WrappingTests(SynchronousTestCase):
         self.assertTrue(rig.worker().read().endswith(b',"payload":[1,2]}'))
         rig = ClientRig()
         caller = rig.caller()
-        caller.send(head + b"11171\r\n" + b"1" * 70001)
+        caller.send(head + b"1312d0\r\n" + b"1" * 1250000)
         rig.tell(assignment())
         self.assertIn(b"Transfer-Encoding: chunked\r\n", rig.worker().read())
         caller.send(b"\r\n0\r\n\r\n")
         self.assertTrue(rig.worker().read().endswith(b"1\r\n}\r\n0\r\n\r\n"))
+
+    def test_large_json_cannot_leave_its_envelope(self) -> None:
+        """What follows the value would be members of the envelope: the request ends there, and is never whole."""
+        body = b'"' + b"x" * 1_200_000 + b'" , "session_id": "evil"'
+        for request in (post(body), post(body[:-25])):
+            rig = ClientRig()
+            caller = rig.caller()
+            caller.send(request[:100_000])
+            rig.tell(assignment())
+            worker = rig.worker()
+            caller.send(request[100_000:])
+            self.assertTrue(caller.read().startswith(b"HTTP/1.1 422"))
+            self.assertTrue(worker.aborted)
+            self.assertTrue(rig.idle)
 
     def test_no_body_after_all(self) -> None:
         """JSON of no bytes has nothing to wrap."""
@@ -586,12 +615,37 @@ class ElsewhereTests(SynchronousTestCase):
         self.assertIn(b"bad_assignment", caller.read())
         self.assertTrue(rig.idle)
 
-    def test_redirects_are_passed_on(self) -> None:
-        """Nobody is sent elsewhere by a worker."""
+    def test_redirects(self) -> None:
+        """None is followed; one within the worker leads through the proxy, one elsewhere repeats no request."""
+        for request, status, location, expected in (
+            (get(), 302, b"http://203.0.113.7:31000/a?b=1#c", b"/a?b=1#c"),
+            (get(), 301, b"//203.0.113.7:31000", b"/"),
+            (post(), 307, b"http://127.0.0.1:8000//evil/x", b"/evil/x"),
+            (post(), 307, b"/v1/chat/", b"/v1/chat/"),
+            (post(), 303, b"https://files.example/x", b"https://files.example/x"),
+            (get(), 307, b"https://files.example/x", b"https://files.example/x"),
+            (post(), 308, b"https://evil.example/x", None),
+            (post(), 307, b"//evil.example/x", None),
+        ):
+            rig, caller = self.start(request)
+            rig.tell(assignment())
+            rig.worker().send(reply(status, b"", b"Location: " + location))
+            answer = caller.read()
+            if expected is None:
+                self.assertIn(b"foreign_redirect", answer)
+                self.assertNotIn(b"Location", answer)
+            else:
+                self.assertIn(b"HTTP/1.1 %d " % status, answer)
+                self.assertIn(b"\r\nLocation: " + expected + b"\r\n", answer)
+            self.assertTrue(rig.idle)
+
+    def test_nothing_for_browsers(self) -> None:
+        """Cookies and CORS would count for all of localhost: they are left out, and all else passes."""
         rig, caller = self.start()
         rig.tell(assignment())
-        rig.worker().send(reply(307, b"", b"Location: http://203.0.113.99/"))
-        self.assertTrue(caller.read().startswith(b"HTTP/1.1 307"))
+        lines = (b"X-A: 1", b"Set-Cookie: a=b", b"access-control-allow-origin: *", b"Alt-Svc: h3", b"X-B: 2")
+        rig.worker().send(reply(200, b"ok", *lines))
+        self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B: 2\r\nContent-Length: 2\r\n\r\nok")
 
 
 STREAM = b'{"stream": true}'
@@ -635,6 +689,20 @@ class PingTests(SynchronousTestCase):
         rig.tell(assignment())
         rig.worker().send(reply(200, b"next"))
         self.assertTrue(caller.read().endswith(b"next"))
+
+    def test_no_coding_is_asked_for(self) -> None:
+        """Its field would come too late to be told."""
+        rig, caller = self.waiting(post(STREAM, b"Accept-Encoding: gzip, br", b"X-A: 1"))
+        rig.tell(assignment(idx=9))
+        sent = rig.worker().read()
+        self.assertNotIn(b"Accept-Encoding", sent)
+        self.assertIn(b"X-A: 1\r\n", sent)
+
+    def test_no_tunnel_is_pinged(self) -> None:
+        """A WebSocket waits in silence."""
+        lines = (b"Accept: text/event-stream", b"Connection: Upgrade", b"Upgrade: websocket")
+        rig, caller = self.waiting(get(b"/ws", *lines))
+        self.assertEqual(caller.read(), b"")
 
     def test_only_those_who_asked_for_a_stream(self) -> None:
         """Others wait in silence, and get the worker's own status."""
@@ -692,6 +760,21 @@ class PingTests(SynchronousTestCase):
 
 
 class DoorTests(SynchronousTestCase):
+    def test_dismissed(self) -> None:
+        """At the end those that wait for a turn or a worker are told, and those that have one are not."""
+        rig = ClientRig(max_connections=3)
+        callers = [rig.caller() for _ in range(4)]
+        for caller in callers:
+            caller.send(post())
+        rig.tell(assignment())
+        rig.worker().read()
+        rig.tell({"status": "none", "request_idx": 9})
+        rig.route.dismiss(lambda: Refusal(503, "draining", "the proxy is shutting down"))
+        self.assertEqual([b"draining" in caller.read() for caller in callers], [False, True, True, True])
+        rig.worker().send(reply(200, b"ok"))
+        self.assertTrue(callers[0].read().endswith(b"ok"))
+        self.assertTrue(rig.idle)
+
     def test_guarded(self) -> None:
         """A browser's page is refused before anything is asked."""
         rig = ClientRig()

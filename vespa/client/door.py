@@ -28,7 +28,7 @@ class ClientDoor:
             return ServerOptions(request)
         if self.draining:
             raise Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
-        if self._pings and head.method != b"HEAD":
+        if self._pings and head.method != b"HEAD" and not head.upgrade:
             fields = fields_of(head)
             if fields.json or fields.stream:
                 request = PingedRequest(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from attrs import frozen
@@ -12,6 +13,7 @@ PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cooki
 """Besides Authorization: what a caller shows to whom it believes it talks to, or to whatever else is on localhost."""
 
 _JSON: Final = frozenset((b"application/json", b"text/json"))
+_ACCEPT_ENCODING: Final = re.compile(rb"^Accept-Encoding:[^\r\n]*\r\n", re.I | re.M)
 _KNOWN_MAX: Final = 512
 _known: Final[dict[bytes, CallerFields]] = {}
 
@@ -42,6 +44,11 @@ def fields_of(head: RequestHead) -> CallerFields:
                 _known.clear()
             _known[block] = known
     return known
+
+
+def without_codings(block: bytes) -> bytes:
+    """The same lines, without leave to encode the reply's content."""
+    return _ACCEPT_ENCODING.sub(b"", block)
 
 
 def _understand(lines: list[bytes]) -> CallerFields:

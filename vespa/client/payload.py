@@ -7,6 +7,9 @@ from typing import Final
 import msgspec
 from attrs import frozen
 
+from vespa.core.refusal import Refusal
+from vespa.core.scanner import Malformed, Scanner
+
 
 @frozen
 class Payload:
@@ -26,6 +29,8 @@ class _Asked(msgspec.Struct):
 _NOTHING: Final = Payload()
 _decode: Final = msgspec.json.Decoder(_Asked).decode
 _decode_any: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_SPACE: Final = b" \t\r\n"
+_SPACES: Final = frozenset((b" ", b"\t", b"\r", b"\n"))
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -38,6 +43,45 @@ def read_payload(body: bytes) -> Payload | None:
     except _MALFORMED:
         return None
     return Payload(bytes(asked.stream) == b"true", _count(asked.max_completion_tokens) or _count(asked.max_tokens))
+
+
+class OneValue:
+    """Looks after a body that streams by unread: one JSON value, and nothing but white space around it."""
+
+    def __init__(self) -> None:
+        self._scanner = Scanner()
+        self._begun = self._ended = False
+
+    def feed(self, data: bytes) -> None:
+        """Look at more of the body. Raises `Refusal`."""
+        at = 0
+        if not self._begun:
+            at = len(data) - len(data.lstrip(_SPACE))
+            self._begun = at < len(data)
+        if self._begun and not self._ended:
+            try:
+                at = self._scanner.feed(data, at)
+            except Malformed:
+                raise _not_json() from None
+            self._ended = at >= 0
+        if self._ended and data[at:].strip(_SPACE):
+            raise _not_json()
+
+    def finish(self) -> None:
+        """The body is complete. Raises `Refusal`."""
+        if not self._ended:
+            self.feed(b"\n")  # a number ends only where something else begins
+        if not self._ended:
+            raise _not_json()
+
+
+def has_space_around(body: bytes) -> bool:
+    """Whether white space stands before the JSON value in it, or behind."""
+    return body[:1] in _SPACES or body[-1:] in _SPACES
+
+
+def _not_json() -> Refusal:
+    return Refusal(422, "invalid_json", "the body is not one JSON value, though its Content-Type says so")
 
 
 def _count(raw: msgspec.Raw) -> float | None:

@@ -11,9 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.client.fields import CallerFields, fields_of
-from vespa.client.payload import read_payload
+from vespa.client.fields import CallerFields, fields_of, without_codings
+from vespa.client.payload import OneValue, has_space_around, read_payload
 from vespa.client.pinging import PingedRequest
+from vespa.client.replies import callers_block
 from vespa.client.router import Router
 from vespa.client.search import Search
 from vespa.client.workers import Worker, Workers
@@ -24,14 +25,16 @@ from vespa.core.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
 from vespa.core.query import callers_own
 from vespa.core.refusal import Refusal
 from vespa.http.connection import UpstreamError
+from vespa.http.head import ReplyHead
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
 
-WHOLE_MAX: Final = 65536
+WHOLE_MAX: Final = 1 << 20
 """JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
 
+DEFAULT_COST: Final = 1.0
 _MAX_COST: Final = 1e9
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
@@ -45,7 +48,7 @@ class Calling:
     """How requests are made. `cost` in Vast's units, times in seconds; 0 turns a bound off."""
 
     official: bool = False
-    cost: float = 1.0
+    cost: float = DEFAULT_COST
     cost_from_tokens: bool = False
     seconds: float = 600.0
     attempts: int = 5
@@ -74,9 +77,10 @@ class ClientRoute:
         return ClientPassage(self, request)
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
-        """Refuse all that wait for their turn: it will not come."""
+        """Refuse all that wait for their turn, or for a worker: it will not come."""
         for passage in self.gate.dismiss():
             passage.unfound(refusal())
+        self.router.dismiss(refusal)
 
 
 _check: type[Route] = ClientRoute
@@ -94,6 +98,7 @@ class ClientPassage:
     pool: Pool
     opening = closing = b""
     _enveloped: bool | None = None  # None: not decided
+    _value: OneValue | None = None
     _assignment: Assignment | None = None
     _worker: Worker | None = None
     _search: Search | None = None
@@ -121,10 +126,7 @@ class ClientPassage:
         if route.calling.official:
             self._check_official()
         if not (self._fields.json and self.has_body and head.method in _ENVELOPED):
-            self._enveloped = False
-            self._decided()
-        elif head.length is not None and head.length > WHOLE_MAX:
-            self._wrap()
+            self._decide(False)
 
     def _check_official(self) -> None:
         head = self._request.head
@@ -141,20 +143,22 @@ class ClientPassage:
         return self._enveloped is False
 
     def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
-        """Take bytes of the body; returns those to pass on."""
+        """Take bytes of the body; returns those to pass on. Raises `Refusal`."""
         if self._enveloped is not None:
+            if self._value is not None:
+                self._value.feed(data)
             return (data,)
         self._kept.append(data)
         self._kept_size += len(data)
-        if self._kept_size <= WHOLE_MAX:
+        if self._kept_size <= WHOLE_MAX and (self.length is None or self.length <= WHOLE_MAX):
             return ()
-        self._wrap()
-        kept, self._kept = self._kept, []
-        return kept
+        return self._take_unread()
 
     def finish(self) -> Sequence[bytes | memoryview]:
         """The body is complete; returns what is left to pass on. Raises `Refusal`."""
         if self._enveloped is not None:
+            if self._value is not None:
+                self._value.finish()
             return ()
         body = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
         self._kept = []
@@ -165,20 +169,28 @@ class ClientPassage:
             self._streams = payload.streams
             if self._cost is None and self._route.calling.cost_from_tokens:
                 self._cost = payload.tokens
-            self._wrap()
-        elif self._route.calling.official:
+        official = self._route.calling.official
+        if payload is None and official:
             raise Refusal(422, "invalid_json", "the body is not JSON, and official workers take nothing else")
-        else:
-            # The backend is to say itself what is wrong with it, as it would without a proxy.
-            self._enveloped = False
-            self._decided()
+        # What is no JSON the backend is to say itself, as it would without a proxy; white space around JSON would be
+        # lost in an envelope.
+        self._decide(payload is not None and (official or not has_space_around(body)))
         return (body,) if body else ()
 
-    def _wrap(self) -> None:
-        self._enveloped = True
-        self._decided()
+    def _take_unread(self) -> Sequence[bytes | memoryview]:
+        """The body is too large to be looked into first: it streams by from here on."""
+        kept, self._kept = self._kept, []
+        wraps = self._route.calling.official or not has_space_around(kept[0][:1])
+        if wraps:
+            # Whatever stood behind the value would become a part of the envelope.
+            self._value = OneValue()
+        self._decide(wraps)
+        for each in kept:
+            self.feed(each)
+        return kept
 
-    def _decided(self) -> None:
+    def _decide(self, enveloped: bool) -> None:
+        self._enveloped = enveloped
         self._streams = self._streams or self._fields.stream
         self.ready = True
 
@@ -306,6 +318,11 @@ class ClientPassage:
 
     # -- towards the worker
 
+    def answer(self, head: ReplyHead) -> bytes:
+        """What the worker says, less what is not for callers. Raises `Refusal`."""
+        assert self._worker is not None
+        return callers_block(head, self._worker.origin, self._request.head.method)
+
     def head(self) -> list[bytes]:
         """The request line and fields, less framing."""
         worker, assignment, head = self._worker, self._assignment, self._request.head
@@ -319,7 +336,10 @@ class ClientPassage:
         parts = [head.method, b" ", origin.path_prefix, path]
         if query:
             parts += (b"?", query)
-        parts += (b" HTTP/1.1\r\nHost: ", origin.host_field, b"\r\n", self._fields.block)
+        block = self._fields.block
+        if isinstance(self._request, PingedRequest):
+            block = without_codings(block)  # by the time of the reply, its fields may be out
+        parts += (b" HTTP/1.1\r\nHost: ", origin.host_field, b"\r\n", block)
         return parts
 
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
 from vespa.core.assignment import one_line, seconds_before
+from vespa.core.refusal import Refusal
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool
 from vespa.http.sweep import Sweeper
@@ -54,6 +55,7 @@ class Router:
         self.sweeper = sweeper
         self.random = random
         self._start = b"POST %b/route/ HTTP/1.1\r\nHost: %b\r\n" % (origin.path_prefix, origin.host_field)
+        self.searching: set[Search] = set()
         self._on_wait = on_wait
         self._failed_at = 0.0
         # A plain dict is slow to find its first key after many were taken from its front.
@@ -77,6 +79,11 @@ class Router:
             len(body),
             body,
         )
+
+    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+        """Give up all searches."""
+        for search in list(self.searching):
+            search.refuse(refusal())
 
     def waits(self, search: Search, status: str) -> None:
         """A search goes on."""

@@ -70,6 +70,7 @@ class Search:
         if anew:
             self._request_idx = 0
         self._over = False
+        self._router.searching.add(self)
         self._polls = self._failures = 0
         if delay:
             self._later(delay)
@@ -78,8 +79,7 @@ class Search:
 
     def cancel(self) -> None:
         """It is not wanted any more; the seeker hears nothing."""
-        self._over = True
-        self._router.waits_no_more(self)
+        self._end()
         asking, self._asking = self._asking, None
         timer, self._timer = self._timer, None
         finding, self._finding_key = self._finding_key, None
@@ -100,7 +100,7 @@ class Search:
         else:
             message = f"no worker was free within {seconds:g} s" + (f": {self._status}" if self._status else "")
             refusal = _final(503, "no_worker", message, retry_after=5)
-        self._refuse(refusal)
+        self.refuse(refusal)
 
     # -- asking
 
@@ -126,9 +126,9 @@ class Search:
         error: Any = failure.value
         if not isinstance(error, ConsoleError):
             self._router.log.failure("the endpoint's key could not be looked up", failure)
-            self._refuse(Refusal(500, "internal_error", "the proxy failed; its log says why"))
+            self.refuse(Refusal(500, "internal_error", "the proxy failed; its log says why"))
         elif error.final:
-            self._refuse(Refusal(401, "no_endpoint_key", str(error), origin="console"))
+            self.refuse(Refusal(401, "no_endpoint_key", str(error), origin="console"))
         else:
             self._again_after_failure(str(error))
 
@@ -151,7 +151,7 @@ class Search:
         else:
             reason = self._router.cleaned(_reason(body)) or "nothing"
             message = f"the autoscaler refused to route: it answered {status}: {reason}"
-            self._refuse(_final(502, "route_refused", message))
+            self.refuse(_final(502, "route_refused", message))
 
     def untold(self, error: UpstreamError) -> None:
         """The autoscaler did not answer."""
@@ -185,7 +185,7 @@ class Search:
             f"the autoscaler does not take the endpoint's key: it answered {status}. "
             "An account's key is another one: give it as VAST_ACCOUNT_KEY or --account-key"
         )
-        self._refuse(_final(401, "bad_endpoint_key", message))
+        self.refuse(_final(401, "bad_endpoint_key", message))
 
     # -- waiting
 
@@ -210,9 +210,11 @@ class Search:
 
     def _end(self) -> None:
         self._over = True
+        self._router.searching.discard(self)
         self._router.waits_no_more(self)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
+        """It is over, without a worker; the seeker is told."""
         self.cancel()
         self._seeker.unfound(refusal)
 

@@ -22,8 +22,8 @@ class PoolLimits:
     """
     Bounds towards one server; sizes in bytes, times in seconds.
 
-    `connections` 0: no cap. `idle_seconds` 0: a connection serves one request. `probe_seconds`: how soon the kernel asks
-    a silent server whether it is still there; 0: never.
+    `connections` 0: no cap. `idle_seconds` 0: a connection serves one request. `probe_seconds`: how soon the kernel
+    asks a silent server whether it is still there; 0: never.
     """
 
     head_bytes: int = 65536

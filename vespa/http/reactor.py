@@ -3,8 +3,8 @@ An epoll reactor that hands an event to its descriptor with fewer steps.
 
 Twisted wraps every event in a log context, so that a line logged inside names the descriptor. It costs 2.4 us an event,
 and Vespa logs nothing per chunk. Here the context is left out, and an exception still says whose it was. All else is
-`EPollReactor`: choose this one with `twistd --reactor=vespa`. Between two waits for events Twisted goes through its timed
-calls twice; here only when there is one that is due, or new.
+`EPollReactor`: choose this one with `twistd --reactor=vespa`. Between two waits for events Twisted goes through its
+timed calls twice; here only when there is one that is due, or new.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LeanReactor(EPollReactor):
     """`EPollReactor`, but what is logged while an event is handled carries no `system` unless it is an exception's."""
 
     def mainLoop(self) -> None:
-        """Until stopped: run what is due, wait for events, hand them out. An exception is logged, and the loop goes on."""
+        """Until stopped: run what is due, wait for events, hand them out. Exceptions are logged, and it goes on."""
         while self._started:
             with _survived:
                 while self._started:

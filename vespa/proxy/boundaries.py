@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vespa.core.lifecycle import Event
+from vespa.core.refusal import Refusal
 from vespa.http.connection import UpstreamError
+from vespa.http.head import ReplyHead
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 
@@ -20,8 +22,8 @@ class Waiter(Protocol):
     def slot(self) -> None:
         """It may go on."""
 
-    def refuse(self, refusal: Exception) -> None:
-        """It may not; `refusal` is a `Refusal`."""
+    def refuse(self, refusal: Refusal) -> None:
+        """It may not."""
 
 
 class Passage(Protocol):
@@ -62,6 +64,9 @@ class Passage(Protocol):
 
         True: another one is looked for, and the waiter of `admit` hears, not from within this call. False: that is all.
         """
+
+    def answer(self, head: ReplyHead) -> bytes:
+        """The lines of a reply's fields that the caller gets. Raises `Refusal`: the caller is not to get this reply."""
 
     def book(self, event: Event) -> bool:
         """Book an event of the request's life; False when it came too late to matter."""

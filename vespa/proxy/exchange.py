@@ -146,9 +146,8 @@ class Exchange:
         else:
             self._connect(self._send)
 
-    def refuse(self, refusal: Exception) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Answer with an error of ours, whatever was under way."""
-        assert isinstance(refusal, Refusal)
         if self._over:
             return
         self._passage.book(self._no)
@@ -224,7 +223,7 @@ class Exchange:
     def interim(self, head: ReplyHead) -> None:
         # 100 was ours to send; anything else may be of use to the client.
         if head.status != 100:
-            self._request.interim(head.status, head.block())
+            self._request.interim(head.status, self._passage.answer(head))
 
     def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
         request, status = self._request, head.status
@@ -232,9 +231,13 @@ class Exchange:
             return self._switch(head)
         if status in _BUSY and self._move(None):
             return _ignore
+        try:
+            block = self._passage.answer(head)
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return _ignore
         self._passage.book(HEAD)
         self._outbound.answered()
-        block = head.block()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
             request.start(status, block, NONE, None if status == 204 else head.length)
         elif head.chunked:
@@ -269,7 +272,7 @@ class Exchange:
         self._passage.book(HEAD)
         protocol = head.upgrade or request.head.upgrade
         tunnel = Tunnel(request, connection, self._tunnel_over)
-        request.tunnel(head.block() + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
+        request.tunnel(self._passage.answer(head) + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
         return tunnel.down
 
     def reply_end(self) -> None:

@@ -22,6 +22,7 @@ from vespa.core.replay import Replay
 from vespa.core.unwrapping import Unwrapping
 from vespa.core.work import to_micros
 from vespa.http.connection import UpstreamError
+from vespa.http.head import ReplyHead
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.sweep import Sweeper
@@ -311,6 +312,10 @@ class WorkerPassage:
     def elsewhere(self, failure: UpstreamError | None) -> bool:
         """There is one backend only."""
         return False
+
+    def answer(self, head: ReplyHead) -> bytes:
+        """What the backend says, as it says it."""
+        return head.block()
 
     def head(self) -> list[bytes]:
         """The request line and fields, less framing."""
