@@ -142,6 +142,7 @@ class GivenTests(SynchronousTestCase):
             "VAST_AUTOSCALER_URL": "http://a",
             "VAST_CONSOLE_URL": "http://c",
             "VESPA_TIMEOUT": "5",
+            "VESPA_IDLE_TIMEOUT": "4",
             "VESPA_MAX_CONNECTIONS": "6",
             "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
         }

@@ -52,7 +52,7 @@ class MakeClient(Protocol):
 @contextmanager
 def console_of(reactor: Any, settings: ClientSettings) -> Iterator[Console]:
     """The console of these settings; its connections are closed afterwards."""
-    agent = Agent(reactor)
+    agent = Agent(reactor, name="console")
     try:
         yield Console(settings.console_url, plain_client(agent), reactor, instance=settings.instance)
     finally:

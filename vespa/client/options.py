@@ -136,6 +136,9 @@ OPTIONS: Final = (
         "VESPA_TIMEOUT",
         "seconds",
     ),
+    Option(
+        "idle-timeout", "The longest silence within an answer; 0: no limit.", seconds, "VESPA_IDLE_TIMEOUT", "seconds"
+    ),
     Option("attempts", "Most workers that one request is sent to.", integer(1)),
     Option(
         "max-connections",

@@ -12,7 +12,7 @@ from vespa.client.console import Console
 from vespa.client.door import ClientDoor
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.guard import Guard
-from vespa.client.route import Calling, ClientPassage, ClientRoute
+from vespa.client.route import DEFAULT_COST, Calling, ClientPassage, ClientRoute
 from vespa.client.router import ASK_SECONDS, Router
 from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
@@ -34,7 +34,6 @@ from vespa.proxy.vigil import Timeouts
 QUEUE_MAX: Final = 10000
 """Requests that may wait for their turn; the server takes no more connections than this either."""
 AUTOSCALER_IDLE_SECONDS: Final = 30.0
-_DEFAULT_COST: Final = 1.0
 
 
 class ClientService(InOrder):
@@ -83,7 +82,7 @@ def make_client(
     and with ("", 0.0) when none does any more. Raises ValueError for settings that are no good, OSError for a root's
     file that cannot be read.
     """
-    agent = Agent(reactor, connect_timeout=ASK_SECONDS)
+    agent = Agent(reactor, connect_timeout=ASK_SECONDS, name="console")
     http = plain_client(agent)
     console = Console(settings.console_url, http, reactor, instance=settings.instance)
     key = EndpointKey(
@@ -99,10 +98,12 @@ def make_client(
     )
     sweeper = Sweeper(reactor)
     router = Router(origin, asked, key, sweeper, random=random.random, on_wait=on_wait)
-    workers = Workers(reactor, trust, connections=settings.max_connections_per_host)
+    workers = Workers(
+        reactor, trust, connections=settings.max_connections_per_host, anywhere=bool(settings.autoscaler_url)
+    )
     gate: Gate[ClientPassage] = Gate(None, settings.max_connections, QUEUE_MAX)
     route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
-    timeouts = Timeouts(first_byte=settings.timeout)
+    timeouts = Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout)
     proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)
     guard = Guard(host=settings.host, token=settings.token, allow_hosts=settings.allow_hosts)
     door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
@@ -126,7 +127,7 @@ def make_client(
 def _calling(settings: ClientSettings) -> Calling:
     return Calling(
         official=settings.dialect == "official",
-        cost=_DEFAULT_COST if settings.default_cost is None else settings.default_cost,
+        cost=DEFAULT_COST if settings.default_cost is None else settings.default_cost,
         cost_from_tokens=settings.cost_from_tokens and settings.default_cost is None,
         seconds=settings.timeout,
         attempts=settings.attempts,

@@ -47,8 +47,13 @@ class ClientSettings:
     cost_from_tokens: bool = False
     waiting_pings: bool = False
 
-    timeout: float = 600.0
-    """How long a worker is looked for, and how long one may take until its answer begins; 0: no limit."""
+    timeout: float = 590.0
+    """
+    How long a worker is looked for, and how long one may take until its answer begins; 0: no limit. OpenAI's and
+    Anthropic's libraries give up after 600 s: before that they should hear why.
+    """
+    idle_timeout: float = 0.0
+    """The longest silence within an answer; 0: no limit. A worker whose machine has vanished is noticed without it."""
     attempts: int = 5
     """Most workers that one request is sent to."""
     max_connections: int = 1000

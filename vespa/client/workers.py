@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from vespa.http.connection import UpstreamError
 from vespa.http.origin import Origin
@@ -27,6 +29,15 @@ class Roots(Protocol):
         """A Twisted trust root; raises what says why there is none."""
 
 
+def _is_near(host: str) -> bool:
+    """Whether an address is this machine's own, or one that only its link has."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return address.is_loopback or address.is_link_local or address.is_unspecified
+
+
 @define(eq=False)
 class Worker:
     """One worker's address, and the connections there."""
@@ -38,8 +49,14 @@ class Worker:
 class Workers:
     """All workers met lately, the one used last at the end."""
 
-    def __init__(self, reactor: Any, trust: Roots, *, connections: int = 0) -> None:
-        """`connections` is the most to one worker; 0: no limit."""
+    log = Logger()
+
+    def __init__(self, reactor: Any, trust: Roots, *, connections: int = 0, anywhere: bool = False) -> None:
+        """
+        `connections` is the most to one worker; 0: no limit. `anywhere`: workers may be on this machine or link too,
+        as they are with a simulator; Vast's own are not.
+        """
+        self._anywhere = anywhere
         self._reactor = reactor
         self._trust = trust
         self._limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=connections, probe_seconds=PROBE_SECONDS)
@@ -66,19 +83,23 @@ class Workers:
             origin = Origin.parse(url)
             if origin.socket:
                 raise ValueError("it is no http address")
+            if not self._anywhere and _is_near(origin.host):
+                raise ValueError("it is on this machine or its own network link")
         except ValueError as error:
             raise UpstreamError("bad_assignment", f"the autoscaler named an address that is none: {error}") from None
+        if origin.scheme == "http" and not _is_near(origin.host):
+            self.log.warn("worker {url} does not speak TLS: what is sent there can be read on the way", url=url)
         trust = await self._trust.roots() if origin.scheme == "https" else None
         worker = self.known(url)  # another may have met it meanwhile
         if worker is None:
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust)
             worker = self._known[url] = Worker(origin, Pool(endpoint, self._reactor, self._limits, name="worker"))
-            self._forget_some()
+            self._forget_some(url)
         return worker
 
-    def _forget_some(self) -> None:
+    def _forget_some(self, new: str) -> None:
         """Bounded: the longest unused go first, and never one with a request under way."""
-        for url in [u for u, w in self._known.items() if w.pool.size == w.pool.idle]:
+        for url in [u for u, w in self._known.items() if w.pool.size == w.pool.idle and u != new]:
             if len(self._known) <= _WORKERS_MAX:
                 return
             self._known.pop(url).pool.close()

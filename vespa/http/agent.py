@@ -39,7 +39,10 @@ class Agent:
         persistent: bool = True,
         trust: object | None = None,
         unix_socket: str = "",
+        name: str = "server",
     ) -> None:
+        """`name` is what errors call whoever is asked."""
+        self._name = name
         self._reactor = reactor
         self._connect_timeout = connect_timeout
         self._limits = limits or PoolLimits()
@@ -97,7 +100,7 @@ class Agent:
             if self._unix_socket:
                 origin = Origin("http", origin.host, origin.port, b"", self._unix_socket)
             endpoint = origin.endpoint(self._reactor, self._connect_timeout, self._trust)
-            pool = self._pools[key] = Pool(endpoint, self._reactor, self._limits)
+            pool = self._pools[key] = Pool(endpoint, self._reactor, self._limits, name=self._name)
         return pool
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from socket import AF_INET, AF_INET6, AF_UNIX
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from vespa.http.dialing import DialingEndpoint
 from vespa.http.naming import NamedEndpoint
 from vespa.http.tls_dialing import TLSDialingEndpoint
 from vespa.http.tls_naming import NamedServer
+
+_is_prefix = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII).fullmatch
 
 
 @frozen
@@ -58,6 +61,8 @@ class Origin:
             raise ValueError("it has to begin with http://, https:// or unix:")
         if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
             raise ValueError("it has to be scheme://host[:port][/prefix], without user, query or fragment")
+        if parts.port == 0 or not _is_prefix(parts.path):
+            raise ValueError("its port is 0, or its path has characters that no path has")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
         if not is_host(host.encode("ascii", "replace")) and not isIPv6Address(host):

@@ -126,7 +126,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
 
 def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:
     """What is left of a worker that cannot start: it says so, every ten seconds."""
-    agent = Agent(reactor, persistent=False)
+    agent = Agent(reactor, persistent=False, name="autoscaler")
     autoscaler = Autoscaler(identity.addresses, plain_client(agent), reactor, random=random.random)
     return beacon(autoscaler, message, identity, reactor, random=random.random)
 
@@ -147,7 +147,7 @@ def _limits(settings: Settings) -> Limits:
 def _autoscaler(reactor: Any, settings: Settings) -> tuple[Autoscaler, Agent]:
     most = (settings.metrics_connection_limit, settings.metrics_connection_limit_per_host)
     limits = PoolLimits(connections=min([limit for limit in most if limit], default=0))
-    agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits)
+    agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits, name="autoscaler")
     autoscaler = Autoscaler(
         settings.report_addresses,
         plain_client(agent),
@@ -194,6 +194,7 @@ def _watch(
             persistent=False,
             trust=trust,
             unix_socket=origin.socket,
+            name="backend",
         )
         url = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}{settings.healthcheck_endpoint}"
         probe = HealthProbe(plain_client(agent), url, reactor, timeout=settings.healthcheck_timeout)
