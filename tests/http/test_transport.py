@@ -28,7 +28,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from tests.http.tls_peer import reactor, until
-from vespa.http.transport import buffered, hung_up, is_plain, probe, reader, release, writer
+from vespa.http.transport import buffered, hung_up, is_plain, probe, reader, release, reset, writer
 
 
 class End(Protocol):
@@ -377,6 +377,13 @@ class TCP(Sockets, TestCase):
     def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
         here = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         return here, lambda port: TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+
+    async def test_reset_of_what_is_closed(self) -> None:
+        """A transport that has closed its own socket has nothing more to tell."""
+        a, b = await self.ends()
+        b.t.abortConnection()
+        await until(lambda: a.reason)
+        self.assertFalse(reset(a.t))
 
     async def test_probe(self) -> None:
         """A silent peer is asked for; one on a unix socket, or on none, cannot vanish."""

@@ -275,14 +275,14 @@ def _reactor_here(*, running: bool = False) -> Any:
 
 
 def _in_asyncio() -> bool:
+    """Whether a task of asyncio's has the turn; one of Twisted's on asyncio's loop has no task."""
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is None:
         return False
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+        return asyncio.current_task() is not None
+    except RuntimeError:  # no loop runs here
         return False
-    return True
 
 
 async def _told(future: Future[T]) -> T:

@@ -17,6 +17,7 @@ from vespa.client.pinging import PingedRequest
 from vespa.client.replies import callers_block
 from vespa.client.router import Router
 from vespa.client.search import Search
+from vespa.client.trust import TrustError
 from vespa.client.workers import Worker, Workers
 from vespa.core.assignment import Assignment, seconds_before
 from vespa.core.auth import parse_cost
@@ -261,10 +262,13 @@ class ClientPassage:
         if self._over or failure.check(CancelledError):
             return
         error: Any = failure.value
-        if isinstance(error, UpstreamError):
+        if failure.check(UpstreamError):
             self.unfound(Refusal(502, error.code, str(error), origin="autoscaler"))
+        elif failure.check(TrustError):
+            self.unfound(Refusal(502, "no_worker_root", f"no worker can be trusted: {error}", origin="console"))
         else:
-            self.unfound(Refusal(502, "no_worker_root", f"no worker can be trusted: {error}"))
+            self._route.log.failure("a worker could not be met", failure)
+            self.unfound(Refusal(500, "internal_error", "the proxy failed; its log says why"))
 
     def _go(self, worker: Worker) -> None:
         assignment, waiter = self._assignment, self._waiter

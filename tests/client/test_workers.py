@@ -1,0 +1,90 @@
+"""The workers that were met, and the addresses that are none."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.client import workers
+from vespa.client.trust import TrustError
+from vespa.client.workers import Workers
+from vespa.http.connection import UpstreamError
+
+
+class Slow:
+    """A root that comes when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[object]] = []
+
+    async def roots(self) -> object:
+        self.waiting.append(Deferred())
+        return await self.waiting[-1]
+
+
+class WorkersTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.trust = Slow()
+        self.workers = Workers(MemoryReactorClock(), self.trust)
+
+    def test_one_for_each_address(self) -> None:
+        """The same address is the same worker, with its connections."""
+        first = self.successResultOf(self.workers.meet("http://203.0.113.7:1"))
+        self.assertIs(self.successResultOf(self.workers.meet("http://203.0.113.7:1")), first)
+        self.assertIs(self.workers.known("http://203.0.113.7:1"), first)
+        self.assertIsNot(self.successResultOf(self.workers.meet("http://203.0.113.7:2")), first)
+
+    def test_what_is_no_workers_address(self) -> None:
+        """Nothing is dialled but http and https at an address elsewhere, with a path that is one."""
+        for url in (
+            "ftp://203.0.113.7",
+            "unix:/run/docker.sock",
+            "http://",
+            "http://u:p@203.0.113.7",
+            "http://203.0.113.7/?a",
+            "http://203.0.113.7:0",
+            "http://203.0.113.7/a HTTP/1.1",
+            "http://203.0.113.7/\x0b",
+            "http://203.0.113.7:99999",
+            "http://127.0.0.1:6379",
+            "http://localhost:6379",
+            "http://[::1]",
+            "http://0.0.0.0",
+            "http://169.254.169.254/latest",
+            "https://203.0.113.7:x",
+        ):
+            failure = self.failureResultOf(self.workers.meet(url), UpstreamError)
+            self.assertEqual(failure.value.code, "bad_assignment", url)
+
+    def test_near_with_a_simulator(self) -> None:
+        """Where the autoscaler is one of the user's choice, workers may be here."""
+        near = Workers(MemoryReactorClock(), self.trust, anywhere=True)
+        self.successResultOf(near.meet("http://127.0.0.1:6379"))
+
+    def test_plain_is_told(self) -> None:
+        """A worker without TLS is used, and once a warning."""
+        with capturedLogs() as logs:
+            for _ in range(3):
+                self.successResultOf(self.workers.meet("http://203.0.113.7:1"))
+        self.assertEqual([event["log_level"] for event in logs], [LogLevel.warn])
+
+    def test_root_first(self) -> None:
+        """No worker is met over TLS before there is a root; those who met it meanwhile share it."""
+        first, second = self.workers.meet("https://203.0.113.7"), self.workers.meet("https://203.0.113.7")
+        self.assertNoResult(first)
+        for waiting in self.trust.waiting:
+            waiting.callback(None)
+        self.assertIs(self.successResultOf(first), self.successResultOf(second))
+        third = self.workers.meet("https://203.0.113.8")
+        self.trust.waiting[-1].errback(TrustError("no root"))
+        self.failureResultOf(third, TrustError)
+
+    def test_bounded(self) -> None:
+        """The longest unused are forgotten, and never the one just met."""
+        self.patch(workers, "_WORKERS_MAX", 2)
+        for port in range(1, 5):
+            self.successResultOf(self.workers.meet(f"http://203.0.113.7:{port}"))
+        known = [port for port in range(1, 5) if self.workers.known(f"http://203.0.113.7:{port}")]
+        self.assertEqual(known, [3, 4])
