@@ -1,0 +1,65 @@
+"""The law of the storm, over the client: each caller gets its own answer, and nothing is left over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chaos import endings
+from tests.chaos.callers import KINDS, ask
+from tests.chaos.laws import check_callers, check_over, check_workers
+from tests.chaos.storm import Storm, Weather
+
+EXAMPLES = 350
+# The more often a name stands here, the more often it is done.
+ACTS = (
+    *("time", "time", "time", "call", "call", "send", "send", "send", "accept", "accept", "accept"),
+    *("assign", "assign", "assign", "assign", "tell", "tell", "answer", "answer", "answer", "answer"),
+    *("push", "push", "push", "die", "die", "interim", "refuse", "squeeze", "squeeze", "drain", "drain"),
+    *("leave", "chatter", "say", "lookup", "shut"),
+)
+
+numbers = st.integers(0, 8191)
+asks = st.tuples(st.sampled_from(KINDS), st.integers(0, 7), st.integers(0, 2))
+parties = st.lists(st.tuples(st.lists(asks, min_size=1, max_size=3), st.booleans()), min_size=2, max_size=5)
+acts = st.lists(st.tuples(st.sampled_from(ACTS), numbers, numbers), min_size=30, max_size=120)
+weathers = st.builds(
+    Weather,
+    later=st.booleans(),
+    pings=st.booleans(),
+    official=st.sampled_from((*(False,) * 15, True)),
+    looked_up=st.sampled_from((False, False, False, True)),
+    turns=st.sampled_from((0, 1, 2)),
+    connections=st.sampled_from((0, 0, 1, 2)),
+    attempts=st.sampled_from((3, 1, 2, 5)),
+    seconds=st.sampled_from((0.0, 20.0, 60.0, 3.0)),
+    first_byte=st.sampled_from((0.0, 5.0)),
+    replay_bytes=st.sampled_from((1 << 20, 0, 1000, 100_000)),
+    ending=st.sampled_from(("calm", "calm", "calm", "abandon", "silence")),
+)
+
+
+class ClientStormTests(SynchronousTestCase):
+    def weather(self, weather: Weather, meant: Any, acts: Any) -> None:
+        """One storm, from its first act to its end."""
+        costs = iter(range(1, 1000))
+        storm = Storm(weather, [([ask(next(costs), *each) for each in some], ahead) for some, ahead in meant])
+        for name, a, b in acts:
+            storm.act(name, a, b)
+        getattr(endings, weather.ending)(storm)
+        check_callers(storm)
+        check_workers(storm)
+        endings.leave(storm)
+        check_callers(storm)
+        check_workers(storm)
+        check_over(storm)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    @settings(max_examples=EXAMPLES)
+    @given(weathers, parties, acts)
+    def test_storm(self, weather: Weather, meant: Any, acts: Any) -> None:
+        """Whatever callers, autoscaler and workers do, in whatever order."""
+        self.weather(weather, meant, acts)
