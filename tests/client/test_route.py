@@ -749,6 +749,19 @@ class PingTests(SynchronousTestCase):
         self.assertFalse(caller.open)
         self.assertFalse(caller.read().endswith(b"0\r\n\r\n"))
 
+    def test_the_body_is_asked_for_before_the_comments(self) -> None:
+        """A caller that waits for leave to send its body has it before an answer begins: later there is none."""
+        request = post(b"x" * 10, b"Accept: text/event-stream", b"Expect: 100-continue", kind=b"audio/wav")
+        rig, caller = self.waiting(request[:-10])
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"))
+        caller.send(request[-10:])
+        rig.tell(assignment(idx=9))
+        self.assertTrue(rig.worker().read().endswith(b"x" * 10))
+        rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n0\r\n\r\n")
+        self.assertTrue(content(caller.read()).endswith(b"data: 1\n\n"))
+        self.assertTrue(caller.open)
+        self.assertTrue(rig.idle)
+
     def test_busy_worker_after_comments(self) -> None:
         """The comments do not keep the request from going to another worker."""
         rig, caller = self.waiting()

@@ -56,6 +56,7 @@ class PingedRequest(ServerRequest):
         if seconds < PING_AFTER_SECONDS or self.channel is None or (self.started and not self._pinged):
             return
         if not self._pinged:
+            self.permit()  # once an answer has begun, nobody can be told to send the body
             super().start(200, _FIELDS, STREAM)
             self._pinged = self._inner.started = True
             self._inner.keep_alive = self.keep_alive
