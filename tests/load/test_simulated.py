@@ -108,5 +108,5 @@ class SimulatedTests(TestCase):
         report = await run.test(Target(url="http://127.0.0.1:1"))
         self.assertEqual(
             [(error.kind, error.code, error.count) for error in report.errors],
-            [("connection", "backend_unreachable", 3)],
+            [("connection", "server_unreachable", 3)],
         )

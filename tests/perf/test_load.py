@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,9 +28,11 @@ def right(path: str) -> Task:
     return Task(path, question(path, QUESTION if path.startswith("/v1/") else b""))
 
 
-def meet(
-    tasks: list[Task], server: Callable[[], asyncio.Protocol] = lambda: Served(b"key"), connections: int = 1
-) -> Result:
+def backend() -> asyncio.Protocol:
+    return Served(b"key", Path("nowhere"))
+
+
+def meet(tasks: list[Task], server: Callable[[], asyncio.Protocol] = backend, connections: int = 1) -> Result:
     """What comes of it when each of so many clients does one of the tasks at a server."""
 
     async def run() -> Result:

@@ -16,7 +16,7 @@ from vespa.client.console import ConsoleError
 from vespa.client.launch import LaunchError, MakeClient, OnWait, console_of, launch
 from vespa.client.options import OPTIONS
 from vespa.client.reading import GivenOptions, OptionsError, Reading, read
-from vespa.client.screen import Questions, Screen
+from vespa.client.screen import Questions, Screen, writable
 from vespa.client.settings import ClientSettings
 from vespa.client.waiting import LiveLine, WaitingLog
 from vespa.net.logs import LineObserver
@@ -141,7 +141,7 @@ def how_to_use(url: str, settings: ClientSettings) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor and return the exit code; SystemExit for --help and --version."""
-    out, errors = _stream(sys.stdout), _stream(sys.stderr)
+    out, errors = writable(sys.stdout), writable(sys.stderr)
 
     def complain(text: str) -> None:
         errors.write(text)
@@ -202,13 +202,3 @@ def _write(screen: Screen, text: str) -> None:
         screen.flush()
     except (OSError, ValueError):
         pass  # nobody reads it; the proxy is none the worse
-
-
-def _stream(stream: TextIO | None) -> TextIO:
-    # Closed by whoever started us, or not able to show every character.
-    if stream is None:
-        return open(os.devnull, "w")
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
-    return stream

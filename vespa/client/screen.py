@@ -142,3 +142,13 @@ def _without_echo(descriptor: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def writable(stream: TextIO | None) -> TextIO:
+    """A standard stream that may have been closed by whoever started us, or cannot show every character."""
+    if stream is None:
+        return open(os.devnull, "w")
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+    return stream

@@ -19,7 +19,7 @@ from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilte
 
 from vespa import __version__
 from vespa.client.launch import LaunchError, launch
-from vespa.client.screen import Screen
+from vespa.client.screen import Screen, writable
 from vespa.http.agent import Agent
 from vespa.load.options import BadOptions, LoadOptions, parse
 from vespa.load.page import page
@@ -145,7 +145,7 @@ class Command:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor and return the exit code; SystemExit for --help."""
-    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
+    sys.stdout, sys.stderr = writable(sys.stdout), writable(sys.stderr)
     try:
         options = parse(argv, os.environ)
         works = _works_of(options)
@@ -176,14 +176,6 @@ def main(argv: Sequence[str]) -> int:
         print(f"vespa-proxy load: {command.problem}", file=sys.stderr)
         return 1
     return _write(command.report, options)
-
-
-def _stream(stream: TextIO | None) -> TextIO:
-    # Closed by whoever started us, or not able to show every character.
-    if stream is None:
-        return open(os.devnull, "w")
-    cast(Any, stream).reconfigure(errors="replace")
-    return stream
 
 
 def _works_of(options: LoadOptions) -> Callable[[], Work]:
