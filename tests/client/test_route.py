@@ -758,7 +758,7 @@ class PingTests(SynchronousTestCase):
         rig.tell(assignment(idx=9))
         self.assertTrue(rig.worker().read().endswith(b"x" * 10))
         rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n0\r\n\r\n")
-        self.assertTrue(content(caller.read()).endswith(b"data: 1\n\n"))
+        self.assertTrue(caller.read().endswith(b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"))
         self.assertTrue(caller.open)
         self.assertTrue(rig.idle)
 
