@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -607,6 +608,20 @@ class ElsewhereTests(SynchronousTestCase):
         self.assertTrue(second.read().startswith(b"HTTP/1.1 504"))
         self.assertEqual(first.read(), b"")
         self.assertEqual(rig.gate.working, 1)
+
+    def test_whom_to_trust_is_not_known(self) -> None:
+        """The deadline holds also while the workers' root is looked for."""
+
+        class SlowTrust:
+            async def roots(self) -> object:
+                return await Deferred()
+
+        rig, caller = self.start(seconds=5.0)
+        rig.known._trust = SlowTrust()
+        rig.tell({**assignment(), "url": "https://203.0.113.7:31000"})
+        rig.advance(7)
+        self.assertIn(b"X-Vespa-Error: no_worker_root", caller.read())
+        self.assertTrue(rig.idle)
 
     def test_bad_address(self) -> None:
         """An assignment to what is no address is told, not followed."""

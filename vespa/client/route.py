@@ -228,6 +228,9 @@ class ClientPassage:
         elif self._worker is not None:
             message = f"{seconds:g} s went by, and there is no connection to the worker"
             self.unfound(Refusal(504, "worker_timeout", message, origin="worker"))
+        elif self._meeting is not None:
+            message = f"{seconds:g} s went by, and whom workers are to be trusted by is not known"
+            self.unfound(Refusal(502, "no_worker_root", message, origin="console"))
         else:
             self._search.give_up(seconds)
 
