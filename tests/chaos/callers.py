@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tests.chaos.strands import Strand
 from tests.contract.reader import Feed, Response, Truncated, read_responses
@@ -32,9 +32,9 @@ class Ask:
     path: bytes
     query: bytes
     head: bytes
-    raw: bytes
+    raw: bytes = field(repr=False)
     """The body as it is sent, framing included."""
-    body: bytes
+    body: bytes = field(repr=False)
     minor: int
     wrapped: bool
     json: bool
@@ -146,7 +146,7 @@ KINDS: Final = (
     "GET old",
     "GET old keep",
     "POST json old keep",
-    "POST json old stream",
+    "POST json old small stream",
     "POST json old small stream accept",
     "POST body old",
     "POST json small close",

@@ -16,7 +16,7 @@ def calm(storm: Storm) -> None:
             return
         _behave(storm)
         storm.wait(0.5)
-    hanging = [(caller.asks, caller.answers) for caller in storm.callers if not caller.over]
+    hanging = [(caller.asks, caller.done) for caller in storm.callers if not caller.over]
     raise AssertionError(f"no answer ever comes: {hanging}")
 
 

@@ -25,7 +25,7 @@ from vespa.net.sharing import Shared
 
 WORKERS: Final = (WORKER, OTHER, ("203.0.113.9", 31000))
 AMOUNTS: Final = (1, 30, 300, 1000, 3000, 30_000, 30_000, 70_000, 1 << 30, 1 << 30)
-DUE: Final = ("lookup", "drain", "call", "accept", "answer", "push", "send", "assign")
+DUE: Final = ("drain", "call", "accept", "answer", "push", "send", "assign")
 TIMES: Final = (0.0, 0.0, 0.1, 0.5, 1.0, 1.0, 2.5, 6.0, 11.0, 31.0)
 _T = TypeVar("_T")
 
@@ -267,7 +267,7 @@ class Storm:
 
     def do_assign(self, a: int, b: int) -> None:
         for server in self._pick(self.questions(), a):
-            self._tell(server, self._assignment(server, WORKERS[b % 3], b // 3))
+            self._tell(server, self._assignment(server, WORKERS[b % 3], b // 3, "https" if b % 16 == 9 else "http"))
 
     def _assignment(self, server: Server, worker: tuple[str, int], how: int, scheme: str = "http") -> Plan:
         said = assignment(worker, 1 + how % 900, 1 + len(self.givens))

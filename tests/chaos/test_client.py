@@ -19,7 +19,7 @@ ACTS = (
     *("time", "time", "time", "call", "call", "send", "send", "send", "accept", "accept", "accept"),
     *("assign", "assign", "assign", "assign", "tell", "tell", "answer", "answer", "answer", "answer"),
     *("push", "push", "push", "die", "die", "interim", "refuse", "squeeze", "squeeze", "drain", "drain"),
-    *("leave", "chatter", "say", "lookup", "shut"),
+    *("leave", "leave", "chatter", "say", "lookup", "lookup", "shut"),
 )
 
 numbers = st.integers(0, 8191)
