@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from tests.chaos.answering import Plan, Server
 from tests.chaos.callers import PRIVATE, Caller, after_comments, error_event, pinged
-from tests.chaos.storm import Given, Storm, Track
+from tests.chaos.scene import Given, Track
+from tests.chaos.storm import Storm
 from tests.client.rig import KEY, query_of
 from tests.client.test_route import auth_data
 from tests.contract.reader import Request, Response

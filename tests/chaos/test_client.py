@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chaos import endings
 from tests.chaos.callers import KINDS, ask
 from tests.chaos.laws import check_callers, check_over, check_workers
-from tests.chaos.storm import Storm, Weather
+from tests.chaos.scene import Weather
+from tests.chaos.storm import Storm
 
 EXAMPLES = 350
 # The more often a name stands here, the more often it is done.
