@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from vespa.http.connection import UpstreamError
 from vespa.load.outcome import Kind, Outcome
 from vespa.load.reading import Reader, reader_for
 from vespa.load.tally import Tally
 from vespa.load.work import Work, cost_text
+from vespa.net.calls import Bytes
 
 MESSAGE_LENGTH: Final = 300
 
@@ -68,7 +68,7 @@ class Sending(Protocol):
             headers.setRawHeaders(name, [value])
         self._timer = self._clock.callLater(timeout, self.give_up, "timeout", f"not over after {timeout:g} s")
         url = (target.url + work.path).encode("ascii")
-        self._response = agent.request(b"POST", url, headers, _Body(work.body))
+        self._response = agent.request(b"POST", url, headers, Bytes(work.body))
         self._response.addCallbacks(self._begun, self._failed)
 
     def give_up(self, kind: Kind, message: str) -> None:
@@ -154,28 +154,6 @@ class Sending(Protocol):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._over(self)
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """A body that is at hand and written at once."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.length = len(content)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._content)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """All is written at once: there is nothing to pause."""
-
-    def resumeProducing(self) -> None:
-        """All is written at once: there is nothing to resume."""
-
-    def stopProducing(self) -> None:
-        """All is written at once: there is nothing to stop."""
 
 
 class _Unwanted(Protocol):

@@ -91,7 +91,7 @@ async def _request(
     body: bytes | None,
 ) -> IResponse:
     """Ask, and wait for the head of the reply. Raises `CallError`."""
-    data: Any = None if body is None else _Bytes(body)
+    data: Any = None if body is None else Bytes(body)
     # Nothing is timed by it; but given none, treq imports the global reactor.
     reactor: Any = clock
     try:
@@ -121,7 +121,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 @implementer(IBodyProducer)
-class _Bytes:
+class Bytes:
     """A body of bytes that are at hand; treq's own would take turns of the global reactor to read them."""
 
     def __init__(self, content: bytes) -> None:

@@ -6,6 +6,9 @@ import hmac
 import json
 from typing import Any
 
+from klein import Klein
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 
@@ -16,6 +19,23 @@ class Answer(Exception):
         super().__init__(f"{status} {value}")
         self.status = status
         self.value = value
+
+    def send(self, request: Any) -> bytes:
+        """Set the status and the type of the answer, and return its body."""
+        return send_json(request, self.value, self.status)
+
+
+def answering_app() -> Klein:
+    """A Klein app, for a class, whose routes may raise an Answer."""
+    app = Klein()
+
+    @app.handle_errors(Answer)
+    def answer(self: Any, request: IRequest, failure: Failure) -> bytes:
+        said: Any = failure.value
+        body: bytes = said.send(request)
+        return body
+
+    return app
 
 
 def send_json(request: Any, value: object, status: int = 200) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -14,10 +13,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.core.work import from_micros
-from vespa.sim.answers import Answer, header, read_body, send_bytes, send_json, wrong_key
+from vespa.sim.answers import Answer, answering_app, header, read_body, send_bytes, send_json, wrong_key
 from vespa.sim.books import Books
 from vespa.sim.console import Console, EndpointRow
-from vespa.sim.faults import Faults, Refused
+from vespa.sim.faults import Faults
 from vespa.sim.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
 from vespa.sim.reports import (
     DeleteRequests,
@@ -49,7 +48,7 @@ class Autoscaler:
     deletes are taken as the `vastai` package's worker tells them; ours must tell them in both dialects.
     """
 
-    app = Klein()
+    app = answering_app()
     _log = Logger()
 
     def __init__(
@@ -131,17 +130,6 @@ class Autoscaler:
     def _new_request_idx(self) -> int:
         self._next_request_idx += 1
         return self._next_request_idx - 1
-
-    @app.handle_errors(Answer)
-    def _answer(self, request: IRequest, failure: Failure) -> bytes:
-        answer: Any = failure.value
-        return send_json(request, answer.value, answer.status)
-
-    @app.handle_errors(Refused)
-    def _refuse(self, request: IRequest, failure: Failure) -> bytes:
-        refused: Any = failure.value
-        said: bytes = refused.send(request)
-        return said
 
     @app.handle_errors(Malformed)
     def _refuse_malformed(self, request: IRequest, failure: Failure) -> bytes:

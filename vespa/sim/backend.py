@@ -8,17 +8,14 @@ from itertools import islice
 from typing import Any
 
 from attrs import asdict, define
-from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.sim.answers import (
-    Answer,
+    answering_app,
     limit_of,
     not_found,
     number,
@@ -28,7 +25,7 @@ from vespa.sim.answers import (
     send_bytes,
     send_json,
 )
-from vespa.sim.faults import Faults, Kind, Refused
+from vespa.sim.faults import Faults, Kind
 from vespa.sim.generation import Generation
 from vespa.sim.other_apis import OtherApis
 from vespa.sim.serving import Upgrades, drop
@@ -63,7 +60,7 @@ class Backend:
 
     upgrades: Upgrades = {b"/ws": EchoSocket}
 
-    app = Klein()
+    app = answering_app()
 
     def __init__(self, clock: IReactorTime, *, tokens_per_second: float = 50.0, healthy: bool = True) -> None:
         self.tokens_per_second = tokens_per_second
@@ -77,17 +74,6 @@ class Backend:
     def resource(self) -> KleinResource:
         """What to serve."""
         return self.app.resource()
-
-    @app.handle_errors(Answer)
-    def _answer(self, request: IRequest, failure: Failure) -> bytes:
-        answer: Any = failure.value
-        return send_json(request, answer.value, answer.status)
-
-    @app.handle_errors(Refused)
-    def _refuse(self, request: IRequest, failure: Failure) -> bytes:
-        refused: Any = failure.value
-        said: bytes = refused.send(request)
-        return said
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:

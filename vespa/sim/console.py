@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve, frozen
-from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from vespa.sim.answers import Answer, header, parameter, read_body, require_bearer, send_bytes, send_json
+from vespa.sim.answers import Answer, answering_app, header, parameter, read_body, require_bearer, send_bytes, send_json
 from vespa.sim.authority import Authority
 
 NOT_FOUND = {"success": False, "error": "not_found"}
@@ -53,7 +50,7 @@ class Console:
     Its public attributes may be changed at any time.
     """
 
-    app = Klein()
+    app = answering_app()
 
     def __init__(self, clock: IReactorTime, account_key: str, endpoints: list[EndpointRow]) -> None:
         self._clock = clock
@@ -87,11 +84,6 @@ class Console:
         if self._authority is None:
             self._authority = Authority(self._clock.seconds())
         return self._authority
-
-    @app.handle_errors(Answer)
-    def _answer(self, request: IRequest, failure: Failure) -> bytes:
-        answer: Any = failure.value
-        return send_json(request, answer.value, answer.status)
 
     @app.route("/api/v0/endptjobs/", methods=["GET"])
     def _list_endpoints(self, request: Request) -> bytes:

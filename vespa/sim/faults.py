@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
-from vespa.sim.answers import send_bytes, send_json
+from vespa.sim.answers import Answer, send_bytes
 from vespa.sim.serving import drop
 
 Kind = Literal["refuse", "hang", "drop", "wait", "die"]
 ROUTE = "/route/"
 
 
-class Refused(Exception):
+class Refused(Answer):
     """A call that is to be answered with an error status; `plain`: as a load balancer says it, in a line of text."""
 
     def __init__(self, status: int, plain: bool = False) -> None:
-        super().__init__(f"refused with {status} on purpose")
-        self.status = status
+        super().__init__(status, {"error": f"refused with {status} on purpose"})
         self.plain = plain
 
-    def send(self, request: object) -> bytes:
+    def send(self, request: Any) -> bytes:
         """Set the status and the type of the answer, and return its body. It has no Retry-After."""
         if not self.plain:
-            return send_json(request, {"error": str(self)}, self.status)
-        said: Request = request  # type: ignore[assignment]
-        said.setResponseCode(self.status)
-        return send_bytes(said, HTTPStatus(self.status).phrase.encode("ascii") + b"\n", b"text/plain")
+            return super().send(request)
+        request.setResponseCode(self.status)
+        return send_bytes(request, HTTPStatus(self.status).phrase.encode("ascii") + b"\n", b"text/plain")
 
 
 @define(eq=False)

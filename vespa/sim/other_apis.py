@@ -7,14 +7,12 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING, Any
 
-from klein import Klein
 from klein.resource import KleinResource
-from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.sim.answers import (
     Answer,
+    answering_app,
     bad_request,
     header,
     limit_of,
@@ -22,10 +20,8 @@ from vespa.sim.answers import (
     prompt_of,
     read_body,
     read_object,
-    send_json,
 )
 from vespa.sim.anthropic import Reply
-from vespa.sim.faults import Refused
 from vespa.sim.multipart import NoForm, Part, read_form
 from vespa.sim.words import MODEL
 
@@ -38,7 +34,7 @@ DIMENSIONS = 8
 class OtherApis:
     """The resource at /v1/ for what the backend itself has no word for."""
 
-    app = Klein()
+    app = answering_app()
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -46,17 +42,6 @@ class OtherApis:
     def resource(self) -> KleinResource:
         """What to serve."""
         return self.app.resource()
-
-    @app.handle_errors(Answer)
-    def _answer(self, request: IRequest, failure: Failure) -> bytes:
-        answer: Any = failure.value
-        return send_json(request, answer.value, answer.status)
-
-    @app.handle_errors(Refused)
-    def _refuse(self, request: IRequest, failure: Failure) -> bytes:
-        refused: Any = failure.value
-        said: bytes = refused.send(request)
-        return said
 
     @app.route("/embeddings", methods=["POST"])
     async def _embeddings(self, request: Request) -> bytes:

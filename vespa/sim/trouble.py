@@ -8,16 +8,13 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from vespa.sim.answers import Answer, not_found, number, parameter, read_body, send_json
+from vespa.sim.answers import Answer, answering_app, not_found, number, parameter, read_body, send_json
 from vespa.sim.serving import drop
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 class Trouble:
     """The resource at /trouble/. What does well in the end tells which call it was, and what came with it."""
 
-    app = Klein()
+    app = answering_app()
 
     def __init__(self, backend: Backend) -> None:
         self.calls: Counter[str] = Counter()
@@ -36,11 +33,6 @@ class Trouble:
     def resource(self) -> KleinResource:
         """What to serve."""
         return self.app.resource()
-
-    @app.handle_errors(Answer)
-    def _answer(self, request: IRequest, failure: Failure) -> bytes:
-        answer: Any = failure.value
-        return send_json(request, answer.value, answer.status)
 
     @app.route("/busy")
     def _busy(self, request: Request) -> bytes:
