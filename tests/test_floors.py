@@ -32,7 +32,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.worker.certificate": "vespa.settings_text",
         "vespa.client": "vespa vespa.core vespa.http vespa.net vespa.proxy",
         # Where the client's options are read from the command line and the environment.
-        "vespa.client.options": "vespa vespa.core vespa.settings_text vespa.client",
+        "vespa.client.command.options": "vespa vespa.core vespa.settings_text vespa.client",
         "vespa.client.command": "vespa vespa.core vespa.http vespa.net vespa.settings_text vespa.tap vespa.client",
         "vespa.load": "vespa vespa.core vespa.http vespa.net vespa.client vespa.benchmarking.contract",
         "vespa.load.command": "vespa vespa.core vespa.http vespa.net vespa.tap vespa.client vespa.load",
@@ -48,7 +48,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 CORE_IS_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "asyncio", "threading", "time"})
 
 # Entry points: what starts as a process, so that somebody has to read the world for it.
-ENTRIES = ("vespa.tap", "vespa.client_tap", "vespa.cli", "vespa.client.command", "vespa.load.command", "vespa.sim")
+ENTRIES = ("vespa.tap", "vespa.client_tap", "vespa.cli", "vespa.client.command.run", "vespa.load.command", "vespa.sim")
 PROCESSES = ("vespa.worker.beacon", "vespa.worker.certificate", "vespa.worker.launch", "vespa.benchmarking.child")
 
 # A name that reads the world, and the rooms where that is done.

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from tests.test_settings import ON_VAST, QUICK_START, TOKEN
 from vespa import client_tap
 from vespa.cli import COMMANDS, main
-from vespa.client.launch import OnWait
+from vespa.client.command.launch import OnWait
 from vespa.client.settings import ClientSettings
 from vespa.net import signals
 from vespa.net.signals import Signals

@@ -27,7 +27,7 @@ def worker(arguments: Sequence[str]) -> int:
 
 def client(arguments: Sequence[str]) -> int:
     """Listen on this machine and pass any HTTP client's requests on to an endpoint of Vast.ai."""
-    from .client.command import main as run
+    from .client.command.run import main as run
 
     return run(arguments)
 

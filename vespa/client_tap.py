@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger, LogLevel
 from twisted.python import usage
 
-from vespa.client.launch import Launched, LaunchError, MakeClient, launch
-from vespa.client.reading import GivenOptions, OptionsError, Reading, read
-from vespa.client.waiting import WaitingLog
+from vespa.client.command.launch import Launched, LaunchError, MakeClient, launch
+from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
+from vespa.client.command.waiting import WaitingLog
 from vespa.net.logs import LineObserver
 from vespa.net.services import CoroutineService
 from vespa.net.signals import Signals, Stoppable, fail

@@ -319,7 +319,8 @@ CLIENT_NAMES = frozenset(
     {
         "VESPA_CLIENT_PORT",
         "VESPA_CLIENT_TOKEN",
-        "VESPA_IDLE_TIMEOUT", "VESPA_TIMEOUT",
+        "VESPA_IDLE_TIMEOUT",
+        "VESPA_TIMEOUT",
         "VESPA_MAX_CONNECTIONS",
         "VESPA_MAX_CONNECTIONS_PER_HOST",
     }

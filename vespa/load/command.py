@@ -18,8 +18,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 
 from vespa import __version__
-from vespa.client.launch import LaunchError, launch
-from vespa.client.screen import Screen, writable
+from vespa.client.command.launch import LaunchError, launch
+from vespa.client.command.screen import Screen, writable
 from vespa.http.agent import Agent
 from vespa.load.options import BadOptions, LoadOptions, parse
 from vespa.load.page import page

@@ -8,8 +8,8 @@ from typing import Any, Final, NoReturn
 
 from attrs import evolve, frozen
 
-from vespa.client.options import OPTIONS
-from vespa.client.reading import OptionsError, read
+from vespa.client.command.options import OPTIONS
+from vespa.client.command.reading import OptionsError, read
 from vespa.client.settings import ClientSettings
 from vespa.http.origin import Origin
 from vespa.load.plan import Plan

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.processes import until
-from vespa.client.screen import Questions, Screen, _Line
+from vespa.client.command.screen import Questions, Screen, _Line
 
 ERASE = "\r\x1b[K"
 

@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.client.screen import Screen
-from vespa.client.waiting import LiveLine, WaitingLog, elapsed
+from vespa.client.command.screen import Screen
+from vespa.client.command.waiting import LiveLine, WaitingLog, elapsed
 
 
 class LiveTests(SynchronousTestCase):
@@ -63,7 +63,7 @@ class LogTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
 
     def observe(self, event: LogEvent) -> None:
-        if event.get("log_namespace") == "vespa.client.waiting.WaitingLog":
+        if event.get("log_namespace") == "vespa.client.command.waiting.WaitingLog":
             self.lines.append(formatEvent(event))
 
     def test_pace(self) -> None:

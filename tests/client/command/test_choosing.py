@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent
-from vespa.client.choosing import TRIES, choose, endpoints_of, table
+from vespa.client.command.choosing import TRIES, choose, endpoints_of, table
+from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused
-from vespa.client.launch import LaunchError
 from vespa.client.settings import ClientSettings
 from vespa.net.calls import plain_client
 

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from attrs import evolve
 
+from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused, find
-from vespa.client.launch import LaunchError
 from vespa.client.settings import ClientSettings
 
 TRIES: Final = 3

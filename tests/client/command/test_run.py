@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.client.test_choosing import Somebody
+from tests.client.command.test_choosing import Somebody
 from tests.processes import until
-from vespa.client.command import INTERRUPTED, Command, how_to_use
-from vespa.client.launch import OnWait
-from vespa.client.reading import Reading
+from vespa.client.command.launch import OnWait
+from vespa.client.command.reading import Reading
+from vespa.client.command.run import INTERRUPTED, Command, how_to_use
 from vespa.client.settings import ClientSettings
 from vespa.sim.stage import Stage
 

@@ -1,6 +1,6 @@
 """The one table of the client's options: command line, environment and documentation all come from it.
 
-python -m vespa.client.options
+python -m vespa.client.command.options
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from vespa.client import keys
+from vespa.client.command import keys
 from vespa.client.settings import ClientSettings
 from vespa.settings_text import addresses, choice, decimal, integer, seconds, text
 

@@ -12,8 +12,8 @@ from attrs import frozen
 from twisted.python import usage
 
 from vespa import __version__
-from vespa.client import keys
-from vespa.client.options import OPTIONS, Option
+from vespa.client.command import keys
+from vespa.client.command.options import OPTIONS, Option
 from vespa.client.settings import ClientSettings
 
 Given = Mapping[str, Sequence[str]]

@@ -11,14 +11,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 from twisted.python import usage
 
-from vespa.client.choosing import Asks, choose, endpoints_of, table
+from vespa.client.command.choosing import Asks, choose, endpoints_of, table
+from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
+from vespa.client.command.options import OPTIONS
+from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
+from vespa.client.command.screen import Questions, Screen, writable
+from vespa.client.command.waiting import LiveLine, WaitingLog
 from vespa.client.console import ConsoleError
-from vespa.client.launch import LaunchError, MakeClient, OnWait, console_of, launch
-from vespa.client.options import OPTIONS
-from vespa.client.reading import GivenOptions, OptionsError, Reading, read
-from vespa.client.screen import Questions, Screen, writable
 from vespa.client.settings import ClientSettings
-from vespa.client.waiting import LiveLine, WaitingLog
 from vespa.net.logs import LineObserver
 from vespa.net.signals import Signals, stop
 from vespa.tap import install_reactor, raise_file_limit, settle_memory

@@ -7,7 +7,7 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vespa.client.screen import Screen
+from vespa.client.command.screen import Screen
 
 LOG_SECONDS: Final = 30.0
 _SHOWN: Final = 200

@@ -1,0 +1,1 @@
+"""The client's command line: its options, its questions, and what people see while it runs."""
