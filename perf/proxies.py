@@ -78,7 +78,8 @@ class Proxy:
         length = len(body) or (expected.size if expected is not None else 0)
         lines = [f"{'POST' if length else 'GET'} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", "User-Agent: perf"]
         if length:
-            lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+            kind = "application/json" if body else "application/octet-stream"
+            lines += [f"Content-Type: {kind}", f"Content-Length: {length}"]
         return "\r\n".join(lines) + "\r\n\r\n" + body
 
     def is_up(self) -> bool:
