@@ -39,8 +39,11 @@ class LeanReactor(EPollReactor):
                     ):
                         self.runUntilCurrent()
                         self.doPoll(self.running and self.timeout())
+                    elif pending:
+                        wait = pending[0].time - now
+                        self.doPoll(wait if wait < _LONGEST_SECONDS else _LONGEST_SECONDS)
                     else:
-                        self.doPoll(min(pending[0].time - now, _LONGEST_SECONDS) if pending else None)
+                        self.doPoll(None)
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait up to `timeout` seconds (None: until something happens) and hand out what happened."""
