@@ -12,13 +12,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.client.fields import CallerFields, fields_of, without_codings
-from vespa.client.payload import OneValue, has_space_around, read_payload
 from vespa.client.pinging import PingedRequest
 from vespa.client.replies import callers_block
 from vespa.client.router import Router
 from vespa.client.search import Search
 from vespa.client.trust import TrustError
 from vespa.client.workers import Worker, Workers
+from vespa.client.wrapping import CLOSING, Wrapping, opening
 from vespa.core.assignment import Assignment, seconds_before
 from vespa.core.auth import parse_cost
 from vespa.core.gate import Gate
@@ -29,17 +29,13 @@ from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
+from vespa.net.complaints import Complaints
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
 
-WHOLE_MAX: Final = 1 << 20
-"""JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
-
 DEFAULT_COST: Final = 1.0
 _MAX_COST: Final = 1e9
-_ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
-_CLOSING: Final = b"}"
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
 
@@ -68,6 +64,7 @@ class ClientRoute:
         self.gate = gate
         self.sweeper = router.sweeper
         self.free = Turns(gate).free
+        self.complaints = Complaints(self.log, router.clock)
 
     @property
     def clock(self) -> IReactorTime:
@@ -88,18 +85,10 @@ _check: type[Route] = ClientRoute
 
 
 class ClientPassage:
-    """
-    One request at the client.
+    """One request at the client: its turn, its worker or workers, and its end."""
 
-    A JSON body goes into an envelope, unless it turns out not to be JSON: then, and with any other body or none, the
-    assignment goes into the query, and the body as it is. Official workers know the envelope only.
-    """
-
-    ready = False
     pool: Pool
     opening = closing = b""
-    _enveloped: bool | None = None  # None: not decided
-    _value: OneValue | None = None
     _assignment: Assignment | None = None
     _worker: Worker | None = None
     _search: Search | None = None
@@ -108,92 +97,48 @@ class ClientPassage:
     _cost: float | None = None
     _attempts = 0
     _died = 0
-    _kept_size = 0
-    _streams = False
     _over = False
 
     def __init__(self, route: ClientRoute, request: ServerRequest) -> None:
-        head = request.head
-        self.length: int | None = head.length
-        self.has_body = head.chunked or bool(head.length)
+        """Raises `Refusal` when the head alone is enough to say no."""
         self.keeps = route.calling.replay_bytes
         self._route = route
         self._request = request
-        self._kept: list[bytes] = []
-        self._fields: CallerFields = fields_of(head)
+        self._fields: CallerFields = fields_of(request.head)
         self._began_at = route.clock.seconds()
         if self._fields.cost is not None:
             self._cost = _told_cost(self._fields.cost)
-        if route.calling.official:
-            self._check_official()
-        if not (self._fields.json and self.has_body and head.method in _ENVELOPED):
-            self._decide(False)
-
-    def _check_official(self) -> None:
-        head = self._request.head
-        if head.method != b"POST" or not self.has_body or head.upgrade:
-            raise Refusal(405, "official_dialect", "official workers take POST with a JSON body only", allow="POST")
-        if not self._fields.json:
-            raise Refusal(415, "official_dialect", "official workers take JSON only: Content-Type: application/json")
+        self._wrapping = Wrapping(request.head, self._fields, route.calling.official)
 
     # -- the body
 
     @property
+    def ready(self) -> bool:
+        """Enough of the body is known to ask for a worker."""
+        return self._wrapping.enveloped is not None
+
+    @property
+    def length(self) -> int | None:
+        """The body's own, without what it is wrapped in."""
+        return self._wrapping.length
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is one."""
+        return self._wrapping.has_body
+
+    @property
     def verbatim(self) -> bool:
         """Whether the body goes on as it is."""
-        return self._enveloped is False
+        return self._wrapping.enveloped is False
 
-    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
+    def feed(self, data: bytes) -> Sequence[bytes]:
         """Take bytes of the body; returns those to pass on. Raises `Refusal`."""
-        if self._enveloped is not None:
-            if self._value is not None:
-                self._value.feed(data)
-            return (data,)
-        self._kept.append(data)
-        self._kept_size += len(data)
-        if self._kept_size <= WHOLE_MAX and (self.length is None or self.length <= WHOLE_MAX):
-            return ()
-        return self._take_unread()
+        return self._wrapping.feed(data)
 
-    def finish(self) -> Sequence[bytes | memoryview]:
+    def finish(self) -> Sequence[bytes]:
         """The body is complete; returns what is left to pass on. Raises `Refusal`."""
-        if self._enveloped is not None:
-            if self._value is not None:
-                self._value.finish()
-            return ()
-        body = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
-        self._kept = []
-        self.length = len(body)
-        self.has_body = bool(body)
-        payload = read_payload(body)
-        if payload is not None:
-            self._streams = payload.streams
-            if self._cost is None and self._route.calling.cost_from_tokens:
-                self._cost = payload.tokens
-        official = self._route.calling.official
-        if payload is None and official:
-            raise Refusal(422, "invalid_json", "the body is not JSON, and official workers take nothing else")
-        # What is no JSON the backend is to say itself, as it would without a proxy; white space around JSON would be
-        # lost in an envelope.
-        self._decide(payload is not None and (official or not has_space_around(body)))
-        return (body,) if body else ()
-
-    def _take_unread(self) -> Sequence[bytes | memoryview]:
-        """The body is too large to be looked into first: it streams by from here on."""
-        kept, self._kept = self._kept, []
-        wraps = self._route.calling.official or not has_space_around(kept[0][:1])
-        if wraps:
-            # Whatever stood behind the value would become a part of the envelope.
-            self._value = OneValue()
-        self._decide(wraps)
-        for each in kept:
-            self.feed(each)
-        return kept
-
-    def _decide(self, enveloped: bool) -> None:
-        self._enveloped = enveloped
-        self._streams = self._streams or self._fields.stream
-        self.ready = True
+        return self._wrapping.finish()
 
     # -- admission
 
@@ -211,9 +156,10 @@ class ClientPassage:
         """It is this request's turn."""
         if self._over:
             return
-        cost = self._cost if self._cost is not None else self._route.calling.cost
-        self._search = Search(self._route.router, cost, self)
-        self._search.began_at = self._began_at
+        calling, cost = self._route.calling, self._cost
+        if cost is None and calling.cost_from_tokens:
+            cost = self._wrapping.tokens
+        self._search = Search(self._route.router, calling.cost if cost is None else cost, self, self._began_at)
         self._search.begin()
 
     def tick(self, now: float) -> None:
@@ -236,7 +182,7 @@ class ClientPassage:
 
     def still_waiting(self, status: str, seconds: float) -> None:
         """Tell the caller, if it wants to hear."""
-        if self._streams and isinstance(self._request, PingedRequest):
+        if self._wrapping.streams and isinstance(self._request, PingedRequest):
             self._request.ping(status, seconds)
 
     def unfound(self, refusal: Refusal) -> None:
@@ -279,9 +225,8 @@ class ClientPassage:
         self._attempts += 1
         self._worker = worker
         self.pool = worker.pool
-        if self._enveloped:
-            self.opening = b'{"auth_data":%b,"payload":' % assignment.auth_data
-            self.closing = _CLOSING
+        if self._wrapping.enveloped:
+            self.opening, self.closing = opening(assignment.auth_data), CLOSING
         waiter.slot()
 
     def elsewhere(self, failure: UpstreamError | None) -> bool:
@@ -302,7 +247,7 @@ class ClientPassage:
                 return False
             route.sweeper.add(self)
         why = "it is busy" if failure is None else f"{failure.code}: {failure}"
-        route.log.warn("another worker is asked for, {url} fails: {why}", url=assignment.url, why=why)
+        route.complaints.tell(f"{assignment.url} {why}", f"another worker is asked for, {assignment.url} fails: {why}")
         self._worker = None
         # An assignment that was answered is used up; one that never was is still the same request's.
         search.begin(delay, anew=failure is None)
@@ -337,7 +282,7 @@ class ClientPassage:
         self._route.sweeper.discard(self)  # from here on others watch the clock
         path, _, query = head.target.partition(b"?")
         query = callers_own(query) if query else query
-        if not self._enveloped:
+        if not self._wrapping.enveloped:
             query = query + b"&" + assignment.query if query else assignment.query
         origin = worker.origin
         parts = [head.method, b" ", origin.path_prefix, path]

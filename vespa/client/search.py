@@ -58,12 +58,13 @@ class Search:
     _status = ""
     _over = True
 
-    def __init__(self, router: Router, cost: float, seeker: Seeker) -> None:
+    def __init__(self, router: Router, cost: float, seeker: Seeker, began_at: float) -> None:
+        """`began_at` is when the request came: from then on it waits."""
         self._router = router
         self._cost = cost
         self._seeker = seeker
         self._request_idx = 0
-        self.began_at = router.clock.seconds()
+        self.began_at = began_at
 
     def begin(self, delay: float = 0.0, *, anew: bool = False) -> None:
         """Ask, after so many seconds; `anew`: as a new request, whatever was assigned to it before."""

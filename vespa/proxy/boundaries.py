@@ -29,18 +29,25 @@ class Waiter(Protocol):
 class Passage(Protocol):
     """What a route makes of one request: it unwraps (or wraps) its body, admits it, and books its end."""
 
-    ready: bool
-    """The request is understood and authenticated; it may be admitted. Until then its body is wanted."""
     pool: Pool
-    """Where the request goes."""
-    length: int | None
-    """The length of the body towards the upstream; None with `has_body` means that it is not known."""
-    has_body: bool
+    """Where the request goes, once it was admitted."""
     opening: bytes
     """What goes to the upstream before the body, and `closing` behind it; b"" and b"" where it goes as it is."""
     closing: bytes
     keeps: int
     """The most bytes of a body that are kept, to be sent once more `elsewhere`."""
+
+    @property
+    def ready(self) -> bool:
+        """The request is understood and authenticated; it may be admitted. Until then its body is wanted."""
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body towards the upstream; None with `has_body` means that it is not known."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is a body."""
 
     @property
     def verbatim(self) -> bool:
