@@ -53,6 +53,10 @@ class WorkersTests(SynchronousTestCase):
             "http://[::1]",
             "http://0.0.0.0",
             "http://169.254.169.254/latest",
+            "http://127.1",
+            "http://2130706433",
+            "http://localhost.",
+            "http://[::ffff:127.0.0.1]",
             "https://203.0.113.7:x",
         ):
             failure = self.failureResultOf(self.workers.meet(url), UpstreamError)

@@ -31,8 +31,10 @@ class ComplaintsTests(SynchronousTestCase):
         self.assertEqual(formatEvent(logs[0]), "{clock} {")
 
     def test_bounded(self) -> None:
-        """Kinds without end are forgotten."""
-        complaints = Complaints(Logger(), Clock())
-        for number in range(1000):
-            complaints.tell(str(number), "")
+        """Kinds without end share one line."""
+        with capturedLogs() as logs:
+            complaints = Complaints(Logger(), Clock())
+            for number in range(1000):
+                complaints.tell(str(number), "")
+        self.assertEqual(len(logs), 65)
         self.assertLess(len(complaints._heard), 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.console import Console, EndpointInfo
@@ -15,6 +15,7 @@ from vespa.net.sharing import Shared
 LOOK_UP_SECONDS: Final = 30.0
 """The least time between two look-ups after a key was refused."""
 
+_HELD_MAX: Final = 15
 _is_key: Final = re.compile(r"[!-~]{1,4096}", re.ASCII).fullmatch
 
 
@@ -22,8 +23,8 @@ class EndpointKey:
     """
     What an endpoint is called by: its `name`, and its key. `value` is "" while the key is not known.
 
-    It is looked up when it is first needed, once for all who need it, and again after `forget`. An endpoint that was
-    named by its id has its name from then on.
+    It is looked up when it is first needed, once for all who need it, and again when it is refused. An endpoint that
+    was named by its id has its name from then on.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class EndpointKey:
         account_key: str = "",
         console: Console | None = None,
     ) -> None:
-        """A `given` key is looked up only after a `forget`. Raises ValueError where there is no key to be had."""
+        """A `given` key is looked up only once it is refused. Raises ValueError where there is no key to be had."""
         if given and not _is_key(given):
             raise ValueError("the endpoint's key has characters that no key has")
         if not given and (not account_key or console is None):
@@ -45,39 +46,38 @@ class EndpointKey:
         self._account_key = account_key
         self._console = console
         self._clock = clock
-        self._found_at = -LOOK_UP_SECONDS
+        self._asked_at = -LOOK_UP_SECONDS
+        self._held = [given]
         self._finding: Shared[EndpointInfo] = Shared(self._look_up)
 
-    def forget(self, refused: str) -> bool:
+    def may_look_up(self) -> bool:
         """
-        A key was refused: whether another is known by now, or can be looked up.
+        Whether another key may be looked up in place of one that was refused; until it is found, that one stays.
 
-        That is done once in `LOOK_UP_SECONDS`: a key that is refused as soon as it was found is what there is.
+        It may once in `LOOK_UP_SECONDS`: a key that is refused as soon as it was found is what there is.
         """
-        if self.value != refused:
-            return True
-        now = self._clock.seconds()
-        if not self._account_key or self._console is None or now - self._found_at < LOOK_UP_SECONDS:
+        if not self._account_key or self._console is None:
             return False
-        self.value = ""
-        return True
+        return self._clock.seconds() - self._asked_at >= LOOK_UP_SECONDS
 
     def hidden_in(self, text: str) -> str:
-        """A text from elsewhere, in which the keys are not to be read."""
-        for secret in (self.value, self._account_key):
+        """A text from elsewhere, in which no key that was ever held is to be read."""
+        for secret in (*self._held, self._account_key):
             if secret:
                 text = text.replace(secret, HIDDEN)
         return text
 
     def find(self) -> Deferred[str]:
-        """Fires with the key, or fails with ConsoleError; may be cancelled."""
-        return succeed(self.value) if self.value else self._finding.join().addCallback(self._found)
+        """Look the key up. Fires with it, or fails with ConsoleError; may be cancelled."""
+        return self._finding.join().addCallback(self._found)
 
     async def _look_up(self) -> EndpointInfo:
         assert self._console is not None
+        self._asked_at = self._clock.seconds()
         return await self._console.endpoint(self._account_key, self.name)
 
     def _found(self, endpoint: EndpointInfo) -> str:
         self.name, self.value = endpoint.name, endpoint.api_key
-        self._found_at = self._clock.seconds()
+        if self.value not in self._held:
+            self._held = [*self._held[-_HELD_MAX:], self.value]
         return self.value

@@ -15,6 +15,7 @@ PING_AFTER_SECONDS: Final = 2.0
 
 _FIELDS: Final = b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
 _ERROR_MAX: Final = 65536
+_WHOLE_MAX: Final = 16 << 20  # an answer that is no stream though one was asked for: it was paid for
 
 
 class PingedRequest(ServerRequest):
@@ -76,7 +77,7 @@ class PingedRequest(ServerRequest):
     def write(self, data: bytes) -> None:
         if self._error is None:
             super().write(data)
-        elif self._error_size < _ERROR_MAX:
+        elif self._error_size < (_WHOLE_MAX if self._error_status == 200 else _ERROR_MAX):
             self._error.append(data)
             self._error_size += len(data)
 

@@ -8,6 +8,7 @@ from typing import Final
 from vespa.core.refusal import Refusal
 from vespa.http.head import ReplyHead
 from vespa.http.origin import Origin
+from vespa.net.nearness import is_near
 
 # A browser would take these for the words of all that runs on localhost: cookies know no ports, and CORS lets pages in.
 _NOT_FOR_CALLERS: Final = re.compile(
@@ -16,9 +17,9 @@ _NOT_FOR_CALLERS: Final = re.compile(
 )
 _is_telling: Final = re.compile(_NOT_FOR_CALLERS.pattern + rb"|^Location:", re.I | re.M).search
 _LOCATION: Final = re.compile(rb"^(Location:[ \t]*)([^\r\n]*?)([ \t]*\r\n)", re.I | re.M)
-_ABSOLUTE: Final = re.compile(rb"(?:https?:)?//([^/?#\\]*)([^#]*)(#.*)?", re.I)
-_LOOPBACK: Final = re.compile(rb"(?:localhost|127\.[0-9.]+|\[::1\]|0\.0\.0\.0)(?::[0-9]*)?", re.I)
-_REPEATING: Final = frozenset((307, 308))
+# As lenient as the most lenient of those who follow: any number of slashes, none at all after a scheme.
+_PARTS: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*:)?(/*)([^/?#]*)([^#]*)(#.*)?")
+_WEB: Final = frozenset((b"", b"http:", b"https:"))
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
@@ -33,16 +34,39 @@ def callers_block(head: ReplyHead, origin: Origin, method: bytes) -> bytes:
     if not _is_telling(block):
         return block
     block = _NOT_FOR_CALLERS.sub(b"", block)
-    found = _LOCATION.search(block)
-    there = _ABSOLUTE.fullmatch(found[2]) if found is not None else None
-    if found is None or there is None:
+    found = _LOCATION.findall(block)
+    if len(found) > 1:
+        raise Refusal(502, "foreign_redirect", "the worker names more than one place to go to", origin="worker")
+    if not found:
         return block
-    host, path = there[1], there[2] or b"/"
-    if host.lower() == origin.host_field.lower() or _LOOPBACK.fullmatch(host):
-        path = path if path[:1] == b"/" else b"/" + path
-        path = b"/" + path.lstrip(b"/")  # two would be another host again
-        return block[: found.start(2)] + path + (there[3] or b"") + block[found.end(2) :]
-    if head.status in _REPEATING and method not in _SAFE:
+    # Browsers, and libraries that do as they do, take a backslash for a slash and leave tabs out.
+    parts = _PARTS.fullmatch(found[0][1].translate(None, b"\t").replace(b"\\", b"/"))
+    if parts is None or not (parts[1] or len(parts[2]) > 1):
+        return block
+    host = parts[3].lower()
+    if (parts[1] or b"").lower() in _WEB and (host == origin.host_field.lower() or is_near(_name_of(host))):
+        path = b"/" + parts[4].lstrip(b"/")  # two slashes would be another host again
+        prefix = origin.path_prefix
+        if prefix and path.startswith(prefix + b"/"):
+            path = path[len(prefix) :]
+        way = path + (parts[5] or b"")
+        return _LOCATION.sub(lambda line: line[1] + way + line[3], block)
+    if _repeats(head.status, method):
         message = "the worker would have this request sent to another host"
         raise Refusal(502, "foreign_redirect", message, origin="worker")
     return block
+
+
+def _repeats(status: int, method: bytes) -> bool:
+    """Whether a redirect has a request that is not safe sent again, body and all (RFC 9110 15.4)."""
+    if method in _SAFE:
+        return False
+    return status in (307, 308) or (status in (301, 302) and method != b"POST")
+
+
+def _name_of(authority: bytes) -> str:
+    """A host without its port and brackets."""
+    host = authority.rpartition(b"@")[2].decode("ascii", "replace")
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

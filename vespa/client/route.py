@@ -16,6 +16,7 @@ from vespa.client.pinging import PingedRequest
 from vespa.client.replies import callers_block
 from vespa.client.router import Router
 from vespa.client.search import Search
+from vespa.client.settings import MAX_COST
 from vespa.client.trust import TrustError
 from vespa.client.workers import Worker, Workers
 from vespa.client.wrapping import CLOSING, Wrapping, opening
@@ -34,7 +35,6 @@ from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
 
 DEFAULT_COST: Final = 1.0
-_MAX_COST: Final = 1e9
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
@@ -197,9 +197,9 @@ class ClientPassage:
         if worker is not None:
             self._go(worker)
             return
-        meeting = self._meeting = self._route.workers.meet(assignment.url).addCallbacks(self._met, self._not_met)
-        if meeting.called:
-            self._meeting = None
+        meeting = self._route.workers.meet(assignment.url).addCallbacks(self._met, self._not_met)
+        if not meeting.called:
+            self._meeting = meeting
 
     def _met(self, worker: Worker) -> None:
         self._meeting = None
@@ -247,7 +247,8 @@ class ClientPassage:
                 return False
             route.sweeper.add(self)
         why = "it is busy" if failure is None else f"{failure.code}: {failure}"
-        route.complaints.tell(f"{assignment.url} {why}", f"another worker is asked for, {assignment.url} fails: {why}")
+        kind = "busy" if failure is None else failure.code
+        route.complaints.tell(f"{assignment.url} {kind}", f"another worker is asked for, {assignment.url} fails: {why}")
         self._worker = None
         # An assignment that was answered is used up; one that never was is still the same request's.
         search.begin(delay, anew=failure is None)
@@ -300,6 +301,6 @@ _check_passage: type[Passage] = ClientPassage
 
 def _told_cost(text: bytes) -> float:
     try:
-        return parse_cost(text.decode("ascii", "replace"), _MAX_COST)
+        return parse_cost(text.decode("ascii", "replace"), MAX_COST)
     except ValueError as error:
         raise Refusal(422, "invalid_cost", f"X-Serverless-Cost {error}") from None

@@ -112,6 +112,10 @@ class Router:
         return one_line(self.key.hidden_in(text))
 
     def seconds_before(self, poll: int) -> float:
-        """How long a search waits before it asks again; where many wait, they take turns."""
-        least = len(self._waiting) / POLLS_PER_SECOND * (0.5 + self.random())
-        return max(seconds_before(poll, self.random), least)
+        """How long a search waits before it asks again."""
+        return max(seconds_before(poll, self.random), self.turn_seconds())
+
+    def turn_seconds(self) -> float:
+        """The least time between two questions of one search, so that where many wait they take turns."""
+        turn = len(self._waiting) / POLLS_PER_SECOND * (0.5 + self.random())
+        return min(turn, REPLAY_SECONDS / 2)  # later, the autoscaler would not know the request any more

@@ -110,7 +110,10 @@ class Search:
         key = self._router.key.value
         if key:
             self._ask_with(key)
-            return
+        else:
+            self._find_key()
+
+    def _find_key(self) -> None:
         finding = self._finding_key = self._router.key.find().addCallbacks(self._key_found, self._key_not_found)
         if finding.called:
             self._finding_key = None
@@ -178,10 +181,15 @@ class Search:
 
     def _key_refused(self, status: int) -> None:
         # A key that was looked up may have been replaced since: once, it is looked up anew.
-        if not self._key_refreshed and self._router.key.forget(self._asked_with):
+        key = self._router.key
+        if not self._key_refreshed:
             self._key_refreshed = True
-            self._ask()
-            return
+            if key.value != self._asked_with:
+                self._ask()  # another search has found a new one meanwhile
+                return
+            if key.may_look_up():
+                self._find_key()
+                return
         message = (
             f"the autoscaler does not take the endpoint's key: it answered {status}. "
             "An account's key is another one: give it as VAST_ACCOUNT_KEY or --account-key"
@@ -195,7 +203,10 @@ class Search:
         self._failures += 1
         self._status = trouble
         growing = min(0.25 * 2.0 ** min(self._failures, 6), _RETRY_MAX_SECONDS)
-        seconds = max(growing * (0.5 + self._router.random() / 2), retry_after)
+        router = self._router
+        # Spread upwards: those that were told the same time are not to come back all at once.
+        told = retry_after * (1.0 + router.random() / 2)
+        seconds = max(growing * (0.5 + router.random() / 2), told, router.turn_seconds())
         self._wait(seconds, f"the autoscaler fails: {trouble}")
 
     def _wait(self, seconds: float, status: str) -> None:

@@ -34,6 +34,8 @@ from vespa.proxy.vigil import Timeouts
 QUEUE_MAX: Final = 10000
 """Requests that may wait for their turn; the server takes no more connections than this either."""
 AUTOSCALER_IDLE_SECONDS: Final = 30.0
+AUTOSCALER_CONNECTIONS: Final = 64
+"""Most connections to the autoscaler: a burst of requests is not to be a burst of handshakes."""
 
 
 class ClientService(InOrder):
@@ -93,7 +95,7 @@ def make_client(
     asked = Pool(
         origin.endpoint(reactor, ASK_SECONDS),
         reactor,
-        PoolLimits(idle_seconds=AUTOSCALER_IDLE_SECONDS),
+        PoolLimits(idle_seconds=AUTOSCALER_IDLE_SECONDS, connections=AUTOSCALER_CONNECTIONS),
         name="autoscaler",
     )
     sweeper = Sweeper(reactor)

@@ -16,6 +16,16 @@ AUTOSCALERS: Final[dict[str, str]] = {
 }
 CONSOLE: Final = "https://console.vast.ai"
 PORT: Final = 8010
+MAX_COST: Final = 1e9
+"""The most that one request may cost, in Vast's units."""
+
+
+_LONG: Final = 1e9  # seconds
+_MANY: Final = 1 << 40
+
+
+def _within(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and least <= value <= most
 
 
 @frozen(kw_only=True)
@@ -49,8 +59,8 @@ class ClientSettings:
 
     timeout: float = 590.0
     """
-    How long a worker is looked for, and how long one may take until its answer begins; 0: no limit. OpenAI's and
-    Anthropic's libraries give up after 600 s: before that they should hear why.
+    How long a worker is looked for, and how long each one may take until its answer begins; 0: no limit. OpenAI's and
+    Anthropic's libraries give up after 600 s: where no worker is found they should hear so before.
     """
     idle_timeout: float = 0.0
     """The longest silence within an answer; 0: no limit. A worker whose machine has vanished is noticed without it."""
@@ -65,6 +75,29 @@ class ClientSettings:
     """PEM file of roots for workers' certificates; "": Vast's own root."""
     drain_timeout: float = 5.0
     debug: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Raises ValueError, which names every field that is no good."""
+        wrong = [
+            name
+            for name, good in (
+                ("endpoint", isinstance(self.endpoint, str)),
+                ("instance", self.instance in AUTOSCALERS),
+                ("dialect", self.dialect in ("vespa", "official")),
+                ("port", _within(self.port, 0, 65535)),
+                ("default_cost", self.default_cost is None or _within(self.default_cost, 0, MAX_COST)),
+                ("timeout", _within(self.timeout, 0, _LONG)),
+                ("idle_timeout", _within(self.idle_timeout, 0, _LONG)),
+                ("drain_timeout", _within(self.drain_timeout, 0, _LONG)),
+                ("attempts", _within(self.attempts, 1, _MANY)),
+                ("max_connections", _within(self.max_connections, 0, _MANY)),
+                ("max_connections_per_host", _within(self.max_connections_per_host, 0, _MANY)),
+                ("replay_bytes", _within(self.replay_bytes, 0, _MANY)),
+            )
+            if not good
+        ]
+        if wrong:
+            raise ValueError(f"of another type, or out of range: {', '.join(wrong)}")
 
     @property
     def autoscaler(self) -> str:

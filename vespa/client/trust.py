@@ -11,6 +11,7 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.settings import CONSOLE
+from vespa.http.origin import Origin
 from vespa.net.calls import CallError, call
 from vespa.net.sharing import Shared
 from vespa.net.trust import roots_in, trust_roots
@@ -48,7 +49,7 @@ class WorkerTrust:
         return self._roots
 
     async def _find(self) -> Any:
-        if self._url == CONSOLE:
+        if Origin.parse(self._url) == Origin.parse(CONSOLE):
             return shipped_root()
         url = self._url + ROOT_PATH
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 from attrs import define
@@ -12,6 +11,7 @@ from twisted.logger import Logger
 from vespa.http.connection import UpstreamError
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
+from vespa.net.nearness import is_near
 
 IDLE_SECONDS: Final = 15.0
 """How long an idle connection to a worker is kept: workers keep theirs for 30 s or more, and a handshake is dear."""
@@ -27,15 +27,6 @@ class Roots(Protocol):
 
     async def roots(self) -> object:
         """A Twisted trust root; raises what says why there is none."""
-
-
-def _is_near(host: str) -> bool:
-    """Whether an address is this machine's own, or one that only its link has."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host.lower() == "localhost"
-    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 @define(eq=False)
@@ -73,7 +64,7 @@ class Workers:
         """
         The worker at `url`, new or not.
 
-        Fires with it; fails with `UpstreamError` for an address that is none, or when there is no root to trust.
+        Fires with it; fails with `UpstreamError` for an address that is none, and as `Roots` does.
         """
         worker = self.known(url)
         return succeed(worker) if worker is not None else Deferred.fromCoroutine(self._meet(url))
@@ -83,11 +74,11 @@ class Workers:
             origin = Origin.parse(url)
             if origin.socket:
                 raise ValueError("it is no http address")
-            if not self._anywhere and _is_near(origin.host):
+            if not self._anywhere and is_near(origin.host):
                 raise ValueError("it is on this machine or its own network link")
         except ValueError as error:
             raise UpstreamError("bad_assignment", f"the autoscaler named an address that is none: {error}") from None
-        if origin.scheme == "http" and not _is_near(origin.host):
+        if origin.scheme == "http" and not is_near(origin.host):
             self.log.warn("worker {url} does not speak TLS: what is sent there can be read on the way", url=url)
         trust = await self._trust.roots() if origin.scheme == "https" else None
         worker = self.known(url)  # another may have met it meanwhile

@@ -38,7 +38,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """No worker yet: ask again, under this index. `status` is the autoscaler's own text, one short line."""
+    """No worker yet: ask again, under this index. `status` is the autoscaler's own text, as it came."""
 
     request_idx: int
     status: str
@@ -80,7 +80,7 @@ def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
     except _MALFORMED:
         raise BadReply("it is not a JSON object") from None
     if not bytes(reply.url) or bytes(reply.url) in (b"null", b'""'):
-        return Waiting(_index(reply.request_idx, asked_idx), _line(reply.status))
+        return Waiting(_index(reply.request_idx, asked_idx), _words(reply.status))
     missing = [name for name in _SIGNED if not bytes(getattr(reply, name))]
     if missing:
         raise BadReply(f"it has a url and no {', '.join(missing)}")
@@ -93,7 +93,7 @@ def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
 
 @lru_cache(256)
 def _quoted(text: str) -> str:
-    # A worker's url, and the signature over nothing else, come again and again.
+    # A worker's url, and the signature over the url alone, come again and again.
     return quote(text, safe="")
 
 
@@ -120,13 +120,12 @@ def _index(raw: msgspec.Raw, otherwise: int) -> int:
         raise BadReply("its request_idx is not a whole number") from None
 
 
-def _line(raw: msgspec.Raw) -> str:
-    """A text of the autoscaler's for people: whatever it is, one short line of it."""
+def _words(raw: msgspec.Raw) -> str:
+    """A text of the autoscaler's for people, whatever it is."""
     try:
-        text = _decode_text(raw) if bytes(raw) else ""
+        return _decode_text(raw) if bytes(raw) else ""
     except _MALFORMED:
-        text = bytes(raw).decode("utf-8", "replace")
-    return one_line(text)
+        return bytes(raw).decode("utf-8", "replace")
 
 
 def one_line(text: str) -> str:

@@ -80,6 +80,11 @@ class Pool:
         return len(self._open) + self._connecting
 
     @property
+    def full(self) -> bool:
+        """Whether who asks for a new connection has to wait for one of another's."""
+        return 0 < self.limits.connections <= self.size
+
+    @property
     def idle(self) -> int:
         """Connections open and free."""
         return len(self._idle)

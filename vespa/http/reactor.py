@@ -2,9 +2,9 @@
 An epoll reactor that hands an event to its descriptor with fewer steps.
 
 Twisted wraps every event in a log context, so that a line logged inside names the descriptor. It costs 2.4 us an event,
-and Vespa logs nothing per chunk. Here the context is left out, and an exception still says whose it was. All else is
-`EPollReactor`: choose this one with `twistd --reactor=vespa`. Between two waits for events Twisted goes through its
-timed calls twice; here only when there is one that is due, or new.
+and Vespa logs nothing per chunk. Here the context is left out, and an exception still says whose it was. Between two
+waits for events Twisted goes through its timed calls twice; here only when there is one that is due, or new. All else
+is `EPollReactor`. Vespa's commands choose this reactor, unless another is named with `twistd --reactor`.
 """
 
 from __future__ import annotations

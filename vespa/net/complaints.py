@@ -10,7 +10,10 @@ from twisted.logger import Logger
 
 SECONDS: Final = 30.0
 """How long the same complaint is kept back after it was logged."""
-_KINDS_MAX: Final = 64
+KINDS_MAX: Final = 64
+"""Beyond so many kinds in that time, the others share one line."""
+
+_OTHERS: Final = ""
 
 
 @define
@@ -30,12 +33,14 @@ class Complaints:
     def tell(self, kind: str, text: str) -> None:
         """Log a trouble of some kind, or count it."""
         now = self._clock.seconds()
+        if kind not in self._heard and len(self._heard) >= KINDS_MAX:
+            self._heard = {each: heard for each, heard in self._heard.items() if now - heard.at < SECONDS}
+            if len(self._heard) >= KINDS_MAX:
+                kind = _OTHERS
         heard = self._heard.get(kind)
         if heard is not None and now - heard.at < SECONDS:
             heard.kept += 1
             return
         again = f" (and {heard.kept} times more since the last such line)" if heard is not None and heard.kept else ""
-        if len(self._heard) >= _KINDS_MAX:
-            self._heard.clear()
         self._heard[kind] = _Heard(now)
         self._log.warn("{text}{again}", text=text, again=again)

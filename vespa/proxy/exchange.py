@@ -287,6 +287,8 @@ class Exchange:
         if self._over:
             return
         if self._outbound.may_repeat(error):
+            if self._passage.pool.full and self._move(error):
+                return  # rather than to wait there for a connection of another's
             self._outbound.connection = None
             self._connect(self._repeat)
             return

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from vespa.client.command import keys
-from vespa.client.settings import ClientSettings
+from vespa.client.settings import MAX_COST, ClientSettings
 from vespa.settings_text import addresses, choice, decimal, integer, seconds, text
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
@@ -85,8 +85,8 @@ def _name(raw: str) -> str:
 
 def _cost(raw: str) -> float:
     number = decimal(raw)
-    if number < 0:
-        raise ValueError("must be 0 or more")
+    if not 0 <= number <= MAX_COST:
+        raise ValueError(f"must be 0 or more, and at most {MAX_COST:g}")
     return number
 
 

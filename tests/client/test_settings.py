@@ -1,0 +1,34 @@
+"""What a client proxy may be made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.client.settings import ClientSettings
+
+
+class SettingsTests(SynchronousTestCase):
+    def test_out_of_range(self) -> None:
+        """Each field that is no good is named."""
+        wrong: dict[str, Any] = {
+            "instance": "staging",
+            "dialect": "offical",
+            "port": 70000,
+            "default_cost": float("nan"),
+            "attempts": 0,
+            "max_connections": -1,
+        }
+        for name, value in wrong.items():
+            error = self.assertRaises(ValueError, ClientSettings, endpoint="e", **{name: value})
+            self.assertIn(name, str(error))
+        for value in (-1.0, float("nan"), float("inf")):
+            self.assertRaises(ValueError, ClientSettings, endpoint="e", timeout=value)
+        for name, value in (("endpoint", 1), ("max_connections", "3"), ("timeout", "x"), ("default_cost", "5")):
+            self.assertRaises(ValueError, ClientSettings, **{"endpoint": "e", name: value})
+
+    def test_no_key_is_shown(self) -> None:
+        """Keys and tokens are not in what a log would show of it."""
+        settings = ClientSettings(endpoint="e", endpoint_key="k-1", account_key="k-2", token="k-3")
+        self.assertNotIn("k-", repr(settings))
