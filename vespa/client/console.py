@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,12 +12,12 @@ from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
+from vespa.client.credentials import is_key
 from vespa.net.calls import Answer, CallError, call
 
 REPLY_LIMIT: Final = 4 << 20
 """How many bytes of a list are read: thousands of endpoints."""
 
-_KEY = re.compile(r"[!-~]{1,4096}", re.ASCII)
 _LISTED: Final = 10
 _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -70,7 +69,7 @@ class Console:
 
     async def endpoints(self, account_key: str) -> list[EndpointInfo]:
         """The account's endpoints, by name. Raises ConsoleError."""
-        if not _KEY.fullmatch(account_key):
+        if not is_key(account_key):
             raise KeyRefused("the account key is empty, or has characters that no key has")
         try:
             answer = await call(
@@ -169,7 +168,7 @@ def _info(row: _Row) -> EndpointInfo:
     name, key = row.endpoint_name or "", row.api_key or ""
     if not name.isprintable() or len(name) > 1000:
         raise msgspec.ValidationError(f"endpoint {row.id} has a name that cannot be shown")
-    if key and not _KEY.fullmatch(key):
+    if key and not is_key(key):
         raise msgspec.ValidationError(f"endpoint {row.id} has a key with characters that no key has")
     state = row.endpoint_state
     return EndpointInfo(

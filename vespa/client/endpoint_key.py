@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.console import Console, EndpointInfo
+from vespa.client.credentials import is_key
 from vespa.net.logs import HIDDEN
 from vespa.net.sharing import Shared
 
@@ -16,7 +16,6 @@ LOOK_UP_SECONDS: Final = 30.0
 """The least time between two look-ups after a key was refused."""
 
 _HELD_MAX: Final = 15
-_is_key: Final = re.compile(r"[!-~]{1,4096}", re.ASCII).fullmatch
 
 
 class EndpointKey:
@@ -37,10 +36,10 @@ class EndpointKey:
         console: Console | None = None,
     ) -> None:
         """A `given` key is looked up only once it is refused. Raises ValueError where there is no key to be had."""
-        if given and not _is_key(given):
+        if given and not is_key(given):
             raise ValueError("the endpoint's key has characters that no key has")
         if not given and (not account_key or console is None):
-            raise ValueError("neither the endpoint's key nor the account's is known")
+            raise ValueError("a key is needed: the endpoint's (api_key), or the account's (account_key)")
         self.name = name
         self.value = given
         self._account_key = account_key

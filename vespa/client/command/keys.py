@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from attrs import field, frozen
 
-LONGEST: Final = 4096
-_KEY: Final = re.compile(r"[!-~]+", re.ASCII)
+from vespa.client.credentials import LONGEST, is_key
 
 
 def key(raw: str) -> str:
     """A key or token: what can stand in a header field."""
-    if not _KEY.fullmatch(raw) or len(raw) > LONGEST:
+    if not is_key(raw):
         raise ValueError(f"must be printable ASCII without spaces, {LONGEST} characters at most")
     return raw
 
