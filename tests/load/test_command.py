@@ -43,7 +43,7 @@ class CommandTests(ProcessCase):
         files = ("--json", "report.json", "--html", "report.html", "--warmup", "1")
         child = self.load("--url", stage.backend_url, "-n", "20", "--rps", "40", *files)
         self.assertEqual(await self.until_exit(child), 0, child.text)
-        self.assertIn("20 sent, 20 succeeded, 0 failed", child.text)
+        self.assertIn("20 sent, 20 succeeded (100.00%), 0 failed", child.text)
         self.assertIn("warm-up: 1 of 1 requests succeeded", child.text)
         self.assertEqual((self.report()["succeeded"], self.report()["tokens"]), (20, 100))
         self.assertIn("<svg", Path(self.folder, "report.html").read_text())
@@ -79,13 +79,40 @@ class CommandTests(ProcessCase):
             ((), "no endpoint"),
             (("--url", "http://127.0.0.1:1", "-b", "json"), "no get_test_request"),
             (("--url", "http://127.0.0.1:1", "-b", self.bench("1 / 0")), "ZeroDivisionError"),
-            (("--url", "http://127.0.0.1:1", "--json", "no/such/folder"), "no/such/folder"),
-            (("--url", "http://127.0.0.1:1", "--worker-ca", "missing.pem"), "missing.pem"),
+            (("--url", "http://127.0.0.1:1", "--json", "no/such/folder"), "--json: cannot write no/such/folder"),
+            (("--url", "http://127.0.0.1:1", "--html", "."), "--html: cannot write .: it is a folder"),
+            (("--url", "http://127.0.0.1:1", "--worker-ca", "missing.pem"), "--worker-ca: "),
         ):
             child = self.load(*arguments)
             self.assertEqual(await self.until_exit(child), 2, child.text)
             self.assertIn(said, child.text)
             self.assertNotIn("Traceback", child.text)
+
+    async def test_announced(self) -> None:
+        """What is tested is said before the test, but where the report follows in the same place, and says it."""
+        stage = await self.backend()
+        line = " ".join(map(shlex.quote, [*LOAD, "--url", stage.backend_url, "-n", "3"]))
+        said = "3 requests, 10 at a time"
+        for more, before, after in (
+            (" >out 2>err", 1, 1),
+            (" >out 2>&1", 0, 1),
+            (" --quiet >out 2>err", 0, 1),
+            (" --json - >out 2>err", 1, 0),
+        ):
+            Path(self.folder, "err").write_text("")
+            child = self.start(["/bin/sh", "-c", line + more], {"HOME": self.folder, **SHORT}, folder=self.folder)
+            self.assertEqual(await self.until_exit(child), 0, child.text)
+            found = [Path(self.folder, name).read_text().count(said) for name in ("err", "out")]
+            self.assertEqual(found, [before, after], more)
+
+    async def test_unwritable_later(self) -> None:
+        """A file that fails when it is written is told with its option, and the rest of the report is there."""
+        stage = await self.backend()
+        child = self.load("--url", stage.backend_url, "-n", "3", "--json", "/dev/full", "--html", "report.html")
+        self.assertEqual(await self.until_exit(child), 1, child.text)
+        self.assertIn("--json: cannot write /dev/full", child.text)
+        self.assertIn("3 sent, 3 succeeded", child.text)
+        self.assertIn("<svg", Path(self.folder, "report.html").read_text())
 
     async def test_interrupt(self) -> None:
         """A Ctrl-C sends no more, lets what is under way end, and reports; nothing failed, so the exit code is 0."""

@@ -15,7 +15,7 @@ from tests.fakes import Asked, FakeAgent, FakeResponse
 from vespa.http.connection import UpstreamError
 from vespa.load.driver import AFTER_FAILURE_SECONDS, Driver
 from vespa.load.plan import Plan, arrivals
-from vespa.load.sending import Target
+from vespa.load.sending import MESSAGE_LENGTH, Target
 from vespa.load.tally import LATE, Tally
 from vespa.load.work import Work
 
@@ -275,6 +275,10 @@ class OutcomeTests(Case):
         self.assertEqual(self.one(FakeResponse(502, b"Bad\n gate", b"way")), ("status", 502, "", "Bad gateway"))
         self.assertEqual(self.one(FakeResponse(302)), ("status", 302, "", ""))
         self.assertEqual(self.tally.statuses, {302: 1})
+        for length in (MESSAGE_LENGTH, MESSAGE_LENGTH + 1):
+            found = self.one(FakeResponse(500, b"x" * length))
+            cut = length > MESSAGE_LENGTH
+            self.assertEqual(found and found[3], "x" * (MESSAGE_LENGTH - cut) + "…" * cut)
 
     def test_connections(self) -> None:
         """No connection, and one that was lost before an answer, are told by the agent's word."""

@@ -9,12 +9,13 @@ from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.load.driver import AFTER_FAILURE_SECONDS
-from vespa.load.options import AT_ONCE, _parser
+from vespa.load.options import _CLIENTS, AT_ONCE, _parser
 from vespa.load.outcome import MEANINGS
 from vespa.load.plan import Plan
-from vespa.load.report import BUSY, LAG, VERSION, About, Errors, Report, Second, Tester
+from vespa.load.report import BUSY, BUSY_SECONDS, LAG, VERSION, About, Errors, Report, Second, Tester
 from vespa.load.run import GRACE_SECONDS
 from vespa.load.samples import EXACT, STEP, Spread
+from vespa.load.sending import MESSAGE_LENGTH
 from vespa.load.tally import LATE
 from vespa.load.timeline import DOTS, MOMENTS, Dot
 
@@ -39,6 +40,11 @@ class GuideTests(SynchronousTestCase):
         for name in re.findall(r"`(--?[a-z-]+)", GUIDE):
             self.assertIn(name, known)
 
+    def test_clients(self) -> None:
+        """Every option of the client proxy's that the command takes is named."""
+        for flag in _CLIENTS:
+            self.assertIn(f"`--{flag}`", GUIDE)
+
     def test_numbers(self) -> None:
         """The bounds are those of the program."""
         for said in (
@@ -49,6 +55,8 @@ class GuideTests(SynchronousTestCase):
             f"more than {LATE * 1000:g} ms late",
             f"more than {BUSY:.0%} of a core",
             f"more than {LAG * 1000:g} ms behind",
+            f"took less than {BUSY_SECONDS:g} s",
+            f"up to {MESSAGE_LENGTH:,} characters",
             f"{GRACE_SECONDS:g} s to end",
             f"rests {AFTER_FAILURE_SECONDS:g} s",
             f"--concurrency {AT_ONCE}`",

@@ -46,6 +46,7 @@ class PlanTests(SynchronousTestCase):
             ("--timeout -1", "--timeout"),
             ("--endpoint a", "--endpoint"),
             ("--header nonsense", "--header"),
+            ("--html -", "--html: must be a file"),
             ("--no-such-thing", "no-such-thing"),
             ("--req 5", "--req"),
         ):

@@ -46,7 +46,7 @@ class TableTests(SynchronousTestCase):
         """Counts, statuses, rates, times and every kind of failure are in the table."""
         text = table(mixed())
         for said in (
-            "58 sent, 50 succeeded, 7 failed, 1 given up",
+            "58 sent, 50 succeeded (86.21%), 7 failed, 1 given up, in",
             "200: 50, 500: 6",
             "as the backend counts",
             "latency",
@@ -61,6 +61,19 @@ class TableTests(SynchronousTestCase):
         """Where nothing succeeded the table says so instead of zeros."""
         self.assertIn("no request succeeded", table(report_of(tally_of(outcome(0, 1, "timeout")))))
         self.assertIn("0 sent", table(report_of(Tally())))
+
+    def test_long_message(self) -> None:
+        """What a failure said is there in full, in lines beneath each other; what cannot be broken stays whole."""
+        address = "http://" + "x" * 120
+        message = f"{'the model is not there ' * 20}{address} end"
+        text = table(report_of(tally_of(outcome(0, 1.0, "status", status=404, code="c" * 70, message=message))))
+        lines = text.splitlines()
+        first = next(place for place, line in enumerate(lines) if line.startswith("failures"))
+        column = lines[first].index("the first of them")
+        said = [line[column:] for line in lines[first + 1 :]]
+        self.assertEqual(" ".join(said), message)
+        self.assertIn(address, said)
+        self.assertTrue(all(not line[:column].strip() for line in lines[first + 2 :]))
 
     def test_hostile(self) -> None:
         """No text of a server's can drive the terminal or forge a line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -120,9 +121,26 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("closed loop of 4", make_report(tally, closed, ABOUT).remarks[0])
         self.assertIn("busy", make_report(tally, rps, ABOUT, cpu=0.95).remarks[0])
         self.assertIn("busy", make_report(tally, rps, ABOUT, lag=0.2).remarks[0])
+        brief = make_report(tally_of(outcome(0, 0.9)), rps, ABOUT, cpu=0.95, lag=0.2)
+        vain = make_report(tally_of(outcome(0, 2.0, "timeout")), closed, ABOUT, cpu=0.95, lag=0.2)
+        self.assertEqual((brief.remarks, vain.remarks), ((), ()))
         tally.leaves(1.0, 1.5, False)
         self.assertIn("500 ms", make_report(tally, rps, ABOUT).remarks[0])
         tally = tally_of(outcome(0, 1.0))
         tally.leaves(1.0, 1.5, True)
         tally.never_sent = 7
         self.assertEqual(len(make_report(tally, rps, ABOUT).remarks), 2)
+
+    def test_path_of_url(self) -> None:
+        """Where a URL has a path and there is no such place, the whole path is told; elsewhere nothing is."""
+        lost = tally_of(outcome(0, 1.0, "status", status=404))
+        about = evolve(ABOUT, target="http://127.0.0.1:8000/v1", through="url")
+        remarks = make_report(lost, Plan(rps=10), about).remarks
+        self.assertEqual(len(remarks), 1)
+        self.assertIn("POST /v1/v1/chat/completions.", remarks[0])
+        for tally, other in (
+            (lost, ABOUT),
+            (lost, evolve(about, target="http://127.0.0.1:8000")),
+            (tally_of(outcome(0, 1.0)), about),
+        ):
+            self.assertEqual(make_report(tally, Plan(rps=10), other).remarks, ())

@@ -42,7 +42,11 @@ NO_MORE_PATIENCE: Final = 3
 
 
 class Command:
-    """One run of the command; `report` is there once it succeeded, `problem` says why it did not."""
+    """
+    One run of the command; `report` is there once it succeeded, `problem` says why it did not.
+
+    `announces`: what is tested is said before the test.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Command:
         screen: Screen,
         *,
         is_live: bool,
+        announces: bool,
         hide: Callable[[str], None],
     ) -> None:
         self.report: Report | None = None
@@ -63,6 +68,7 @@ class Command:
         self._works = works
         self._progress = Progress(reactor, time.perf_counter, screen, is_live=is_live)
         self._interrupts = Interrupts()
+        self._announces = announces
         self._hide = hide
         self._task: Deferred[None] | None = None
 
@@ -126,7 +132,7 @@ class Command:
             seed=random.SystemRandom().getrandbits(32) if options.seed is None else options.seed,
             cost=first.cost,
         )
-        if not options.quiet:
+        if self._announces:
             self._progress.tell(intention(about, options.plan))
         run = Run(
             clock=self._reactor,
@@ -167,7 +173,9 @@ def main(argv: Sequence[str]) -> int:
     observer = _begin_log(cast(TextIO, screen), options)
     raise_file_limit()
     is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    command = Command(reactor, options, first, works, screen, is_live=is_live, hide=observer.hide)
+    # Where the report comes to the same place, its first line would be there twice.
+    announces = not options.quiet and (options.json == "-" or not _is_one_place(sys.stdout, sys.stderr))
+    command = Command(reactor, options, first, works, screen, is_live=is_live, announces=announces, hide=observer.hide)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, command.interrupt)
     reactor.callWhenRunning(command.start)
@@ -190,15 +198,40 @@ def _works_of(options: LoadOptions) -> Callable[[], Work]:
 
 def _check_files(options: LoadOptions) -> None:
     """Rather now than when the report is to be written. Raises BadOptions."""
-    try:
-        if options.worker_ca:
+    if options.worker_ca:
+        try:
             trust_roots(options.worker_ca)
-        for path in (options.json, options.html):
-            if path and path != "-":
-                with open(path, "a"):
-                    pass
-    except Exception as error:
-        raise BadOptions(str(error) or type(error).__name__) from None
+        except Exception as error:
+            raise BadOptions(f"--worker-ca: {error or type(error).__name__}") from None
+    for option, path in _files(options):
+        if problem := _unwritable(path):
+            raise BadOptions(f"{option}: cannot write {path}: {problem}")
+
+
+def _files(options: LoadOptions) -> list[tuple[str, str]]:
+    """The files that the report goes to, behind the options that name them."""
+    named = [("--json", options.json), ("--html", options.html)]
+    return [(option, path) for option, path in named if path not in ("", "-")]
+
+
+def _unwritable(path: str) -> str:
+    """Why a file cannot be written, "" where it seems that it can; nothing is made or opened, as it may be a pipe."""
+    if os.path.isdir(path) or path.endswith("/"):
+        return "it is a folder"
+    if os.path.exists(path):
+        return "" if os.access(path, os.W_OK) else "it may not be written"
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder}"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"no file may be made in {folder}"
+
+
+def _is_one_place(one: TextIO, other: TextIO) -> bool:
+    """Whether two streams go to the same terminal, pipe or file."""
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except (OSError, ValueError):
+        return False
 
 
 def _begin_log(stream: TextIO, options: LoadOptions) -> LineObserver:
@@ -214,18 +247,21 @@ def _begin_log(stream: TextIO, options: LoadOptions) -> LineObserver:
 
 def _write(report: Report, options: LoadOptions) -> int:
     document = json.dumps(report.to_json(), indent=1) + "\n"
+    problems = []
+    # The files first: whoever was to read standard output may be gone. And what one cannot have, the others may.
+    for option, path in _files(options):
+        try:
+            _write_file(path, document if option == "--json" else page(report))
+        except OSError as error:
+            problems.append(f"{option}: cannot write {path}: {error.strerror or error}")
     try:
-        # The files first: whoever was to read standard output may be gone.
-        if options.json and options.json != "-":
-            _write_file(options.json, document)
-        if options.html:
-            _write_file(options.html, page(report))
         sys.stdout.write(document if options.json == "-" else f"\n{table(report)}")
         sys.stdout.flush()
     except OSError as error:
-        print(f"vespa-proxy load: the report could not be written: {error}", file=sys.stderr)
-        return 1
-    return 0 if report.clean else 1
+        problems.append(f"the report could not be written: {error}")
+    for problem in problems:
+        print(f"vespa-proxy load: {problem}", file=sys.stderr)
+    return 0 if report.clean and not problems else 1
 
 
 def _write_file(path: str, text: str) -> None:

@@ -69,6 +69,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> LoadOptions:
         timeout=given.timeout,
         warmup=given.warmup,
     )
+    if given.html == "-":
+        raise BadOptions("--html: must be a file; only --json can be written to standard output")
     options = LoadOptions(
         plan=plan,
         benchmark=given.benchmark or environ.get("VESPA_BENCHMARK", "").strip() or "benchmarks.openai_chat",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from attrs import asdict, frozen
 
@@ -17,6 +18,9 @@ VERSION: Final = 1
 
 BUSY: Final = 0.8
 """The share of a core from which on the tester is called busy."""
+
+BUSY_SECONDS: Final = 1.0
+"""A test that took less is not called busy: it has hardly more than its own beginning."""
 
 LAG: Final = 0.05
 """Seconds that the tester's event loop may be behind, before the report says so."""
@@ -159,7 +163,7 @@ def make_report(
         timeline=_timeline(tally),
         dots=tuple(tally.dots.kept),
         tester=tester,
-        remarks=tuple(_remarks(tally, plan, tester, [*spreads, between])),
+        remarks=(*_misdirected(tally, about), *_remarks(tally, plan, tester, [*spreads, between])),
     )
 
 
@@ -194,6 +198,17 @@ def _timeline(tally: Tally) -> tuple[Second, ...]:
     return tuple(seconds)
 
 
+def _misdirected(tally: Tally, about: About) -> list[str]:
+    """Where a URL's own path may be the reason for answers of status 404."""
+    base = urlsplit(about.target).path if about.through == "url" else ""
+    if not base or not tally.statuses[404]:
+        return []
+    return [
+        f"Status 404: the path of --url, {base}, comes before that of each request, so that the first asked for "
+        f"POST {base}{about.path}. If the server has no such path, leave {base} out of --url."
+    ]
+
+
 def _remarks(tally: Tally, plan: Plan, tester: Tester, spreads: list[Spread]) -> list[str]:
     """What a reader has to know to believe the figures, or not to."""
     remarks = []
@@ -202,7 +217,8 @@ def _remarks(tally: Tally, plan: Plan, tester: Tester, spreads: list[Spread]) ->
             f"The tester was late: {tester.late} of {tally.sent} requests left more than {LATE * 1000:g} ms after they "
             f"were due (at most {tester.lateness.max * 1000:.0f} ms). Their latency counts from when they were due."
         )
-    if tester.cpu > BUSY or tester.lag > LAG:
+    lasted = tally.ended - tally.began >= BUSY_SECONDS
+    if tally.succeeded and lasted and (tester.cpu > BUSY or tester.lag > LAG):
         remarks.append(
             f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {tester.lag * 1000:.0f} ms behind. "
             "Times are in part its own: send less, or from several processes."
@@ -217,7 +233,7 @@ def _remarks(tally: Tally, plan: Plan, tester: Tester, spreads: list[Spread]) ->
             f"{tally.never_sent} requests were due but never sent, as the cap held them back to the end: the true "
             "latencies are worse than these."
         )
-    if not plan.open_loop and tally.sent:
+    if not plan.open_loop and tally.succeeded:
         remarks.append(
             f"A closed loop of {plan.concurrency}: a slow server is asked less, so these latencies say nothing of what "
             "a steady rate of requests would meet. For that give --rps."

@@ -22,7 +22,8 @@ from vespa.load.tally import Tally
 from vespa.load.work import Work, cost_text
 from vespa.net.calls import Bytes
 
-MESSAGE_LENGTH: Final = 300
+MESSAGE_LENGTH: Final = 2000
+"""What is kept of a failure's message; of a longer one it ends in …."""
 
 _BEFORE_ANSWER: dict[str, Kind] = {"bad_reply": "protocol"}
 
@@ -122,8 +123,8 @@ class Sending(Protocol):
                 self._tally.between.add(0.0)
             outcome.pieces += pieces
             self._last_token = now
-        if outcome.status >= 300 and len(self._page) < MESSAGE_LENGTH:
-            self._page += data[:MESSAGE_LENGTH]
+        if outcome.status >= 300 and len(self._page) <= MESSAGE_LENGTH:
+            self._page += data[: MESSAGE_LENGTH + 1]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body's end, whichever."""
@@ -148,7 +149,8 @@ class Sending(Protocol):
         outcome = self.outcome
         outcome.ended = self._now()
         outcome.kind = kind
-        outcome.message = " ".join(message.split())[:MESSAGE_LENGTH]
+        message = " ".join(message.split())
+        outcome.message = message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
         if self._reader is not None:
             outcome.tokens = self._reader.tokens
         if self._timer is not None and self._timer.active():

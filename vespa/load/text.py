@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from textwrap import wrap
 
 from vespa.load.outcome import MEANINGS
@@ -13,6 +14,9 @@ from vespa.load.tally import Tally
 from vespa.load.units import duration, printable, rate, size
 
 WIDTH = 100
+
+MESSAGE_WIDTH = 40
+"""What a failure's message has at least, however much its code takes."""
 
 _SPREADS = (
     ("latency", "latency"),
@@ -89,13 +93,13 @@ def aligned(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) 
 
 
 def _figures(report: Report) -> list[str]:
-    counts = f"{report.sent} sent, {report.succeeded} succeeded, {report.failed} failed"
+    share = f" ({report.succeeded / report.sent:.2%})" if report.sent else ""
+    counts = f"{report.sent} sent, {report.succeeded} succeeded{share}, {report.failed} failed"
     if report.unfinished:
         counts += f", {report.unfinished} given up"
-    share = f" ({report.succeeded / report.sent:.2%})" if report.sent else ""
     tokens = f"{rate(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens told"
     rows = [
-        ("requests", f"{counts}{share}, in {duration(report.seconds)}"),
+        ("requests", f"{counts}, in {duration(report.seconds)}"),
         ("statuses", ", ".join(f"{status}: {count}" for status, count in report.statuses.items()) or "none"),
         (
             "throughput",
@@ -120,16 +124,17 @@ def _spreads(report: Report) -> list[str]:
 
 
 def _errors(report: Report) -> list[str]:
-    rows = [("failures", "kind", "status", "code", "the first of them")]
+    rows = [("failures", "kind", "status", "code")]
+    messages = ["the first of them"]
     for error in report.errors:
-        message = printable(error.message) or MEANINGS.get(error.kind, "")
-        rows.append(
-            (
-                str(error.count),
-                error.kind,
-                str(error.status) if error.status else "-",
-                printable(error.code) or "-",
-                message if len(message) <= 120 else message[:119] + "…",
-            )
-        )
-    return aligned(rows, frozenset({0}))
+        status = str(error.status) if error.status else "-"
+        rows.append((str(error.count), error.kind, status, printable(error.code) or "-"))
+        messages.append(printable(error.message) or MEANINGS.get(error.kind, ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    indent = sum(widths) + 2 * len(widths)
+    lines = []
+    for line, message in zip(aligned(rows, frozenset({0})), messages, strict=True):
+        # Addresses and the like stay whole, so that one can copy them.
+        said = wrap(message, max(MESSAGE_WIDTH, WIDTH - indent), break_long_words=False, break_on_hyphens=False)
+        lines += [f"{start:{indent}}{part}" for start, part in zip_longest([line], said or [""], fillvalue="")]
+    return lines
