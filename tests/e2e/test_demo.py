@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
 import sys
+from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from tests.e2e.clients import e2e_python, need
 from tests.processes import ProcessCase, until
@@ -59,22 +63,58 @@ class DemoTests(ProcessCase):
             curl = self.start(["/bin/sh", "-c", command])
             self.assertEqual(await self.until_exit(curl), 0, curl.text)
             self.assertRegex(curl.text, re.escape(pattern) if pattern.startswith("[") else pattern)
+        signed = re.findall(r"^ +# .*, as request (\d+)", demo.text, re.MULTILINE)
+        self.assertEqual(len(set(signed)), 3, demo.text)
+        ledger = await self.ledger(commands[-1], signed)
+        self.assertTrue(ledger["adds_up"], ledger)
+        self.assertEqual(ledger["twice"], [])
         pids = self.pids(demo)
         assert demo.pid is not None
         os.kill(demo.pid, signal.SIGINT)
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
         await until(lambda: not any(self.is_alive(pid) for pid in pids))
 
+    async def ledger(self, command: str, signed: list[str]) -> dict[str, Any]:
+        """The ledger, once it adds up with each of these requests told finished, or after a while."""
+        for _ in range(100):
+            curl = self.start(["/bin/sh", "-c", command.replace("curl ", "curl -s ")])
+            await self.until_exit(curl)
+            ledger: dict[str, Any] = json.loads(curl.text)
+            (worker,) = ledger["workers"].values()
+            if ledger["adds_up"] and all(idx in worker["deletes"] for idx in signed):
+                break
+            await deferLater(reactor, 0.1)
+        self.assertTrue(all(idx in worker["deletes"] for idx in signed), ledger)
+        return ledger
+
     async def test_python(self) -> None:
         """The line of Python works as well, where OpenAI's client is installed."""
         need("openai")
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
-        (command,) = [line.strip() for line in demo.lines if line.startswith("  python3 ")]
-        # As if it were typed where that Python is the one.
-        typed = self.start(["/bin/sh", "-c", f"PATH={os.path.dirname(e2e_python())}:$PATH {command}"])
+        ours = shlex.quote(sys.executable)
+        (command,) = [line.strip() for line in demo.lines if line.startswith(f"  {ours} -c ")]
+        # As if the demonstration ran by the Python that has it.
+        typed = self.start(["/bin/sh", "-c", shlex.quote(e2e_python()) + command.removeprefix(ours)])
         self.assertEqual(await self.until_exit(typed), 0, typed.text)
         self.assertIn("Good morning", typed.text)
+
+    async def test_own_client(self) -> None:
+        """The settings it prints are enough for a client of one's own: it lists, listens, and sends a load."""
+        demo = self.demo()
+        await self.until_line(demo, "Running until Ctrl-C")
+        (export,) = [line.strip() for line in demo.lines if line.startswith("  export ")]
+        found = [re.match(r"  (\S*vespa-proxy (?:client|load) .*)", line) for line in demo.lines]
+        listing, listening, load = [match[1] for match in found if match is not None]
+        path = f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
+        for command, expected in ((listing, r"\bdemo\b"), (load, r"\b10\b")):
+            child = self.start(["/bin/sh", "-c", f"{path}; {export}; {command}"])
+            self.assertEqual(await self.until_exit(child), 0, child.text)
+            self.assertRegex(child.text, expected)
+        client = self.start(["/bin/sh", "-c", f"{path}; {export}; exec {listening}"])
+        await self.until_line(client, "ready: http://")
+        client.signal("INT")
+        self.assertEqual(await self.until_exit(client), 0, client.text)
 
     async def test_interrupted(self) -> None:
         """A Ctrl-C while a request waits for a worker ends everything at once, with exit code 130."""

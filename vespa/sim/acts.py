@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from vespa.sim.autoscaler import Report
-from vespa.sim.commands import CHAT, QUESTION, by_client, by_hand
+from vespa.sim.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
 from vespa.sim.crew import ClientChild
 from vespa.sim.customer import Answered, Customer, StreamedWords, Unexpected
 from vespa.sim.launch import is_free
@@ -65,7 +65,7 @@ class Demo:
         await self._ask_by_hand(customer)
         await self._ask_forged(customer)
         await self._show_books()
-        self._show_commands(client, await customer.assignment(LONG))
+        self._show_commands(client, [await customer.assignment(LONG) for _ in range(SIGNED)])
         self.succeeded = True
         if not self._options.once:
             self._terminal.heading("Running until Ctrl-C. Reports, as they come:")
@@ -159,9 +159,14 @@ class Demo:
             raise Unexpected(f"reports went wrong: {book.duplicates} {self.stage.autoscaler.malformed}")
         self._terminal.good("the books add up")
 
-    def _show_commands(self, client: ClientChild, assignment: dict[str, Any]) -> None:
+    def _show_commands(self, client: ClientChild, assignments: list[dict[str, Any]]) -> None:
         self._terminal.heading("Without --once, these would work now" if self._options.once else "Try it")
-        for meaning, command in (*by_client(client.url), *by_hand(self.stage, assignment, self._folder)):
+        commands = (
+            *by_client(client.url),
+            *with_own_client(self.stage),
+            *by_hand(self.stage, assignments, self._folder),
+        )
+        for meaning, command in commands:
             self._terminal.dim(f"# {meaning}")
             self._terminal.line(command)
 
