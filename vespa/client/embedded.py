@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +14,7 @@ from twisted.python import threadable
 
 from vespa.client.aside import Aside
 from vespa.client.settings import CONSOLE, ClientSettings, Instance
+from vespa.net.nearness import is_loopback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,7 +58,7 @@ class VastClient:
         and with ("", 0.0) when none does any more; where the proxy has a thread of its own, in that. `settings` are
         further fields of `ClientSettings`. Raises ValueError for a `host` that others can reach without a `token`.
         """
-        if not _is_loopback(host) and not settings.get("token"):
+        if not is_loopback(host) and not settings.get("token"):
             raise ValueError(f"whoever reaches {host or 'it'} could use the endpoint: give a token as well")
         self.settings = ClientSettings(
             endpoint=endpoint_name,
@@ -249,13 +249,6 @@ async def _stop(service: ClientService) -> None:
     stopping = service.stopService()
     if stopping is not None:
         await stopping
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _reactor_here(*, running: bool = False) -> Any:

@@ -42,7 +42,7 @@ _connections: Final[dict[bytes, frozenset[bytes]]] = {}
 # llhttp calls back only for what its protocol has a method for: here nothing.
 _SILENT: Final = object()
 
-_ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 class BadReply(ValueError):
@@ -268,7 +268,7 @@ def _understand_target(head: RequestHead) -> None:
     """Bring an unusual target to origin form without touching its path or query (RFC 9112 3.2)."""
     target = head.target
     if head.method in (b"CONNECT", b"TRACE"):
-        raise Refusal(405, "method_not_allowed", f"{head.method.decode()} is not served", allow=_ALLOW)
+        raise Refusal(405, "method_not_allowed", f"{head.method.decode()} is not served", allow=ALLOW)
     if b"#" in target:
         raise _bad("a target has no fragment")
     if target == b"*" and head.method == b"OPTIONS":

@@ -10,14 +10,11 @@ _is_odd_number = re.compile(r"(?:0[xX][0-9A-Fa-f]+|[0-9]+)(?:\.(?:0[xX][0-9A-Fa-
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address without brackets, is this machine to itself."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
+    """Whether a host, a name or an address without brackets, is surely this machine to itself."""
     try:
         address = ip_address(host)
     except ValueError:
-        return False
+        return host.lower() == "localhost"
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
 
@@ -27,7 +24,8 @@ def is_near(host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
-        return is_loopback(host) or _is_odd_number(host) is not None
+        name = host.lower().rstrip(".")
+        return name == "localhost" or name.endswith(".localhost") or _is_odd_number(host) is not None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     known = mapped or address
     return known.is_loopback or known.is_link_local or known.is_unspecified

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from vespa.http.head import ALLOW
 from vespa.http.request import NONE, ServerRequest
 
-_METHODS: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+_METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
 
 
 class ServerOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from vespa import __version__
 from vespa.client.command import keys
 from vespa.client.command.options import OPTIONS, Option
 from vespa.client.settings import ClientSettings
+from vespa.net.nearness import is_loopback
 
 Given = Mapping[str, Sequence[str]]
 """The texts that were given for each option on the command line, in order; a switch has one, which is empty."""
@@ -110,7 +110,7 @@ def read(
     if not asking:
         _check_needed(values, environ, problems, listing)
     host, ca = values["host"], values["worker_ca"]
-    if not (ipaddress.ip_address(host).is_loopback or values["token"] or "token" in problems):
+    if not (is_loopback(host) or values["token"] or "token" in problems):
         problems["host"] = (
             f"{sources['host']}={host!r}: whoever reaches it could use your endpoint: set VESPA_CLIENT_TOKEN as well"
         )
