@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
+from socket import socket
 from typing import Any
 
 import treq
@@ -152,3 +154,20 @@ class Agents(TestCase):
         agent, _, _ = await self.serve()
         for url in (b"ftp://host/", b"/path", b"http://a b/"):
             await self.assertFailure(agent.request(b"GET", url), ValueError)
+
+    async def test_nobody_listens(self) -> None:
+        """Only a connection that nobody was there to take is called refused: on a port, by a name, on a unix socket."""
+        with socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+            for unix_socket, url in (
+                ("", f"http://127.0.0.1:{port}/"),
+                ("", f"http://localhost:{port}/"),
+                (self.mktemp(), "http://localhost/"),
+            ):
+                agent = Agent(reactor, unix_socket=os.path.abspath(unix_socket) if unix_socket else "")
+                error = await self.assertFailure(agent.request(b"GET", url.encode()), UpstreamError)
+                self.assertEqual((error.code, error.refused), ("server_unreachable", True), url)
+        agent, url_of_another, _ = await self.serve(None)
+        error = await self.assertFailure(agent.request(b"GET", url_of_another), UpstreamError)
+        self.assertEqual((error.code, error.refused), ("no_reply", False))

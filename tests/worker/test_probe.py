@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeAgent, FakeResponse
+from vespa.http.connection import UpstreamError
 from vespa.net.calls import plain_client
 from vespa.worker.probe import HealthProbe, ProbeError
 
@@ -47,6 +48,16 @@ class ProbeTests(SynchronousTestCase):
         result = self.run_probe()
         self.clock.advance(10.0)
         self.assertIn("10 s", str(self.failureResultOf(result, ProbeError).value))
+
+    def test_refused(self) -> None:
+        """Only where nobody listens is the connection called refused."""
+        for error, refused in (
+            (UpstreamError("backend_unreachable", "could not connect", silent=True, refused=True), True),
+            (UpstreamError("no_reply", "closed", silent=True), False),
+        ):
+            result = self.run_probe()
+            self.agent.asked[-1].fail(error)
+            self.assertIs(self.failureResultOf(result, ProbeError).value.refused, refused)
 
     def test_long_body(self) -> None:
         """However much a healthy backend has to say, it is not read."""

@@ -20,6 +20,7 @@ class Backend:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.trouble: str | None = None
+        self.refused = False
         self.bug: Exception | None = None
         self.held: Deferred[None] | None = None
         self.probes: list[float] = []
@@ -31,7 +32,7 @@ class Backend:
         if self.bug is not None:
             raise self.bug
         if self.trouble is not None:
-            raise ProbeError(self.trouble)
+            raise ProbeError(self.trouble, refused=self.refused)
 
 
 class Benchmark:
@@ -339,6 +340,89 @@ class ReadyTests(WatchTests):
         self.backend.bug = None
         self.wait(10)
         self.assertEqual(self.watch.state, "ready")
+
+
+class RefusedConnectionTests(WatchTests):
+    def refuse(self) -> None:
+        """From now on the backend refuses connections."""
+        self.backend.trouble, self.backend.refused = DEAD, True
+
+    def test_told_by_a_request(self) -> None:
+        """A request whose connection is refused has the backend probed at once; a refused probe is an error at once."""
+        self.start_ready()
+        self.wait(5)
+        self.refuse()
+        self.watch.connection_refused("port 8000")
+        self.assertEqual((self.watch.state, self.watch.ready), ("errored", False))
+        self.assertEqual(self.at(), [0, 5])
+        self.assertEqual(self.message(), f"the backend refuses connections: {DEAD}")
+        self.backend.trouble = None
+        self.wait(10)
+        self.assertEqual((self.watch.state, self.message()), ("ready", ""))
+
+    def test_suspect_meanwhile(self) -> None:
+        """While that probe is under way the backend is suspect, and well again when the probe is answered."""
+        self.start_ready()
+        self.wait(5)
+        self.backend.held = Deferred()
+        self.watch.connection_refused("port 8000")
+        self.assertEqual((self.watch.state, self.watch.ready), ("suspect", True))
+        self.backend.held.callback(None)
+        self.assertEqual(self.watch.state, "ready")
+        self.wait(10)
+        self.assertEqual(self.at(), [0, 5, 15])
+
+    def test_once_a_second(self) -> None:
+        """However many requests are refused, a backend that answers its probes is probed once a second at most."""
+        self.start_ready()
+        for _ in range(20):
+            for _ in range(100):
+                self.watch.connection_refused("port 8000")
+            self.wait(0.5)
+        self.assertEqual(self.at(), list(range(11)))
+        self.wait(2)
+        self.assertEqual(self.watch.state, "ready")
+
+    def test_told_by_a_probe(self) -> None:
+        """A probe whose connection is refused is followed by another within a second; two are enough."""
+        self.start_ready()
+        self.refuse()
+        self.wait(10)
+        self.assertEqual(self.watch.state, "suspect")
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 10, 11]))
+
+    def test_another_trouble(self) -> None:
+        """A probe that fails otherwise after a refused request is one failure like any."""
+        self.start_ready()
+        self.wait(5)
+        self.backend.trouble = "health check answered 500"
+        self.watch.connection_refused("port 8000")
+        self.wait(19.5)
+        self.assertEqual(self.watch.state, "suspect")
+        self.wait(0.5)
+        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 15, 25]))
+
+    def test_while_it_is_not_ready(self) -> None:
+        """A worker that is loading, measured or errored goes on as it does; so does one that has nothing to probe."""
+        self.refuse()
+        self.start()
+        self.watch.connection_refused("port 8000")
+        self.wait(4)
+        self.assertEqual((self.watch.state, self.at()), ("loading", [0]))
+        self.successResultOf(self.watch.stopService())
+        self.watch = self.make(probe=False)
+        self.start_ready()
+        self.watch.connection_refused("port 8000")
+        self.assertEqual(self.watch.state, "ready")
+
+    def test_stop(self) -> None:
+        """A stop leaves no timer, in the pause before the next probe too."""
+        self.start_ready()
+        self.watch.connection_refused("port 8000")
+        self.successResultOf(self.watch.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.watch.connection_refused("port 8000")
 
 
 class RefusalTests(WatchTests):

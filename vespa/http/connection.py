@@ -33,14 +33,17 @@ class UpstreamError(Exception):
     The server could not be reached, or did not answer as HTTP wants.
 
     `code` is one word for programs; `silent` when not a byte of an answer had come; `reset` when the connection was
-    not closed but cut.
+    not closed but cut; `refused` when nobody listens at the address, so that nothing was sent.
     """
 
-    def __init__(self, code: str, message: str, *, silent: bool = False, reset: bool = False) -> None:
+    def __init__(
+        self, code: str, message: str, *, silent: bool = False, reset: bool = False, refused: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.silent = silent
         self.reset = reset
+        self.refused = refused
 
 
 class ReplyReceiver(Protocol):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import ConnectError, ConnectingCancelledError, TimeoutError, UserError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionRefusedError,
+    TimeoutError,
+    UserError,
+)
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -129,7 +136,8 @@ class Pool:
                 code = "bad_certificate"
             if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
                 text = f"{failure.type.__name__}: {text}" if failure.type else text
-            return Failure(UpstreamError(code, f"could not connect: {text}", silent=True))
+            refused = _nobody_listens(failure.value)
+            return Failure(UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused))
 
         return connecting.addCallbacks(connected, failed)
 
@@ -208,3 +216,8 @@ class Pool:
         self._sweeper.discard(self)
         while self._idle:
             self._drop(self._idle.pop())
+
+
+def _nobody_listens(error: BaseException | None) -> bool:
+    """Whether a connection failed since nobody listens: refused, or a unix socket whose file is not there."""
+    return isinstance(error, ConnectionRefusedError) or getattr(error, "osError", None) == errno.ENOENT

@@ -42,11 +42,15 @@ class Answer:
 
 
 class CallError(Exception):
-    """No reply came. `timed_out` tells a peer that is silent from one that says no."""
+    """
+    No reply came. `timed_out` tells a peer that is silent from one that says no; `cause` is what the agent failed with,
+    None where the time was up.
+    """
 
-    def __init__(self, message: str, *, timed_out: bool) -> None:
+    def __init__(self, message: str, *, timed_out: bool, cause: BaseException | None = None) -> None:
         super().__init__(message)
         self.timed_out = timed_out
+        self.cause = cause
 
 
 def plain_client(agent: IAgent) -> HTTPClient:
@@ -107,7 +111,9 @@ async def _request(
     except Exception as error:
         # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
         cause = _cause(error)
-        raise CallError(str(cause) or type(cause).__name__, timed_out=isinstance(cause, _TIMEOUTS)) from error
+        raise CallError(
+            str(cause) or type(cause).__name__, timed_out=isinstance(cause, _TIMEOUTS), cause=cause
+        ) from error
 
 
 _TIMEOUTS = (TimeoutError, ConnectTimeoutError, TCPTimedOutError)

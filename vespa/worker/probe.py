@@ -5,11 +5,16 @@ from __future__ import annotations
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
+from vespa.http.connection import UpstreamError
 from vespa.net.calls import CallError, call
 
 
 class ProbeError(Exception):
-    """The backend is not well; says why."""
+    """The backend is not well; says why. `refused`: it is not even there to be asked."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class HealthProbe:
@@ -33,6 +38,7 @@ class HealthProbe:
         try:
             answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=headers)
         except CallError as error:
-            raise ProbeError(f"health check failed: {error}") from error
+            refused = isinstance(error.cause, UpstreamError) and error.cause.refused
+            raise ProbeError(f"health check failed: {error}", refused=refused) from error
         if not answer.success:
             raise ProbeError(f"health check answered {answer.status}")

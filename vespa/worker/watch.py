@@ -21,6 +21,9 @@ from vespa.worker.probe import ProbeError
 MESSAGE_LIMIT = 500
 """How many characters of a cause are told: it may be the text of a user's exception."""
 
+REFUSED_SECONDS = 1.0
+"""Between probes where the backend refuses connections: it is gone, and there is nothing to wait for."""
+
 Step = Callable[[], Awaitable["Step"]]
 """A state, at work until it knows what the next one is."""
 
@@ -91,6 +94,9 @@ class Watch(CoroutineService):
         self._throughput: float | None = None
         self._started_at = 0.0
         self._loadtime = 0.0
+        self._probed_at = -math.inf
+        self._until_refused: Deferred[None] | None = None
+        self._refused = False
 
     @property
     def state(self) -> str:
@@ -119,6 +125,23 @@ class Watch(CoroutineService):
         wait = rhythm.poll_interval if self._state == "errored" else rhythm.retry_interval
         cause = f": {self._message}" if self._message else ""
         return Refusal(503, "not_ready", f"the worker is {self._state}{cause}", retry_after=wait)
+
+    def connection_refused(self, cause: str) -> None:
+        """
+        A request's connection to the backend was refused, for `cause`: probe it at once rather than at the next poll.
+
+        A ready worker is suspect from now on, and errored when the probe's connection is refused too. It may be called
+        for each such request: there is one probe a second at most. In any other state it changes nothing.
+        """
+        if self._probe is None or not self.ready:
+            return
+        self._refused = True
+        if self._state == "ready":
+            self.log.warn("a request found no backend, which is probed at once: {cause}", cause=cause)
+            self._enter("suspect")
+        waiting, self._until_refused = self._until_refused, None
+        if waiting is not None:
+            waiting.callback(None)
 
     async def run(self) -> None:
         """Go from state to state. An error of our own makes an errored backend, and is logged."""
@@ -183,7 +206,7 @@ class Watch(CoroutineService):
         self._enter("errored", f"benchmark failed: {cause}")
         await sleep(self._benchmark_backoff.next(), self._clock)
         trouble = await self._check()
-        return self._well() if trouble is None else partial(self._errored, trouble)
+        return self._well() if trouble is None else partial(self._errored, str(trouble))
 
     async def _ready(self) -> Step:
         self._enter("ready")
@@ -193,26 +216,51 @@ class Watch(CoroutineService):
             self._loadtime = max(self._clock.seconds() - self._started_at, 0.001)
         if self._probe is None:
             return await self._for_ever()
-        trouble = None
-        while trouble is None:
-            await sleep(self._rhythm.poll_interval, self._clock)
-            trouble = await self._check()
-        return partial(self._suspect, 1, trouble)
+        return await self._poll(0, None)
 
-    async def _suspect(self, failures: int, trouble: str) -> Step:
+    async def _suspect(self, failures: int, trouble: ProbeError) -> Step:
         if failures >= self._rhythm.consecutive_failures:
             return partial(self._errored, f"the backend failed {failures} checks in a row: {trouble}")
         self._enter("suspect")
-        await sleep(self._rhythm.poll_interval, self._clock)
-        again = await self._check()
-        return self._ready if again is None else partial(self._suspect, failures + 1, again)
+        return await self._poll(failures, trouble)
+
+    async def _poll(self, failures: int, last: ProbeError | None) -> Step:
+        """
+        The next check of a backend that requests go to, after so many `failures` in a row; `last` is the newest.
+
+        Two refused connections in a row, be they a probe's or a request's, need no third: nobody is there.
+        """
+        refused = last is not None and last.refused
+        await self._pause(REFUSED_SECONDS if refused else self._rhythm.poll_interval)
+        refused = refused or self._refused
+        self._refused = False
+        trouble = await self._check()
+        if trouble is None:
+            return self._ready
+        if trouble.refused and (refused or self._refused):
+            return partial(self._errored, f"the backend refuses connections: {trouble}")
+        return partial(self._suspect, failures + 1, trouble)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next check: until a request's connection is refused, but for no longer than `seconds`."""
+        if not self._refused:
+            until_refused: Deferred[None] = Deferred()
+            self._until_refused = until_refused
+            try:
+                await within(seconds, self._clock, until_refused)
+            except TimeoutError:
+                return
+            finally:
+                self._until_refused = None
+        left = self._probed_at + REFUSED_SECONDS - self._clock.seconds()
+        if left > 0:
+            await sleep(left, self._clock)
 
     async def _errored(self, message: str) -> Step:
         self._enter("errored", message)
-        trouble: str | None = message
-        while trouble is not None:
+        await sleep(self._rhythm.poll_interval, self._clock)
+        while await self._check() is not None:
             await sleep(self._rhythm.poll_interval, self._clock)
-            trouble = await self._check()
         self._message = ""
         return self._well()
 
@@ -222,14 +270,15 @@ class Watch(CoroutineService):
             return partial(self._benchmarking, self._run_benchmark)
         return self._ready
 
-    async def _check(self) -> str | None:
+    async def _check(self) -> ProbeError | None:
         """Probe once: None if the backend is well, else why not."""
         if self._probe is None:
             return None
+        self._probed_at = self._clock.seconds()
         try:
             await within(None, self._clock, self._probe())
         except ProbeError as error:
-            return str(error)
+            return error
         return None
 
     async def _for_ever(self) -> Step:
