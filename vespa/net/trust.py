@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from OpenSSL.crypto import Error as CertificateError
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
-_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_END: Final = b"-----END CERTIFICATE-----"
 
 
 def trust_roots(path: str) -> Any:
@@ -22,9 +23,18 @@ def trust_roots(path: str) -> Any:
 def roots_in(pem: bytes, name: str) -> Any:
     """The roots in a PEM text, for Twisted. Raises ValueError, which calls it `name`, if there is none."""
     try:
-        certificates = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(pem)]
+        certificates = [Certificate.loadPEM(each) for each in _certificates(pem)]
     except (CertificateError, ValueError) as error:
         raise ValueError(f"{name} holds a certificate that cannot be read") from error
     if not certificates:
         raise ValueError(f"{name} holds no certificate")
     return trustRootFromCertificates(certificates)
+
+
+def _certificates(pem: bytes) -> Iterator[bytes]:
+    """Each certificate's own lines, in one pass: a console's answer may be anything."""
+    at = pem.find(_BEGIN)
+    while at >= 0 and (end := pem.find(_END, at)) >= 0:
+        end += len(_END)
+        yield pem[at:end]
+        at = pem.find(_BEGIN, end)
