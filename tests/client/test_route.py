@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,10 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
+from vespa.client.replies import callers_block
 from vespa.core.refusal import Refusal
+from vespa.http.head import read_reply_head
+from vespa.http.origin import Origin
 
 HOST = b"Host: localhost:8010\r\n"
 BODY = b'{ "model": "m",\n "price": 1.50, "caf\xc3\xa9": "\\u00e9" }'
@@ -245,6 +249,27 @@ class WrappingTests(SynchronousTestCase):
         self.assertTrue(rig.worker().read().startswith(b"POST /v1/chat HTTP/1.1"))
 
 
+    def test_official_websocket(self) -> None:
+        """
+        A WebSocket is refused with 426: Codex goes on over HTTP at once only then. Which protocol is needed is said
+        (RFC 9110 15.5.22).
+        """
+        rig = ClientRig(official=True)
+        caller = rig.caller()
+        caller.send(get(b"/v1/responses", b"Connection: Upgrade", b"Upgrade: websocket"))
+        head, _, body = caller.read().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 426 Upgrade Required\r\n"), head)
+        self.assertIn(b"\r\nUpgrade: HTTP/1.1\r\n", head + b"\r\n")
+        self.assertIn(b"Upgrade", [line[12:] for line in head.split(b"\r\n") if line.startswith(b"Connection: ")])
+        error = json.loads(body)["error"]
+        self.assertEqual(error["code"], "official_dialect")
+        self.assertIn("POST", error["message"])
+        self.assertEqual(rig.wires(AUTOSCALER), [])
+        caller.send(post())
+        rig.tell(assignment())
+        self.assertTrue(rig.worker().read().startswith(b"POST /v1/chat HTTP/1.1"), "the connection goes on")
+
+
 class CostTests(SynchronousTestCase):
     def cost(self, request: bytes, **calling: Any) -> float:
         rig = ClientRig(**calling)
@@ -262,6 +287,22 @@ class CostTests(SynchronousTestCase):
         self.assertEqual(self.cost(post(b'{"max_tokens": "50"}'), cost_from_tokens=True), 1.0)
         self.assertEqual(self.cost(post(b'{"max_tokens": -5}'), cost_from_tokens=True), 1.0)
         self.assertEqual(self.cost(get(), cost_from_tokens=True), 1.0)
+
+    def test_names_of_tokens(self) -> None:
+        """Every API's own name of the most tokens to make is counted; -1, which is no limit, says nothing."""
+        for body, cost in (
+            (b'{"max_output_tokens": 40}', 40.0),
+            (b'{"max_completion_tokens": 41}', 41.0),
+            (b'{"n_predict": 42}', 42.0),
+            (b'{"n_predict": -1}', 1.0),
+            (b'{"inputs": "x", "parameters": {"max_new_tokens": 43, "best_of": 2}}', 43.0),
+            (b'{"max_new_tokens": 44}', 44.0),
+            (b'{"options": {"num_predict": 45}}', 45.0),
+            (b'{"options": {"num_predict": -2}}', 1.0),
+            (b'{"options": [45], "parameters": "many"}', 1.0),
+            (b'{"max_tokens": null, "options": {"num_predict": 46}}', 46.0),
+        ):
+            self.assertEqual(self.cost(post(body), cost_from_tokens=True), cost, body)
 
     def test_bad_header(self) -> None:
         """A cost that is none is refused, and the autoscaler is not asked."""
@@ -662,6 +703,25 @@ class ElsewhereTests(SynchronousTestCase):
                 self.assertIn(b"HTTP/1.1 %d " % status, answer)
                 self.assertIn(b"\r\nLocation: " + expected + b"\r\n", answer)
             self.assertTrue(rig.idle)
+
+    def test_fields_are_read_in_linear_time(self) -> None:
+        """No head of a worker's, whatever stands in it, takes longer than its length allows."""
+        many = 60_000
+        for line in (
+            b"Location: a" + b" " * many + b"b",
+            b"Location: a" + b"\t" * many + b"b",
+            b"Location:" + b" " * many + b"x",
+            b"Location: " + b"a" * many + b"#",
+            b"Location: " + b"/" * many,
+            b"Location: http://" + b"1." * (many // 2) + b"x/",
+            b"Location: http://203.0.113.7:31000" + b"/" * many,
+            b"Access-Control-" + b"a" * many + b": x",
+            b"Set-Cookie: " + b" " * many,
+        ):
+            head = read_reply_head(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
+            began = process_time()
+            callers_block(head, Origin.parse("http://203.0.113.7:31000"), b"GET")
+            self.assertLess(process_time() - began, 0.05, line[:40])
 
     def test_nothing_for_browsers(self) -> None:
         """Cookies and CORS would count for all of localhost: they are left out, and all else passes."""

@@ -19,15 +19,30 @@ class Payload:
     tokens: float | None = None
 
 
+_ABSENT: Final = msgspec.Raw(b"")
+
+
 class _Asked(msgspec.Struct):
     # Raw: a member of another type than expected says nothing, and is the backend's to complain of.
-    max_tokens: msgspec.Raw = msgspec.Raw(b"")
-    max_completion_tokens: msgspec.Raw = msgspec.Raw(b"")
-    stream: msgspec.Raw = msgspec.Raw(b"")
+    max_completion_tokens: msgspec.Raw = _ABSENT
+    max_output_tokens: msgspec.Raw = _ABSENT
+    max_tokens: msgspec.Raw = _ABSENT
+    max_new_tokens: msgspec.Raw = _ABSENT
+    n_predict: msgspec.Raw = _ABSENT
+    parameters: msgspec.Raw = _ABSENT
+    options: msgspec.Raw = _ABSENT
+    stream: msgspec.Raw = _ABSENT
+
+
+class _Nested(msgspec.Struct):
+    max_new_tokens: msgspec.Raw = _ABSENT
+    num_predict: msgspec.Raw = _ABSENT
 
 
 _NOTHING: Final = Payload()
+_NOT_NESTED: Final = _Nested()
 _decode: Final = msgspec.json.Decoder(_Asked).decode
+_decode_nested: Final = msgspec.json.Decoder(_Nested).decode
 _decode_any: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _SPACE: Final = b" \t\r\n"
 _SPACES: Final = frozenset((b" ", b"\t", b"\r", b"\n"))
@@ -35,14 +50,37 @@ _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_payload(body: bytes) -> Payload | None:
-    """Look into a whole body; None if it is not JSON. OpenAI's names are read, which others have taken over."""
+    """
+    Look into a whole body; None if it is not JSON.
+
+    The names of the number of tokens are those of OpenAI's chat and Responses (max_completion_tokens,
+    max_output_tokens, max_tokens), of llama.cpp (n_predict), TGI (parameters.max_new_tokens; SGLang and others at the
+    top) and Ollama (options.num_predict), the first that is there.
+    """
     try:
         asked = _decode(body)
     except msgspec.ValidationError:  # JSON, but no object
         return _NOTHING if _is_json(body) else None
     except _MALFORMED:
         return None
-    return Payload(bytes(asked.stream) == b"true", _count(asked.max_completion_tokens) or _count(asked.max_tokens))
+    return Payload(bytes(asked.stream) == b"true", _tokens(asked))
+
+
+def _tokens(asked: _Asked) -> float | None:
+    told = (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens, asked.n_predict)
+    for raw in (*told, asked.max_new_tokens):
+        if count := _count(raw):
+            return count
+    return _count(_nested(asked.parameters).max_new_tokens) or _count(_nested(asked.options).num_predict)
+
+
+def _nested(raw: msgspec.Raw) -> _Nested:
+    if not bytes(raw):
+        return _NOT_NESTED
+    try:
+        return _decode_nested(raw)
+    except _MALFORMED:
+        return _NOT_NESTED
 
 
 class OneValue:

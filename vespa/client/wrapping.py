@@ -55,7 +55,15 @@ class Wrapping:
         self.streams = fields.stream
 
     def _check_official(self, head: RequestHead, fields: CallerFields) -> None:
-        if head.method != b"POST" or not self.has_body or head.upgrade:
+        if head.upgrade:
+            # Programs that try a WebSocket first, such as Codex, fall back at once on this status alone.
+            raise Refusal(
+                426,
+                "official_dialect",
+                "official workers take no WebSocket or other upgrade: send POST with a JSON body over HTTP/1.1",
+                headers=((b"Connection", b"Upgrade"), (b"Upgrade", b"HTTP/1.1")),
+            )
+        if head.method != b"POST" or not self.has_body:
             raise Refusal(405, "official_dialect", "official workers take POST with a JSON body only", allow="POST")
         if not fields.json:
             raise Refusal(415, "official_dialect", "official workers take JSON only: Content-Type: application/json")

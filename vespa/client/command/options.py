@@ -127,7 +127,10 @@ OPTIONS: Final = (
         choice("vespa", "official"),
     ),
     Option("default-cost", "The cost of a request that names none; else 1.", _cost, unit="work"),
-    Option("cost-from-tokens", "Where there is no --default-cost, take the cost from `max_tokens` of a JSON body."),
+    Option(
+        "cost-from-tokens",
+        "Where there is no --default-cost, take the cost from the most tokens that a JSON body asks for.",
+    ),
     Option("waiting-pings", "Send comments into a stream that is asked for while it waits for a worker."),
     Option(
         "timeout",
