@@ -168,6 +168,7 @@ class Rig:
         queue_seconds: float = 300.0,
         path_prefix: bytes = b"",
         replay: str = "off",
+        authorization: str = "",
         master_token: str = "token",
     ) -> None:
         self.clock = Clock()
@@ -180,7 +181,12 @@ class Rig:
         self.verified: list[Auth] = []
         self.bad_signature: Refusal | None = None
         self.updates = 0
-        policy = Policy(secured=secured, public_url=PUBLIC_URL if secured else "", queue_seconds=queue_seconds)
+        policy = Policy(
+            secured=secured,
+            public_url=PUBLIC_URL if secured else "",
+            queue_seconds=queue_seconds,
+            authorization=authorization,
+        )
         self.route = WorkerRoute(
             policy,
             pool=self.pool,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa import __version__
-from vespa.settings import Backend, Settings, SettingsError, identity_if_readable, load, markdown, warnings
+from vespa.settings import Backend, Settings, SettingsError, identity_if_readable, load, markdown, secrets, warnings
 from vespa.settings_table import ELSEWHERE, variables
 
 README = Path(__file__).parent.parent / "README.md"
@@ -254,6 +254,50 @@ class SecrecyTests(SynchronousTestCase):
             self.assertNotIn(TOKEN, message)
         self.assertNotIn(TOKEN, repr(load(ON_VAST)))
 
+    def test_backend_key(self) -> None:
+        """The backend's key is in no error and in no representation, be it good or not, in a variable or in a file."""
+        name = "VESPA_BACKEND_AUTHORIZATION"
+        found = load({**ON_VAST, name: f"Bearer {TOKEN}"})
+        self.assertEqual(found.backend_authorization, f"Bearer {TOKEN}")
+        self.assertNotIn(TOKEN, repr(found))
+        for key in (f"{TOKEN}\x07", f"{TOKEN}\nX: y", f"{TOKEN}é"):
+            (problem,) = problems({**ON_VAST, name: key})
+            self.assertEqual(problem, f"{name}=(hidden): must be one line of printable ASCII, such as: Bearer KEY")
+            environ = {**ON_VAST, f"{name}_FILE": "/key"}
+            error = self.assertRaises(SettingsError, load, environ, read_text=lambda path, key=key: key)
+            self.assertIn("what '/key' holds must be one line", str(error))
+            self.assertNotIn(TOKEN, str(error))
+
+    def test_backend_key_file(self) -> None:
+        """The key may be in a file; one that cannot be read, is empty, or stands beside the variable is a mistake."""
+        name = "VESPA_BACKEND_AUTHORIZATION_FILE"
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        path = folder / "key"
+        path.write_text(f"Bearer {TOKEN}\n")
+        environ = {**ON_VAST, name: str(path)}
+        self.assertEqual(load(environ).backend_authorization, f"Bearer {TOKEN}")
+        (problem,) = problems({**environ, "VESPA_BACKEND_AUTHORIZATION": "Bearer x"})
+        self.assertIn("unset one", problem)
+        path.write_bytes(b"\xff\n")
+        self.assertIn("does not hold text", problems(environ)[0])
+        path.write_text("\n")
+        self.assertIn("must be one line", problems(environ)[0])
+        self.assertIn("No such file", problems({**environ, name: f"{path}.no"})[0])
+
+    def test_secrets(self) -> None:
+        """What a log must not show is found whatever else is wrong: the token, the key, and the key without scheme."""
+        name = "VESPA_BACKEND_AUTHORIZATION"
+        self.assertEqual(secrets({}), [])
+        environ = {"MASTER_TOKEN": f" {TOKEN} ", name: "Bearer abcdefgh", f"{name}_FILE": "/f"}
+        found = secrets(environ, read_text=lambda path: "Basic ijklmnop\n")
+        self.assertEqual(found, [TOKEN, "Bearer abcdefgh", "abcdefgh", "Basic ijklmnop", "ijklmnop"])
+
+        def unreadable(path: str) -> str:
+            raise OSError("no")
+
+        self.assertEqual(secrets({f"{name}_FILE": "/f"}, read_text=unreadable), [])
+
     def test_password_in_address(self) -> None:
         """A password in an address is refused and not repeated."""
         (problem,) = problems({**ON_VAST, "VESPA_BACKEND_URL": "http://me:hunter2@x"})
@@ -291,6 +335,13 @@ class WarningTests(SynchronousTestCase):
         """Nothing that is documented is warned of."""
         everything = [row.name for _, row in variables()] + [row.name for row in ELSEWHERE]
         self.assertEqual(warnings(dict.fromkeys(everything, "")), [])
+
+    def test_key_without_scheme(self) -> None:
+        """A key that is one word was probably meant to be `Bearer KEY`; it is not repeated."""
+        (line,) = warnings({**QUICK_START, "VESPA_BACKEND_AUTHORIZATION": TOKEN})
+        self.assertIn("`Bearer KEY`", line)
+        self.assertNotIn(TOKEN, line)
+        self.assertEqual(warnings({**QUICK_START, "VESPA_BACKEND_AUTHORIZATION": f"Bearer {TOKEN}"}), [])
 
     def test_hint_in_error(self) -> None:
         """A misspelt name is a hint beside the mistake that it led to."""

@@ -12,12 +12,24 @@ from attrs import frozen
 
 from .core.report import Identity
 from .settings_table import CLIENT_NAMES, ELSEWHERE, Variable, Variables, variables
-from .settings_text import Backend
+from .settings_text import Backend, field_value
 
-__all__ = ["Backend", "BeaconIdentity", "Settings", "SettingsError", "identity_if_readable", "load", "warnings"]
+__all__ = [
+    "Backend",
+    "BeaconIdentity",
+    "Settings",
+    "SettingsError",
+    "identity_if_readable",
+    "load",
+    "secrets",
+    "warnings",
+]
 
 BACKLOG = 1024  # connections that may wait to be accepted; Twisted's 50 is soon full
 _PORT = "VAST_TCP_PORT_<port>"
+_AUTHORIZATION = "VESPA_BACKEND_AUTHORIZATION"
+_AUTHORIZATION_FILE = f"{_AUTHORIZATION}_FILE"
+_SECRET_FILE_BYTES = 65536
 
 
 class SettingsError(Exception):
@@ -101,8 +113,18 @@ def _readable(path: str) -> bool:
     return os.access(path, os.R_OK)
 
 
-def load(environ: Mapping[str, str], *, readable: Callable[[str], bool] = _readable) -> Settings:
-    """Read the settings; `readable` says whether a file can be read.
+def _read_text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read(_SECRET_FILE_BYTES)
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    readable: Callable[[str], bool] = _readable,
+    read_text: Callable[[str], str] = _read_text,
+) -> Settings:
+    """Read the settings; `readable` says whether a file can be read, `read_text` gives what is in it, or OSError.
 
     Raises SettingsError, which names every variable that is wrong or missing; no secret is in it.
     """
@@ -122,6 +144,14 @@ def load(environ: Mapping[str, str], *, readable: Callable[[str], bool] = _reada
         missing("PUBLIC_IPADDR", "public_ipaddr", needed)
         if not bad & {"VESPA_WORKER_PORT", "WORKER_PORT"}:
             missing(_port_name(values), "public_port", needed)
+    if values["backend_authorization_file"]:
+        if environ.get(_AUTHORIZATION, "").strip():
+            problems.append((_AUTHORIZATION_FILE, f"{_AUTHORIZATION_FILE}: {_AUTHORIZATION} is set too; unset one"))
+        else:
+            try:
+                values["backend_authorization"] = _from_file(values["backend_authorization_file"], read_text)
+            except ValueError as error:
+                problems.append((_AUTHORIZATION_FILE, f"{_AUTHORIZATION_FILE}: {error}"))
     files = [("VESPA_BACKEND_CA_FILE", values["backend_ca_file"])]
     if values["use_ssl"] and not values["listen"]:
         files += [("VESPA_SSL_CERT_FILE", values["ssl_cert_file"]), ("VESPA_SSL_KEY_FILE", values["ssl_key_file"])]
@@ -129,6 +159,31 @@ def load(environ: Mapping[str, str], *, readable: Callable[[str], bool] = _reada
     if problems:
         raise SettingsError([line for _, line in problems], warnings(environ))
     return Settings(**values)
+
+
+def _from_file(path: str, read_text: Callable[[str], str]) -> str:
+    """The header value that a file holds. Raises ValueError, which never tells what is in the file."""
+    try:
+        return field_value(read_text(path).strip())
+    except UnicodeError:
+        raise ValueError(f"{path!r} does not hold text") from None
+    except OSError as error:
+        raise ValueError(f"{path!r} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ValueError(f"what {path!r} holds {error}") from None
+
+
+def secrets(environ: Mapping[str, str], *, read_text: Callable[[str], str] = _read_text) -> list[str]:
+    """The values that no log may show: whatever of them can be read, the mistakes in the settings aside."""
+    found = [environ.get("MASTER_TOKEN", "").strip(), environ.get(_AUTHORIZATION, "").strip()]
+    path = environ.get(_AUTHORIZATION_FILE, "").strip()
+    if path:
+        try:
+            found.append(_from_file(path, read_text))
+        except ValueError:
+            pass
+    # A backend that echoes what it got may leave the scheme out.
+    return [each for value in found for each in (value, value.partition(" ")[2].strip()) if each]
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
@@ -139,6 +194,9 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
     for name in unknown:
         near = difflib.get_close_matches(name, known, n=1)
         lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    key = environ.get(_AUTHORIZATION, "").strip()
+    if key and " " not in key:
+        lines.append(f"{_AUTHORIZATION} is a single word: most servers want `Bearer KEY`, the scheme included")
     return lines
 
 

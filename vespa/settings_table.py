@@ -18,6 +18,7 @@ from .settings_text import (
     benchmark,
     boolean,
     choice,
+    field_value,
     integer,
     path_or_off,
     positive,
@@ -79,6 +80,17 @@ class Variables:
     )
     backend_ca_file: str = _backend(
         "VESPA_BACKEND_CA_FILE", text, "", "PEM roots to trust for an https backend, in place of the system's."
+    )
+    backend_authorization: str = _backend(
+        "VESPA_BACKEND_AUTHORIZATION",
+        field_value,
+        "",
+        "The backend's key as a whole `Authorization` value, such as `Bearer KEY`: sent with probes, benchmark and "
+        "every request, in place of a caller's own. Never logged.",
+        secret=True,
+    )
+    backend_authorization_file: str = _backend(
+        "VESPA_BACKEND_AUTHORIZATION_FILE", text, "", "A file that holds that value, in place of the variable."
     )
     backend_connect_timeout: float = _backend(
         "VESPA_BACKEND_CONNECT_TIMEOUT",

@@ -18,6 +18,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _PATH = re.compile(r"[!-~]*")
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_FIELD_VALUE = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -47,6 +48,13 @@ def text(raw: str) -> str:
     """Any text without control characters."""
     if not raw.isprintable():
         raise ValueError("must not contain control characters")
+    return raw
+
+
+def field_value(raw: str) -> str:
+    """The value of a header field: one line of printable ASCII."""
+    if not _FIELD_VALUE.fullmatch(raw):
+        raise ValueError("must be one line of printable ASCII, such as: Bearer KEY")
     return raw
 
 

@@ -21,7 +21,7 @@ from .http import listening
 from .http.certificates import CertificateError
 from .net.logs import LineObserver, level_named
 from .net.signals import Signals, Stoppable, exit_with
-from .settings import Settings, SettingsError, identity_if_readable, load, warnings
+from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
 
 log = Logger()
 
@@ -86,7 +86,7 @@ def log_observer() -> LineObserver:
     """The log of this process: sys.__stdout__, because twistd makes sys.stdout a part of the log."""
     environ = os.environ
     level = level_named(environ.get("VESPA_LOG_LEVEL", "").strip() or "info")
-    return LineObserver(sys.__stdout__, level, [environ.get("MASTER_TOKEN", "").strip()])
+    return LineObserver(sys.__stdout__, level, secrets(environ))
 
 
 def raise_file_limit() -> None:

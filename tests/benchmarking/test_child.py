@@ -278,6 +278,29 @@ class ContractTests(ChildTests):
         self.assertIn("aiohttp is vespa.benchmarking.aiohttp_names.aiohttp", self.lines)
         self.assertEqual(ours, without)
 
+    async def test_key(self) -> None:
+        """Requests to the backend carry its key, unless the benchmark sets one; requests elsewhere do not."""
+        source = """
+            import os, aiohttp
+            async def benchmark(url, session):
+                async def key(where, session=session, **options):
+                    async with session.get(where, **options) as response:
+                        return (await response.json())["auth"]
+                assert await key("/echo") == "Bearer k", await key("/echo")
+                assert await key("/echo", headers={"Authorization": "mine"}) == "mine"
+                assert await key(url.replace("127.0.0.1", "localhost") + "/echo") is None
+                if aiohttp.ClientSession.__module__.startswith("vespa"):
+                    async with aiohttp.ClientSession() as another:
+                        assert await key(url + "/echo", another) == "Bearer k"
+                    async with aiohttp.ClientSession(url.replace("127.0.0.1", "localhost")) as another:
+                        assert await key("/echo", another) is None
+                assert "Bearer" not in str(os.environ)
+                return 1
+            """
+        self.serve()
+        environment = {**ENVIRONMENT, "VESPA_BACKEND_AUTHORIZATION": "Bearer k"}
+        self.assertEqual(await self.start(source, environment=environment, authorization="Bearer k"), 1.0)
+
     async def test_unix(self) -> None:
         """A backend on a unix socket is measured like any other."""
         socket = os.path.relpath(self.folder / "s")

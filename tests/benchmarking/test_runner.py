@@ -143,13 +143,16 @@ class RunTests(SynchronousTestCase):
 
     def test_start(self) -> None:
         """The child is this interpreter; its orders come on standard input, nothing of them in its arguments."""
-        running = self.start(ca_file="/ca.pem")
+        running = self.start(ca_file="/ca.pem", authorization="Bearer k")
         [spawned] = self.spawner.spawned
         self.assertEqual(spawned["executable"], sys.executable)
         self.assertEqual(spawned["args"], [sys.executable, "-m", "vespa.benchmarking.child"])
         self.assertEqual(spawned["childFDs"], {0: "w", 1: "r", 2: "r", 3: "r"})
         orders = json.loads(self.spawner.process.input)
-        self.assertEqual(orders, {"spec": "a.b:c", "backend_url": "http://backend", "ca_file": "/ca.pem"})
+        self.assertEqual(
+            orders,
+            {"spec": "a.b:c", "backend_url": "http://backend", "ca_file": "/ca.pem", "authorization": "Bearer k"},
+        )
         self.spawner.process.exits(1)
         self.error(running)
 
@@ -307,6 +310,7 @@ class RunTests(SynchronousTestCase):
     def test_secrets(self) -> None:
         """The keys to the account do not reach the benchmark; what it measures by does."""
         given = {
+            "VESPA_BACKEND_AUTHORIZATION": "x",
             "MASTER_TOKEN": "x",
             "VAST_API_KEY": "x",
             "VAST_ACCOUNT_KEY": "x",

@@ -29,6 +29,15 @@ class ProbeTests(SynchronousTestCase):
         self.assertEqual((asked.method, asked.url, asked.body), ("GET", "http://127.0.0.1:1/health", None))
         self.assertEqual(asked.headers.getRawHeaders("connection"), ["close"])
 
+    def test_authorization(self) -> None:
+        """A backend that wants a key is probed with it; without one there is no such field."""
+        self.run_probe()
+        self.assertFalse(self.agent.asked[0].headers.hasHeader("authorization"))
+        client = plain_client(self.agent)
+        self.probe = HealthProbe(client, "http://a/health", self.clock, timeout=10.0, authorization="Bearer k")
+        self.run_probe()
+        self.assertEqual(self.agent.asked[1].headers.getRawHeaders("authorization"), ["Bearer k"])
+
     def test_statuses(self) -> None:
         """Any 2xx is health; any other status, redirects too, is not, and is named."""
         for status in (200, 204, 299):

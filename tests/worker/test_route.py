@@ -202,6 +202,33 @@ class Unsecured(SynchronousTestCase):
             self.assertEqual((status(reply), code(reply)), (422, "invalid_cost"))
 
 
+class BackendKey(SynchronousTestCase):
+    def test_every_way(self) -> None:
+        """The backend's key goes with each request, once, and in place of whatever the caller sent."""
+        theirs = b"Authorization: Bearer theirs\r\nauthorization: Basic again\r\n"
+        query = b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n"
+        upgrade = b"GET /ws HTTP/1.1\r\nHost: w\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        for secured, request in (
+            (True, post(envelope(b"{}"), b"/", theirs)),
+            (True, query + theirs + b"\r\n"),
+            (False, post(envelope(b"{}"), b"/", theirs)),
+            (False, post(b"{}", b"/", theirs)),
+            (False, GET),
+            (False, upgrade),
+        ):
+            rig = Rig(secured=secured, authorization="Bearer backend-key")
+            rig.ask(request)
+            head = rig.backend.wire.value().partition(b"\r\n\r\n")[0]
+            lines = [line for line in head.split(b"\r\n") if line.lower().startswith(b"authorization:")]
+            self.assertEqual(lines, [b"Authorization: Bearer backend-key"], request)
+
+    def test_not_to_callers(self) -> None:
+        """Nothing that the worker answers by itself has the key in it."""
+        rig = Rig(authorization="Bearer backend-key")
+        rig.backend.refusing = True
+        self.assertNotIn(b"backend-key", rig.ask(GET).read())
+
+
 class Own(SynchronousTestCase):
     def test_ping(self) -> None:
         """/ping is answered by the worker itself, whatever state the backend is in."""

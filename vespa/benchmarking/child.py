@@ -1,8 +1,8 @@
 """The process that a benchmark runs in: `python -m vespa.benchmarking.child`, which the worker starts.
 
-Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file"}`, and then nothing for as long as the worker
-lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process group}` at once, and at the
-end `{"result": units of work per second}` or `{"error": message}`.
+Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file", "authorization"}`, and then nothing for as
+long as the worker lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process group}` at
+once, and at the end `{"result": units of work per second}` or `{"error": message}`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    _perform(order["spec"], order["backend_url"], order["ca_file"], lambda answer: _answer(answers, answer))
+    _perform(order, lambda answer: _answer(answers, answer))
 
 
 def load(spec: str) -> tuple[_Function, str | None]:
@@ -137,7 +137,7 @@ def _answer(descriptor: int, answer: dict[str, Any]) -> None:
     os.write(descriptor, json.dumps(answer).encode() + b"\n")
 
 
-def _perform(spec: str, backend_url: str, ca_file: str, answer: Callable[[dict[str, Any]], None]) -> None:
+def _perform(order: dict[str, str], answer: Callable[[dict[str, Any]], None]) -> None:
     """Run the benchmark under asyncio with Twisted on the same loop, and answer exactly once."""
     from twisted.internet import asyncioreactor
 
@@ -149,10 +149,11 @@ def _perform(spec: str, backend_url: str, ca_file: str, answer: Callable[[dict[s
     from vespa.benchmarking.session import provide_aiohttp
     from vespa.benchmarking.session_agent import backend_client
 
-    session_class = provide_aiohttp(reactor)
+    backend_url, authorization = order["backend_url"], order["authorization"]
+    session_class = provide_aiohttp(reactor, backend_url, authorization)
     try:
-        function, file = load(spec)
-        client = backend_client(reactor, backend_url, ca_file)
+        function, file = load(order["spec"])
+        client = backend_client(reactor, backend_url, order["ca_file"], authorization)
     except (Fault, OSError, ValueError) as error:
         answer({"error": str(error)})
         return

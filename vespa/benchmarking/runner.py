@@ -28,7 +28,8 @@ LOST_SECONDS = 5.0
 """From SIGKILL to giving the process up: one in the kernel's hands may not die."""
 
 _SECRETS = frozenset(
-    "MASTER_TOKEN VAST_API_KEY VAST_ACCOUNT_KEY CONTAINER_API_KEY OPEN_BUTTON_TOKEN JUPYTER_TOKEN".split()
+    "MASTER_TOKEN VAST_API_KEY VAST_ACCOUNT_KEY CONTAINER_API_KEY OPEN_BUTTON_TOKEN JUPYTER_TOKEN "
+    "VESPA_BACKEND_AUTHORIZATION".split()
 )
 _LARGEST_ANSWER = 65536
 _ANSWERS = 3  # the descriptor
@@ -50,14 +51,17 @@ async def run(
     environment: Mapping[str, str],
     on_progress: Callable[[str], None],
     ca_file: str = "",
+    authorization: str = "",
 ) -> float:
     """Measure the backend by the benchmark `spec`, `module:function` or `path/of/file.py:function`.
 
     `timeout` is in seconds. `environment` reaches the benchmark less the platform's secrets. `on_progress` gets each
-    line that the benchmark prints. Fires with units of work per second once the process is gone; fails with
-    BenchmarkError, or, cancelled, with CancelledError, once the process is killed and reaped.
+    line that the benchmark prints. `authorization` is the header's value for the session's requests to the backend, ""
+    for none; it goes by the child's standard input, where no list of processes and no environment shows it. Fires with
+    units of work per second once the process is gone; fails with BenchmarkError, or, cancelled, with CancelledError,
+    once the process is killed and reaped.
     """
-    order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file}
+    order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file, "authorization": authorization}
     child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress)
     command = [sys.executable, "-m", "vespa.benchmarking.child"]
     try:

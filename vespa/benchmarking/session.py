@@ -222,15 +222,17 @@ def _as_aiohttp(error: Exception, url: str) -> Exception:
     return failed
 
 
-def provide_aiohttp(reactor: Any) -> type[ClientSession]:
+def provide_aiohttp(reactor: Any, backend_url: str = "", authorization: str = "") -> type[ClientSession]:
     """Make `import aiohttp` work in this process even where it is not installed.
 
-    Gives the class of session that works with `reactor`, and that a benchmark may make more of.
+    Gives the class of session that works with `reactor`, and that a benchmark may make more of; requests to the backend
+    carry `authorization`, as those of the first session do.
     """
 
     class BoundSession(ClientSession):
         def make_client(self, base_url: str) -> HTTPClient:
-            return backend_client(reactor, base_url)
+            ours = base_url in ("", backend_url)
+            return backend_client(reactor, base_url or backend_url, authorization=authorization if ours else "")
 
     if not installed():
         module = names()

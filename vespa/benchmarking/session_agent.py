@@ -71,24 +71,51 @@ class _UnixFirst:
         return chosen.request(method, uri, headers, bodyProducer)
 
 
+@implementer(IAgent)
+class _Authorized:
+    """Requests to the backend's origin carry its key, unless they bring one of their own; others never do."""
+
+    def __init__(self, agent: IAgent, origin: bytes, authorization: str) -> None:
+        self._agent, self._origin, self._authorization = agent, origin, authorization.encode("ascii")
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        headers = headers or Headers()
+        if _origin(uri) == self._origin and not headers.hasHeader(b"Authorization"):
+            headers = headers.copy()
+            headers.setRawHeaders(b"Authorization", [self._authorization])
+        return self._agent.request(method, uri, headers, bodyProducer)
+
+
+def _origin(uri: bytes) -> bytes:
+    """Scheme, host and port of a URI, the default port too."""
+    parsed = URI.fromBytes(uri)
+    return b"%b://%b:%d" % (parsed.scheme, parsed.host.lower(), parsed.port)
+
+
 def client_of(agent: IAgent) -> HTTPClient:
     """A treq client over `agent`, with a cookie jar of its own."""
     return HTTPClient(agent, data_to_body_producer=WholeBody)
 
 
-def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "") -> HTTPClient:
+def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "", authorization: str = "") -> HTTPClient:
     """A client without a bound on connections, since a benchmark's own concurrency is what is measured.
 
-    `ca_file` holds the PEM certificates to trust in place of the system's. OSError where it cannot be read, ValueError
+    `ca_file` holds the PEM certificates to trust in place of the system's; `authorization` is sent with requests to
+    `backend_url`, and nowhere else. OSError where it cannot be read, ValueError
     where it holds none.
     """
     policy = BrowserLikePolicyForHTTPS(trust_roots(ca_file))
-    tcp = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))
-    if not backend_url.startswith("unix:"):
-        return client_of(tcp)
-    socket = _OneSocket(reactor, backend_url.removeprefix("unix:"))
-    unix = Agent.usingEndpointFactory(reactor, socket, pool=_pool(reactor))
-    return client_of(_UnixFirst(unix, tcp))
+    agent: IAgent = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))
+    origin = backend_url
+    if backend_url.startswith("unix:"):
+        socket = _OneSocket(reactor, backend_url.removeprefix("unix:"))
+        agent = _UnixFirst(Agent.usingEndpointFactory(reactor, socket, pool=_pool(reactor)), agent)
+        origin = UNIX_ORIGIN
+    if authorization:
+        agent = _Authorized(agent, _origin(origin.encode("ascii")), authorization)
+    return client_of(agent)
 
 
 def _pool(reactor: Any) -> HTTPConnectionPool:

@@ -25,18 +25,22 @@ class HealthProbe:
     traffic, and one on a kept connection finds a backend well that takes no new ones.
     """
 
-    def __init__(self, http: HTTPClient, url: str, clock: IReactorTime, *, timeout: float) -> None:
-        """`timeout`: seconds for the whole exchange."""
+    def __init__(
+        self, http: HTTPClient, url: str, clock: IReactorTime, *, timeout: float, authorization: str = ""
+    ) -> None:
+        """`timeout`: seconds for the whole exchange. `authorization`: the header's value, "" for none."""
         self._http = http
         self._url = url
         self._clock = clock
         self._timeout = timeout
+        self._headers = {"Connection": "close"}
+        if authorization:
+            self._headers["Authorization"] = authorization
 
     async def __call__(self) -> None:
         """Ends when the backend is well. Raises `ProbeError`, within the timeout, when it is not."""
-        headers = {"Connection": "close"}
         try:
-            answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=headers)
+            answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers)
         except CallError as error:
             refused = isinstance(error.cause, UpstreamError) and error.cause.refused
             raise ProbeError(f"health check failed: {error}", refused=refused) from error

@@ -42,13 +42,18 @@ _UNIT: Final = to_micros(1.0)
 
 @frozen(kw_only=True)
 class Policy:
-    """What a request has to bring. `public_url` is this worker's own, "" to leave the signed one unchecked."""
+    """
+    What a request has to bring. `public_url` is this worker's own, "" to leave the signed one unchecked.
+
+    `authorization` goes to the backend with each request, in place of the caller's own; "": the caller's own, if any.
+    """
 
     secured: bool
     public_url: str = ""
     max_cost: float = 1e9
     max_unverified: int = 1 << 20
     queue_seconds: float = 300.0
+    authorization: str = ""
 
 
 class WorkerRoute:
@@ -80,6 +85,8 @@ class WorkerRoute:
         self.clock = clock
         self.unready = unready
         self.sweeper = Sweeper(clock)
+        key = policy.authorization.encode("ascii")
+        self.authorization = b"Authorization: " + key + b"\r\n" if key else b""
         self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
@@ -323,7 +330,9 @@ class WorkerPassage:
         head = request.head
         parts = [head.method, b" ", route.path_prefix, self._target, route.tail, head.block()]
         # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
-        if head.authorization and not self._enveloped and not route.policy.secured:
+        if route.authorization:
+            parts.append(route.authorization)
+        elif head.authorization and not self._enveloped and not route.policy.secured:
             parts += [line + b"\r\n" for line in head.authorization]
         parts.append(request.forwarded())
         return parts

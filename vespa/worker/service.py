@@ -80,6 +80,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
             max_cost=settings.max_cost,
             max_unverified=settings.max_unverified,
             queue_seconds=settings.queue_timeout,
+            authorization=settings.backend_authorization,
         ),
         pool=pool,
         host_field=origin.host_field,
@@ -197,7 +198,13 @@ def _watch(
             name="backend",
         )
         url = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}{settings.healthcheck_endpoint}"
-        probe = HealthProbe(plain_client(agent), url, reactor, timeout=settings.healthcheck_timeout)
+        probe = HealthProbe(
+            plain_client(agent),
+            url,
+            reactor,
+            timeout=settings.healthcheck_timeout,
+            authorization=settings.backend_authorization,
+        )
 
     def run_benchmark() -> Awaitable[float]:
         return runner.run(
@@ -209,6 +216,7 @@ def _watch(
             environment=environment,
             on_progress=lambda line: log.info("{line}", line=line),
             ca_file=settings.backend_ca_file,
+            authorization=settings.backend_authorization,
         )
 
     def ready(throughput: float | None) -> None:
