@@ -107,6 +107,36 @@ class Bounds(SynchronousTestCase):
         client.drain()
         self.assertEqual(client.read().count(b"pong"), 10)
 
+    def test_answers_in_one_turn(self) -> None:
+        """Of what one client pipelines sixteen requests are answered in one turn, the rest in those that follow."""
+        ping = b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n"
+        unsigned = b"GET / HTTP/1.1\r\nHost: w\r\n\r\n"
+        update = b"POST /pyworker/update HTTP/1.1\r\nHost: w\r\nContent-Length: 2\r\n\r\n{}"
+        for request in (ping, unsigned, update):
+            rig = Rig(secured=True, limits=Limits(pipeline_bytes=1000))
+            client = rig.client()
+            client.send(request * 100)
+            answers = [client.read().count(b"HTTP/1.1 ")]
+            while answers[-1]:
+                rig.clock.advance(0)
+                answers.append(client.read().count(b"HTTP/1.1 "))
+            self.assertEqual(answers, [16, 16, 16, 16, 16, 16, 4, 0])
+            self.assertTrue(client.open and not client.paused)
+
+    def test_turns_and_a_slow_reader(self) -> None:
+        """Where the client reads none of the answers, what is left for the next turn waits until it does."""
+        rig = Rig()
+        client = rig.client()
+        client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n" * 40)
+        client.fill()
+        rig.clock.advance(0)
+        self.assertEqual(client.read().count(b"pong"), 16)
+        self.assertTrue(client.paused)
+        client.drain()
+        rig.clock.advance(0)
+        self.assertEqual(client.read().count(b"pong"), 24)
+        self.assertFalse(client.paused)
+
     def test_many_connections(self) -> None:
         """Over the cap a connection is answered 503 and closed; a place that comes free is given again."""
         rig = Rig(limits=Limits(connections=2, connections_per_address=0))

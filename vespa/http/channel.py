@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _DISCARD_MAX: Final = 65536
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+REQUESTS_A_TURN: Final = 16
+"""Requests that one connection may begin in one turn of the reactor; what was sent ahead of more waits for the next."""
+
 
 # What the connection is for. Plain ints: they are compared several times a request.
 _REQUESTS: Final = 0
@@ -57,6 +60,7 @@ class ServerChannel(Protocol):
         self._receiver: Receiver | None = None
         self._ahead: list[bytes] = []
         self._ahead_size = 0
+        self._deferred = False  # what was sent ahead is taken up in the next turn
         # What moves the answer's body, and the request's, where the kernel does.
         self.splice: Splice | None = None
         self._inward: Splice | None = None
@@ -159,7 +163,7 @@ class ServerChannel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._receiving or self._ahead:
             self._keep_ahead(data)
-            if self._receiving or not self._may_begin():
+            if self._receiving or self._deferred or not self._may_begin():
                 return
             data = self._take_ahead()
         self._receiving = True
@@ -175,12 +179,16 @@ class ServerChannel(Protocol):
 
     def _receive(self, data: bytes) -> None:
         intake = self._intake
+        last = self._serial + REQUESTS_A_TURN
         while data:
             if self._phase != _REQUESTS:
                 self._receive_other(data)
                 return
             if intake.complete or (self._write_blocked and self._request is None):
                 self._keep_ahead(data)
+                return
+            if self._serial == last and self._request is None:
+                self._defer(data)
                 return
             data = intake.feed(data)
             if not data and self._ahead and self._may_begin():
@@ -194,6 +202,20 @@ class ServerChannel(Protocol):
             self._lingered += len(data)
             if self._lingered > self.server.limits.linger_bytes:
                 self.cut()
+
+    def _defer(self, data: bytes) -> None:
+        """Leave the rest to the next turn of the reactor, so that other connections have theirs."""
+        self._deferred = True
+        self.pause_reading()
+        self._ahead.append(data)  # no more than one read, as there is none until this is taken up
+        self._ahead_size += len(data)
+        self.server.clock.callLater(0, self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._deferred = False
+        if self._ahead and self._may_begin():
+            self.resume_reading()
+            self.dataReceived(self._take_ahead())
 
     def _may_begin(self) -> bool:
         """Whether a request that was sent ahead may be taken up: no answer is under way, and there is room for its."""
@@ -323,7 +345,7 @@ class ServerChannel(Protocol):
             self._close()
             return
         intake.reset()
-        if self._ahead and not self._receiving and not self._write_blocked:
+        if self._ahead and not self._receiving and not self._write_blocked and not self._deferred:
             self.dataReceived(self._take_ahead())
 
     def _linger(self) -> None:
@@ -380,7 +402,8 @@ class ServerChannel(Protocol):
         self._resumed += 1
         if self._receiver is not None:
             self._receiver.resume()
-        elif self._ahead and not self._receiving and self._may_begin():
+        elif self._ahead and not self._receiving and not self._deferred and self._may_begin():
+            self.resume_reading()
             self.dataReceived(self._take_ahead())
 
     def stopProducing(self) -> None:
