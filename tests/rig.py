@@ -152,6 +152,15 @@ class Backend:
         return [wire for wire in self.wires if wire.open]
 
 
+def turn(clock: Clock) -> None:
+    """One turn of the reactor: what is due now, and not what becomes due by it; `Clock.advance` goes on with that."""
+    for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
+        if call.active():
+            clock.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+
 class Rig:
     """A worker in memory. Unsecured unless `verify` is given; ready unless `unready` says why not."""
 

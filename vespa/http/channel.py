@@ -65,6 +65,7 @@ class ServerChannel(Protocol):
         self.splice: Splice | None = None
         self._inward: Splice | None = None
         self._lingered = 0
+        self._lingers_for = 0  # the rest of the body; 0 where its length is not known
         self._receiving = False
         self._write_blocked = False
         self._resumed = 0
@@ -202,6 +203,8 @@ class ServerChannel(Protocol):
             self._lingered += len(data)
             if self._lingered > self.server.limits.linger_bytes:
                 self.cut()
+            elif self._lingered >= self._lingers_for > 0:
+                self._close()  # the client has sent all, and has its answer before it
 
     def _defer(self, data: bytes) -> None:
         """Leave the rest to the next turn of the reactor, so that other connections have theirs."""
@@ -315,6 +318,7 @@ class ServerChannel(Protocol):
             if self._intake.start == b"HEAD ":
                 head.method = b"HEAD"  # whatever else is wrong with it, its answer has no body
             request = self._request = ServerRequest(self, head)
+            request.unread = True
         request.keep_alive = False
         request.refuse(refusal)
 
@@ -332,7 +336,7 @@ class ServerChannel(Protocol):
         self._stop_splicing()
         intake = self._intake
         if not request.keep_alive or not intake.left_within(_DISCARD_MAX):
-            if intake.in_body:
+            if intake.in_body or (request.unread and half_closes(self.transport)):
                 self._linger()
             else:
                 self._close()
@@ -351,6 +355,7 @@ class ServerChannel(Protocol):
     def _linger(self) -> None:
         """The client is still sending: let it read its answer before a close would reset the connection."""
         self._phase = _LINGER
+        self._lingers_for = self._intake.left
         if self._paused:
             self.resume_reading()
         self._half_close(or_close=False)
@@ -442,7 +447,7 @@ class ServerChannel(Protocol):
             self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
         elif overdue is Doing.BODY:
             self._refuse(Refusal(408, "body_timeout", "the request's body came too slowly"))
-        elif overdue is Doing.IDLE:
+        elif overdue is Doing.IDLE or self._phase == _LINGER:
             self._close()
         else:
             self.cut()

@@ -62,6 +62,8 @@ class ServerRequest:
     """
 
     started = False
+    unread = False
+    """Its head was refused: more of it, or a body, may be on its way."""
     _pending: bytes | None = None
     _framing = NONE
 
