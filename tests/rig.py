@@ -26,8 +26,10 @@ from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
+from vespa.http.sweep import Sweeper
 from vespa.proxy.door import Door, OwnRoutes
 from vespa.proxy.exchange import Proxy
+from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 
@@ -179,6 +181,7 @@ class Rig:
         replay: str = "off",
         authorization: str = "",
         master_token: str = "token",
+        max_tunnels: int = 1000,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000.0)
@@ -208,7 +211,8 @@ class Rig:
             replay=Replay(100, replay),  # type: ignore[arg-type]
             clock=self.clock,
         )
-        self.proxy = Proxy(self.route, self.clock, timeouts=timeouts)
+        tunnels = Tunnels(Sweeper(self.clock), max_tunnels)
+        self.proxy = Proxy(self.route, self.clock, timeouts=timeouts, tunnels=tunnels)
         own = OwnRoutes(master_token, self._update)
         self.server = Server(Door(self.proxy, own), self.clock, limits)
 

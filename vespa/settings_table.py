@@ -202,6 +202,19 @@ class Variables:
     queue_timeout: float = _gate(
         "VESPA_QUEUE_TIMEOUT", seconds, "300", "Longest wait for a slot; 0 is no limit.", unit="seconds"
     )
+    max_tunnels: int = _gate(
+        "VESPA_MAX_TUNNELS",
+        integer(0),
+        "1000",
+        "Most upgraded connections (WebSockets), which hold no slot; 0 is no limit.",
+    )
+    tunnel_idle_timeout: float = _gate(
+        "VESPA_TUNNEL_IDLE_TIMEOUT",
+        seconds,
+        "3600",
+        "An upgraded connection that carries nothing for so long is closed; 0: never.",
+        unit="seconds",
+    )
 
     benchmark: str = _ready(
         "VESPA_BENCHMARK",
@@ -281,6 +294,13 @@ class Variables:
     )
     keepalive_timeout: float = _limit(
         "VESPA_KEEPALIVE_TIMEOUT", seconds, "30", "How long an idle connection is kept; 0 is no limit.", unit="seconds"
+    )
+    tcp_keepalive: int = _limit(
+        "VESPA_TCP_KEEPALIVE",
+        integer(0),
+        "60",
+        "Silence after which the system asks whether a client is still there; 0: never.",
+        unit="seconds",
     )
     pipeline_limit: int = _limit(
         "VESPA_PIPELINE_LIMIT", integer(0), "65536", "Most that is held of requests sent ahead.", unit="bytes"

@@ -1,4 +1,4 @@
-"""A refusal reaches a client that is still sending, over real sockets and with a client that sends all before it reads."""
+"""A refusal reaches a client that is still sending, over real sockets, by a client that sends all before it reads."""
 
 from __future__ import annotations
 

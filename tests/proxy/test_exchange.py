@@ -172,6 +172,71 @@ class Passing(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
 
+WS = b"GET /ws HTTP/1.1\r\nHost: w\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+class Tunnelling(SynchronousTestCase):
+    def test_slot(self) -> None:
+        """An upgraded connection holds no slot: with one at a time, a POST passes beside an open WebSocket."""
+        rig = Rig(concurrency=1)
+        client = rig.ask(WS)
+        waiting = rig.ask(GET)
+        self.assertEqual((len(rig.backend.wires), rig.gate.waiting), (1, 1))
+        rig.backend.wire.send(SWITCHED)
+        self.assertEqual(status(client.read()), 101)
+        # Whoever waited goes first.
+        rig.backend.wire.send(OK)
+        self.assertEqual(status(waiting.read()), 200)
+        other = rig.ask(post(b"{}"))
+        rig.backend.wire.send(OK)
+        self.assertEqual(status(other.read()), 200)
+        # What it costs is booked until its end.
+        self.assertEqual((rig.ledger.in_flight, rig.gate.working), (1, 0))
+        self.assertTrue(rig.ledger.load)
+        client.hang_up()
+        rig.backend.wires[0].lose(ConnectionLost())
+        self.assertTrue(rig.settled())
+        self.assertEqual(rig.ledger.served, 3)
+
+    def test_most_tunnels(self) -> None:
+        """Over the limit an upgrade is refused before the backend hears of it; those under way count."""
+        rig = Rig(max_tunnels=2)
+        first, second, third = rig.ask(WS), rig.ask(WS), rig.ask(WS)
+        reply = third.read()
+        self.assertEqual(status(reply), 503)
+        self.assertIn(b"too_many_tunnels", reply)
+        self.assertEqual(len(rig.backend.wires), 2)
+        plain = rig.ask(GET)
+        rig.backend.wire.send(OK)
+        self.assertEqual(status(plain.read()), 200)
+        rig.backend.wires[0].send(SWITCHED)
+        rig.backend.wires[1].send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")  # not granted
+        self.assertEqual(status(second.read()), 403)
+        fourth = rig.ask(WS)
+        self.assertEqual(fourth.read(), b"")
+        fourth.hang_up()
+        first.hang_up()
+        rig.backend.wires[0].hang_up()
+        self.assertEqual(rig.proxy.tunnels.count, 0)
+        self.assertTrue(rig.settled())
+
+    def test_idle(self) -> None:
+        """A tunnel that carries nothing for an hour is closed; one that carries anything either way is not."""
+        rig = Rig()
+        client = rig.ask(WS)
+        backend = rig.backend.wire
+        backend.send(SWITCHED)
+        for way in (client, backend):
+            rig.clock.pump([60.0] * 59)
+            way.send(b"x")
+        rig.clock.pump([60.0] * 59)
+        self.assertTrue(client.open and backend.open)
+        rig.clock.pump([60.0] * 3)
+        self.assertFalse(client.open or backend.open)
+        self.assertTrue(rig.settled())
+
+
 class Failing(SynchronousTestCase):
     def error(self, reply: bytes) -> dict[str, str]:
         error: dict[str, str] = json.loads(body(reply))["error"]

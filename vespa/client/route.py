@@ -271,6 +271,10 @@ class ClientPassage:
 
     # -- towards the worker
 
+    def switched(self) -> None:
+        """A tunnel lasts as long as both ends like: others have its slot."""
+        self._route.free(self)
+
     def answer(self, head: ReplyHead) -> bytes:
         """What the worker says, less what is not for callers. Raises `Refusal`."""
         assert self._worker is not None

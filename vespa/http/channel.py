@@ -20,7 +20,7 @@ from vespa.http.intake import Intake
 from vespa.http.patience import Doing, Patience
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
-from vespa.http.transport import buffered, half_closes, hung_up, reader, release, writer
+from vespa.http.transport import buffered, half_closes, hung_up, probe, reader, release, writer
 
 if TYPE_CHECKING:
     from vespa.http.server import Server
@@ -72,6 +72,7 @@ class ServerChannel(Protocol):
         self._paused = False
         self._continue_due = False
         self._half_closed = False
+        self._probed = False
 
     # -- the connection
 
@@ -428,6 +429,11 @@ class ServerChannel(Protocol):
 
     def tick(self, now: float) -> None:
         """Look at this connection's clocks."""
+        if not self._probed:
+            # Not as it is accepted: most do not live to see it.
+            self._probed = True
+            if self.server.limits.keepalive_probe_seconds:
+                probe(self.transport, self.server.limits.keepalive_probe_seconds, unacknowledged=False)
         waiting, sent = buffered(self.transport), self._resumed
         if self.splice is not None:
             waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved

@@ -42,6 +42,7 @@ class Limits:
     pipeline_bytes: int = 65536
     connections: int = 10000
     connections_per_address: int = 0
+    keepalive_probe_seconds: int = 60
     linger_bytes: int = 64 << 20
     linger_seconds: float = 5.0
 

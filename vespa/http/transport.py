@@ -165,23 +165,29 @@ PROBES = 3
 """Probes in a row that a peer may leave unanswered."""
 
 
-def probe(transport: Any, seconds: int) -> None:
+def probe(transport: Any, seconds: int, *, unacknowledged: bool = True) -> None:
     """
     Have the kernel ask a silent peer now and then whether it is still there, where this is TCP and the system can.
 
     A peer that has vanished without a word, with its machine or the way there, is noticed `seconds` after the last that
-    was heard of it, and as long again for each of `PROBES`: the connection is lost then.
+    was heard of it, and as long again for each of `PROBES`: the connection is lost then. With `unacknowledged` so is
+    one on which the peer has not taken what was sent for as long: not right for a peer that may pause.
     """
     sock = getattr(transport, "socket", None) or getattr(getattr(transport, "transport", None), "socket", None)
     if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # The last is for bytes of ours that are not acknowledged: while there are any, the kernel does not probe.
-    for name, value in (
+    options = [
         ("TCP_KEEPIDLE", seconds),
+        ("TCP_KEEPALIVE", seconds),  # what macOS calls it
         ("TCP_KEEPINTVL", seconds),
         ("TCP_KEEPCNT", PROBES),
         ("TCP_USER_TIMEOUT", seconds * (PROBES + 1) * 1000),
-    ):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    ]
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in options if unacknowledged else options[:-1]:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError:
+        pass  # the peer has gone just now, which the reactor will tell

@@ -72,6 +72,9 @@ class Passage(Protocol):
         True: another one is looked for, and the waiter of `admit` hears, not from within this call. False: that is all.
         """
 
+    def switched(self) -> None:
+        """The connection was upgraded: its cost stays booked, but it is no request in flight and holds no slot."""
+
     def answer(self, head: ReplyHead) -> bytes:
         """The lines of a reply's fields that the caller gets. Raises `Refusal`: the caller is not to get this reply."""
 

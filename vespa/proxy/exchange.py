@@ -25,7 +25,7 @@ from vespa.http.sweep import Sweeper
 from vespa.net.complaints import Complaints
 from vespa.proxy.boundaries import Route
 from vespa.proxy.outbound import Outbound
-from vespa.proxy.tunnel import Tunnel
+from vespa.proxy.tunnel import Tunnel, Tunnels
 from vespa.proxy.vigil import Timeouts, Vigil
 
 _BUSY: Final = frozenset((429, 503))
@@ -44,12 +44,14 @@ class Proxy:
         timeouts: Timeouts | None = None,
         log_served: bool = False,
         sweeper: Sweeper | None = None,
+        tunnels: Tunnels | None = None,
     ) -> None:
-        """`sweeper` looks after timeouts; without one there is a new one."""
+        """`sweeper` looks after timeouts, `tunnels` after upgraded connections; without one there is a new one."""
         self.route = route
         self.clock = clock
         self.timeouts = timeouts or Timeouts()
         self.sweeper = sweeper or Sweeper(clock)
+        self.tunnels = tunnels or Tunnels(self.sweeper)
         self.complaints = Complaints(self.log, clock)
         # One event a request costs as much as a third of the request: successes are logged on demand.
         self.log_served = log_served
@@ -63,6 +65,7 @@ class Exchange:
     _vigil: Vigil | None = None
     _admitted = False
     _over = False
+    _claimed = False  # it counts among the tunnels
     _no = REFUSE  # what a refusal is called at this stage
 
     def __init__(self, proxy: Proxy, request: ServerRequest) -> None:
@@ -130,6 +133,9 @@ class Exchange:
 
     def _admit(self) -> None:
         self._admitted = True
+        if self._request.head.upgrade:
+            self._proxy.tunnels.claim()
+            self._claimed = True
         if self._passage.admit(self):
             self.slot()
         else:
@@ -271,8 +277,9 @@ class Exchange:
             return _ignore
         self._passage.book(HEAD)
         protocol = head.upgrade or request.head.upgrade
-        tunnel = Tunnel(request, connection, self._tunnel_over)
+        tunnel = Tunnel(request, connection, self._proxy.tunnels, self._tunnel_over)
         request.tunnel(self._passage.answer(head) + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
+        self._passage.switched()
         return tunnel.down
 
     def reply_end(self) -> None:
@@ -321,6 +328,9 @@ class Exchange:
             connection.cancel()
         if self._vigil is not None:
             self._vigil.end()
+        if self._claimed:
+            self._claimed = False
+            self._proxy.tunnels.release()
 
     @property
     def _method(self) -> str:

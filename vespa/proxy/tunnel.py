@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
+from twisted.logger import Logger
+
+from vespa.core.refusal import Refusal
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.request import ServerRequest
+from vespa.http.sweep import Sweeper
+
+MOST: Final = 1000
+IDLE_SECONDS: Final = 3600.0
+
+
+class Tunnels:
+    """
+    Counts tunnels and requests for one; ends a tunnel that carried nothing for `idle_seconds`.
+
+    `most` and `idle_seconds`: 0 is no limit.
+    """
+
+    log = Logger()
+
+    def __init__(self, sweeper: Sweeper, most: int = MOST, idle_seconds: float = IDLE_SECONDS) -> None:
+        self.count = 0
+        self.idle_seconds = idle_seconds
+        self.sweeper = sweeper
+        self._most = most
+
+    def claim(self) -> None:
+        """Count a request that asks for a tunnel. Raises `Refusal` 503 when there are as many as there may be."""
+        if 0 < self._most <= self.count:
+            raise Refusal(503, "too_many_tunnels", f"{self.count} upgraded connections are open: no more are taken")
+        self.count += 1
+
+    def release(self) -> None:
+        """The tunnel is closed, or was not granted."""
+        self.count -= 1
 
 
 class Tunnel:
@@ -17,17 +51,39 @@ class Tunnel:
     such protocols do.
     """
 
-    def __init__(self, request: ServerRequest, upstream: ClientConnection, over: Callable[[bool], None]) -> None:
+    _sent = 0  # reads from the client
+    _seen = (0, 0)
+
+    def __init__(
+        self, request: ServerRequest, upstream: ClientConnection, tunnels: Tunnels, over: Callable[[bool], None]
+    ) -> None:
         self._request = request
         self._upstream = upstream
         self._over: Callable[[bool], None] | None = over
         self._client_done = False
         self._backend_done = False
+        self._tunnels = tunnels
+        self._active_at = tunnels.sweeper.clock.seconds()
+        if tunnels.idle_seconds:
+            tunnels.sweeper.add(self)
         upstream.hand_over(self)
+
+    def tick(self, now: float) -> None:
+        """End a tunnel that has carried nothing for too long."""
+        seen = (self._sent, self._upstream.progress)
+        if seen != self._seen:
+            self._seen, self._active_at = seen, now
+        elif now - self._active_at >= self._tunnels.idle_seconds:
+            self._tunnels.log.info(
+                "closed: an upgraded connection that carried nothing for {seconds} s",
+                seconds=self._tunnels.idle_seconds,
+            )
+            self._end(True)
 
     # -- the client's side
 
     def body(self, data: bytes) -> None:
+        self._sent += 1
         self._upstream.write(data)
 
     def end(self) -> None:
@@ -84,6 +140,7 @@ class Tunnel:
         over, self._over = self._over, None
         if over is None:
             return
+        self._tunnels.sweeper.discard(self)
         over(whole)
         channel, self._request.channel = self._request.channel, None
         if whole:

@@ -320,6 +320,10 @@ class WorkerPassage:
         """There is one backend only."""
         return False
 
+    def switched(self) -> None:
+        """A tunnel lasts as long as both ends like: others have its slot."""
+        self._route.free(self)
+
     def answer(self, head: ReplyHead) -> bytes:
         """What the backend says, as it says it."""
         return head.block()

@@ -21,6 +21,7 @@ from vespa.http.listening import parse
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
+from vespa.http.sweep import Sweeper
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
 from vespa.net.services import InOrder, SurvivingLoop
@@ -28,6 +29,7 @@ from vespa.net.trust import trust_roots
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.listening import Listening, Upstreams
+from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
 from vespa.worker.keyring import Keyring
@@ -97,7 +99,10 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         idle=settings.backend_idle_timeout,
         total=settings.backend_total_timeout,
     )
-    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.log_level == "debug")
+    sweeper = Sweeper(reactor)
+    tunnels = Tunnels(sweeper, settings.max_tunnels, settings.tunnel_idle_timeout)
+    log_served = settings.log_level == "debug"
+    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=log_served, sweeper=sweeper, tunnels=tunnels)
     own = OwnRoutes(settings.master_token, touch(settings.force_update_file))
     server = Server(Door(proxy, own), reactor, _limits(settings))
     endpoint = parse(reactor, settings.endpoint)
@@ -140,6 +145,7 @@ def _limits(settings: Settings) -> Limits:
         write_stall_seconds=settings.write_stall_timeout,
         keepalive_seconds=settings.keepalive_timeout,
         pipeline_bytes=settings.pipeline_limit,
+        keepalive_probe_seconds=settings.tcp_keepalive,
         connections=settings.inbound_limit,
         connections_per_address=settings.inbound_limit_per_address,
     )

@@ -1,0 +1,52 @@
+"""What the kernel is told of accepted connections."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.trial.unittest import TestCase
+
+from tests.http.tls_peer import reactor, until, write_certificate
+from vespa.http.listening import parse
+from vespa.http.server import Limits, Server
+
+
+class Probes(TestCase):
+    timeout = 20
+
+    async def test_accepted(self) -> None:
+        """An accepted connection that lives for a second is probed: a peer that vanished is noticed in four minutes."""
+        certificate, key = write_certificate(self.mktemp())
+        for kind in ("tcp:0", f"ssl:0:privateKey={key}:certKey={certificate}"):
+            sock = await self._accepted(kind + ":interface=127.0.0.1", Limits())
+            self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                values = [
+                    sock.getsockopt(socket.IPPROTO_TCP, name)
+                    for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                ]
+                self.assertEqual(values, [60, 60, 3])
+
+    async def test_off(self) -> None:
+        """0 turns it off."""
+        sock = await self._accepted("tcp:0:interface=127.0.0.1", Limits(keepalive_probe_seconds=0))
+        self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
+
+    async def _accepted(self, description: str, limits: Limits) -> socket.socket:
+        def never(request: object) -> Any:
+            raise AssertionError("no request is sent")
+
+        server = Server(never, reactor, limits)
+        port: Any = await parse(reactor, description).listen(server)
+        self.addCleanup(port.stopListening)
+        client: Any = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), Protocol())
+        self.addCleanup(lambda: until(lambda: not server.channels))
+        self.addCleanup(client.transport.abortConnection)
+        await until(lambda: server.channels)
+        (channel,) = server.channels
+        channel.tick(reactor.seconds())
+        sock: socket.socket = channel.transport.socket
+        return sock
