@@ -283,7 +283,18 @@ class Variables:
     head_limit: int = _limit("VESPA_HEAD_LIMIT", integer(1024), "32768", "Longest head of a request.", unit="bytes")
     head_timeout: float = _limit("VESPA_HEAD_TIMEOUT", positive, "10", "Time for a whole head.", unit="seconds")
     body_min_rate: int = _limit(
-        "VESPA_BODY_MIN_RATE", integer(0), "128", "Slowest body, averaged; 0 is no limit.", unit="bytes/s"
+        "VESPA_BODY_MIN_RATE",
+        integer(0),
+        "128",
+        "Slowest body before its signature is known, in any 10 s; 0 is no limit.",
+        unit="bytes/s",
+    )
+    body_idle_timeout: float = _limit(
+        "VESPA_BODY_IDLE_TIMEOUT",
+        seconds,
+        "60",
+        "Longest silence within the body of a verified request, which needs no pace; 0 is no limit.",
+        unit="seconds",
     )
     write_stall_timeout: float = _limit(
         "VESPA_WRITE_STALL_TIMEOUT",
@@ -304,6 +315,20 @@ class Variables:
     )
     pipeline_limit: int = _limit(
         "VESPA_PIPELINE_LIMIT", integer(0), "65536", "Most that is held of requests sent ahead.", unit="bytes"
+    )
+    unverified_total: int = _limit(
+        "VESPA_UNVERIFIED_TOTAL",
+        integer(0),
+        "67108864",
+        "Most that all requests together hold before their signatures are known; more get 503. 0 is no limit.",
+        unit="bytes",
+    )
+    held_limit: int = _limit(
+        "VESPA_HELD_LIMIT",
+        integer(0),
+        "268435456",
+        "Most that all connections together hold of requests and answers under way; more get 503. 0 is no limit.",
+        unit="bytes",
     )
     inbound_limit: int = _limit("VESPA_INBOUND_LIMIT", integer(1), "10000", "Most connections at once.")
     inbound_limit_per_address: int = _limit(

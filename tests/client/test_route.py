@@ -15,6 +15,7 @@ from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignme
 from vespa.client.replies import callers_block
 from vespa.core.refusal import Refusal
 from vespa.http.head import read_reply_head
+from vespa.http.held import Held
 from vespa.http.origin import Origin
 
 HOST = b"Host: localhost:8010\r\n"
@@ -45,6 +46,41 @@ def auth_data(given: dict[str, Any]) -> bytes:
         },
         separators=(",", ":"),
     ).encode()
+
+
+class Uploads(SynchronousTestCase):
+    def test_pauses(self) -> None:
+        """An upload may pause: three bytes of live audio and half a minute of silence are no 408."""
+        rig = ClientRig()
+        caller = rig.caller()
+        lines = b"Content-Type: audio/wav\r\nTransfer-Encoding: chunked\r\n\r\n"
+        caller.send(b"POST /v1/audio HTTP/1.1\r\n" + HOST + lines + b"3\r\nabc\r\n")
+        rig.tell(assignment())
+        for _ in range(2):
+            rig.advance(30.0)
+            caller.send(b"1\r\nx\r\n")
+        self.assertTrue(caller.open)
+        self.assertTrue(rig.worker().read().endswith(b"3\r\nabc\r\n1\r\nx\r\n1\r\nx\r\n"))
+
+
+    def test_held_together(self) -> None:
+        """Bodies that wait for workers are bounded together; the newest is refused, and what is kept is given up."""
+        rig = ClientRig(replay_bytes=1 << 20)
+        rig.server.held = Held(200_000)
+        body = b'"' + b"x" * 60000 + b'"'
+        callers = [rig.caller() for _ in range(4)]
+        for caller in callers:
+            caller.send(post(body))
+        self.assertIn(b"too_much_held", callers[3].read())
+        for _ in range(3):
+            rig.tell(assignment())
+        self.assertTrue(rig.server.held.total <= 200_000)
+        for wire in list(rig.wires(WORKER)):
+            wire.send(reply(200, b"fine"))
+        for caller in callers[:3]:
+            self.assertTrue(caller.read().endswith(b"fine"))
+        rig.advance(2.0)
+        self.assertEqual(rig.server.held.total, 0)
 
 
 class WrappingTests(SynchronousTestCase):

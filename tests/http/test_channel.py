@@ -5,9 +5,13 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, body, post, status, turn
+from tests.worker.test_route import auth
 from vespa.core import headers
 from vespa.http import head
 from vespa.http.server import Limits
+from vespa.sim.signing import query_envelope
+
+UNVERIFIED = b'POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\n{"payload": "'
 
 
 class Clocks(SynchronousTestCase):
@@ -49,21 +53,49 @@ class Clocks(SynchronousTestCase):
         self.assertTrue(client.open)
 
     def test_slow_body(self) -> None:
-        """A body slower than the minimum rate is cut with 408; one that is faster is not."""
-        rig = Rig(limits=Limits(body_min_rate=100))
-        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 100000\r\n\r\n")
+        """An unverified body slower than the minimum rate is cut with 408; one that is faster is not."""
+        rig = Rig(secured=True, limits=Limits(body_min_rate=100))
+        client = rig.ask(UNVERIFIED)
         for _ in range(12):
             if client.open:
                 client.send(b"x")
             rig.clock.advance(1.0)
         self.assertEqual(status(client.read()), 408)
         self.assertTrue(rig.settled())
-        rig = Rig(limits=Limits(body_min_rate=100))
-        client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 100000\r\n\r\n")
+        rig = Rig(secured=True, limits=Limits(body_min_rate=100))
+        client = rig.ask(UNVERIFIED)
         for _ in range(60):
             client.send(b"x" * 200)
             rig.clock.advance(1.0)
         self.assertTrue(client.open)
+
+    def test_burst_and_silence(self) -> None:
+        """A burst buys an unverified body no time: it ends when little has come for ten seconds."""
+        for drip in (b"", b"x"):
+            rig = Rig(secured=True)
+            client = rig.ask(UNVERIFIED + b"x" * 50000)
+            for _ in range(23):
+                if client.open and drip:
+                    client.send(drip)
+                rig.clock.advance(1.0)
+            self.assertEqual(status(client.read()), 408)
+
+    def test_verified_body(self) -> None:
+        """A verified request's body needs no pace (live audio): it ends when nothing has come for a minute."""
+        signed = query_envelope(auth()).encode()
+        asks = (
+            (Rig(secured=True), b"PUT /up?" + signed + b" HTTP/1.1\r\nHost: w\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (Rig(), b"POST /up HTTP/1.1\r\nHost: w\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        )
+        for rig, head_ in asks:
+            client = rig.ask(head_ + b"3\r\nabc\r\n")
+            for _ in range(3):
+                rig.clock.pump([1.0] * 50)
+                self.assertTrue(client.open)
+                client.send(b"1\r\nx\r\n")
+            rig.clock.pump([1.0] * 63)
+            self.assertEqual(status(client.read()), 408)
+            self.assertTrue(rig.settled())
 
     def test_our_pause_is_not_theirs(self) -> None:
         """A client that we do not read is not too slow."""

@@ -39,6 +39,14 @@ class _Refusing:
     def resume(self) -> None:
         """It caught up."""
 
+    verified = True
+
+    def held(self, received: int) -> int:
+        return 0
+
+    def slim(self) -> None:
+        """There is nothing to let go of."""
+
 
 def _refuse_head(request: ServerRequest) -> Receiver:
     raise Refusal(401, "unsigned", "the request is not signed")

@@ -88,6 +88,8 @@ class ClientPassage:
     """One request at the client: its turn, its worker or workers, and its end."""
 
     pool: Pool
+    verified = True
+    """The guard has let it in."""
     opening = closing = b""
     _assignment: Assignment | None = None
     _worker: Worker | None = None

@@ -33,6 +33,8 @@ from vespa.proxy.vigil import Timeouts
 
 QUEUE_MAX: Final = 10000
 """Requests that may wait for their turn; the server takes no more connections than this either."""
+HELD_MAX: Final = 1 << 30
+"""Bytes that all callers' requests together may hold while workers are looked for, and for another attempt."""
 AUTOSCALER_IDLE_SECONDS: Final = 30.0
 AUTOSCALER_CONNECTIONS: Final = 64
 """Most connections to the autoscaler: a burst of requests is not to be a burst of handshakes."""
@@ -109,7 +111,7 @@ def make_client(
     proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)
     guard = Guard(host=settings.host, token=settings.token, allow_hosts=settings.allow_hosts)
     door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
-    server = Server(door, reactor, Limits(connections=QUEUE_MAX))
+    server = Server(door, reactor, Limits(connections=QUEUE_MAX, held_bytes=HELD_MAX))
 
     def refusal() -> Refusal:
         return Refusal(503, "draining", "the proxy is shutting down", retry_after=1)

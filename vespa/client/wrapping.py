@@ -9,6 +9,7 @@ from vespa.client.fields import CallerFields
 from vespa.client.payload import OneValue, has_space_around, read_payload
 from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
+from vespa.http.held import keep
 
 WHOLE_MAX: Final = 1 << 20
 """JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
@@ -74,7 +75,7 @@ class Wrapping:
             if self._value is not None:
                 self._value.feed(data)
             return (data,)
-        self._kept.append(data)
+        keep(self._kept, data)
         self._kept_size += len(data)
         if self._kept_size <= WHOLE_MAX and (self.length is None or self.length <= WHOLE_MAX):
             return ()

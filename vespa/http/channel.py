@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
+from vespa.http.held import SMALL, keep
 from vespa.http.intake import Intake
 from vespa.http.patience import Doing, Patience
 from vespa.http.request import Receiver, ServerRequest
@@ -72,6 +73,7 @@ class ServerChannel(Protocol):
         self._paused = False
         self._continue_due = False
         self._half_closed = False
+        self._held = self._unverified = 0  # as the server counts it
         self._probed = False
 
     # -- the connection
@@ -98,6 +100,9 @@ class ServerChannel(Protocol):
         self._ahead.clear()
         self.server.sweeper.discard(self)
         self._leave()
+        if self._held:
+            self.server.held.change(-self._held, -self._unverified)
+            self._held = self._unverified = 0
         self.server.closed(self)
 
     def readConnectionLost(self) -> None:
@@ -166,11 +171,18 @@ class ServerChannel(Protocol):
         if self._receiving or self._ahead:
             self._keep_ahead(data)
             if self._receiving or self._deferred or not self._may_begin():
+                if not self._receiving and self.account() is not None:
+                    self.cut()
                 return
             data = self._take_ahead()
         self._receiving = True
         try:
             self._receive(data)
+            if self._ahead or not self._intake.complete:
+                # Requests that come whole are not counted: most do.
+                refusal = self.account()
+                if refusal is not None:
+                    self._refuse(refusal)
         except Refusal as refusal:
             self._refuse(refusal)
         except Exception:
@@ -227,10 +239,48 @@ class ServerChannel(Protocol):
 
     def _keep_ahead(self, data: bytes) -> None:
         """Keep what was sent before its turn, up to the bound."""
-        self._ahead.append(data)
+        keep(self._ahead, data)
         self._ahead_size += len(data)
         if self._ahead_size > self.server.limits.pipeline_bytes:
             self.cut()
+
+    def _have_room(self) -> None:
+        """Raises `Refusal` when too much is held to hold this request's head as well."""
+        refusal = self.account()
+        if refusal is not None:
+            raise refusal
+
+    def account(self) -> Refusal | None:
+        """Have it counted what is held here now; returns what to refuse the request with, if that is too much."""
+        if self._phase == _CLOSED:
+            return None
+        held, unverified = self._held, self._unverified
+        self._count()
+        if self._held <= held:
+            return None
+        refusal = self.server.held.refusal(self._unverified > unverified)
+        if refusal is not None and self._receiver is not None:
+            self._receiver.slim()
+            self._count()
+            refusal = self.server.held.refusal(self._unverified > unverified)
+        return refusal
+
+    def _count(self) -> None:
+        intake, receiver = self._intake, self._receiver
+        held, unverified = self._ahead_size + buffered(self.transport), 0
+        if intake.in_head:
+            unverified = intake.head_size
+        elif self._request is not None:
+            held += intake.head_size
+            if receiver is not None:
+                kept = receiver.held(intake.received)
+                if intake.in_body and not receiver.verified:
+                    unverified = kept
+                else:
+                    held += kept
+        held += unverified
+        self.server.held.change(held - self._held, unverified - self._unverified)
+        self._held, self._unverified = held, unverified
 
     def _take_ahead(self) -> bytes:
         data = b"".join(self._ahead)
@@ -247,6 +297,8 @@ class ServerChannel(Protocol):
         if head.expects_continue:
             self._continue_due = self._intake.in_body
         try:
+            if self._intake.head_size > SMALL:
+                self._have_room()
             receiver = self.server.application(request)
         except Refusal as refusal:
             request.refuse(refusal)
@@ -335,6 +387,8 @@ class ServerChannel(Protocol):
         self._request = self._receiver = self.splice = None
         self._continue_due = False
         self._stop_splicing()
+        if self._held:
+            self._count()
         intake = self._intake
         if not request.keep_alive or not intake.left_within(_DISCARD_MAX):
             if intake.in_body or (request.unread and half_closes(self.transport)):
@@ -401,11 +455,15 @@ class ServerChannel(Protocol):
         self._write_blocked = True
         if self._receiver is not None:
             self._receiver.pause()
+        if self.account() is not None:
+            self.server.clock.callLater(0, self.cut)  # not within a write of whoever answers
 
     def resumeProducing(self) -> None:
         """The transport has room again."""
         self._write_blocked = False
         self._resumed += 1
+        if self._held:
+            self.account()
         if self._receiver is not None:
             self._receiver.resume()
         elif self._ahead and not self._receiving and not self._deferred and self._may_begin():
@@ -444,6 +502,11 @@ class ServerChannel(Protocol):
             self.cut()
             return
         received = self._intake.received + (self._inward.moved if self._inward is not None else 0)
+        if waiting or self._held or self._intake.head_size > SMALL:
+            refusal = self.account()
+            if refusal is not None:
+                self._refuse(refusal)
+                return
         overdue = self._patience.look(now, self._doing(), self._serial, received, waiting, sent)
         if overdue is None:
             return
@@ -453,6 +516,9 @@ class ServerChannel(Protocol):
             self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
         elif overdue is Doing.BODY:
             self._refuse(Refusal(408, "body_timeout", "the request's body came too slowly"))
+        elif overdue is Doing.UPLOADING:
+            seconds = self.server.limits.body_idle_seconds
+            self._refuse(Refusal(408, "body_timeout", f"nothing of the request's body came for {seconds:g} s"))
         elif overdue is Doing.IDLE or self._phase == _LINGER:
             self._close()
         else:
@@ -469,7 +535,9 @@ class ServerChannel(Protocol):
         if intake.in_body:
             # A client that we do not read, or that waits for our word, is not slow.
             blocked = self._inward is not None and self._inward.in_pipe
-            return Doing.WAITING if self._paused or self._continue_due or blocked else Doing.BODY
+            if self._paused or self._continue_due or blocked:
+                return Doing.WAITING
+            return Doing.UPLOADING if self._receiver is not None and self._receiver.verified else Doing.BODY
         if intake.in_head:
             return Doing.HEAD
         return Doing.WAITING if self._request is not None or self._ahead else Doing.IDLE

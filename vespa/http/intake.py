@@ -40,7 +40,7 @@ class Intake:
         "_state",
         "_reader",
         "_tail",
-        "_head_size",
+        "head_size",
         "_left",
         "_chunks",
     )
@@ -53,7 +53,7 @@ class Intake:
         self._state = _HEAD
         self._reader: RequestReader | None = None
         self._tail = b""
-        self._head_size = 0
+        self.head_size = 0  # of the head that came last, or comes
         self._left = 0
         self._chunks: Chunked | None = None
 
@@ -124,15 +124,15 @@ class Intake:
                 data = data.lstrip(b"\r\n")
                 if not data:
                     return b""
-            self._head_size = 0
+            self.head_size = 0
             self.start = data[:5]
             at, kept = data.find(_HEAD_END), 0
         else:
             self.start = (self.start + data[:5])[:5]
             at, kept = (self._tail + data).find(_HEAD_END), len(self._tail)
         end = at + 4 - kept if at >= 0 else len(data)
-        self._head_size += end
-        if self._head_size > self._head_limit:
+        self.head_size += end
+        if self.head_size > self._head_limit:
             raise Refusal(431, "head_too_large", f"the request's head is larger than {self._head_limit} bytes")
         if at < 0:
             if reader is None:

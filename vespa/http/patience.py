@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from vespa.http.server import Limits
 
-# A body below the minimum rate is cut after this long, not before: starts are slow.
-RATE_GRACE_SECONDS: Final = 10.0
+STALL_SECONDS: Final = 10.0
+"""
+A body that is not verified has to come at the least rate in each such span of time.
+
+Averaged from its beginning, a burst of 64 KiB would buy 512 s of silence.
+"""
 
 
 class Doing(IntEnum):
@@ -17,10 +21,11 @@ class Doing(IntEnum):
 
     IDLE = 0  # nothing of a request has come
     HEAD = 1
-    BODY = 2
+    BODY = 2  # of a request that is not verified
     WAITING = 3  # it is our turn: the client owes nothing
     LINGERING = 4  # sending what is nobody's any more
     READING = 5  # taking what we wrote
+    UPLOADING = 6  # sending the body of a request that is verified
 
 
 class Patience:
@@ -56,9 +61,15 @@ class Patience:
                 self._since, self._size = now, received
             self._doing, self._serial = doing, serial
         limits, since = self._limits, now - self._since
-        if doing == Doing.BODY:
-            rate = limits.body_min_rate
-            if rate and since > RATE_GRACE_SECONDS and received - self._size < rate * since:
+        if doing == Doing.BODY and limits.body_min_rate:
+            if since > STALL_SECONDS:
+                if received - self._size < limits.body_min_rate * since:
+                    return doing
+                self._since, self._size = now, received
+        elif doing == Doing.BODY or doing == Doing.UPLOADING:
+            if received != self._size:
+                self._since, self._size = now, received
+            elif limits.body_idle_seconds and since >= limits.body_idle_seconds:
                 return doing
         else:
             limit = self._limit(doing, serial)

@@ -52,6 +52,16 @@ class Receiver(Protocol):
     def resume(self) -> None:
         """The client caught up."""
 
+    @property
+    def verified(self) -> bool:
+        """Whether it is known who sent the request: a body that is not must come at a pace."""
+
+    def held(self, received: int) -> int:
+        """How many bytes are held for the request, of whose body `received` bytes have come."""
+
+    def slim(self) -> None:
+        """Memory is short: let go of what is held for no more than a second attempt."""
+
 
 class ServerRequest:
     """
@@ -213,6 +223,10 @@ class ServerRequest:
         """Have the rest of the body go straight to a server's connection, if it can; the receiver hears of its end."""
         if self.channel is not None:
             self.channel.splice_body(connection.transport)
+
+    def account(self) -> Refusal | None:
+        """Have it counted what is held for this request; what to refuse it with, if that is too much."""
+        return self.channel.account() if self.channel is not None else None
 
     def pause_body(self) -> None:
         """Stop reading the request's body: whoever takes it is slow."""

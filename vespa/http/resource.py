@@ -137,7 +137,9 @@ def _pairs(headers: Headers) -> list[tuple[bytes, bytes]]:
 class ResourceReceiver:
     """Collects a request's body, then renders a resource."""
 
-    def __init__(self, request: ServerRequest, site: Site, body_max: int = BODY_MAX) -> None:
+    def __init__(self, request: ServerRequest, site: Site, body_max: int = BODY_MAX, *, verified: bool = False) -> None:
+        """`verified`: bodies need no pace."""
+        self.verified = verified
         self._request = request
         self._body = BytesIO()
         self._body_max = body_max
@@ -175,9 +177,15 @@ class ResourceReceiver:
     def resume(self) -> None:
         self._channel.resume()
 
+    def held(self, received: int) -> int:
+        return received
+
+    def slim(self) -> None:
+        """All of it is needed."""
+
 
 def serve_resource(resource: IResource, clock: IReactorTime, limits: Limits | None = None) -> Server:
     """A server of which every request is answered by `resource`."""
     site = Site(resource)  # only what Request asks of it: getResourceFor, sessions, the log
 
-    return Server(lambda request: ResourceReceiver(request, site), clock, limits)
+    return Server(lambda request: ResourceReceiver(request, site, verified=True), clock, limits)

@@ -12,6 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from vespa.core.refusal import Refusal
 from vespa.http.channel import ServerChannel
+from vespa.http.held import Held
 from vespa.http.request import Receiver, ServerRequest, status_line
 from vespa.http.sweep import Sweeper
 
@@ -32,14 +33,22 @@ _FULL: Final = _full_answer()
 
 @frozen(kw_only=True)
 class Limits:
-    """Bounds on what clients may do; sizes in bytes, times in seconds, 0 turns a bound off."""
+    """
+    Bounds on what clients may do; sizes in bytes, times in seconds, 0 turns a bound off.
+
+    `body_min_rate` is for bodies of requests that are not verified, `body_idle_seconds` for all others;
+    `held_bytes` and `unverified_bytes` are for all connections together.
+    """
 
     head_bytes: int = 32768
     head_seconds: float = 10.0
     body_min_rate: float = 128.0
+    body_idle_seconds: float = 60.0
     write_stall_seconds: float = 60.0
     keepalive_seconds: float = 30.0
     pipeline_bytes: int = 65536
+    held_bytes: int = 256 << 20
+    unverified_bytes: int = 64 << 20
     connections: int = 10000
     connections_per_address: int = 0
     keepalive_probe_seconds: int = 60
@@ -70,6 +79,7 @@ class Server(Factory):
         self.clock = clock
         self.sweeper = Sweeper(clock)
         self.channels: set[ServerChannel] = set()
+        self.held = Held(self.limits.held_bytes, self.limits.unverified_bytes)
         self.draining = False
         self._addresses: dict[str, int] = {}
         self._drained: Deferred[None] | None = None

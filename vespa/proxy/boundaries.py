@@ -42,6 +42,10 @@ class Passage(Protocol):
         """The request is understood and authenticated; it may be admitted. Until then its body is wanted."""
 
     @property
+    def verified(self) -> bool:
+        """It is known who sent the request, or nobody asks."""
+
+    @property
     def length(self) -> int | None:
         """The length of the body towards the upstream; None with `has_body` means that it is not known."""
 

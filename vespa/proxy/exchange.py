@@ -140,6 +140,7 @@ class Exchange:
             self.slot()
         else:
             self._no = EXPIRE
+            self._account()
 
     def slot(self) -> None:
         """It is this request's turn."""
@@ -151,6 +152,27 @@ class Exchange:
             self._send(connection)
         else:
             self._connect(self._send)
+            if self._connecting is not None:
+                self._account()
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is known who sent the request."""
+        return self._passage.verified
+
+    def held(self, received: int) -> int:
+        """What came of the body, until it is understood; then what is not sent yet, or may be sent once more."""
+        return self._outbound.held if self._passage.ready else received
+
+    def slim(self) -> None:
+        """Do without another attempt."""
+        self._outbound.slim()
+
+    def _account(self) -> None:
+        """More is held, or less: this request is refused if that is too much."""
+        refusal = self._request.account()
+        if refusal is not None:
+            self.refuse(refusal)
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with an error of ours, whatever was under way."""
@@ -192,6 +214,8 @@ class Exchange:
     def _send(self, connection: ClientConnection) -> None:
         self._watch(connection)
         self._outbound.send(connection, self._passage, self)
+        if self._outbound.bulky:
+            self._request.account()  # it is sent: there is nothing to refuse, but what is kept of it may be given up
 
     def _watch(self, connection: ClientConnection) -> None:
         """Bound what the upstream may take, where that is asked for."""
@@ -220,9 +244,11 @@ class Exchange:
 
     def pause_request(self) -> None:
         self._request.pause_body()
+        self._account()
 
     def resume_request(self) -> None:
         self._request.resume_body()
+        self._request.account()
 
     # -- the upstream's side
 
@@ -244,6 +270,8 @@ class Exchange:
             return _ignore
         self._passage.book(HEAD)
         self._outbound.answered()
+        if self._outbound.bulky:
+            self._request.account()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
             request.start(status, block, NONE, None if status == 204 else head.length)
         elif head.chunked:

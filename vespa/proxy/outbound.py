@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from vespa.http.connection import ClientConnection, ReplyReceiver, UpstreamError
+from vespa.http.held import SMALL, keep
 from vespa.http.request import ServerRequest
+from vespa.http.transport import buffered
 from vespa.proxy.boundaries import Passage
 
 _HELD_MAX: Final = 65536
@@ -26,12 +28,14 @@ class Outbound:
     _sent = False
     _closing = b""
     _replay: bytes | None = None  # all that was sent, while it may have to be sent once more
-    _kept: list[Piece] | None = None  # all of the body so far, while it may have to go elsewhere
+    _kept: list[bytes] | None = None  # all of the body so far, while it may have to go elsewhere
     _kept_room = 0
+    _kept_size = 0
+    bulky = False  # what is kept for another attempt is worth counting
 
     def __init__(self, request: ServerRequest) -> None:
         self._request = request
-        self._held: list[Piece] = []
+        self._held: list[bytes] = []
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Send bytes of the body, or hold them; the client is held back when much is held."""
@@ -47,7 +51,7 @@ class Outbound:
             return
         for piece in pieces:
             # A view would keep the whole read alive while this waits.
-            self._held.append(bytes(piece))
+            keep(self._held, bytes(piece))
             self._held_size += len(piece)
         if self._held_size > _HELD_MAX and not self._done:
             self._request.pause_body()
@@ -68,7 +72,8 @@ class Outbound:
         kept = self._kept
         assert kept is not None
         for piece in pieces:
-            kept.append(bytes(piece))
+            keep(kept, bytes(piece))
+            self._kept_size += len(piece)
             self._kept_room -= len(piece)
         if self._kept_room < 0:
             self._kept = None
@@ -117,6 +122,7 @@ class Outbound:
             self._replay = data
         self._held = []
         self._held_size = 0
+        self.bulky = len(data) > SMALL
         connection.send(data, receiver, head_only=head.method == b"HEAD", done=done, decoded=request.unframed)
         if not done and self.connection is connection:
             if head.expects_continue:
@@ -125,10 +131,24 @@ class Outbound:
             if passage.length is not None and passage.verbatim and self._kept is None:
                 request.splice_to(connection)
 
+    @property
+    def held(self) -> int:
+        """How many bytes are held: for a connection, for another attempt, or for a server that reads slowly."""
+        held = self._held_size + (len(self._replay) if self._replay is not None else 0)
+        if self._kept is not None:
+            held += self._kept_size
+        connection = self.connection
+        return held + buffered(connection.transport) if connection is not None else held
+
+    def slim(self) -> None:
+        """Let go of what is kept for another attempt."""
+        self._replay = self._kept = None
+
     def _begin_keeping(self, passage: Passage) -> None:
         """Keep the body, if it is small enough to be sent again to another upstream."""
         self._kept_room = passage.keeps - self._held_size
         known = passage.length or 0
+        self._kept_size = self._held_size
         self._kept = list(self._held) if self._kept_room >= 0 and known <= passage.keeps else None
 
     @property

@@ -23,6 +23,7 @@ from vespa.core.unwrapping import Unwrapping
 from vespa.core.work import to_micros
 from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead
+from vespa.http.held import keep
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.sweep import Sweeper
@@ -190,6 +191,11 @@ class WorkerPassage:
         self.mode = "through"
         self.ready = True
 
+    @property
+    def verified(self) -> bool:
+        """Whether its signature was checked, or none is wanted."""
+        return self.ready or not self._route.policy.secured
+
     # -- the body
 
     @property
@@ -203,7 +209,7 @@ class WorkerPassage:
             return (data,)
         if self._unwrapping is not None:
             return self._feed_scan(data)
-        self._kept.append(data)
+        keep(self._kept, data)
         self._kept_size += len(data)
         secured = self._route.policy.secured
         if self.length is not None and self.length <= WHOLE_MAX:
