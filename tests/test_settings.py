@@ -6,7 +6,7 @@ import re
 import unittest
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -227,7 +227,6 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(Settings(allow_parallel=False, max_concurrency=8).concurrency, 1)
         self.assertEqual(Settings(max_concurrency=8).concurrency, 8)
 
-    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.sampled_from([row.name for _, row in variables()]).map(lambda name: name.replace("<port>", "3000")),
