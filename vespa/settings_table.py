@@ -330,7 +330,12 @@ class Variables:
         "Most that all connections together hold of requests and answers under way; more get 503. 0 is no limit.",
         unit="bytes",
     )
-    inbound_limit: int = _limit("VESPA_INBOUND_LIMIT", integer(1), "10000", "Most connections at once.")
+    inbound_limit: int = _limit(
+        "VESPA_INBOUND_LIMIT",
+        integer(1),
+        "10000",
+        "Most connections at once, where the system allows twice as many open files; idle ones give way.",
+    )
     inbound_limit_per_address: int = _limit(
         "VESPA_INBOUND_LIMIT_PER_ADDRESS", integer(0), "0", "Most from one address; 0 is no limit."
     )

@@ -17,10 +17,12 @@ from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
 from vespa.core.report import Identity
 from vespa.http.agent import Agent
+from vespa.http.descriptors import limit, share_out, tell
 from vespa.http.listening import parse
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
+from vespa.http.splice import Pipes
 from vespa.http.sweep import Sweeper
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
@@ -138,6 +140,9 @@ def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IServic
 
 
 def _limits(settings: Settings) -> Limits:
+    shares = share_out(limit(), settings.inbound_limit)
+    tell(shares, settings.inbound_limit)
+    Pipes.most, connections = shares.pipes, shares.connections
     return Limits(
         head_bytes=settings.head_limit,
         head_seconds=settings.head_timeout,
@@ -149,7 +154,7 @@ def _limits(settings: Settings) -> Limits:
         unverified_bytes=settings.unverified_total,
         held_bytes=settings.held_limit,
         keepalive_probe_seconds=settings.tcp_keepalive,
-        connections=settings.inbound_limit,
+        connections=connections,
         connections_per_address=settings.inbound_limit_per_address,
     )
 
