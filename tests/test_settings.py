@@ -204,7 +204,8 @@ class ValueTests(SynchronousTestCase):
     def test_wrong_backends(self) -> None:
         """What cannot be dialled, or could be read in two ways, is no backend."""
         for raw in (
-            "http://", "http://:80", "http://x:0", "http://x:99999", "http://x:y", "http://x/?a=1", "http://x/#f",
+            "http://", "http://:80", "http://x:0", "http://" + "a" * 64 + ".org", "http://x:99999", "http://x:y", "http://x/?a=1",
+            "http://x/#f",
             "http://x y/", "http://x/é", "//x", "unix:run.sock", "ftp://x", "http://[::1", "http://a,b",
         ):  # fmt: skip
             self.assertRaises(SettingsError, self.value, "VESPA_BACKEND_URL", raw)

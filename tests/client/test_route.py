@@ -62,7 +62,6 @@ class Uploads(SynchronousTestCase):
         self.assertTrue(caller.open)
         self.assertTrue(rig.worker().read().endswith(b"3\r\nabc\r\n1\r\nx\r\n1\r\nx\r\n"))
 
-
     def test_held_together(self) -> None:
         """Bodies that wait for workers are bounded together; the newest is refused, and what is kept is given up."""
         rig = ClientRig(replay_bytes=1 << 20)
@@ -283,7 +282,6 @@ class WrappingTests(SynchronousTestCase):
         rig.caller().send(post())
         rig.tell(assignment())
         self.assertTrue(rig.worker().read().startswith(b"POST /v1/chat HTTP/1.1"))
-
 
     def test_official_websocket(self) -> None:
         """

@@ -137,7 +137,9 @@ class Pool:
             if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
                 text = f"{failure.type.__name__}: {text}" if failure.type else text
             refused = _nobody_listens(failure.value)
-            return Failure(UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused))
+            error = UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused)
+            error.__cause__ = failure.value
+            return Failure(error)
 
         return connecting.addCallbacks(connected, failed)
 

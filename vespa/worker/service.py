@@ -218,6 +218,8 @@ def _watch(
             reactor,
             timeout=settings.healthcheck_timeout,
             authorization=settings.backend_authorization,
+            unix_socket=origin.socket,
+            prefix=backend.prefix,
         )
 
     def run_benchmark() -> Awaitable[float]:
