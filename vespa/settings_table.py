@@ -111,8 +111,9 @@ class Variables:
     backend_keepalive: float = _backend(
         "VESPA_BACKEND_KEEPALIVE",
         seconds,
-        "2.0",
-        "How long an idle connection is kept for reuse; 0: not at all.",
+        "60",
+        "Longest time that an idle connection is kept for reuse; 0: not at all. One that the backend closes sooner is "
+        "given up shortly before that, as it says or was seen to.",
         unit="seconds",
     )
     backend_head_limit: int = _backend(

@@ -108,10 +108,12 @@ class ReplyHead(Head):
     A server's reply up to its body.
 
     A body that is neither `chunked` nor of a known length lasts until the connection ends. `keep_alive`: the connection
-    may carry another request afterwards.
+    may carry another request afterwards. `keep_alive_seconds` is how long the server says that it leaves an idle
+    connection open; None where it does not.
     """
 
     status: int
+    keep_alive_seconds: float | None = None
 
 
 _Head = TypeVar("_Head", RequestHead, ReplyHead)
@@ -294,6 +296,16 @@ def read_reply_head(data: bytes) -> ReplyHead:
     return head
 
 
+def _keep_alive_seconds(value: bytes) -> float | None:
+    """The `timeout` of a Keep-Alive field: whole seconds (RFC 2068 19.7.1, and what servers make of it)."""
+    for parameter in tokens(value):
+        name, _, number = parameter.partition(b"=")
+        if name.strip(b" \t") == b"timeout":
+            digits = number.strip(b' \t"')
+            return float(digits) if digits.isdigit() and len(digits) <= 9 else None
+    return None
+
+
 def _reply_head(data: bytes) -> ReplyHead:
     parser = httptools.HttpResponseParser(_SILENT)
     try:
@@ -336,6 +348,8 @@ def _reply_head(data: bytes) -> ReplyHead:
             head.connection |= _connection_tokens(value)
         elif kind == UPGRADE:
             head.upgrade = value
+        elif line[:11].lower() == b"keep-alive:":
+            head.keep_alive_seconds = _keep_alive_seconds(value)
     if head.chunked and (head.length is not None or old):
         raise BadReply("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if head.connection:

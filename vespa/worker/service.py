@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from twisted.application.service import IService
@@ -18,6 +18,7 @@ from vespa.core.replay import Replay
 from vespa.core.report import Identity
 from vespa.http.agent import Agent
 from vespa.http.descriptors import limit, share_out, tell
+from vespa.http.connection import UpstreamError
 from vespa.http.listening import parse
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
@@ -72,6 +73,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         timeout=settings.pubkey_timeout,
     )
     watch = _watch(reactor, settings, environment, gate, origin, trust)
+    pool.on_trouble = _told_of_trouble(watch)
     draining = False
 
     def refusal() -> Refusal:
@@ -130,6 +132,18 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     for child in children:
         child.setServiceParent(tree)
     return tree
+
+
+def _told_of_trouble(watch: Watch) -> Callable[[UpstreamError], None]:
+    """Requests that find no backend have it probed at once."""
+
+    def on_trouble(error: UpstreamError) -> None:
+        if error.refused:
+            watch.connection_refused(str(error))
+        else:
+            watch.connection_broke()
+
+    return on_trouble
 
 
 def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:

@@ -103,7 +103,7 @@ class Watch(CoroutineService):
         self._started_at = 0.0
         self._loadtime = 0.0
         self._probed_at = -math.inf
-        self._until_refused: Deferred[None] | None = None
+        self._until_trouble: Deferred[None] | None = None
         self._refused = False
 
     @property
@@ -147,7 +147,17 @@ class Watch(CoroutineService):
         if self._state == "ready":
             self.log.warn("a request found no backend, which is probed at once: {cause}", cause=cause)
             self._enter("suspect")
-        waiting, self._until_refused = self._until_refused, None
+        waiting, self._until_trouble = self._until_trouble, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def connection_broke(self) -> None:
+        """
+        The backend broke a request's connection off: it may be gone, and is probed at once rather than at the next poll.
+
+        As with `connection_refused` there is one probe a second at most; here nothing but the probe counts.
+        """
+        waiting, self._until_trouble = self._until_trouble, None
         if waiting is not None:
             waiting.callback(None)
 
@@ -250,16 +260,16 @@ class Watch(CoroutineService):
         return partial(self._suspect, failures + 1, trouble)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait until the next check: until a request's connection is refused, but for no longer than `seconds`."""
+        """Wait until the next check: until a request meets trouble, but for no longer than `seconds`."""
         if not self._refused:
-            until_refused: Deferred[None] = Deferred()
-            self._until_refused = until_refused
+            until_trouble: Deferred[None] = Deferred()
+            self._until_trouble = until_trouble
             try:
-                await within(seconds, self._clock, until_refused)
+                await within(seconds, self._clock, until_trouble)
             except TimeoutError:
                 return
             finally:
-                self._until_refused = None
+                self._until_trouble = None
         left = self._probed_at + REFUSED_SECONDS - self._clock.seconds()
         if left > 0:
             await sleep(left, self._clock)
