@@ -489,6 +489,22 @@ class RefusedConnectionTests(WatchTests):
         self.watch.connection_refused("port 8000")
         self.assertEqual(self.watch.state, "ready")
 
+    def test_broken_off(self) -> None:
+        """A request that the backend broke off has it probed at once: one that is gone is known in a second."""
+        self.start_ready()
+        self.wait(5)
+        self.watch.connection_broke()
+        self.assertEqual((self.watch.state, self.at()), ("ready", [0, 5]))
+        self.watch.connection_broke()
+        self.watch.connection_broke()
+        self.refuse()
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 5, 6]))
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 6, 7]))
+        self.watch.connection_broke()
+        self.assertEqual(self.at(), [0, 5, 6, 7])
+
     def test_stop(self) -> None:
         """A stop leaves no timer, in the pause before the next probe too."""
         self.start_ready()

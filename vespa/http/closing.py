@@ -3,7 +3,7 @@ What the kernel knows of a peer that closes a connection, and reading does not t
 
 A request that meets the end of a kept connection may be sent again only if the server cannot have acted on it.
 docs/http.md has the whole argument; the facts are these. A kernel that closes a socket with unread bytes answers with a
-reset, as it does for bytes that come to a closed one (RFC 1122 4.2.2.13, RFC 9293 3.10.7). A FIN acknowledges all that
+reset, as it does for bytes that come to a closed one (RFC 1122 4.2.2.13, RFC 9293 3.6.1). A FIN acknowledges all that
 had arrived when it was sent.
 """
 

@@ -19,9 +19,9 @@ class Keeping:
     When a connection may be used again.
 
     `rest`: not before it was idle for so many seconds, as the server was seen to close connections so soon after a
-    reply (llama.cpp's does, a millisecond after each stream). `lasts`: not after so many, as the server closes idle ones
-    then. `resets`: the server was seen to reset an idle connection, so that a reset of its says nothing about what it
-    has read.
+    reply (llama.cpp's does, a millisecond after each stream). `lasts`: not after so many, as the server closes idle
+    ones then. `resets`: the server was seen to reset an idle connection, so that a reset of its says nothing about
+    what it has read.
     """
 
     def __init__(self, most: float) -> None:

@@ -27,7 +27,6 @@ from vespa.http.keeping import Keeping
 from vespa.http.sweep import Sweeper
 from vespa.http.tls_dialing import BadCertificate
 
-
 _idle_since: Final = attrgetter("idle_since")
 
 

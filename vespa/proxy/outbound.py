@@ -198,9 +198,7 @@ class Outbound:
         self.connection = connection
         head = self._request.head
         prove = connection.reused and head.method not in _IDEMPOTENT
-        connection.send(
-            data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed, prove=prove
-        )
+        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed, prove=prove)
 
     def let_go(self) -> ClientConnection | None:
         """Forget the body and give up the connection."""

@@ -153,7 +153,7 @@ class Watch(CoroutineService):
 
     def connection_broke(self) -> None:
         """
-        The backend broke a request's connection off: it may be gone, and is probed at once rather than at the next poll.
+        The backend broke a request's connection off: it may be gone, and is probed at once.
 
         As with `connection_refused` there is one probe a second at most; here nothing but the probe counts.
         """
