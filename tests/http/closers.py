@@ -96,7 +96,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def closes_after(seconds: float, *, shut_down: bool) -> Serve:
-    """Close so long after each answer; with `shut_down` as llama.cpp's server does, first both ways and then for good."""
+    """Close so long after each answer; with `shut_down` first both ways, as llama.cpp does."""
 
     def serve(server: Closer, connection: socket.socket, number: int) -> None:
         if server.answer(connection):

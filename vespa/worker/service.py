@@ -17,8 +17,8 @@ from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
 from vespa.core.report import Identity
 from vespa.http.agent import Agent
-from vespa.http.descriptors import limit, share_out, tell
 from vespa.http.connection import UpstreamError
+from vespa.http.descriptors import limit, share_out, tell
 from vespa.http.listening import parse
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
