@@ -182,16 +182,11 @@ class Rig:
         authorization: str = "",
         master_token: str = "token",
         max_tunnels: int = 1000,
-        clock: Any = None,
-        endpoint: IStreamClientEndpoint | None = None,
     ) -> None:
-        """`endpoint` is the way to a real backend in the place of `Backend`; `clock` is the reactor then."""
-        self.clock: Any = clock
-        if clock is None:
-            self.clock = Clock()
-            self.clock.advance(1_700_000_000.0)
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000.0)
         self.backend = Backend()
-        self.pool = Pool(endpoint or self.backend, self.clock, pool_limits)
+        self.pool = Pool(self.backend, self.clock, pool_limits)
         self.ledger = Ledger(1000)
         self.gate: Gate[WorkerPassage] = Gate(max_wait, concurrency, max_queue)
         self.unready: Refusal | None = None
@@ -255,6 +250,8 @@ class Rig:
 
 
 GET = b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n"
+DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
+"""The line that an answer without a Date gets, at the rig's first second."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 

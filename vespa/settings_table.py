@@ -22,6 +22,7 @@ from .settings_text import (
     integer,
     path_or_off,
     positive,
+    protocols,
     seconds,
     text,
 )
@@ -111,9 +112,8 @@ class Variables:
     backend_keepalive: float = _backend(
         "VESPA_BACKEND_KEEPALIVE",
         seconds,
-        "60",
-        "Longest time that an idle connection is kept for reuse; 0: not at all. One that the backend closes sooner is "
-        "given up shortly before that, as it says or was seen to.",
+        "2.0",
+        "How long an idle connection is kept for reuse; 0: not at all.",
         unit="seconds",
     )
     backend_head_limit: int = _backend(
@@ -282,6 +282,15 @@ class Variables:
     report_version: str = _report("VESPA_REPORT_VERSION", text, __version__, "The version that reports name.")
 
     head_limit: int = _limit("VESPA_HEAD_LIMIT", integer(1024), "32768", "Longest head of a request.", unit="bytes")
+    head_fields: int = _limit(
+        "VESPA_HEAD_FIELDS", integer(32, 10000), "128", "Most fields in a head, a request's or a reply's."
+    )
+    upgrades: frozenset[bytes] = _limit(
+        "VESPA_UPGRADES",
+        protocols,
+        "websocket",
+        "Protocols that a client may ask the backend to switch to (`Upgrade`); other offers are left out.",
+    )
     head_timeout: float = _limit("VESPA_HEAD_TIMEOUT", positive, "10", "Time for a whole head.", unit="seconds")
     body_min_rate: int = _limit(
         "VESPA_BODY_MIN_RATE",
@@ -331,12 +340,7 @@ class Variables:
         "Most that all connections together hold of requests and answers under way; more get 503. 0 is no limit.",
         unit="bytes",
     )
-    inbound_limit: int = _limit(
-        "VESPA_INBOUND_LIMIT",
-        integer(1),
-        "10000",
-        "Most connections at once, where the system allows twice as many open files; idle ones give way.",
-    )
+    inbound_limit: int = _limit("VESPA_INBOUND_LIMIT", integer(1), "10000", "Most connections at once.")
     inbound_limit_per_address: int = _limit(
         "VESPA_INBOUND_LIMIT_PER_ADDRESS", integer(0), "0", "Most from one address; 0 is no limit."
     )

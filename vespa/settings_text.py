@@ -19,7 +19,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _PATH = re.compile(r"[!-~]*")
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _FIELD_VALUE = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
-_LABEL_MAX = 63  # characters, RFC 1035 2.3.4
+_PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -141,8 +141,7 @@ def _http(raw: str) -> SplitResult:
         raise ValueError("must start with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("must not carry a user name or password")
-    host = parts.hostname
-    if not host or not _HOST.fullmatch(host) or any(len(label) > _LABEL_MAX for label in host.split(".")):
+    if not parts.hostname or not _HOST.fullmatch(parts.hostname):
         raise ValueError("names no host that can be dialled")
     if port == 0:
         raise ValueError("must not have port 0")
@@ -178,6 +177,15 @@ def addresses(raw: str) -> tuple[str, ...]:
         except ValueError as error:
             raise ValueError(f"has an address that {error}" if len(found) > 1 else str(error)) from None
     return tuple(found)
+
+
+def protocols(raw: str) -> frozenset[bytes]:
+    """A comma list of protocol names, as an Upgrade field has them; case does not count."""
+    names = [item.strip().lower() for item in raw.split(",") if item.strip()]
+    for name in names:
+        if not _PROTOCOL.fullmatch(name):
+            raise ValueError("must be a comma list of protocol names, as websocket")
+    return frozenset(name.encode("ascii") for name in names)
 
 
 def benchmark(raw: str) -> str:

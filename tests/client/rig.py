@@ -108,6 +108,11 @@ class ClientRig:
         self._wires: dict[tuple[str, int], list[Wire]] = {}
         self._met = 0
 
+    @property
+    def said(self) -> bytes:
+        """What the proxy tells a worker of itself, and of the Host that these tests' callers ask for."""
+        return b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: localhost:8010\r\n" + self.proxy.via.lines[1]
+
     def caller(self) -> Wire:
         """A new connection to the proxy."""
         wire = Wire()

@@ -12,6 +12,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
+from tests.rig import DATE
 from vespa.client.replies import callers_block
 from vespa.core.refusal import Refusal
 from vespa.http.head import read_reply_head
@@ -96,11 +97,11 @@ class WrappingTests(SynchronousTestCase):
         envelope = b'{"auth_data":' + auth_data(assignment()) + b',"payload":' + BODY + b"}"
         self.assertEqual(
             rig.worker().read(),
-            b"POST /v1/chat HTTP/1.1\r\nHost: 203.0.113.7:31000\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(envelope), envelope),
+            b"POST /v1/chat HTTP/1.1\r\nHost: 203.0.113.7:31000\r\nContent-Type: application/json\r\n%b"
+            b"Content-Length: %d\r\n\r\n%b" % (rig.said, len(envelope), envelope),
         )
         rig.worker().send(reply(200, b"hello", b"X-Any: 1"))
-        self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-Any: 1\r\nContent-Length: 5\r\n\r\nhello")
+        self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-Any: 1\r\n%bContent-Length: 5\r\n\r\nhello" % DATE)
         self.assertTrue(rig.idle)
 
     def test_other_bodies_are_signed_in_the_query(self) -> None:
@@ -111,8 +112,8 @@ class WrappingTests(SynchronousTestCase):
         self.assertEqual(
             rig.worker().read(),
             b"POST /up?a=%%2F&a=1&%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\n"
-            b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5\r\n\r\n\x00\xff--x"
-            % query_of(assignment()),
+            b"Content-Type: multipart/form-data; boundary=x\r\n%bContent-Length: 5\r\n\r\n\x00\xff--x"
+            % (query_of(assignment()), rig.said),
         )
 
     def test_methods_without_a_body(self) -> None:
@@ -123,7 +124,8 @@ class WrappingTests(SynchronousTestCase):
             rig.tell(assignment())
             self.assertEqual(
                 rig.worker().read(),
-                b"%b /v1/models?%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\n\r\n" % (method, query_of(assignment())),
+                b"%b /v1/models?%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\n%b\r\n"
+                % (method, query_of(assignment()), rig.said),
             )
 
     def test_what_is_not_json_is_not_wrapped(self) -> None:
@@ -238,8 +240,8 @@ class WrappingTests(SynchronousTestCase):
         self.assertEqual(rig.tell(assignment())["cost"], 5.0)
         self.assertEqual(
             rig.worker().read(),
-            b"GET /v1/models?x=1&y=2&%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\ntraceparent: 00-1\r\nAccept: */*\r\n\r\n"
-            % query_of(assignment()),
+            b"GET /v1/models?x=1&y=2&%b HTTP/1.1\r\nHost: 203.0.113.7:31000\r\n"
+            b"traceparent: 00-1\r\nAccept: */*\r\n%b\r\n" % (query_of(assignment()), rig.said),
         )
 
     def test_the_endpoints_key_is_for_the_autoscaler(self) -> None:
@@ -763,7 +765,7 @@ class ElsewhereTests(SynchronousTestCase):
         rig.tell(assignment())
         lines = (b"X-A: 1", b"Set-Cookie: a=b", b"access-control-allow-origin: *", b"Alt-Svc: h3", b"X-B: 2")
         rig.worker().send(reply(200, b"ok", *lines))
-        self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B: 2\r\nContent-Length: 2\r\n\r\nok")
+        self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B: 2\r\n%bContent-Length: 2\r\n\r\nok" % DATE)
 
 
 STREAM = b'{"stream": true}'

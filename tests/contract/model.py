@@ -14,11 +14,17 @@ from attrs import frozen
 from .reader import Feed, Field, Malformed, Request, Truncated, read_requests
 
 HEAD_LIMIT = 32768
+MAX_FORWARDS = b"max-forwards"
 HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 # What the proxy says in its own words: compared one by one, not as part of what passes.
-OWN_WORDS = frozenset((b"host", b"content-length", b"expect", b"forwarded", b"via"))
+OWN_WORDS = frozenset((b"host", b"content-length", b"expect", b"forwarded", b"via", b"origin", b"referer"))
+# Never from outside: a server behind would take them for the proxy's word, or for another request's.
+DROPPED = frozenset((b"proxy", b"x-original-url", b"x-rewrite-url", b"x-real-ip", b"http2-settings"))
+OURS = HOP_BY_HOP | OWN_WORDS | DROPPED | {b"authorization", b"max-forwards", b"date", b"proxy-authorization"}
+MARKS = re.compile(rb"[^0-9a-z]")
+TOKENS_MAX = 64
 # Every proxy passes these; another method may be passed or refused with 501.
 COMMON_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 HOST = re.compile(rb"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
@@ -95,6 +101,8 @@ def judge(request: Request, optional: bool = False) -> Verdict:
         return refuse("not exactly one Host", 400)
     if hosts and not HOST.fullmatch(hosts[0]):
         return refuse("bad Host", 400, doubtful=bool(ODD_HOST.fullmatch(hosts[0])))
+    if b",".join(request.values(b"connection")).count(b",") >= TOKENS_MAX:
+        return refuse("too many Connection members", 431)
     if request.method in (b"CONNECT", b"TRACE"):
         return refuse("method not allowed", 400, 405)
     expectations = request.tokens(b"expect")
@@ -117,6 +125,8 @@ def judge(request: Request, optional: bool = False) -> Verdict:
             return Verdict("forward", request, target, host, optional=optional, doubtful=True)
     if not target.startswith(b"/"):
         return refuse("target is not a path", 400)
+    if request.method == b"OPTIONS" and b"0" in (value.lstrip(b"0") or b"0" for value in request.values(MAX_FORWARDS)):
+        return Verdict("local", request, target, host, optional=optional)
     if target.partition(b"?")[0] == b"/ping":
         doubtful = target != b"/ping" or request.method != b"GET"
         return Verdict("local", request, target, host, optional=optional, doubtful=doubtful)
@@ -129,7 +139,13 @@ def end_to_end(fields: list[Field]) -> list[Field]:
     named = b",".join(value for name, value in fields if name.lower() == b"connection").split(b",")
     gone = HOP_BY_HOP | OWN_WORDS | {token.strip(b" \t").lower() for token in named}
     lower = [(name.lower(), value) for name, value in fields]
-    return [(name, value) for name, value in lower if name not in gone and not name.startswith(b"x-forwarded-")]
+    return [(name, value) for name, value in lower if name not in gone and not is_dropped(name)]
+
+
+def is_dropped(name: bytes) -> bool:
+    """Whether a field of this name (lower case) is the proxy's alone to say, or could be taken for one that is."""
+    like = MARKS.sub(b"-", name)
+    return name in DROPPED or like.startswith(b"x-forwarded-") or (like != name and like in OURS)
 
 
 def differences(verdict: Verdict, seen: Request, proto: bytes = b"http", peer: bytes = b"127.0.0.1") -> list[str]:
@@ -146,7 +162,12 @@ def differences(verdict: Verdict, seen: Request, proto: bytes = b"http", peer: b
     same("target", verdict.target, seen.target)
     same("body", bytes(sent.body)[:2000], bytes(seen.body)[:2000])
     same("length of body", len(sent.body), len(seen.body))
-    same("fields", end_to_end(sent.fields), end_to_end(seen.fields))
+    same("fields", less(end_to_end(sent.fields), sent), end_to_end(seen.fields))
+    same("Via", sent.values(b"via"), seen.values(b"via")[:-1])
+    if not VIA.fullmatch(b"".join(seen.values(b"via")[-1:])):
+        wrong.append(f"the proxy is not in Via: {seen.values(b'via')}")
+    for name in (b"origin", b"referer"):
+        same(name.decode(), [moved(value, verdict, proto, seen) for value in sent.values(name)], seen.values(name))
     same("version", 1, seen.version)
     same("number of Host lines", 1, len(seen.values(b"host")))
     same("X-Forwarded-For", [peer], seen.values(b"x-forwarded-for"))
@@ -157,7 +178,9 @@ def differences(verdict: Verdict, seen: Request, proto: bytes = b"http", peer: b
     known = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
     strange = [n for n, _ in seen.fields if n.lower().startswith(b"x-forwarded-") and n.lower() not in known]
     same("other X-Forwarded fields", [], strange)
-    upgrading = {b"upgrade"} if b"upgrade" in sent.tokens(b"connection") and sent.values(b"upgrade") else set()
+    offered = b"upgrade" in sent.tokens(b"connection") and b"websocket" in sent.tokens(b"upgrade")
+    upgrading = {b"upgrade"} if offered and sent.version == 1 else set()
+    same("Upgrade", [b"websocket"] if upgrading else [], seen.tokens(b"upgrade"))
     hops = {name.lower() for name, _ in seen.fields} & (HOP_BY_HOP - {b"connection", b"transfer-encoding"})
     same("hop-by-hop fields", set(), hops - upgrading)
     if extra := set(seen.tokens(b"connection")) - {b"close", b"keep-alive"} - upgrading:
@@ -166,6 +189,29 @@ def differences(verdict: Verdict, seen: Request, proto: bytes = b"http", peer: b
     if stray := [f for f in seen.trailers if (f[0].lower(), f[1]) not in allowed or f[0].lower() in UNSAFE_TRAILERS]:
         wrong.append(f"trailers that must not pass: {stray}")
     return wrong
+
+
+VIA = re.compile(rb"1\.[01] vespa-[0-9a-f]{16}")
+
+
+def less(fields: list[Field], sent: Request) -> list[Field]:
+    """These fields, in which an OPTIONS request's Max-Forwards is one less."""
+    if sent.method != b"OPTIONS":
+        return fields
+    counts = (n == MAX_FORWARDS and re.fullmatch(rb"[0-9]{1,18}", v) for n, v in fields)
+    return [(n, b"%d" % (int(v) - 1)) if c else (n, v) for (n, v), c in zip(fields, counts, strict=True)]
+
+
+def moved(value: bytes, verdict: Verdict, proto: bytes, seen: Request) -> bytes:
+    """What an Origin or Referer has to be for the backend: its own, where it named the host that was asked."""
+    url = re.fullmatch(rb"(?i:(https?))://([^/?#\\]*)(.*)", value)
+    schemes = {proto, b"https"}  # TLS may have ended before the proxy
+    if url is None or verdict.host is None or url[1].lower() not in schemes:
+        return value
+    port = b":443" if url[1].lower() == b"https" else b":80"
+    if url[2].lower().removesuffix(port) != verdict.host.lower().removesuffix(port):
+        return value
+    return b"http://" + seen.values(b"host")[0] + url[3]
 
 
 # Fields that would change the meaning of the head if a recipient merged the trailer section into it (RFC 9110 section

@@ -16,11 +16,16 @@ from typing import Any
 from attrs import define, field
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-REQUEST_NAME = re.compile(rb"[0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.([01])")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;([\t\x20-\x7e\x80-\xff]*))?")
+# RFC 9112 section 7.1.1, and what a lenient server would pass over.
+CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+    rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+    rb'|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"))?)*)'
+)
+FIELDS_MAX = 128
 BIGGEST_LENGTH = 2**63 - 1
 
 Field = tuple[bytes, bytes]
@@ -162,12 +167,10 @@ def read_chunks(source: Source, message: Message, names: re.Pattern[bytes]) -> S
         line = yield from source.line()
         matched = CHUNK_LINE.fullmatch(line)
         if matched is None:
-            raise Malformed(
-                "bad chunk line", doubtful=bool(re.fullmatch(rb"[0-9A-Fa-f]+[ \t]+;.*|0{9,}[0-9A-Fa-f]+", line))
-            )
+            raise Malformed("bad chunk line", doubtful=bool(re.fullmatch(rb"0{9,}[0-9A-Fa-f]+(;.*)?", line)))
         size = int(matched[1], 16)
-        if matched[2] is not None:
-            message.extensions.append(matched[2])
+        if matched[2]:
+            message.extensions.append(matched[2].lstrip(b" \t")[1:])
         if size == 0:
             break
         if size > BIGGEST_LENGTH:
@@ -219,11 +222,13 @@ def read_requests(source: Source, requests: list[Request], head_limit: int | Non
             doubtful = bool(re.fullmatch(rb"\S+ [\x21-\x7e]+ HTTP/1\.[2-9]", line))
             raise Malformed("bad request line", statuses=(400, 501, 505), doubtful=doubtful)
         request = Request(int(matched[3]), method=matched[1], target=matched[2])
-        request.fields = yield from read_fields(source, REQUEST_NAME)
+        request.fields = yield from read_fields(source, TOKEN)
         source.room = None
+        if head_limit is not None and len(request.fields) > FIELDS_MAX:
+            raise Malformed("too many fields", statuses=(431,))
         set_framing(request)
         requests.append(request)
-        yield from read_body(source, request, REQUEST_NAME)
+        yield from read_body(source, request)
 
 
 Asked = tuple[bytes, int]

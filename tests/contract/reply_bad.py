@@ -137,6 +137,9 @@ FIELDS = [
     bad_field("escape character in its value", b"X-A: \x1b[31m", section="9110 5.5"),
     bad_field("delete character in its value", b"X-A: \x7f", section="9110 5.5"),
     bad_field("bare carriage return in its value", b"X-A: 1\rSet-Cookie: a=b", section="9112 2.2"),
+    bad_field("the hundred and twenty-ninth", *[b"X-A: 1"] * 128, section="house"),
+    bad_field("of sixty-five Connection members", b"Connection: " + b"a," * 64 + b"a", section="house"),
+    bad_field("of twelve hundred Connection lines", *[b"Connection: a"] * 1200, section="house"),
     bad_field("bare carriage return at its end", b"X-A: 1\r", section="9112 2.2"),
     bad_field("first line folded", b" X-A: 1", section="9112 2.2"),
     replies(

@@ -68,8 +68,16 @@ FIELDS = [
     field("white space around", b"X-Loose: \t a b ", has=(b"X-Loose: a b",)),
     field("underscore in its name", b"X_Own: 1", b"x.y!z: 2", has=(b"X_Own: 1", b"x.y!z: 2")),
     field("of thirty thousand bytes", b"X-Long: " + b"v" * 30000, has=(b"X-Long: " + b"v" * 30000,)),
-    field("five hundred lines", *(b"X-%d: %d" % (n, n) for n in range(500)), has=(b"X-499: 499",)),
-    field("Date and Server", b"Date: Tue, 15 Nov 1994 08:12:31 GMT", b"Server: odd/1", has=(b"Server: odd/1",)),
+    field("a hundred and twenty-seven lines", *(b"X-%d: %d" % (n, n) for n in range(127)), has=(b"X-126: 126",)),
+    field("sixty-four Connection members", b"Connection: " + b"X-Own," * 63, b"X-Own: 1", lacks=(b"x-own",)),
+    field("like our length", b"Content_Length: 9", b"X-Own: 1", has=(b"X-Own: 1",), lacks=(b"content_length",)),
+    field("like our coding", b"Transfer.Encoding: chunked", lacks=(b"transfer.encoding",)),
+    field(
+        "Date and Server",
+        b"Date: Tue, 15 Nov 1994 08:12:31 GMT",
+        b"Server: odd/1",
+        has=(b"Date: Tue, 15 Nov 1994 08:12:31 GMT", b"Server: odd/1"),
+    ),
     field("of forwarding", b"X-Forwarded-For: 9.9.9.9", b"X-Request-Id: 1", has=(b"X-Request-Id: 1",)),
     field("Keep-Alive", b"Connection: keep-alive", b"Keep-Alive: timeout=5", lacks=(b"keep-alive",)),
     field(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.envelopes import AUTH_DATA, MAX_COST, an_auth, auth_data, fields
-from vespa.core.query import unwrap_query
+from vespa.core.query import divide, unwrap_query
 from vespa.core.refusal import Refusal
 
 OURS = {f"serverless_{name}": str(value) for name, value in AUTH_DATA.items()}
@@ -115,3 +115,28 @@ class OursTests(SynchronousTestCase):
                 unwrap_query(text, MAX_COST)
             except Refusal as refusal:
                 fields(refusal)
+
+
+class ManyParametersTests(SynchronousTestCase):
+    parts = st.lists(
+        st.sampled_from(
+            [b"&", b"&", b"=", b"serverless_", b"%73erverless_", b"serverles%73%5f", b"serverles%73%5F", b"api_key"]
+            + [b"api%5Fkey", b"ap%69_key", b"a", b"%", b"%2", b"%25", b"x=1", b"_", b"SERVERLESS_"]
+        ),
+        max_size=12,
+    )
+
+    @given(parts)
+    def test_both_ways_to_divide(self, parts: list[bytes]) -> None:
+        """One by one or by a pattern, the same parameters are ours, and the rest stays as it is."""
+        query = b"".join(parts)
+        self.assertEqual(divide(query), divide(query, 0))
+
+    def test_too_many_of_ours(self) -> None:
+        """Nobody has more than 64, and others are as many as there are."""
+        many = "&".join(f"serverless_{n}=1" for n in range(64))
+        self.assertIn("serverless_*", refused(urlencode(OURS) + "&" + many))
+        others = b"&" * 5000 + b"a=%41"
+        auth, rest = unwrap_query(urlencode(OURS).encode() + b"&" + others, MAX_COST)
+        self.assertEqual(rest, others)
+        self.assertIsNotNone(auth)

@@ -7,12 +7,12 @@ import json
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rig import GET, OK, Rig, body, post, status
+from tests.rig import DATE, GET, OK, Rig, body, post, status
 from vespa.core.refusal import Refusal
 from vespa.http.pool import PoolLimits
 from vespa.proxy.vigil import Timeouts
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Passing(SynchronousTestCase):
@@ -32,7 +32,9 @@ class Passing(SynchronousTestCase):
         )
         reply = client.read()
         self.assertEqual(
-            reply, b"HTTP/1.1 201 Created\r\nSet-Cookie: a\r\nX-B: c\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\r\nyes"
+            reply,
+            b"HTTP/1.1 201 Created\r\nSet-Cookie: a\r\nX-B: c\r\nSet-Cookie: b\r\n%bContent-Length: 3\r\n\r\nyes"
+            % DATE,
         )
         self.assertEqual(rig.ledger.served, 1)
         self.assertTrue(rig.settled())
@@ -123,7 +125,7 @@ class Passing(SynchronousTestCase):
             rig = Rig()
             client = rig.ask(request)
             rig.backend.wire.send(reply)
-            self.assertEqual(client.read(), expected)
+            self.assertEqual(client.read(), expected.replace(b"\r\n", b"\r\n" + DATE, 1))
             self.assertEqual(rig.pool.idle, 1)
 
     def test_interim_replies(self) -> None:
@@ -263,7 +265,7 @@ class Failing(SynchronousTestCase):
 
     def test_truncation_is_visible(self) -> None:
         """A reply that breaks off never ends cleanly, and what came before is delivered."""
-        for start in (CHUNKED + b"5\r\nabcde\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"):
+        for start in (CHUNKED + b"5\r\nabcde\r\n", b"HTTP/1.1 200 OK\r\n%bContent-Length: 9\r\n\r\nabc" % DATE):
             rig = Rig()
             client = rig.ask(GET)
             rig.backend.wire.send(start)

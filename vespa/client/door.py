@@ -24,11 +24,11 @@ class ClientDoor:
     def __call__(self, request: ServerRequest) -> Receiver:
         head = request.head
         self._guard.check(head)
-        if head.target == b"*":
+        if head.target == b"*" or head.max_forwards == 0:
             return ServerOptions(request)
         if self.draining:
             raise Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
-        if self._pings and head.method != b"HEAD" and not head.upgrade:
+        if self._pings and head.method != b"HEAD" and not request.upgrade:
             fields = fields_of(head)
             if fields.json or fields.stream:
                 request = PingedRequest(request)

@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from vespa.core.headers import folded
 from vespa.http.head import RequestHead
 
 PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
@@ -60,7 +61,7 @@ def _understand(lines: list[bytes]) -> CallerFields:
         name, value = line[:at].lower(), line[at + 1 :].strip(b" \t")
         if name == b"x-serverless-cost":
             cost = value
-        elif name in PRIVATE or name.startswith((b"x-serverless-", b"x-vespa-")):
+        elif (like := folded(name)) in PRIVATE or like.startswith((b"x-serverless-", b"x-vespa-")):
             continue
         else:
             passing.append(line)

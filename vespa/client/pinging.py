@@ -63,9 +63,9 @@ class PingedRequest(ServerRequest):
             self._inner.keep_alive = self.keep_alive
         super().write(f": waiting for a worker, {seconds:.0f} s: {status}\n\n".encode())
 
-    def start(self, status: int, block: bytes, framing: int, length: int | None = None) -> None:
+    def start(self, status: int, block: bytes, framing: int, length: int | None = None, *, dated: bool = False) -> None:
         if not self._pinged:
-            super().start(status, block, framing, length)
+            super().start(status, block, framing, length, dated=dated)
             self._inner.started = True
             self._inner.keep_alive = self.keep_alive
         elif status == 200 and b"text/event-stream" in block.lower():

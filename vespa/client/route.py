@@ -298,7 +298,10 @@ class ClientPassage:
         block = self._fields.block
         if isinstance(self._request, PingedRequest):
             block = without_codings(block)  # by the time of the reply, its fields may be out
-        parts += (b" HTTP/1.1\r\nHost: ", origin.host_field, b"\r\n", block)
+        if head.sources:
+            authority = b"%b://%b" % (origin.scheme.encode("ascii"), origin.host_field)
+            block = self._request.readdressed(block, authority, origin.path_prefix)
+        parts += (b" HTTP/1.1\r\nHost: ", origin.host_field, b"\r\n", block, self._request.addressed())
         return parts
 
 

@@ -56,7 +56,7 @@ class Wrapping:
         self.streams = fields.stream
 
     def _check_official(self, head: RequestHead, fields: CallerFields) -> None:
-        if head.upgrade:
+        if b"websocket" in head.upgrade.lower():
             # Programs that try a WebSocket first, such as Codex, fall back at once on this status alone.
             raise Refusal(
                 426,

@@ -1,7 +1,8 @@
-"""Header fields: what each name means to a proxy, and which of them it passes on.
+"""
+Header fields: what each name means to a proxy, and which of them it passes on.
 
-RFC 9110 5.1 allows more characters in a name than we take: `[A-Za-z0-9-]` is all that real traffic
-uses, and the others (`_` above all) are read differently by different servers behind us.
+A name may be any token (RFC 9110 5.1). CGI, WSGI and PHP write names as variables: there `X_Forwarded_For` and
+`X-Forwarded-For` are one. So a name that differs from one of ours in its marks alone is dropped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ FORWARDED: Final = 8  # what a proxy before us may have said, and anyone may for
 AUTHORIZATION: Final = 9
 TRAILER: Final = 10
 INVALID: Final = 11
+FORWARDED_HOST: Final = 12  # FORWARDED, yet a signed request's own is believed
+FORWARDED_PROTO: Final = 13
+SOURCE: Final = 14  # Origin and Referer: they name the page that the request comes from
+VIA: Final = 15
+MAX_FORWARDS: Final = 16
+DATE: Final = 17
+
+REPLY_MEANINGS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE, DATE))
+"""What means something in a reply; all else may stand there and pass. Only a Date of these passes."""
 
 _SPECIAL: Final = {
     b"host": HOST,
@@ -41,10 +51,21 @@ _SPECIAL: Final = {
     b"expect": EXPECT,
     b"forwarded": FORWARDED,
     b"x-real-ip": FORWARDED,
+    b"x-forwarded-host": FORWARDED_HOST,
+    b"x-forwarded-proto": FORWARDED_PROTO,
+    b"proxy": FORWARDED,  # CGI makes it HTTP_PROXY, by which libraries find a proxy
+    b"x-original-url": FORWARDED,  # some frameworks take these for the path, in place of the one that was asked for
+    b"x-rewrite-url": FORWARDED,
+    b"origin": SOURCE,
+    b"referer": SOURCE,
+    b"via": VIA,
+    b"max-forwards": MAX_FORWARDS,
+    b"date": DATE,
     b"authorization": AUTHORIZATION,
     b"trailer": TRAILER,
 }
-_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
+_MARKS: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 _KNOWN_MAX: Final = 2048
 _NAME_MAX: Final = 64
 
@@ -58,14 +79,23 @@ def kind_of(name: bytes) -> int:
         return INVALID
     lower = name.lower()
     kind = _SPECIAL.get(lower, ORDINARY)
-    if kind == ORDINARY and lower.startswith(b"x-forwarded-"):
-        kind = FORWARDED
+    if kind == ORDINARY:
+        like = folded(lower)
+        if like.startswith(b"x-forwarded-"):
+            kind = FORWARDED
+        elif like != lower and like in _SPECIAL:
+            kind = HOP if _SPECIAL[like] in REPLY_MEANINGS else FORWARDED
     # Bounded, and forgotten when full: names come from outside, and junk must not stay.
     if len(name) <= _NAME_MAX:
         if len(KINDS) >= _KNOWN_MAX:
             KINDS.clear()
         KINDS[name] = kind
     return kind
+
+
+def folded(name: bytes) -> bytes:
+    """A name as servers see it that take every mark for a "-", in lower case."""
+    return name.lower().translate(_MARKS)
 
 
 def tokens(value: bytes) -> list[bytes]:
@@ -114,6 +144,3 @@ CLOSE: Final = b"close"
 KEEP_ALIVE: Final = b"keep-alive"
 USUAL_TOKENS: Final = frozenset((CLOSE, KEEP_ALIVE, b"upgrade", b"te", b"trailers"))
 """Connection tokens that name no field which would be passed on."""
-
-REPLY_MEANINGS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE))
-"""What in a reply is for us alone; names that we would not take from a client may stand there and pass."""

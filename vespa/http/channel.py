@@ -54,7 +54,7 @@ class ServerChannel(Protocol):
         self.peer = peer
         self.until_close = False  # the answer's end is the connection's end
         self._phase = _REQUESTS
-        self._intake = Intake(self, server.limits.head_bytes)
+        self._intake = Intake(self, server.limits.head_bytes, server.limits.head_fields)
         self._patience = Patience(server.limits, server.clock.seconds())
         self._serial = 0  # requests so far
         self._request: ServerRequest | None = None
@@ -86,9 +86,9 @@ class ServerChannel(Protocol):
         reader(transport, self.dataReceived)
         transport.registerProducer(self, True)
         self.secure = interfaces.ISSLTransport.providedBy(transport)
-        self.forwarded = b"X-Forwarded-Proto: https\r\n" if self.secure else b"X-Forwarded-Proto: http\r\n"
-        if self.peer:
-            self.forwarded += b"X-Forwarded-For: " + self.peer.encode("ascii", "replace") + b"\r\n"
+        self.forwarded_for = b"X-Forwarded-For: %b\r\n" % self.peer.encode("ascii", "replace") if self.peer else b""
+        scheme = b"https" if self.secure else b"http"
+        self.forwarded = b"X-Forwarded-Proto: " + scheme + b"\r\n" + self.forwarded_for
         self.server.sweeper.add(self)
         if self.server.draining:
             self.drain()
@@ -164,25 +164,6 @@ class ServerChannel(Protocol):
         intake = self._intake
         if self._phase == _REQUESTS and self._request is None and not intake.in_head and not intake.in_body:
             self._close()
-
-    @property
-    def expendable(self) -> bool:
-        """Whether nothing is lost with it: no request is under way, whatever may be coming."""
-        if self._phase == _LINGER:
-            return True
-        return self._phase == _REQUESTS and self._request is None and not self._intake.in_body
-
-    @property
-    def waits_since(self) -> float:
-        """When it began to do what it does, in the clock's seconds, within a second or two."""
-        return self._patience.since
-
-    def give_way(self) -> None:
-        """Close it: another connection needs its place."""
-        if self._phase == _REQUESTS and not self._intake.in_head and not buffered(self.transport):
-            self._close()
-        else:
-            self.cut()
 
     # -- reading
 

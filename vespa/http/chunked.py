@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-# A trailer field, by the same rules as in a head: a client's name may hold letters, digits and "-" only.
-OUR_NAMES: Final = re.compile(rb"[A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
-ANY_NAMES: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+"
+_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+# RFC 9112 7.1.1. Linear: no byte can be matched in two ways but blanks, and those twice at most.
+_SIZE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
+)
+_TRAILER: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _LINE_MAX: Final = 4096
 _TRAILERS_MAX: Final = 16384
 _SIZES_MAX: Final = 4096
@@ -32,7 +35,7 @@ def _size_of(line: bytes) -> int:
         raise BadChunk("bad chunk size")
     size = int(match.group(1), 16)
     # Streams repeat a few sizes; extensions are not worth remembering.
-    if match.group(2) is None:
+    if not match.group(2):
         if len(_sizes) >= _SIZES_MAX:
             _sizes.clear()
         _sizes[line] = size
@@ -45,10 +48,9 @@ class Chunked:
     Bounds: a size line with its extensions 4 KiB, all trailers 16 KiB. Memory is one such line.
     """
 
-    __slots__ = ("_trailer", "_state", "_left", "_line", "_trailers")
+    __slots__ = ("_state", "_left", "_line", "_trailers")
 
-    def __init__(self, trailers: re.Pattern[bytes] = OUR_NAMES) -> None:
-        self._trailer = trailers
+    def __init__(self) -> None:
         self._state = _HEAD
         self._left = 0  # bytes of content still to come in this chunk
         self._line = b""  # a line of which the end has not arrived
@@ -110,7 +112,7 @@ class Chunked:
                     self._state = _DONE
                     return at
                 self._trailers += len(line)
-                if self._trailers > _TRAILERS_MAX or self._trailer.fullmatch(line) is None:
+                if self._trailers > _TRAILERS_MAX or _TRAILER.fullmatch(line) is None:
                     raise BadChunk("bad trailer")
             else:
                 raise BadChunk("bytes behind the end of a chunked body")

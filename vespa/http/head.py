@@ -17,16 +17,22 @@ from vespa.core.headers import (
     CLOSE,
     CONNECTION,
     CONTENT_LENGTH,
+    DATE,
     EXPECT,
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
     HOST,
     INVALID,
     KEEP_ALIVE,
     LINES,
+    MAX_FORWARDS,
     PASSES,
     REPLY_MEANINGS,
+    SOURCE,
     TRANSFER_ENCODING,
     UPGRADE,
     USUAL_TOKENS,
+    VIA,
     Fields,
     is_host,
     meaning_of,
@@ -38,11 +44,19 @@ _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _LENGTH_DIGITS: Final = 18
 _CONNECTIONS_MAX: Final = 256
 _CONNECTION_MAX: Final = 64
+FIELDS_MAX: Final = 128
+"""Fields that a head may have, unless a limit says otherwise."""
+TOKENS_MAX: Final = 64
+"""Members that a head's Connection lines may have together."""
 _connections: Final[dict[bytes, frozenset[bytes]]] = {}
 # llhttp calls back only for what its protocol has a method for: here nothing.
 _SILENT: Final = object()
 
 ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+class _TooManyTokens(ValueError):
+    """More Connection members than anybody needs."""
 
 
 class BadReply(ValueError):
@@ -92,7 +106,9 @@ class RequestHead(Head):
     A request's head, as it arrived and as it is meant.
 
     `target` is in origin form ("/path?query", byte for byte) or b"*". `authorization` are the lines that hold the
-    caller's credentials; they are not among the passing ones.
+    caller's credentials; they are not among the passing ones. `sources` are the Origin and Referer lines, and `via` the
+    values of Via, which are. `upgrade` is all that is offered, as a list. `forwarded_host` and `forwarded_proto` are
+    what one well-formed X-Forwarded-Host and -Proto say, b"" otherwise; `max_forwards` is known for OPTIONS alone.
     """
 
     method = b""
@@ -101,6 +117,11 @@ class RequestHead(Head):
     host = b""
     expects_continue = False
     authorization: tuple[bytes, ...] = ()
+    sources: tuple[bytes, ...] = ()
+    via: tuple[bytes, ...] = ()
+    forwarded_host = b""
+    forwarded_proto = b""
+    max_forwards: int | None = None
 
 
 class ReplyHead(Head):
@@ -108,17 +129,18 @@ class ReplyHead(Head):
     A server's reply up to its body.
 
     A body that is neither `chunked` nor of a known length lasts until the connection ends. `keep_alive`: the connection
-    may carry another request afterwards. `keep_alive_seconds` is how long the server says that it leaves an idle
-    connection open; None where it does not.
+    may carry another request afterwards. `dated`: it has a Date.
     """
 
     status: int
-    keep_alive_seconds: float | None = None
+    dated = False
 
 
 _Head = TypeVar("_Head", RequestHead, ReplyHead)
 _HEADS_MAX: Final = 512
 _HEAD_MAX: Final = 1024
+# No limit on fields is below this, so that a head which is known need not be counted again.
+FIELDS_LEAST: Final = 32
 _requests: Final[dict[bytes, RequestHead]] = {}
 _replies: Final[dict[bytes, ReplyHead]] = {}
 
@@ -126,9 +148,10 @@ _replies: Final[dict[bytes, ReplyHead]] = {}
 class RequestReader:
     """Reads one request head that comes in pieces. Raises `Refusal` as soon as one is wrong."""
 
-    __slots__ = ("_parser", "_pieces")
+    __slots__ = ("_max_fields", "_parser", "_pieces")
 
-    def __init__(self) -> None:
+    def __init__(self, max_fields: int = FIELDS_MAX) -> None:
+        self._max_fields = max_fields
         self._parser = httptools.HttpRequestParser(_SILENT)
         self._pieces: list[bytes] = []
 
@@ -139,22 +162,22 @@ class RequestReader:
 
     def done(self) -> RequestHead:
         """The head, once its blank line was fed. Raises `Refusal`."""
-        return _request_head(b"".join(self._pieces))
+        return _request_head(b"".join(self._pieces), self._max_fields)
 
 
-def read_request_head(data: bytes) -> RequestHead:
+def read_request_head(data: bytes, max_fields: int = FIELDS_MAX) -> RequestHead:
     """Read a whole request head, its blank line included. Raises `Refusal` for what must not be served."""
     head = _requests.get(data)
     if head is None:
         _check(httptools.HttpRequestParser(_SILENT), data)
-        head = _request_head(data)
+        head = _request_head(data, max_fields)
         _remember(_requests, data, head)
     return head
 
 
 def _remember(known: dict[bytes, _Head], data: bytes, head: _Head) -> None:
     """Keep a head to know it by when the same bytes come again: programs repeat themselves. Bounded, both ways."""
-    if len(data) <= _HEAD_MAX:
+    if len(data) <= _HEAD_MAX and len(head.lines) <= FIELDS_LEAST:
         if len(known) >= _HEADS_MAX:
             known.clear()
         known[data] = head
@@ -187,8 +210,11 @@ def _number(value: bytes) -> int | None:
 
 
 def _connection_tokens(value: bytes) -> frozenset[bytes]:
+    """The members of all Connection lines, joined by commas. Raises `_TooManyTokens`."""
     known = _connections.get(value)
     if known is None:
+        if value.count(b",") >= TOKENS_MAX:
+            raise _TooManyTokens
         known = frozenset(tokens(value))
         if len(value) <= _CONNECTION_MAX:
             if len(_connections) >= _CONNECTIONS_MAX:
@@ -197,8 +223,10 @@ def _connection_tokens(value: bytes) -> frozenset[bytes]:
     return known
 
 
-def _request_head(data: bytes) -> RequestHead:
+def _request_head(data: bytes, max_fields: int) -> RequestHead:
     """Find what a syntactically right head says about this message and this connection. Raises `Refusal`."""
+    if data.count(b"\r\n") > max_fields + 2:
+        raise Refusal(431, "too_many_fields", f"a request's head may have at most {max_fields} fields")
     head = RequestHead()
     lines = data.split(b"\r\n")
     parts = lines[0].split(b" ")
@@ -215,7 +243,9 @@ def _request_head(data: bytes) -> RequestHead:
     head.passing = passing = []
     known = LINES.get
     hosts = 0
-    upgrade = b""
+    upgrades: list[bytes] = []
+    options: list[bytes] = []
+    forwarded: dict[int, bytes] = {}
     for line in lines:
         meaning = known(line) or meaning_of(line)
         if meaning is PASSES:
@@ -236,17 +266,29 @@ def _request_head(data: bytes) -> RequestHead:
                 raise Refusal(501, "unknown_coding", "the only transfer coding served is a single 'chunked'")
             head.chunked = True
         elif kind == CONNECTION:
-            head.connection |= _connection_tokens(value)
+            options.append(value)
         elif kind == UPGRADE:
-            upgrade = upgrade + b", " + value if upgrade else value
+            upgrades.append(value)
+        elif kind == SOURCE:
+            head.sources += (line,)
+            passing.append(line)
+        elif kind == DATE:
+            passing.append(line)
         elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise Refusal(417, "expectation_failed", "the only expectation served is 100-continue")
             head.expects_continue = not old
         elif kind == AUTHORIZATION:
             head.authorization += (line,)
+        elif kind == VIA:
+            head.via += (value,)
+            passing.append(line)
+        elif kind == FORWARDED_HOST or kind == FORWARDED_PROTO:
+            forwarded[kind] = b"," if kind in forwarded else value  # said twice it is believed not even once
+        elif kind == MAX_FORWARDS:
+            passing.append(_one_less(head, line, value))
         elif kind == INVALID:
-            raise _bad("a field name may hold letters, digits and '-' only")
+            raise _bad("a field name may hold the characters of a token only")
     if head.chunked and (head.length is not None or old):
         raise _bad("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if hosts != 1 and (hosts or not old):
@@ -255,15 +297,40 @@ def _request_head(data: bytes) -> RequestHead:
         raise _bad("Host is not a host")
     if head.target[:1] != b"/" or b"#" in head.target or head.method in (b"CONNECT", b"TRACE"):
         _understand_target(head)
+    if forwarded:
+        _believe(head, forwarded)
     connection = head.connection
-    if connection:
+    if options:
+        try:
+            connection = head.connection = _connection_tokens(b",".join(options))
+        except _TooManyTokens:
+            message = f"the Connection field may have at most {TOKENS_MAX} members"
+            raise Refusal(431, "too_many_fields", message) from None
         head.keep_alive = CLOSE not in connection
-        if upgrade and not old and b"upgrade" in connection:
-            head.upgrade = upgrade
+        if upgrades and not old and b"upgrade" in connection:
+            head.upgrade = b", ".join(upgrades)
         head._drop_listed()
     if old:
         head.keep_alive = head.keep_alive and KEEP_ALIVE in connection
     return head
+
+
+def _believe(head: RequestHead, forwarded: dict[int, bytes]) -> None:
+    """Note what is well formed of what a proxy before us says of the request that it had."""
+    host, proto = forwarded.get(FORWARDED_HOST, b""), forwarded.get(FORWARDED_PROTO, b"").lower()
+    if is_host(host):
+        head.forwarded_host = host
+    if proto in (b"http", b"https"):
+        head.forwarded_proto = proto
+
+
+def _one_less(head: RequestHead, line: bytes, value: bytes) -> bytes:
+    """A Max-Forwards line for the next server (RFC 9110 7.6.2); as it is where the method or the value has no use."""
+    number = _number(value) if head.method == b"OPTIONS" else None
+    if number is None:
+        return line
+    head.max_forwards = number if head.max_forwards is None else min(head.max_forwards, number)
+    return b"Max-Forwards: %d" % max(0, number - 1)
 
 
 def _understand_target(head: RequestHead) -> None:
@@ -287,26 +354,18 @@ def _understand_target(head: RequestHead) -> None:
     head.target = path if path[:1] == b"/" else b"/" + path
 
 
-def read_reply_head(data: bytes) -> ReplyHead:
+def read_reply_head(data: bytes, max_fields: int = FIELDS_MAX) -> ReplyHead:
     """Read a whole reply head, its blank line included. Raises `BadReply`."""
     head = _replies.get(data)
     if head is None:
-        head = _reply_head(data)
+        head = _reply_head(data, max_fields)
         _remember(_replies, data, head)
     return head
 
 
-def _keep_alive_seconds(value: bytes) -> float | None:
-    """The `timeout` of a Keep-Alive field: whole seconds (RFC 2068 19.7.1, and what servers make of it)."""
-    for parameter in tokens(value):
-        name, _, number = parameter.partition(b"=")
-        if name.strip(b" \t") == b"timeout":
-            digits = number.strip(b' \t"')
-            return float(digits) if digits.isdigit() and len(digits) <= 9 else None
-    return None
-
-
-def _reply_head(data: bytes) -> ReplyHead:
+def _reply_head(data: bytes, max_fields: int) -> ReplyHead:
+    if data.count(b"\r\n") > max_fields + 2:
+        raise BadReply(f"its head has more than {max_fields} fields")
     parser = httptools.HttpResponseParser(_SILENT)
     try:
         parser.feed_data(data)
@@ -327,6 +386,7 @@ def _reply_head(data: bytes) -> ReplyHead:
     head.lines = lines
     head.passing = passing = []
     known = LINES.get
+    options: list[bytes] = []
     for line in lines:
         meaning = known(line) or meaning_of(line)
         if meaning is PASSES:
@@ -344,15 +404,20 @@ def _reply_head(data: bytes) -> ReplyHead:
             if head.chunked or value.lower() != b"chunked":
                 raise BadReply("a transfer coding other than a single chunked")
             head.chunked = True
+        elif kind == DATE:
+            head.dated = True
+            passing.append(line)
         elif kind == CONNECTION:
-            head.connection |= _connection_tokens(value)
+            options.append(value)
         elif kind == UPGRADE:
             head.upgrade = value
-        elif line[:11].lower() == b"keep-alive:":
-            head.keep_alive_seconds = _keep_alive_seconds(value)
     if head.chunked and (head.length is not None or old):
         raise BadReply("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
-    if head.connection:
+    if options:
+        try:
+            head.connection = _connection_tokens(b",".join(options))
+        except _TooManyTokens:
+            raise BadReply(f"its Connection field has more than {TOKENS_MAX} members") from None
         head.keep_alive = CLOSE not in head.connection
         head._drop_listed()
     if old:

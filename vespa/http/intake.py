@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from vespa.core.refusal import Refusal
 from vespa.http.chunked import BadChunk, Chunked
-from vespa.http.head import RequestHead, RequestReader, read_request_head
+from vespa.http.head import FIELDS_MAX, RequestHead, RequestReader, read_request_head
 
 _HEAD, _LENGTH, _CHUNKS, _COMPLETE = range(4)
 _HEAD_END: Final = b"\r\n\r\n"
@@ -37,6 +37,7 @@ class Intake:
         "start",
         "_listener",
         "_head_limit",
+        "_max_fields",
         "_state",
         "_reader",
         "_tail",
@@ -45,11 +46,12 @@ class Intake:
         "_chunks",
     )
 
-    def __init__(self, listener: Listener, head_limit: int) -> None:
+    def __init__(self, listener: Listener, head_limit: int, max_fields: int = FIELDS_MAX) -> None:
         self.received = 0  # bytes of the body so far, framing included
         self.start = b""  # the head's first bytes: enough to know a HEAD by
         self._listener = listener
         self._head_limit = head_limit
+        self._max_fields = max_fields
         self._state = _HEAD
         self._reader: RequestReader | None = None
         self._tail = b""
@@ -136,12 +138,12 @@ class Intake:
             raise Refusal(431, "head_too_large", f"the request's head is larger than {self._head_limit} bytes")
         if at < 0:
             if reader is None:
-                reader = self._reader = RequestReader()
+                reader = self._reader = RequestReader(self._max_fields)
             self._tail = (self._tail + data)[-3:]
             reader.feed(data)
             return b""
         if reader is None:
-            head = read_request_head(data[:end])
+            head = read_request_head(data[:end], self._max_fields)
         else:
             reader.feed(data[:end])
             self._reader = None

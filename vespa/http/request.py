@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
+from vespa.http.same_origin import readdressed
 
 if TYPE_CHECKING:
     from vespa.http.channel import ServerChannel
@@ -74,6 +75,7 @@ class ServerRequest:
     started = False
     unread = False
     """Its head was refused: more of it, or a body, may be on its way."""
+    upgrade = b""  # what of the protocols that the client offers may be offered on
     _pending: bytes | None = None
     _framing = NONE
 
@@ -81,17 +83,20 @@ class ServerRequest:
         self.channel: ServerChannel | None = channel
         self.head = head
         self.keep_alive = head.keep_alive
+        if head.upgrade:
+            self.upgrade = _known_protocols(head.upgrade, channel.server.limits.upgrades)
 
     @property
     def unframed(self) -> bool:
         """The answer's body is wanted without the chunked coding: it goes to a client that does not know it."""
         return self.head.minor == 0
 
-    def start(self, status: int, block: bytes, framing: int, length: int | None = None) -> None:
+    def start(self, status: int, block: bytes, framing: int, length: int | None = None, *, dated: bool = False) -> None:
         """
         Begin the answer. `block` are the lines of its fields, less those about framing and the connection.
 
-        `length` goes with LENGTH, or with NONE where the answer to a GET would have had it.
+        `length` goes with LENGTH, or with NONE where the answer to a GET would have had it. `dated`: a Date is among
+        the lines; without one there will be (RFC 9110 6.6.1).
         """
         channel = self.channel
         if channel is None:
@@ -117,7 +122,8 @@ class ServerRequest:
         else:
             end = b"\r\n"
         self._framing = framing
-        self._pending = b"".join((status_line(status), block, frame, end))
+        date = b"" if dated else channel.server.date()
+        self._pending = b"".join((status_line(status), block, date, frame, end))
 
     def write(self, data: bytes) -> None:
         """Send bytes of the body, framed as `start` was told."""
@@ -207,12 +213,37 @@ class ServerRequest:
             self.write(body)
         self.finish()
 
-    def forwarded(self) -> bytes:
-        """The lines that tell a backend whom this came from (X-Forwarded-For, -Proto and -Host)."""
-        channel, host = self.channel, self.head.host
+    def forwarded(self, believed: bool = False) -> bytes:
+        """
+        The lines that tell a backend whom this came from (X-Forwarded-For, -Proto and -Host).
+
+        `believed`: what the request itself says of host and scheme stands in the place of what this connection shows.
+        """
+        channel, head = self.channel, self.head
         if channel is None:
             return b""
-        return channel.forwarded + b"X-Forwarded-Host: " + host + b"\r\n" if host else channel.forwarded
+        lines, host = channel.forwarded, head.host
+        if believed:
+            if head.forwarded_proto:
+                lines = b"X-Forwarded-Proto: " + head.forwarded_proto + b"\r\n" + channel.forwarded_for
+            host = head.forwarded_host or host
+        return lines + b"X-Forwarded-Host: " + host + b"\r\n" if host else lines
+
+    def addressed(self) -> bytes:
+        """The lines that tell a next proxy what its caller believes to talk to (X-Forwarded-Proto and -Host)."""
+        channel, host = self.channel, self.head.host
+        if channel is None or not host:
+            return b""
+        return b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (b"https" if channel.secure else b"http", host)
+
+    def readdressed(self, block: bytes, origin: bytes, path_prefix: bytes) -> bytes:
+        """This block of field lines for the server at `origin`; only where there are `head.sources` is it another."""
+        channel, head = self.channel, self.head
+        if channel is None or not head.host:
+            return block
+        return readdressed(
+            block, head.sources, host=head.host, secure=channel.secure, origin=origin, path_prefix=path_prefix
+        )
 
     def permit(self) -> None:
         """Let a client that asked first send the request's body now (100 Continue)."""
@@ -237,3 +268,9 @@ class ServerRequest:
         """Read on."""
         if self.channel is not None:
             self.channel.resume_reading()
+
+
+def _known_protocols(offered: bytes, known: Container[bytes]) -> bytes:
+    """Those members of an Upgrade field whose names are known, as they were written, each once; b"" for none."""
+    members = {member.lower(): member for part in offered.split(b",") if (member := part.strip(b" \t"))}
+    return b", ".join([member for name, member in members.items() if name.partition(b"/")[0] in known])

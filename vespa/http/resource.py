@@ -62,8 +62,9 @@ class _Channel:
         self, version: bytes, code: bytes, reason: bytes, headers: Headers | list[tuple[bytes, bytes]]
     ) -> None:
         pairs = list(headers if isinstance(headers, list) else _pairs(headers))
-        lines, length = [], None
+        lines, length, dated = [], None, False
         for name, value in pairs:
+            dated = dated or name.lower() == b"date"
             if name.lower() == b"content-length":
                 length = int(value)
             if KINDS.get(name, fields.kind_of(name)) not in _OURS and name.lower() != b"server":
@@ -71,11 +72,11 @@ class _Channel:
         status = int(code)
         block = b"".join(lines)
         if self._request.head.method == b"HEAD" or status in (204, 304):
-            self._request.start(status, block, NONE, None if status == 204 else length)
+            self._request.start(status, block, NONE, None if status == 204 else length, dated=dated)
         elif length is not None:
-            self._request.start(status, block, LENGTH, length)
+            self._request.start(status, block, LENGTH, length, dated=dated)
         else:
-            self._request.start(status, block, STREAM)
+            self._request.start(status, block, STREAM, dated=dated)
 
     def write(self, data: bytes) -> None:
         self._request.write(data)

@@ -86,6 +86,6 @@ class Door:
         target = request.head.target
         if target in OWN_PATHS or target.partition(b"?")[0] in OWN_PATHS:
             return ResourceReceiver(request, self._site, _BODY_MAX)
-        if target == b"*":
+        if target == b"*" or request.head.max_forwards == 0:
             return ServerOptions(request)
         return Exchange(self._proxy, request)

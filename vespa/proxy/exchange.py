@@ -16,12 +16,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vespa.core.headers import tokens
 from vespa.core.lifecycle import BREAK, END, EXPIRE, GONE, HEAD, REFUSE
 from vespa.core.refusal import Refusal
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
 from vespa.http.sweep import Sweeper
+from vespa.http.via import Via
 from vespa.net.complaints import Complaints
 from vespa.proxy.boundaries import Route
 from vespa.proxy.outbound import Outbound
@@ -55,6 +57,7 @@ class Proxy:
         self.complaints = Complaints(self.log, clock)
         # One event a request costs as much as a third of the request: successes are logged on demand.
         self.log_served = log_served
+        self.via = Via()
 
 
 class Exchange:
@@ -72,7 +75,9 @@ class Exchange:
         """Raises `Refusal` when the head alone is enough to say no."""
         self._proxy = proxy
         self._request = request
-        self._outbound = Outbound(request)
+        if request.head.via:
+            proxy.via.check(request.head)
+        self._outbound = Outbound(request, proxy.via.lines)
         self._passage = proxy.route.open(request)
         if request.head.expects_continue:
             self._expect()
@@ -133,7 +138,7 @@ class Exchange:
 
     def _admit(self) -> None:
         self._admitted = True
-        if self._request.head.upgrade:
+        if self._request.upgrade:
             self._proxy.tunnels.claim()
             self._claimed = True
         if self._passage.admit(self):
@@ -273,13 +278,13 @@ class Exchange:
         if self._outbound.bulky:
             self._request.account()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
-            request.start(status, block, NONE, None if status == 204 else head.length)
+            request.start(status, block, NONE, None if status == 204 else head.length, dated=head.dated)
         elif head.chunked:
-            request.start(status, block, STREAM if request.unframed else CHUNKED)
+            request.start(status, block, STREAM if request.unframed else CHUNKED, dated=head.dated)
         elif head.length is not None:
-            request.start(status, block, LENGTH, head.length)
+            request.start(status, block, LENGTH, head.length, dated=head.dated)
         else:
-            request.start(status, block, STREAM)
+            request.start(status, block, STREAM, dated=head.dated)
         return self._first
 
     def _first(self, data: bytes) -> None:
@@ -299,12 +304,12 @@ class Exchange:
         request = self._request
         connection = self._outbound.let_go()
         assert connection is not None
-        if not request.head.upgrade:
+        protocol = head.upgrade or request.upgrade
+        if not _was_offered(protocol, request.upgrade):
             connection.cancel()
             self.broke(UpstreamError("bad_reply", f"the {connection.pool.name} switched protocols unasked"))
             return _ignore
         self._passage.book(HEAD)
-        protocol = head.upgrade or request.head.upgrade
         tunnel = Tunnel(request, connection, self._proxy.tunnels, self._tunnel_over)
         request.tunnel(self._passage.answer(head) + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
         self._passage.switched()
@@ -368,6 +373,12 @@ class Exchange:
     def _path(self) -> str:
         # Never the query: it may hold a signature.
         return self._request.head.target.partition(b"?")[0].decode("ascii", "replace")
+
+
+def _was_offered(protocol: bytes, offered: bytes) -> bool:
+    """Whether a server may switch to what it names (RFC 9110 7.8)."""
+    asked = set(tokens(offered))
+    return bool(asked) and asked.issuperset(tokens(protocol))
 
 
 def _ignore(data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vespa.http.connection import ClientConnection, ReplyReceiver, UpstreamError
@@ -33,8 +33,10 @@ class Outbound:
     _kept_size = 0
     bulky = False  # what is kept for another attempt is worth counting
 
-    def __init__(self, request: ServerRequest) -> None:
+    def __init__(self, request: ServerRequest, via: Sequence[bytes] = (b"", b"")) -> None:
+        """`via` are the lines for requests in HTTP/1.0 and 1.1 that say who passes them on."""
         self._request = request
+        self._via = via
         self._held: list[bytes] = []
 
     def add(self, pieces: Iterable[Piece]) -> None:
@@ -84,9 +86,9 @@ class Outbound:
         self._sent = True
         request, length = self._request, passage.length
         head = request.head
-        parts: list[Piece] = [*passage.head()]
-        if head.upgrade:
-            parts += (b"Connection: Upgrade\r\nUpgrade: ", head.upgrade, b"\r\n")
+        parts: list[Piece] = [*passage.head(), self._via[head.minor]]
+        if request.upgrade:
+            parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
         done = self._done
         held, opening = self._held, passage.opening
         if passage.keeps:
@@ -123,10 +125,7 @@ class Outbound:
         self._held = []
         self._held_size = 0
         self.bulky = len(data) > SMALL
-        prove = self._replay is not None and connection.reused and head.method not in _IDEMPOTENT
-        connection.send(
-            data, receiver, head_only=head.method == b"HEAD", done=done, decoded=request.unframed, prove=prove
-        )
+        connection.send(data, receiver, head_only=head.method == b"HEAD", done=done, decoded=request.unframed)
         if not done and self.connection is connection:
             if head.expects_continue:
                 request.permit()
@@ -179,15 +178,15 @@ class Outbound:
 
     def may_repeat(self, error: UpstreamError) -> bool:
         """
-        Whether a kept connection was closed under the request, and nobody can have acted on that.
+        Whether an idle connection was closed under the request, which then nobody can have worked on.
 
-        A proxy must not repeat what is not idempotent (RFC 9110 9.2.2) unless it knows that it was not applied:
-        docs/http.md says how that is known.
+        A proxy must not repeat what is not idempotent (RFC 9110 9.2.2) unless it knows that it was not applied: a
+        server that had closed its socket resets what comes later, while one that read the request and went closes.
         """
         connection = self.connection
         if connection is None or not (error.silent and connection.reused and self._replay is not None):
             return False
-        return error.unread or self._request.head.method in _IDEMPOTENT
+        return error.reset or self._request.head.method in _IDEMPOTENT
 
     def repeat(self, connection: ClientConnection, receiver: ReplyReceiver) -> None:
         """Send the same bytes once more; once again only if this connection, too, was used before."""
@@ -197,8 +196,7 @@ class Outbound:
             self._replay = None
         self.connection = connection
         head = self._request.head
-        prove = connection.reused and head.method not in _IDEMPOTENT
-        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed, prove=prove)
+        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed)
 
     def let_go(self) -> ClientConnection | None:
         """Forget the body and give up the connection."""

@@ -69,6 +69,7 @@ class WorkerRoute:
         pool: Pool,
         host_field: bytes,
         path_prefix: bytes,
+        scheme: bytes = b"http",
         verify: Callable[[Auth], None],
         unready: Callable[[], Refusal | None],
         gate: Gate[WorkerPassage],
@@ -76,10 +77,14 @@ class WorkerRoute:
         replay: Replay,
         clock: IReactorTime,
     ) -> None:
-        """`verify` raises `Refusal` for a bad signature; `unready` returns one while no traffic may pass."""
+        """
+        `scheme`, `host_field` and `path_prefix` are the backend's. `verify` raises `Refusal` for a bad signature;
+        `unready` returns one while no traffic may pass.
+        """
         self.policy = policy
         self.pool = pool
         self.path_prefix = path_prefix
+        self.origin = scheme + b"://" + host_field
         self.tail = b" HTTP/1.1\r\nHost: " + host_field + b"\r\n"
         self.gate = gate
         self.ledger = ledger
@@ -338,13 +343,16 @@ class WorkerPassage:
         """The request line and fields, less framing."""
         route, request = self._route, self._request
         head = request.head
-        parts = [head.method, b" ", route.path_prefix, self._target, route.tail, head.block()]
+        block = head.block()
+        if head.sources:
+            block = request.readdressed(block, route.origin, route.path_prefix)
+        parts = [head.method, b" ", route.path_prefix, self._target, route.tail, block]
         # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
         if route.authorization:
             parts.append(route.authorization)
         elif head.authorization and not self._enveloped and not route.policy.secured:
             parts += [line + b"\r\n" for line in head.authorization]
-        parts.append(request.forwarded())
+        parts.append(request.forwarded(self._enveloped))
         return parts
 
 
