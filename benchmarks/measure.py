@@ -28,13 +28,15 @@ def setting(name: str, default: int) -> int:
 
 
 def concurrency(default: int) -> int:
-    """How many requests to send at once: BENCHMARK_CONCURRENCY, or `default` where the worker would let in so many."""
+    """How many requests to send at once: BENCHMARK_CONCURRENCY or `default`, and never more than the worker lets in."""
+    wanted = setting("BENCHMARK_CONCURRENCY", default)
     if os.environ.get("VESPA_ALLOW_PARALLEL", "").strip().lower() in ("false", "0", "no", "off"):
-        default = 1
-    bound = os.environ.get("VESPA_MAX_CONCURRENCY", "").strip()
-    if bound.isdigit() and int(bound) > 0:
-        default = min(default, int(bound))
-    return setting("BENCHMARK_CONCURRENCY", default)
+        return 1
+    for name in ("VESPA_MAX_CONCURRENCY", "VESPA_CONNECTION_LIMIT", "VESPA_CONNECTION_LIMIT_PER_HOST"):
+        bound = os.environ.get(name, "").strip()
+        if bound.isascii() and bound.isdigit() and int(bound) > 0:
+            wanted = min(wanted, int(bound))
+    return wanted
 
 
 @functools.cache

@@ -8,83 +8,157 @@ environment variables.
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import best_of, concurrency, setting, words
+from benchmarks.climb import LOADING, Climb, Request, Source
+from benchmarks.measure import concurrency, setting
+from benchmarks.streams import Events, Refused, Size, require_success
 
 if TYPE_CHECKING:
-    from vespa.benchmarking.contract import Session
+    from vespa.benchmarking.contract import Response, Session
 
 _COUNTED = {"completion": "completion_tokens", "total": "total_tokens"}
+_MOST_TOKENS = 500
+# How a stream is asked for, from what tells most to what every backend takes.
+_WAYS: tuple[dict[str, Any], ...] = (
+    {"stream": True, "stream_options": {"include_usage": True}},
+    {"stream": True},
+    {},
+)
 
 
 def get_test_request() -> tuple[str, dict[str, Any], float]:
     """(path, payload, cost) of one request like those that the benchmark sends."""
-    route = os.environ.get("BENCHMARK_ROUTE") or "/v1/chat/completions"
-    most = setting("BENCHMARK_MAX_TOKENS", 500)
-    prompt = "Write a long story in which all of these words occur: " + words(setting("BENCHMARK_PROMPT_WORDS", 250))
-    payload: dict[str, Any] = {"max_tokens": most, "temperature": 0.7}
-    if route.endswith("/chat/completions"):
-        payload["messages"] = [{"role": "user", "content": prompt}]
-    else:
-        payload["prompt"] = prompt
-    if model := os.environ.get("MODEL_NAME"):
-        payload["model"] = model
-    return route, payload, float(most)
+    size = Size(_MOST_TOKENS)
+    return _route(), _payload(size, os.environ.get("MODEL_NAME", "")), float(size.tokens)
 
 
 async def benchmark(backend_url: str, session: Session) -> float:
-    """The best of a few rounds of concurrent requests, in tokens per second."""
+    """The highest throughput in tokens per second, at the concurrency at which it stops growing."""
     wanted = os.environ.get("BENCHMARK_COUNT") or "completion"
     if wanted not in _COUNTED:
         raise ValueError(f"BENCHMARK_COUNT is {wanted!r}: it must be one of {', '.join(_COUNTED)}")
-    changes: dict[str, Any] = {"model": os.environ.get("MODEL_NAME") or await first_model(session)}
-    runs, at_once = setting("BENCHMARK_RUNS", 3), concurrency(10)
-    print(f"warming up {changes['model']} at {backend_url}")
-    if not await send(session, changes, wanted):
-        print("its answers do not tell their tokens: counting the pieces of streams instead")
-        changes["stream"] = True
-        if not await send(session, changes, wanted):
-            raise RuntimeError("it neither tells its tokens nor streams any")
-    return await best_of(runs, at_once, lambda: send(session, changes, wanted))
+    model = os.environ.get("MODEL_NAME") or await first_model(session)
+    chat = Chat(session, model, wanted)
+    print(f"warming up {model or 'the model'} at {backend_url}")
+    if wanted == "total":
+        await chat.count_prompt()
+    return await Climb(chat, concurrency(64), setting("BENCHMARK_RUNS", 3)).run()
 
 
 async def first_model(session: Session) -> str:
-    """The first model that the backend says it serves."""
+    """The first model that the backend says it serves; "" where it does not say."""
     async with session.get("/v1/models") as response:
+        if response.status in (401, 403):
+            await require_success("/v1/models", response)
         if response.status != 200:
-            raise RuntimeError(f"set MODEL_NAME: /v1/models answered {response.status}")
-        models = (await response.json()).get("data") or []
+            print(f"/v1/models answered {response.status}: asking without a model's name (MODEL_NAME sets one)")
+            return ""
+        answer = await response.json()
+    models = answer.get("data") if isinstance(answer, dict) else None
     if not models:
         raise RuntimeError("set MODEL_NAME: /v1/models lists none")
     return str(models[0]["id"])
 
 
-async def send(session: Session, changes: dict[str, Any], wanted: str) -> float:
-    """Send one request; gives the tokens that it took, 0 where the answer does not tell."""
-    route, payload, _ = get_test_request()
-    async with session.post(route, json={**payload, **changes}) as response:
-        if response.status != 200:
-            raise RuntimeError(f"{route} answered {response.status}: {(await response.text())[:300]}")
-        if "stream" not in changes:
-            return told(await response.json(), wanted)
-        pieces, tokens = 0, 0.0
-        async for line in response.content:
-            if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
-                event = json.loads(line[5:])
-                pieces += any(has_text(choice) for choice in event.get("choices") or [])
-                tokens = told(event, wanted) or tokens
-        return tokens or pieces
+class Chat(Source):
+    """Requests for completions."""
+
+    def __init__(self, session: Session, model: str, wanted: str) -> None:
+        """`wanted` is what of a usage is counted: completion or total."""
+        self._session = session
+        self._model = model
+        self._wanted = wanted
+        self._size = Size(_MOST_TOKENS)
+        self._way = 0
+        self._worked = False
+
+    def make(self) -> Request:
+        return Request(self._size.tokens)
+
+    async def send(self, request: Request) -> None:
+        """Raises Refused. A request that is too long is sent again, shorter; a refused kind of stream, as another."""
+        while True:
+            way = self._way if self.streams else len(_WAYS) - 1
+            sent = (self._size.words, self._size.tokens)
+            try:
+                await self._exchange(request, _WAYS[way])
+                self._worked = True
+                return
+            except Refused as error:
+                if request.tokens:
+                    raise
+                if error.too_long:
+                    if sent == (self._size.words, self._size.tokens):  # else another request has shrunk it already
+                        self._size.shrink(error)
+                    request.most = self._size.tokens
+                elif error.status in (400, 422, 501) and not self._worked and way + 1 < len(_WAYS):
+                    self._way = way + 1
+                elif error.status in (400, 404, 422) and not self._model:
+                    raise RuntimeError(f"set MODEL_NAME: {error}") from error
+                else:
+                    raise
+
+    async def count_prompt(self) -> None:
+        """Ask for one token, to be told how many those of the prompt are: a slow backend tells no others in time."""
+        most, self._size.tokens = self._size.tokens, 1
+        request = self.make()
+        self.streams = False
+        try:
+            await asyncio.wait_for(self.send(request), LOADING)
+        finally:
+            self.streams, self._size.tokens = True, most
+        self.scale = (request.tokens - 1 + most) / most
+
+    async def _exchange(self, request: Request, way: dict[str, Any]) -> None:
+        route = _route()
+        async with self._session.post(route, json={**_payload(self._size, self._model), **way}) as response:
+            await require_success(route, response)
+            if "event-stream" in response.headers.get("Content-Type", "") or way.get("stream"):
+                await self._stream(request, route, response)
+                return
+            answer = await response.json()
+        tokens = _told(answer, self._wanted)
+        if not tokens:
+            raise RuntimeError("the backend neither tells its tokens nor streams any")
+        request.finish(tokens)
+
+    async def _stream(self, request: Request, route: str, response: Response) -> None:
+        events = Events(route, _has_text)
+        async for data in response.content.iter_any():
+            if count := events.feed(data):
+                request.arrived(count)
+        tokens = next((tokens for event in events.last() if (tokens := _told(event, self._wanted))), 0.0)
+        request.finish(tokens or request.tokens - events.without_text())
 
 
-def told(answer: dict[str, Any], wanted: str) -> float:
-    """The tokens in an answer's `usage`."""
-    return float((answer.get("usage") or {}).get(_COUNTED[wanted]) or 0)
+def _route() -> str:
+    return os.environ.get("BENCHMARK_ROUTE") or "/v1/chat/completions"
 
 
-def has_text(choice: dict[str, Any]) -> bool:
-    """Whether a piece of a stream carries a token, a thinking model's thoughts too."""
-    delta = choice.get("delta") or choice
-    return any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "text"))
+def _payload(size: Size, model: str) -> dict[str, Any]:
+    payload: dict[str, Any] = {"max_tokens": size.tokens, "temperature": 0.7}
+    if _route().endswith("/chat/completions"):
+        payload["messages"] = [{"role": "user", "content": size.prompt()}]
+    else:
+        payload["prompt"] = size.prompt()
+    if model:
+        payload["model"] = model
+    return payload
+
+
+def _told(answer: Any, wanted: str) -> float:
+    """The tokens in an answer's `usage`; 0 where it does not tell."""
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    return float((usage or {}).get(_COUNTED[wanted]) or 0)
+
+
+def _has_text(event: dict[str, Any]) -> bool:
+    """Whether an event carries a token, a thinking model's thoughts too."""
+    for choice in event.get("choices") or []:
+        delta = choice.get("delta") or choice
+        if any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "text")):
+            return True
+    return False

@@ -1,4 +1,4 @@
-"""Tokens per second of Hugging Face's Text Generation Inference, by its own `/generate`.
+"""Tokens per second of Hugging Face's Text Generation Inference, by its own `/generate_stream`.
 
     VESPA_BENCHMARK=benchmarks.tgi:benchmark
 
@@ -10,36 +10,80 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import best_of, concurrency, setting, words
+from benchmarks.climb import Climb, Request, Source
+from benchmarks.measure import concurrency, setting
+from benchmarks.streams import Events, Refused, Size, require_success
 
 if TYPE_CHECKING:
     from vespa.benchmarking.contract import Session
 
+_MOST_TOKENS = 256
+
 
 def get_test_request() -> tuple[str, dict[str, Any], float]:
     """(path, payload, cost) of one request like those that the benchmark sends."""
-    most = setting("BENCHMARK_MAX_TOKENS", 256)
-    prompt = "Write a long story in which all of these words occur: " + words(setting("BENCHMARK_PROMPT_WORDS", 250))
-    parameters = {"max_new_tokens": most, "do_sample": True, "temperature": 0.7, "details": True}
-    return "/generate", {"inputs": prompt, "parameters": parameters}, float(most)
+    size = Size(_MOST_TOKENS)
+    return "/generate", _payload(size), float(size.tokens)
 
 
 async def benchmark(backend_url: str, session: Session) -> float:
-    """The best of a few rounds of concurrent requests, in tokens per second."""
-    runs, at_once = setting("BENCHMARK_RUNS", 3), concurrency(10)
+    """The highest throughput in tokens per second, at the concurrency at which it stops growing."""
+    climb = Climb(Generate(session), concurrency(64), setting("BENCHMARK_RUNS", 3))
     print(f"warming up {backend_url}")
-    await send(session)
-    return await best_of(runs, at_once, lambda: send(session))
+    return await climb.run()
 
 
-async def send(session: Session) -> float:
-    """Send one request; gives the tokens that were generated."""
-    route, payload, _ = get_test_request()
-    async with session.post(route, json=payload) as response:
-        if response.status != 200:
-            raise RuntimeError(f"{route} answered {response.status}: {(await response.text())[:300]}")
-        answer = await response.json()
-    details = (answer[0] if isinstance(answer, list) else answer).get("details") or {}
-    if "generated_tokens" not in details:
-        raise RuntimeError(f"{route} does not tell how many tokens it generated")
-    return float(details["generated_tokens"])
+class Generate(Source):
+    """Requests for generated text."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._size = Size(_MOST_TOKENS)
+
+    def make(self) -> Request:
+        return Request(self._size.tokens)
+
+    async def send(self, request: Request) -> None:
+        """Raises Refused. A request that is too long is sent again, shorter."""
+        while True:
+            sent = (self._size.words, self._size.tokens)
+            try:
+                await (self._stream(request) if self.streams else self._whole(request))
+                return
+            except Refused as error:
+                if request.tokens or not error.too_long:
+                    raise
+                if sent == (self._size.words, self._size.tokens):  # else another request has shrunk it already
+                    self._size.shrink(error)
+                request.most = self._size.tokens
+
+    async def _stream(self, request: Request) -> None:
+        route = "/generate_stream"
+        events = Events(route, lambda event: bool(event.get("token")))
+        async with self._session.post(route, json=_payload(self._size)) as response:
+            await require_success(route, response)
+            async for data in response.content.iter_any():
+                if count := events.feed(data):
+                    request.arrived(count)
+        told = next((tokens for event in events.last() if (tokens := _told(event))), 0.0)
+        request.finish(told or request.tokens)
+
+    async def _whole(self, request: Request) -> None:
+        route = "/generate"
+        async with self._session.post(route, json=_payload(self._size)) as response:
+            await require_success(route, response)
+            answer = await response.json()
+        tokens = _told(answer[0] if isinstance(answer, list) else answer)
+        if not tokens:
+            raise RuntimeError(f"{route} does not tell how many tokens it generated")
+        request.finish(tokens)
+
+
+def _payload(size: Size) -> dict[str, Any]:
+    parameters = {"max_new_tokens": size.tokens, "do_sample": True, "temperature": 0.7, "details": True}
+    return {"inputs": size.prompt(), "parameters": parameters}
+
+
+def _told(answer: dict[str, Any]) -> float:
+    """The tokens in an answer's `details`; 0 where it does not tell."""
+    return float((answer.get("details") or {}).get("generated_tokens") or 0)

@@ -364,10 +364,10 @@ ELSEWHERE = (
     _benchmark(
         "BENCHMARK_JSON_PATH", default="", help="ComfyUI: a workflow to measure with, as official images name it."
     ),
-    _benchmark("BENCHMARK_RUNS", default="", help="How many measured rounds."),
-    _benchmark("BENCHMARK_CONCURRENCY", default="", help="Requests at once; by default what the worker lets through."),
-    _benchmark("BENCHMARK_MAX_TOKENS", default="", help="Tokens that each request asks for."),
-    _benchmark("BENCHMARK_PROMPT_WORDS", default="", help="Words in each prompt."),
+    _benchmark("BENCHMARK_RUNS", default="", help="Requests in each place of a level; ComfyUI: rounds."),
+    _benchmark("BENCHMARK_CONCURRENCY", default="", help="Most requests at once; default 64, ComfyUI 1."),
+    _benchmark("BENCHMARK_MAX_TOKENS", default="", help="Tokens that each request may generate: 500, TGI 256."),
+    _benchmark("BENCHMARK_PROMPT_WORDS", default="", help="Words in each prompt: 250, less for small contexts."),
     _benchmark("BENCHMARK_ROUTE", default="", help="The route to measure, where a benchmark knows several."),
     _benchmark("BENCHMARK_COUNT", default="", help="`total` counts the tokens of prompts too."),
     _benchmark("BENCHMARK_SEED", default="", help="Makes the prompts the same in each run."),

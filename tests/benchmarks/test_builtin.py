@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from benchmarks import comfyui, measure, openai_chat, tgi
+from benchmarks import climb, comfyui, measure, openai_chat, streams, tgi
 from vespa.benchmarking.session import ClientSession
 from vespa.benchmarking.session_agent import client_of
 
@@ -84,79 +84,78 @@ def usage(completion: int, prompt: int = 1000) -> dict[str, Any]:
     return {"usage": {"completion_tokens": completion, "total_tokens": completion + prompt}}
 
 
+def stream(*events: object) -> bytes:
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode() + b"data: [DONE]\n\n"
+
+
 class OpenAITests(BenchmarkCase):
-    def test_usage(self) -> None:
-        """The result is the generated tokens per second, of as many requests as were asked for."""
+    """What is sent and counted; test_climb has how the requests are made a figure."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.environment["MODEL_NAME"] = "tiny"
-        result, sent = self.measured(openai_chat.benchmark, {"/v1/chat/completions": lambda body: usage(30)})
-        self.assertEqual(result, 2 * 30 / 2.0)
-        self.assertEqual(len(sent), 1 + 3 * 2)
+        for name in ("SHORTEST", "WARMUP"):
+            self.patch(climb, name, 0.0)
+
+    def counted(self, answer: Answer) -> tuple[float, list[tuple[str, Any]]]:
+        """The tokens of one request, and what the backend was sent for it."""
+        backend = Backend({openai_chat._route(): answer})
+        session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
+
+        async def story() -> float:
+            chat = openai_chat.Chat(session, "tiny", "completion")
+            request = chat.make()
+            await chat.send(request)
+            return request.tokens
+
+        return self.run_story(story()), backend.sent
+
+    def test_requests(self) -> None:
+        """The requests are those of a client, no two with the same prompt."""
+        result, sent = self.measured(openai_chat.benchmark, {"/v1/chat/completions": lambda body: stream(usage(30))})
+        self.assertGreater(result, 0.0)
+        self.assertGreaterEqual(len(sent), 1 + 3 * 2)
         for path, body in sent:
             self.assertEqual(path, "/v1/chat/completions")
-            self.assertEqual((body["model"], body["max_tokens"]), ("tiny", 500))
+            self.assertEqual((body["model"], body["max_tokens"], body["stream"]), ("tiny", 500, True))
         prompts = [body["messages"][0]["content"] for _, body in sent]
         self.assertEqual(len(set(prompts)), len(prompts), "the same prompt twice is a backend's cache measured")
 
-    def test_total(self) -> None:
-        """The prompt's tokens count where that is asked for."""
-        self.environment.update(MODEL_NAME="tiny", BENCHMARK_COUNT="total")
-        result, _ = self.measured(openai_chat.benchmark, {"/v1/chat/completions": lambda body: usage(30)})
-        self.assertEqual(result, 2 * 1030 / 2.0)
-        self.environment["BENCHMARK_COUNT"] = "words"
-        self.assertIn("BENCHMARK_COUNT", self.fails(openai_chat.benchmark, {}))
-
     def test_first_model(self) -> None:
         """Without MODEL_NAME the first model of the backend is asked."""
+        del self.environment["MODEL_NAME"]
         answers: dict[str, Answer] = {
             "/v1/models": lambda body: {"data": [{"id": "first"}, {"id": "second"}]},
-            "/v1/chat/completions": lambda body: usage(1),
+            "/v1/chat/completions": lambda body: stream(usage(1)),
         }
         _, sent = self.measured(openai_chat.benchmark, answers)
         self.assertEqual({body["model"] for _, body in sent[1:]}, {"first"})
-        self.assertIn("MODEL_NAME", self.fails(openai_chat.benchmark, {}))
-        self.assertIn("MODEL_NAME", self.fails(openai_chat.benchmark, {"/v1/models": lambda body: {"data": []}}))
 
-    def test_streams(self) -> None:
-        """Where answers do not tell their tokens, the pieces of a stream are counted, thoughts too."""
-        self.environment["MODEL_NAME"] = "tiny"
-
-        def answer(body: Any) -> Any:
-            if not body.get("stream"):
-                return {"choices": []}
-            deltas = [{"role": "assistant"}, {"reasoning_content": "hm"}, {"content": "a"}, {"content": "b"}, {}]
-            events = [json.dumps({"choices": [{"delta": delta}]}) for delta in deltas] + ["[DONE]"]
-            return "".join(f"data: {event}\n\n" for event in [*events[:-1], '{"choices": []}', "[DONE]"]).encode()
-
-        result, sent = self.measured(openai_chat.benchmark, {"/v1/chat/completions": answer})
-        self.assertEqual(result, 2 * 3 / 2.0)
-        self.assertEqual([body.get("stream") for _, body in sent], [None] + [True] * 7)
+    def test_pieces(self) -> None:
+        """The pieces of a stream are counted where it does not tell its tokens, thoughts too, and nothing else."""
+        deltas = [{"role": "assistant"}, {"reasoning_content": "hm"}, {"content": "a"}, {"content": "b"}, {}]
+        events = [{"choices": [{"delta": delta}]} for delta in deltas]
+        self.assertEqual(self.counted(lambda body: stream(*events, {"choices": []}))[0], 3.0)
 
     def test_stream_tells(self) -> None:
         """A stream's own count is better than the number of its pieces."""
-        self.environment["MODEL_NAME"] = "tiny"
-
-        def answer(body: Any) -> Any:
-            if not body.get("stream"):
-                return {}
-            return b'data: {"choices": [{"text": "ab"}]}\n\ndata: ' + json.dumps(usage(9)).encode() + b"\n\n"
-
-        self.assertEqual(self.measured(openai_chat.benchmark, {"/v1/chat/completions": answer})[0], 9.0)
+        self.assertEqual(self.counted(lambda body: stream({"choices": [{"text": "ab"}]}, usage(9)))[0], 9.0)
 
     def test_route(self) -> None:
         """The route may be completions, which takes a prompt."""
-        self.environment.update(MODEL_NAME="base", BENCHMARK_ROUTE="/v1/completions", BENCHMARK_MAX_TOKENS="7")
-        _, sent = self.measured(openai_chat.benchmark, {"/v1/completions": lambda body: usage(1)})
-        self.assertIn("prompt", sent[0][1])
-        self.assertEqual(sent[0][1]["max_tokens"], 7)
+        self.environment.update(BENCHMARK_ROUTE="/v1/completions", BENCHMARK_MAX_TOKENS="7")
+        _, [(path, body)] = self.counted(lambda body: stream(usage(1)))
+        self.assertEqual((path, body["max_tokens"]), ("/v1/completions", 7))
+        self.assertIn("prompt", body)
 
     def test_failures(self) -> None:
         """A backend that refuses, or says nothing, is an error: never a number."""
-        self.environment["MODEL_NAME"] = "tiny"
         error = self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda body: 503})
         self.assertIn("503: a page that says why", error)
-        silent: dict[str, Answer] = {"/v1/chat/completions": lambda body: b"{}"}
-        self.assertIn("neither tells", self.fails(openai_chat.benchmark, silent))
-        self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda body: b"<html>"})
+        for silent in (b"{}", b"<html>"):
+            self.assertIn(
+                "no tokens", self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda _, s=silent: s})
+            )
 
     def test_test_request(self) -> None:
         """The test request's cost is its token limit."""
@@ -164,21 +163,73 @@ class OpenAITests(BenchmarkCase):
         self.assertEqual((path, payload["max_tokens"], cost), ("/v1/chat/completions", 500, 500.0))
 
 
+class EventsTests(SynchronousTestCase):
+    def test_cuts(self) -> None:
+        """However a stream is cut, it has the same pieces and the same end."""
+        texts = [{"choices": [{"delta": {"content": text}}]} for text in ("a", 'an "error" of mine', "", "c")]
+        whole = stream({"choices": [{"delta": {"role": "assistant"}}]}, *texts, {"choices": []}, usage(4))
+        for size in (1, 2, 7, 50, 1000):
+            events = streams.Events("/x", openai_chat._has_text)
+            count = sum(events.feed(whole[at : at + size]) for at in range(0, len(whole), size))
+            self.assertEqual(count - events.without_text(), 4, size)
+            self.assertEqual(events.last()[0], usage(4))
+
+    def test_long(self) -> None:
+        """A long stream is held only at its end."""
+        events = streams.Events("/x", openai_chat._has_text)
+        count = sum(events.feed(stream({"choices": [{"text": "a" * 100}]})[:-14]) for _ in range(10_000))
+        self.assertEqual(count, 10_000)
+        self.assertLess(len(events._tail), 10_000)
+
+    def test_errors(self) -> None:
+        """An event that tells of an error is one; the older form of llama.cpp's too."""
+        for said in (b'data: {"error": {"message": "died"}}\n\n', b'error: {"code": 500, "message": "died"}\n\n'):
+            events = streams.Events("/x", openai_chat._has_text)
+            self.assertIn("died", str(self.assertRaises(streams.Refused, events.feed, said)))
+
+
 class TGITests(BenchmarkCase):
     def test_details(self) -> None:
-        """The result is the generated tokens per second, as the details tell them."""
-        answer: Answer = lambda body: {"generated_text": "x", "details": {"generated_tokens": 8}}  # noqa: E731
-        result, sent = self.measured(tgi.benchmark, {"/generate": answer})
-        self.assertEqual(result, 2 * 8 / 2.0)
-        self.assertEqual(len(sent), 7)
+        """The stream's details tell the tokens."""
+        for name in ("SHORTEST", "WARMUP"):
+            self.patch(climb, name, 0.0)
+        answer: Answer = lambda body: stream({"token": {"text": "x"}, "details": {"generated_tokens": 8}})  # noqa: E731
+        result, sent = self.measured(tgi.benchmark, {"/generate_stream": answer})
+        self.assertGreater(result, 0.0)
+        self.assertGreaterEqual(len(sent), 7)
         self.assertEqual(sent[0][1]["parameters"]["max_new_tokens"], 256)
         self.assertTrue(sent[0][1]["parameters"]["details"])
-        self.assertEqual(self.measured(tgi.benchmark, {"/generate": lambda body: [answer(body)]})[0], 8.0)
 
     def test_failures(self) -> None:
-        """An error, and an answer that does not tell, are errors."""
-        self.assertIn("424", self.fails(tgi.benchmark, {"/generate": lambda body: 424}))
-        self.assertIn("tell", self.fails(tgi.benchmark, {"/generate": lambda body: {"generated_text": "x"}}))
+        """An error, and an answer without a token, are errors."""
+        self.assertIn("424", self.fails(tgi.benchmark, {"/generate_stream": lambda body: 424}))
+        self.assertIn(
+            "no tokens", self.fails(tgi.benchmark, {"/generate_stream": lambda body: {"generated_text": "x"}})
+        )
+
+    def test_whole(self) -> None:
+        """Whole answers tell their tokens, or are an error."""
+        for answer, expected in (
+            ({"details": {"generated_tokens": 8}}, 8.0),
+            ([{"details": {"generated_tokens": 3}}], 3.0),
+        ):
+            self.assertEqual(self.whole(answer), expected)
+        self.assertRaises(RuntimeError, self.whole, {"generated_text": "x"})
+
+    def whole(self, answer: Any) -> float:
+        session = ClientSession(
+            "http://b", client=client_of(RequestTraversalAgent(Backend({"/generate": lambda _: answer})))
+        )
+
+        async def story() -> float:
+            source = tgi.Generate(session)
+            source.streams = False
+            request = source.make()
+            await source.send(request)
+            return request.tokens
+
+        tokens: float = self.run_story(story())
+        return tokens
 
     def test_test_request(self) -> None:
         """The test request's cost is its token limit."""
@@ -279,15 +330,20 @@ class MeasureTests(BenchmarkCase):
             self.assertEqual(measure.setting("BENCHMARK_RUNS", 3), expected)
 
     def test_concurrency(self) -> None:
-        """What the worker would not let in at once is not measured at once, unless that is asked for."""
+        """What the worker would not let in at once is not measured at once, whatever is asked for."""
         del self.environment["BENCHMARK_CONCURRENCY"]
         self.assertEqual(measure.concurrency(10), 10)
         self.environment["VESPA_MAX_CONCURRENCY"] = "4"
         self.assertEqual(measure.concurrency(10), 4)
         self.assertEqual(measure.concurrency(1), 1)
+        self.environment["VESPA_CONNECTION_LIMIT"] = "3"
+        self.assertEqual(measure.concurrency(10), 3)
+        self.environment["BENCHMARK_CONCURRENCY"] = "16"
+        self.assertEqual(measure.concurrency(10), 3)
         self.environment["VESPA_ALLOW_PARALLEL"] = "False"
         self.assertEqual(measure.concurrency(10), 1)
-        self.environment["BENCHMARK_CONCURRENCY"] = "16"
+        self.environment = {"BENCHMARK_CONCURRENCY": "16"}
+        self.patch(os, "environ", self.environment)
         self.assertEqual(measure.concurrency(10), 16)
 
     def test_seed(self) -> None:

@@ -75,6 +75,21 @@ Benchmark = Callable[[str, Session], Awaitable[float]]
 """`async def benchmark(backend_url, session) -> float`: the backend's throughput in units of work per second."""
 
 
+class Figure(float):
+    """A benchmark's result that says more than a number: units of work per second, and how they were had."""
+
+    concurrency: int
+    """Requests at once when it was measured; 0 where that is not told."""
+    served: str
+    """What the backend said it serves, for comparison only; "" where it does not tell."""
+
+    def __new__(cls, value: float, concurrency: int = 0, served: str = "") -> Figure:
+        figure = super().__new__(cls, value)
+        figure.concurrency = concurrency
+        figure.served = served
+        return figure
+
+
 def throughput(value: object) -> float:
     """A benchmark's result as a float: units of work per second.
 

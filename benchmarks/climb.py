@@ -1,0 +1,325 @@
+"""The concurrency at which a backend's throughput stops growing, and the throughput there, within two minutes.
+
+Requests are sent in a closed loop: so many at once, each followed by the next. Tokens count as they arrive, so that a
+level can be cut short at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+
+from vespa.benchmarking.contract import Figure
+
+FIRST_LEVEL = 4
+GAIN = 1.10
+"""A level whose throughput is not so many times the best one's is the last."""
+BETTER = 1.03
+"""The last level is the one that is named where it is so many times better, or else the one before it."""
+BUDGET = 115.0
+"""Seconds from the first request to the figure, where the first token comes within 25 s."""
+AFTER_FIRST_TOKEN = 90.0
+"""Seconds for the figure once the first token is there, where that came later: the model was still being loaded."""
+LOADING = 300.0
+"""Seconds until the first token, or there is none."""
+WARMUP = 3.0
+SHORTEST = 2.0
+"""Seconds that a level is measured at least, so that a pause of the backend's does not decide."""
+LONGEST = 20.0
+FEW = 3
+"""Tokens of each stream below which a level goes on past its time."""
+BUSY = 0.7
+"""Share of a processor beyond which this process may be what is measured."""
+
+cpu_seconds = time.process_time
+
+
+class Request:
+    """What came of one request so far. Times are the event loop's, in seconds."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: how many tokens it may generate."""
+        self.most = most
+        self.began = self.first = self.last = asyncio.get_running_loop().time()
+        self.tokens = 0.0
+        self.first_tokens = 0.0
+        self.pieces = 0.0
+        self.finished = False
+
+    def arrived(self, count: float) -> None:
+        """Count tokens that came just now, or the pieces of a stream where tokens are not told."""
+        self.last = asyncio.get_running_loop().time()
+        if not self.tokens:
+            self.first, self.first_tokens = self.last, count
+        self.tokens += count
+        self.pieces += count
+
+    def finish(self, tokens: float = 0.0) -> None:
+        """The whole answer is there; `tokens` is what it says it took, 0 where it does not tell."""
+        self.last = asyncio.get_running_loop().time()
+        if not self.tokens:
+            self.first = self.last
+        self.tokens = tokens or self.tokens
+        self.finished = True
+
+
+class Source:
+    """Where requests come from."""
+
+    unit = "tokens"
+    scale = 1.0
+    """How many tokens a piece of a stream is, as long as no request has ended and told."""
+    streams = True
+    """Whether answers are asked for as streams; the climb turns it off where it could not keep up with the pieces."""
+
+    def make(self) -> Request:
+        """A request that is about to be sent."""
+        raise NotImplementedError
+
+    async def send(self, request: Request) -> None:
+        """Send it, telling it what arrives, and that it is finished. Raises what went wrong."""
+        raise NotImplementedError
+
+
+class Level:
+    """The requests of one level of concurrency, and the throughput that they amount to."""
+
+    def __init__(self, concurrency: int, streams: bool) -> None:
+        self.concurrency = concurrency
+        self.streams = streams
+        self.began = self.ended = asyncio.get_running_loop().time()
+        self.requests: list[Request] = []
+        self.errors: list[Exception] = []
+        self.rate = 0.0
+        self.cpu = 0.0
+
+    @property
+    def finished(self) -> list[Request]:
+        return [request for request in self.requests if request.finished]
+
+    @property
+    def refused(self) -> bool:
+        """Whether more requests failed than gave an answer."""
+        return len(self.errors) > len([request for request in self.requests if request.tokens])
+
+    def enough(self) -> bool:
+        """Whether the streams that run have given enough tokens to be timed."""
+        running = [request for request in self.requests if request.tokens]
+        return bool(self.finished) or sum(request.tokens for request in running) >= FEW * max(1, len(running))
+
+    def work(self, scale: float) -> float:
+        """Tokens that arrived; `scale` is how many tokens a piece is."""
+        return sum(request.tokens if request.finished else request.pieces * scale for request in self.requests)
+
+    def estimate(self, scale: float, usual: float) -> float:
+        """Tokens per second at this concurrency, of whole requests one after the other.
+
+        `usual` is how many tokens a request takes, 0 where none has ended yet.
+        """
+        done = self.finished
+        if done and self.streams:
+            return self.work(scale) / max(max(request.last for request in self.requests) - self.began, 1e-6)
+        if done:
+            return self._whole(done)
+        # None has ended: how long they will take follows from their first token and the pace since.
+        paced = [request for request in self.requests if request.tokens > request.first_tokens]
+        if not paced:
+            return self.work(scale) / max(self.ended - self.began, 1e-6)
+        gaps = {
+            id(request): (request.last - request.first) / ((request.tokens - request.first_tokens) * scale)
+            for request in paced
+        }
+        mean = sum(gaps.values()) / len(gaps)
+        rate = 0.0
+        for request in self.requests:
+            if request.tokens:
+                total = max(usual or request.most, request.tokens * scale)
+                gap = gaps.get(id(request), mean)
+                seconds = request.first - request.began + (total - request.first_tokens * scale) * gap
+                rate += total / max(seconds, 1e-6)
+        return rate
+
+    def _whole(self, done: list[Request]) -> float:
+        """Of answers that come whole: those under way count by the share of the usual time that they have had."""
+        tokens = sum(request.tokens for request in done)
+        seconds = sum(request.last - request.began for request in done) / len(done)
+        under_way = [request for request in self.requests if not request.finished]
+        share = sum(min(1.0, (self.ended - request.began) / max(seconds, 1e-6)) for request in under_way)
+        return (tokens + share * tokens / len(done)) / max(self.ended - self.began, 1e-6)
+
+
+def levels(most: int) -> Iterator[int]:
+    """4, 8, 16 and so on, the last one being `most`."""
+    level = FIRST_LEVEL
+    while level < most:
+        yield level
+        level *= 2
+    yield most
+
+
+class Climb:
+    """One measurement: a warm-up, then level after level until throughput stops growing or time is up."""
+
+    def __init__(self, source: Source, most: int, runs: int) -> None:
+        """`most`: requests at once; `runs`: after so many requests in each place, a level is done."""
+        self._source = source
+        self._most = most
+        self._runs = runs
+        self._deadline = 0.0
+        self._scale = source.scale
+        self._usual = 0.0
+
+    async def run(self) -> Figure:
+        """The highest throughput found, and the level it was found at. Raises what the requests failed with."""
+        alone = await self._warm_up()
+        best: Level | None = None
+        why = "the highest level"
+        left = list(levels(self._most))
+        while left:
+            level = await self._measure(left[0], self._share(len(left)))
+            if level.rate <= 0 or (best is not None and level.refused):
+                if best is None and level.errors:
+                    raise level.errors[0]
+                why = f"{left[0]} at once failed" if level.errors else "time is up"
+                break
+            if best is not None and level.rate < best.rate * GAIN:
+                level = await self._again(level)
+            gained = best is None or level.rate >= best.rate * GAIN
+            best = level if best is None or level.rate > best.rate * BETTER else best
+            if not gained:
+                why = f"{level.concurrency} at once gained less than {GAIN - 1:.0%}"
+                break
+            del left[0]
+            if left and self._left() < SHORTEST:
+                why = "time is up"
+                break
+        if best is None:
+            best = alone
+        if best.rate <= 0:
+            raise RuntimeError(f"the backend answered with no {self._source.unit} in {BUDGET:g} s")
+        print(f"chosen: {best.rate:.1f} {self._source.unit}/s with {best.concurrency} requests at once ({why})")
+        return Figure(best.rate, best.concurrency)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _left(self) -> float:
+        return self._deadline - self._now()
+
+    def _share(self, count: int) -> float:
+        """Seconds for one of `count` levels, with some to spare for one that has to be looked at again."""
+        return min(LONGEST, max(SHORTEST, self._left() / (count + 1)))
+
+    async def _warm_up(self) -> Level:
+        """Wait for a loaded model and send one request, of which no more than a few seconds are waited for."""
+        level = Level(1, self._source.streams)
+        request = self._source.make()
+        level.requests.append(request)
+        task = asyncio.ensure_future(self._source.send(request))
+        start = self._now()
+        try:
+            while not (task.done() or request.tokens):
+                if self._now() - start >= LOADING:
+                    raise RuntimeError(f"no answer to the first request within {LOADING:g} s")
+                await asyncio.wait({task}, timeout=0.05)
+            self._deadline = max(start + BUDGET, self._now() + AFTER_FIRST_TOKEN)
+            # A slow backend needs more than one token to be timed at all.
+            until = self._now() + WARMUP
+            while not task.done() and (self._now() < until or (not level.enough() and self._left() > BUDGET * 0.7)):
+                await asyncio.wait({task}, timeout=0.05)
+            if task.done():
+                task.result()
+        finally:
+            await _end([task])
+        level.ended = self._now()
+        self._learn(level)
+        level.rate = level.estimate(self._scale, self._usual)
+        return level
+
+    async def _again(self, level: Level) -> Level:
+        """Measure a level without gain once more, where time allows: one pause must not end the climb."""
+        took = level.ended - level.began
+        if self._left() < took + 1.0:
+            return level
+        again = await self._measure(level.concurrency, min(took, LONGEST))
+        if again.rate > 0 and not again.refused:
+            again.rate = again.rate if again.rate > level.rate * GAIN else (again.rate + level.rate) / 2
+            return again
+        return level
+
+    async def _measure(self, concurrency: int, seconds: float) -> Level:
+        """Keep so many requests under way for `seconds`, for longer where hardly a token comes; then cut them off."""
+        level = Level(concurrency, self._source.streams)
+        cpu = cpu_seconds()
+        places = [asyncio.ensure_future(self._place(level)) for _ in range(concurrency)]
+        try:
+            while not self._over(level, seconds):
+                await asyncio.wait(places, timeout=min(0.05, max(0.001, self._left())))
+                if all(place.done() for place in places):
+                    break
+            level.ended = self._now()
+            level.cpu = (cpu_seconds() - cpu) / max(level.ended - level.began, 1e-6)
+            self._learn(level)
+            level.rate = level.estimate(self._scale, self._usual)
+            self._tell(level)
+        finally:
+            await _end(places)
+        await asyncio.sleep(min(0.2, max(0.0, self._left())))  # for the backend to notice
+        if level.streams and level.cpu > BUSY and level.finished and self._left() > 2 * SHORTEST:
+            print("its streams come faster than they can be read: asking for whole answers instead")
+            self._source.streams = False
+            return await self._measure(concurrency, min(seconds, self._left() / 2))
+        return level
+
+    def _over(self, level: Level, seconds: float) -> bool:
+        spent = self._now() - level.began
+        if self._left() <= 0:
+            return True
+        done = len(level.finished)
+        if level.errors and not done and len(level.errors) >= 2 * level.concurrency:
+            return True
+        if done >= self._runs * level.concurrency and spent >= SHORTEST:
+            return True
+        return spent >= seconds and level.enough()
+
+    async def _place(self, level: Level) -> None:
+        """One request after the other, until cancelled."""
+        while True:
+            request = self._source.make()
+            level.requests.append(request)
+            try:
+                await self._source.send(request)
+                await asyncio.sleep(0)  # an answer that is there at once must not keep the others waiting
+            except Exception as error:
+                if not level.errors:
+                    print(f"a request failed: {type(error).__name__}: {error}")
+                level.errors.append(error)
+                await asyncio.sleep(0.5)
+            else:
+                if not request.tokens:
+                    level.errors.append(RuntimeError(f"the backend answered with no {self._source.unit}"))
+                    await asyncio.sleep(0.5)
+
+    def _learn(self, level: Level) -> None:
+        """How many tokens a piece is, and a whole request, from those that ended."""
+        done = [request for request in level.finished if request.tokens]
+        if done:
+            self._usual = sum(request.tokens for request in done) / len(done)
+        told = [request for request in done if request.pieces >= 16]
+        if told:
+            self._scale = sum(request.tokens for request in told) / sum(request.pieces for request in told)
+
+    def _tell(self, level: Level) -> None:
+        seconds = level.ended - level.began
+        count = f"{len(level.finished)} of {len(level.requests)} requests ended"
+        failed = f", {len(level.errors)} failed" if level.errors else ""
+        work = f"{level.work(self._scale):.0f} {self._source.unit} in {seconds:.1f} s"
+        print(f"{level.concurrency} at once: {level.rate:.1f} {self._source.unit}/s ({count}{failed}; {work})")
+
+
+async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel what still runs, and wait until it is gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
