@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from urllib.parse import quote, quote_plus, urlencode
 
 from hypothesis import given
@@ -43,6 +44,23 @@ class CallersOwnTests(SynchronousTestCase):
     def test_nothing_of_ours(self, parts: list[bytes]) -> None:
         """A query without parameters of ours is returned as it came, and there is no Auth."""
         self.assertEqual(unwrap_query(b"&".join(parts), MAX_COST), (None, b"&".join(parts)))
+
+    def test_linear(self) -> None:
+        """Whatever a query of 32 KiB is made of, few steps are taken for what is none of ours."""
+        for unit in (b"&", b"%&", b"s&", b"%73=&", b"a=1&"):
+            query = unit * (32768 // len(unit))
+            steps = 0
+
+            def count(frame: object, event: str, argument: object) -> None:
+                nonlocal steps
+                steps += 1
+
+            sys.setprofile(count)
+            try:
+                unwrap_query(query, MAX_COST)
+            finally:
+                sys.setprofile(None)
+            self.assertTrue(steps < 100, (unit, steps))
 
     def test_api_key(self) -> None:
         """The endpoint key is taken out wherever it stands and however its name is written."""

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 INTERVAL_SECONDS: Final = 1.0
+SLICE: Final = 500
+"""Members that are looked at in one turn of the reactor: ten thousand connections took 20 ms."""
 
 
 class Swept(Protocol):
@@ -30,6 +32,8 @@ class Sweeper:
         self.clock = clock
         self._members: dict[Swept, None] = {}
         self._call: IDelayedCall | None = None
+        self._due: list[Swept] = []  # still to be looked at in this round, the next one last
+        self._began_at = 0.0
 
     def add(self, member: Swept) -> None:
         self._members[member] = None
@@ -45,11 +49,21 @@ class Sweeper:
     def _sweep(self) -> None:
         self._call = None
         now = self.clock.seconds()
-        for member in list(self._members):
+        if not self._due:
+            self._due = list(reversed(self._members))
+            self._began_at = now
+        due = self._due
+        for _ in range(min(SLICE, len(due))):
+            member = due.pop()
             if member in self._members:
                 try:
                     member.tick(now)
                 except Exception:
                     self._log.failure("a connection's deadlines could not be checked")
-        if self._members and self._call is None:
-            self._call = self.clock.callLater(INTERVAL_SECONDS, self._sweep)
+        if not self._members:
+            due.clear()
+            return
+        if self._call is not None:
+            self._call.cancel()
+        wait = 0.0 if due else max(0.0, self._began_at + INTERVAL_SECONDS - now)
+        self._call = self.clock.callLater(wait, self._sweep)
