@@ -241,7 +241,7 @@ class Rig:
     def balanced(self) -> bool:
         """Whether the books add up."""
         ledger = self.ledger
-        ends = ledger.served + ledger.failed + ledger.cancelled + ledger.expired
+        ends = ledger.served + ledger.unserved + ledger.failed + ledger.cancelled + ledger.expired
         return ledger.received == ends + ledger.in_flight
 
     def settled(self) -> bool:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vespa.core.ledger import Deleted, Entry, Ledger, Snapshot
 from vespa.core.lifecycle import TABLE, Event, State
 
-LIVE = (State.WAITING, State.CONNECTING, State.STREAMING)
+LIVE = (State.WAITING, State.CONNECTING, State.STREAMING, State.STREAMING_ERROR)
 
 # What may happen: a request opened (its request_idx, its work); an event of any kind to any request, be it in the table
 # or not; a report taken, delivered, or lost; delete records delivered.
@@ -85,7 +85,9 @@ class LawTests(SynchronousTestCase):
             self.assertEqual(ledger.load, sum(entry.work for entry in live))
             self.assertEqual(
                 ledger.received,
-                ledger.served + ledger.failed + ledger.cancelled + ledger.expired + ledger.in_flight,
+                sum(
+                    (ledger.served, ledger.unserved, ledger.failed, ledger.cancelled, ledger.expired, ledger.in_flight)
+                ),
             )
             self.assertEqual(ledger.late, late)
             pending = ledger.deletes()
@@ -118,7 +120,18 @@ class CountTests(SynchronousTestCase):
         """The counts that are not zero after one request."""
         ledger = Ledger(10)
         went(ledger, *events)
-        names = ("received", "served", "failed", "cancelled", "expired", "refused", "late", "in_flight", "load")
+        names = (
+            "received",
+            "served",
+            "unserved",
+            "failed",
+            "cancelled",
+            "expired",
+            "refused",
+            "late",
+            "in_flight",
+            "load",
+        )
         return {name: getattr(ledger, name) for name in names if getattr(ledger, name)}
 
     def test_every_way(self) -> None:
@@ -135,12 +148,28 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.BREAK), {"received": 1, "failed": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.GONE), {"received": 1, "cancelled": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.END), {"received": 1, "served": 1})
+        in_flight = {"received": 1, "in_flight": 1, "load": 10}
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD), in_flight)
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.BREAK), {"received": 1, "failed": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.END), {"received": 1, "unserved": 1})
+
+    def test_no_work_in_errors(self) -> None:
+        """An error of the backend's is complete and told as received, and adds nothing to the work served."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, Event.ERROR_HEAD, Event.END, work=999_999)
+        snapshot = ledger.snapshot()
+        self.assertEqual((snapshot.served, snapshot.new_load, snapshot.rejected), (0, 999_999, 0))
+        self.assertTrue(snapshot.changed)
+        (record,) = ledger.deletes()
+        self.assertEqual((record.outcome, record.completed_at), (State.UNSERVED, 103.0))
 
     def test_times(self) -> None:
-        """A time is 0.0 where it never came to that: a request that never had a slot neither started nor completed."""
+        """A time is 0.0 where it never came to that: without a slot none started, and none cancelled completed."""
         for events, times in [
             ((Event.ADMIT, Event.HEAD, Event.END), (100.0, 101.0, 103.0)),
             ((Event.WAIT, Event.SLOT, Event.BREAK), (100.0, 102.0, 103.0)),
+            ((Event.ADMIT, Event.HEAD, Event.GONE), (100.0, 101.0, 0.0)),
             ((Event.WAIT, Event.EXPIRE), (100.0, 0.0, 0.0)),
             ((Event.REFUSE,), (100.0, 0.0, 0.0)),
             ((Event.GONE,), (100.0, 0.0, 0.0)),

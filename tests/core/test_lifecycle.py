@@ -6,7 +6,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from vespa.core.lifecycle import TABLE, Event, State, mermaid
 
-ENDS = {State.REFUSED, State.SERVED, State.FAILED, State.CANCELLED}
+ENDS = {State.REFUSED, State.SERVED, State.UNSERVED, State.FAILED, State.CANCELLED}
 
 
 class TableTests(SynchronousTestCase):
@@ -15,7 +15,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(set(TABLE), set(State))
 
     def test_ends(self) -> None:
-        """Exactly the four outcomes are ends: nothing follows them."""
+        """Exactly the five outcomes are ends: nothing follows them."""
         self.assertEqual({state for state, row in TABLE.items() if not row}, ENDS)
 
     def test_a_client_may_always_leave(self) -> None:

@@ -91,6 +91,12 @@ class DeleteTests(SynchronousTestCase):
         Deleted(4, State.REFUSED, 5.0, 0.0, 0.0),
     )
 
+    def test_unserved(self) -> None:
+        """A backend's error that was passed on whole is told as Success, as the official worker tells it."""
+        (body,) = delete_requests(IDENTITY, [Deleted(9, State.UNSERVED, 1.0, 2.0, 3.0)])
+        told = json.loads(body)
+        self.assertEqual((told["success"], told["requests"][0]["status"]), (True, "Success"))
+
     def test_both_dialects(self) -> None:
         """There is a body for each value of success; each tells its requests in both dialects."""
         successes, failures = (json.loads(body) for body in delete_requests(IDENTITY, self.records))

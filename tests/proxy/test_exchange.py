@@ -239,6 +239,30 @@ class Tunnelling(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
 
+class ErrorResponses(SynchronousTestCase):
+    def test_no_work_served(self) -> None:
+        """A backend's 4xx or 5xx is passed on and complete, and no work served; any other status is."""
+        reply = b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nno"
+        for code, served in ((200, 1), (302, 1), (399, 1), (400, 0), (404, 0), (429, 0), (500, 0), (503, 0), (599, 0)):
+            rig = Rig()
+            client = rig.ask(GET)
+            rig.backend.wire.send(reply % code)
+            self.assertEqual(status(client.read()), code)
+            self.assertEqual((rig.ledger.served, rig.ledger.unserved), (served, 1 - served))
+            self.assertEqual(rig.ledger.snapshot().served, served * 1_000_000)
+            self.assertTrue(rig.settled())
+
+    def test_broken_error(self) -> None:
+        """An error that breaks off is a failure; one whose caller leaves is cancelled."""
+        for leave, counts in ((False, (0, 1, 0)), (True, (0, 0, 1))):
+            rig = Rig()
+            client = rig.ask(GET)
+            rig.backend.wire.send(b"HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\nno")
+            client.hang_up() if leave else rig.backend.wire.hang_up()
+            self.assertEqual((rig.ledger.unserved, rig.ledger.failed, rig.ledger.cancelled), counts)
+            self.assertTrue(rig.settled())
+
+
 class Failing(SynchronousTestCase):
     def error(self, reply: bytes) -> dict[str, str]:
         error: dict[str, str] = json.loads(body(reply))["error"]

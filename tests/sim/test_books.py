@@ -126,6 +126,14 @@ class BalanceTests(SynchronousTestCase):
         self.assertTrue(book.balance(costs).adds_up)
         self.assertEqual(book.duplicates, [])
 
+    def test_unserved(self) -> None:
+        """Work told finished with success and not as served is what the backend answered with an error: it adds up."""
+        book = WorkerBook(7)
+        take(book, new_load=5.0, cur_perf=2.0)
+        take_deletes(book, True, (1, "Success"), (2, "Success"))
+        balance = book.balance({1: 2.0, 2: 3.0})
+        self.assertEqual((balance.served, balance.unserved, balance.adds_up), (2.0, 3.0, True))
+
     def test_dishonest(self) -> None:
         """Work that vanished, that came from nowhere, or that was served but not deleted does not add up."""
         for load, served, delete in ((5.0, 0.0, False), (0.0, 5.0, True), (5.0, 5.0, False), (0.0, 0.0, True)):

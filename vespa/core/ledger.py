@@ -17,11 +17,15 @@ from vespa.core.lifecycle import (
     REFUSED,
     SERVED,
     STREAMING,
+    STREAMING_ERROR,
     TABLE,
+    UNSERVED,
     WAITING,
     Event,
     State,
 )
+
+_AT_BACKEND = frozenset((CONNECTING, STREAMING, STREAMING_ERROR))
 
 # The table as plain dicts: asking a read-only view costs twice as much, three times a request.
 _ROWS = {state: dict(row) for state, row in TABLE.items()}
@@ -31,8 +35,9 @@ class Entry:
     """
     One authenticated request. Only the ledger changes it.
 
-    Times are epoch seconds, 0.0 where it never came to that. `work` is in millionths. `request_idx` is None where
-    nobody gave one (unsecured mode); such a request is counted, but its end is not told.
+    Times are epoch seconds, 0.0 where it never came to that; a cancelled request was never completed. `work` is in
+    millionths. `request_idx` is None where nobody gave one (unsecured mode); such a request is counted, but its end is
+    not told.
     """
 
     __slots__ = ("completed_at", "received_at", "request_idx", "started_at", "state", "work")
@@ -90,11 +95,13 @@ class Ledger:
     """
     The books. Whatever the order of events, these hold:
 
-    1. received = served + failed + cancelled + expired + in_flight.
+    1. received = served + unserved + failed + cancelled + expired + in_flight.
     2. `load` is the sum of the work in flight: never negative, and 0 when nothing is in flight.
     3. A request that has a request_idx leaves exactly one delete record, at its end.
     4. Acknowledging a snapshot takes off what it told and nothing else.
-    5. No more than `max_pending_deletes` records are kept; the oldest go first, counted in `dropped_deletes`.
+    5. Served work is that of requests whose answer was passed on whole and is no error. A backend's 4xx or 5xx that was
+       passed on whole completes its request (`unserved`, told as a success) and adds nothing to it.
+    6. No more than `max_pending_deletes` records are kept; the oldest go first, counted in `dropped_deletes`.
 
     A client that leaves before it was decided upon is in no count, yet its delete record is written.
     """
@@ -103,6 +110,7 @@ class Ledger:
         self.load = 0
         self.received = 0
         self.served = 0
+        self.unserved = 0
         self.failed = 0
         self.cancelled = 0
         self.expired = 0
@@ -120,7 +128,7 @@ class Ledger:
 
     @property
     def in_flight(self) -> int:
-        """How many requests are waiting, connecting or streaming."""
+        """How many requests are waiting, connecting or streaming, be it an answer or an error."""
         return len(self._in_flight)
 
     def open(self, request_idx: int | None, work: int, now: float) -> Entry:
@@ -141,7 +149,7 @@ class Ledger:
                 self._enter(entry)
         elif target is WAITING:
             self._enter(entry)
-        elif target is not STREAMING:
+        elif target is not STREAMING and target is not STREAMING_ERROR:
             self._end(entry, state, target, now)
         return True
 
@@ -155,7 +163,7 @@ class Ledger:
     def _end(self, entry: Entry, state: State, target: State, now: float) -> None:
         """Book the end of an entry that was in `state`."""
         work = entry.work
-        if state is CONNECTING or state is STREAMING:
+        if state in _AT_BACKEND and target is not CANCELLED:
             entry.completed_at = now
         if state is not RECEIVED:
             self._changes += 1
@@ -164,6 +172,8 @@ class Ledger:
             if target is SERVED:
                 self.served += 1
                 self._served_work += work
+            elif target is UNSERVED:
+                self.unserved += 1
             elif target is FAILED:
                 self.failed += 1
             elif target is CANCELLED:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 class State(IntEnum):
-    """Where a request stands. The last four are ends: nothing follows them."""
+    """Where a request stands. The last five are ends: nothing follows them."""
 
     RECEIVED = 0
     """Authenticated, not yet decided upon."""
@@ -18,10 +18,14 @@ class State(IntEnum):
     """Has its slot; the backend has not answered."""
     STREAMING = 3
     """The head of the backend's answer has come."""
-    REFUSED = 4
-    SERVED = 5
-    FAILED = 6
-    CANCELLED = 7
+    STREAMING_ERROR = 4
+    """The head of the backend's answer has come, and its status is 4xx or 5xx."""
+    REFUSED = 5
+    SERVED = 6
+    UNSERVED = 7
+    """Complete, but no work was served: the answer that was passed on is the backend's 4xx or 5xx."""
+    FAILED = 8
+    CANCELLED = 9
 
 
 class Event(IntEnum):
@@ -41,15 +45,17 @@ class Event(IntEnum):
     """It waited too long in the queue."""
     HEAD = 6
     """The head of the backend's answer came."""
-    BREAK = 7
+    ERROR_HEAD = 7
+    """The head of the backend's answer came, and its status is 4xx or 5xx."""
+    BREAK = 8
     """The backend failed: 502 or 504 before the head, an aborted connection after it."""
-    END = 8
+    END = 9
     """The answer was passed on whole."""
 
 
 # The same members as names of this module: looking one up on its class costs more than the rest of a table's step.
-RECEIVED, WAITING, CONNECTING, STREAMING, REFUSED, SERVED, FAILED, CANCELLED = State
-ADMIT, WAIT, REFUSE, GONE, SLOT, EXPIRE, HEAD, BREAK, END = Event
+RECEIVED, WAITING, CONNECTING, STREAMING, STREAMING_ERROR, REFUSED, SERVED, UNSERVED, FAILED, CANCELLED = State
+ADMIT, WAIT, REFUSE, GONE, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
 
 TABLE: Mapping[State, Mapping[Event, State]] = MappingProxyType(
     {
@@ -65,13 +71,22 @@ TABLE: Mapping[State, Mapping[Event, State]] = MappingProxyType(
             {Event.SLOT: State.CONNECTING, Event.EXPIRE: State.REFUSED, Event.GONE: State.CANCELLED}
         ),
         State.CONNECTING: MappingProxyType(
-            {Event.HEAD: State.STREAMING, Event.BREAK: State.FAILED, Event.GONE: State.CANCELLED}
+            {
+                Event.HEAD: State.STREAMING,
+                Event.ERROR_HEAD: State.STREAMING_ERROR,
+                Event.BREAK: State.FAILED,
+                Event.GONE: State.CANCELLED,
+            }
         ),
         State.STREAMING: MappingProxyType(
             {Event.END: State.SERVED, Event.BREAK: State.FAILED, Event.GONE: State.CANCELLED}
         ),
+        State.STREAMING_ERROR: MappingProxyType(
+            {Event.END: State.UNSERVED, Event.BREAK: State.FAILED, Event.GONE: State.CANCELLED}
+        ),
         State.REFUSED: MappingProxyType({}),
         State.SERVED: MappingProxyType({}),
+        State.UNSERVED: MappingProxyType({}),
         State.FAILED: MappingProxyType({}),
         State.CANCELLED: MappingProxyType({}),
     }

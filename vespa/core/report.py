@@ -40,9 +40,15 @@ class Condition:
 
 
 _STATUS: Mapping[State, str] = MappingProxyType(
-    {State.SERVED: "Success", State.FAILED: "Error", State.CANCELLED: "Cancelled", State.REFUSED: "Rejected"}
+    {
+        State.SERVED: "Success",
+        State.UNSERVED: "Success",
+        State.FAILED: "Error",
+        State.CANCELLED: "Cancelled",
+        State.REFUSED: "Rejected",
+    }
 )
-_SUCCESSES = frozenset({State.SERVED, State.CANCELLED})
+_SUCCESSES = frozenset({State.SERVED, State.UNSERVED, State.CANCELLED})
 
 
 def worker_status(

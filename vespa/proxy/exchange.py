@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.core.headers import tokens
-from vespa.core.lifecycle import BREAK, END, EXPIRE, GONE, HEAD, REFUSE
+from vespa.core.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, GONE, HEAD, REFUSE
 from vespa.core.refusal import Refusal
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
@@ -273,7 +273,7 @@ class Exchange:
         except Refusal as refusal:
             self.refuse(refusal)
             return _ignore
-        self._passage.book(HEAD)
+        self._passage.book(HEAD if status < 400 else ERROR_HEAD)
         self._outbound.answered()
         if self._outbound.bulky:
             self._request.account()

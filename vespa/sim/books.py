@@ -22,11 +22,13 @@ class Balance:
 
     `received` is the sum of `new_load`, from which a worker takes what was cancelled or expired when it still can;
     what it could not take any more is left over in `unsettled`, never more than was cancelled or rejected.
-    `lost` is what was in flight when a life of the worker ended without a word.
+    `lost` is what was in flight when a life of the worker ended without a word. `unserved` is work that was told
+    finished with success and yet not as served: the backend answered 4xx or 5xx.
     """
 
     received: float
     served: float
+    unserved: float
     failed: float
     in_flight: float
     lost: float
@@ -121,12 +123,14 @@ class WorkerBook:
         for idx, statuses in self.deletes.items():
             for status in statuses:
                 by_status[status] += to_micros(costs.get(idx, 0.0))
-        unsettled = self.received - self.served - by_status["Error"] - self.in_flight - self.lost
+        unserved = by_status["Success"] - self.served
+        unsettled = self.received - by_status["Success"] - by_status["Error"] - self.in_flight - self.lost
         room = by_status["Cancelled"] + by_status["Rejected"]
-        agrees = -TOLERANCE <= unsettled <= room + TOLERANCE and abs(self.served - by_status["Success"]) <= TOLERANCE
+        agrees = -TOLERANCE <= unsettled <= room + TOLERANCE and unserved >= -TOLERANCE
         return Balance(
             received=from_micros(self.received),
             served=from_micros(self.served),
+            unserved=from_micros(unserved),
             failed=from_micros(by_status["Error"]),
             in_flight=from_micros(self.in_flight),
             lost=from_micros(self.lost),
@@ -201,6 +205,7 @@ class Books:
             "max_perf": book.max_perf,
             "received": balance.received,
             "served": balance.served,
+            "unserved": balance.unserved,
             "failed": balance.failed,
             "cancelled": balance.cancelled,
             "rejected": balance.rejected,
