@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from time import process_time
 from typing import Any
+from zlib import compress, compressobj
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -769,6 +771,7 @@ class ElsewhereTests(SynchronousTestCase):
 
 
 STREAM = b'{"stream": true}'
+CHAT = b"/v1/chat/completions"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -786,7 +789,7 @@ class PingTests(SynchronousTestCase):
     def waiting(self, request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
         rig = ClientRig(pings=True, **calling)
         caller = rig.caller()
-        caller.send(request or post(STREAM))
+        caller.send(request or post(STREAM, target=CHAT))
         for _ in range(3):
             rig.tell({"status": "0 of 1 workers\nare ready", "request_idx": 9})
             rig.advance(2.5)
@@ -811,11 +814,12 @@ class PingTests(SynchronousTestCase):
         self.assertTrue(caller.read().endswith(b"next"))
 
     def test_no_coding_is_asked_for(self) -> None:
-        """Its field would come too late to be told."""
-        rig, caller = self.waiting(post(STREAM, b"Accept-Encoding: gzip, br", b"X-A: 1"))
+        """Its field would come too late to be told; and to say nothing of codings would allow any."""
+        rig, caller = self.waiting(post(STREAM, b"Accept-Encoding: gzip, br", b"X-A: 1", target=CHAT))
         rig.tell(assignment(idx=9))
         sent = rig.worker().read()
-        self.assertNotIn(b"Accept-Encoding", sent)
+        self.assertEqual(sent.count(b"Accept-Encoding"), 1)
+        self.assertIn(b"\r\nAccept-Encoding: identity\r\n", sent)
         self.assertIn(b"X-A: 1\r\n", sent)
 
     def test_no_tunnel_is_pinged(self) -> None:
@@ -825,19 +829,125 @@ class PingTests(SynchronousTestCase):
         self.assertEqual(caller.read(), b"")
 
     def test_only_those_who_asked_for_a_stream(self) -> None:
-        """Others wait in silence, and get the worker's own status."""
-        for request in (post(), post(b'{"stream": false}'), get()):
+        """
+        Others wait in silence, and get the worker's own status: among them those whose stream is none of events, as
+        Ollama's, and paths of which nothing is known.
+        """
+        for request in (
+            post(target=CHAT),
+            post(b'{"stream": false}', target=CHAT),
+            get(),
+            post(STREAM, target=b"/api/chat"),
+            post(STREAM, target=b"/api/generate"),
+            post(STREAM, target=b"/v1/chat"),
+            post(STREAM, b"Accept: application/x-ndjson", target=b"/anything"),
+        ):
             rig, caller = self.waiting(request)
             self.assertEqual(caller.read(), b"")
             rig.tell(assignment(idx=9))
             rig.worker().send(reply(404, b"no"))
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 404"))
 
+    def test_who_asks_for_events(self) -> None:
+        """By path and `"stream": true`, or by Accept."""
+        for request in (
+            post(STREAM, target=b"/v1/completions"),
+            post(STREAM, target=b"/v1/responses?x=1"),
+            post(STREAM, target=b"/anthropic/v1/messages"),
+            post(STREAM, target=b"/completion"),
+            post(STREAM, b"Accept: application/json, text/event-stream", target=b"/api/chat"),
+            get(b"/events", b"Accept: text/event-stream"),
+        ):
+            rig, caller = self.waiting(request)
+            self.assertIn(b": waiting for a worker", caller.read(), request)
+
+    def test_lines_of_json_pass(self) -> None:
+        """An answer of another type than was asked for passes, byte for byte and as it comes."""
+        rig, caller = self.waiting(post(STREAM, b"Accept: text/event-stream", target=b"/api/chat"))
+        caller.read()
+        rig.tell(assignment(idx=9))
+        lines = b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        rig.worker().send(b"HTTP/1.1 200 OK\r\n" + lines + b'8\r\n{"a":1}\n\r\n')
+        self.assertEqual(caller.read(), b'8\r\n{"a":1}\n\r\n')
+        rig.worker().send(b'8\r\n{"b":2}\n\r\n0\r\n\r\n')
+        self.assertEqual(caller.read(), b'8\r\n{"b":2}\n\r\n0\r\n\r\n')
+        self.assertTrue(caller.open)
+        self.assertTrue(rig.idle)
+
+    def test_codings_are_undone(self) -> None:
+        """What was coded in spite of all passes decoded, whatever its cuts: no field can declare it any more."""
+        said = b"data: " + b"a b c " * 2000 + b"\n\n"
+        raw = compressobj(wbits=-15)
+        for kind, coding, coded in (
+            (b"text/event-stream", b"gzip", gzip.compress(said)),
+            (b"application/x-ndjson", b"X-GZIP", gzip.compress(said)),
+            (b"application/json", b"deflate", compress(said)),
+            (b"application/json", b"deflate", raw.compress(said) + raw.flush()),
+            (b"application/json", b"identity", said),
+        ):
+            for cut in (1, 7, len(coded)):
+                rig, caller = self.waiting()
+                comments = content(caller.read() + b"0\r\n\r\n")
+                rig.tell(assignment(idx=9))
+                answer = reply(200, coded, b"Content-Type: " + kind, b"Content-Encoding: " + coding)
+                for at in range(0, len(answer), cut):
+                    rig.worker().send(answer[at : at + cut])
+                got = content(b"\r\n\r\n" + caller.read())
+                self.assertEqual(got, said, (coding, cut))
+                self.assertIn(b": waiting", comments)
+                self.assertTrue(caller.open and rig.idle)
+
+    def test_codings_that_are_not_known(self) -> None:
+        """They become an error event, and the worker's connection is given up."""
+        for coding in (b"br", b"zstd", b"gzip, gzip", b"gzip\r\nContent-Encoding: br"):
+            rig, caller = self.waiting()
+            rig.tell(assignment(idx=9))
+            rig.worker().send(reply(200, b"x" * 1000, b"Content-Encoding: " + coding))
+            event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
+            error = json.loads(event)["error"]
+            self.assertEqual((error["code"], error["status"]), ("unknown_coding", 502))
+            self.assertTrue(rig.idle)
+
+    def test_content_that_cannot_be_decoded(self) -> None:
+        """It breaks off, as it does where a few bytes become too many; an error of which that is so is told without."""
+        bomb = gzip.compress(bytes(8 << 20))
+        for status, coded in ((200, b"no gzip"), (200, gzip.compress(b"abc")[:-4]), (200, bomb), (200, bomb + b"more")):
+            rig, caller = self.waiting()
+            rig.tell(assignment(idx=9))
+            with capturedLogs():
+                rig.worker().send(reply(status, coded, b"Content-Encoding: gzip"))
+            self.assertFalse(caller.open, coded[:20])
+            self.assertFalse(caller.read().endswith(b"0\r\n\r\n"))
+            self.assertTrue(rig.idle)
+        rig, caller = self.waiting()
+        rig.tell(assignment(idx=9))
+        rig.worker().send(reply(400, bomb, b"Content-Encoding: gzip"))
+        event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
+        self.assertEqual(json.loads(event)["error"]["message"], "the worker answered 400")
+
+    def test_nothing_large_is_parsed(self) -> None:
+        """However much a worker answers, of it no more than 64 KiB is parsed, and only where it is an error."""
+        many = b"[" + b"[]," * 5_000_000 + b"[]]"
+        for status, most in ((200, 1 << 25), (400, 1 << 17)):
+            rig, caller = self.waiting()
+            caller.read()
+            rig.tell(assignment(idx=9))
+            answer = reply(status, many, b"Content-Type: application/json")
+            worst = size = 0.0
+            for at in range(0, len(answer), 65536):
+                began = process_time()
+                rig.worker().send(answer[at : at + 65536])
+                worst = max(worst, process_time() - began)
+                size += len(caller.read())
+            self.assertLess(worst, 0.05)
+            self.assertLess(size, most)
+            self.assertTrue(rig.idle)
+
     def test_short_waits_are_not_told(self) -> None:
         """Within two seconds nothing is begun."""
         rig = ClientRig(pings=True)
         caller = rig.caller()
-        caller.send(post(STREAM))
+        caller.send(post(STREAM, target=CHAT))
         rig.tell({"status": "soon", "request_idx": 9})
         rig.advance(1.1)
         rig.tell(assignment(idx=9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vespa.client.event_paths import has_event_path
 from vespa.client.fields import fields_of
 from vespa.client.guard import Guard
 from vespa.client.pinging import PingedRequest
@@ -30,6 +31,6 @@ class ClientDoor:
             raise Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
         if self._pings and head.method != b"HEAD" and not request.upgrade:
             fields = fields_of(head)
-            if fields.json or fields.stream:
+            if fields.stream or (fields.json and has_event_path(head.target)):
                 request = PingedRequest(request)
         return Exchange(self._proxy, request)

@@ -47,9 +47,9 @@ def fields_of(head: RequestHead) -> CallerFields:
     return known
 
 
-def without_codings(block: bytes) -> bytes:
-    """The same lines, without leave to encode the reply's content."""
-    return _ACCEPT_ENCODING.sub(b"", block)
+def uncoded(block: bytes) -> bytes:
+    """The same lines, with leave for no content coding; no such line at all would allow any (RFC 9110 12.5.3)."""
+    return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
 
 
 def _understand(lines: list[bytes]) -> CallerFields:

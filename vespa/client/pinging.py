@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from twisted.logger import Logger
+
+from vespa.client.content_decoding import ContentDecoder
 from vespa.core.refusal import Refusal
 from vespa.http.channel import ServerChannel
 from vespa.http.request import STREAM, ServerRequest
@@ -15,20 +18,24 @@ PING_AFTER_SECONDS: Final = 2.0
 
 _FIELDS: Final = b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
 _ERROR_MAX: Final = 65536
-_WHOLE_MAX: Final = 16 << 20  # an answer that is no stream though one was asked for: it was paid for
+"""The most bytes of a worker's error that are kept, decoded and parsed to become an event."""
 
 
 class PingedRequest(ServerRequest):
     """
     A request that may be told how long it waits, before anybody answers it.
 
-    From the first such comment on, the answer is a 200 and an event stream. A worker's event stream follows; what else
-    comes of the request becomes an `error` event, in the shape that OpenAI's and Anthropic's libraries raise from.
+    From the first such comment on, the answer is a 200 and an event stream. The content of a worker's 2xx follows,
+    whatever its type, without its content coding, which can be declared no more. What else comes of the request becomes
+    an `error` event, in the shape that OpenAI's and Anthropic's libraries raise from.
     """
 
+    log = Logger()
+
     _pinged = False
-    _follows = False  # a worker's stream, after the comments
-    _error: list[bytes] | None = None  # a worker's answer that is no stream, as it comes
+    _follows = False  # a worker's content, after the comments
+    _decoder: ContentDecoder | None = None
+    _error: list[bytes] | None = None  # a worker's error, as it comes
     _error_size = 0
     _error_status = 0
 
@@ -68,16 +75,31 @@ class PingedRequest(ServerRequest):
             super().start(status, block, framing, length, dated=dated)
             self._inner.started = True
             self._inner.keep_alive = self.keep_alive
-        elif status == 200 and b"text/event-stream" in block.lower():
+            return
+        coding = _coding(block)
+        self._decoder = ContentDecoder(coding) if coding else None
+        if 200 <= status < 300:
             self._follows = True
         else:
             self._error = []
             self._error_status = status
 
+    def check_coding(self, lines: Iterable[bytes]) -> None:
+        """Raises ValueError where a response with these field lines has a content coding that cannot be undone."""
+        if self._pinged and (coding := _coding_in(lines)):
+            ContentDecoder(coding)
+
     def write(self, data: bytes) -> None:
+        if self._decoder is not None:
+            try:
+                data = self._decoder.decode(data)
+            except ValueError as error:
+                self._break_off(error)
+                return
         if self._error is None:
             super().write(data)
-        elif self._error_size < (_WHOLE_MAX if self._error_status == 200 else _ERROR_MAX):
+        elif self._error_size < _ERROR_MAX:
+            data = data[: _ERROR_MAX - self._error_size]
             self._error.append(data)
             self._error_size += len(data)
 
@@ -89,6 +111,12 @@ class PingedRequest(ServerRequest):
             super().flush()
 
     def finish(self) -> None:
+        if self._decoder is not None:
+            try:
+                self._decoder.finish()
+            except ValueError as error:
+                self._break_off(error)
+                return
         if self._error is not None:
             body, self._error = b"".join(self._error), None
             super().write(_event(self._error_status, body))
@@ -101,15 +129,36 @@ class PingedRequest(ServerRequest):
         else:
             super().refuse(refusal)
 
+    def _break_off(self, why: ValueError) -> None:
+        """The content cannot be decoded: an error is told without its text, anything else is seen to be cut."""
+        if self._error is not None:
+            self._decoder = None
+            self._error, self._error_size = [], _ERROR_MAX
+            return
+        self.log.warn("a worker's answer is cut: {why}", why=str(why))
+        self.abort()
+
+
+def _coding(block: bytes) -> bytes:
+    return _coding_in(block.split(b"\r\n"))
+
+
+def _coding_in(lines: Iterable[bytes]) -> bytes:
+    """The Content-Encoding's value, of all its lines."""
+    found = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-encoding":
+            found.append(value.strip(b" \t"))
+    return b", ".join(found)
+
 
 def _event(status: int, body: bytes) -> bytes:
-    """An answer other than a stream, as the last event of one."""
+    """A worker's error, or one of ours, as the last event of a stream."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
         said = None
-    if status == 200 and said is not None:
-        return b"data: %b\n\n" % json.dumps(said).encode("ascii")
     error = said.get("error") if isinstance(said, dict) else None
     if not isinstance(error, dict):
         text = error if isinstance(error, str) else body[:4096].decode("utf-8", "replace")

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.client.fields import CallerFields, fields_of, without_codings
+from vespa.client.fields import CallerFields, fields_of, uncoded
 from vespa.client.pinging import PingedRequest
 from vespa.client.replies import callers_block
 from vespa.client.router import Router
@@ -280,7 +280,15 @@ class ClientPassage:
     def answer(self, head: ReplyHead) -> bytes:
         """What the worker says, less what is not for callers. Raises `Refusal`."""
         assert self._worker is not None
-        return callers_block(head, self._worker.origin, self._request.head.method)
+        request = self._request
+        if isinstance(request, PingedRequest):
+            try:
+                request.check_coding(head.passing)
+            except ValueError as error:
+                raise Refusal(
+                    502, "unknown_coding", f"the worker's answer cannot be read: {error}", origin="worker"
+                ) from None
+        return callers_block(head, self._worker.origin, request.head.method)
 
     def head(self) -> list[bytes]:
         """The request line and fields, less framing."""
@@ -297,7 +305,7 @@ class ClientPassage:
             parts += (b"?", query)
         block = self._fields.block
         if isinstance(self._request, PingedRequest):
-            block = without_codings(block)  # by the time of the reply, its fields may be out
+            block = uncoded(block)  # by the time of the reply, its fields may be out
         if head.sources:
             authority = b"%b://%b" % (origin.scheme.encode("ascii"), origin.host_field)
             block = self._request.readdressed(block, authority, origin.path_prefix)

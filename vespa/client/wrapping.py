@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from vespa.client.event_paths import has_event_path
 from vespa.client.fields import CallerFields
 from vespa.client.payload import OneValue, has_space_around, read_payload
 from vespa.core.refusal import Refusal
@@ -36,7 +37,7 @@ class Wrapping:
     enveloped: bool | None = None
     """None while that is not decided; what it depends on is in the body."""
     streams = False
-    """The request asks for a stream, as far as is known."""
+    """The request asks for server-sent events, as far as is known."""
     tokens: float | None = None
     """The most tokens that it wants made, if it says so in a body that was looked into."""
 
@@ -54,6 +55,7 @@ class Wrapping:
         if not (fields.json and self.has_body and head.method in _ENVELOPED):
             self.enveloped = False
         self.streams = fields.stream
+        self._has_event_path = has_event_path(head.target)
 
     def _check_official(self, head: RequestHead, fields: CallerFields) -> None:
         if b"websocket" in head.upgrade.lower():
@@ -93,7 +95,7 @@ class Wrapping:
         self.has_body = bool(body)
         payload = read_payload(body)
         if payload is not None:
-            self.streams = self.streams or payload.streams
+            self.streams = self.streams or (payload.streams and self._has_event_path)
             self.tokens = payload.tokens
         elif self._official:
             raise Refusal(422, "invalid_json", "the body is not JSON, and official workers take nothing else")
