@@ -2,7 +2,14 @@
 # Run every check: ruff, mypy, and the tests. The last line is the result: N passed, N failed.
 #   ./run_tests.sh                 everything
 #   ./run_tests.sh tests.core      the tests of a part
+#   ./run_tests.sh random [...]    the same with five times as many random draws, of a new seed, which is printed;
+#                                  VESPA_TEST_SEED and VESPA_TEST_EXAMPLES repeat it (tests/seeds.py)
 set -euo pipefail
+
+if [ "${1:-}" = random ]; then
+    shift
+    export VESPA_TEST_SEED=${VESPA_TEST_SEED:-$((RANDOM * 32768 + RANDOM + 1))} VESPA_TEST_EXAMPLES=${VESPA_TEST_EXAMPLES:-5}
+fi
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"

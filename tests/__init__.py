@@ -1,7 +1,5 @@
 """The tests, in folders that mirror `vespa/`."""
 
-from hypothesis import HealthCheck, settings
+from tests.seeds import load_profile
 
-# Time is no law: a busy machine must not fail a test.
-settings.register_profile("vespa", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("vespa")
+load_profile()

@@ -182,11 +182,16 @@ class Rig:
         authorization: str = "",
         master_token: str = "token",
         max_tunnels: int = 1000,
+        clock: Any = None,
+        endpoint: IStreamClientEndpoint | None = None,
     ) -> None:
-        self.clock = Clock()
-        self.clock.advance(1_700_000_000.0)
+        """`endpoint` is the way to a real backend in the place of `Backend`; `clock` is the reactor then."""
+        self.clock: Any = clock
+        if clock is None:
+            self.clock = Clock()
+            self.clock.advance(1_700_000_000.0)
         self.backend = Backend()
-        self.pool = Pool(self.backend, self.clock, pool_limits)
+        self.pool = Pool(endpoint or self.backend, self.clock, pool_limits)
         self.ledger = Ledger(1000)
         self.gate: Gate[WorkerPassage] = Gate(max_wait, concurrency, max_queue)
         self.unready: Refusal | None = None

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
+from tests.seeds import described
+
 CHECKS = (
     ("ruff", ("-m", "ruff", "check", ".")),
     ("mypy", ("-m", "mypy")),
@@ -25,6 +27,7 @@ def summary(passed: int, failed: int, skipped: int) -> str:
 
 def main(names: Sequence[str]) -> int:
     """Run the checks; the exit code is 1 where something failed, or where there was nothing to run."""
+    print(described(), flush=True)
     passed = failed = 0
     for name, arguments in () if names else CHECKS:
         print(f"{name} ...", flush=True)
@@ -34,6 +37,9 @@ def main(names: Sequence[str]) -> int:
             passed += 1
     suite = TestLoader().loadByNames(list(names) or ["tests"], recurse=True)
     result = TrialRunner(TreeReporter).run(suite)
+    for _, failure in (*result.failures, *result.errors):
+        for note in getattr(getattr(failure, "value", None), "__notes__", ()):
+            print(note, flush=True)  # hypothesis's example that fails, which trial does not show
     # An unexpected success is a failure, one that was expected is none: a to-do says which.
     failed += len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     passed += result.successes + len(result.expectedFailures)

@@ -112,8 +112,9 @@ class Variables:
     backend_keepalive: float = _backend(
         "VESPA_BACKEND_KEEPALIVE",
         seconds,
-        "2.0",
-        "How long an idle connection is kept for reuse; 0: not at all.",
+        "60",
+        "Longest time that an idle connection is kept for reuse; 0: not at all. One that the backend closes sooner is "
+        "given up shortly before that, as it says or was seen to.",
         unit="seconds",
     )
     backend_head_limit: int = _backend(
@@ -340,7 +341,12 @@ class Variables:
         "Most that all connections together hold of requests and answers under way; more get 503. 0 is no limit.",
         unit="bytes",
     )
-    inbound_limit: int = _limit("VESPA_INBOUND_LIMIT", integer(1), "10000", "Most connections at once.")
+    inbound_limit: int = _limit(
+        "VESPA_INBOUND_LIMIT",
+        integer(1),
+        "10000",
+        "Most connections at once, where the system allows twice as many open files; idle ones give way.",
+    )
     inbound_limit_per_address: int = _limit(
         "VESPA_INBOUND_LIMIT_PER_ADDRESS", integer(0), "0", "Most from one address; 0 is no limit."
     )

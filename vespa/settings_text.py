@@ -19,6 +19,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _PATH = re.compile(r"[!-~]*")
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _FIELD_VALUE = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
+_LABEL_MAX = 63  # characters, RFC 1035 2.3.4
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -141,7 +142,8 @@ def _http(raw: str) -> SplitResult:
         raise ValueError("must start with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("must not carry a user name or password")
-    if not parts.hostname or not _HOST.fullmatch(parts.hostname):
+    host = parts.hostname
+    if not host or not _HOST.fullmatch(host) or any(len(label) > _LABEL_MAX for label in host.split(".")):
         raise ValueError("names no host that can be dialled")
     if port == 0:
         raise ValueError("must not have port 0")

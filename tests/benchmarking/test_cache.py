@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.seeds import examples
 from vespa.benchmarking.cache import BenchmarkCache, CacheKey
 
 KEY = CacheKey(benchmark="benchmarks.openai_chat:benchmark", backend="http://127.0.0.1:18000", model="tiny")
@@ -119,7 +120,7 @@ class CacheTests(SynchronousTestCase):
         self.assertTrue(self.path.is_fifo())
         self.assertEqual(len(self.events), 1)
 
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=examples(50))
     @given(st.binary(max_size=200))
     def test_anything(self, content: bytes) -> None:
         """Whatever the file holds, loading gives nothing rather than an error."""

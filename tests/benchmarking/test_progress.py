@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -59,7 +59,6 @@ class ProgressTests(SynchronousTestCase):
         self.progress.ended()
         self.assertEqual(len(self.lines), BURST + 2)
 
-    @settings(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=2000)), max_size=20))
     def test_bounded(self, pieces: list[tuple[int, bytes]]) -> None:
         """Whatever is printed, each line told is printable, not empty and not too long."""

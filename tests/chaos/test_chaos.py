@@ -16,6 +16,7 @@ from tests.chaos.house import House
 from tests.chaos.kinds import Kinds, furnish
 from tests.chaos.visit import HangUp, Visit, Wrong
 from tests.processes import Impatient, ProcessCase, until
+from tests.seeds import described, random_source
 from tests.system.case import QUICK
 from tests.system.certificates import Pair
 from tests.system.peer import connect, way
@@ -63,7 +64,7 @@ class StormTests(ProcessCase):
 
     async def storm(self, seed: int, listen: str, trust: bytes = b"", **settings: str) -> None:
         house = await self.build(listen, **settings)
-        visits = self.visits(house, Random(seed))
+        visits = self.visits(house, random_source(seed))
         waiting = iter(visits)
         endpoint = way(house.port, trust=trust)
 
@@ -78,13 +79,13 @@ class StormTests(ProcessCase):
 
         everybody = [some(waiting) for _ in range(AT_ONCE)]
         if trust:
-            everybody += [self.fail_to_greet(house, Random(seed + number)) for number in range(20)]
+            everybody += [self.fail_to_greet(house, random_source(seed + number)) for number in range(20)]
         await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
-        self.assertEqual(wrong, [], f"seed {seed}")
+        self.assertEqual(wrong, [], f"storm {seed}, {described()}")
         try:
             await self.check(house, visits)
         except AssertionError as error:
-            raise AssertionError(f"seed {seed}: {error}") from error
+            raise AssertionError(f"storm {seed}, {described()}: {error}") from error
 
     async def fail_to_greet(self, house: House, dice: Random) -> None:
         """Clients that end TLS's handshake half way, or speak something else."""

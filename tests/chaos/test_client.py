@@ -13,6 +13,7 @@ from tests.chaos.callers import KINDS, ask
 from tests.chaos.laws import check_callers, check_over, check_workers
 from tests.chaos.scene import Weather
 from tests.chaos.storm import Storm
+from tests.seeds import examples
 
 EXAMPLES = 350
 # The more often a name stands here, the more often it is done.
@@ -59,7 +60,7 @@ class ClientStormTests(SynchronousTestCase):
         check_over(storm)
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    @settings(max_examples=EXAMPLES)
+    @settings(max_examples=examples(EXAMPLES))
     @given(weathers, parties, acts)
     def test_storm(self, weather: Weather, meant: Any, acts: Any) -> None:
         """Whatever callers, autoscaler and workers do, in whatever order."""

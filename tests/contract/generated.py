@@ -230,14 +230,11 @@ def connection(random: Random) -> Connection:
 
 
 def generate(count: int) -> list[Connection]:
-    """So many connections, the same ones each time."""
+    """So many connections, the same ones each time in a run."""
     made: list[Connection] = []
 
     @settings(
         max_examples=count,
-        derandomize=True,
-        database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import FailTest, SynchronousTestCase, TestCase
 
+from tests.seeds import examples
+
 from . import subject
 from .driver import shown
 from .generated import Connection, generate
@@ -13,7 +15,7 @@ from .peers import Backend, Client, Scene, connect
 from .reader import Asked
 from .waiting import turns
 
-COUNT = 2000
+COUNT = examples(2000)
 # Ends every connection: it is answered exactly if everything before it was understood as it was meant.
 SENTINEL = b"GET /sentinel HTTP/1.1\r\nHost: sentinel\r\nConnection: close\r\n\r\n"
 
@@ -117,7 +119,7 @@ class Differential(TestCase):
     """Generated connections, over sockets."""
 
     skip = subject.missing()
-    timeout = 200
+    timeout = COUNT // 10
 
     async def test_generated(self) -> None:
         """Each connection comes out as the model says, and all parsers agree on what was passed on."""

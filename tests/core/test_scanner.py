@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.seeds import examples
 from vespa.core.scanner import GREATEST_WINDOW, LEAST_WINDOW, Malformed, Scanner
 
 SCALARS = st.one_of(
@@ -151,13 +152,11 @@ class Meter(Scanner):
 
 
 class TestBoundary(SynchronousTestCase):
-    @settings(deadline=None)
     @given(documents(), st.sampled_from([b"}", b" ", b",", b",\\\x00", b']}"', b'}, "a": [{"\\"']))
     def test_a_value_ends_where_it_ends(self, document: bytes, following: bytes) -> None:
         """In valid JSON the value's end is found, whatever follows it."""
         self.assertEqual(scan([document + following]), len(document))
 
-    @settings(deadline=None)
     @given(st.lists(documents(), min_size=1, max_size=4), CUTS)
     def test_json_and_msgspec_agree_on_the_end(self, values: list[bytes], sizes: list[int]) -> None:
         """Of values in a row each ends where `json` and `msgspec` say."""
@@ -202,14 +201,13 @@ class TestBoundary(SynchronousTestCase):
 
 
 class TestSplits(SynchronousTestCase):
-    @settings(deadline=None)
     @given(st.one_of(documents(), NEARLY, GARBAGE), CUTS)
     def test_the_verdict_does_not_depend_on_the_cuts(self, data: bytes, sizes: list[int]) -> None:
         """For any bytes at all, in any chunks, the scanner says what the plain automaton says."""
         self.assertEqual(scan([data]), automaton(data))
         self.assertEqual(scan(cut(data, sizes)), automaton(data))
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=examples(40))
     @given(st.one_of(documents().map(lambda value: value + b",x"), NEARLY.map(lambda data: data[:600])))
     def test_every_cut_in_two(self, data: bytes) -> None:
         """Cut in two at any place, the bytes get the same verdict."""
@@ -218,7 +216,6 @@ class TestSplits(SynchronousTestCase):
         for place in range(len(data) + 1):
             self.assertEqual(scan([data[:place], data[place:]]), whole)
 
-    @settings(deadline=None)
     @given(NEARLY, st.binary(max_size=20), st.binary(max_size=20), CUTS)
     def test_only_the_given_part_is_looked_at(self, data: bytes, before: bytes, after: bytes, sizes: list[int]) -> None:
         """With bounds, offsets count from the chunk's beginning, and what lies outside the bounds says nothing."""
@@ -245,7 +242,6 @@ class TestCost(SynchronousTestCase):
         self.assertLessEqual(meter.looked_at, 4 * len(value) + 4 * LEAST_WINDOW)
         self.assertLessEqual(meter.widest, GREATEST_WINDOW)
 
-    @settings(deadline=None)
     @given(documents(), st.sampled_from([b"}" * 300_000, b', "' + b"x" * 300_000, b"\\" * 300_000]), CUTS)
     def test_work_is_linear_in_the_value(self, value: bytes, following: bytes, sizes: list[int]) -> None:
         """No more than four times the value's own length is looked at, however much follows it."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.test_scanner import CUTS, cut, documents
+from tests.seeds import examples
 from vespa.core.envelope import decode_auth, unwrap_body
 from vespa.core.refusal import Refusal
 from vespa.core.unwrapping import Unwrapping
@@ -144,7 +145,6 @@ def members(body: bytes) -> list[tuple[str, Any]]:
 
 
 class TestPayload(SynchronousTestCase):
-    @settings(deadline=None)
     @given(envelopes(), CUTS)
     def test_the_payload_is_the_slice_that_parsers_see(self, parts: Parts, sizes: list[int]) -> None:
         """The backend gets the payload byte for byte, as the parser of whole bodies finds it."""
@@ -153,7 +153,6 @@ class TestPayload(SynchronousTestCase):
         self.assertEqual(found, Verdict(None, parts.payload, 100.0, whole.session_id, True))
         self.assertEqual(whole.payload, parts.payload)
 
-    @settings(deadline=None)
     @given(envelopes(), CUTS, st.permutations(["auth_data", "payload", "session_id"]))
     def test_other_orders_are_kept_for_the_end(self, parts: Parts, sizes: list[int], order: list[str]) -> None:
         """Where the payload comes before auth_data, all of it is returned at the end, as the whole-body parser says."""
@@ -167,7 +166,6 @@ class TestPayload(SynchronousTestCase):
         else:
             self.assertEqual(found.refusal, (422, "invalid_envelope", {"payload": "must come last"}))
 
-    @settings(deadline=None)
     @given(st.one_of(documents(1), mutations(), st.binary(max_size=50)), CUTS)
     def test_the_envelope_is_json_exactly_when_the_payload_is(self, payload: bytes, sizes: list[int]) -> None:
         """Whatever stands in the payload's place: if it is passed on, it is JSON just if the whole body is."""
@@ -181,15 +179,19 @@ class TestPayload(SynchronousTestCase):
         else:
             self.assertFalse(is_json(body) and members(body)[-1][0] == "payload" and len(members(body)) == 2)
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=examples(300))
     @given(mutations(), CUTS)
     def test_mutations(self, body: bytes, sizes: list[int]) -> None:
-        """A changed envelope is accepted exactly if it keeps the rules, or has but a payload that is no JSON."""
+        """A changed envelope is accepted exactly if it keeps the rules, or has but a payload that is no JSON.
+
+        What an accepted one says is read by `json`: a change may leave another cost, or another session, that is valid.
+        """
         found = verdict(cut(body, sizes))
         if not is_msgspec_json(body):
             if found.refusal is None:
                 self.assertFalse(is_msgspec_json(found.passed))
-                self.assertFalse(is_json(found.passed) and is_json(body))
+                # Of half a surrogate pair, which a change may leave, json and msgspec think differently.
+                self.assertEqual(is_json(found.passed), is_json(body))
             return
         try:
             self.assertTrue(body.strip().startswith(b"{"))
@@ -200,11 +202,13 @@ class TestPayload(SynchronousTestCase):
         except (self.failureException, Refusal, ValueError):
             self.assertIsNotNone(found.refusal)
         else:
-            self.assertEqual(found, Verdict(None, expected.payload, 100.0, expected.session_id, found.streamed))
+            said = json.loads(body)
+            cost, session_id = float(said["auth_data"]["cost"]), said.get("session_id")
+            self.assertEqual(found, Verdict(None, expected.payload, cost, session_id, found.streamed))
+            self.assertEqual((expected.auth.cost, expected.session_id), (cost, session_id))
 
 
 class TestOneView(SynchronousTestCase):
-    @settings(deadline=None)
     @given(
         st.sampled_from(["auth_data", "payload", "session_id", "x", ""]),
         st.lists(st.booleans(), min_size=20, max_size=20),
@@ -225,7 +229,6 @@ class TestOneView(SynchronousTestCase):
         assert found.refusal is not None
         self.assertEqual(found.refusal[:2], (422, "invalid_envelope"))
 
-    @settings(deadline=None)
     @given(envelopes(), st.sampled_from([b"session_id", b"x", b"auth_data", b"payload", b""]), CUTS)
     def test_nothing_comes_after_a_payload_passed_on(self, parts: Parts, name: bytes, sizes: list[int]) -> None:
         """A member after the payload is refused at its comma, before its name is known."""
@@ -238,7 +241,6 @@ class TestOneView(SynchronousTestCase):
         body = parts.head + parts.payload + b',"%s":1}' % name
         self.assertEqual(verdict(cut(body, sizes)), verdict([body]))
 
-    @settings(deadline=None)
     @given(envelopes())
     def test_nothing_is_yielded_early_or_after_the_end(self, parts: Parts) -> None:
         """At each byte: nothing before auth_data is known, then just the payload's part of it, then nothing."""
@@ -277,14 +279,13 @@ class TestOneView(SynchronousTestCase):
 
 
 class TestSplits(SynchronousTestCase):
-    @settings(deadline=None)
     @given(st.one_of(envelopes().map(lambda parts: parts.body), mutations()), CUTS, st.booleans())
     def test_the_verdict_does_not_depend_on_the_cuts(self, body: bytes, sizes: list[int], told: bool) -> None:
         """The verdict, and what the backend gets, are the same for all chunks, with a length told or not."""
         options = {"content_length": len(body)} if told else {}
         self.assertEqual(verdict(cut(body, sizes), **options), verdict([body], **options))
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=examples(30))
     @given(st.one_of(envelopes(st.just(b'{"a": "\\\\\\""}')).map(lambda parts: parts.body[:1200]), mutations()))
     def test_every_cut_in_two(self, body: bytes) -> None:
         """Cut in two at any place, a body gets the same verdict."""
@@ -295,7 +296,6 @@ class TestSplits(SynchronousTestCase):
             self.assertEqual(verdict([body[:place], body[place:]]), whole)
             self.assertEqual(verdict([body[:place], b"", body[place:]], content_length=len(body)), told)
 
-    @settings(deadline=None)
     @given(envelopes(), mutations(), st.integers(50, 600), st.integers(20, 200), st.integers(1, 4), CUTS, st.booleans())
     def test_limits_are_places_in_the_body(
         self, parts: Parts, mutation: bytes, head: int, auth: int, keys: int, sizes: list[int], good: bool
@@ -407,7 +407,6 @@ class TestCost(SynchronousTestCase):
         finally:
             tracemalloc.stop()
 
-    @settings(deadline=None)
     @given(envelopes(), CUTS, st.booleans())
     def test_nothing_is_copied(self, parts: Parts, sizes: list[int], told: bool) -> None:
         """A chunk wholly inside the payload is passed on as the same object, a part of one as a view of it."""
@@ -428,7 +427,6 @@ class TestCost(SynchronousTestCase):
 
 
 class TestCompletion(SynchronousTestCase):
-    @settings(deadline=None)
     @given(envelopes(), CUTS)
     def test_the_told_length_is_kept(self, parts: Parts, sizes: list[int]) -> None:
         """With the body's length known, the backend is told one, and gets as much: the payload, and white space."""
@@ -447,7 +445,6 @@ class TestCompletion(SynchronousTestCase):
         self.assertEqual(len(passed), length)
         self.assertEqual(passed, parts.payload.ljust(length))
 
-    @settings(deadline=None)
     @given(
         envelopes(),
         st.sampled_from([b"", b" ", b"]", b"}}", b"} x", b",", b'"', b"\\", b"}\x00", b'} {"auth_data"', b"\x0b}"]),
@@ -476,7 +473,6 @@ class TestCompletion(SynchronousTestCase):
         assert refusal is not None
         self.assertEqual(refusal[0], 422)
 
-    @settings(deadline=None)
     @given(envelopes(), st.data())
     def test_a_body_cut_short_is_refused(self, parts: Parts, data: st.DataObject) -> None:
         """A body that ends before its closing brace is refused, wherever that is."""

@@ -109,6 +109,7 @@ def serve(path):
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.n_threads_http = 4
     params.warmup = False
+    params.endpoint_metrics = True
     server = xllamacpp.Server(params)
     print("listening", port, flush=True)
     return server

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.client.browsers import browser_requests
 from tests.e2e.callers import CallerCase
 from tests.processes import until
+from tests.seeds import random_source
 from vespa.sim.crew import ClientChild
 
 REQUESTS = 300
@@ -133,7 +134,7 @@ class ClientStormTests(CallerCase):
         killed, survivor = stage.workers
         stage.backend.tokens_per_second = 100.0
         before = self.sockets(client)
-        dice = Random(4)
+        dice = random_source(4)
         storm = [wanted(client, dice) for _ in range(REQUESTS)]
         ended: list[Outcome] = []
         killed_at = 0.0

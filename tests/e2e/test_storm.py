@@ -14,6 +14,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.e2e.clients import ServiceCase
 from tests.processes import until
+from tests.seeds import random_source
 from tests.sim.wire import Wire
 from vespa.sim.signing import body_envelope, query_envelope
 from vespa.sim.stage import Stage
@@ -89,7 +90,7 @@ class StormTests(ServiceCase):
         assert worker is not None
         files = f"/proc/{worker.pid}/fd"
         before = len(os.listdir(files))
-        dice = Random(2)
+        dice = random_source(2)
         storm = [self.wanted(stage, dice) for _ in range(REQUESTS)]
         waiting = iter(storm)
 

@@ -431,4 +431,4 @@ class Replies(Dialed):
             await until(lambda receiver=receiver: receiver.over)
             assert receiver.error is not None
             self.assertEqual((receiver.error.code, receiver.error.silent), ("no_reply", True))
-            self.assertEqual(receiver.error.reset, how == "reset")
+            self.assertEqual(receiver.error.unread, how == "reset")

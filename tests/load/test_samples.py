@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.seeds import examples
 from vespa.load.samples import STEP, Samples
 
 VALUES = st.lists(st.floats(0, 1e5, allow_subnormal=False), min_size=1, max_size=200)
@@ -79,7 +80,7 @@ class HistogramTests(SynchronousTestCase):
 
 
 class MergeTests(SynchronousTestCase):
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     @given(VALUES, VALUES, st.sampled_from([0, 5, 1000]), st.sampled_from([0, 5, 1000]))
     def test_merged(self, first: list[float], second: list[float], one: int, other: int) -> None:
         """Two merged say what one says that counted all, whichever of them is exact."""

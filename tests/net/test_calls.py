@@ -17,6 +17,7 @@ from twisted.web.iweb import IAgent, IResponse
 from zope.interface.verify import verifyObject
 
 from tests.fakes import FakeAgent, FakeResponse
+from vespa.http.agent import Agent
 from vespa.net.calls import Answer, CallError, call, plain_client
 
 
@@ -55,7 +56,8 @@ class CallTests(SynchronousTestCase):
         """A redirect is not followed."""
         result = self.call()
         self.agent.asked[0].result.callback(FakeResponse(302, headers=Headers({"Location": ["http://b.example/"]})))
-        self.assertEqual(self.successResultOf(result).status, 302)
+        answer = self.successResultOf(result)
+        self.assertEqual((answer.status, answer.location), (302, "http://b.example/"))
         self.assertEqual(len(self.agent.asked), 1)
 
     def test_no_cookies(self) -> None:
@@ -90,9 +92,14 @@ class CallTests(SynchronousTestCase):
 
     def test_bad_url(self) -> None:
         """A URL that cannot be asked is a CallError too."""
-        self.failureResultOf(
-            Deferred.fromCoroutine(call(self.http, self.clock, "GET", "http://[", timeout=1.0)), CallError
-        )
+        http = plain_client(Agent(self.clock))
+        for url in ("http://[", "nowhere", "http://a b/", "http://é/"):
+            self.failureResultOf(Deferred.fromCoroutine(call(http, self.clock, "GET", url, timeout=1.0)), CallError)
+
+    def test_ipv6(self) -> None:
+        """An address in brackets is asked like any other."""
+        Deferred.fromCoroutine(call(self.http, self.clock, "GET", "http://[::1]:8000/health", timeout=1.0))
+        self.assertEqual(self.agent.urls, ["http://[::1]:8000/health"])
 
     def test_long_body(self) -> None:
         """No more than the limit is kept of a body, and its connection is aborted."""

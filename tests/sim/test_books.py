@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -104,7 +104,6 @@ REQUESTS = st.lists(st.tuples(OUTCOMES, st.integers(0, 10**9)), max_size=20)
 
 
 class BalanceTests(SynchronousTestCase):
-    @settings(deadline=None)
     @given(REQUESTS, st.booleans())
     def test_honest(self, requests: list[tuple[str, int]], settles: bool) -> None:
         """The reports of an honest worker add up, whether or not it could still take back what was cancelled."""

@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,7 +39,6 @@ class TerminalTests(SynchronousTestCase):
         Terminal(screen, {}).bad("no")
         self.assertEqual(screen.getvalue(), "  \x1b[31mno\x1b[0m\n")
 
-    @settings(deadline=None)
     @given(st.lists(st.text("ab", min_size=1, max_size=12), max_size=60), st.integers(1, 7))
     def test_flow(self, words: list[str], cut: int) -> None:
         """Running text keeps its words and stays within the width, however it is cut."""
@@ -73,7 +72,6 @@ class LineTests(SynchronousTestCase):
 
 
 class StreamedWordsTests(SynchronousTestCase):
-    @settings(deadline=None)
     @given(st.integers(1, 500))
     def test_split(self, size: int) -> None:
         """The words of a stream are the same however it arrives in pieces."""

@@ -13,6 +13,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, c
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.seeds import examples
 from tests.sim.wire import Wire
 from vespa.sim.backend import Backend
 from vespa.sim.serving import serve
@@ -33,7 +34,7 @@ class FrameTests(SynchronousTestCase):
         """The answer to a key is that of the RFC's example."""
         self.assertEqual(accepted(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=examples(50))
     @given(st.lists(st.sampled_from([0, 1, 125, 126, 127, 65535, 65536, 70000]), max_size=4), st.integers(1, 70000))
     def test_lengths(self, sizes: list[int], cut: int) -> None:
         """Frames of every kind of length are read as they were written, however they arrive in pieces."""

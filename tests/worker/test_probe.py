@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.connection import UpstreamError
@@ -44,7 +45,7 @@ class ProbeTests(SynchronousTestCase):
             result = self.run_probe()
             self.agent.asked[-1].answer(status, b"ok")
             self.successResultOf(result)
-        for status in (199, 302, 404, 503):
+        for status in (199, 302, 405, 503):
             result = self.run_probe()
             self.agent.asked[-1].answer(status)
             self.assertIn(str(status), str(self.failureResultOf(result, ProbeError).value))
@@ -57,6 +58,118 @@ class ProbeTests(SynchronousTestCase):
         result = self.run_probe()
         self.clock.advance(10.0)
         self.assertIn("10 s", str(self.failureResultOf(result, ProbeError).value))
+
+    def trouble(self, *answers: int | Exception | FakeResponse) -> str:
+        """What a probe says whose requests are answered so, one after the other."""
+        result = self.run_probe()
+        for answer in answers:
+            if isinstance(answer, Exception):
+                self.agent.asked[-1].fail(answer)
+            elif isinstance(answer, FakeResponse):
+                self.agent.asked[-1].result.callback(answer)
+            else:
+                self.agent.asked[-1].answer(answer)
+        return str(self.failureResultOf(result, ProbeError).value)
+
+    def test_another_path_answers(self) -> None:
+        """Where the health path is not there and another answers 2xx, that is what to set; it is looked for once."""
+        said = "/health answered 404 but / answers: set VESPA_HEALTHCHECK_ENDPOINT=/"
+        self.assertEqual(self.trouble(404, 200), said)
+        self.assertEqual(self.trouble(404), said)
+        self.assertEqual(len(self.agent.asked), 3)
+        self.successResultOf(self.answered(200))
+        said = "/health answered 404 but /v2/health/ready answers: set VESPA_HEALTHCHECK_ENDPOINT=/v2/health/ready"
+        self.assertEqual(self.trouble(404, 302, 200), said)
+
+    def answered(self, status: int) -> Deferred[None]:
+        result = self.run_probe()
+        self.agent.asked[-1].answer(status)
+        return result
+
+    def test_no_other_path(self) -> None:
+        """Where no path answers, or the server stops answering meanwhile, it is said what a path has to do."""
+        said = "/health answered 404: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx"
+        self.assertIn(said, self.trouble(404, 404, 404, 401, 404))
+        self.probe = HealthProbe(plain_client(self.agent), "http://a/x", self.clock, timeout=10.0)
+        self.assertIn("/x answered 404: set", self.trouble(404, ConnectionRefusedError()))
+
+    def test_prefix(self) -> None:
+        """Paths are told as they are set: without the prefix of the backend's URL, which stands before each."""
+        client = plain_client(self.agent)
+        self.probe = HealthProbe(client, "http://a/api/health", self.clock, timeout=10.0, prefix="/api")
+        self.assertIn("/health answered 404 but / answers", self.trouble(404, 200))
+        self.assertEqual(self.agent.urls, ["http://a/api/health", "http://a/api/"])
+
+    def test_what_to_set(self) -> None:
+        """Whatever a probe meets, it says in one sentence what that is and which variable may be wrong."""
+        moved = FakeResponse(307, headers=Headers({"Location": ["/health/\n"]}))
+        plain = FakeResponse(400, b"The plain HTTP request was sent to HTTPS port")
+        gone = UpstreamError("backend_unreachable", "x", silent=True)
+        gone.__cause__ = DNSLookupError("no such name")
+        for answer, said in (
+            (
+                401,
+                "/health answered 401: the backend wants a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer",
+            ),
+            (403, "set VESPA_BACKEND_AUTHORIZATION"),
+            (moved, "/health answered 307, a redirect to /health/: set VESPA_HEALTHCHECK_ENDPOINT to a path"),
+            (405, "/health answered 405 to GET: set VESPA_HEALTHCHECK_ENDPOINT"),
+            (503, "/health answered 503: the backend says that it is not ready"),
+            (plain, "/health answered 400: the port speaks TLS: write https:// in VESPA_BACKEND_URL"),
+            (429, "/health answered 429: any 2xx is health; VESPA_HEALTHCHECK_ENDPOINT"),
+            (
+                UpstreamError("x", "y", refused=True),
+                "nobody listens at 127.0.0.1:1: the backend is not up yet, or",
+            ),
+            (gone, "the name 127.0.0.1 is not known: is VESPA_BACKEND_URL right?"),
+            (
+                UpstreamError("backend_timeout", "x"),
+                "no connection to 127.0.0.1:1 came about within 10 s: is",
+            ),
+            (UpstreamError("no_reply", "x"), "write https:// in VESPA_BACKEND_URL"),
+            (
+                UpstreamError("bad_reply", "not HTTP"),
+                "as HTTP wants: is VESPA_BACKEND_URL right? (not HTTP)",
+            ),
+            (
+                UpstreamError("backend_unreachable", "no route"),
+                "127.0.0.1:1 cannot be reached: no route; is VESPA",
+            ),
+        ):
+            self.assertIn(said, self.trouble(answer))
+
+    def test_wrong_key(self) -> None:
+        """A key that the backend does not take is not asked for again, but said to be wrong."""
+        client = plain_client(self.agent)
+        self.probe = HealthProbe(client, "http://a/health", self.clock, timeout=10.0, authorization="Bearer k")
+        said = "/health answered 401: the backend does not take the key in VESPA_BACKEND_AUTHORIZATION"
+        self.assertEqual(self.trouble(401), said)
+
+    def test_tls(self) -> None:
+        """Over TLS it is said whether certificate, name or protocol is wrong, and what to write."""
+        self.probe = HealthProbe(plain_client(self.agent), "https://a:443/health", self.clock, timeout=10.0)
+        for text, said in (
+            ("certificate verify failed", "is not vouched for by a root that is trusted: set VESPA_BACKEND_CA_FILE"),
+            (
+                "VerificationError(errors=[DNSMismatch(...)])",
+                "is not for a: write the name that it is for in",
+            ),
+            ("wrong version number", "a:443 does not speak TLS: write http:// in VESPA_BACKEND_URL"),
+            ("closed", "a:443 closed the connection: does it speak TLS? If not, write http:// in VESPA_BACKEND_URL"),
+        ):
+            self.assertIn(said, self.trouble(UpstreamError("no_reply", text)))
+
+    def test_slow(self) -> None:
+        """A health check that takes longer than its limit is told which limit that is."""
+        result = self.run_probe()
+        self.clock.advance(10.0)
+        self.assertIn("VESPA_HEALTHCHECK_TIMEOUT", str(self.failureResultOf(result, ProbeError).value))
+
+    def test_unix(self) -> None:
+        """A unix socket is called by its path."""
+        client = plain_client(self.agent)
+        self.probe = HealthProbe(client, "http://localhost/health", self.clock, timeout=10.0, unix_socket="/run/a.sock")
+        self.assertIn("nobody listens at /run/a.sock", self.trouble(UpstreamError("x", "y", refused=True)))
 
     def test_refused(self) -> None:
         """Only where nobody listens is the connection called refused."""

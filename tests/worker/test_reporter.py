@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeAgent
+from tests.seeds import examples
 from vespa.core.ledger import Ledger
 from vespa.core.lifecycle import Event
 from vespa.core.report import Condition, Identity
@@ -403,7 +404,7 @@ STEPS = st.one_of(
 
 
 class OutageTests(ReporterTests):
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=examples(200))
     @given(st.lists(STEPS, max_size=60))
     def test_nothing_lost_nothing_twice(self, steps: list[tuple[str, Any, Any]]) -> None:
         """Through any outages, what is delivered in all is what was booked in all, and each delete is in one body."""

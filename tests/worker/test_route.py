@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, PUBLIC_URL, Rig, body, post, status
+from tests.seeds import examples
 from vespa.core.refusal import Refusal
 from vespa.sim.signing import query_envelope
 
@@ -54,7 +55,7 @@ class Enveloped(SynchronousTestCase):
         self.assertTrue(rig.settled())
         self.assertEqual([record.request_idx for record in rig.ledger.deletes()], [3])
 
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(st.integers(0, 300_000), st.integers(1_000, 70_000))
     def test_any_size_any_cut(self, size: int, step: int) -> None:
         """Small or large, known length or chunked, however it is cut: the backend gets the payload."""

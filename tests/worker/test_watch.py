@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.worker.probe import ProbeError
@@ -190,6 +191,78 @@ class LoadingTests(WatchTests):
         self.wait(60)
         self.assertEqual((self.watch.state, self.backend.probes), ("ready", []))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class SayingWhyTests(WatchTests):
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[tuple[float, str, str]] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn and event["log_namespace"].startswith("vespa.worker"):
+            self.lines.append((self.clock.seconds() - 1000, event["log_level"].name, formatEvent(event)))
+
+    def why(self) -> str:
+        refusal = self.watch.refusal()
+        assert refusal is not None
+        return refusal.message
+
+    def test_first_failure(self) -> None:
+        """The first failed check is said at once, as a warning and in the 503; loading is no error to report."""
+        self.backend.trouble = DEAD
+        self.start()
+        self.assertEqual(self.lines, [(0, "warn", f"the backend is not ready: {DEAD}")])
+        self.assertEqual((self.why(), self.message()), (f"the worker is loading: {DEAD}", ""))
+
+    def test_again(self) -> None:
+        """It is said again when the cause changes, and each minute; not with each check."""
+        self.backend.trouble = DEAD
+        self.start()
+        self.wait(33)
+        self.backend.trouble = "answered 503"
+        self.wait(100)
+        self.assertEqual([at for at, *_ in self.lines], [0, 35, 95])
+        self.assertEqual(self.lines[1][1:], ("warn", "the backend is not ready: answered 503"))
+        self.backend.trouble = None
+        self.wait(5)
+        self.assertEqual(self.why(), "the worker is benchmarking")
+
+    def test_hanging_check(self) -> None:
+        """A check without an answer is said within five seconds, though it may take longer; a quick one never."""
+        self.backend.held = Deferred()
+        self.start()
+        self.wait(4)
+        self.assertEqual([line[:2] for line in self.lines], [(4, "warn")])
+        self.assertIn("no answer for 4 s", self.why())
+        self.backend.held.callback(None)
+        self.assertEqual(self.watch.state, "benchmarking")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_levels(self) -> None:
+        """A failed check of a ready backend is a warning; an errored backend and a failed benchmark are errors."""
+        self.start()
+        self.benchmark.runs[0].errback(ValueError("no tokens"))
+        self.assertEqual(self.lines, [(0, "error", "the worker is errored: benchmark failed: no tokens")])
+        self.wait(30)
+        self.benchmark.runs[1].callback(50.0)
+        del self.lines[:]
+        self.backend.trouble = DEAD
+        self.wait(30)
+        self.assertEqual(
+            self.lines,
+            [
+                (40, "warn", f"the backend failed its check: {DEAD}"),
+                (60, "error", f"the worker is errored: the backend failed 3 checks in a row: {DEAD}"),
+            ],
+        )
+
+    def test_unmeasurable(self) -> None:
+        """A secured worker without a benchmark says so at once, as an error, in its reports too."""
+        self.watch = self.make(benchmark=False)
+        self.start()
+        self.assertEqual(self.lines, [(0, "error", f"the worker is errored: {self.message()}")])
 
 
 class BenchmarkTests(WatchTests):
@@ -415,6 +488,22 @@ class RefusedConnectionTests(WatchTests):
         self.start_ready()
         self.watch.connection_refused("port 8000")
         self.assertEqual(self.watch.state, "ready")
+
+    def test_broken_off(self) -> None:
+        """A request that the backend broke off has it probed at once: one that is gone is known in a second."""
+        self.start_ready()
+        self.wait(5)
+        self.watch.connection_broke()
+        self.assertEqual((self.watch.state, self.at()), ("ready", [0, 5]))
+        self.watch.connection_broke()
+        self.watch.connection_broke()
+        self.refuse()
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 5, 6]))
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 6, 7]))
+        self.watch.connection_broke()
+        self.assertEqual(self.at(), [0, 5, 6, 7])
 
     def test_stop(self) -> None:
         """A stop leaves no timer, in the pause before the next probe too."""

@@ -20,10 +20,12 @@ from vespa.client.workers import Workers
 from vespa.core.gate import Gate
 from vespa.core.refusal import Refusal
 from vespa.http.agent import Agent
+from vespa.http.descriptors import RESERVE, limit, share_out, tell
 from vespa.http.listening import parse
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
+from vespa.http.splice import Pipes
 from vespa.http.sweep import Sweeper
 from vespa.net.calls import plain_client
 from vespa.net.services import InOrder
@@ -111,7 +113,10 @@ def make_client(
     proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)
     guard = Guard(host=settings.host, token=settings.token, allow_hosts=settings.allow_hosts)
     door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
-    server = Server(door, reactor, Limits(connections=QUEUE_MAX, held_bytes=HELD_MAX))
+    shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
+    tell(shares, QUEUE_MAX)
+    Pipes.most = shares.pipes
+    server = Server(door, reactor, Limits(connections=shares.connections, held_bytes=HELD_MAX))
 
     def refusal() -> Refusal:
         return Refusal(503, "draining", "the proxy is shutting down", retry_after=1)

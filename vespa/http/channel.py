@@ -165,6 +165,25 @@ class ServerChannel(Protocol):
         if self._phase == _REQUESTS and self._request is None and not intake.in_head and not intake.in_body:
             self._close()
 
+    @property
+    def expendable(self) -> bool:
+        """Whether nothing is lost with it: no request is under way, whatever may be coming."""
+        if self._phase == _LINGER:
+            return True
+        return self._phase == _REQUESTS and self._request is None and not self._intake.in_body
+
+    @property
+    def waits_since(self) -> float:
+        """When it began to do what it does, in the clock's seconds, within a second or two."""
+        return self._patience.since
+
+    def give_way(self) -> None:
+        """Close it: another connection needs its place."""
+        if self._phase == _REQUESTS and not self._intake.in_head and not buffered(self.transport):
+            self._close()
+        else:
+            self.cut()
+
     # -- reading
 
     def dataReceived(self, data: bytes) -> None:

@@ -16,10 +16,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.http.chunked import BadChunk, Chunked
+from vespa.http.closing import ResetWatch, is_socket, pending, refused_bytes
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.tls_end import TLSTruncated
-from vespa.http.transport import buffered, half_closes, probe, reader, release, reset, writer
+from vespa.http.transport import buffered, half_closes, probe, reader, release, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -32,17 +33,17 @@ class UpstreamError(Exception):
     """
     The server could not be reached, or did not answer as HTTP wants.
 
-    `code` is one word for programs; `silent` when not a byte of an answer had come; `reset` when the connection was
-    not closed but cut; `refused` when nobody listens at the address, so that nothing was sent.
+    `code` is one word for programs; `silent` when not a byte of an answer had come; `unread` when it is sure that the
+    server did not read the request to its end; `refused` when nobody listens at the address, so that nothing was sent.
     """
 
     def __init__(
-        self, code: str, message: str, *, silent: bool = False, reset: bool = False, refused: bool = False
+        self, code: str, message: str, *, silent: bool = False, unread: bool = False, refused: bool = False
     ) -> None:
         super().__init__(message)
         self.code = code
         self.silent = silent
-        self.reset = reset
+        self.unread = unread
         self.refused = refused
 
 
@@ -80,7 +81,7 @@ class ClientConnection(TwistedProtocol):
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.reused = False
-        self.idle_since = 0.0
+        self.idle_since = 0.0  # when the last reply ended, while idle and under the next request
         self.delivered = False  # the reply's last bytes are on their way
         self.received = 0  # reads since the request began: what idle timeouts compare
         self.answered = False  # the reply's final head is in
@@ -98,6 +99,9 @@ class ClientConnection(TwistedProtocol):
         self._interims = 0
         self._paused = False
         self._splice: Splice | None = None
+        self._prove = False
+        self._pending: Callable[[], bool] | None = None
+        self._reset_watch: ResetWatch | None = None
 
     def connectionMade(self) -> None:
         transport = self.transport
@@ -114,20 +118,29 @@ class ClientConnection(TwistedProtocol):
     # -- the request
 
     def send(
-        self, data: bytes, receiver: ReplyReceiver, *, head_only: bool = False, done: bool = True, decoded: bool = False
+        self,
+        data: bytes,
+        receiver: ReplyReceiver,
+        *,
+        head_only: bool = False,
+        done: bool = True,
+        decoded: bool = False,
+        prove: bool = False,
     ) -> None:
         """
         Begin a request with its head and what is there of its body.
 
         `head_only`: the method is HEAD, so the reply has no body. `done`: the body is complete, `finish` will not be
         called.
-        `decoded`: the sink wants content, not the chunked coding.
+        `decoded`: the sink wants content, not the chunked coding. `prove`: should the server end the connection without
+        an answer, it is worth a short wait to learn whether it can have read the request.
         """
         self._receiver = receiver
         self._state = _HEAD
         self._bodiless = head_only
         self._decoded = decoded
         self.request_done = done
+        self._prove = prove
         self._interims = 0
         self.received = 0
         self.answered = self.delivered = False
@@ -198,6 +211,19 @@ class ClientConnection(TwistedProtocol):
         """Another receiver takes over, before anything else comes."""
         self._receiver = receiver
 
+    def stale(self) -> bool:
+        """Whether the server has ended this idle connection, or spoken out of turn, and only the kernel knows yet."""
+        if self._pending is None:
+            self._pending = pending(self.transport)
+        return self._pending()
+
+    def discard(self) -> None:
+        """Close an idle connection: it will not be used again."""
+        self._state = _OVER
+        if self.transport is not None:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
     def leave(self) -> None:
         """Close an ended tunnel, when all that was written is out."""
         self._receiver = self._sink = None
@@ -209,6 +235,7 @@ class ClientConnection(TwistedProtocol):
     def cancel(self) -> None:
         """The receiver wants no more: the connection is cut, and the receiver hears nothing of it."""
         self._stop_splicing()
+        self._stop_reset_watch()
         self._receiver = self._sink = None
         self._state = _OVER
         if self.transport is not None:
@@ -352,6 +379,8 @@ class ClientConnection(TwistedProtocol):
 
     def _begin_body(self, head: ReplyHead, data: bytes, receiver: ReplyReceiver) -> None:
         self._keep_alive = head.keep_alive
+        if head.keep_alive_seconds is not None:
+            self.pool.keeping.told(head.keep_alive_seconds)
         self.answered = True
         status = head.status
         if self._bodiless or status == 204 or status == 304:
@@ -419,42 +448,69 @@ class ClientConnection(TwistedProtocol):
             self._receiver.reply_end()
             return
         self._stop_splicing()
-        self._lost(f"the {self.pool.name} closed its connection", clean=True)
+        unread = False
+        if self._state == _HEAD and not self.received and self._receiver is not None:
+            unread = refused_bytes(self.transport)
+            if self._prove and not unread and is_socket(self.transport):
+                self._reset_watch = ResetWatch(self.pool.clock, self.transport, self._server_ended)
+                return
+        self._server_ended(unread)
+
+    def _server_ended(self, unread: bool) -> None:
+        self._reset_watch = None
+        self._lost(f"the {self.pool.name} closed its connection", clean=True, unread=unread)
         self.transport.unregisterProducer()
         if buffered(self.transport):
             self.transport.abortConnection()  # nobody will read the rest
         else:
             self.transport.loseConnection()
 
+    def _stop_reset_watch(self) -> None:
+        watch, self._reset_watch = self._reset_watch, None
+        if watch is not None:
+            watch.cancel()
+
     def writeConnectionLost(self) -> None:
         """We half-closed."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._stop_splicing()
+        self._stop_reset_watch()
         release(self.transport)
+        self._pending = None
         self.pool.gone(self)
+        was_reset = not reason.check(ConnectionDone, TLSTruncated)
+        if was_reset and self._state == _IDLE:
+            self.pool.keeping.resets = True
         self._lost(
             f"the connection to the {self.pool.name} was lost: {reason.getErrorMessage()}",
             clean=bool(reason.check(ConnectionDone)),
-            closed=bool(reason.check(ConnectionDone, TLSTruncated)),
+            unread=was_reset and not self.pool.keeping.resets,
         )
 
-    def _lost(self, message: str, *, clean: bool, closed: bool = True) -> None:
-        """`closed` by the server rather than cut; `clean` if what ended may be whole."""
+    def _lost(self, message: str, *, clean: bool, unread: bool) -> None:
+        """`clean` if what ended may be whole; `unread` if the server cannot have read the request to its end."""
         receiver, state = self._receiver, self._state
         self._receiver = self._sink = None
         self._state = _OVER
         if state == _IDLE:
-            self.pool.forget(self)
+            self.pool.closed_idle(self)
         if receiver is None:
             return
         if clean and state in (_UNTIL_CLOSE, _TUNNEL):
             receiver.reply_end()
         elif state == _HEAD:
-            unread = not closed or reset(self.transport)
-            receiver.broke(UpstreamError("no_reply", message, silent=not self.received, reset=unread))
+            silent = not self.received
+            error = UpstreamError("no_reply", message, silent=silent, unread=silent and unread)
+            if error.unread and self.reused:
+                self.pool.closed_unseen(self)
+            else:
+                self.pool.trouble(error)
+            receiver.broke(error)
         else:
-            receiver.broke(UpstreamError("truncated_reply", message))
+            error = UpstreamError("truncated_reply", message)
+            self.pool.trouble(error)
+            receiver.broke(error)
 
     # -- flow control
 

@@ -129,10 +129,12 @@ class ReplyHead(Head):
     A server's reply up to its body.
 
     A body that is neither `chunked` nor of a known length lasts until the connection ends. `keep_alive`: the connection
-    may carry another request afterwards. `dated`: it has a Date.
+    may carry another request afterwards. `keep_alive_seconds` is how long the server says that it leaves an idle
+    connection open; None where it does not. `dated`: it has a Date.
     """
 
     status: int
+    keep_alive_seconds: float | None = None
     dated = False
 
 
@@ -363,6 +365,16 @@ def read_reply_head(data: bytes, max_fields: int = FIELDS_MAX) -> ReplyHead:
     return head
 
 
+def _keep_alive_seconds(value: bytes) -> float | None:
+    """The `timeout` of a Keep-Alive field: whole seconds (RFC 2068 19.7.1, and what servers make of it)."""
+    for parameter in tokens(value):
+        name, _, number = parameter.partition(b"=")
+        if name.strip(b" \t") == b"timeout":
+            digits = number.strip(b' \t"')
+            return float(digits) if digits.isdigit() and len(digits) <= 9 else None
+    return None
+
+
 def _reply_head(data: bytes, max_fields: int) -> ReplyHead:
     if data.count(b"\r\n") > max_fields + 2:
         raise BadReply(f"its head has more than {max_fields} fields")
@@ -411,6 +423,8 @@ def _reply_head(data: bytes, max_fields: int) -> ReplyHead:
             options.append(value)
         elif kind == UPGRADE:
             head.upgrade = value
+        elif line[:11].lower() == b"keep-alive:":
+            head.keep_alive_seconds = _keep_alive_seconds(value)
     if head.chunked and (head.length is not None or old):
         raise BadReply("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if options:

@@ -48,6 +48,11 @@ class Patience:
         self._stalled_at = (0, 0)
         self._stalled_since = now
 
+    @property
+    def since(self) -> float:
+        """Since when the client is at what it is at, as far as was looked."""
+        return self._since
+
     def look(self, now: float, doing: Doing, serial: int, received: int, waiting: int, sent: int) -> Doing | None:
         """
         What took too long, if anything did.

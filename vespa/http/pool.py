@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+from bisect import bisect_right
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -21,8 +24,11 @@ from twisted.python.failure import Failure
 
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import FIELDS_MAX
+from vespa.http.keeping import Keeping
 from vespa.http.sweep import Sweeper
 from vespa.http.tls_dialing import BadCertificate
+
+_idle_since: Final = attrgetter("idle_since")
 
 
 @frozen(kw_only=True)
@@ -30,7 +36,8 @@ class PoolLimits:
     """
     Bounds towards one server; sizes in bytes, times in seconds.
 
-    `connections` 0: no cap. `idle_seconds` 0: a connection serves one request. `probe_seconds`: how soon the kernel
+    `connections` 0: no cap. `idle_seconds` is the longest that an idle connection is kept, if the server does not close
+    it sooner; 0: a connection serves one request. `probe_seconds`: how soon the kernel
     asks a silent server whether it is still there; 0: never.
     """
 
@@ -57,9 +64,13 @@ class Pool:
     """
     Keep-alive connections to one endpoint.
 
-    Idle ones are used again newest first and closed after `idle_seconds`, which has to be shorter than servers
-    keep theirs (uvicorn: 5 s), or a request meets a connection that is just being closed.
+    Idle ones are used again, newest first, but not those that the server has closed, nor those of an age at which it is
+    known to close them (`Keeping`). They are closed here shortly before that, or after `idle_seconds`.
+
+    `on_trouble` is told of each connection that could not be made, or broke under a request: the server may be gone.
     """
+
+    on_trouble: Callable[[UpstreamError], None] | None = None
 
     def __init__(
         self,
@@ -73,6 +84,7 @@ class Pool:
         self.name = name
         self.limits = limits or PoolLimits()
         self.clock = clock
+        self.keeping = Keeping(self.limits.idle_seconds)
         self._endpoint = endpoint
         self._factory = _Connections(self)
         self._sweeper = Sweeper(clock)
@@ -99,12 +111,29 @@ class Pool:
         return len(self._idle)
 
     def take(self) -> ClientConnection | None:
-        """A free connection, if there is one."""
-        if not self._idle:
+        """A free connection, if there is one that can be used again."""
+        idle = self._idle
+        if not idle:
             return None
-        connection = self._idle.pop()
-        connection.reused = True
-        return connection
+        now = self.clock.seconds()
+        keeping = self.keeping
+        while idle:
+            at = -1
+            if keeping.rest:
+                at = bisect_right(idle, now - keeping.rest, key=_idle_since) - 1
+                if at < 0:
+                    return None
+            connection = idle.pop(at)
+            age = now - connection.idle_since
+            if age >= keeping.lasts:
+                connection.discard()
+            elif connection.stale():
+                keeping.closed(age, now)
+                connection.discard()
+            else:
+                connection.reused = True
+                return connection
+        return None
 
     def connect(self) -> Deferred[ClientConnection]:
         """
@@ -116,6 +145,8 @@ class Pool:
         if cap and self.size >= cap:
             waiting: Deferred[ClientConnection] = Deferred(self._leave_queue)
             self._queue.append(waiting)
+            if self._idle:
+                self._idle.pop(0).discard()  # one that `take` did not give: a fresh one takes its place
             return waiting
         return self._open_one()
 
@@ -139,7 +170,10 @@ class Pool:
             if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
                 text = f"{failure.type.__name__}: {text}" if failure.type else text
             refused = _nobody_listens(failure.value)
-            return Failure(UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused))
+            error = UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused)
+            error.__cause__ = failure.value
+            self.trouble(error)
+            return Failure(error)
 
         return connecting.addCallbacks(connected, failed)
 
@@ -164,19 +198,41 @@ class Pool:
 
     def put(self, connection: ClientConnection) -> None:
         """A connection's exchange is over and it may carry another."""
-        if self._closed or not self.limits.idle_seconds:
-            self._drop(connection)
+        keeping = self.keeping
+        if self._closed or not keeping.lasts > 0:
+            connection.discard()
             return
         if self._queue:
+            if keeping.rest or connection.stale():
+                connection.discard()  # those that wait get fresh ones
+                return
             connection.reused = True
+            connection.idle_since = self.clock.seconds()
             self._queue.popleft().callback(connection)
             return
         connection.idle_since = self.clock.seconds()
         self._idle.append(connection)
         self._sweeper.add(self)
 
-    def forget(self, connection: ClientConnection) -> None:
+    def closed_idle(self, connection: ClientConnection) -> None:
         """An idle connection was closed by the server."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+            now = self.clock.seconds()
+            self.keeping.closed(now - connection.idle_since, now)
+
+    def closed_unseen(self, connection: ClientConnection) -> None:
+        """A connection that was taken for a good one had been closed by the server when its request came there."""
+        now = self.clock.seconds()
+        self.keeping.closed(now - connection.idle_since, now)
+
+    def trouble(self, error: UpstreamError) -> None:
+        """A request met a connection that could not be made, or broke."""
+        if self.on_trouble is not None:
+            self.on_trouble(error)
+
+    def forget(self, connection: ClientConnection) -> None:
+        """An idle connection is over."""
         if connection in self._idle:
             self._idle.remove(connection)
 
@@ -200,24 +256,20 @@ class Pool:
 
     def tick(self, now: float) -> None:
         """Close what was idle for too long; the oldest stand first."""
-        limit = now - self.limits.idle_seconds
+        self.keeping.forget(now)
+        limit = now - self.keeping.lasts
         while self._idle and self._idle[0].idle_since <= limit:
-            self._drop(self._idle.pop(0))
+            self._idle.pop(0).discard()
         if not self._idle:
             # Not in `take`: a pool that runs empty with every request would set its clock anew each time.
             self._sweeper.discard(self)
-
-    def _drop(self, connection: ClientConnection) -> None:
-        if connection.transport is not None:
-            connection.transport.unregisterProducer()
-            connection.transport.loseConnection()
 
     def close(self) -> None:
         """Close what is free now, and the others when their exchanges end."""
         self._closed = True
         self._sweeper.discard(self)
         while self._idle:
-            self._drop(self._idle.pop())
+            self._idle.pop().discard()
 
 
 def _nobody_listens(error: BaseException | None) -> bool:

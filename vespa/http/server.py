@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
+from itertools import islice
 from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
 
 from vespa.core.refusal import Refusal
 from vespa.http.channel import ServerChannel
@@ -17,6 +20,7 @@ from vespa.http.head import FIELDS_MAX
 from vespa.http.held import Held
 from vespa.http.request import Receiver, ServerRequest, status_line
 from vespa.http.sweep import Sweeper
+from vespa.http.transport import close_now, writer
 
 Application = Callable[[ServerRequest], Receiver]
 """Takes a request when its head is in; what it returns gets the rest. May raise `Refusal`."""
@@ -61,6 +65,15 @@ class Limits:
     linger_seconds: float = 5.0
 
 
+EVICTIONS: Final = 16
+"""Connections that may be on their way out to make room for others, in one turn of the reactor."""
+CANDIDATES: Final = 256
+"""Connections that one search for idle ones finds."""
+SEARCH_SECONDS: Final = 1e-4
+"""Time between two searches, for each connection there is: looking at one takes less than a hundredth of it."""
+COMPLAINT_SECONDS: Final = 30.0
+
+
 class _Full(Protocol):
     """Says that there is no room, and goes."""
 
@@ -69,17 +82,16 @@ class _Full(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        if ISSLTransport.providedBy(transport):
-            transport.abortConnection()  # an answer would have to wait for a handshake, and be counted while it does
-            return
-        transport.write(self._date.join(_FULL))
-        transport.loseConnection()
+        if not ISSLTransport.providedBy(transport):  # there an answer would have to wait for a handshake
+            writer(transport)(self._date.join(_FULL))
+        close_now(transport)
 
 
 class Server(Factory):
     """Serves an application to HTTP/1.1 connections."""
 
     noisy = False
+    _log = Logger()
 
     def __init__(self, application: Application, clock: IReactorTime, limits: Limits | None = None) -> None:
         self.application = application
@@ -90,6 +102,10 @@ class Server(Factory):
         self.held = Held(self.limits.held_bytes, self.limits.unverified_bytes)
         self.draining = False
         self._addresses: dict[str, int] = {}
+        self._idle: deque[ServerChannel] = deque()  # that were idle when last looked for
+        self._leaving: set[ServerChannel] = set()
+        self._searched_at = -1.0
+        self._complained_at = -COMPLAINT_SECONDS
         self._drained: Deferred[None] | None = None
         self._date_at = -1
         self._date = b""
@@ -103,11 +119,13 @@ class Server(Factory):
         return self._date
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """A channel, or a short answer when a cap is reached."""
+        """A channel, or a short answer when a cap is reached and no connection is idle."""
         limits = self.limits
         host: str = getattr(addr, "host", "")
         here = self._addresses.get(host, 0)
-        if 0 < limits.connections <= len(self.channels) or 0 < limits.connections_per_address <= here:
+        if 0 < limits.connections_per_address <= here:
+            return _Full(self.date())
+        if 0 < limits.connections <= len(self.channels) and not self._make_room():
             return _Full(self.date())
         channel = ServerChannel(self, host)
         # Counted from here, not from connectionMade: nothing may slip in between.
@@ -115,9 +133,36 @@ class Server(Factory):
         self._addresses[host] = here + 1
         return channel
 
+    def _make_room(self) -> bool:
+        """Close a connection that is idle, the longest idle first; False if there is none, or it is not to be known."""
+        if len(self._leaving) >= EVICTIONS:
+            return False
+        if not self._idle:
+            now = self.clock.seconds()
+            if now - self._searched_at < len(self.channels) * SEARCH_SECONDS:
+                return False
+            self._searched_at = now
+            found = islice((channel for channel in self.channels if channel.expendable), CANDIDATES)
+            self._idle = deque(sorted(found, key=lambda channel: channel.waits_since))
+            self._complain(now)
+        while self._idle:
+            channel = self._idle.popleft()
+            if channel.expendable and channel not in self._leaving:
+                self._leaving.add(channel)
+                channel.give_way()
+                return True
+        return False
+
+    def _complain(self, now: float) -> None:
+        if now - self._complained_at >= COMPLAINT_SECONDS:
+            self._complained_at = now
+            message = "all {most} connections are taken: idle ones are closed for new ones, or these get 503"
+            self._log.warn(message, most=self.limits.connections)
+
     def closed(self, channel: ServerChannel) -> None:
         """A channel's connection is over."""
         self.channels.discard(channel)
+        self._leaving.discard(channel)
         here = self._addresses.get(channel.peer, 1) - 1
         if here:
             self._addresses[channel.peer] = here

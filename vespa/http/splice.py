@@ -8,6 +8,7 @@ else: only their `doRead` and `doWrite` are stood in for while it lasts.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -40,6 +41,13 @@ def _new_pipe() -> tuple[int, int]:
     return pipe
 
 
+class Pipes:
+    """Counts the pipes that are open: they are descriptors, of which others need theirs."""
+
+    most = 4096
+    count = 0
+
+
 class Splice:
     """
     Moves `left` bytes from one transport to another, then calls `done`.
@@ -52,7 +60,10 @@ class Splice:
         """Raises OSError when there is no descriptor left for a pipe."""
         self.moved = 0
         self.in_pipe = 0
+        if Pipes.count >= Pipes.most:
+            raise OSError(errno.EMFILE, "as many pipes are open as may be")
         self._pipe = _new_pipe()
+        Pipes.count += 1
         self._source = source
         self._sink = sink
         self._left = left
@@ -77,6 +88,7 @@ class Splice:
         for transport, name in ((self._source, "doRead"), (self._sink, "doWrite")):
             if transport.__dict__.get(name) in (self._read, self._write):
                 del transport.__dict__[name]
+        Pipes.count -= 1
         for end in self._pipe:
             os.close(end)
 

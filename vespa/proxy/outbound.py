@@ -125,7 +125,10 @@ class Outbound:
         self._held = []
         self._held_size = 0
         self.bulky = len(data) > SMALL
-        connection.send(data, receiver, head_only=head.method == b"HEAD", done=done, decoded=request.unframed)
+        prove = self._replay is not None and connection.reused and head.method not in _IDEMPOTENT
+        connection.send(
+            data, receiver, head_only=head.method == b"HEAD", done=done, decoded=request.unframed, prove=prove
+        )
         if not done and self.connection is connection:
             if head.expects_continue:
                 request.permit()
@@ -178,15 +181,15 @@ class Outbound:
 
     def may_repeat(self, error: UpstreamError) -> bool:
         """
-        Whether an idle connection was closed under the request, which then nobody can have worked on.
+        Whether a kept connection was closed under the request, and nobody can have acted on that.
 
-        A proxy must not repeat what is not idempotent (RFC 9110 9.2.2) unless it knows that it was not applied: a
-        server that had closed its socket resets what comes later, while one that read the request and went closes.
+        A proxy must not repeat what is not idempotent (RFC 9110 9.2.2) unless it knows that it was not applied:
+        docs/http.md says how that is known.
         """
         connection = self.connection
         if connection is None or not (error.silent and connection.reused and self._replay is not None):
             return False
-        return error.reset or self._request.head.method in _IDEMPOTENT
+        return error.unread or self._request.head.method in _IDEMPOTENT
 
     def repeat(self, connection: ClientConnection, receiver: ReplyReceiver) -> None:
         """Send the same bytes once more; once again only if this connection, too, was used before."""
@@ -196,7 +199,8 @@ class Outbound:
             self._replay = None
         self.connection = connection
         head = self._request.head
-        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed)
+        prove = connection.reused and head.method not in _IDEMPOTENT
+        connection.send(data, receiver, head_only=head.method == b"HEAD", decoded=self._request.unframed, prove=prove)
 
     def let_go(self) -> ClientConnection | None:
         """Forget the body and give up the connection."""

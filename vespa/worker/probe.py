@@ -1,16 +1,25 @@
-"""Asking the backend whether it is well."""
+"""Asking the backend whether it is well, and saying in words what to do where it is not."""
 
 from __future__ import annotations
 
-from treq.client import HTTPClient
+from typing import Final
+from urllib.parse import urlsplit
+
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
+from vespa.core.assignment import one_line
 from vespa.http.connection import UpstreamError
-from vespa.net.calls import CallError, call
+from vespa.net.calls import Answer, CallError, PlainClient, call
+
+OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")
+"""Where servers that have no /health answer: the page of Gradio and ComfyUI, KServe v2, OpenAI's API, Ollama."""
+OTHER_PATH_SECONDS: Final = 2.0
+"""How long each of them may take."""
 
 
 class ProbeError(Exception):
-    """The backend is not well; says why. `refused`: it is not even there to be asked."""
+    """The backend is not well; says why, and what to set. `refused`: it is not even there to be asked."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -26,23 +35,118 @@ class HealthProbe:
     """
 
     def __init__(
-        self, http: HTTPClient, url: str, clock: IReactorTime, *, timeout: float, authorization: str = ""
+        self,
+        http: PlainClient,
+        url: str,
+        clock: IReactorTime,
+        *,
+        timeout: float,
+        authorization: str = "",
+        unix_socket: str = "",
+        prefix: str = "",
     ) -> None:
-        """`timeout`: seconds for the whole exchange. `authorization`: the header's value, "" for none."""
+        """
+        `timeout`: seconds for the whole exchange. `authorization`: the header's value, "" for none. `unix_socket` is
+        the path where there is one; `prefix` the part of the URL's path that stands before every path.
+        """
+        parts = urlsplit(url)
         self._http = http
         self._url = url
+        self._root = f"{parts.scheme}://{parts.netloc}{prefix}"
+        self._path = url.removeprefix(self._root)
+        self._place = unix_socket or parts.netloc
+        self._host = parts.hostname
+        self._tls = parts.scheme == "https"
         self._clock = clock
         self._timeout = timeout
+        self._authorized = bool(authorization)
+        self._other_path: str | None = None
         self._headers = {"Connection": "close"}
         if authorization:
             self._headers["Authorization"] = authorization
 
     async def __call__(self) -> None:
-        """Ends when the backend is well. Raises `ProbeError`, within the timeout, when it is not."""
+        """Ends when the backend is well. Raises `ProbeError` when it is not, within the timeout unless it is a 404."""
         try:
-            answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers)
+            answer = await self._ask(self._url, self._timeout)
         except CallError as error:
             refused = isinstance(error.cause, UpstreamError) and error.cause.refused
-            raise ProbeError(f"health check failed: {error}", refused=refused) from error
+            raise ProbeError(self._unanswered(error), refused=refused) from error
+        if answer.status != 404:
+            self._other_path = None
         if not answer.success:
-            raise ProbeError(f"health check answered {answer.status}")
+            raise ProbeError(f"{self._path} answered {answer.status}{await self._advice(answer)}")
+
+    async def _ask(self, url: str, timeout: float) -> Answer:
+        return await call(self._http, self._clock, "GET", url, timeout=timeout, headers=self._headers)
+
+    async def _advice(self, answer: Answer) -> str:
+        status = answer.status
+        if status == 404:
+            if self._other_path is None:
+                self._other_path = await self._find_other_path()
+            if self._other_path:
+                return f" but {self._other_path} answers: set VESPA_HEALTHCHECK_ENDPOINT={self._other_path}"
+            return ": set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx when the backend is well, or to off"
+        if status in (401, 403):
+            if self._authorized:
+                return ": the backend does not take the key in VESPA_BACKEND_AUTHORIZATION"
+            return ": the backend wants a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer KEY`"
+        if 300 <= status < 400:
+            where = f" to {one_line(answer.location)}" if answer.location else ""
+            return f", a redirect{where}: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx itself"
+        if status in (405, 501):
+            return " to GET: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers GET with 2xx"
+        if status == 400 and not self._tls and b"HTTPS" in answer.body.upper():
+            return ": the port speaks TLS: write https:// in VESPA_BACKEND_URL"
+        if status >= 500:
+            return ": the backend says that it is not ready; its own log says why"
+        return ": any 2xx is health; VESPA_HEALTHCHECK_ENDPOINT names the path"
+
+    async def _find_other_path(self) -> str:
+        """The first other path that answers 2xx, "" for none. Asked for once, not with each probe."""
+        for path in OTHER_PATHS:
+            if path != self._path:
+                try:
+                    answer = await self._ask(self._root + path, min(self._timeout, OTHER_PATH_SECONDS))
+                except CallError:
+                    return ""
+                if answer.success:
+                    return path
+        return ""
+
+    def _unanswered(self, error: CallError) -> str:
+        """Why there was no answer, and what to set, in one sentence."""
+        text, cause = str(error), error.cause
+        code = cause.code if isinstance(cause, UpstreamError) else ""
+        place = self._place
+        below = cause.__cause__ if cause is not None else None
+        if code == "backend_timeout":
+            return f"no connection to {place} came about within {self._timeout:g} s: is VESPA_BACKEND_URL right?"
+        if error.timed_out:
+            return (
+                f"{self._path} did not answer within {self._timeout:g} s: a slow health check needs a longer "
+                "VESPA_HEALTHCHECK_TIMEOUT (SGLang's takes up to 20 s)"
+            )
+        if isinstance(cause, UpstreamError) and cause.refused:
+            return f"nobody listens at {place}: the backend is not up yet, or VESPA_BACKEND_URL is not where it listens"
+        if isinstance(below, DNSLookupError):
+            return f"the name {self._host} is not known: is VESPA_BACKEND_URL right?"
+        if self._tls:
+            if code == "bad_certificate" or "certificate verify" in text or "VerificationError" in text:
+                mismatch = "Mismatch" in text
+                why = f"is not for {self._host}" if mismatch else "is not vouched for by a root that is trusted"
+                what = "write the name that it is for in VESPA_BACKEND_URL" if mismatch else "set VESPA_BACKEND_CA_FILE"
+                return f"the certificate of {place} {why}: {what}"
+            if "wrong version number" in text or "not TLS" in text:
+                return f"{place} does not speak TLS: write http:// in VESPA_BACKEND_URL"
+            if code == "no_reply":
+                return f"{place} closed the connection: does it speak TLS? If not, write http:// in VESPA_BACKEND_URL"
+        elif code == "no_reply":
+            return (
+                f"{place} closed the connection without an answer: does it speak HTTP? If it speaks TLS, write "
+                "https:// in VESPA_BACKEND_URL"
+            )
+        if code == "bad_reply":
+            return f"what listens at {place} does not answer as HTTP wants: is VESPA_BACKEND_URL right? ({text})"
+        return f"{place} cannot be reached: {text}; is VESPA_BACKEND_URL right?"

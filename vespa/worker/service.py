@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from twisted.application.service import IService
@@ -17,10 +17,13 @@ from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
 from vespa.core.report import Identity
 from vespa.http.agent import Agent
+from vespa.http.connection import UpstreamError
+from vespa.http.descriptors import limit, share_out, tell
 from vespa.http.listening import parse
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
+from vespa.http.splice import Pipes
 from vespa.http.sweep import Sweeper
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
@@ -71,6 +74,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         timeout=settings.pubkey_timeout,
     )
     watch = _watch(reactor, settings, environment, gate, origin, trust)
+    pool.on_trouble = _told_of_trouble(watch)
     draining = False
 
     def refusal() -> Refusal:
@@ -132,6 +136,18 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     return tree
 
 
+def _told_of_trouble(watch: Watch) -> Callable[[UpstreamError], None]:
+    """Requests that find no backend have it probed at once."""
+
+    def on_trouble(error: UpstreamError) -> None:
+        if error.refused:
+            watch.connection_refused(str(error))
+        else:
+            watch.connection_broke()
+
+    return on_trouble
+
+
 def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:
     """What is left of a worker that cannot start: it says so, every ten seconds."""
     agent = Agent(reactor, persistent=False, name="autoscaler")
@@ -140,6 +156,9 @@ def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IServic
 
 
 def _limits(settings: Settings) -> Limits:
+    shares = share_out(limit(), settings.inbound_limit)
+    tell(shares, settings.inbound_limit)
+    Pipes.most, connections = shares.pipes, shares.connections
     return Limits(
         head_bytes=settings.head_limit,
         head_fields=settings.head_fields,
@@ -153,7 +172,7 @@ def _limits(settings: Settings) -> Limits:
         unverified_bytes=settings.unverified_total,
         held_bytes=settings.held_limit,
         keepalive_probe_seconds=settings.tcp_keepalive,
-        connections=settings.inbound_limit,
+        connections=connections,
         connections_per_address=settings.inbound_limit_per_address,
     )
 
@@ -217,6 +236,8 @@ def _watch(
             reactor,
             timeout=settings.healthcheck_timeout,
             authorization=settings.backend_authorization,
+            unix_socket=origin.socket,
+            prefix=backend.prefix,
         )
 
     def run_benchmark() -> Awaitable[float]:

@@ -21,6 +21,11 @@ from vespa.worker.probe import ProbeError
 MESSAGE_LIMIT = 500
 """How many characters of a cause are told: it may be the text of a user's exception."""
 
+REPEAT_SECONDS = 60.0
+"""How often the same cause of not being ready is logged."""
+SLOW_SECONDS = 4.0
+"""After so long without an answer to a probe it is said that there is none yet."""
+
 REFUSED_SECONDS = 1.0
 """Between probes where the backend refuses connections: it is gone, and there is nothing to wait for."""
 
@@ -91,11 +96,14 @@ class Watch(CoroutineService):
         self._benchmark_backoff = Backoff(30.0, 2.0, 600.0, 0.5, random)
         self._state = "loading"
         self._message = ""
+        self._trouble = ""
+        self._logged = ""
+        self._logged_at = 0.0
         self._throughput: float | None = None
         self._started_at = 0.0
         self._loadtime = 0.0
         self._probed_at = -math.inf
-        self._until_refused: Deferred[None] | None = None
+        self._until_trouble: Deferred[None] | None = None
         self._refused = False
 
     @property
@@ -123,8 +131,8 @@ class Watch(CoroutineService):
             return None
         rhythm = self._rhythm
         wait = rhythm.poll_interval if self._state == "errored" else rhythm.retry_interval
-        cause = f": {self._message}" if self._message else ""
-        return Refusal(503, "not_ready", f"the worker is {self._state}{cause}", retry_after=wait)
+        cause = self._message or self._trouble
+        return Refusal(503, "not_ready", f"the worker is {self._state}{cause and f': {cause}'}", retry_after=wait)
 
     def connection_refused(self, cause: str) -> None:
         """
@@ -139,7 +147,17 @@ class Watch(CoroutineService):
         if self._state == "ready":
             self.log.warn("a request found no backend, which is probed at once: {cause}", cause=cause)
             self._enter("suspect")
-        waiting, self._until_refused = self._until_refused, None
+        waiting, self._until_trouble = self._until_trouble, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def connection_broke(self) -> None:
+        """
+        The backend broke a request's connection off: it may be gone, and is probed at once.
+
+        As with `connection_refused` there is one probe a second at most; here nothing but the probe counts.
+        """
+        waiting, self._until_trouble = self._until_trouble, None
         if waiting is not None:
             waiting.callback(None)
 
@@ -242,16 +260,16 @@ class Watch(CoroutineService):
         return partial(self._suspect, failures + 1, trouble)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait until the next check: until a request's connection is refused, but for no longer than `seconds`."""
+        """Wait until the next check: until a request meets trouble, but for no longer than `seconds`."""
         if not self._refused:
-            until_refused: Deferred[None] = Deferred()
-            self._until_refused = until_refused
+            until_trouble: Deferred[None] = Deferred()
+            self._until_trouble = until_trouble
             try:
-                await within(seconds, self._clock, until_refused)
+                await within(seconds, self._clock, until_trouble)
             except TimeoutError:
                 return
             finally:
-                self._until_refused = None
+                self._until_trouble = None
         left = self._probed_at + REFUSED_SECONDS - self._clock.seconds()
         if left > 0:
             await sleep(left, self._clock)
@@ -275,11 +293,29 @@ class Watch(CoroutineService):
         if self._probe is None:
             return None
         self._probed_at = self._clock.seconds()
+        slow = None if self.ready else self._clock.callLater(SLOW_SECONDS, self._slow)
         try:
             await within(None, self._clock, self._probe())
         except ProbeError as error:
+            self._note(str(error))
             return error
+        finally:
+            if slow is not None and slow.active():
+                slow.cancel()
+        self._trouble = self._logged = ""
         return None
+
+    def _slow(self) -> None:
+        self._note(f"the health check has had no answer for {SLOW_SECONDS:g} s; VESPA_HEALTHCHECK_TIMEOUT is its limit")
+
+    def _note(self, trouble: str) -> None:
+        """Tell why the backend is not well: to callers from now on, in the log when it is news or a minute old."""
+        self._trouble = trouble = trouble[:MESSAGE_LIMIT]
+        now = self._clock.seconds()
+        if trouble != self._logged or now - self._logged_at >= REPEAT_SECONDS:
+            self._logged, self._logged_at = trouble, now
+            told = "failed its check" if self.ready else "is not ready"
+            self.log.warn("the backend {told}: {trouble}", told=told, trouble=trouble)
 
     async def _for_ever(self) -> Step:
         """Wait for the service to stop."""
@@ -289,6 +325,7 @@ class Watch(CoroutineService):
     def _enter(self, state: str, message: str = "") -> None:
         message = message[:MESSAGE_LIMIT]
         if (state, message) != (self._state, self._message):
-            self.log.info("backend: {state} {message}", state=state, message=message)
+            report = self.log.error if state == "errored" else self.log.info
+            report("the worker is {state}{cause}", state=state, cause=message and f": {message}")
         self._state = state
         self._message = message
