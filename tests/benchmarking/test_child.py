@@ -13,6 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
@@ -21,7 +22,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from tests.system.certificates import Pair
-from vespa.benchmarking.runner import TERM_SECONDS, BenchmarkError, child_environment, run
+from vespa.benchmarking.runner import TERM_SECONDS, BenchmarkError, check, child_environment, run
 
 ENVIRONMENT = {
     name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
@@ -334,6 +335,129 @@ class ContractTests(ChildTests):
         self.assertIn("No such file", await self.error(source, ca_file=f"{self.folder}/none"))
         self.assertIn("holds no certificate", await self.error(source, ca_file=pair.key_file))
 
+    async def test_tls_names(self) -> None:
+        """A certificate of a trusted root that names nobody, or somebody else, is refused."""
+        for names in ((), ("other.example",)):
+            pair = Pair(str(self.folder), names=names)
+            endpoint = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
+            port = await serverFromString(reactor, endpoint).listen(Site(Backend()))
+            self.addCleanup(port.stopListening)
+            self.url = f"https://127.0.0.1:{port.getHost().port}"
+            source = """
+                async def benchmark(url, session):
+                    async with session.get("/text") as response:
+                        return len(await response.read())
+                """
+            self.assertIn("ServerDisconnectedError", await self.error(source, ca_file=pair.cert_file))
+
+    async def test_ipv6(self) -> None:
+        """A backend on an IPv6 address is measured like any other, its key sent."""
+        try:
+            port = reactor.listenTCP(0, Site(Backend()), interface="::1")  # type: ignore[attr-defined]
+        except CannotListenError:
+            raise SkipTest("no IPv6 here") from None
+        self.addCleanup(port.stopListening)
+        self.url = f"http://[::1]:{port.getHost().port}"
+        source = """
+            async def benchmark(url, session):
+                async with session.get("/echo") as response:
+                    print((await response.json())["auth"])
+                async with session.get(url + "/echo") as response:
+                    return 2 if (await response.json())["auth"] else 1
+            """
+        self.assertEqual(await self.start(source, authorization="Bearer a-long-key"), 2.0)
+        self.assertIn("[hidden]", self.lines)
+
+
+class IsolationTests(ChildTests):
+    def worker_folder(self, **files: str) -> str:
+        """A folder to be the current one, with these files."""
+        folder = self.folder / "current"
+        for name, text in files.items():
+            path = folder / (name.replace("__", "/") + ".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        before = os.getcwd()
+        os.chdir(folder)
+        self.addCleanup(os.chdir, before)
+        return str(folder)
+
+    async def test_nothing_replaced(self) -> None:
+        """Modules in the current folder, or beside the benchmark's file, replace neither Python's nor Vespa's own."""
+        evil = "raise SystemExit('this must not run')"
+        names = (
+            "ctypes",
+            "asyncio",
+            "json",
+            "twisted",
+            "treq",
+            "vespa__init",
+            "sitecustomize",
+            "benchmarks__openai_chat",
+        )
+        self.worker_folder(**dict.fromkeys(names, evil), mine="x = 3")
+        for name in ("ctypes", "json", "twisted"):
+            (self.folder / f"{name}.py").write_text(evil)
+        source = """
+            import ctypes, json, asyncio, twisted, mine
+            async def benchmark(url, session):
+                import benchmarks.tgi
+                return mine.x
+            """
+        for environment in (ENVIRONMENT, {**ENVIRONMENT, "PYTHONPATH": f":{ENVIRONMENT.get('PYTHONPATH', '')}:"}):
+            self.assertEqual(await self.start(source, environment=environment), 3.0)
+
+    async def test_built_in_first(self) -> None:
+        """A folder `benchmarks` of the user's adds to the built-in ones and replaces none."""
+        source = "async def benchmark(url, session):\n    return 8"
+        folder = self.worker_folder(benchmarks____init__="", benchmarks__tgi=source, benchmarks__mine=source)
+        for environment in (ENVIRONMENT, {**ENVIRONMENT, "PYTHONPATH": folder}):
+            self.assertEqual(await self.start(spec="benchmarks.mine:benchmark", environment=environment), 8.0)
+            self.assertNotEqual(await self.error(spec="benchmarks.tgi:benchmark", environment=environment), "")
+        by_path = await self.start(spec=f"{folder}/benchmarks/tgi.py:benchmark")
+        self.assertEqual(by_path, 8.0)
+
+    async def test_hints(self) -> None:
+        """What is not there is told with what may have been meant."""
+        for spec, hint in (
+            ("benchmarks.vllm:benchmark", "did you mean benchmarks.openai_chat:benchmark?"),
+            ("benchmarks.openai_chatt:benchmark", "did you mean benchmarks.openai_chat:benchmark?"),
+            ("benchmark.tgi:benchmark", "did you mean benchmarks.tgi:benchmark?"),
+            ("benchmarks.tgi:benchmarks", "did you mean benchmarks.tgi:benchmark?"),
+            ("mine:benchmark", "the built-in ones are benchmarks.openai_chat:benchmark"),
+            (f"{self.folder}/none.py:benchmark", "there is no file"),
+        ):
+            self.assertIn(hint, await self.error(spec=spec))
+        broken = await self.error("import no_such_thing\nasync def benchmark(url, session): return 1")
+        self.assertIn("No module named 'no_such_thing'", broken)
+        self.assertNotIn("did you mean", broken)
+
+    async def test_check(self) -> None:
+        """A check imports the benchmark and does not run it."""
+
+        async def checked(source: str = "", spec: str = "") -> str:
+            self.path.write_text(textwrap.dedent(source))
+            try:
+                await check(
+                    spec or f"{self.path}:benchmark",
+                    spawner=reactor,
+                    clock=self.clock,  # type: ignore[arg-type]
+                    timeout=30.0,
+                    environment=ENVIRONMENT,
+                    on_progress=self.heard,
+                )
+            except BenchmarkError as error:
+                return str(error)
+            return ""
+
+        self.assertEqual(await checked("async def benchmark(url, session): print('it ran')"), "")
+        self.assertNotIn("it ran", self.lines)
+        for spec in ("openai_chat", "tgi", "comfyui"):
+            self.assertEqual(await checked(spec=f"benchmarks.{spec}:benchmark"), "")
+        self.assertIn("SyntaxError", await checked("async def benchmark(url"))
+        self.assertIn("not a coroutine function", await checked("def benchmark(url, session): return 1"))
+        self.assertIn("did you mean", await checked(spec="benchmarks.vllm:benchmark"))
+
 
 class OutcomeTests(ChildTests):
     async def test_surroundings(self) -> None:
@@ -342,7 +466,7 @@ class OutcomeTests(ChildTests):
         source = """
             import logging, os, sys, neighbour
             async def benchmark(url, session):
-                assert os.getcwd() in sys.path and "TOKEN" not in str(os.environ), sys.path
+                assert os.getcwd() == sys.path[-2] and "TOKEN" not in str(os.environ), sys.path
                 assert sys.stdin.read() == ""
                 logging.getLogger("mine").info("logged")
                 print("printed")

@@ -17,11 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from vespa.benchmarking import isolated
 from vespa.benchmarking.runner import (
     LOST_SECONDS,
     PIPES_SECONDS,
     TERM_SECONDS,
     BenchmarkError,
+    check,
     child_environment,
     run,
 )
@@ -146,12 +148,18 @@ class RunTests(SynchronousTestCase):
         running = self.start(ca_file="/ca.pem", authorization="Bearer k")
         [spawned] = self.spawner.spawned
         self.assertEqual(spawned["executable"], sys.executable)
-        self.assertEqual(spawned["args"], [sys.executable, "-m", "vespa.benchmarking.child"])
+        self.assertEqual(spawned["args"], [sys.executable, isolated.__file__])
         self.assertEqual(spawned["childFDs"], {0: "w", 1: "r", 2: "r", 3: "r"})
         orders = json.loads(self.spawner.process.input)
         self.assertEqual(
             orders,
-            {"spec": "a.b:c", "backend_url": "http://backend", "ca_file": "/ca.pem", "authorization": "Bearer k"},
+            {
+                "spec": "a.b:c",
+                "backend_url": "http://backend",
+                "ca_file": "/ca.pem",
+                "authorization": "Bearer k",
+                "check": False,
+            },
         )
         self.spawner.process.exits(1)
         self.error(running)
@@ -160,6 +168,48 @@ class RunTests(SynchronousTestCase):
         """A system that starts no process fails the benchmark, not the worker."""
         running = self.start(spawner=FakeSpawner(OSError(12, "Cannot allocate memory")))
         self.assertIn("Cannot allocate memory", self.error(running))
+
+    def test_concurrency(self) -> None:
+        """A result may tell how many requests at once it was had with; nonsense about that is no matter."""
+        for told, expected in ((32, 32), (None, 0), ("32", 0), (-1, 0), (True, 0)):
+            running = self.start()
+            self.spawner.process.answers(result=2.0, concurrency=told)
+            self.spawner.process.exits()
+            figure = self.successResultOf(running)
+            self.assertEqual((figure, getattr(figure, "concurrency", None)), (2.0, expected))
+
+    def test_hidden(self) -> None:
+        """The backend's key is hidden in whatever the process says, also where it was cut off within it."""
+        running = self.start(authorization="Bearer abcdefghijkl")
+        self.spawner.process.says(
+            1, b"got Bearer abcdefghijkl and abcdefghijkl back\n" + b"x" * 489 + b"abcdefghijkl\n"
+        )
+        self.spawner.process.answers(error="401: abcdefghijkl is no key, Bearer abcdefgh…")
+        self.spawner.process.exits()
+        self.assertEqual(self.error(running), "401: [hidden] is no key, [hidden]…")
+        self.assertEqual(self.lines[0], "got [hidden] and [hidden] back")
+        self.assertNotIn("abcdefgh", "".join(self.lines))
+
+    def test_check(self) -> None:
+        """A check imports and no more: it ends well, or with what is wrong."""
+        for answer, expected in (({"checked": True}, None), ({"error": "no such module"}, "no such module")):
+            checking = Deferred.fromCoroutine(
+                check(
+                    "a.b:c",
+                    spawner=self.spawner,
+                    clock=self.clock,
+                    timeout=30.0,
+                    environment={},
+                    on_progress=self.lines.append,
+                )
+            )
+            self.assertTrue(json.loads(self.spawner.process.input)["check"])
+            self.spawner.process.answers(**answer)
+            self.spawner.process.exits()
+            if expected is None:
+                self.assertIsNone(self.successResultOf(checking))
+            else:
+                self.assertIn(expected, str(self.failureResultOf(checking, BenchmarkError).value))
 
     def test_error(self) -> None:
         """The child's message is the error."""
@@ -322,5 +372,7 @@ class RunTests(SynchronousTestCase):
         }
         kept = child_environment(given)
         self.assertEqual(kept.keys(), {"MODEL_NAME", "BENCHMARK_RUNS", "HF_TOKEN", "PYTHONPATH"})
-        self.assertTrue(kept["PYTHONPATH"].startswith("/mine:/"))
+        self.assertEqual(kept["PYTHONPATH"], "/mine")
+        self.assertEqual(child_environment({"PYTHONPATH": ":/a::/b:"})["PYTHONPATH"], "/a:/b")
+        self.assertEqual(child_environment({"PYTHONPATH": ":"}), {})
         self.assertEqual(given["MASTER_TOKEN"], "x")

@@ -84,6 +84,7 @@ class WatchTests(SynchronousTestCase):
         benchmark: Callable[[], Awaitable[float]] | bool = True,
         secured: bool = True,
         rhythm: Rhythm | None = None,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> Watch:
         run = self.benchmark.run if benchmark is True else benchmark or None
         return Watch(
@@ -95,6 +96,7 @@ class WatchTests(SynchronousTestCase):
             on_ready=self.throughputs.append,
             random=lambda: 0.0,
             rhythm=rhythm or Rhythm(),
+            check_benchmark=check,
         )
 
     def start(self) -> None:
@@ -266,6 +268,34 @@ class SayingWhyTests(WatchTests):
 
 
 class BenchmarkTests(WatchTests):
+    def test_cannot_be_imported(self) -> None:
+        """A benchmark that cannot be used is told at once, whatever the backend does, and looked at again later."""
+        checks: list[Deferred[None]] = []
+
+        def check() -> Deferred[None]:
+            checks.append(Deferred())
+            return checks[-1]
+
+        self.backend.trouble = DEAD
+        self.watch = self.make(check=check)
+        self.start()
+        checks[0].errback(ValueError("cannot import benchmarks.vllm; did you mean benchmarks.openai_chat:benchmark?"))
+        self.assertEqual(self.watch.state, "errored")
+        refusal = self.watch.refusal()
+        assert refusal is not None
+        for told in (self.message(), refusal.message):
+            self.assertIn("the benchmark cannot be used: cannot import benchmarks.vllm; did you mean", told)
+        self.wait(60)
+        checks[1].callback(None)
+        self.assertEqual((self.watch.state, self.message()), ("loading", ""))
+
+    def test_check_spared(self) -> None:
+        """With a figure from before nothing is imported."""
+        self.cache.value = 40.0
+        self.watch = self.make(check=lambda: self.fail("it was checked"))
+        self.start()
+        self.assertEqual(self.watch.state, "ready")
+
     def test_cached(self) -> None:
         """A figure from before spares the benchmark."""
         self.cache.value = 40.0

@@ -1,14 +1,16 @@
-"""The process that a benchmark runs in: `python -m vespa.benchmarking.child`, which the worker starts.
+"""The process that a benchmark runs in, which the worker starts by `isolated.py`.
 
-Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file", "authorization"}`, and then nothing for as
-long as the worker lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process group}` at
-once, and at the end `{"result": units of work per second}` or `{"error": message}`.
+Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file", "authorization", "check"}`, and then nothing
+for as long as the worker lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process
+group}` at once, and at the end `{"result": units of work per second, "concurrency": requests at once}` or `{"error":
+message}`. Where `check` is true the benchmark is imported and not run, and the end is `{"checked": true}` or an error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -28,6 +30,9 @@ from vespa.benchmarking.contract import Session, throughput
 _LONGEST_MESSAGE = 1000
 _PR_SET_PDEATHSIG = 1
 _CLEANUP_SECONDS = 1.0
+BUILT_IN = ("openai_chat", "tgi", "comfyui")
+# What is written for a backend that speaks another's protocol.
+_SAME = dict.fromkeys("vllm sglang llamacpp llama_cpp ollama openai lmdeploy transformers llm".split(), "openai_chat")
 
 _Function = Callable[[str, Session], Awaitable[object]]
 
@@ -49,8 +54,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     _perform(order, lambda answer: _answer(answers, answer))
 
 
@@ -66,14 +69,33 @@ def load(spec: str) -> tuple[_Function, str | None]:
         module = _module_of_file(place) if place.endswith(".py") else importlib.import_module(place)
     except BaseException as error:  # a module may do anything as it is imported, sys.exit too
         traceback.print_exc()
-        raise Fault(f"cannot import {place}: {describe(error, os.path.abspath(place))}") from error
+        raise Fault(f"cannot import {place}: {describe(error, os.path.abspath(place))}{_nearest(place)}") from error
     function = getattr(module, name, None)
     if function is None:
-        raise Fault(f"{place} has no {name}")
+        near = difflib.get_close_matches(name, [each for each in vars(module) if not each.startswith("_")], n=1)
+        raise Fault(f"{place} has no {name}" + (f"; did you mean {place}:{near[0]}?" if near else ""))
     plain = inspect.isfunction(function) and not inspect.iscoroutinefunction(inspect.unwrap(function))
     if plain or not callable(function):
         raise Fault(f"{name} is not a coroutine function: it must be `async def {name}(backend_url, session)`")
     return function, getattr(module, "__file__", None)
+
+
+def _nearest(place: str) -> str:
+    """What may have been meant by a module that cannot be found: a built-in benchmark."""
+    if place.endswith(".py"):
+        return ""
+    try:
+        if importlib.util.find_spec(place) is not None:
+            return ""  # it is there, and what it imports is not
+    except (ImportError, ValueError, AttributeError):
+        pass
+    built_in = [f"benchmarks.{name}:benchmark" for name in BUILT_IN]
+    names = [f"benchmarks.{name}" for name in BUILT_IN]
+    near = [name for name in names if name.endswith(_SAME.get(place.rpartition(".")[2].lower(), "?"))]
+    near = near or difflib.get_close_matches(place, names, n=1, cutoff=0.75)
+    if near:
+        return f"; did you mean {near[0]}:benchmark?"
+    return f"; the built-in ones are {', '.join(built_in)}"
 
 
 def describe(error: BaseException, file: str | None) -> str:
@@ -137,7 +159,7 @@ def _answer(descriptor: int, answer: dict[str, Any]) -> None:
     os.write(descriptor, json.dumps(answer).encode() + b"\n")
 
 
-def _perform(order: dict[str, str], answer: Callable[[dict[str, Any]], None]) -> None:
+def _perform(order: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
     """Run the benchmark under asyncio with Twisted on the same loop, and answer exactly once."""
     from twisted.internet import asyncioreactor
 
@@ -153,6 +175,9 @@ def _perform(order: dict[str, str], answer: Callable[[dict[str, Any]], None]) ->
     session_class = provide_aiohttp(reactor, backend_url, authorization)
     try:
         function, file = load(order["spec"])
+        if order["check"]:
+            answer({"checked": True})
+            return
         client = backend_client(reactor, backend_url, order["ca_file"], authorization)
     except (Fault, OSError, ValueError) as error:
         answer({"error": str(error)})
@@ -163,7 +188,7 @@ def _perform(order: dict[str, str], answer: Callable[[dict[str, Any]], None]) ->
             async with session_class(backend_url, client=client) as session:
                 value = await function(backend_url, session)
             try:
-                answer({"result": throughput(value)})
+                answer({"result": throughput(value), "concurrency": getattr(value, "concurrency", 0)})
             except ValueError as error:
                 answer({"error": f"its result is wrong: {error}"})
         except BaseException as error:
@@ -183,9 +208,12 @@ def _perform(order: dict[str, str], answer: Callable[[dict[str, Any]], None]) ->
 
 
 def _module_of_file(path: str) -> ModuleType:
-    """Import one file, with its own folder on the path for what it imports in turn."""
+    """Import one file, with its own folder at the end of the path for what it imports in turn."""
     path = os.path.abspath(path)
-    sys.path.insert(0, os.path.dirname(path))
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    if os.path.dirname(path) not in sys.path:
+        sys.path.append(os.path.dirname(path))
     name = os.path.basename(path).removesuffix(".py")
     if name in sys.modules or not name.isidentifier():
         name = f"benchmark_file_{abs(hash(path))}"
@@ -195,7 +223,3 @@ def _module_of_file(path: str) -> ModuleType:
     sys.modules[name] = module
     found.loader.exec_module(module)
     return module
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,8 +16,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-import vespa
-from vespa.benchmarking.contract import throughput
+from vespa.benchmarking.contract import Figure, throughput
 from vespa.benchmarking.progress import Progress
 
 TERM_SECONDS = 2.0
@@ -32,13 +31,19 @@ _SECRETS = frozenset(
     "VESPA_BACKEND_AUTHORIZATION".split()
 )
 _LARGEST_ANSWER = 65536
+_SHORTEST_PART = 8  # characters of a secret at the end of a line: "Bearer " alone tells nothing
 _ANSWERS = 3  # the descriptor
+_TOOK_LONGER = "it took longer than"
 
 _log = Logger()
 
 
 class BenchmarkError(Exception):
     """Why a benchmark gave no throughput."""
+
+
+class TookTooLong(BenchmarkError):
+    """There was no answer in time."""
 
 
 async def run(
@@ -52,7 +57,7 @@ async def run(
     on_progress: Callable[[str], None],
     ca_file: str = "",
     authorization: str = "",
-) -> float:
+) -> Figure:
     """Measure the backend by the benchmark `spec`, `module:function` or `path/of/file.py:function`.
 
     `timeout` is in seconds. `environment` reaches the benchmark less the platform's secrets. `on_progress` gets each
@@ -61,16 +66,54 @@ async def run(
     units of work per second once the process is gone; fails with BenchmarkError, or, cancelled, with CancelledError,
     once the process is killed and reaped.
     """
-    order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file, "authorization": authorization}
-    child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress)
-    command = [sys.executable, "-m", "vespa.benchmarking.child"]
+    order = {
+        "spec": spec,
+        "backend_url": backend_url,
+        "ca_file": ca_file,
+        "authorization": authorization,
+        "check": False,
+    }
+    child = await _perform(order, spawner, clock, timeout, environment, on_progress)
+    return child.verdict()
+
+
+async def check(
+    spec: str,
+    *,
+    spawner: IReactorProcess,
+    clock: IReactorTime,
+    timeout: float,
+    environment: Mapping[str, str],
+    on_progress: Callable[[str], None],
+) -> None:
+    """Import the benchmark `spec` in a process of its own, as `run` does, and leave it at that.
+
+    Raises BenchmarkError, in words for a log, where it cannot be imported or is no coroutine function, or where that
+    takes longer than `timeout` seconds. What it prints as it is imported goes to `on_progress`.
+    """
+    order = {"spec": spec, "backend_url": "", "ca_file": "", "authorization": "", "check": True}
+    child = await _perform(order, spawner, clock, timeout, environment, on_progress)
+    child.checked()
+
+
+async def _perform(
+    order: Mapping[str, object],
+    spawner: IReactorProcess,
+    clock: IReactorTime,
+    timeout: float,
+    environment: Mapping[str, str],
+    on_progress: Callable[[str], None],
+) -> _Child:
+    """The child once its process is gone. Raises BenchmarkError where there is none, CancelledError."""
+    child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress, str(order["authorization"]))
+    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolated.py")]
     try:
         spawner.spawnProcess(
             child, command[0], command, env=child_environment(environment), childFDs={0: "w", 1: "r", 2: "r", 3: "r"}
         )
     except OSError as error:
         raise BenchmarkError(f"its process cannot be started: {error}") from error
-    deadline = clock.callLater(timeout, child.stop, f"it took longer than {timeout:g} s")
+    deadline = clock.callLater(timeout, child.stop, f"{_TOOK_LONGER} {timeout:g} s")
     cancelled = False
     while not child.gone:
         try:
@@ -83,15 +126,27 @@ async def run(
         deadline.cancel()
     if cancelled:
         raise CancelledError
-    return child.verdict()
+    return child
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a benchmark: without the keys to the account, and with Vespa where Python finds it."""
+    """The environment for a benchmark: without the keys to the account."""
     kept = {name: value for name, value in environment.items() if name not in _SECRETS}
-    root = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), root)))
-    return kept
+    # An empty entry is the current folder; Vespa's own is put on the path by the process itself.
+    paths = [each for each in kept.pop("PYTHONPATH", "").split(os.pathsep) if each]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)} if paths else kept
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """`text` without the secrets, and without the beginning of one where `text` was cut off."""
+    for secret in secrets:
+        text = text.replace(secret, "[hidden]")
+        body, cut = (text[:-1], text[-1]) if text.endswith("…") else (text, "")
+        for size in range(min(len(secret), len(body)), _SHORTEST_PART - 1, -1):
+            if body.endswith(secret[:size]):
+                text = body[:-size] + "[hidden]" + cut
+                break
+    return text
 
 
 class _Child(ProcessProtocol):
@@ -99,12 +154,16 @@ class _Child(ProcessProtocol):
 
     transport: IProcessTransport
 
-    def __init__(self, order: bytes, clock: IReactorTime, on_progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, order: bytes, clock: IReactorTime, on_progress: Callable[[str], None], authorization: str = ""
+    ) -> None:
+        """`authorization` is hidden in all that the process says."""
         self.gone = False
         self._order = order
         self._pid: int | None = None
         self._clock = clock
         self._on_progress = on_progress
+        self._secrets = [each for each in (authorization, authorization.partition(" ")[2].strip()) if each]
         self._progress = Progress(self._tell, clock.seconds)
         self._last_line = ""
         self._said = b""
@@ -133,16 +192,27 @@ class _Child(ProcessProtocol):
             self._signal(signal.SIGKILL)
             self._after(LOST_SECONDS, self._finish)
 
-    def verdict(self) -> float:
+    def verdict(self) -> Figure:
         """Units of work per second; BenchmarkError where there are none."""
         if "result" in self._answer:
             try:
-                return throughput(self._answer["result"])
+                result = throughput(self._answer["result"])
             except ValueError as error:
                 raise BenchmarkError(f"its result is wrong: {error}") from None
+            at_once = self._answer.get("concurrency")
+            return Figure(result, at_once if type(at_once) is int and at_once > 0 else 0)
+        raise self._failure()
+
+    def checked(self) -> None:
+        """BenchmarkError unless the process found the benchmark fit to be run."""
+        if not self._answer.get("checked"):
+            raise self._failure()
+
+    def _failure(self) -> BenchmarkError:
         if "error" in self._answer:
-            raise BenchmarkError(str(self._answer["error"]))
-        raise BenchmarkError(self._cause or self._how_it_ended())
+            return BenchmarkError(hidden(str(self._answer["error"]), self._secrets))
+        kind = TookTooLong if self._cause.startswith(_TOOK_LONGER) else BenchmarkError
+        return kind(self._cause or self._how_it_ended())
 
     def connectionMade(self) -> None:
         self._pid = self.transport.pid
@@ -221,6 +291,7 @@ class _Child(ProcessProtocol):
             each.callback(None)
 
     def _tell(self, line: str) -> None:
+        line = hidden(line, self._secrets)
         self._last_line = line
         try:
             self._on_progress(line)

@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers as TwistedHeaders
 
 from vespa.benchmarking import contract
 from vespa.benchmarking.aiohttp_names import installed, names
-from vespa.benchmarking.session_agent import backend_client
+from vespa.benchmarking.session_agent import backend_client, for_treq
 from vespa.benchmarking.session_body import Deadline, reasons
 from vespa.benchmarking.session_encoding import basic_auth, encode_body, resolve
 from vespa.benchmarking.session_response import ClientResponse
@@ -187,7 +187,13 @@ class ClientSession:
         """One request and the head of its response, redirects not followed."""
         try:
             pending = self._client.request(
-                method, url, headers=fields.copy(), data=body, cookies=cookies, allow_redirects=False, unbuffered=True
+                method,
+                for_treq(url),
+                headers=fields.copy(),
+                data=body,
+                cookies=cookies,
+                allow_redirects=False,
+                unbuffered=True,
             )
             response = await deadline(pending.asFuture(asyncio.get_running_loop()))
         except asyncio.TimeoutError:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from vespa.benchmarking.session_encoding import UNIX_ORIGIN
+from vespa.http.tls_naming import NamedServer
 from vespa.net.trust import trust_roots
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
@@ -55,6 +58,17 @@ class _OneSocket:
         return self._endpoint
 
 
+@implementer(IPolicyForHTTPS)
+class _NamedServers:
+    """An https server has to show a certificate of its own name or address, as everywhere in Vespa."""
+
+    def __init__(self, trust: Any) -> None:
+        self._trust = trust
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> NamedServer:
+        return NamedServer(hostname.decode("ascii"), self._trust)
+
+
 @implementer(IAgent)
 class _UnixFirst:
     """The backend's origin goes to its socket, every other to TCP."""
@@ -94,6 +108,18 @@ def _origin(uri: bytes) -> bytes:
     return b"%b://%b:%d" % (parsed.scheme, parsed.host.lower(), parsed.port)
 
 
+class _AsIs(EncodedURL):
+    """A URL that is not to be encoded."""
+
+    def to_uri(self) -> _AsIs:
+        return self
+
+
+def for_treq(url: str) -> str | EncodedURL:
+    """`url` as treq takes it: it would encode an IPv6 address as the name of a host, which fails."""
+    return _AsIs.from_text(url) if urlsplit(url).netloc.startswith("[") else url
+
+
 def client_of(agent: IAgent) -> HTTPClient:
     """A treq client over `agent`, with a cookie jar of its own."""
     return HTTPClient(agent, data_to_body_producer=WholeBody)
@@ -106,7 +132,7 @@ def backend_client(reactor: Any, backend_url: str = "", ca_file: str = "", autho
     `backend_url`, and nowhere else. OSError where it cannot be read, ValueError
     where it holds none.
     """
-    policy = BrowserLikePolicyForHTTPS(trust_roots(ca_file))
+    policy = _NamedServers(trust_roots(ca_file))
     agent: IAgent = Agent(reactor, policy, _CONNECT_TIMEOUT, pool=_pool(reactor))
     origin = backend_url
     if backend_url.startswith("unix:"):

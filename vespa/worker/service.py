@@ -42,6 +42,7 @@ from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.watch import Rhythm, Watch
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
+_BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten
 
 
 def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]) -> IService:
@@ -253,6 +254,19 @@ def _watch(
             authorization=settings.backend_authorization,
         )
 
+    async def check_benchmark() -> None:
+        try:
+            await runner.check(
+                settings.benchmark,
+                spawner=reactor,
+                clock=reactor,
+                timeout=min(_BENCHMARK_CHECK_SECONDS, settings.benchmark_timeout),
+                environment=environment,
+                on_progress=lambda line: log.debug("{line}", line=line),
+            )
+        except runner.TookTooLong:
+            log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
+
     def ready(throughput: float | None) -> None:
         if throughput is not None:
             gate.throughput = throughput
@@ -262,6 +276,7 @@ def _watch(
         reactor,
         probe=probe,
         run_benchmark=run_benchmark if settings.benchmark else None,
+        check_benchmark=check_benchmark if settings.benchmark else None,
         cache=BenchmarkCache(settings.benchmark_cache_file, key),
         secured=settings.secured,
         on_ready=ready,

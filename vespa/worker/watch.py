@@ -81,14 +81,18 @@ class Watch(CoroutineService):
         on_ready: Callable[[float | None], None],
         random: Callable[[], float],
         rhythm: Rhythm = Rhythm(),
+        check_benchmark: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """
+        `check_benchmark` raises what is wrong with the benchmark itself, which needs no backend to be found.
+
         `probe` raises `ProbeError`; None: the backend is taken to be well. `on_ready` is called once, at the first
         ready, with the throughput, which is None where there is no benchmark: only an unsecured worker may do without.
         """
         self._clock = clock
         self._probe = probe
         self._run_benchmark = run_benchmark
+        self._check_benchmark = check_benchmark
         self._cache = cache
         self._secured = secured
         self._on_ready = on_ready
@@ -177,10 +181,25 @@ class Watch(CoroutineService):
     async def _starting(self) -> Step:
         if self._run_benchmark is not None:
             self._throughput = self._cache.load()
+            if self._throughput is None and self._check_benchmark is not None:
+                return partial(self._checking_benchmark, self._check_benchmark)
         elif self._secured:
             return self._unmeasurable
         else:
             self.log.warn("no benchmark is set: any number of requests is let in")
+        return self._loading
+
+    async def _checking_benchmark(self, check: Callable[[], Awaitable[None]]) -> Step:
+        """Before the backend is looked at: it may take long to load, and a mistake is told at once."""
+        try:
+            await within(None, self._clock, check())
+        except Exception as error:
+            # It is the user's code that is imported.
+            if not self.running:
+                raise
+            self._enter("errored", f"the benchmark cannot be used: {str(error) or type(error).__name__}")
+            await sleep(self._benchmark_backoff.next(), self._clock)
+            return partial(self._checking_benchmark, check)
         return self._loading
 
     async def _unmeasurable(self) -> Step:
