@@ -41,8 +41,8 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((options.settings.worker_port, options.problem), (3001, ""))
 
     def test_bad(self) -> None:
-        """Settings that cannot be used are a usage error with everything in it, which twistd prints before it exits."""
-        error = self.assertRaises(usage.UsageError, parsed, {"VESPA_WORKER_PORT": "x"})
+        """Settings that cannot be used end the process with everything that is wrong in them."""
+        error = self.assertRaises(SystemExit, parsed, {"VESPA_WORKER_PORT": "x"})
         self.assertIn("VESPA_WORKER_PORT='x'", str(error))
         self.assertIn("VESPA_BACKEND_URL is not set", str(error))
 
@@ -185,7 +185,7 @@ class ClientTests(SynchronousTestCase):
         """The command line goes before the environment; what is wrong is a usage error, all at once."""
         settings = client_options("--port=9000").reading.settings
         self.assertEqual((settings.endpoint, settings.port), ("chat", 9000))
-        error = self.assertRaises(usage.UsageError, client_options, "--port=x", environ={})
+        error = self.assertRaises(SystemExit, client_options, "--port=x", environ={})
         self.assertIn("3 mistakes in the options", str(error))
 
     def test_plugin(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -81,7 +82,36 @@ def _none(name: str, command: Command, arguments: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` names and return its exit code; SystemExit for --help and mistakes."""
-    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        _flush()
+    except SystemExit:  # of argparse, which has printed
+        _flush()
+        raise
+    except BrokenPipeError:  # `| head`: who reads it has enough
+        _discard_output()
+        code = 0
+    return code
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    # What is still buffered would fail once more at exit, with a message and exit code 120.
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+    except (OSError, ValueError):
+        pass
+
+
+def _run(arguments: Sequence[str]) -> int:
     top = argparse.ArgumentParser(prog="vespa-proxy", description=DESCRIPTION)
     top.add_argument("--version", action="version", version=f"vespa-proxy {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -10,7 +10,6 @@ from typing import Any, cast
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger, LogLevel
-from twisted.python import usage
 
 from vespa.client.command.launch import Launched, LaunchError, MakeClient, launch
 from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
@@ -35,12 +34,12 @@ class Options(GivenOptions):
         self.environ = os.environ if environ is None else environ
 
     def postOptions(self) -> None:
-        """Make settings and install the reactor; raises UsageError, which twistd prints and exits with 1."""
+        """Make settings and install the reactor; raises SystemExit with what is wrong."""
         global _observer
         try:
             self.reading: Reading = read(self.take(), self.environ)
         except OptionsError as error:
-            raise usage.UsageError(str(error)) from None
+            raise SystemExit(f"error: {error}") from None
         settings = self.reading.settings
         secrets = (settings.endpoint_key, settings.account_key, settings.token)
         level = LogLevel.debug if settings.debug else LogLevel.info

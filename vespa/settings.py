@@ -91,12 +91,16 @@ class Settings(Variables):
         return self.max_concurrency if self.allow_parallel else 1
 
     @property
+    def interface(self) -> str:
+        """The address to listen on where VESPA_LISTEN names none."""
+        return "0.0.0.0" if self.secured or self.unsecured_public else "127.0.0.1"
+
+    @property
     def endpoint(self) -> str:
         """The Twisted endpoint string to listen on."""
         if self.listen:
             return self.listen
-        interface = "0.0.0.0" if self.secured or self.unsecured_public else "127.0.0.1"
-        where = f"port={self.worker_port}:interface={interface}:backlog={BACKLOG}"
+        where = f"port={self.worker_port}:interface={self.interface}:backlog={BACKLOG}"
         if not self.use_ssl:
             return f"tcp:{where}"
         return f"ssl:{where}:privateKey={_quoted(self.ssl_key_file)}:certKey={_quoted(self.ssl_cert_file)}"

@@ -13,19 +13,22 @@ from typing import cast
 
 from OpenSSL import SSL, crypto
 from twisted.application.service import Application, IService, MultiService
+from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 
+from . import __version__
 from .http import listening
 from .http.certificates import CertificateError
 from .net.logs import LineObserver, level_named
-from .net.signals import Signals, Stoppable, exit_with
+from .net.signals import Signals, Stoppable, exit_with, fail
 from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
 
 log = Logger()
 
 LEAN_REACTOR = "vespa.http.reactor"
+_EXAMPLE = "tcp:3000:interface=127.0.0.1 or unix:/run/vespa.sock"
 _BAD_FILE = (ValueError, OSError, SSL.Error, crypto.Error, CertificateError)
 
 
@@ -43,7 +46,10 @@ class Options(usage.Options):
         self.environ = os.environ if environ is None else environ
 
     def postOptions(self) -> None:
-        """Read the settings and install the reactor; raises UsageError, which twistd prints and exits with 1."""
+        """Read the settings and install the reactor; raises SystemExit with what is wrong with them.
+
+        Not UsageError: above its text twistd prints all of its own options, none of which is at fault.
+        """
         self.settings: Settings | None = None
         self.problem = ""
         self.identity = identity_if_readable(self.environ)
@@ -52,7 +58,7 @@ class Options(usage.Options):
         except SettingsError as error:
             self.problem = str(error)
             if self.identity is None:
-                raise usage.UsageError(self.problem) from None
+                raise SystemExit(f"error: {self.problem}") from None
         install_reactor()
         if self.parent is not None:
             use_our_log(self.parent)
@@ -104,6 +110,37 @@ def settle_memory() -> None:
     gc.freeze()
 
 
+class Root(MultiService):
+    """The tree's top. Where the port cannot be opened, the log says why in one line and the process ends with code 1.
+
+    What was started before the port is stopped in order meanwhile, the reporter with the reason as its last report.
+    """
+
+    settings: Settings | None = None
+
+    def startService(self) -> None:
+        """Start the tree."""
+        from twisted.internet import reactor
+
+        from .worker.service import listen_problem
+
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except (CannotListenError, OSError) as error:
+            if self.settings is None:
+                raise
+            log.critical("{why}", why=listen_problem(self.settings, error))
+            fail(cast(Stoppable, reactor))
+
+
+def start_line(settings: Settings) -> str:
+    """What starts: version, backend, and who may ask it where."""
+    backend = settings.backend.url if settings.backend is not None else ""
+    public = f", clients reach it at {settings.public_url}" if settings.public_url else ""
+    signed = "requests must be signed" if settings.secured else "unsecured: requests need no signature"
+    return f"Vespa {__version__}: backend {backend}{public}; {signed}"
+
+
 def makeService(options: Options) -> IService:
     """The worker's tree, or the one that only tells the autoscaler why there is none; SystemExit if it cannot."""
     from twisted.internet import reactor
@@ -112,7 +149,7 @@ def makeService(options: Options) -> IService:
 
     raise_file_limit()
     reactor.callWhenRunning(settle_memory)
-    root = MultiService()
+    root = Root()  # type: ignore[no-untyped-call]
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
     settings, problem = options.settings, options.problem
     if settings is not None:
@@ -120,13 +157,15 @@ def makeService(options: Options) -> IService:
     if settings is not None and not problem:
         for line in warnings(options.environ):
             log.warn("{line}", line=line)
+        root.settings = settings
+        log.info("{line}", line=start_line(settings))
         child = make_worker(reactor, settings, options.environ)
     elif options.identity is not None:
         print(problem, file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
         child = make_beacon(reactor, options.identity, problem)
     else:
-        raise SystemExit(problem)
+        raise SystemExit(f"error: {problem}")
     child.setServiceParent(root)
     return root
 
@@ -137,8 +176,12 @@ def file_problem(reactor: object, settings: Settings) -> str:
 
     try:
         listening.parse(reactor, settings.endpoint)
+    except CertificateError as error:
+        names = "VESPA_LISTEN" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE"
+        return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} name the files"
     except (*_BAD_FILE, TypeError, LookupError) as error:
-        return f"cannot listen on {settings.endpoint}: {error or type(error).__name__}"
+        why = "an argument is missing or unknown" if isinstance(error, TypeError) else error or type(error).__name__
+        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {why}; write it like {_EXAMPLE}"
     try:
         trust_roots(settings.backend_ca_file)
     except _BAD_FILE as error:
@@ -149,10 +192,7 @@ def file_problem(reactor: object, settings: Settings) -> str:
 def make_application() -> Componentized:
     """The application that a .tac file holds; raises SystemExit with what is wrong with the settings."""
     options = Options()
-    try:
-        options.parseOptions([])  # type: ignore[no-untyped-call]
-    except usage.UsageError as error:
-        raise SystemExit(str(error)) from None
+    options.parseOptions([])  # type: ignore[no-untyped-call]
     application: Componentized = Application("vespa")
     application.setComponent(ILogObserver, log_observer())
     makeService(options).setServiceParent(application)

@@ -72,18 +72,29 @@ class LineTests(SynchronousTestCase):
 
 class SecretTests(SynchronousTestCase):
     def test_keyed_values(self) -> None:
-        """A value that goes by the name of a signature, a key or a token is hidden, however it is written."""
+        """A value that goes by the name of a signature, a key or a token is hidden, in a query and in JSON."""
         for text in (
             "/v1?a=1&serverless_signature=SECRET/+=&b=2",
             "/v1?api_key=SECRET",
             "{'signature': 'SECRET', 'url': 1}",
             '{"mtoken": "SECRET"}',
-            "Authorization: Bearer SECRET",
-            "MASTER_TOKEN=SECRET",
+            '{"auth_data": {"signature":"SECRET"}}',
         ):
             line = logged("{text}", text=text)
             self.assertNotIn("SECRET", line)
             self.assertIn(HIDDEN, line)
+
+    def test_sentences_are_left(self) -> None:
+        """Secrets are known by value: our own sentences stay as they are, whatever words are in them."""
+        for text in (
+            "refused: signature: does not match",
+            "bad_signature: signature does not match",
+            "api_key: is missing",
+            "most servers want `Bearer KEY`",
+            "the bearer token is missing",
+            "MASTER_TOKEN=(hidden): must be text",
+        ):
+            self.assertIn(f"] {text}\n", logged("{text}", text=text, secrets=("sesame-open",)))
 
     def test_rest_is_left(self) -> None:
         """What stands beside a hidden value stays."""

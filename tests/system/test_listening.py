@@ -90,9 +90,13 @@ class TakenTests(SystemCase):
             self.port = taken.getsockname()[1]
             worker = self.launch(*arguments)
             self.assertEqual(await self.until_exit(worker), 1)
-        self.assertIn(f"{self.port}", worker.text)
-        self.assertIn("Address already in use", worker.text)
-        self.assertNotIn("Unhandled", worker.text)
+        why = f"cannot listen on 0.0.0.0 port {self.port}: Address already in use; another program listens there"
+        (line,) = [line for line in worker.lines if why in line]
+        self.assertIn("VESPA_WORKER_PORT", line)
+        self.assertIn(" critical ", line)
+        self.assertNotIn("Traceback", worker.text)
+        self.assertIn(why, self.reports[-1].error_msg)
+        self.assertEqual(self.reports[-1].max_perf, 0.0)
 
     async def test_plugin(self) -> None:
         """A port that is taken is exit code 1 and a message that names it."""
@@ -101,6 +105,31 @@ class TakenTests(SystemCase):
     async def test_tac(self) -> None:
         """By the .tac, too."""
         await self.check(*BY_TAC)
+
+    async def refused(self, listen: str, why: str) -> None:
+        self.backend_url = "http://127.0.0.1:9"
+        await self.theatre.start_autoscaler()
+        worker = self.launch(VESPA_LISTEN=listen)
+        self.assertEqual(await self.until_exit(worker), 1)
+        self.assertIn(f"cannot listen on {listen}: {why}", worker.text)
+        self.assertNotIn("Traceback", worker.text)
+        self.assertIn(why, self.reports[-1].error_msg)
+
+    async def test_no_such_address(self) -> None:
+        """An address that this machine has not is told likewise."""
+        await self.refused("tcp:0:interface=192.0.2.1", "Cannot assign requested address; this machine has no such")
+
+    async def test_unix_socket_in_use(self) -> None:
+        """So is a unix socket at which another program listens, or whose folder is not there."""
+        path = os.path.join(self.folder, "in-use.sock")
+        with socket.socket(socket.AF_UNIX) as taken:
+            taken.bind(path)
+            taken.listen()
+            await self.refused(f"unix:{path}", "Address already in use; another program listens there")
+
+    async def test_no_such_folder(self) -> None:
+        """So is a unix socket whose folder is not there."""
+        await self.refused(f"unix:{self.folder}/no/a.sock", "No such file or directory; its folder does not exist")
 
 
 class BeaconTests(SystemCase):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.logger import Logger
 
 # For TLS 1.2: a session key that the certificate's key cannot uncover, and encryption that is its own checksum.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 ALPN = b"http/1.1"
+DAY_SECONDS = 24 * 60 * 60
+WARN_SECONDS = 7 * DAY_SECONDS
 
 
 class CertificateError(Exception):
@@ -80,6 +84,12 @@ class Certificate:
         self._files = (cert_chain_file, key_file)
         self._stamp = self._look()
         self.current = server_context(cert_chain_file, key_file)
+        self.ends = _end_of(cert_chain_file)
+
+    @property
+    def file(self) -> str:
+        """The certificate's file."""
+        return self._files[0]
 
     def reload(self) -> bool:
         """
@@ -94,6 +104,7 @@ class Certificate:
         self._stamp = stamp
         try:
             self.current = server_context(*self._files)
+            self.ends = _end_of(self._files[0])
         except CertificateError as error:
             self.log.error("certificate not replaced: {error}", error=str(error))
             return False
@@ -102,6 +113,53 @@ class Certificate:
 
     def _look(self) -> tuple[tuple[int, ...] | None, ...]:
         return tuple(_stamp(path) for path in self._files)
+
+
+class Expiry:
+    """Says in the log that a certificate nears its end, from a week before and once a day, and that it ended."""
+
+    log = Logger()
+
+    def __init__(self, certificate: Certificate, now: Callable[[], float]) -> None:
+        """`now` gives epoch seconds."""
+        self._certificate = certificate
+        self._now = now
+        self._told: tuple[float, int] | None = None
+
+    def check(self) -> None:
+        """Look once; what was said of the same certificate on the same day is not said again."""
+        ends = self._certificate.ends
+        left = ends - self._now()
+        if left > WARN_SECONDS:
+            return
+        days = int(left // DAY_SECONDS)
+        if self._told == (ends, days):
+            return
+        self._told = (ends, days)
+        when = datetime.datetime.fromtimestamp(ends, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        file = self._certificate.file
+        if left <= 0:
+            self.log.error(
+                "the certificate {file} expired on {when}: clients refuse it; replace it, it is read every minute",
+                file=file,
+                when=when,
+            )
+        else:
+            self.log.warn(
+                "the certificate {file} expires on {when}: replace it before, it is read every minute",
+                file=file,
+                when=when,
+            )
+
+
+def _end_of(cert_chain_file: str) -> float:
+    """When the first certificate of a chain to end ends, in epoch seconds."""
+    try:
+        with open(cert_chain_file, "rb") as file:
+            chain = x509.load_pem_x509_certificates(file.read())
+    except (OSError, ValueError):
+        return float("inf")  # OpenSSL took it; of its end nothing can be said
+    return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 HIDDEN = "[hidden]"
-_KEYED = re.compile(
-    r"""((?:serverless_signature|signature|api_key|mtoken|master_token)["']?\s*[=:]\s*["']?)[^\s&"',;}]+""", re.I
-)
-_BEARER = re.compile(r"(\bbearer\s+)[^\s\"',;]+", re.I)
+# Secrets are known by value. These are for those that callers send: a parameter of a query, a member of JSON. Neither
+# form is one of our sentences, in which "signature: does not match" has to stay.
+_NAMES_OF_SECRETS = "serverless_signature|signature|api_key|mtoken|master_token"
+_PARAMETER = re.compile(rf"([?&](?:{_NAMES_OF_SECRETS})=)[^\s&\"']+", re.I)
+_MEMBER = re.compile(rf"""((["'])(?:{_NAMES_OF_SECRETS})\2\s{{0,8}}:\s{{0,8}}(["']))[^"']+""", re.I)
 # A control character in a message could start a line of its own, or drive the reader's terminal.
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(0x7F, 0xA0)]} | {9: "\t", 10: "\\n", 13: "\\r"}
 
@@ -53,6 +54,8 @@ class LineObserver:
     def _line(self, event: LogEvent, level: NamedConstant) -> str:
         message = formatEvent(event).translate(_CONTROL)
         namespace = event.get("log_namespace") or "-"
+        if namespace == "log_legacy":  # what Twisted calls a message by its older interface
+            namespace = "twisted"
         line = f"{self._timestamp(event.get('log_time', 0.0))} {level.name} [{namespace}] {message}\n"
         failure = event.get("log_failure")
         if failure is not None:
@@ -69,7 +72,11 @@ class LineObserver:
     def _without_secrets(self, line: str) -> str:
         for secret in self._secrets:
             line = line.replace(secret, HIDDEN)
-        return _BEARER.sub(rf"\1{HIDDEN}", _KEYED.sub(rf"\1{HIDDEN}", line))
+        if "=" in line:
+            line = _PARAMETER.sub(rf"\1{HIDDEN}", line)
+        if ":" in line:
+            line = _MEMBER.sub(rf"\1{HIDDEN}", line)
+        return line
 
     def _write(self, line: str) -> None:
         assert self._stream is not None

@@ -68,7 +68,7 @@ class InOrder(service.MultiService):
             try:
                 await maybeDeferred(child.stopService)
             except Exception:
-                self.log.failure("{child} did not stop cleanly", child=child)
+                self.log.failure("{child} did not stop cleanly", child=type(child).__name__)
 
     def _stopped(self) -> Deferred[None]:
         """A Deferred of the caller's own, so that to cancel it stops no child half way."""
@@ -103,7 +103,7 @@ class CoroutineService(service.Service):
 
     def _ended(self, failure: Failure) -> None:
         if self.running or not isinstance(failure.value, CancelledError):
-            self.log.failure("{service} ended by itself", failure, service=self)
+            self.log.failure("{service} ended by itself", failure, service=type(self).__name__)
 
 
 class SurvivingLoop(service.Service):
@@ -124,13 +124,18 @@ class SurvivingLoop(service.Service):
         *,
         now: bool = True,
         stop_seconds: float = 1.0,
+        what: str = "a repeated task",
     ) -> None:
-        """`now`: call at start too, not first after an interval. `stop_seconds`: how long a stop waits for a call."""
+        """`now`: call at start too, not first after an interval. `stop_seconds`: how long a stop waits for a call.
+
+        `what` is what the log calls it.
+        """
         self._clock = clock
         self._interval = interval
         self._call = call
         self._now = now
         self._stop_seconds = stop_seconds
+        self._what = what
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
         self._current: Deferred[None] = succeed(None)
@@ -166,7 +171,7 @@ class SurvivingLoop(service.Service):
     def _log_new(self, error: Exception) -> None:
         if repr(error) != self._logged:
             self._logged = repr(error)
-            self.log.failure("{call} failed; it will be called again", call=self._call)
+            self.log.failure("{what} failed; it is tried again", what=self._what)
 
     async def _settle(self) -> None:
         if self._current.called:
@@ -174,4 +179,4 @@ class SurvivingLoop(service.Service):
         try:
             await within(self._stop_seconds, self._clock, self._current)
         except TimeoutError:
-            self.log.warn("{call} was cut short", call=self._call)
+            self.log.warn("{what} was cut short", what=self._what)

@@ -62,10 +62,13 @@ class Signals(service.Service):
         *,
         set_handler: Callable[[int, Callable[[int, FrameType | None], None]], object] = signal.signal,
         exit_now: Callable[[int], object] = flush_and_exit,
+        tell: Callable[[str], object] | None = None,
     ) -> None:
+        """`tell` is called in the handler of a second signal, where a log that is being written to must not be used."""
         self._reactor = reactor
         self._set_handler = set_handler
         self._exit_now = exit_now
+        self._tell = _tell_now if tell is None else tell
         self._seen = False
 
     def startService(self) -> None:
@@ -84,6 +87,7 @@ class Signals(service.Service):
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         if self._seen:
+            self._tell(f"{signal.Signals(number).name} once more: ending at once, without waiting for requests")
             self._exit_now(1)
             return
         self._seen = True
@@ -93,6 +97,13 @@ class Signals(service.Service):
     def _stop(self, name: str) -> None:
         log.info("{name}: stopping", name=name)
         stop(self._reactor)
+
+
+def _tell_now(line: str) -> None:
+    try:
+        os.write(2, f"{line}\n".encode())
+    except OSError:
+        pass  # nobody reads it
 
 
 def stop(reactor: Stoppable) -> None:

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.http.server import Server
 from vespa.net.deadlines import within
+
+
+def shown_address(address: object) -> str:
+    """Where a port listens, in words."""
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return f"{address.host} port {address.port}"
+    if isinstance(address, UNIXAddress):
+        return f"the unix socket {os.fsdecode(address.name or b'')}"
+    return str(address)
+
+
+def cannot_listen(where: str, error: Exception, setting: str) -> str:
+    """One sentence about a port that cannot be opened: where, why, and which `setting` to change."""
+    cause: Any = error.socketError if isinstance(error, CannotListenError) else error
+    number = getattr(cause, "errno", None)
+    why = os.strerror(number) if isinstance(number, int) else str(cause) or type(cause).__name__
+    advice = _ADVICE.get(number or 0, "choose another with {setting}")
+    return f"cannot listen on {where}: {why}; {advice.format(setting=setting)}"
+
+
+_ADVICE = {
+    errno.EADDRINUSE: "another program listens there: end it, or choose another with {setting}",
+    errno.EACCES: "this user may not listen there (ports below 1024 are root's): choose another with {setting}",
+    errno.EPERM: "this user may not listen there: choose another with {setting}",
+    errno.EADDRNOTAVAIL: "this machine has no such address: choose one that it has with {setting}",
+    errno.ENOENT: "its folder does not exist: make it, or choose another with {setting}",
+}
 
 
 class Upstreams(Service):
@@ -55,6 +86,8 @@ class Listening(Service):
         self._drain = drain
         self._give_up = give_up
         self._port: IListeningPort | None = None
+        self.error: Exception | None = None
+        """Why the port could not be opened."""
 
     def startService(self) -> None:
         """Listen. Raises what the endpoint fails with, CannotListenError most likely."""
@@ -62,6 +95,7 @@ class Listening(Service):
         failures: list[Failure] = []
         self._endpoint.listen(self._server).addCallbacks(self._listening, failures.append)
         if failures:
+            self.error = failures[0].value if isinstance(failures[0].value, Exception) else None
             failures[0].raiseException()
 
     @property
@@ -72,7 +106,7 @@ class Listening(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
-        self.log.info("listening on {address}", address=port.getHost())
+        self.log.info("listening on {address}", address=shown_address(port.getHost()))
 
     def stopService(self) -> Deferred[None]:
         """Fires when no connection is left; does not fail."""
@@ -84,6 +118,12 @@ class Listening(Service):
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         server = self._server
+        if server.channels:
+            self.log.info(
+                "no new requests are taken; {count} open connections may end what they do within {seconds:g} s",
+                count=len(server.channels),
+                seconds=self._drain_seconds,
+            )
         try:
             await within(self._drain_seconds, server.clock, server.drain())
         except TimeoutError:

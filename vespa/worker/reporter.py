@@ -121,8 +121,14 @@ class Reporter(service.Service):
         self._delete_pause = Pause(clock, random)
         patience = farewell_seconds / 2
         self._loops = [
-            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=patience),
-            SurvivingLoop(clock, delete_interval, self._delete_if_due, stop_seconds=patience),
+            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=patience, what="a report"),
+            SurvivingLoop(
+                clock,
+                delete_interval,
+                self._delete_if_due,
+                stop_seconds=patience,
+                what="the report of requests that ended",
+            ),
         ]
         self._told: Condition | None = None
         self._told_at = 0.0

@@ -15,8 +15,9 @@ from vespa.core.gate import Gate
 from vespa.core.ledger import Ledger
 from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
-from vespa.core.report import Identity
+from vespa.core.report import Condition, Identity
 from vespa.http.agent import Agent
+from vespa.http.certificates import Expiry
 from vespa.http.connection import UpstreamError
 from vespa.http.descriptors import limit, share_out, tell
 from vespa.http.listening import parse
@@ -31,7 +32,7 @@ from vespa.net.services import InOrder, SurvivingLoop
 from vespa.net.trust import trust_roots
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.listening import Listening, Upstreams
+from vespa.proxy.listening import Listening, Upstreams, cannot_listen
 from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
@@ -118,19 +119,28 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         nonlocal draining
         draining = True
 
+    listening = Listening(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal))
+
+    def condition() -> Condition:
+        if listening.error is None:
+            return watch.condition()
+        return Condition(0.0, 0.0, error_msg=listen_problem(settings, listening.error), ready=False)
+
     children: list[IService] = [Upstreams(pool.close, speaking.close)]
     if settings.identity is not None and settings.report_addresses:
-        children.append(_reporter(reactor, settings, autoscaler, ledger, watch, settings.identity))
+        children.append(_reporter(reactor, settings, autoscaler, ledger, condition, settings.identity))
         children.append(keyring)
     children.append(watch)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
+        expiry = Expiry(certificate, reactor.seconds)  # which are epoch seconds
 
         def renew() -> None:
             certificate.reload()  # whose answer is nothing to wait for
+            expiry.check()
 
-        children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew))
-    children.append(Listening(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)))
+        children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what="the look at the certificate"))
+    children.append(listening)
     tree = InOrder()
     for child in children:
         child.setServiceParent(tree)
@@ -147,6 +157,14 @@ def _told_of_trouble(watch: Watch) -> Callable[[UpstreamError], None]:
             watch.connection_broke()
 
     return on_trouble
+
+
+def listen_problem(settings: Settings, error: Exception) -> str:
+    """Why the worker's port cannot be opened, and what to change: one sentence."""
+    if settings.listen:
+        return cannot_listen(settings.listen, error, "VESPA_LISTEN")
+    where = f"{settings.interface} port {settings.worker_port}"
+    return cannot_listen(where, error, "VESPA_WORKER_PORT")
 
 
 def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:
@@ -195,12 +213,17 @@ def _autoscaler(reactor: Any, settings: Settings) -> tuple[Autoscaler, Agent]:
 
 
 def _reporter(
-    reactor: Any, settings: Settings, autoscaler: Autoscaler, ledger: Ledger, watch: Watch, identity: Identity
+    reactor: Any,
+    settings: Settings,
+    autoscaler: Autoscaler,
+    ledger: Ledger,
+    condition: Callable[[], Condition],
+    identity: Identity,
 ) -> Reporter:
     return Reporter(
         autoscaler,
         ledger,
-        watch.condition,
+        condition,
         identity,
         reactor,
         random=random.random,
