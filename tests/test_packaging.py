@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import configparser
 import os
+import shutil
 import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ("start_server.sh", "run_tests.sh", ".ci/run")
@@ -41,6 +44,27 @@ class ContentTests(SynchronousTestCase):
         config.read(ROOT / "setup.cfg")
         self.assertEqual(config["options.entry_points"]["console_scripts"].strip(), "vespa-proxy = vespa.cli:main")
         self.assertIn("twisted.plugins", config["options.packages.find"]["include"].split())
+
+
+class SourceDistributionTests(SynchronousTestCase):
+    def test_whole(self) -> None:
+        """A source distribution holds every file of the repository."""
+        try:
+            listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            raise SkipTest("this is no git repository, whose list of files is compared with") from None
+        files = {name for name in listed.splitlines() if (ROOT / name).exists()}
+        folder = Path(self.mktemp()).absolute()
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+        built = subprocess.run([sys.executable, "-c", code, "dist"], cwd=folder, capture_output=True, text=True)
+        self.assertEqual(built.returncode, 0, built.stderr)
+        (archive,) = (folder / "dist").glob("*.tar.gz")
+        with tarfile.open(archive) as opened:
+            packed = {name.partition("/")[2] for name in opened.getnames()}
+        self.assertEqual(sorted(files - packed), [])
 
 
 class ScriptTests(SynchronousTestCase):

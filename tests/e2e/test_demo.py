@@ -11,10 +11,12 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import deferLater
 
 from tests.e2e.clients import e2e_python, need
 from tests.processes import ProcessCase, until
+from tests.system.peer import connect, way
 from vespa.sim.child import Child
 
 
@@ -51,6 +53,7 @@ class DemoTests(ProcessCase):
         self.assertLess(reactor.seconds() - began, 25.0)
         self.assertNotIn("\x1b", demo.text, "no colours where there is no terminal")
         self.assertNotIn("Traceback", demo.text)
+        self.assertRegex(demo.text, r"units of work since the last report: \d+ received")
         self.assertFalse(any(self.is_alive(pid) for pid in self.pids(demo)))
 
     async def test_commands(self) -> None:
@@ -73,6 +76,18 @@ class DemoTests(ProcessCase):
         os.kill(demo.pid, signal.SIGINT)
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
         await until(lambda: not any(self.is_alive(pid) for pid in pids))
+
+    async def test_this_machine_alone(self) -> None:
+        """All that listens, the worker too, does so at loopback, where no other machine reaches it."""
+        demo = self.demo()
+        await self.until_line(demo, "Running until Ctrl-C")
+        ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", demo.text)}
+        self.assertEqual(len(ports), 4, demo.text)
+        for port in ports:
+            with self.assertRaises(ConnectionRefusedError):
+                await connect(way(port, "127.0.0.2"))
+        demo.signal("INT")
+        self.assertEqual(await self.until_exit(demo), 0, demo.text)
 
     async def ledger(self, command: str, signed: list[str]) -> dict[str, Any]:
         """The ledger, once it adds up with each of these requests told finished, or after a while."""

@@ -42,7 +42,13 @@ class SignalsTests(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.handlers: dict[int, Callable[[int, None], None]] = {}
         self.exits: list[int] = []
-        self.signals = Signals(self.reactor, set_handler=self.handlers.__setitem__, exit_now=self.exits.append)
+        self.told: list[str] = []
+        self.signals = Signals(
+            self.reactor,
+            set_handler=self.handlers.__setitem__,
+            exit_now=self.exits.append,
+            tell=self.told.append,
+        )
 
     def test_both_are_taken(self) -> None:
         """SIGTERM and SIGINT are ours from the start of the service on."""
@@ -72,6 +78,7 @@ class SignalsTests(SynchronousTestCase):
         self.handlers[signal.SIGTERM](signal.SIGTERM, None)
         self.handlers[signal.SIGINT](signal.SIGINT, None)
         self.assertEqual(self.exits, [1])
+        self.assertEqual(self.told, ["SIGINT once more: ending at once, without waiting for requests"])
 
     def test_before_the_reactor(self) -> None:
         """A signal that comes before the reactor runs stops it as soon as it does."""

@@ -61,7 +61,10 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.status(max_perf=0.0), "loading")
         self.assertEqual(self.status(loadtime=2.0), "ready after 2.0 s; does 100 units of work a second")
         self.assertEqual(self.status(), "idle")
-        self.assertEqual(self.status(new_load=5.0, cur_load=2.5), "received 5, in flight 2.5")
+        self.assertEqual(
+            self.status(new_load=5.0, cur_load=2.5),
+            "units of work since the last report: 5 received, 2.5 now in flight",
+        )
         self.assertEqual(self.status(error_msg="no memory"), "error: no memory")
 
     def test_others(self) -> None:

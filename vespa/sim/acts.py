@@ -13,10 +13,10 @@ from vespa.sim.autoscaler import Report
 from vespa.sim.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
 from vespa.sim.crew import ClientChild
 from vespa.sim.customer import Answered, Customer, StreamedWords, Unexpected
-from vespa.sim.launch import is_free
+from vespa.sim.launch import free_port, is_free
 from vespa.sim.lines import describe
 from vespa.sim.routing import Asked
-from vespa.sim.stage import Stage
+from vespa.sim.stage import HOST, Stage
 from vespa.sim.terminal import Terminal
 
 CLIENT_PORT = 8010
@@ -93,7 +93,9 @@ class Demo:
         asking = Deferred.fromCoroutine(customer.ask(client.url, CHAT, payload))
         try:
             await stage.until(lambda: stage.autoscaler.routes or asking.called, SETTLE_SECONDS, "asked for a worker")
-            worker = stage.start_worker(self._options.port, BENCHMARK_RUNS="1")
+            port = self._options.port or free_port()
+            # A worker on Vast.ai listens at every address; this one is for this machine alone.
+            worker = stage.start_worker(port, BENCHMARK_RUNS="1", VESPA_LISTEN=f"tcp:{port}:interface={HOST}")
             terminal.line(f"worker      {worker.url}  starts now: twistd -n vespa, process {worker.pid}")
             await stage.until_ready()
         except BaseException:
@@ -150,8 +152,8 @@ class Demo:
         )
         balance = book.balance(books.costs)
         self._terminal.line(
-            f"received {balance.received:g} = served {balance.served:g} + failed {balance.failed:g} "
-            f"+ in flight {balance.in_flight:g}, in units of work"
+            f"units of work since the start: {balance.received:g} received = {balance.served:g} served "
+            f"+ {balance.failed:g} failed + {balance.in_flight:g} in flight"
         )
         told = ", ".join(f"request {idx} {' and '.join(statuses)}" for idx, statuses in sorted(book.deletes.items()))
         self._terminal.line(f"told finished, once each: {told}")

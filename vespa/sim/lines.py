@@ -30,6 +30,7 @@ def _describe_status(status: WorkerStatus) -> str:
         "received": status.new_load,
         "served": status.cur_perf,
         "rejected": status.rej_load,
-        "in flight": status.cur_load,
+        "now in flight": status.cur_load,
     }
-    return ", ".join(f"{name} {amount:g}" for name, amount in work.items() if amount) or "idle"
+    said = ", ".join(f"{amount:g} {name}" for name, amount in work.items() if amount)
+    return f"units of work since the last report: {said}" if said else "idle"

@@ -1,9 +1,10 @@
 """One report of a worker that failed to start, by the standard library alone: it works when the installation does not.
 
 python -m vespa.worker.beacon "what went wrong"
-"""
 
-from __future__ import annotations
+This module, vespa/__init__.py, vespa/worker/__init__.py and worker.py run under Python 3.6 as well: an interpreter that
+is too old for all the rest has to be able to say so.
+"""
 
 import json
 import os
@@ -11,8 +12,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Callable, Mapping, Optional
 
 from vespa import __version__
 
@@ -23,11 +23,11 @@ GIGABYTE = 2**30
 Send = Callable[[str, bytes], bool]
 
 
-def body(environ: Mapping[str, str], message: str) -> bytes | None:
+def body(environ: Mapping[str, str], message: str) -> Optional[bytes]:
     """The worker_status body that carries `message`; None when this worker's identity cannot be read."""
     number = environ.get("CONTAINER_ID", "").strip()
     token = environ.get("MASTER_TOKEN", "").strip()
-    if not (number.isascii() and number.isdigit()) or not token:
+    if not number or set(number) - set("0123456789") or not token:
         return None
     message = message.replace(token, "[hidden]")[-LONGEST_MESSAGE:]
     fields: dict[str, Any] = {
@@ -53,7 +53,7 @@ def body(environ: Mapping[str, str], message: str) -> bytes | None:
     return json.dumps(fields).encode()
 
 
-def report(environ: Mapping[str, str], message: str, send: Send | None = None) -> bool:
+def report(environ: Mapping[str, str], message: str, send: Optional[Send] = None) -> bool:
     """Tell the first address that answers; False when nobody could be told."""
     content = body(environ, message)
     if content is None:

@@ -6,6 +6,7 @@ By the standard library alone, so that a broken installation is reported too. Bo
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import signal
 import subprocess
@@ -103,8 +104,38 @@ def production_defaults(environ: MutableMapping[str, str]) -> None:
         environ["VESPA_USE_SSL"] = "true"
 
 
+NEEDED = ("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools")
+"""What the packages of requirements.txt are imported as."""
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package can be imported; this checkout's own folder `twisted`, which only holds a plugin, is none."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
+def missing_packages(is_installed: Callable[[str], bool] = is_installed) -> str:
+    """Which packages are not installed, and how to have them, in one sentence; "" when all are there."""
+    missing = [name for name in NEEDED if not is_installed(name)]
+    if not missing:
+        return ""
+    file = os.path.join(
+        os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "requirements.txt"
+    )
+    what = "the package" if len(missing) == 1 else "the packages"
+    return (
+        f"{sys.executable} lacks {what} {', '.join(missing)}: "
+        f"run {sys.executable} -m pip install -r {file}, or use start_server.sh, which does"
+    )
+
+
 def main() -> int:
     """Start the worker of this environment and wait for its end."""
+    lacking = missing_packages()
+    if lacking:
+        print(f"error: {lacking}", file=sys.stderr, flush=True)
+        beacon.report(os.environ, lacking)
+        return 1
     production_defaults(os.environ)
     run = Launch(sys.stdout.buffer)
     for number in (signal.SIGTERM, signal.SIGINT):
