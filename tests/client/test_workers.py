@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.http.test_naming import Resolver
 from vespa.client import workers
 from vespa.client.trust import TrustError
 from vespa.client.workers import Workers
@@ -58,9 +62,65 @@ class WorkersTests(SynchronousTestCase):
             "http://localhost.",
             "http://[::ffff:127.0.0.1]",
             "https://203.0.113.7:x",
+            "http://10.0.0.1",
+            "https://192.168.1.1:31000",
+            "http://[fd00:ec2::254]",
+            "http://[64:ff9b::a9fe:a9fe]",
+            "http://[2002:7f00:1::]",
+            "http://[::ffff:169.254.169.254]",
+            f"http://{'a' * 64}.example",
+            "http://a..example",
+            "http://" + ".".join(["a" * 60] * 5),
         ):
             failure = self.failureResultOf(self.workers.meet(url), UpstreamError)
             self.assertEqual(failure.value.code, "bad_assignment", url)
+
+    def test_names_that_lead_here(self) -> None:
+        """A name is looked up at each connection, and what it leads to is dialled only where it is on the Internet."""
+        reactor: Any = MemoryReactorClock()
+        resolver = Resolver()
+        reactor.installNameResolver(resolver)
+        known = Workers(reactor, self.trust)
+        worker = self.successResultOf(known.meet("http://worker.example:31000"))
+        for address in (
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.100.100.200",
+            "0.0.0.0",
+            "::1",
+            "fe80::1",
+            "fd00:ec2::254",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "::7f00:1",
+        ):
+            connecting = worker.pool.connect()
+            kind = IPv6Address if ":" in address else IPv4Address
+            resolver.tell(kind("TCP", address, 31000))
+            error = self.failureResultOf(connecting, UpstreamError).value
+            self.assertEqual(error.code, "worker_unreachable")
+            self.assertIn(address, str(error))
+        self.assertEqual(reactor.tcpClients, [])
+        for address in ("203.0.113.7", "64:ff9b::cb00:7107", "2606:4700::1"):
+            worker.pool.connect()
+            kind = IPv6Address if ":" in address else IPv4Address
+            resolver.tell(kind("TCP", address, 31000))
+            self.assertEqual(reactor.tcpClients[-1][0], address)
+
+    def test_a_look_up_that_never_ends(self) -> None:
+        """It takes no longer than a connection may."""
+        reactor: Any = MemoryReactorClock()
+        reactor.installNameResolver(Resolver())
+        worker = self.successResultOf(Workers(reactor, self.trust).meet("http://worker.example:31000"))
+        connecting = worker.pool.connect()
+        reactor.advance(workers.CONNECT_SECONDS + 0.1)
+        self.assertEqual(self.failureResultOf(connecting, UpstreamError).value.code, "worker_timeout")
 
     def test_near_with_a_simulator(self) -> None:
         """Where the autoscaler is one of the user's choice, workers may be here."""

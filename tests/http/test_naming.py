@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import IHostnameResolver, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from vespa.http.naming import NEXT_SECONDS, NamedEndpoint
+from vespa.http.naming import NEXT_SECONDS, ForbiddenAddress, NamedEndpoint
 
 FOUR, OTHER = IPv4Address("TCP", "192.0.2.1", 80), IPv4Address("TCP", "192.0.2.2", 80)
 SIX = IPv6Address("TCP", "2001:db8::1", 80)
@@ -126,3 +126,25 @@ class NamedEndpointTests(SynchronousTestCase):
         self.failureResultOf(result, CancelledError)
         self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
         self.assert_idle()
+
+    def test_looked_up_in_time(self) -> None:
+        """A look-up that never ends is over after as long as an attempt may take; what comes later is not heard."""
+        result = self.connect()
+        self.reactor.advance(4.9)
+        self.assertNoResult(result)
+        self.reactor.advance(0.2)
+        self.failureResultOf(result, TimeoutError)
+        self.resolver.tell(FOUR)
+        self.assertEqual(self.asked(), [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_addresses_that_are_not_allowed(self) -> None:
+        """They are not dialled; where there is no other, the failure says so."""
+        self.endpoint = NamedEndpoint(self.reactor, "host.example", 80, 5.0, lambda host: host != FOUR.host)
+        self.connect()
+        self.resolver.tell(FOUR, OTHER)
+        self.assertEqual(self.asked(), [OTHER.host])
+        result = self.connect()
+        self.resolver.tell(FOUR)
+        self.assertIn(FOUR.host, self.failureResultOf(result, ForbiddenAddress).getErrorMessage())
+        self.assertEqual(self.asked(), [OTHER.host])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from attrs import define
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from vespa.http.connection import UpstreamError
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool, PoolLimits
-from vespa.net.nearness import is_near
+from vespa.net.nearness import is_near, is_public
 
 IDLE_SECONDS: Final = 15.0
 """How long an idle connection to a worker is kept: workers keep theirs for 30 s or more, and a handshake is dear."""
@@ -74,8 +75,9 @@ class Workers:
             origin = Origin.parse(url)
             if origin.socket:
                 raise ValueError("it is no http address")
-            if not self._anywhere and is_near(origin.host):
-                raise ValueError("it is on this machine or its own network link")
+            is_address = isIPAddress(origin.host) or isIPv6Address(origin.host)
+            if not self._anywhere and (is_near(origin.host) or (is_address and not is_public(origin.host))):
+                raise ValueError("it is on this machine, its own network link or a private network")
         except ValueError as error:
             raise UpstreamError("bad_assignment", f"the autoscaler named an address that is none: {error}") from None
         if origin.scheme == "http" and not is_near(origin.host):
@@ -83,7 +85,9 @@ class Workers:
         trust = await self._trust.roots() if origin.scheme == "https" else None
         worker = self.known(url)  # another may have met it meanwhile
         if worker is None:
-            endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust)
+            # A name may lead anywhere, and elsewhere each time: what it leads to is looked at whenever it is dialled.
+            allows = None if self._anywhere else is_public
+            endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
             worker = self._known[url] = Worker(origin, Pool(endpoint, self._reactor, self._limits, name="worker"))
             self._forget_some(url)
         return worker

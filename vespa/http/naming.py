@@ -7,12 +7,13 @@ thread beside a program's own loop, would install a reactor for that program.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import DNSLookupError
+from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -28,24 +29,38 @@ NEXT_SECONDS: Final = 0.3
 """How long one address may take before the next is tried beside it (RFC 8305)."""
 
 
+class ForbiddenAddress(ConnectError):
+    """A name leads only to addresses that are not to be connected to."""
+
+    MESSAGE = "The name leads to no address that may be connected to"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(string=text)  # type: ignore[no-untyped-call]
+
+
 @implementer(IStreamClientEndpoint)
 class NamedEndpoint:
     """
-    The way to a host and port. `seconds` bounds one attempt; the first address that connects is taken.
+    The way to a host and port. `seconds` bounds the look-up, and each attempt; the first address that connects is
+    taken. `allows` says of each IP address that the name leads to whether it may be connected to.
 
-    `connect` fires with the protocol. It fails with `DNSLookupError` for a name that nobody knows, else as the last
-    attempt did; it may be cancelled.
+    `connect` fires with the protocol. It fails with `TimeoutError` for a look-up that takes too long, `DNSLookupError`
+    for a name that nobody knows, `ForbiddenAddress` for one without an allowed address, else as the last attempt did;
+    it may be cancelled.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, seconds: float) -> None:
+    def __init__(
+        self, reactor: Any, host: str, port: int, seconds: float, allows: Callable[[str], bool] | None = None
+    ) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port
         self._seconds = seconds
+        self._allows = allows
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        attempts = _Attempts(self._reactor, self._host, self._seconds, protocolFactory)
-        self._reactor.nameResolver.resolveHostName(attempts, self._host, self._port)
+        attempts = _Attempts(self._reactor, self._host, self._seconds, protocolFactory, self._allows)
+        attempts.begin(self._port)
         return attempts.result
 
 
@@ -53,28 +68,56 @@ class NamedEndpoint:
 class _Attempts:
     """The attempts of one `connect`, in the resolver's order."""
 
-    def __init__(self, reactor: Any, host: str, seconds: float, factory: IProtocolFactory) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        seconds: float,
+        factory: IProtocolFactory,
+        allows: Callable[[str], bool] | None,
+    ) -> None:
         self.result: Deferred[Any] = Deferred(self._cancel)
         self._reactor = reactor
         self._host = host
         self._seconds = seconds
         self._factory = factory
+        self._allows = allows
+        self._forbidden = ""
         self._left: list[IAddress] = []
         self._under_way: list[Deferred[Any]] = []
         self._timer: IDelayedCall | None = None
         self._failure: Failure | None = None
         self._over = False
 
+    def begin(self, port: int) -> None:
+        """Look the name up; some names end a resolver's thread, which then says nothing any more."""
+        self._timer = self._reactor.callLater(self._seconds, self._not_resolved)
+        self._reactor.nameResolver.resolveHostName(self, self._host, port)
+
+    def _not_resolved(self) -> None:
+        self._timer = None
+        self._end()
+        self.result.errback(Failure(TimeoutError(string=f"{self._host} was not looked up in {self._seconds:g} s")))
+
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
         """A lookup cannot be called back: when it is not wanted any more, its end is not heard."""
 
     def addressResolved(self, address: IAddress) -> None:
-        self._left.append(address)
+        host = getattr(address, "host", "")
+        if self._allows is None or self._allows(host):
+            self._left.append(address)
+        else:
+            self._forbidden = host
 
     def resolutionComplete(self) -> None:
         if self._over:
             return
-        if not self._left:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._forbidden and not self._left:
+            text = f"{self._host} leads to {self._forbidden}, which is no address on the Internet"
+            self._failure = Failure(ForbiddenAddress(text))
+        elif not self._left:
             self._failure = Failure(DNSLookupError(f"no address is known for {self._host}"))
         self._next()
 

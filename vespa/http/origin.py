@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from socket import AF_INET, AF_INET6, AF_UNIX
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,13 +68,18 @@ class Origin:
         host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
         if not is_host(host.encode("ascii", "replace")) and not isIPv6Address(host):
             raise ValueError("its host is not one")
+        if len(host) > 253 or any(len(label) > 63 for label in host.split(".")) or ".." in host or host[:1] == ".":
+            raise ValueError("its host is no name: a label has 1 to 63 characters (RFC 1035)")
         return cls(parts.scheme, host, port, parts.path.rstrip("/").encode("ascii"))
 
-    def endpoint(self, reactor: Any, timeout: float, trust: Any = None) -> IStreamClientEndpoint:
+    def endpoint(
+        self, reactor: Any, timeout: float, trust: Any = None, allows: Callable[[str], bool] | None = None
+    ) -> IStreamClientEndpoint:
         """
         The way there; `timeout` in seconds bounds one attempt to connect, 0 leaves it to the system.
 
-        `trust` is a Twisted trust root for https; None means the system's.
+        `trust` is a Twisted trust root for https; None means the system's. `allows` says of each IP address that a name
+        leads to whether it may be connected to; None: all may.
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
@@ -88,7 +94,7 @@ class Origin:
         elif isIPv6Address(self.host):
             endpoint = TCP6ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
         else:
-            endpoint = NamedEndpoint(reactor, self.host, self.port, seconds)
+            endpoint = NamedEndpoint(reactor, self.host, self.port, seconds, allows)
         if self.scheme != "https":
             return endpoint
         # Given no clock, it would take the global reactor's.

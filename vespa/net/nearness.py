@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
 
 # What resolvers take for an IPv4 address though it is not written as one: 127.1, 2130706433, 0x7f.1.
 _is_odd_number = re.compile(r"(?:0[xX][0-9A-Fa-f]+|[0-9]+)(?:\.(?:0[xX][0-9A-Fa-f]*|[0-9]*))*", re.ASCII).fullmatch
@@ -29,3 +30,36 @@ def is_near(host: str) -> bool:
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     known = mapped or address
     return known.is_loopback or known.is_link_local or known.is_unspecified
+
+
+# Where no server of the Internet is: this machine, its link, private networks, carriers' (100.64/10), clouds' metadata
+# servers (169.254.169.254, 192.0.0.192, 100.100.100.200, fd00:ec2::254, 168.63.129.16), multicast, reserved.
+_NOT_PUBLIC: Final = [
+    ip_network(each)
+    for each in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16"),
+        *("172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+        *("::/127", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+    )
+]
+# Addresses that lead on to the IPv4 address in their last bits: IPv4-compatible, and NAT64 (RFC 6052).
+_WITH_IPV4: Final = (ip_network("::/96"), ip_network("64:ff9b::/96"))
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address, without brackets, and what it leads on to, may be a server's on the Internet."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return not any(each in network for each in (found, *_within(found)) for network in _NOT_PUBLIC)
+
+
+def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+    """The IPv4 addresses that stand in one of IPv6."""
+    if isinstance(address, IPv4Address):
+        return []
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if any(address in network for network in _WITH_IPV4):
+        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [each for each in found if each is not None]
