@@ -1,4 +1,4 @@
-"""What the kernel is told of accepted connections."""
+"""Peers that vanish, or never speak."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import socket
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.http.tls_peer import reactor, until, write_certificate
@@ -50,3 +52,37 @@ class Probes(TestCase):
         channel.tick(reactor.seconds())
         sock: socket.socket = channel.transport.socket
         return sock
+
+
+class _Ends(Protocol):
+    def __init__(self) -> None:
+        self.ended = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ended = True
+
+
+class Handshakes(TestCase):
+    timeout = 20
+
+    async def test_never_ending(self) -> None:
+        """A TLS handshake has the time of a first head, ten seconds, whether nothing of it comes or a part."""
+        certificate, key = write_certificate(self.mktemp())
+        clock = Clock()
+        server = Server(lambda request: self.fail("no request is sent"), clock)
+        description = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+        port: Any = await parse(reactor, description).listen(server)
+        self.addCleanup(port.stopListening)
+        clients = []
+        for start in (b"", b"\x16\x03\x01\x02\x00\x01"):
+            client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), _Ends())
+            clients.append(client)
+            transport: Any = client.transport
+            self.addCleanup(transport.abortConnection)
+            transport.write(start)
+        await until(lambda: len(server.channels) == 2)
+        clock.pump([1.0] * 9)
+        self.assertEqual([client.ended for client in clients], [False, False])
+        clock.pump([1.0] * 3)
+        await until(lambda: all(client.ended for client in clients))
+        self.assertEqual(len(server.channels), 0)
