@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.http.tls_peer import reactor, until
@@ -201,3 +202,20 @@ class SlowReaders(TestCase):
             client.transport.abortConnection()
         await until(lambda: not server.channels)
         self.assertEqual(server.held.total, 0)
+
+    async def test_stalled(self) -> None:
+        """One that takes nothing for a minute is cut."""
+        clock = Clock()
+        server = Server(_Endless, clock)
+        port: Any = await parse(reactor, "tcp:0:interface=127.0.0.1").listen(server)
+        self.addCleanup(port.stopListening)
+        self.addCleanup(lambda: until(lambda: not server.channels))
+        client: Any = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), Protocol())
+        self.addCleanup(client.transport.abortConnection)
+        client.transport.pauseProducing()
+        client.transport.write(GET)
+        await until(lambda: server.held.total)
+        clock.pump([1.0] * 58)
+        self.assertEqual(len(server.channels), 1)
+        clock.pump([1.0] * 5)
+        await until(lambda: not server.channels)

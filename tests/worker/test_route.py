@@ -6,6 +6,7 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, PUBLIC_URL, Rig, body, post, status
@@ -140,6 +141,17 @@ class Enveloped(SynchronousTestCase):
         client.send(post(envelope(b"1")))
         reply = client.read()
         self.assertEqual((status(reply), code(reply)), (401, "replayed"))
+
+    def test_replays_in_the_log(self) -> None:
+        """Whoever has one assignment cannot fill the log with it."""
+        rig = Rig(secured=True, replay="warn")
+        with capturedLogs() as events:
+            for _ in range(20):
+                client = rig.ask(post(envelope(b"1")))
+                rig.backend.wire.send(OK)
+                self.assertEqual(status(client.read()), 200)
+        lines = [formatEvent(event) for event in events if "replayed" in formatEvent(event)]
+        self.assertEqual(lines, ["replayed: request_idx 3, reqnum 7"])
 
 
 class Queried(SynchronousTestCase):

@@ -27,6 +27,7 @@ from vespa.http.held import keep
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.sweep import Sweeper
+from vespa.net.complaints import Complaints
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
 
@@ -96,6 +97,7 @@ class WorkerRoute:
         self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
+        self._complaints = Complaints(self.log, clock)  # whoever has seen an assignment may send it without end
         self.free = Turns(gate).free
 
     def open(self, request: ServerRequest) -> Passage:
@@ -132,7 +134,7 @@ class WorkerRoute:
         if self._replay.mode != "off" and self._replay.seen(auth):
             if self._replay.mode == "reject":
                 raise Refusal(401, "replayed", "this assignment was used before")
-            self.log.warn("replayed: request_idx {idx}, reqnum {num}", idx=auth.request_idx, num=auth.reqnum)
+            self._complaints.tell("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
         """Refuse all that wait in the queue: their turn will not come."""
