@@ -567,6 +567,70 @@ class ElsewhereTests(SynchronousTestCase):
             rig.worker().send(reply(status, b"why"))
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
 
+    def test_worker_without_a_backend(self) -> None:
+        """A worker that could give the request to nobody is left for another, as a new request."""
+        for status, code in ((502, b"backend_unreachable"), (504, b"backend_timeout"), (503, b"not_ready")):
+            rig, caller = self.start()
+            rig.tell(assignment(WORKER, 7))
+            rig.worker().send(reply(status, b"why", b"X-Vespa-Error: " + code))
+            self.assertEqual(rig.tell(assignment(OTHER, 8))["request_idx"], 0)
+            sent = rig.worker(OTHER).read()
+            self.assertTrue(sent.endswith(b'"payload":' + BODY + b"}"))
+            rig.worker(OTHER).send(reply(200, b"ok"))
+            self.assertTrue(caller.read().endswith(b"ok"))
+            self.assertTrue(rig.idle)
+
+    def test_worker_whose_backend_died(self) -> None:
+        """A backend that broke off without a word: one other worker is tried, as the request may be what kills."""
+        rig, caller = self.start()
+        for number, worker in enumerate((WORKER, OTHER)):
+            rig.tell(assignment(worker, 7 + number))
+            rig.worker(worker).send(reply(502, b"died", b"x-vespa-error: no_reply"))
+            rig.advance(2)
+        answer = caller.read()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 502") and answer.endswith(b"died"), answer)
+        self.assertEqual(rig.asked_for(), [])
+        self.assertTrue(rig.idle)
+
+    def test_worker_whose_backend_began(self) -> None:
+        """A backend that answered in part, or badly, did the work: that is the answer."""
+        for status, code in ((502, b"truncated_reply"), (502, b"bad_reply"), (504, b"first_byte_timeout")):
+            rig, caller = self.start()
+            rig.tell(assignment())
+            rig.worker().send(reply(status, b"why", b"X-Vespa-Error: " + code))
+            self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
+            self.assertEqual(rig.asked_for(), [])
+
+    def named_again(self, times: int, **calling: Any) -> tuple[ClientRig, Any]:
+        """A dead backend's worker is named, so many times, before the autoscaler knows; a second or two between."""
+        rig, caller = self.start(**calling)
+        for attempt in range(times):
+            rig.tell(assignment(WORKER, 7 + attempt))
+            rig.worker().send(reply(503, b"gone %d" % attempt, b"X-Vespa-Error: not_ready"))
+            rig.advance(2.6)
+        return rig, caller
+
+    def test_named_again(self) -> None:
+        """A dead backend's worker is passed over for as long as the autoscaler may need to hear of it."""
+        rig, caller = self.named_again(9, attempts=5)
+        self.assertEqual(caller.read(), b"")
+        rig.tell(assignment(OTHER, 30))
+        rig.worker(OTHER).send(reply(200, b"ok"))
+        self.assertTrue(caller.read().endswith(b"ok"))
+
+    def test_named_for_ever(self) -> None:
+        """And no longer: the last one's answer is passed on then."""
+        rig, caller = self.named_again(11, attempts=5)
+        self.assertTrue(caller.read().endswith(b"gone 10"))
+        self.assertEqual(rig.asked_for(), [])
+        self.assertTrue(rig.idle)
+
+    def test_one_attempt(self) -> None:
+        """Who wants one attempt gets one."""
+        rig, caller = self.named_again(1, attempts=1)
+        self.assertTrue(caller.read().endswith(b"gone 0"))
+        self.assertEqual(rig.asked_for(), [])
+
     def test_never_after_the_first_byte(self) -> None:
         """A reply that has begun breaks off visibly."""
         rig, caller = self.start()

@@ -38,6 +38,13 @@ DEFAULT_COST: Final = 1.0
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
+_GONE: Final = frozenset(("backend_unreachable", "backend_timeout", "not_ready"))
+"""What a worker says that had nobody to give the request to."""
+_GONE_SECONDS: Final = 15.0
+"""A worker tells the autoscaler within five seconds that its backend is gone; so much longer are others asked for."""
+_GONE_ATTEMPTS_MAX: Final = 30
+_BUSY: Final = frozenset((429, 503))
+_CODE_MAX: Final = 40
 
 
 @frozen(kw_only=True)
@@ -99,6 +106,7 @@ class ClientPassage:
     _cost: float | None = None
     _attempts = 0
     _died = 0
+    _gone_since = 0.0
     _over = False
 
     def __init__(self, route: ClientRoute, request: ServerRequest) -> None:
@@ -231,13 +239,20 @@ class ClientPassage:
             self.opening, self.closing = opening(assignment.auth_data), CLOSING
         waiter.slot()
 
-    def elsewhere(self, failure: UpstreamError | None) -> bool:
+    def elsewhere(self, failure: UpstreamError | ReplyHead) -> bool:
         """Look for another worker, unless there were enough, or the time is up."""
         route, search, assignment = self._route, self._search, self._assignment
         calling = route.calling
-        if search is None or assignment is None or self._over or self._attempts >= calling.attempts:
+        if search is None or assignment is None or self._over:
             return False
-        if failure is not None and failure.code == _DIED:
+        answered = isinstance(failure, ReplyHead)
+        code = _said(failure) if isinstance(failure, ReplyHead) else failure.code
+        if not code:
+            return False
+        now = route.clock.seconds()
+        if self._attempts >= calling.attempts and not self._may_outlast(code, now):
+            return False
+        if code == _DIED:
             # It had the request, and may have died of it: one other is worth a try, and not all of them.
             self._died += 1
             if self._died > _DEATHS_MAX:
@@ -245,16 +260,27 @@ class ClientPassage:
         # The first time at once; then with some time between, as the same worker may be named again.
         delay = seconds_before(self._attempts, route.router.random) if self._attempts > 1 else 0.0
         if calling.seconds:
-            if route.clock.seconds() + delay - self._began_at >= calling.seconds:
+            if now + delay - self._began_at >= calling.seconds:
                 return False
             route.sweeper.add(self)
-        why = "it is busy" if failure is None else f"{failure.code}: {failure}"
-        kind = "busy" if failure is None else failure.code
-        route.complaints.tell(f"{assignment.url} {kind}", f"another worker is asked for, {assignment.url} fails: {why}")
+        why = f"it answers {code}" if answered else f"{code}: {failure}"
+        route.complaints.tell(f"{assignment.url} {code}", f"another worker is asked for, {assignment.url} fails: {why}")
         self._worker = None
         # An assignment that was answered is used up; one that never was is still the same request's.
-        search.begin(delay, anew=failure is None)
+        search.begin(delay, anew=answered)
         return True
+
+    def _may_outlast(self, code: str, now: float) -> bool:
+        """
+        Whether more workers may be asked for than `attempts`: while the autoscaler has not heard of a dead backend.
+
+        A worker without a backend fails at once, so it has the least to do, and is named again and again until then.
+        """
+        if code not in _GONE or self._route.calling.attempts < 2:
+            return False
+        if not self._gone_since:
+            self._gone_since = now
+        return now - self._gone_since < _GONE_SECONDS and self._attempts < _GONE_ATTEMPTS_MAX
 
     def book(self, event: Event) -> bool:
         """An end lets go of what the request holds; False when it had ended before."""
@@ -314,6 +340,17 @@ class ClientPassage:
 
 
 _check_passage: type[Passage] = ClientPassage
+
+
+def _said(head: ReplyHead) -> str:
+    """Why a worker did not serve a request: its own word, or "busy"; "" where that is an answer like any other."""
+    code = ""
+    for line in head.passing:
+        if line[:14].lower() == b"x-vespa-error:":
+            code = line[14:].strip().decode("ascii", "replace")[:_CODE_MAX]
+    if head.status in _BUSY:
+        return code if code in _GONE else "busy"
+    return code if code == _DIED or code in _GONE else ""
 
 
 def _told_cost(text: bytes) -> float:

@@ -501,7 +501,9 @@ class ClientConnection(TwistedProtocol):
             receiver.reply_end()
         elif state == _HEAD:
             silent = not self.received
-            error = UpstreamError("no_reply", message, silent=silent, unread=silent and unread)
+            error = UpstreamError(
+                "no_reply" if silent else "truncated_reply", message, silent=silent, unread=silent and unread
+            )
             if error.unread and self.reused:
                 self.pool.closed_unseen(self)
             else:

@@ -69,9 +69,10 @@ class Passage(Protocol):
     def head(self) -> list[bytes]:
         """The request line and fields towards the upstream, without framing, as parts to be joined."""
 
-    def elsewhere(self, failure: UpstreamError | None) -> bool:
+    def elsewhere(self, failure: UpstreamError | ReplyHead) -> bool:
         """
-        Not a byte came from the upstream; or it answered that it is busy, and then there is no failure.
+        Not a byte came from the upstream; or it answered with one of the statuses that say that it did not serve the
+        request: 429, 502, 503, 504.
 
         True: another one is looked for, and the waiter of `admit` hears, not from within this call. False: that is all.
         """

@@ -30,7 +30,7 @@ from vespa.proxy.outbound import Outbound
 from vespa.proxy.tunnel import Tunnel, Tunnels
 from vespa.proxy.vigil import Timeouts, Vigil
 
-_BUSY: Final = frozenset((429, 503))
+_NOT_SERVED: Final = frozenset((429, 502, 503, 504))
 
 
 class Proxy:
@@ -233,7 +233,7 @@ class Exchange:
         self._watch(connection)
         self._outbound.repeat(connection, self)
 
-    def _move(self, failure: UpstreamError | None) -> bool:
+    def _move(self, failure: UpstreamError | ReplyHead) -> bool:
         """Go to another upstream, if the route knows one and nothing of a reply was passed on."""
         outbound = self._outbound
         if not outbound.movable or not self._passage.elsewhere(failure):
@@ -266,7 +266,7 @@ class Exchange:
         request, status = self._request, head.status
         if status == 101:
             return self._switch(head)
-        if status in _BUSY and self._move(None):
+        if status in _NOT_SERVED and self._move(head):
             return _ignore
         try:
             block = self._passage.answer(head)

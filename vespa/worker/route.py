@@ -329,7 +329,7 @@ class WorkerPassage:
 
     # -- towards the backend
 
-    def elsewhere(self, failure: UpstreamError | None) -> bool:
+    def elsewhere(self, failure: UpstreamError | ReplyHead) -> bool:
         """There is one backend only."""
         return False
 
