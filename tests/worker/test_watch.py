@@ -535,6 +535,32 @@ class RefusedConnectionTests(WatchTests):
         self.watch.connection_broke()
         self.assertEqual(self.at(), [0, 5, 6, 7])
 
+    def test_broken_off_by_a_dying_backend(self) -> None:
+        """A probe that a dying process still takes, and drops, is followed by another in a second."""
+        self.start_ready()
+        self.wait(5)
+        self.backend.trouble = "health check failed: the backend closed its connection"
+        self.watch.connection_broke()
+        self.refuse()
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 5, 6]))
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 6, 7]))
+
+    def test_broken_off_during_a_probe(self) -> None:
+        """What breaks while a probe is under way has the next one follow."""
+        self.start_ready()
+        self.backend.held = Deferred()
+        self.wait(10)
+        self.watch.connection_broke()
+        held, self.backend.held = self.backend.held, None
+        self.refuse()
+        self.backend.trouble, trouble = None, self.backend.trouble
+        held.callback(None)
+        self.backend.trouble = trouble
+        self.wait(1)
+        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 10, 11]))
+
     def test_stop(self) -> None:
         """A stop leaves no timer, in the pause before the next probe too."""
         self.start_ready()

@@ -109,6 +109,7 @@ class Watch(CoroutineService):
         self._probed_at = -math.inf
         self._until_trouble: Deferred[None] | None = None
         self._refused = False
+        self._broke = self._hurried = False
 
     @property
     def state(self) -> str:
@@ -159,8 +160,12 @@ class Watch(CoroutineService):
         """
         The backend broke a request's connection off: it may be gone, and is probed at once.
 
-        As with `connection_refused` there is one probe a second at most; here nothing but the probe counts.
+        As with `connection_refused` there is one probe a second at most; here nothing but the probe counts. One that
+        fails is followed by another in a second: a process that is dying may still take connections.
         """
+        if not self.ready:
+            return
+        self._broke = True
         waiting, self._until_trouble = self._until_trouble, None
         if waiting is not None:
             waiting.callback(None)
@@ -268,9 +273,11 @@ class Watch(CoroutineService):
         Two refused connections in a row, be they a probe's or a request's, need no third: nobody is there.
         """
         refused = last is not None and last.refused
-        await self._pause(REFUSED_SECONDS if refused else self._rhythm.poll_interval)
+        soon = refused or (last is not None and self._hurried)
+        await self._pause(REFUSED_SECONDS if soon else self._rhythm.poll_interval)
         refused = refused or self._refused
-        self._refused = False
+        self._hurried = self._broke
+        self._refused = self._broke = False
         trouble = await self._check()
         if trouble is None:
             return self._ready
@@ -280,7 +287,7 @@ class Watch(CoroutineService):
 
     async def _pause(self, seconds: float) -> None:
         """Wait until the next check: until a request meets trouble, but for no longer than `seconds`."""
-        if not self._refused:
+        if not self._refused and not self._broke:
             until_trouble: Deferred[None] = Deferred()
             self._until_trouble = until_trouble
             try:

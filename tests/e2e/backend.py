@@ -1,0 +1,21 @@
+"""Serve the simulator's backend in a process that can be killed. Argument: tokens a second. Prints `listening PORT`."""
+
+import sys
+
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+
+from vespa.sim.backend import Backend
+from vespa.sim.serving import serve
+
+
+async def main() -> None:
+    backend = Backend(reactor, tokens_per_second=float(sys.argv[1]))
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    served = await serve(backend.resource(), endpoint, backend.upgrades)
+    print("listening", served.url.rpartition(":")[2], flush=True)
+
+
+ensureDeferred(main())
+reactor.run()

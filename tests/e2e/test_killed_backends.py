@@ -1,0 +1,106 @@
+"""A backend that is killed with requests under way, behind one of two workers: the calls succeed on the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.e2e.callers import CallerCase
+from tests.processes import until
+from vespa.sim.child import Child
+from vespa.sim.crew import ClientChild, WorkerChild
+from vespa.sim.stage import Stage
+
+CALLS = 40
+TOLD_SECONDS = 5.0
+"""Within which the autoscaler has to hear that a worker's backend is gone."""
+
+
+def chat(**more: Any) -> bytes:
+    """A call that a backend of twenty tokens a second works on for half a second."""
+    body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 10, **more}).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class KilledBackendTests(CallerCase):
+    async def start_two(self, **settings: str) -> tuple[Stage, ClientChild, Child, WorkerChild]:
+        """A client before two workers. Returns also the one's backend, in a process of its own, and that worker."""
+        stage = self.stage()
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        stage.backend.tokens_per_second = 20.0
+        backend = self.script("backend.py", "20", python=sys.executable)
+        port = (await self.until_line(backend, r"^listening (\d+)$"))[1]
+        await self.start_workers(stage, 1, tls=True, **settings)
+        await self.start_workers(stage, 1, tls=True, VESPA_BACKEND_URL=f"http://127.0.0.1:{port}", **settings)
+        return stage, await stage.start_client(), backend, stage.workers[1]
+
+    async def ask(self, client: ClientChild, data: bytes) -> bytes:
+        wire = await self.connect(client)
+        transport: Any = wire.transport
+        transport.write(data)
+        await wire.lost
+        return bytes(wire.received)
+
+    async def all_of(self, *calls: Coroutine[Any, Any, bytes]) -> list[bytes]:
+        return list(await gatherResults([Deferred.fromCoroutine(call) for call in calls], consumeErrors=True))
+
+    def statuses(self, answers: list[bytes]) -> Counter[bytes]:
+        return Counter(answer[9:12] for answer in answers)
+
+    async def killed(self, stage: Stage, backend: Child, worker: WorkerChild) -> float:
+        """Kill the backend; returns after how many seconds its worker told an error."""
+        began = reactor.seconds()
+        backend.signal("KILL")
+        book = stage.autoscaler.books.of(worker.id)
+        await until(lambda: book.error_msg, 20, "an error is told")
+        self.assertIn("refuses connections", book.error_msg or "")
+        return float(reactor.seconds() - began)
+
+    async def test_under_way(self) -> None:
+        """Requests at work, waiting in the worker and on their way when it is killed, and those that come after."""
+        for settings in ({}, {"VESPA_MAX_CONCURRENCY": "3"}, {"VESPA_CONNECTION_LIMIT": "3"}):
+            stage, client, backend, worker = await self.start_two(**settings)
+            under_way = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
+            book = stage.autoscaler.books.of(worker.id)
+            await until(lambda: book.working_request_idxs, 20, "the worker has some of them")  # noqa: B023
+            killing = Deferred.fromCoroutine(self.killed(stage, backend, worker))
+            later = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
+            self.assertLess(await killing, TOLD_SECONDS)
+            answers = await gatherResults([*under_way, *later], consumeErrors=True)
+            self.assertEqual(self.statuses(answers), {b"200": CALLS}, client.text)
+            await self.balanced(stage)
+            self.assert_clean(stage)
+
+    async def test_streams(self) -> None:
+        """Streams of which bytes have come break off; all others arrive whole."""
+        stage, client, backend, worker = await self.start_two()
+        streams = [Deferred.fromCoroutine(self.ask(client, chat(stream=True))) for _ in range(10)]
+        book = stage.autoscaler.books.of(worker.id)
+        await until(lambda: book.working_request_idxs, 20, "the worker has some of them")
+        self.assertLess(await self.killed(stage, backend, worker), TOLD_SECONDS)
+        answers = await gatherResults(streams, consumeErrors=True)
+        self.assertEqual(self.statuses(answers), {b"200": 10}, client.text)
+        whole = [answer for answer in answers if answer.endswith(b"0\r\n\r\n")]
+        self.assertGreaterEqual(len(whole), 5)
+
+    async def test_idle(self) -> None:
+        """It is killed while nothing is asked: none of forty calls that come then fails."""
+        stage, client, backend, worker = await self.start_two()
+        self.assertEqual(self.statuses(await self.all_of(*(self.ask(client, chat()) for _ in range(4)))), {b"200": 4})
+        backend.signal("KILL")
+        await backend.exited()
+        answers: list[bytes] = []
+        for _ in range(CALLS // 10):
+            answers += await self.all_of(*(self.ask(client, chat()) for _ in range(10)))
+        self.assertEqual(self.statuses(answers), {b"200": CALLS}, client.text)
+        book = stage.autoscaler.books.of(worker.id)
+        await until(lambda: book.error_msg, TOLD_SECONDS, "an error is told")
+        await self.balanced(stage)
