@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from tests.e2e.callers import CallerCase
 from tests.processes import until
@@ -55,6 +56,12 @@ class KilledBackendTests(CallerCase):
     def statuses(self, answers: list[bytes]) -> Counter[bytes]:
         return Counter(answer[9:12] for answer in answers)
 
+    async def at_work(self, stage: Stage, worker: WorkerChild) -> None:
+        """Return when a worker was assigned some requests, and has had a moment to begin with them."""
+        assigned = stage.autoscaler.books.assigned
+        await until(lambda: sum(worker.id in ids for ids in assigned.values()) > 2, 20, "it has some requests")
+        await deferLater(reactor, 0.2)
+
     async def killed(self, stage: Stage, backend: Child, worker: WorkerChild) -> float:
         """Kill the backend; returns after how many seconds its worker told an error."""
         began = reactor.seconds()
@@ -69,8 +76,7 @@ class KilledBackendTests(CallerCase):
         for settings in ({}, {"VESPA_MAX_CONCURRENCY": "3"}, {"VESPA_CONNECTION_LIMIT": "3"}):
             stage, client, backend, worker = await self.start_two(**settings)
             under_way = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
-            book = stage.autoscaler.books.of(worker.id)
-            await until(lambda: book.working_request_idxs, 20, "the worker has some of them")  # noqa: B023
+            await self.at_work(stage, worker)
             killing = Deferred.fromCoroutine(self.killed(stage, backend, worker))
             later = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
             self.assertLess(await killing, TOLD_SECONDS)
@@ -83,8 +89,7 @@ class KilledBackendTests(CallerCase):
         """Streams of which bytes have come break off; all others arrive whole."""
         stage, client, backend, worker = await self.start_two()
         streams = [Deferred.fromCoroutine(self.ask(client, chat(stream=True))) for _ in range(10)]
-        book = stage.autoscaler.books.of(worker.id)
-        await until(lambda: book.working_request_idxs, 20, "the worker has some of them")
+        await self.at_work(stage, worker)
         self.assertLess(await self.killed(stage, backend, worker), TOLD_SECONDS)
         answers = await gatherResults(streams, consumeErrors=True)
         self.assertEqual(self.statuses(answers), {b"200": 10}, client.text)
