@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa import __version__
 from vespa.settings import Backend, Settings, SettingsError, identity_if_readable, load, markdown, secrets, warnings
 from vespa.settings_table import ELSEWHERE, variables
 
@@ -60,7 +59,7 @@ class ModeTests(SynchronousTestCase):
         assert found.identity is not None
         self.assertEqual(
             (found.identity.id, found.identity.mtoken, found.identity.version, found.identity.url),
-            (12345, TOKEN, __version__, "http://198.51.100.7:41234"),
+            (12345, TOKEN, "1.1.0", "http://198.51.100.7:41234"),
         )
 
     def test_secured_needs(self) -> None:
@@ -68,6 +67,23 @@ class ModeTests(SynchronousTestCase):
         message = str(self.assertRaises(SettingsError, load, {}))
         for name in ON_VAST:
             self.assertIn(f"{name} is not set", message)
+
+    def test_port_that_is_not_open(self) -> None:
+        """A port that Vast opens to nobody is told by its number, with those that are open, and no way around it."""
+        environ = {**ON_VAST, "WORKER_PORT": "28003", "VAST_TCP_PORT_8188": "4", "VAST_TCP_PORT_x": "1"}
+        (problem,) = problems(environ)
+        self.assertEqual(
+            problem,
+            "VAST_TCP_PORT_28003 is not set: no public port leads to the worker's port 28003: open it in the template "
+            "(-p 28003:28003), or set VESPA_WORKER_PORT to one that is open (3000, 8188)",
+        )
+        self.assertNotIn("UNSECURED", problem)
+
+    def test_deployment_variables(self) -> None:
+        """The variables of Vast's deployments, another product, change nothing and are not warned of."""
+        others = {"IS_DEPLOYMENT": "true", "DEPLOYMENT_ID": "7", "CONTAINER_API_KEY": "k", "SERVERLESS": "true"}
+        self.assertEqual(load({**ON_VAST, **others}), load(ON_VAST))
+        self.assertEqual(warnings({**ON_VAST, **others}), [])
 
     def test_empty_token(self) -> None:
         """An empty token is as none, and said to be empty."""

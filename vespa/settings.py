@@ -27,6 +27,7 @@ __all__ = [
 
 BACKLOG = 1024  # connections that may wait to be accepted; Twisted's 50 is soon full
 _PORT = "VAST_TCP_PORT_<port>"
+_PORT_PREFIX = "VAST_TCP_PORT_"
 _AUTHORIZATION = "VESPA_BACKEND_AUTHORIZATION"
 _AUTHORIZATION_FILE = f"{_AUTHORIZATION}_FILE"
 _SECRET_FILE_BYTES = 65536
@@ -141,13 +142,13 @@ def load(
 
     missing("VESPA_BACKEND_URL", "backend", "where should requests go?")
     if not values["unsecured"] and not bad & {"VESPA_UNSECURED", "UNSECURED"}:
-        needed = "needed unless VESPA_UNSECURED=true"
+        needed = "needed, except to develop on this machine alone (VESPA_UNSECURED=true)"
         missing("VESPA_BENCHMARK", "benchmark", needed)
         missing("CONTAINER_ID", "container_id", needed)
         missing("MASTER_TOKEN", "master_token", needed)
         missing("PUBLIC_IPADDR", "public_ipaddr", needed)
         if not bad & {"VESPA_WORKER_PORT", "WORKER_PORT"}:
-            missing(_port_name(values), "public_port", needed)
+            missing(_port_name(values), "public_port", _port_hint(environ, values["worker_port"]))
     if values["backend_authorization_file"]:
         if environ.get(_AUTHORIZATION, "").strip():
             problems.append((_AUTHORIZATION_FILE, f"{_AUTHORIZATION_FILE}: {_AUTHORIZATION} is set too; unset one"))
@@ -163,6 +164,14 @@ def load(
     if problems:
         raise SettingsError([line for _, line in problems], warnings(environ))
     return Settings(**values)
+
+
+def _port_hint(environ: Mapping[str, str], port: int) -> str:
+    """What to do where Vast maps no public port to the worker's."""
+    mapped = sorted({name.removeprefix(_PORT_PREFIX) for name in environ if name.startswith(_PORT_PREFIX)})
+    open_ports = [each for each in mapped if each.isascii() and each.isdigit() and environ[_PORT_PREFIX + each].strip()]
+    other = f", or set VESPA_WORKER_PORT to one that is open ({', '.join(open_ports)})" if open_ports else ""
+    return f"no public port leads to the worker's port {port}: open it in the template (-p {port}:{port}){other}"
 
 
 def _from_file(path: str, read_text: Callable[[str], str]) -> str:

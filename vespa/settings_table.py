@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from . import __version__
 from .core.replay import ReplayMode
 from .core.signature import SignatureMode
 from .settings_text import (
@@ -178,7 +177,13 @@ class Variables:
     replay_capacity: int = _trust(
         "VESPA_REPLAY_CAPACITY", integer(1), "100000", "How many assignments are remembered for that."
     )
-    max_cost: float = _trust("VESPA_MAX_COST", positive, "1e9", "Highest cost that a request may name.")
+    max_cost: float | None = _trust(
+        "VESPA_MAX_COST",
+        positive,
+        "",
+        "Highest cost that a request may name; not set: ten minutes of the measured throughput, 1e9 without one.",
+        absent=None,
+    )
     max_unverified: int = _trust(
         "VESPA_MAX_UNVERIFIED",
         integer(0),
@@ -280,7 +285,9 @@ class Variables:
     force_update_file: str = _report(
         "VESPA_FORCE_UPDATE_FILE", text, "/.force_update", "Written when Vast asks for an update of the worker."
     )
-    report_version: str = _report("VESPA_REPORT_VERSION", text, __version__, "The version that reports name.")
+    report_version: str = _report(
+        "VESPA_REPORT_VERSION", text, "1.1.0", "The version that reports name: the one that Vast's own worker sends."
+    )
 
     head_limit: int = _limit("VESPA_HEAD_LIMIT", integer(1024), "32768", "Longest head of a request.", unit="bytes")
     head_fields: int = _limit(

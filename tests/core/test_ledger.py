@@ -112,6 +112,7 @@ class LawTests(SynchronousTestCase):
         ledger.acknowledge(ledger.snapshot())
         last = ledger.snapshot()
         self.assertEqual((ledger.load, ledger.in_flight, last.working_request_idxs), (0, 0, ()))
+        self.assertFalse(any(ledger.under_way(idx) for idx in range(4)))
         self.assertEqual((last.new_load, last.served, last.rejected, last.changed), (0, 0, 0, False))
 
 
@@ -240,6 +241,17 @@ class SnapshotTests(SynchronousTestCase):
         snapshot = ledger.snapshot()
         self.assertEqual((snapshot.num_working, snapshot.working_request_idxs), (3, (3, 4)))
         self.assertEqual((snapshot.num_received, snapshot.load), (5, 30))
+
+    def test_each_index_once(self) -> None:
+        """An index that two requests have is named once, until both have ended, and under way as long."""
+        ledger = Ledger(10)
+        first, second = went(ledger, Event.ADMIT, request_idx=3), went(ledger, request_idx=3)
+        ledger.advance(second, Event.ADMIT, 1.0)
+        self.assertEqual((ledger.snapshot().num_working, ledger.snapshot().working_request_idxs), (2, (3,)))
+        ledger.advance(first, Event.GONE, 2.0)
+        self.assertEqual((ledger.snapshot().working_request_idxs, ledger.under_way(3)), ((3,), True))
+        ledger.advance(second, Event.GONE, 3.0)
+        self.assertFalse(ledger.under_way(3))
 
     def test_changed(self) -> None:
         """Something changed if a report would now say other things than the last that was delivered."""

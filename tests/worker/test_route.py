@@ -122,6 +122,65 @@ class Enveloped(SynchronousTestCase):
             self.assertIn(field, str(json.loads(body(reply))["error"]["fields"]))
             self.assertEqual((rig.ledger.received, rig.ledger.deletes()), (0, ()))
 
+    def test_one_at_a_time(self) -> None:
+        """One request_idx is under way once: a second is 429, in no account and no report, until the first is over."""
+
+        def query(extra: bytes = b"") -> bytes:
+            return b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n" + extra + b"\r\n"
+
+        for second in (post(envelope(b"{}")), query(), post(envelope(b'"' + b"x" * 100_000 + b'"'))):
+            rig = Rig(secured=True)
+            first = rig.ask(post(envelope(b"{}")))
+            reply = rig.ask(second).read()
+            self.assertEqual((status(reply), code(reply)), (429, "in_flight"))
+            self.assertIn(b"Retry-After: 1\r\n", reply)
+            self.assertEqual((rig.ledger.load, rig.ledger.refused, rig.ledger.deletes()), (2_500_000, 0, ()))
+            self.assertEqual(rig.ledger.snapshot().working_request_idxs, (3,))
+            first.hang_up()
+            again = rig.ask(second)
+            rig.backend.wire.send(OK)
+            self.assertEqual(status(again.read()), 200)
+            self.assertTrue(rig.settled())
+            self.assertEqual([record.request_idx for record in rig.ledger.deletes()], [3, 3])
+        self.assertFalse(rig.ledger.under_way(3))
+
+    def test_other_indices(self) -> None:
+        """Requests of other indices, and all of an unsecured worker's, go side by side."""
+        rig = Rig(secured=True)
+        for idx in range(3):
+            rig.ask(post(envelope(b"{}", request_idx=idx)))
+        self.assertEqual(rig.ledger.in_flight, 3)
+        rig = Rig()
+        for _ in range(3):
+            rig.ask(post(envelope(b"{}")))
+        self.assertEqual(rig.ledger.in_flight, 3)
+
+    def test_highest_cost(self) -> None:
+        """A cost over the highest is 422, which names the setting; the highest may change at run time."""
+        big = envelope(b'"' + b"x" * 100_000 + b'"')
+        query = b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n\r\n"
+        for request in (post(envelope(b"{}")), post(big), query):
+            rig = Rig(secured=True)
+            rig.route.max_cost = 2.25
+            reply = rig.ask(request).read()
+            self.assertEqual((status(reply), code(reply)), (422, "invalid_envelope"))
+            (said,) = json.loads(body(reply))["error"]["fields"].values()
+            self.assertEqual(said, "must be at most 2.25 (VESPA_MAX_COST)")
+            self.assertEqual(rig.ledger.load, 0)
+
+    def test_no_request_idx(self) -> None:
+        """What Vast's documented examples leave out is said where it alone is missing."""
+        given = auth()
+        del given["request_idx"]
+        small = b'{"auth_data": ' + json.dumps(given).encode() + b', "payload": {}}'
+        big = small[:-1] + b', "x": "' + b"x" * 100_000 + b'"}'
+        query = b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n\r\n"
+        query = query.replace(b"serverless_request_idx=3&", b"")
+        for request in (post(small), post(big), query):
+            reply = Rig(secured=True).ask(request).read()
+            self.assertEqual(status(reply), 422)
+            self.assertIn(b"/route/ gives a request_idx", reply, request[:200])
+
     def test_wrong_url(self) -> None:
         """What was signed for another worker is 401 here."""
         reply = Rig(secured=True).ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()

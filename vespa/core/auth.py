@@ -55,7 +55,7 @@ def cost_from(text: bytes, max_cost: float) -> float:
     cost = float(text)
     if 0.0 <= cost <= max_cost:
         return cost
-    raise ValueError("must not be negative" if cost < 0.0 else f"must be at most {max_cost:g}")
+    raise ValueError("must not be negative" if cost < 0.0 else f"must be at most {max_cost:g} (VESPA_MAX_COST)")
 
 
 def integer_from(text: bytes) -> int:
@@ -67,4 +67,10 @@ def integer_from(text: bytes) -> int:
 
 def invalid_envelope(place: str, wrong: Mapping[str, str]) -> Refusal:
     """The answer to an envelope in the body or the query (`place`) that has something wrong in it."""
-    return Refusal(422, "invalid_envelope", f"the {place} is not a valid envelope", fields=wrong)
+    message = f"the {place} is not a valid envelope"
+    for name in ("auth_data.request_idx", "serverless_request_idx"):
+        if wrong.get(name) == "is missing" and len(wrong) == 1:
+            message += (
+                "; /route/ gives a request_idx, which Vast's documented examples leave out: send all that it gave"
+            )
+    return Refusal(422, "invalid_envelope", message, fields=wrong)

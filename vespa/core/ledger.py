@@ -118,6 +118,7 @@ class Ledger:
         self.late = 0
         self.dropped_deletes = 0
         self._in_flight: dict[Entry, None] = {}
+        self._live: dict[int, int] = {}
         self._changes = 0
         self._new_work = 0
         self._served_work = 0
@@ -133,7 +134,13 @@ class Ledger:
 
     def open(self, request_idx: int | None, work: int, now: float) -> Entry:
         """Begin an entry for an authenticated request; nothing is counted before it is decided upon."""
+        if request_idx is not None:
+            self._live[request_idx] = self._live.get(request_idx, 0) + 1
         return Entry(request_idx, work, now)
+
+    def under_way(self, request_idx: int) -> bool:
+        """Whether an entry of this index was opened and has not ended."""
+        return request_idx in self._live
 
     def advance(self, entry: Entry, event: Event, now: float) -> bool:
         """Take the entry one step further. False if the table has no such step: then only `late` changes."""
@@ -188,6 +195,9 @@ class Ledger:
             self.refused += 1
             self._rejected_work += work
         if entry.request_idx is not None:
+            others = self._live.pop(entry.request_idx) - 1
+            if others:
+                self._live[entry.request_idx] = others
             record = Deleted(entry.request_idx, target, entry.received_at, entry.started_at, entry.completed_at)
             self._deletes.append(record)
             if len(self._deletes) > self._max_pending_deletes:
@@ -205,8 +215,9 @@ class Ledger:
             rejected=totals.rejected - told.rejected,
             num_working=len(self._in_flight),
             num_received=self.received + self.refused,
+            # Each index once: an assignment may be used by two requests.
             working_request_idxs=tuple(
-                [entry.request_idx for entry in self._in_flight if entry.request_idx is not None]
+                dict.fromkeys([entry.request_idx for entry in self._in_flight if entry.request_idx is not None])
             ),
             changed=totals.changes != told.changes,
             totals=totals,

@@ -94,6 +94,8 @@ class WorkerRoute:
         self.sweeper = Sweeper(clock)
         key = policy.authorization.encode("ascii")
         self.authorization = b"Authorization: " + key + b"\r\n" if key else b""
+        self.max_cost = policy.max_cost
+        """The highest cost that a request may name, in units; set anew when the backend is measured."""
         self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
@@ -107,7 +109,7 @@ class WorkerRoute:
         auth: Auth | None = None
         target = head.target
         if mark:
-            auth, query = unwrap_query(query, policy.max_cost)
+            auth, query = unwrap_query(query, self.max_cost)
             if auth is not None or policy.secured:
                 target = path + b"?" + query if query else path
         passage = WorkerPassage(self, request, target)
@@ -180,6 +182,10 @@ class WorkerPassage:
         route = self._route
         route.check(auth)
         idx = auth.request_idx if route.policy.secured else None
+        if idx is not None and route.ledger.under_way(idx):
+            # In no account: a delete record would tell that the other one is over.
+            message = f"a request with request_idx {idx} is under way: an assignment is for one request at a time"
+            raise Refusal(429, "in_flight", message, retry_after=1)
         self._entry = route.ledger.open(idx, auth.work, route.clock.seconds())
         self._enveloped = True
         self.ready = True
@@ -191,7 +197,7 @@ class WorkerPassage:
         for name, value in self._request.head.headers:
             if len(name) == 17 and name.lower() == b"x-serverless-cost":
                 try:
-                    work = to_micros(parse_cost(value.decode("ascii", "replace"), route.policy.max_cost))
+                    work = to_micros(parse_cost(value.decode("ascii", "replace"), route.max_cost))
                 except ValueError as error:
                     raise Refusal(422, "invalid_cost", f"X-Serverless-Cost {error}") from None
         self._entry = route.ledger.open(None, work, route.clock.seconds())
@@ -236,7 +242,9 @@ class WorkerPassage:
         """Unwrap from here on as it arrives."""
         self.mode = "scan"
         policy = self._route.policy
-        self._unwrapping = Unwrapping(policy.max_cost, max_unverified=policy.max_unverified, content_length=self.length)
+        self._unwrapping = Unwrapping(
+            self._route.max_cost, max_unverified=policy.max_unverified, content_length=self.length
+        )
 
     def _feed_scan(self, data: bytes) -> Sequence[bytes | memoryview]:
         unwrapping = self._unwrapping
@@ -267,7 +275,7 @@ class WorkerPassage:
             self.unsigned()
             self.length = len(raw)
             return (raw,)
-        envelope = unwrap_body(raw, self._route.policy.max_cost)
+        envelope = unwrap_body(raw, self._route.max_cost)
         self._check_session(envelope.session_id)
         self.authenticated(envelope.auth)
         payload = envelope.payload

@@ -28,6 +28,7 @@ from vespa.http.splice import Pipes
 from vespa.http.sweep import Sweeper
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
+from vespa.net.nearness import is_loopback
 from vespa.net.services import InOrder, SurvivingLoop
 from vespa.net.trust import trust_roots
 from vespa.proxy.door import Door, OwnRoutes, touch
@@ -44,6 +45,10 @@ from vespa.worker.watch import Rhythm, Watch
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 _BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten
+MAX_COST_SECONDS: Final = 600.0
+"""How much work one request may name, in seconds of the measured throughput, where VESPA_MAX_COST is not set."""
+UNMEASURED_MAX_COST: Final = 1e9
+"""The same in units of work, where nothing was measured."""
 
 
 def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]) -> IService:
@@ -75,7 +80,14 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         retries=settings.pubkey_max_retries,
         timeout=settings.pubkey_timeout,
     )
-    watch = _watch(reactor, settings, environment, gate, origin, trust)
+
+    def measured(throughput: float | None) -> None:
+        if throughput is not None:
+            gate.throughput = throughput
+            if settings.max_cost is None:
+                route.max_cost = MAX_COST_SECONDS * throughput
+
+    watch = _watch(reactor, settings, environment, measured, origin, trust)
     pool.on_trouble = _told_of_trouble(watch)
     draining = False
 
@@ -86,7 +98,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         Policy(
             secured=settings.secured,
             public_url=settings.public_url if settings.check_url else "",
-            max_cost=settings.max_cost,
+            max_cost=settings.max_cost or UNMEASURED_MAX_COST,
             max_unverified=settings.max_unverified,
             queue_seconds=settings.queue_timeout,
             authorization=settings.backend_authorization,
@@ -122,12 +134,18 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     listening = Listening(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal))
 
     def condition() -> Condition:
-        if listening.error is None:
-            return watch.condition()
-        return Condition(0.0, 0.0, error_msg=listen_problem(settings, listening.error), ready=False)
+        problem = unreachable(settings)
+        if listening.error is not None:
+            problem = listen_problem(settings, listening.error)
+        if problem:
+            # Whatever is behind it: were it told to be ready, the autoscaler would send it requests that never arrive.
+            return Condition(0.0, 0.0, error_msg=problem, ready=False)
+        return watch.condition()
 
     children: list[IService] = [Upstreams(pool.close, speaking.close)]
     if settings.identity is not None and settings.report_addresses:
+        if problem := unreachable(settings):
+            Logger(namespace="vespa.worker.service").error("{problem}", problem=problem)
         children.append(_reporter(reactor, settings, autoscaler, ledger, condition, settings.identity))
         children.append(keyring)
     children.append(watch)
@@ -172,6 +190,16 @@ def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IServic
     agent = Agent(reactor, persistent=False, name="autoscaler")
     autoscaler = Autoscaler(identity.addresses, plain_client(agent), reactor, random=random.random)
     return beacon(autoscaler, message, identity, reactor, random=random.random)
+
+
+def unreachable(settings: Settings) -> str:
+    """Why no client can reach a worker that reports to the autoscaler; "" where the settings speak against none."""
+    if settings.secured or settings.unsecured_public or settings.listen or is_loopback(settings.public_ipaddr):
+        return ""  # a loopback address is that of a simulated endpoint, on this machine
+    return (
+        f"VESPA_UNSECURED=true listens on this machine alone, at port {settings.worker_port}, where no client of the "
+        "endpoint can reach it: unset VESPA_UNSECURED, or unset CONTAINER_ID to report to nobody"
+    )
 
 
 def _limits(settings: Settings) -> Limits:
@@ -236,7 +264,7 @@ def _watch(
     reactor: Any,
     settings: Settings,
     environment: Mapping[str, str],
-    gate: Gate[WorkerPassage],
+    on_ready: Callable[[float | None], None],
     origin: Origin,
     trust: Any,
 ) -> Watch:
@@ -290,10 +318,6 @@ def _watch(
         except runner.TookTooLong:
             log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
 
-    def ready(throughput: float | None) -> None:
-        if throughput is not None:
-            gate.throughput = throughput
-
     key = CacheKey(settings.benchmark, backend.url, environment.get("MODEL_NAME", ""))
     return Watch(
         reactor,
@@ -302,7 +326,7 @@ def _watch(
         check_benchmark=check_benchmark if settings.benchmark else None,
         cache=BenchmarkCache(settings.benchmark_cache_file, key),
         secured=settings.secured,
-        on_ready=ready,
+        on_ready=on_ready,
         random=random.random,
         rhythm=Rhythm(
             retry_interval=settings.healthcheck_retry_interval,
