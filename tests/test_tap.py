@@ -24,7 +24,7 @@ from vespa.client.settings import ClientSettings
 from vespa.net import signals
 from vespa.net.signals import Signals
 from vespa.settings import Settings
-from vespa.tap import Options, file_problem, install_reactor, makeService, use_our_log
+from vespa.tap import Options, check_pidfile, file_problem, install_reactor, makeService, use_our_log
 
 
 def parsed(environ: dict[str, str]) -> Options:
@@ -77,6 +77,13 @@ class LogTests(SynchronousTestCase):
             use_our_log(parent)
             self.assertEqual(parent["logger"], "vespa.tap.log_observer")
 
+    def test_pidfile(self) -> None:
+        """A pidfile that cannot be written is told before anything starts."""
+        error = self.assertRaises(SystemExit, check_pidfile, {"pidfile": "/nowhere/x.pid"})
+        self.assertIn("--pidfile=/nowhere/x.pid: there is no such folder", str(error))
+        for fine in ("", self.mktemp()):
+            check_pidfile({"pidfile": fine})  # type: ignore[arg-type]
+
     def test_theirs_otherwise(self) -> None:
         """A log that was asked for by name, and that of a daemon, stay twistd's."""
         for chosen in ({"nodaemon": False}, {"logger": "x.y"}, {"syslog": True}, {"logfile": "a.log"}):
@@ -113,9 +120,13 @@ class ServiceTests(SynchronousTestCase):
             "tcp:x",
             "tcp:1:nope=1",
             "ssl:1:privateKey=/nowhere",
+            "ssl:1:privateKey=/nowhere:sslmethod=TLSv1_2_METHOD",
             f"ssl:1:privateKey={__file__}",
         ):
-            self.assertIn("cannot listen on", file_problem(reactor, Settings(listen=endpoint)))
+            said = file_problem(reactor, Settings(listen=endpoint))
+            self.assertIn("cannot listen on", said)
+            for jargon in ("invalid literal", "Errno", "__init__"):
+                self.assertNotIn(jargon, said)
         self.assertEqual(file_problem(reactor, Settings(listen="tcp:0")), "")
 
     def test_roots(self) -> None:

@@ -203,10 +203,11 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
     """What is odd about the environment and yet no error: names of VESPA_ variables that Vespa does not know."""
     known = {row.name for _, row in variables()} | {row.name for row in ELSEWHERE} | CLIENT_NAMES
     unknown = sorted(name for name in environ if name.startswith("VESPA_") and name not in known)
+    ours = [name.removeprefix("VESPA_") for name in sorted(known) if name.startswith("VESPA_")]
     lines = []
     for name in unknown:
-        near = difflib.get_close_matches(name, known, n=1)
-        lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+        near = difflib.get_close_matches(name.removeprefix("VESPA_"), ours, n=1)
+        lines.append(f"{name} is not a setting" + (f"; did you mean VESPA_{near[0]}?" if near else ""))
     key = environ.get(_AUTHORIZATION, "").strip()
     if key and " " not in key:
         lines.append(f"{_AUTHORIZATION} is a single word: most servers want `Bearer KEY`, the scheme included")

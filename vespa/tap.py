@@ -59,6 +59,8 @@ class Options(usage.Options):
             self.problem = str(error)
             if self.identity is None:
                 raise SystemExit(f"error: {self.problem}") from None
+        if self.parent is not None:
+            check_pidfile(self.parent)
         install_reactor()
         if self.parent is not None:
             use_our_log(self.parent)
@@ -76,6 +78,15 @@ def install_reactor() -> None:
         install = getattr(importlib.import_module(LEAN_REACTOR), "install", None)
         if install is not None:
             install()
+
+
+def check_pidfile(parent: usage.Options) -> None:
+    """Raise SystemExit where twistd cannot write the file that it writes its process id to."""
+    path = parent.get("pidfile")
+    folder = os.path.dirname(os.path.abspath(path)) if path else "."
+    if path and not os.access(folder, os.W_OK):
+        why = "this user may not write there" if os.path.isdir(folder) else "there is no such folder"
+        raise SystemExit(f"error: --pidfile={path}: {why}; an empty --pidfile= does without the file")
 
 
 def use_our_log(parent: usage.Options, observer: str = f"{__name__}.log_observer") -> None:
@@ -126,7 +137,7 @@ class Root(MultiService):
 
         try:
             super().startService()  # type: ignore[no-untyped-call]
-        except (CannotListenError, OSError) as error:
+        except (CannotListenError, OSError, OverflowError) as error:  # the last for a port above 65535
             if self.settings is None:
                 raise
             log.critical("{why}", why=listen_problem(self.settings, error))
@@ -161,7 +172,7 @@ def makeService(options: Options) -> IService:
         log.info("{line}", line=start_line(settings))
         child = make_worker(reactor, settings, options.environ)
     elif options.identity is not None:
-        print(problem, file=sys.stderr, flush=True)
+        print(f"error: {problem}", file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
         child = make_beacon(reactor, options.identity, problem)
     else:
@@ -177,10 +188,16 @@ def file_problem(reactor: object, settings: Settings) -> str:
     try:
         listening.parse(reactor, settings.endpoint)
     except CertificateError as error:
-        names = "VESPA_LISTEN" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE"
-        return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} name the files"
+        names = "VESPA_LISTEN names" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE name"
+        return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} the files"
+    except OSError as error:
+        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {error.filename}: {error.strerror}"
     except (*_BAD_FILE, TypeError, LookupError) as error:
-        why = "an argument is missing or unknown" if isinstance(error, TypeError) else error or type(error).__name__
+        why = str(error) or type(error).__name__
+        if isinstance(error, TypeError):
+            why = "an argument is missing or unknown"
+        elif why.startswith("invalid literal for int"):
+            why = f"{why.rpartition(': ')[2]} must be a whole number"
         return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {why}; write it like {_EXAMPLE}"
     try:
         trust_roots(settings.backend_ca_file)

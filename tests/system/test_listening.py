@@ -119,6 +119,10 @@ class TakenTests(SystemCase):
         """An address that this machine has not is told likewise."""
         await self.refused("tcp:0:interface=192.0.2.1", "Cannot assign requested address; this machine has no such")
 
+    async def test_no_such_port(self) -> None:
+        """So is a port that is none."""
+        await self.refused("tcp:99999", "bind(): port must be 0-65535; choose another with VESPA_LISTEN")
+
     async def test_unix_socket_in_use(self) -> None:
         """So is a unix socket at which another program listens, or whose folder is not there."""
         path = os.path.join(self.folder, "in-use.sock")

@@ -43,6 +43,22 @@ class LaunchTests(SynchronousTestCase):
         self.assertTrue(message.endswith("line 98\nthe cause"))
         self.assertNotIn("line 10\n", message)
 
+    def test_cause(self) -> None:
+        """Where the step said itself why it ends, that alone is reported."""
+        for said, told in (
+            (
+                "2026-01-01 info [a] b\n2026-01-01 critical [vespa.tap] cannot listen on x\n2026 info [a] end",
+                "cannot listen on x",
+            ),
+            (
+                "error: 2 mistakes in the settings:\n  A is bad\n  B is bad",
+                "2 mistakes in the settings:\n  A is bad\n  B is bad",
+            ),
+        ):
+            self.reports.clear()
+            self.assertEqual(self.launch(python(f"print({said!r})\nraise SystemExit(1)")), 1)
+            self.assertEqual(self.reports, [told])
+
     def test_killed(self) -> None:
         """A step that something killed is a failure, and is said to have been killed."""
         code = self.launch(python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))

@@ -32,7 +32,7 @@ def cannot_listen(where: str, error: Exception, setting: str) -> str:
     """One sentence about a port that cannot be opened: where, why, and which `setting` to change."""
     cause: Any = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(cause, "errno", None)
-    why = os.strerror(number) if isinstance(number, int) else str(cause) or type(cause).__name__
+    why = os.strerror(number) if isinstance(number, int) else str(cause).rstrip(".") or type(cause).__name__
     advice = _ADVICE.get(number or 0, "choose another with {setting}")
     return f"cannot listen on {where}: {why}; {advice.format(setting=setting)}"
 

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, MutableMapping, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import IO, Any, Final
 
 from vespa.worker import beacon
 
@@ -92,7 +92,9 @@ def launch(
         if run.stopped:
             return code
         if code:
-            report(environ, f"{name} ended with exit code {code}: " + "\n".join(run.last_lines))
+            report(
+                environ, cause(run.last_lines) or f"{name} ended with exit code {code}: " + "\n".join(run.last_lines)
+            )
             return code
     return 0
 
@@ -103,6 +105,22 @@ def production_defaults(environ: MutableMapping[str, str]) -> None:
     if on_vast and not any(environ.get(name, "").strip() for name in ("VESPA_USE_SSL", "USE_SSL")):
         environ["VESPA_USE_SSL"] = "true"
 
+
+def cause(lines: Iterable[str]) -> str:
+    """What a worker said last of why it ends, if it said so itself: without the rest of its log; "" if it did not."""
+    found: list[str] = []
+    for line in lines:
+        if line.startswith(_ERROR):
+            found = [line[len(_ERROR) :]]
+        elif _CRITICAL in line:
+            found = [line.partition(_CRITICAL)[2].partition("] ")[2]]
+        elif found and line.startswith("  "):
+            found.append(line)
+    return "\n".join(found)
+
+
+_ERROR: Final = "error: "
+_CRITICAL: Final = " critical ["
 
 NEEDED = ("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools")
 """What the packages of requirements.txt are imported as."""
