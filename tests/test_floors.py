@@ -40,7 +40,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.sim": "vespa vespa.core vespa.http vespa.net",
         "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",
         "vespa.client_tap": "vespa vespa.http vespa.net vespa.tap vespa.client",
-        "vespa.cli": "vespa vespa.settings vespa.sim vespa.client vespa.load",
+        "vespa.cli": "vespa vespa.net vespa.settings vespa.sim vespa.client vespa.load",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from . import __version__
+from .net.streams import writable
+from .net.twistd import twistd_options
 
 DESCRIPTION = (
     "Vespa, a serverless proxy for Vast.ai. A worker's settings are environment variables: `vespa-proxy settings`. "
@@ -21,7 +23,7 @@ def worker(arguments: Sequence[str]) -> int:
     from twisted.scripts.twistd import run
 
     # In this process and no other: the signals of whoever started us reach the worker itself.
-    sys.argv = ["twistd", "-n", "--pidfile=", "vespa"]
+    sys.argv = ["twistd", *twistd_options(), "vespa"]
     run()
     return 0
 
@@ -82,6 +84,7 @@ def _none(name: str, command: Command, arguments: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` names and return its exit code; SystemExit for --help and mistakes."""
+    sys.stdout, sys.stderr = writable(sys.stdout), writable(sys.stderr)
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
         _flush()

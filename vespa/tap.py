@@ -6,10 +6,9 @@ import gc
 import importlib
 import importlib.util
 import os
-import resource
 import sys
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from OpenSSL import SSL, crypto
 from twisted.application.service import Application, IService, MultiService
@@ -21,9 +20,16 @@ from twisted.python.components import Componentized
 from . import __version__
 from .http import listening
 from .http.certificates import CertificateError
+from .http.platform import HAS_EPOLL, SELECT_SOCKETS
 from .net.logs import LineObserver, level_named
 from .net.signals import Signals, Stoppable, exit_with, fail
 from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
+
+resource: Any
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 log = Logger()
 
@@ -67,8 +73,8 @@ class Options(usage.Options):
 
 
 def install_reactor() -> None:
-    """Install our own reactor, unless one was named with --reactor or is there already, or this is no Linux."""
-    if sys.platform != "linux" or "twisted.internet.reactor" in sys.modules:
+    """Install our own reactor, unless one was named with --reactor or is there already, or it cannot run here."""
+    if not HAS_EPOLL or "twisted.internet.reactor" in sys.modules:
         return
     try:
         spec = importlib.util.find_spec(LEAN_REACTOR)
@@ -95,7 +101,7 @@ def use_our_log(parent: usage.Options, observer: str = f"{__name__}.log_observer
     `twist`, the other program that runs plugins, has none of these options, and keeps its own log.
     """
     on_stdout = parent.get("nodaemon") or parent.get("debug")
-    if on_stdout and not (parent["logger"] or parent["syslog"] or parent["logfile"] not in (None, "-")):
+    if on_stdout and not (parent["logger"] or parent.get("syslog") or parent["logfile"] not in (None, "-")):
         parent["logger"] = observer
 
 
@@ -107,10 +113,18 @@ def log_observer() -> LineObserver:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: every connection is one."""
+    """
+    Allow as many open files as the system lets us, where there is a limit: every connection is one.
+
+    Without epoll not more than select takes: one that cannot be opened is an error that is told, one that cannot be
+    watched stands still.
+    """
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if HAS_EPOLL else SELECT_SOCKETS if hard < 0 else min(hard, SELECT_SOCKETS)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (ValueError, OSError) as error:
         log.warn("the limit of open files stays at {soft}: {error}", soft=soft, error=error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -260,7 +259,7 @@ class RunTests(SynchronousTestCase):
         self.clock.advance(29.9)
         self.assertEqual(self.spawner.process.signals, [])
         self.clock.advance(0.1)
-        self.assertEqual(self.spawner.process.signals, [signal.SIGTERM])
+        self.assertEqual(self.spawner.process.signals, ["TERM"])
         self.assertNoResult(running)
         self.spawner.process.exits(None, 15)
         self.assertEqual(self.error(running), "it took longer than 30 s")
@@ -270,7 +269,7 @@ class RunTests(SynchronousTestCase):
         running = self.start(timeout=30.0)
         self.clock.advance(30.0)
         self.clock.advance(TERM_SECONDS)
-        self.assertEqual(self.spawner.process.signals, [signal.SIGTERM, signal.SIGKILL])
+        self.assertEqual(self.spawner.process.signals, ["TERM", "KILL"])
         self.spawner.process.exits(None, 9)
         self.assertEqual(self.error(running), "it took longer than 30 s")
 
@@ -290,7 +289,7 @@ class RunTests(SynchronousTestCase):
         self.spawner.process.answers(result=7)
         self.clock.advance(TERM_SECONDS)
         self.clock.advance(TERM_SECONDS)
-        self.assertEqual(self.spawner.process.signals[-1], signal.SIGKILL)
+        self.assertEqual(self.spawner.process.signals[-1], "KILL")
         self.spawner.process.exits(None, 9)
         self.assertEqual(self.successResultOf(running), 7.0)
 
@@ -308,10 +307,10 @@ class RunTests(SynchronousTestCase):
         """Cancelled, it is over when the process is gone; cancelled again, the process is killed at once."""
         running = self.start()
         running.cancel()
-        self.assertEqual(self.spawner.process.signals, [signal.SIGTERM])
+        self.assertEqual(self.spawner.process.signals, ["TERM"])
         self.assertNoResult(running)
         running.cancel()
-        self.assertEqual(self.spawner.process.signals, [signal.SIGTERM, signal.SIGKILL])
+        self.assertEqual(self.spawner.process.signals, ["TERM", "KILL"])
         self.spawner.process.exits(None, 9)
         self.failureResultOf(running, CancelledError)
 
@@ -344,7 +343,7 @@ class RunTests(SynchronousTestCase):
         for said in (b"hello\n", b"[1]\n", b"[" * 5000 + b"\n", b"x" * 70_000):
             running = self.start()
             self.spawner.process.says(3, said)
-            self.assertEqual(self.spawner.process.signals, [signal.SIGTERM])
+            self.assertEqual(self.spawner.process.signals, ["TERM"])
             self.spawner.process.exits(None, 15)
             self.assertIn("descriptor", self.error(running))
 
@@ -353,7 +352,7 @@ class RunTests(SynchronousTestCase):
         running = self.start()
         self.spawner.process.answers(group=1)
         running.cancel()
-        self.assertEqual(self.spawner.process.signals, [signal.SIGTERM])
+        self.assertEqual(self.spawner.process.signals, ["TERM"])
         self.spawner.process.exits(None, 15)
         self.failureResultOf(running, CancelledError)
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.fakes import FakeAgent, FakeResponse
@@ -27,6 +28,7 @@ from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_roo
 from vespa.http.certificates import Certificate
 from vespa.http.listening import LeanTLSEndpoint
 from vespa.http.origin import Origin
+from vespa.http.platform import dials_directly
 from vespa.http.tls_dialing import BadCertificate, TLSDialed
 from vespa.net.calls import plain_client
 from vespa.sim.authority import Authority
@@ -254,7 +256,7 @@ class Letting(TestCase):
         )
         origin = Origin.parse(f"https://127.0.0.1:{port.getHost().port}")
         caller: Any = await origin.endpoint(reactor, 5.0, await trust.roots()).connect(quiet(Caller))
-        self.assertIsInstance(caller.transport, TLSDialed)
+        self.assertIsInstance(caller.transport, TLSDialed if dials_directly(reactor) else TLSMemoryBIOProtocol)
         word = await caller.heard
         caller.transport.loseConnection()
         await caller.lost

@@ -15,6 +15,10 @@ from vespa.benchmarking.contract import throughput
 
 _LARGEST = 65536  # bytes; ours are a few hundred, and anything may be at that path
 _NO_CACHE = ("", os.devnull)
+# Each system has some of them. Windows would take a text for what is to be read otherwise.
+_READING = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _READING |= getattr(os, _name, 0)
 
 _log = Logger()
 
@@ -75,7 +79,7 @@ class BenchmarkCache:
 
 def _read(path: str) -> object:
     """The JSON in the file; OSError or ValueError where it cannot be had. Never blocks, whatever is at the path."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, _READING)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a file")

@@ -4,6 +4,8 @@ Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file", "autho
 for as long as the worker lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process
 group}` at once, and at the end `{"result": units of work per second, "concurrency": requests at once}` or `{"error":
 message}`. Where `check` is true the benchmark is imported and not run, and the end is `{"checked": true}` or an error.
+Started with the argument `1`, as on Windows, where a process is given no more than three descriptors, it answers on 1,
+and all that is printed goes to 2.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ class Fault(Exception):
 
 
 def main() -> None:
-    orders, answers = _take_descriptors()
+    orders, answers = _take_descriptors(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
     _die_with_worker()
     try:
         os.setsid()  # whatever the benchmark starts is then ended with it
         _answer(answers, {"group": os.getpid()})
-    except OSError:
+    except (OSError, AttributeError):  # Windows has no groups
         pass
     order = json.loads(_first_line(orders))
     threading.Thread(target=_watch, args=(orders,), daemon=True).start()
@@ -120,10 +122,13 @@ def describe(error: BaseException, file: str | None) -> str:
     return f"{text} ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else text
 
 
-def _take_descriptors() -> tuple[int, int]:
-    """Move 0 and 3 to where no process that the benchmark starts will have them; 0 becomes empty."""
-    orders, answers = os.dup(0), os.dup(3)  # dup gives descriptors that are not inherited
-    os.close(3)
+def _take_descriptors(answering: int) -> tuple[int, int]:
+    """Move 0 and the one to answer on to where no process that the benchmark starts will have them; 0 becomes empty."""
+    orders, answers = os.dup(0), os.dup(answering)  # dup gives descriptors that are not inherited
+    if answering == 1:
+        os.dup2(2, 1)
+    else:
+        os.close(answering)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -134,7 +139,7 @@ def _die_with_worker() -> None:
     """Have the kernel kill this process when the worker dies, whatever the benchmark is doing then (Linux)."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):
         pass
 
 
@@ -142,7 +147,9 @@ def _watch(orders: int) -> None:
     """End this process and all it started once the worker has closed its end, or has died."""
     while os.read(orders, 4096):
         pass
-    os.killpg(0, signal.SIGKILL)
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _first_line(descriptor: int) -> bytes:
@@ -163,7 +170,7 @@ def _perform(order: dict[str, Any], answer: Callable[[dict[str, Any]], None]) ->
     """Run the benchmark under asyncio with Twisted on the same loop, and answer exactly once."""
     from twisted.internet import asyncioreactor
 
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop()  # of Windows' other one Twisted knows nothing
     asyncio.set_event_loop(loop)
     asyncioreactor.install(loop)
     # These are imported once the reactor is what it must be: an import of theirs might choose another.

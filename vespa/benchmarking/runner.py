@@ -32,8 +32,12 @@ _SECRETS = frozenset(
 )
 _LARGEST_ANSWER = 65536
 _SHORTEST_PART = 8  # characters of a secret at the end of a line: "Bearer " alone tells nothing
-_ANSWERS = 3  # the descriptor
 _TOOK_LONGER = "it took longer than"
+_HAS_GROUPS = hasattr(os, "killpg")
+# The descriptor of the answers. Windows gives a process no more than three.
+_ANSWERS = 3 if _HAS_GROUPS else 1
+_HOW: dict[str, Any] = {"childFDs": {0: "w", 1: "r", 2: "r", 3: "r"}} if _HAS_GROUPS else {}
+_ARGUMENTS = [] if _HAS_GROUPS else ["1"]
 
 _log = Logger()
 
@@ -106,10 +110,10 @@ async def _perform(
 ) -> _Child:
     """The child once its process is gone. Raises BenchmarkError where there is none, CancelledError."""
     child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress, str(order["authorization"]))
-    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolated.py")]
+    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolated.py"), *_ARGUMENTS]
     try:
         spawner.spawnProcess(
-            child, command[0], command, env=child_environment(environment), childFDs={0: "w", 1: "r", 2: "r", 3: "r"}
+            child, command[0], command, env=child_environment(environment), **_HOW
         )
     except OSError as error:
         raise BenchmarkError(f"its process cannot be started: {error}") from error
@@ -184,12 +188,12 @@ class _Child(ProcessProtocol):
         """Ask the process to end, and kill it if it does not. The first cause given is the one that counts."""
         self._cause = self._cause or cause
         if self._exit is None:
-            self._signal(signal.SIGTERM)
+            self._signal("TERM")
             self._after(TERM_SECONDS, self.kill)
 
     def kill(self) -> None:
         if self._exit is None:
-            self._signal(signal.SIGKILL)
+            self._signal("KILL")
             self._after(LOST_SECONDS, self._finish)
 
     def verdict(self) -> Figure:
@@ -236,7 +240,7 @@ class _Child(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         self._exit = reason
         if self._grouped:
-            self._signal(signal.SIGKILL)  # what the benchmark started and left behind
+            self._signal("KILL")  # what the benchmark started and left behind
         if not self.gone:
             # A process that left the group may hold the pipes open for as long as it likes.
             self._after(PIPES_SECONDS, self._finish)
@@ -258,12 +262,12 @@ class _Child(ProcessProtocol):
             self._answer = said
             self._after(TERM_SECONDS, self.stop)
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, name: str) -> None:
         try:
             if self._grouped and self._pid:
-                os.killpg(self._pid, number)
+                os.killpg(self._pid, signal.Signals[f"SIG{name}"])
             else:
-                self.transport.signalProcess(number)
+                self.transport.signalProcess(name)
         except (ProcessExitedAlready, ProcessLookupError):
             pass
 
@@ -282,7 +286,7 @@ class _Child(ProcessProtocol):
         self.gone = True
         self._no_timer()
         self._progress.ended()
-        for descriptor in (0, 1, 2, _ANSWERS):
+        for descriptor in sorted({0, 1, 2, _ANSWERS}):
             self.transport.closeChildFD(descriptor)
         if self._exit is None:
             _log.warn("the benchmark's process {pid} does not die and is left alone", pid=self._pid)

@@ -8,7 +8,6 @@ affair. A reactor runs once; another start needs another `Aside`.
 from __future__ import annotations
 
 import atexit
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -21,6 +20,8 @@ from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+
+from vespa.http.platform import make_reactor
 
 ServiceT = TypeVar("ServiceT", bound=IService)
 
@@ -172,15 +173,7 @@ class _Resolvers(ThreadPool):
 
 
 def _make_reactor() -> Any:
-    reactor: Any
-    if sys.platform == "linux":
-        from vespa.http.reactor import LeanReactor
-
-        reactor = LeanReactor()  # type: ignore[no-untyped-call]
-    else:
-        from twisted.internet.selectreactor import SelectReactor
-
-        reactor = SelectReactor()
+    reactor = make_reactor()
     reactor._registerAsIOThread = False  # that says which thread is the global reactor's
     return reactor
 

@@ -23,6 +23,7 @@ from vespa.http.agent import Agent
 from vespa.http.descriptors import RESERVE, limit, share_out, tell
 from vespa.http.listening import parse
 from vespa.http.origin import Origin
+from vespa.http.platform import most_callers
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.http.splice import Pipes
@@ -116,7 +117,7 @@ def make_client(
     shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
     tell(shares, QUEUE_MAX)
     Pipes.most = shares.pipes
-    server = Server(door, reactor, Limits(connections=shares.connections, held_bytes=HELD_MAX))
+    server = Server(door, reactor, Limits(connections=most_callers(reactor, shares.connections), held_bytes=HELD_MAX))
 
     def refusal() -> Refusal:
         return Refusal(503, "draining", "the proxy is shutting down", retry_after=1)

@@ -21,7 +21,7 @@ from vespa.http.intake import Intake
 from vespa.http.patience import Doing, Patience
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
-from vespa.http.transport import buffered, half_closes, hung_up, probe, reader, release, writer
+from vespa.http.transport import buffered, half_closes, hung_up, probe, reader, release, set_no_delay, writer
 
 if TYPE_CHECKING:
     from vespa.http.server import Server
@@ -80,8 +80,7 @@ class ServerChannel(Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        if interfaces.ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
+        set_no_delay(transport)
         self.write = writer(transport)
         reader(transport, self.dataReceived)
         transport.registerProducer(self, True)

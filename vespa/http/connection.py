@@ -20,7 +20,7 @@ from vespa.http.closing import ResetWatch, is_socket, pending, refused_bytes
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.tls_end import TLSTruncated
-from vespa.http.transport import buffered, half_closes, probe, reader, release, writer
+from vespa.http.transport import buffered, half_closes, probe, reader, release, set_no_delay, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -107,7 +107,7 @@ class ClientConnection(TwistedProtocol):
         transport = self.transport
         assert transport is not None
         if interfaces.ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
+            set_no_delay(transport)
             if self.pool.limits.probe_seconds:
                 probe(transport, self.pool.limits.probe_seconds)
         self._write = writer(transport)

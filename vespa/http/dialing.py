@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 _AGAIN_SECONDS = 0.01
+_AF_UNIX = getattr(socket, "AF_UNIX", None)
 _WAITING = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
 
 
@@ -51,7 +52,7 @@ class DialedUnixTransport(DialedTransport):
 
 
 def _address(family: int, name: Any) -> IAddress:
-    if family == socket.AF_UNIX:
+    if family == _AF_UNIX:
         return UNIXAddress(name or None)
     return (IPv4Address if family == socket.AF_INET else IPv6Address)("TCP", *name)
 
@@ -86,7 +87,7 @@ class Dialing(FileDescriptor):
             self.doWrite()
             return
         self._set_limit()
-        if outcome == errno.EAGAIN and sock.family == socket.AF_UNIX:
+        if outcome == errno.EAGAIN and sock.family == _AF_UNIX:
             # The server's queue is full, and the kernel does not tell when it is not.
             self._again = self._later(_AGAIN_SECONDS, self.dial, address)
         elif outcome in _WAITING:
@@ -126,7 +127,7 @@ class Dialing(FileDescriptor):
 
     def connected_to(self, sock: socket.socket) -> None:
         """The socket is connected."""
-        self.hand_over(partial(DialedUnixTransport if sock.family == socket.AF_UNIX else DialedTransport, sock))
+        self.hand_over(partial(DialedUnixTransport if sock.family == _AF_UNIX else DialedTransport, sock))
 
     def hand_over(self, make: Callable[[Any, Any], DialedTransport]) -> None:
         """Leave the socket to the transport that `make` makes for a protocol and the reactor: this is over."""

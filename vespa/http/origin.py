@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, AF_UNIX
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,13 +17,14 @@ from twisted.internet.endpoints import (
     wrapClientTLS,
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.posixbase import PosixReactorBase
 
 from vespa.core.headers import is_host
 from vespa.http.dialing import DialingEndpoint
 from vespa.http.naming import NamedEndpoint
+from vespa.http.platform import HAS_UNIX_SOCKETS, dials_directly
 from vespa.http.tls_dialing import TLSDialingEndpoint
 from vespa.http.tls_naming import NamedServer
+from vespa.http.tls_stock import StockTLSEndpoint
 
 _is_prefix = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII).fullmatch
 
@@ -56,6 +57,8 @@ class Origin:
             path = url[5:].removeprefix("//")
             if not path.startswith("/"):
                 raise ValueError("a unix socket needs an absolute path: unix:/run/server.sock")
+            if not HAS_UNIX_SOCKETS:
+                raise ValueError("this system has no unix sockets: name the server's http:// URL")
             return cls("http", "localhost", 80, b"", path)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
@@ -83,7 +86,7 @@ class Origin:
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
-        if isinstance(reactor, PosixReactorBase):
+        if dials_directly(reactor):
             lean = self._lean_endpoint(reactor, seconds, trust)
             if lean is not None:
                 return lean
@@ -97,14 +100,16 @@ class Origin:
             endpoint = NamedEndpoint(reactor, self.host, self.port, seconds, allows)
         if self.scheme != "https":
             return endpoint
+        if trust is not None and self._family() is not None:
+            return StockTLSEndpoint(reactor, endpoint, self.host, self.port, seconds, trust)
         # Given no clock, it would take the global reactor's.
         return wrapClientTLS(NamedServer(self.host, trust), endpoint, reactor)
 
-    def _lean_endpoint(self, reactor: PosixReactorBase, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
+    def _lean_endpoint(self, reactor: Any, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
         """Our own way there, if it leads there."""
         if self.socket:
-            return DialingEndpoint(reactor, AF_UNIX, self.socket, seconds)
-        family = AF_INET if isIPAddress(self.host) else AF_INET6 if isIPv6Address(self.host) else None
+            return DialingEndpoint(reactor, socket.AF_UNIX, self.socket, seconds)
+        family = self._family()
         if family is None:
             return None
         if self.scheme == "http":
@@ -112,3 +117,7 @@ class Origin:
         return (
             TLSDialingEndpoint(reactor, family, (self.host, self.port), seconds, trust) if trust is not None else None
         )
+
+    def _family(self) -> int | None:
+        """The address family of a host that is an address."""
+        return socket.AF_INET if isIPAddress(self.host) else socket.AF_INET6 if isIPv6Address(self.host) else None

@@ -9,7 +9,6 @@ else: only their `doRead` and `doWrite` are stood in for while it lasts.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,10 +17,16 @@ from twisted.internet.main import CONNECTION_LOST
 
 from vespa.http.transport import buffered, is_plain
 
+try:
+    from fcntl import F_SETPIPE_SZ, fcntl
+
+    _AVAILABLE = hasattr(os, "splice") and hasattr(os, "pipe2")
+except ImportError:  # neither macOS nor Windows has it
+    _AVAILABLE = False
+
 LEAST_BYTES: Final = 1 << 20
 """Bodies shorter than this are not worth a pipe."""
 
-_AVAILABLE: Final = hasattr(os, "splice")
 _PIPE_BYTES: Final = 1 << 20
 _MOVES: Final = 4  # in one turn, so that others get theirs
 _FLAGS: Final = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
@@ -35,7 +40,7 @@ def can_splice(source: object, sink: object) -> bool:
 def _new_pipe() -> tuple[int, int]:
     pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl(pipe[1], F_SETPIPE_SZ, _PIPE_BYTES)
     except OSError:
         pass  # the user's share of pipe memory is used up: a small pipe works as well
     return pipe

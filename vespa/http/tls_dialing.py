@@ -145,8 +145,12 @@ class TLSDialingEndpoint(DialingEndpoint):
     def _dialing(self, sock: socket.socket, factory: IProtocolFactory) -> Dialing:
         return _Greeting(self._reactor, sock, factory, self._seconds, self)
 
-    def begin(self, sock: socket.socket) -> SSL.Connection:
-        """OpenSSL on a connected socket, for a client. An IP address is no server name that could be sent."""
+    def begin(self, sock: socket.socket | None) -> SSL.Connection:
+        """
+        OpenSSL for a client, on a connected socket, or (None) on memory.
+
+        An IP address is no server name that could be sent.
+        """
         tls = SSL.Connection(self._context, sock)
         tls.set_connect_state()
         if self._session is not None:
@@ -163,11 +167,11 @@ class TLSDialingEndpoint(DialingEndpoint):
                 if ip_address(self._host) not in names.get_values_for_type(IPAddress):
                     certificate = None
         except ExtensionNotFound:
-            raise BadCertificate(f"{self._place}: it names no address") from None
+            raise BadCertificate(f"{self.place}: it names no address") from None
         except Exception as error:  # reading one that is malformed fails in many ways, and a bug must not let it pass
-            raise BadCertificate(f"{self._place}: it cannot be read: {error}") from None
+            raise BadCertificate(f"{self.place}: it cannot be read: {error}") from None
         if certificate is None:
-            raise BadCertificate(f"{self._place}: it is not for this address")
+            raise BadCertificate(f"{self.place}: it is not for this address")
         self._verified = certificate
 
     def explain(self, error: SSL.Error, tls: SSL.Connection) -> ConnectError:
@@ -175,16 +179,17 @@ class TLSDialingEndpoint(DialingEndpoint):
         self._session = None
         if isinstance(error, SSL.SysCallError):
             why = "the server hung up" if hung_up(error) else f"the server is gone ({error.args[-1]})"
-            return NoTLS(f"{self._place}: {why}")
+            return NoTLS(f"{self.place}: {why}")
         reasons = reasons_of(error)
         if _REFUSED in reasons:
-            return BadCertificate(f"{self._place}: {why_refused(tls) or _REFUSED}")
-        return NoTLS(f"{self._place}: {', '.join(reasons)}")
+            return BadCertificate(f"{self.place}: {why_refused(tls) or _REFUSED}")
+        return NoTLS(f"{self.place}: {', '.join(reasons)}")
 
     def keep_session(self, session: SSL.Session | None) -> None:
         """What the next connection may resume."""
         self._session = session
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """The address and port, for messages."""
         return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
@@ -119,20 +119,41 @@ def release(transport: Any) -> None:
         transport.__dict__.pop("doRead", None)
 
 
+def set_no_delay(transport: Any) -> None:
+    """Send small writes at once, where this is TCP."""
+    if ITCPTransport.providedBy(transport):
+        try:
+            transport.setTcpNoDelay(True)
+        except OSError:  # macOS refuses it once the peer has reset the connection, of which the reactor is to tell
+            pass
+
+
 def hung_up(transport: object) -> bool:
     """
     Whether the peer has closed, reset or shut down its side, which nobody is told while reading is paused.
 
-    A peer that only has no more to say (half-close) looks the same. False where that is not known.
+    A peer that only has no more to say (half-close) looks the same. False where that is not known: on a transport that
+    is no socket's, and, outside of Linux, behind bytes that came before the end and were not read.
     """
     if not isinstance(transport, tcp.Connection):
         return False
     fd = transport.fileno()
     if fd == -1:
         return bool(transport.disconnected)
+    if not _GONE:
+        return _ended(transport.socket)
     poll = select.poll()
     poll.register(fd, _GONE)
     return bool(poll.poll(0))
+
+
+def _ended(sock: socket.socket) -> bool:
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def reset(transport: object) -> bool:
@@ -159,6 +180,8 @@ def buffered(transport: object) -> int:
 
 def half_closes(transport: object) -> bool:
     """Whether one direction can be ended alone."""
+    if ISSLTransport.providedBy(transport) and not isinstance(transport, TLSEnd):
+        return False  # Twisted's TLS passes it on to the socket below, past what it has not sent yet
     return bool(IHalfCloseableDescriptor.providedBy(transport))
 
 

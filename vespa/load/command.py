@@ -19,7 +19,7 @@ from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilte
 
 from vespa import __version__
 from vespa.client.command.launch import LaunchError, launch
-from vespa.client.command.screen import Screen, writable
+from vespa.client.command.screen import Screen
 from vespa.http.agent import Agent
 from vespa.load.options import BadOptions, LoadOptions, parse
 from vespa.load.page import page
@@ -32,6 +32,7 @@ from vespa.load.text import intention, table
 from vespa.load.work import BadWork, Work, prepare
 from vespa.net.logs import LineObserver
 from vespa.net.signals import flush_and_exit, stop
+from vespa.net.streams import shows_escapes, writable
 from vespa.net.trust import trust_roots
 from vespa.tap import install_reactor, raise_file_limit
 
@@ -167,7 +168,7 @@ def main(argv: Sequence[str]) -> int:
     from twisted.internet import reactor as installed
 
     reactor = cast(Any, installed)
-    screen = Screen(sys.stderr)
+    screen = Screen(sys.stderr, escapes=shows_escapes(os.environ))
     for line in options.warnings:
         screen.write(line + "\n")
     observer = _begin_log(cast(TextIO, screen), options)
@@ -216,7 +217,7 @@ def _files(options: LoadOptions) -> list[tuple[str, str]]:
 
 def _unwritable(path: str) -> str:
     """Why a file cannot be written, "" where it seems that it can; nothing is made or opened, as it may be a pipe."""
-    if os.path.isdir(path) or path.endswith("/"):
+    if os.path.isdir(path) or path.endswith(("/", os.sep)):
         return "it is a folder"
     if os.path.exists(path):
         return "" if os.access(path, os.W_OK) else "it may not be written"

@@ -8,13 +8,19 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.application import service
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 log = Logger()
+
+
+STOPPING: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
+)
+"""The signals that end a process in order; SIGBREAK is Windows' Ctrl-Break."""
 
 
 class Stoppable(Protocol):
@@ -82,7 +88,7 @@ class Signals(service.Service):
         self._reactor.callWhenRunning(self._install)
 
     def _install(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             self._set_handler(number, self._received)
 
     def _received(self, number: int, frame: FrameType | None) -> None:

@@ -10,6 +10,8 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from vespa.sim.launch import ends_with_input
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -23,6 +25,7 @@ class Child(ProcessProtocol):
         self._on_line = on_line
         self._parts = {1: b"", 2: b""}
         self._waiting: list[Deferred[int]] = []
+        self._ends_with_input = False
 
     @classmethod
     def start(
@@ -40,7 +43,9 @@ class Child(ProcessProtocol):
         reactor.spawnProcess(child, argv[0], list(argv), env=dict(environment), path=folder)
         transport: Any = child.transport
         transport.write(stdin)
-        transport.closeStdin()
+        child._ends_with_input = ends_with_input(argv)
+        if not child._ends_with_input:
+            transport.closeStdin()
         return child
 
     @property
@@ -60,6 +65,12 @@ class Child(ProcessProtocol):
         *lines, self._parts[childFD] = (self._parts[childFD] + data).split(b"\n")
         for line in lines:
             self._take(line)
+
+    def processExited(self, reason: Failure) -> None:
+        """Close what it no longer reads, which would else be waited for."""
+        if self._ends_with_input:
+            transport: Any = self.transport
+            transport.closeStdin()
 
     def processEnded(self, reason: Failure) -> None:
         """Note how it ended: its exit code, or the signal's number below 0."""
@@ -90,7 +101,10 @@ class Child(ProcessProtocol):
         """Send a signal, by a name such as TERM; nothing happens once it has ended."""
         transport: Any = self.transport
         try:
-            transport.signalProcess(name)
+            if self._ends_with_input and name in ("TERM", "INT"):
+                transport.closeStdin()
+            else:
+                transport.signalProcess(name)
         except ProcessExitedAlready:
             pass
 

@@ -39,7 +39,8 @@ async def _main(reactor: Any, options: argparse.Namespace, environment: Mapping[
 
     reactor.addSystemEventTrigger("before", "shutdown", shut_down)
     # Client and worker are in groups of their own, where the end of a terminal does not reach it.
-    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
     code = 0
     try:
         await running

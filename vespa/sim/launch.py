@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import vespa
+from vespa.net.twistd import twistd_options
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
 """The folder in which `vespa` and `twisted/plugins` lie."""
@@ -28,14 +29,41 @@ _VASTS = frozenset(
 )
 
 
+STOPS_BY_SIGNAL: Final = os.name == "posix"
+"""Else the end of its standard input asks a process that is started here to end: Windows would just end it."""
+
+_OWN_GROUP: Final = "import os; os.setpgid(0, 0); "
+_NO_CTRL_C: Final = (
+    "import ctypes\n"
+    "if hasattr(ctypes, 'windll'): ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)\n"
+)
+_UNTIL_INPUT_ENDS: Final = (
+    "import os, signal, threading\n"
+    "def wait():\n"
+    "    while os.read(0, 4096): pass\n"
+    "    signal.raise_signal(signal.SIGINT)\n"
+    "threading.Thread(target=wait, daemon=True).start()\n"
+)
+
+
+def _beginning(own_group: bool) -> str:
+    if STOPS_BY_SIGNAL:
+        return _OWN_GROUP if own_group else ""
+    return (_NO_CTRL_C if own_group else "") + _UNTIL_INPUT_ENDS
+
+
+def ends_with_input(command: Sequence[str]) -> bool:
+    """Whether a command of ours is asked to end by the end of its standard input."""
+    return any(_UNTIL_INPUT_ENDS in part for part in command)
+
+
 def worker_command(*arguments: str, own_group: bool = False) -> list[str]:
     """The command that runs `twistd -n vespa` by this Python, installed or not.
 
     Other arguments take the place of `vespa`. A Ctrl-C at the terminal does not reach a process group of its own.
     """
-    group = "import os; os.setpgid(0, 0); " if own_group else ""
-    code = group + "from twisted.scripts.twistd import run; run()"
-    return [sys.executable, "-c", code, "-n", "--pidfile=", *(arguments or ("vespa",))]
+    code = _beginning(own_group) + "from twisted.scripts.twistd import run; run()"
+    return [sys.executable, "-c", code, *twistd_options(), *(arguments or ("vespa",))]
 
 
 SECRETS: Final = {"api_key": "VAST_API_KEY", "account_key": "VAST_ACCOUNT_KEY", "token": "VESPA_CLIENT_TOKEN"}
@@ -58,8 +86,7 @@ def client_command(options: Mapping[str, object], *, own_group: bool = False) ->
             arguments += [f"{flag}={each}" for each in value]
         else:
             arguments.append(f"{flag}={value}")
-    group = "import os; os.setpgid(0, 0); " if own_group else ""
-    code = group + "import sys; from vespa.cli import main; sys.exit(main())"
+    code = _beginning(own_group) + "import sys; from vespa.cli import main; sys.exit(main())"
     return [sys.executable, "-c", code, "client", *arguments]
 
 
@@ -67,7 +94,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment without anything that configures Vespa, in which this `vespa` and its plugin are found."""
     clean = {name: value for name, value in environment.items() if not name.startswith(_OURS) and name not in _VASTS}
     paths = [ROOT, *filter(None, [environment.get("PYTHONPATH")])]
-    return {**clean, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**clean, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def worker_environment(
@@ -98,7 +125,8 @@ def worker_environment(
 def is_free(port: int) -> bool:
     """Whether nobody listens at a TCP port of loopback right now."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as whoever will listen does
+        if os.name == "posix":  # as whoever will listen does; on Windows it would let us have one that is taken
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -151,6 +151,8 @@ class Stage:
             # Nobody's own keys are read, and what is asked for goes nowhere else.
             "HOME": self._folder,
             "XDG_CONFIG_HOME": self._folder,
+            "USERPROFILE": self._folder,
+            "APPDATA": self._folder,
             "VAST_AUTOSCALER_URL": self.autoscaler_url,
             "VAST_CONSOLE_URL": self.autoscaler_url,
             "VAST_ENDPOINT": self.autoscaler.endpoint,

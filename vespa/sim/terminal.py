@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
+from vespa.net.streams import shows_escapes
+
 BOLD, DIM, GREEN, RED, END = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 WIDEST = 100
 
@@ -16,7 +18,7 @@ class Terminal:
     def __init__(self, stream: TextIO, environment: Mapping[str, str]) -> None:
         self._stream = stream
         is_terminal = stream.isatty() and environment.get("TERM") != "dumb"
-        self._colours = is_terminal and not environment.get("NO_COLOR")
+        self._colours = is_terminal and not environment.get("NO_COLOR") and shows_escapes(environment)
         self._width = min(shutil.get_terminal_size().columns if is_terminal else 80, WIDEST)
         self._column = 0
 

@@ -242,7 +242,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_all_at_once(self) -> None:
         """Everything that is wrong is said at once."""
-        environ = {"VESPA_CLIENT_PORT": "x", "VESPA_TIMEOUT": "y", "VESPA_CLIENT_TOKN": "z", "HOME": "/h"}
+        environ = {"VESPA_CLIENT_PORT": "x", "VESPA_TIMEOUT": "y", "VESPA_CLIENT_TOKN": "z", **KeyTests.HOME}
         error = self.assertRaises(OptionsError, reading, "--host=0.0.0.0", "--dialect=x", environ=environ)
         self.assertEqual(len(error.problems), 6)
         for part in (
@@ -253,7 +253,7 @@ class MistakeTests(SynchronousTestCase):
             "--host='0.0.0.0'",
             "no endpoint: name it with --endpoint or VAST_ENDPOINT",
             "no key: set VAST_API_KEY",
-            "/h/.config/vastai/vast_api_key or /h/.vast_api_key",
+            f"{KeyTests.NEWER} or {KeyTests.OLDER}",
             "VESPA_CLIENT_TOKN is no variable of ours; did you mean VESPA_CLIENT_TOKEN?",
         ):
             self.assertIn(part, str(error))
@@ -294,9 +294,10 @@ class MistakeTests(SynchronousTestCase):
 
 
 class KeyTests(SynchronousTestCase):
-    HOME = {"HOME": "/h"}
-    NEWER = "/h/.config/vastai/vast_api_key"
-    OLDER = "/h/.vast_api_key"
+    FOLDER = os.path.abspath(os.sep + "h")
+    HOME = {"HOME": FOLDER, "USERPROFILE": FOLDER}
+    NEWER = os.path.join(FOLDER, ".config", "vastai", "vast_api_key")
+    OLDER = os.path.join(FOLDER, ".vast_api_key")
 
     def key(self, *arguments: str, files: dict[str, str] | None = None, **environ: str) -> str:
         found = settings(
@@ -330,10 +331,20 @@ class KeyTests(SynchronousTestCase):
     def test_places(self) -> None:
         """The files are where the `vastai` command keeps them; a relative XDG_CONFIG_HOME is none."""
         self.assertEqual(account_key_files(self.HOME), [self.NEWER, self.OLDER])
-        for config, newer in (("/c", "/c/vastai/vast_api_key"), ("c", self.NEWER), ("", self.NEWER)):
+        absolute = os.path.abspath(os.sep + "c")
+        there = os.path.join(absolute, "vastai", "vast_api_key")
+        for config, newer in ((absolute, there), ("c", self.NEWER), ("", self.NEWER)):
             self.assertEqual(account_key_files({**self.HOME, "XDG_CONFIG_HOME": config}), [newer, self.OLDER])
         self.assertEqual(account_key_files({}), [])
-        self.assertEqual(account_key_files({"XDG_CONFIG_HOME": "/c"}), ["/c/vastai/vast_api_key"])
+        self.assertEqual(account_key_files({"XDG_CONFIG_HOME": absolute}), [there])
+
+    def test_places_on_windows(self) -> None:
+        """There %APPDATA% comes first, and home is %USERPROFILE%; elsewhere these say nothing."""
+        environ = {"USERPROFILE": self.FOLDER, "APPDATA": "roaming", "HOME": "of-another-shell"}
+        roaming = os.path.join("roaming", "vastai", "vast_api_key")
+        self.assertEqual(account_key_files(environ, windows=True), [roaming, self.NEWER, self.OLDER])
+        elsewhere = account_key_files({**environ, "HOME": self.FOLDER}, windows=False)
+        self.assertEqual(elsewhere, [self.NEWER, self.OLDER])
 
     def test_no_key_in_a_file(self) -> None:
         """A file with no key in it is left out with a warning that does not show it."""
@@ -357,12 +368,16 @@ class KeyTests(SynchronousTestCase):
         os.makedirs(home)
         path = Path(home) / ".vast_api_key"
         path.write_text(SECRET + "\n")
+        variable = "HOME" if os.name == "posix" else "USERPROFILE"
         for mode, count in ((0o600, 0), (0o644, 1)):
             path.chmod(mode)
-            found = read({}, {"HOME": os.path.abspath(home), "VAST_ENDPOINT": "e"})
-            self.assertEqual((found.settings.account_key, len(found.warnings)), (SECRET, count))
+            found = read({}, {variable: os.path.abspath(home), "VAST_ENDPOINT": "e"})
+            # What Windows says of a file's mode says nothing of who may read it.
+            expected = count if os.name == "posix" else 0
+            self.assertEqual((found.settings.account_key, len(found.warnings)), (SECRET, expected))
             self.assertNotIn(SECRET, str(found))
-        self.assertIn("chmod 600", found.warnings[0])
+        if found.warnings:
+            self.assertIn("chmod 600", found.warnings[0])
         self.assertIsNone(keys.read_file(str(path) + "-not"))
         self.assertRaises(OSError, keys.read_file, home)
 

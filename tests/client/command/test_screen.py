@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import struct
-import termios
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.processes import until
 from vespa.client.command.screen import Questions, Screen, _Line
+
+fcntl: Any
+termios: Any
+try:
+    import fcntl
+    import termios
+except ImportError:
+    fcntl = termios = None
+NO_TERMINALS = "" if termios else "this system has no pseudo terminals"
 
 ERASE = "\r\x1b[K"
 
@@ -64,8 +71,20 @@ class ScreenTests(SynchronousTestCase):
         self.screen.live("a\n\x1b[2J\x9b" + "b" * 100)
         self.assertEqual(self.written(), ERASE + "a  [2J " + "b" * 12)
 
+    def test_no_escapes(self) -> None:
+        """Where a terminal follows no escape sequences, a live line is written over with spaces."""
+        self.screen = Screen(self.stream, 20, escapes=False)
+        self.screen.live("one")
+        self.assertEqual(self.written(), "\r\rone")
+        self.screen.write("log\n")
+        self.assertEqual(self.written(), "\r   \rlog\none")
+        self.screen.live("")
+        self.assertEqual(self.written(), "\r   \r")
+
     def test_own_width(self) -> None:
         """The terminal's own width counts, as it is at the time; where there is none, 80."""
+        if NO_TERMINALS:
+            raise SkipTest(NO_TERMINALS)
         ours, theirs = os.openpty()
         self.addCleanup(os.close, ours)
         stream = os.fdopen(theirs, "w")
@@ -84,6 +103,8 @@ class ScreenTests(SynchronousTestCase):
 
 class QuestionTests(TestCase):
     timeout = 20
+    if NO_TERMINALS:
+        skip = NO_TERMINALS
 
     def setUp(self) -> None:
         self.ours, theirs = os.openpty()

@@ -34,17 +34,19 @@ def read_file(path: str) -> KeyFile | None:
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            return KeyFile(file.read(LONGEST + 2).decode("utf-8", "replace"), bool(mode & stat.S_IROTH))
+            is_open = os.name == "posix" and bool(mode & stat.S_IROTH)  # of Windows the mode says nothing
+            return KeyFile(file.read(LONGEST + 2).decode("utf-8", "replace"), is_open)
     except FileNotFoundError:
         return None
 
 
-def account_key_files(environ: Mapping[str, str]) -> list[str]:
-    """Where an account key may lie, in the order to look."""
-    home, config = environ.get("HOME", ""), environ.get("XDG_CONFIG_HOME", "")
+def account_key_files(environ: Mapping[str, str], *, windows: bool = os.name == "nt") -> list[str]:
+    """Where an account key may lie, in the order to look: as Vast's own command does, on Windows in %APPDATA% first."""
+    home = environ.get("USERPROFILE" if windows else "HOME", "")
+    config, roaming = environ.get("XDG_CONFIG_HOME", ""), environ.get("APPDATA", "") if windows else ""
     if not os.path.isabs(config):  # the standard has such a one ignored
         config = os.path.join(home, ".config") if home else ""
-    found = [os.path.join(config, "vastai", "vast_api_key")] if config else []
+    found = [os.path.join(folder, "vastai", "vast_api_key") for folder in (roaming, config) if folder]
     return found + ([os.path.join(home, ".vast_api_key")] if home else [])
 
 

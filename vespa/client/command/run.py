@@ -15,12 +15,14 @@ from vespa.client.command.choosing import Asks, choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
 from vespa.client.command.options import OPTIONS
 from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
-from vespa.client.command.screen import Questions, Screen, writable
+from vespa.client.command.screen import CAN_ASK, Questions, Screen
+from vespa.client.command.threaded import ThreadedQuestions
 from vespa.client.command.waiting import LiveLine, WaitingLog
 from vespa.client.console import ConsoleError
 from vespa.client.settings import ClientSettings
 from vespa.net.logs import LineObserver
-from vespa.net.signals import Signals, stop
+from vespa.net.signals import Signals, flush_and_exit, stop
+from vespa.net.streams import shows_escapes, writable
 from vespa.tap import install_reactor, raise_file_limit, settle_memory
 
 log = Logger()
@@ -163,16 +165,19 @@ def main(argv: Sequence[str]) -> int:
 
     reactor = cast(Any, installed)
     settings = reading.settings
-    screen = Screen(out)
+    screen = Screen(out, escapes=shows_escapes(os.environ))
     observer = _begin_log(cast(TextIO, screen), settings)
     raise_file_limit()
+    asks: Questions | ThreadedQuestions | None = None
+    if on_terminal:
+        asks = Questions(reactor, sys.stdin.fileno(), screen) if CAN_ASK else ThreadedQuestions(reactor, screen)
     live = out.isatty() and os.environ.get("TERM") != "dumb"
     command = Command(
         reactor,
         reading,
         say=lambda text: _write(screen, text),
         complain=complain,
-        asks=Questions(reactor, sys.stdin.fileno(), screen) if on_terminal else None,
+        asks=asks,
         on_wait=LiveLine(reactor, screen) if live else WaitingLog(reactor),
         hide=observer.hide,
         friendly=out.isatty(),
@@ -181,6 +186,8 @@ def main(argv: Sequence[str]) -> int:
     reactor.callWhenRunning(command.start)
     reactor.addSystemEventTrigger("before", "shutdown", command.end)
     reactor.run()
+    if isinstance(asks, ThreadedQuestions) and asks.waiting:
+        flush_and_exit(command.code)
     return command.code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
@@ -13,6 +12,15 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+termios: Any
+try:
+    import termios
+except ImportError:  # Windows, where `threaded` asks
+    termios = None
+
+CAN_ASK: Final = termios is not None
+"""`Questions` can be used."""
+
 _ERASE: Final = "\r\x1b[K"
 _CONTROL: Final = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], " ")
 
@@ -20,15 +28,16 @@ _CONTROL: Final = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], " ")
 class Screen:
     """A terminal's stream. `live` keeps a line at the bottom, whatever else is written meanwhile, the log included."""
 
-    def __init__(self, stream: TextIO, width: int = 0) -> None:
-        """`width` in columns; 0 is the terminal's own at each time."""
+    def __init__(self, stream: TextIO, width: int = 0, *, escapes: bool = True) -> None:
+        """`width` in columns; 0 is the terminal's own at each time. `escapes`: it follows ANSI's sequences."""
         self._stream = stream
         self._width = width
+        self._escapes = escapes
         self._live = ""
 
     def write(self, text: str) -> int:
         """Write what stays: whole lines."""
-        self._stream.write(f"{_ERASE}{text}{self._live}" if self._live else text)
+        self._stream.write(f"{self._erase()}{text}{self._live}" if self._live else text)
         return len(text)
 
     def flush(self) -> None:
@@ -45,12 +54,16 @@ class Screen:
         text = text.translate(_CONTROL)[: max(1, (self._width or self._columns()) - 1)]
         if text == self._live:
             return
-        self._live = text
+        erase, self._live = self._erase(), text
         try:
-            self._stream.write(_ERASE + text)
+            self._stream.write(erase + text)
             self._stream.flush()
         except (OSError, ValueError):
             pass  # the terminal is gone, and requests go on
+
+    def _erase(self) -> str:
+        """What takes the live line away."""
+        return _ERASE if self._escapes else f"\r{' ' * len(self._live)}\r"
 
     def _columns(self) -> int:
         try:
@@ -142,13 +155,3 @@ def _without_echo(descriptor: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def writable(stream: TextIO | None) -> TextIO:
-    """A standard stream that may have been closed by whoever started us, or cannot show every character."""
-    if stream is None:
-        return open(os.devnull, "w")
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
-    return stream
