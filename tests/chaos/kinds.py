@@ -259,7 +259,7 @@ class Kinds:
         target, idx = self._query("/tunnel")
         return Ask(
             kind="tunnel",
-            data=request("GET", target, None, "Connection: Upgrade", "Upgrade: echo"),
+            data=request("GET", target, None, "Connection: Upgrade", "Upgrade: websocket"),
             request_idx=idx,
             statuses=frozenset((101,)),
             last=True,
@@ -395,7 +395,7 @@ def furnish(backend: Backend) -> None:
     async def tunnel(asked: Asked) -> None:
         await asked.whole()
         asked.connection.raw = asked.connection.write
-        await asked.send(head(101, "Connection: Upgrade", "Upgrade: echo"))
+        await asked.send(head(101, "Connection: Upgrade", "Upgrade: websocket"))
         await asked.hang_up()
 
     backend.scripts.update(

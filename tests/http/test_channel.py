@@ -225,6 +225,17 @@ class Bounds(SynchronousTestCase):
             new = rig.client()
             self.assertEqual((older.open, younger.open, new.open), (False, True, True))
 
+    def test_not_idle(self) -> None:
+        """One that has sent a request ahead is not idle, though its answers cannot be written now."""
+        rig = Rig(limits=Limits(connections=1))
+        client = rig.client()
+        client.fill()
+        client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n")
+        rig.clock.advance(1.0)
+        self.assertEqual(status(rig.client().read()), 503)
+        client.drain()
+        self.assertIn(b"pong", client.read())
+
     def test_room_in_one_turn(self) -> None:
         """No more are on their way out at once than the reserve of descriptors has room for."""
         rig = Rig(limits=Limits(connections=40))

@@ -166,10 +166,10 @@ class ServerChannel(Protocol):
 
     @property
     def expendable(self) -> bool:
-        """Whether nothing is lost with it: no request is under way, whatever may be coming."""
-        if self._phase == _LINGER:
-            return True
-        return self._phase == _REQUESTS and self._request is None and not self._intake.in_body
+        """Whether nothing is lost with it: no request is under way or sent ahead, and each answer is out."""
+        if self._request is not None or self._ahead or buffered(self.transport):
+            return False
+        return self._phase == _LINGER or (self._phase == _REQUESTS and not self._intake.in_body)
 
     @property
     def waits_since(self) -> float:
@@ -178,7 +178,7 @@ class ServerChannel(Protocol):
 
     def give_way(self) -> None:
         """Close it: another connection needs its place."""
-        if self._phase == _REQUESTS and not self._intake.in_head and not buffered(self.transport):
+        if self._phase == _REQUESTS and not self._intake.in_head:
             self._close()
         else:
             self.cut()
