@@ -22,7 +22,7 @@ from vespa.core.replay import Replay
 from vespa.core.unwrapping import Unwrapping
 from vespa.core.work import to_micros
 from vespa.http.connection import UpstreamError
-from vespa.http.head import ReplyHead
+from vespa.http.head import ReplyHead, RequestHead
 from vespa.http.held import keep
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
@@ -113,6 +113,7 @@ class WorkerRoute:
             if auth is not None or policy.secured:
                 target = path + b"?" + query if query else path
         passage = WorkerPassage(self, request, target)
+        passage.preflight = head.method == b"OPTIONS" and _is_preflight(head)
         if auth is not None:
             passage.mode = "through"
             passage.authenticated(auth)
@@ -124,8 +125,12 @@ class WorkerRoute:
             passage.scan()
         return passage
 
-    def check(self, auth: Auth) -> None:
-        """Raises `Refusal` unless this request was signed by the autoscaler, for this worker."""
+    def check(self, auth: Auth, spend: bool = True) -> None:
+        """
+        Raises `Refusal` unless this request was signed by the autoscaler, for this worker.
+
+        `spend`: the assignment is used up by it, if it may be used but once.
+        """
         policy = self.policy
         if not policy.secured:
             return
@@ -133,7 +138,7 @@ class WorkerRoute:
         if url and not hmac.compare_digest(auth.url.rstrip("/").encode("utf-8"), url):
             raise Refusal(401, "wrong_url", "the request was signed for another worker")
         self._verify(auth)
-        if self._replay.mode != "off" and self._replay.seen(auth):
+        if spend and self._replay.mode != "off" and self._replay.seen(auth):
             if self._replay.mode == "reject":
                 raise Refusal(401, "replayed", "this assignment was used before")
             self._complaints.tell("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
@@ -145,6 +150,14 @@ class WorkerRoute:
 
 
 _check: type[Route] = WorkerRoute
+
+
+def _is_preflight(head: RequestHead) -> bool:
+    """Whether a browser asks, with OPTIONS, if it may make the request that this assignment is for (Fetch 4.8)."""
+    if not head.sources or head.chunked or head.length:
+        return False
+    names = {line[: line.find(b":")].lower() for line in head.lines}
+    return b"origin" in names and b"access-control-request-method" in names
 
 
 class WorkerPassage:
@@ -159,6 +172,8 @@ class WorkerPassage:
     opening = closing = b""
     keeps = 0
     mode: Literal["through", "whole", "scan"] = "whole"
+    preflight = False
+    """It goes to the backend, but is no work: it costs nothing, is in no delete record, and spends no assignment."""
     _entry: Entry | None = None
     _enveloped = False
     _kept_size = 0
@@ -180,20 +195,20 @@ class WorkerPassage:
     def authenticated(self, auth: Auth) -> None:
         """An envelope was found: check it, and open the account. Raises `Refusal`."""
         route = self._route
-        route.check(auth)
-        idx = auth.request_idx if route.policy.secured else None
+        route.check(auth, spend=not self.preflight)
+        idx = auth.request_idx if route.policy.secured and not self.preflight else None
         if idx is not None and route.ledger.under_way(idx):
             # In no account: a delete record would tell that the other one is over.
             message = f"a request with request_idx {idx} is under way: an assignment is for one request at a time"
             raise Refusal(429, "in_flight", message, retry_after=1)
-        self._entry = route.ledger.open(idx, auth.work, route.clock.seconds())
+        self._entry = route.ledger.open(idx, 0 if self.preflight else auth.work, route.clock.seconds())
         self._enveloped = True
         self.ready = True
 
     def unsigned(self) -> None:
         """An unsecured worker takes a request as it is; what it costs may be told in a header. Raises `Refusal`."""
         route = self._route
-        work = _UNIT
+        work = 0 if self.preflight else _UNIT
         for name, value in self._request.head.headers:
             if len(name) == 17 and name.lower() == b"x-serverless-cost":
                 try:
@@ -294,7 +309,7 @@ class WorkerPassage:
         refusal = route.unready()
         if refusal is not None:
             raise refusal
-        if route.gate.admit(self, route.ledger.load):
+        if route.gate.admit(self, 0 if self.preflight else route.ledger.load):
             self.book(ADMIT)
             return True
         self._waiter = waiter
