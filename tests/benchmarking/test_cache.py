@@ -10,13 +10,17 @@ from typing import Any
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.seeds import examples
-from vespa.benchmarking.cache import BenchmarkCache, CacheKey
+from vespa.benchmarking.cache import BenchmarkCache
+from vespa.benchmarking.contract import Figure
+from vespa.benchmarking.key import CacheKey, cache_key
 
-KEY = CacheKey(benchmark="benchmarks.openai_chat:benchmark", backend="http://127.0.0.1:18000", model="tiny")
+SPEC = "benchmarks.openai_chat:benchmark"
+BACKEND = "http://127.0.0.1:18000"
+KEY = cache_key(SPEC, BACKEND, {"MODEL_NAME": "tiny", "BENCHMARK_RUNS": "2", "PATH": "/bin"})
 
 
 class CacheTests(SynchronousTestCase):
@@ -54,17 +58,80 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(self.events[0]["log_level"], LogLevel.info)
 
     def test_another_key(self) -> None:
-        """A result of another benchmark, backend or model is not this one's."""
-        for other in (evolve(KEY, benchmark="b:c"), evolve(KEY, backend="http://other"), evolve(KEY, model="big")):
+        """A result of another benchmark or backend is not this one's."""
+        for other in (evolve(KEY, benchmark="b:c"), evolve(KEY, backend="http://other")):
             BenchmarkCache(str(self.path), other).save(3.0)
             self.refused_because("another")
 
+    def test_level_kept(self) -> None:
+        """What a figure says of itself is kept with it, and its level is told when it is taken."""
+        self.cache.save(Figure(5.0, 32, '{"id": "tiny"}'))
+        figure = self.cache.load()
+        assert figure is not None
+        self.assertEqual((figure, figure.concurrency, figure.served), (5.0, 32, '{"id": "tiny"}'))
+        self.assertEqual(json.loads(self.path.read_text())["concurrency"], 32)
+        self.assertIn("at 32 requests at once", formatEvent(self.events[-1]))
+
+    def test_variables(self) -> None:
+        """Every variable that shapes a figure is a part of the key, and a change of it is named."""
+        for name, value in (
+            ("MODEL_NAME", "big"),
+            ("BENCHMARK_RUNS", "3"),
+            ("BENCHMARK_MAX_TOKENS", "7"),
+            ("BENCHMARK_OF_MY_OWN", "secret"),
+            ("VESPA_MAX_CONCURRENCY", "4"),
+            ("VESPA_ALLOW_PARALLEL", "false"),
+            ("VESPA_CONNECTION_LIMIT", "4"),
+            ("VESPA_CONNECTION_LIMIT_PER_HOST", "4"),
+        ):
+            self.cache.save(1.0)
+            key = cache_key(SPEC, BACKEND, {"MODEL_NAME": "tiny", "BENCHMARK_RUNS": "2", name: value})
+            changed = BenchmarkCache(str(self.path), key)
+            self.events.clear()
+            self.assertIsNone(changed.load())
+            self.assertIn(f"other variables: {name}", self.events[0]["reason"])
+            changed.save(2.0)
+            self.assertEqual(changed.load(), 2.0)
+            self.assertNotIn("secret", self.path.read_text())
+        same = cache_key(
+            SPEC, BACKEND, {"MODEL_NAME": " tiny ", "BENCHMARK_RUNS": "2", "BENCHMARK_SEED": "", "HOME": "/"}
+        )
+        self.assertEqual(same, KEY)
+
+    def test_files(self) -> None:
+        """A workflow's content, and a benchmark file's, are a part of the key."""
+        file, workflow = self.folder / "mine.py", self.folder / "flow.json"
+        for changed, spec, environment in (
+            (file, f"{file}:benchmark", {}),
+            (workflow, "benchmarks.comfyui:benchmark", {"VESPA_COMFYUI_BENCHMARK_FILE": str(workflow)}),
+            (workflow, "benchmarks.comfyui:benchmark", {"BENCHMARK_JSON_PATH": str(workflow)}),
+        ):
+            keys = []
+            for content in ("1", "2", "2", None):
+                changed.unlink() if content is None else changed.write_text(content)
+                keys.append(cache_key(spec, BACKEND, environment))
+            self.assertNotEqual(keys[0], keys[1])
+            self.assertEqual(keys[1], keys[2])
+            self.assertNotEqual(keys[2], keys[3])
+        os.mkfifo(file)
+        self.assertEqual(cache_key(f"{file}:f", BACKEND, {}).files, {str(file): "unreadable"})
+        self.assertIsInstance(cache_key("a:b", BACKEND, {"BENCHMARK_X": "\udcff"}), CacheKey)
+
+    def test_older_format(self) -> None:
+        """What an older version wrote is measured again."""
+        older = {"benchmark": SPEC, "backend": BACKEND, "model": "tiny", "throughput": 5.0}
+        self.path.write_text(json.dumps(older))
+        self.refused_because("form")
+
     def test_not_a_result(self) -> None:
         """Only a finite number above zero is a result."""
-        fields = {"benchmark": KEY.benchmark, "backend": KEY.backend, "model": KEY.model}
+        self.cache.save(1.0)
+        fields = {name: value for name, value in json.loads(self.path.read_text()).items() if name != "throughput"}
         for value in ("NaN", "Infinity", "-Infinity", "0", "-1", "true", '"5"', "null", "[1]", "1" + "0" * 400):
             self.path.write_text(json.dumps(fields)[:-1] + f', "throughput": {value}}}')
             self.refused_because("")
+        self.path.write_text(json.dumps({**fields, "throughput": 2.0, "concurrency": "x", "served": 5}))
+        self.assertEqual(self.cache.load(), 2.0)
 
     def test_not_ours(self) -> None:
         """A file of some other content, the first Vespa's bare number among them, is not taken for a result."""

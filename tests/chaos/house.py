@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 from typing import Any
 
@@ -11,6 +10,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.system.scripted import Backend
+from vespa.benchmarking.cache import BenchmarkCache
+from vespa.benchmarking.key import cache_key
 from vespa.core.gate import Gate
 from vespa.core.ledger import Ledger
 from vespa.http.channel import ServerChannel
@@ -44,9 +45,7 @@ class House:
             benchmark=BENCHMARK,
         )
         environment |= {"VESPA_LISTEN": listen, **settings}
-        figure = {"benchmark": BENCHMARK, "backend": stage.backend_url, "model": "", "throughput": 1000.0}
-        with open(cache, "w") as file:
-            json.dump(figure, file)
+        BenchmarkCache(cache, cache_key(BENCHMARK, stage.backend_url, {})).save(1000.0)
         self.backend = backend
         self.settings = load(environment)
         self.public_url = self.settings.public_url

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -12,6 +11,8 @@ from twisted.internet.defer import Deferred
 from tests.processes import ProcessCase, until
 from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import LOOPBACK, Backend
+from vespa.benchmarking.cache import BenchmarkCache
+from vespa.benchmarking.key import cache_key
 from vespa.sim.autoscaler import Autoscaler, Report
 from vespa.sim.books import WorkerBook
 from vespa.sim.child import Child
@@ -91,9 +92,7 @@ class SystemCase(ProcessCase):
             container_id=WORKER_ID,
         )
         environment = {**environment, **QUICK, **more}
-        measured: dict[str, Any] = {"benchmark": BENCHMARK, "model": "", "throughput": THROUGHPUT}
-        with open(cache, "w") as file:
-            json.dump({**measured, "backend": environment["VESPA_BACKEND_URL"]}, file)
+        BenchmarkCache(cache, cache_key(BENCHMARK, environment["VESPA_BACKEND_URL"], environment)).save(THROUGHPUT)
         return environment
 
     def launch(self, *arguments: str, **more: str) -> Child:

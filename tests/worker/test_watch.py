@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from vespa.benchmarking.contract import Figure
 from vespa.worker.probe import ProbeError
 from vespa.worker.watch import MESSAGE_LIMIT, Rhythm, Watch
 
@@ -85,6 +86,7 @@ class WatchTests(SynchronousTestCase):
         secured: bool = True,
         rhythm: Rhythm | None = None,
         check: Callable[[], Awaitable[None]] | None = None,
+        served: Callable[[], Awaitable[str]] | None = None,
     ) -> Watch:
         run = self.benchmark.run if benchmark is True else benchmark or None
         return Watch(
@@ -97,6 +99,7 @@ class WatchTests(SynchronousTestCase):
             random=lambda: 0.0,
             rhythm=rhythm or Rhythm(),
             check_benchmark=check,
+            served=served,
         )
 
     def start(self) -> None:
@@ -288,6 +291,23 @@ class BenchmarkTests(WatchTests):
         self.wait(60)
         checks[1].callback(None)
         self.assertEqual((self.watch.state, self.message()), ("loading", ""))
+
+    def test_another_model(self) -> None:
+        """A kept figure is dropped where the backend now serves another model, and kept where it does not tell."""
+        for kept, now, spared in (("a", "a", True), ("a", "b", False), ("a", "", True), ("", "b", True)):
+            self.benchmark.runs.clear()
+            self.cache.value = Figure(40.0, 8, kept)
+
+            async def served(now: str = now) -> str:
+                return now
+
+            self.watch = self.make(served=served)
+            self.start()
+            self.assertEqual(self.watch.state, "ready" if spared else "benchmarking")
+            self.assertEqual(len(self.benchmark.runs), 0 if spared else 1)
+            if not spared:
+                self.benchmark.runs[0].callback(7.0)
+                self.assertEqual((self.watch.state, self.throughputs[-1]), ("ready", 7.0))
 
     def test_check_spared(self) -> None:
         """With a figure from before nothing is imported."""

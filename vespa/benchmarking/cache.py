@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from attrs import asdict, frozen
 from twisted.logger import Logger
 
-from vespa.benchmarking.contract import throughput
+from vespa.benchmarking.contract import Figure, throughput
+from vespa.benchmarking.key import CacheKey
 
+_FORMAT = 2
 _LARGEST = 65536  # bytes; ours are a few hundred, and anything may be at that path
 _NO_CACHE = ("", os.devnull)
 # Each system has some of them. Windows would take a text for what is to be read otherwise.
@@ -24,22 +26,13 @@ _log = Logger()
 
 
 @frozen
-class CacheKey:
-    """What a result is the result of; where any of it differs, the benchmark runs again."""
-
-    benchmark: str
-    backend: str
-    model: str
-
-
-@frozen
 class BenchmarkCache:
     """One file with one result in it; no path, or /dev/null, is no cache."""
 
     path: str
     key: CacheKey
 
-    def load(self) -> float | None:
+    def load(self) -> Figure | None:
         """The kept result in units of work per second, or None, with one log line saying why there is none."""
         if self.path in _NO_CACHE:
             return None
@@ -54,27 +47,51 @@ class BenchmarkCache:
                 "benchmark cache {path} ignored ({reason}), the benchmark will run", path=self.path, reason=reason
             )
             return None
-        _log.info("benchmark result {result} taken from {path}", result=result, path=self.path)
+        at_once = f" at {result.concurrency} requests at once" if result.concurrency else ""
+        _log.info(
+            "benchmark result {result}{at_once} taken from {path}", result=result, at_once=at_once, path=self.path
+        )
         return result
 
-    def _result(self, kept: object) -> float:
+    def _result(self, kept: object) -> Figure:
         """The result in what the file holds; ValueError where it holds none, or another's."""
-        if not isinstance(kept, Mapping):
+        if not isinstance(kept, Mapping) or kept.get("format") != _FORMAT:
             raise ValueError("not in the form that this version writes")
         for name, wanted in asdict(self.key).items():
-            if kept.get(name) != wanted:
-                raise ValueError(f"the result of another {name}")
-        return throughput(kept.get("throughput"))
+            found = kept.get(name)
+            if found != wanted:
+                raise ValueError(f"the result of {_difference(name, found, wanted)}")
+        at_once, served = kept.get("concurrency"), kept.get("served")
+        return Figure(
+            throughput(kept.get("throughput")),
+            at_once if type(at_once) is int and at_once > 0 else 0,
+            served if isinstance(served, str) else "",
+        )
 
     def save(self, result: float) -> None:
         """Keep `result`; a file that cannot be written is logged and otherwise of no consequence."""
         if self.path in _NO_CACHE:
             return
-        body = json.dumps({**asdict(self.key), "throughput": throughput(result)}, indent=1) + "\n"
+        record = {
+            "format": _FORMAT,
+            **asdict(self.key),
+            "throughput": throughput(result),
+            "concurrency": getattr(result, "concurrency", 0),
+            "served": getattr(result, "served", ""),
+        }
+        body = json.dumps(record, indent=1) + "\n"
         try:
             _replace(self.path, body.encode())
         except OSError as error:
             _log.warn("the benchmark result cannot be kept in {path}: {error}", path=self.path, error=str(error))
+
+
+def _difference(name: str, found: object, wanted: object) -> str:
+    """What of a key is another's, in words."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        changed = sorted(str(each) for each in {*found, *wanted} if found.get(each) != wanted.get(each))
+        return f"other {name}: {', '.join(changed)}"[:300]
+    return f"another {name}"
 
 
 def _read(path: str) -> object:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.application.service import IService
 from twisted.logger import Logger
 
 from vespa.benchmarking import runner
-from vespa.benchmarking.cache import BenchmarkCache, CacheKey
+from vespa.benchmarking.cache import BenchmarkCache
+from vespa.benchmarking.contract import Figure
+from vespa.benchmarking.key import cache_key
 from vespa.core.gate import Gate
 from vespa.core.ledger import Ledger
 from vespa.core.refusal import Refusal
@@ -41,6 +43,7 @@ from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe
 from vespa.worker.reporter import Reporter, beacon
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
+from vespa.worker.served import ServedModel
 from vespa.worker.watch import Rhythm, Watch
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
@@ -271,20 +274,28 @@ def _watch(
     log = Logger(namespace="vespa.benchmark")
     backend = settings.backend
     assert backend is not None
+    agent = Agent(
+        reactor,
+        connect_timeout=settings.healthcheck_timeout,
+        persistent=False,
+        trust=trust,
+        unix_socket=origin.socket,
+        name="backend",
+    )
+    base = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}"
+    served = ServedModel(
+        plain_client(agent),
+        f"{base}/v1/models",
+        reactor,
+        timeout=settings.healthcheck_timeout,
+        authorization=settings.backend_authorization,
+        name=environment.get("MODEL_NAME", "").strip(),
+    )
     probe: HealthProbe | None = None
     if settings.healthcheck_endpoint:
-        agent = Agent(
-            reactor,
-            connect_timeout=settings.healthcheck_timeout,
-            persistent=False,
-            trust=trust,
-            unix_socket=origin.socket,
-            name="backend",
-        )
-        url = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}{settings.healthcheck_endpoint}"
         probe = HealthProbe(
             plain_client(agent),
-            url,
+            base + settings.healthcheck_endpoint,
             reactor,
             timeout=settings.healthcheck_timeout,
             authorization=settings.backend_authorization,
@@ -292,8 +303,8 @@ def _watch(
             prefix=backend.prefix,
         )
 
-    def run_benchmark() -> Awaitable[float]:
-        return runner.run(
+    async def run_benchmark() -> float:
+        figure = await runner.run(
             settings.benchmark,
             backend.url,
             spawner=reactor,
@@ -304,6 +315,7 @@ def _watch(
             ca_file=settings.backend_ca_file,
             authorization=settings.backend_authorization,
         )
+        return Figure(figure, figure.concurrency, await served())
 
     async def check_benchmark() -> None:
         try:
@@ -318,12 +330,13 @@ def _watch(
         except runner.TookTooLong:
             log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
 
-    key = CacheKey(settings.benchmark, backend.url, environment.get("MODEL_NAME", ""))
+    key = cache_key(settings.benchmark, backend.url, environment)
     return Watch(
         reactor,
         probe=probe,
         run_benchmark=run_benchmark if settings.benchmark else None,
         check_benchmark=check_benchmark if settings.benchmark else None,
+        served=served,
         cache=BenchmarkCache(settings.benchmark_cache_file, key),
         secured=settings.secured,
         on_ready=on_ready,

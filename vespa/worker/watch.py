@@ -82,8 +82,12 @@ class Watch(CoroutineService):
         random: Callable[[], float],
         rhythm: Rhythm = Rhythm(),
         check_benchmark: Callable[[], Awaitable[None]] | None = None,
+        served: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """
+        `served` tells what the backend serves, "" where that cannot be known: a kept figure of another model is
+        dropped.
+
         `check_benchmark` raises what is wrong with the benchmark itself, which needs no backend to be found.
 
         `probe` raises `ProbeError`; None: the backend is taken to be well. `on_ready` is called once, at the first
@@ -93,6 +97,7 @@ class Watch(CoroutineService):
         self._probe = probe
         self._run_benchmark = run_benchmark
         self._check_benchmark = check_benchmark
+        self._served = served
         self._cache = cache
         self._secured = secured
         self._on_ready = on_ready
@@ -236,8 +241,13 @@ class Watch(CoroutineService):
             return partial(self._failed_benchmark, str(error) or type(error).__name__)
         if not (math.isfinite(figure) and figure > 0):
             return partial(self._failed_benchmark, f"its result is {figure}, not a positive number")
-        self.log.info("the backend does {throughput:.1f} units of work a second", throughput=figure)
+        level = getattr(figure, "concurrency", 0)
+        at_once = f", with {level} requests at once" if level else ""
+        self.log.info(
+            "the backend does {throughput:.1f} units of work a second{at_once}", throughput=figure, at_once=at_once
+        )
         self._throughput = figure
+        self._served = None
         try:
             self._cache.save(figure)
         except OSError as error:
@@ -312,7 +322,19 @@ class Watch(CoroutineService):
         """Where a healthy backend leads."""
         if self._throughput is None and self._run_benchmark is not None:
             return partial(self._benchmarking, self._run_benchmark)
+        served, self._served = self._served, None
+        if served is not None and self._run_benchmark is not None and not self._loadtime:
+            return partial(self._comparing, served)
         return self._ready
+
+    async def _comparing(self, served: Callable[[], Awaitable[str]]) -> Step:
+        """See once, before the first request, whether the kept figure is that of the model that is served now."""
+        kept = getattr(self._throughput, "served", "")
+        now = await within(None, self._clock, served()) if kept else ""
+        if kept and now and kept != now:
+            self.log.info("the backend serves {now}, the kept figure is of {kept}: measuring again", now=now, kept=kept)
+            self._throughput = None
+        return self._well()
 
     async def _check(self) -> ProbeError | None:
         """Probe once: None if the backend is well, else why not."""

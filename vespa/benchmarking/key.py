@@ -1,0 +1,64 @@
+"""What a benchmark's result depends on, as far as it can be known before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+
+from attrs import frozen
+
+_SHOWN = frozenset(
+    "MODEL_NAME BENCHMARK_RUNS BENCHMARK_CONCURRENCY BENCHMARK_MAX_TOKENS BENCHMARK_PROMPT_WORDS BENCHMARK_ROUTE "
+    "BENCHMARK_COUNT BENCHMARK_SEED BENCHMARK_JSON_PATH BENCHMARK_TEST_WIDTH BENCHMARK_TEST_HEIGHT "
+    "BENCHMARK_TEST_STEPS VESPA_COMFYUI_BENCHMARK_FILE VESPA_ALLOW_PARALLEL VESPA_MAX_CONCURRENCY "
+    "VESPA_CONNECTION_LIMIT VESPA_CONNECTION_LIMIT_PER_HOST".split()
+)
+_WORKFLOWS = ("VESPA_COMFYUI_BENCHMARK_FILE", "BENCHMARK_JSON_PATH")
+_PROVISIONED = "/opt/comfyui-api-wrapper/workflows/pyworker_benchmark.json"  # as benchmarks/comfyui.py has it
+_LARGEST = 16 * 1024 * 1024  # bytes of a file that are looked at
+
+
+@frozen
+class CacheKey:
+    """What a result is the result of; where any of it differs, the benchmark runs again."""
+
+    benchmark: str
+    backend: str
+    variables: Mapping[str, str]
+    """The environment variables that shape a benchmark, by name; those that are not Vespa's own as a digest."""
+    files: Mapping[str, str]
+    """Digests of the files that it is made of, by path."""
+
+
+def cache_key(benchmark: str, backend_url: str, environment: Mapping[str, str]) -> CacheKey:
+    """The key of a benchmark of this backend in this environment. A file that cannot be read counts as such."""
+    variables = {}
+    for name in sorted(environment):
+        value = environment[name].strip()
+        if value and (name in _SHOWN or name.startswith("BENCHMARK_")):
+            variables[name] = value if name in _SHOWN else _digest(value.encode("utf-8", "surrogateescape"))
+    place = benchmark.rpartition(":")[0]
+    paths = [variables[name] for name in _WORKFLOWS if name in variables]
+    if place == "benchmarks.comfyui" and not paths and os.path.exists(_PROVISIONED):
+        paths.append(_PROVISIONED)
+    if place.endswith(".py"):
+        paths.append(place)
+    return CacheKey(benchmark, backend_url, variables, {path: _digest_of_file(path) for path in paths})
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _digest_of_file(path: str) -> str:
+    """Never blocks, whatever is at the path."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (OSError, ValueError):
+        return "unreadable"
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return "unreadable"
+        return _digest(file.read(_LARGEST))

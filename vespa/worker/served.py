@@ -1,0 +1,65 @@
+"""Which model the backend serves, as it says itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.net.calls import CallError, PlainClient, call
+
+LONGEST: Final = 500
+"""Characters of what is told; beyond them it is a digest."""
+
+# What of an entry tells one model from another: vLLM names its files as `root`, llama.cpp tells sizes as `meta`. The
+# times and permissions in it change with each start.
+_TELLING: Final = ("id", "root", "parent", "meta")
+
+
+class ServedModel:
+    """Asks `/v1/models`, which every OpenAI-compatible server has."""
+
+    def __init__(
+        self,
+        http: PlainClient,
+        url: str,
+        clock: IReactorTime,
+        *,
+        timeout: float,
+        authorization: str = "",
+        name: str = "",
+    ) -> None:
+        """`timeout` is in seconds. `name`: the model that is meant where there are several; "": the first."""
+        self._http = http
+        self._url = url
+        self._clock = clock
+        self._timeout = timeout
+        self._name = name
+        self._headers = {"Connection": "close"}
+        if authorization:
+            self._headers["Authorization"] = authorization
+
+    async def __call__(self) -> str:
+        """What is served, for comparison only: the same text for the same model. "" where the backend does not tell."""
+        try:
+            answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers)
+        except CallError:
+            return ""
+        return told(answer.body, self._name) if answer.success and answer.whole else ""
+
+
+def told(body: bytes, name: str) -> str:
+    """What a list of models tells of the one called `name`, or of the first; "" where it is no such list."""
+    try:
+        models: Any = json.loads(body)["data"]
+        entries = [entry for entry in models if isinstance(entry, Mapping)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    chosen = [entry for entry in entries if entry.get("id") == name] if name else entries
+    if not chosen:
+        return ""
+    text = json.dumps({key: chosen[0][key] for key in _TELLING if chosen[0].get(key) is not None}, sort_keys=True)
+    return text if len(text) <= LONGEST else "sha256:" + hashlib.sha256(text.encode()).hexdigest()
