@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -76,6 +77,15 @@ class DemoTests(ProcessCase):
         os.kill(demo.pid, signal.SIGINT)
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
         await until(lambda: not any(self.is_alive(pid) for pid in pids))
+
+    async def test_taken_port(self) -> None:
+        """A port that is taken is one line that says which, and what to change."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            demo = self.demo("--once", "--autoscaler-port", str(port))
+            self.assertEqual(await self.until_exit(demo), 1)
+        self.assertIn(f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another", demo.text)
+        self.assertNotIn("Traceback", demo.text)
 
     async def test_this_machine_alone(self) -> None:
         """All that listens, the worker too, does so at loopback, where no other machine reaches it."""

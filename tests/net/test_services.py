@@ -201,7 +201,7 @@ class SurvivingLoopTests(SynchronousTestCase):
             if len(self.calls) != 4:
                 raise KeyError("the same")
 
-        SurvivingLoop(self.clock, 1.0, call).startService()
+        SurvivingLoop(self.clock, 1.0, call, what="the look").startService()
         self.clock.pump([1.0] * 2)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.clock.pump([1.0] * 3)

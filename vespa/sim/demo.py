@@ -49,7 +49,7 @@ async def _main(reactor: Any, options: argparse.Namespace, environment: Mapping[
     except FAILURES as error:
         code = 1
         terminal.end_flow()
-        terminal.bad(str(error) or type(error).__name__)
+        terminal.bad(_said(error))
         _show_log(terminal, demo)
     finally:
         demo.silence()
@@ -61,6 +61,14 @@ async def _main(reactor: Any, options: argparse.Namespace, environment: Mapping[
         _show_log(terminal, demo)
         code = 1
     raise SystemExit(code)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, CannotListenError):
+        why = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        where = f"{error.interface} port {error.port}"
+        return f"cannot listen on {where}: {why}; choose another with --autoscaler-port or --backend-port"
+    return str(error) or type(error).__name__
 
 
 def _show_log(terminal: Terminal, demo: Demo) -> None:
