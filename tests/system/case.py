@@ -136,7 +136,7 @@ class SystemCase(ProcessCase):
             **more,
         }
         worker = self.twistd(settings, *arguments, folder=self.folder)
-        await self.until_line(worker, "backend: ready")
+        await self.until_line(worker, "the worker is ready")
         return worker
 
     async def connect(self) -> Peer:

@@ -231,7 +231,7 @@ class Backend(Factory):
         """What is to be done with this request."""
         path = asked.target.partition("?")[0]
         if path.endswith("/health"):
-            return self._health
+            return self.scripts.get(path, self._health)
         return self.scripts.get(path, echo)
 
     async def _health(self, asked: Asked) -> None:

@@ -196,7 +196,7 @@ class Watch(CoroutineService):
         elif self._secured:
             return self._unmeasurable
         else:
-            self.log.warn("no benchmark is set: any number of requests is let in")
+            self.log.info("no benchmark is set: ready as soon as the backend is, for any number of requests")
         return self._loading
 
     async def _checking_benchmark(self, check: Callable[[], Awaitable[None]]) -> Step:
