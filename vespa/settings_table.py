@@ -18,6 +18,7 @@ from .settings_text import (
     boolean,
     choice,
     field_value,
+    hosts,
     integer,
     path_or_off,
     positive,
@@ -150,6 +151,12 @@ class Variables:
     )
     unsecured_public: bool = _door(
         "VESPA_UNSECURED_PUBLIC", boolean, "false", "Unsecured, and open to the network all the same."
+    )
+    allowed_hosts: tuple[str, ...] = _door(
+        "VESPA_ALLOWED_HOSTS",
+        hosts,
+        "",
+        "Names besides localhost by which an unsecured worker may be addressed (`Host`), separated by commas.",
     )
     drain_timeout: float = _door(
         "VESPA_DRAIN_TIMEOUT", seconds, "8", "After SIGTERM: time to finish what is in flight.", unit="seconds"
@@ -397,6 +404,7 @@ ELSEWHERE = (
 # The client's, which has a table of its own.
 CLIENT_NAMES = frozenset(
     {
+        "VESPA_CLIENT_ALLOW_ORIGIN",
         "VESPA_CLIENT_PORT",
         "VESPA_CLIENT_TOKEN",
         "VESPA_IDLE_TIMEOUT",

@@ -181,6 +181,16 @@ def addresses(raw: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def hosts(raw: str) -> tuple[str, ...]:
+    """A comma list of host names or addresses, each with a port where only that one is meant."""
+    found = tuple(part.lower() for each in raw.split(",") if (part := each.strip()))
+    for each in found:
+        name, colon, port = each.rpartition(":")
+        if not (_HOST.fullmatch(each) or (colon and _HOST.fullmatch(name) and port.isdigit())):
+            raise ValueError("must be names of this worker, separated by commas")
+    return found
+
+
 def protocols(raw: str) -> frozenset[bytes]:
     """A comma list of protocol names, as an Upgrade field has them; case does not count."""
     names = [item.strip().lower() for item in raw.split(",") if item.strip()]

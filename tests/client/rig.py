@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 from tests.rig import Wire
 from vespa.client.door import ClientDoor
 from vespa.client.endpoint_key import EndpointKey
-from vespa.client.guard import Guard
 from vespa.client.route import Calling, ClientPassage, ClientRoute
 from vespa.client.router import Router
 from vespa.client.workers import Workers
@@ -27,6 +26,7 @@ from vespa.http.pool import Pool
 from vespa.http.server import Server
 from vespa.http.sweep import Sweeper
 from vespa.proxy.exchange import Proxy
+from vespa.proxy.guard import Guard
 from vespa.proxy.vigil import Timeouts
 
 AUTOSCALER = ("203.0.113.1", 80)
@@ -77,6 +77,7 @@ class ClientRig:
         *,
         pings: bool = False,
         token: str = "",
+        allow_origins: tuple[str, ...] = (),
         max_connections: int = 0,
         random: float = 0.5,
         first_byte: float = 0.0,
@@ -102,7 +103,9 @@ class ClientRig:
         self.route = ClientRoute(Calling(**calling), router=self.router, workers=self.known, gate=self.gate)
         timeouts = Timeouts(first_byte=first_byte)
         self.proxy = Proxy(self.route, self.reactor, timeouts=timeouts, sweeper=sweeper)
-        self.door = ClientDoor(self.proxy, Guard(host="127.0.0.1", token=token), pings=pings)
+        self.door = ClientDoor(
+            self.proxy, Guard(host="127.0.0.1", token=token, allow_origins=allow_origins), pings=pings
+        )
         self.server = Server(self.door, self.reactor)
         self.refusing: set[tuple[str, int]] = set()
         self._wires: dict[tuple[str, int], list[Wire]] = {}

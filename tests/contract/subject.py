@@ -72,6 +72,7 @@ async def start_worker(test: TestCase, backend_port: int, limits: dict[str, int]
     environment = {
         **{f"VESPA_{name.upper()}": str(value) for name, value in limits.items()},
         "VESPA_UNSECURED": "true",
+        "VESPA_UNSECURED_PUBLIC": "true",  # the suites ask by any name
         "VESPA_BACKEND_URL": f"http://127.0.0.1:{backend_port}",
         "VESPA_LISTEN": f"tcp:{port}:interface=127.0.0.1",
         "VESPA_DRAIN_TIMEOUT": "0.1",

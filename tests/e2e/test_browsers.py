@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.client.browsers import browser_requests, program_requests
 from tests.e2e.callers import CallerCase
 from tests.processes import until
+from tests.proxy.browsers import browser_requests, program_requests
 
 
 class BrowserTests(CallerCase):

@@ -12,9 +12,9 @@ from attrs import frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.client.browsers import browser_requests
 from tests.e2e.callers import CallerCase
 from tests.processes import until
+from tests.proxy.browsers import browser_requests
 from tests.seeds import random_source
 from vespa.sim.crew import ClientChild
 

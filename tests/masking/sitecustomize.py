@@ -73,8 +73,7 @@ def _of_posix() -> dict[str, set[str]]:
             "setpriority setregid setreuid setsid setuid statvfs fstatvfs sync sysconf tcgetpgrp tcsetpgrp ttyname "
             "uname wait wait3 wait4 waitid writev getxattr listxattr setxattr confstr".split()
         ),
-        "signal": _names("signal", "SIG", "ITIMER")
-        - _SIGNALS_OF_WINDOWS
+        "signal": _names("signal", "SIG", "ITIMER") - _SIGNALS_OF_WINDOWS
         | set("alarm pause pthread_kill pthread_sigmask setitimer getitimer siginterrupt sigpending sigwait".split()),
         "time": {"tzset", "pthread_getcpuclockid"},
         "sys": set(),

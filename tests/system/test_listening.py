@@ -39,6 +39,31 @@ class InterfaceTests(SystemCase):
         await self.end_well(worker)
         self.assertEqual(self.backend.errors, [])
 
+    async def test_no_pages(self) -> None:
+        """A web page gets nothing from an unsecured worker, by whatever name; the backend's own page does."""
+        worker = await self.unsecured(VESPA_ALLOWED_HOSTS="box.example, gate:8443")
+        mine = f"localhost:{self.port}"
+        for code, host, *lines in (
+            ("foreign_host", "evil.example", "Content-Type: text/plain"),
+            ("foreign_host", "gate:1"),
+            ("foreign_origin", mine, "Content-Type: text/plain", "Origin: https://evil.example"),
+            ("foreign_origin", mine, "Origin: null"),
+            ("cross_site", mine, "Sec-Fetch-Site: cross-site"),
+            ("", mine, f"Origin: http://{mine}", "Sec-Fetch-Site: same-origin"),
+            ("", "box.example:1", "Origin: http://box.example:1"),
+            ("", "gate:8443"),
+            ("", f"[::1]:{self.port}"),
+        ):
+            peer = await self.connect()
+            fields = "".join(f"{line}\r\n" for line in lines)
+            peer.send(f"POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\n{fields}\r\nx".encode())
+            answer = await peer.answer()
+            self.assertEqual(answer.status, 403 if code else 200, (host, lines))
+            if code:
+                self.assertIn(code.encode(), bytes(answer.body))
+        self.assertEqual(len(self.backend.on("/echo")), 4)
+        await self.end_well(worker)
+
     async def test_unsecured_public(self) -> None:
         """VESPA_UNSECURED_PUBLIC opens it to the network, by .tac as well."""
         worker = await self.unsecured(*BY_TAC, VESPA_UNSECURED_PUBLIC="true")

@@ -112,9 +112,7 @@ async def _perform(
     child = _Child(json.dumps(order).encode() + b"\n", clock, on_progress, str(order["authorization"]))
     command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolated.py"), *_ARGUMENTS]
     try:
-        spawner.spawnProcess(
-            child, command[0], command, env=child_environment(environment), **_HOW
-        )
+        spawner.spawnProcess(child, command[0], command, env=child_environment(environment), **_HOW)
     except OSError as error:
         raise BenchmarkError(f"its process cannot be started: {error}") from error
     deadline = clock.callLater(timeout, child.stop, f"{_TOOK_LONGER} {timeout:g} s")

@@ -1,14 +1,15 @@
-"""The client's door: browsers out, everything else to a worker."""
+"""The client's door: browsers out, but for pages that were allowed; everything else to a worker."""
 
 from __future__ import annotations
 
 from vespa.client.event_paths import has_event_path
 from vespa.client.fields import fields_of
-from vespa.client.guard import Guard
 from vespa.client.pinging import PingedRequest
 from vespa.core.refusal import Refusal
 from vespa.http.request import Receiver, ServerRequest
+from vespa.proxy.cors import VARY, Preflight, answer_lines, is_preflight
 from vespa.proxy.exchange import Exchange, Proxy
+from vespa.proxy.guard import Guard
 from vespa.proxy.server_options import ServerOptions
 
 
@@ -20,11 +21,19 @@ class ClientDoor:
         self._proxy = proxy
         self._guard = guard
         self._pings = pings
+        self._allows_origins = guard.allows_origins
         self.draining = False
 
     def __call__(self, request: ServerRequest) -> Receiver:
         head = request.head
-        self._guard.check(head)
+        if self._allows_origins:
+            request.own_lines = VARY
+        origin = self._guard.check_page(head)
+        if origin:
+            request.own_lines = answer_lines(origin)
+            if is_preflight(head):
+                return Preflight(request)
+        self._guard.check_token(head)
         if head.target == b"*" or head.max_forwards == 0:
             return ServerOptions(request)
         if self.draining:

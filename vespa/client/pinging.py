@@ -44,6 +44,7 @@ class PingedRequest(ServerRequest):
         self._inner = request
         self.head = request.head
         self.keep_alive = request.keep_alive
+        self.own_lines = request.own_lines
 
     @property
     def channel(self) -> ServerChannel | None:

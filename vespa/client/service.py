@@ -11,7 +11,6 @@ from twisted.application.service import Service
 from vespa.client.console import Console
 from vespa.client.door import ClientDoor
 from vespa.client.endpoint_key import EndpointKey
-from vespa.client.guard import Guard
 from vespa.client.route import DEFAULT_COST, Calling, ClientPassage, ClientRoute
 from vespa.client.router import ASK_SECONDS, Router
 from vespa.client.settings import ClientSettings
@@ -31,6 +30,7 @@ from vespa.http.sweep import Sweeper
 from vespa.net.calls import plain_client
 from vespa.net.services import InOrder
 from vespa.proxy.exchange import Proxy
+from vespa.proxy.guard import Guard
 from vespa.proxy.listening import Listening, Upstreams
 from vespa.proxy.vigil import Timeouts
 
@@ -112,7 +112,12 @@ def make_client(
     route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
     timeouts = Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout)
     proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)
-    guard = Guard(host=settings.host, token=settings.token, allow_hosts=settings.allow_hosts)
+    guard = Guard(
+        host=settings.host,
+        token=settings.token,
+        allow_hosts=settings.allow_hosts,
+        allow_origins=settings.allow_origins,
+    )
     door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
     shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
     tell(shares, QUEUE_MAX)

@@ -51,6 +51,8 @@ class ClientSettings:
     """What callers of this proxy have to show; "": nothing."""
     allow_hosts: tuple[str, ...] = ()
     """Names besides the loopback's own that a Host field may hold."""
+    allow_origins: tuple[str, ...] = ()
+    """Origins of web pages that may ask, as browsers write them; never "*" or "null"."""
 
     dialect: Dialect = "vespa"
     default_cost: float | None = None
@@ -84,6 +86,7 @@ class ClientSettings:
                 ("endpoint", isinstance(self.endpoint, str)),
                 ("instance", self.instance in AUTOSCALERS),
                 ("dialect", self.dialect in ("vespa", "official")),
+                ("allow_origins", not {"*", "null"} & set(self.allow_origins)),
                 ("port", _within(self.port, 0, 65535)),
                 ("default_cost", self.default_cost is None or _within(self.default_cost, 0, MAX_COST)),
                 ("timeout", _within(self.timeout, 0, _LONG)),

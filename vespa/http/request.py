@@ -75,6 +75,8 @@ class ServerRequest:
     started = False
     unread = False
     """Its head was refused: more of it, or a body, may be on its way."""
+    own_lines = b""
+    """Lines that the answer has in any case, whoever makes it."""
     upgrade = b""  # what of the protocols that the client offers may be offered on
     _pending: bytes | None = None
     _framing = NONE
@@ -123,6 +125,8 @@ class ServerRequest:
             end = b"\r\n"
         self._framing = framing
         date = b"" if dated else channel.server.date()
+        if self.own_lines:
+            block += self.own_lines
         self._pending = b"".join((status_line(status), block, date, frame, end))
 
     def write(self, data: bytes) -> None:

@@ -17,9 +17,7 @@ from twisted.logger import Logger
 log = Logger()
 
 
-STOPPING: Final = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
-)
+STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name))
 """The signals that end a process in order; SIGBREAK is Windows' Ctrl-Break."""
 
 

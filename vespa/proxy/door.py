@@ -15,6 +15,7 @@ from vespa.core.refusal import Refusal
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.resource import ResourceReceiver
 from vespa.proxy.exchange import Exchange, Proxy
+from vespa.proxy.guard import Guard
 from vespa.proxy.server_options import ServerOptions
 
 OWN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
@@ -78,11 +79,15 @@ def touch(path: str) -> Callable[[], None]:
 class Door:
     """The application that the server serves."""
 
-    def __init__(self, proxy: Proxy, own: OwnRoutes) -> None:
+    def __init__(self, proxy: Proxy, own: OwnRoutes, guard: Guard | None = None) -> None:
+        """`guard` keeps the pages of browsers out, where no signature does."""
         self._proxy = proxy
+        self._guard = guard
         self._site = Site(own.app.resource())  # only what a Twisted request asks of one
 
     def __call__(self, request: ServerRequest) -> Receiver:
+        if self._guard is not None:
+            self._guard.check_page(request.head)
         target = request.head.target
         if target in OWN_PATHS or target.partition(b"?")[0] in OWN_PATHS:
             return ResourceReceiver(request, self._site, _BODY_MAX)

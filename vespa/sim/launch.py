@@ -34,8 +34,7 @@ STOPS_BY_SIGNAL: Final = os.name == "posix"
 
 _OWN_GROUP: Final = "import os; os.setpgid(0, 0); "
 _NO_CTRL_C: Final = (
-    "import ctypes\n"
-    "if hasattr(ctypes, 'windll'): ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)\n"
+    "import ctypes\nif hasattr(ctypes, 'windll'): ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)\n"
 )
 _UNTIL_INPUT_ENDS: Final = (
     "import os, signal, threading\n"

@@ -35,6 +35,7 @@ from vespa.net.services import InOrder, SurvivingLoop
 from vespa.net.trust import trust_roots
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
+from vespa.proxy.guard import Guard
 from vespa.proxy.listening import Listening, Upstreams, cannot_listen
 from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
@@ -127,7 +128,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     log_served = settings.log_level == "debug"
     proxy = Proxy(route, reactor, timeouts=timeouts, log_served=log_served, sweeper=sweeper, tunnels=tunnels)
     own = OwnRoutes(settings.master_token, touch(settings.force_update_file))
-    server = Server(Door(proxy, own), reactor, _limits(settings))
+    server = Server(Door(proxy, own, _guard(settings)), reactor, _limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
     def drain() -> None:
@@ -186,6 +187,20 @@ def listen_problem(settings: Settings, error: Exception) -> str:
         return cannot_listen(settings.listen, error, "VESPA_LISTEN")
     where = f"{settings.interface} port {settings.worker_port}"
     return cannot_listen(where, error, "VESPA_WORKER_PORT")
+
+
+def _guard(settings: Settings) -> Guard | None:
+    """Against web pages, where nothing else asks who sends a request; None where that is not so, or is wanted so."""
+    if settings.secured or settings.unsecured_public or settings.listen.startswith("unix:"):
+        return None
+    return Guard(
+        # With an endpoint of the user's own it is not known here which addresses are meant: any, and no names.
+        host="0.0.0.0" if settings.listen else "127.0.0.1",
+        allow_hosts=settings.allowed_hosts,
+        scheme=b"https" if settings.endpoint.startswith("ssl:") else b"http",
+        setting="VESPA_ALLOWED_HOSTS",
+        needs_host=False,
+    )
 
 
 def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:

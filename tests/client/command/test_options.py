@@ -139,6 +139,7 @@ class GivenTests(SynchronousTestCase):
             "VAST_API_KEY": "key",
             "VESPA_CLIENT_PORT": "9000",
             "VESPA_CLIENT_TOKEN": "t0ken",
+            "VESPA_CLIENT_ALLOW_ORIGIN": "app://obsidian.md, http://localhost:3000",
             "VAST_AUTOSCALER_URL": "http://a",
             "VAST_CONSOLE_URL": "http://c",
             "VESPA_TIMEOUT": "5",
@@ -149,8 +150,32 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual({row.variable for row in OPTIONS if row.variable} - values.keys(), {"VAST_ACCOUNT_KEY"})
         found = settings(environ=values)
         for row in OPTIONS:
+            if row.many:
+                continue
             if row.variable in values and row.parse is not None:
                 self.assertEqual(getattr(found, row.attribute), row.parse(values[row.variable]), row.variable)
+
+        self.assertEqual(found.allow_origins, ("app://obsidian.md", "http://localhost:3000"))
+
+    def test_origins(self) -> None:
+        """They are taken as browsers write them; what would let in every page is refused with the reason."""
+        given = ("http://LOCALHOST:3000", "https://a.example:443", "tauri://localhost", "chrome-extension://abc")
+        found = settings(*(f"--allow-origin={each}" for each in given), environ=ENOUGH)
+        self.assertEqual(
+            found.allow_origins,
+            ("http://localhost:3000", "https://a.example", "tauri://localhost", "chrome-extension://abc"),
+        )
+        for text, why in (
+            ("*", "every web page"),
+            ("http://*.example", "every web page"),
+            ("null", "sandboxed"),
+            ("localhost:3000", "without a path"),
+            ("http://localhost:3000/", "without a path"),
+            ("http://u@localhost", "(hidden)"),
+        ):
+            with self.assertRaises(OptionsError) as caught:
+                settings(f"--allow-origin={text}", environ=ENOUGH)
+            self.assertIn(why, str(caught.exception))
 
     def test_order(self) -> None:
         """The command line goes before the environment, the last of several before the others."""

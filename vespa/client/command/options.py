@@ -16,6 +16,7 @@ from vespa.client.command import keys
 from vespa.client.settings import MAX_COST, ClientSettings
 from vespa.settings_text import addresses, choice, decimal, integer, seconds, text
 
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -83,6 +84,19 @@ def _name(raw: str) -> str:
     return raw.lower()
 
 
+def _origin(raw: str) -> str:
+    """An origin as browsers write it: scheme and host in lower case, no default port, no path."""
+    if "*" in raw:
+        raise ValueError("must be whole origins: a `*` would let in every web page that its browser visits")
+    if raw == "null":
+        raise ValueError("no page is sure to be yours under this origin: any sandboxed frame and local file has it")
+    found = _ORIGIN.fullmatch(raw)
+    if found is None:
+        raise ValueError("must be an origin such as http://localhost:3000 or app://obsidian.md, without a path")
+    scheme, host, port = found[1].lower(), found[2].lower(), found[3] or ""
+    return f"{scheme}://{host}" + ("" if port == {"http": ":80", "https": ":443"}.get(scheme) else port)
+
+
 def _cost(raw: str) -> float:
     number = decimal(raw)
     if not 0 <= number <= MAX_COST:
@@ -116,6 +130,14 @@ OPTIONS: Final = (
         _name,
         many=True,
         attribute="allow_hosts",
+    ),
+    Option(
+        "allow-origin",
+        "The origin of a web page that may use this proxy, such as `http://localhost:3000`; may be repeated.",
+        _origin,
+        "VESPA_CLIENT_ALLOW_ORIGIN",
+        many=True,
+        attribute="allow_origins",
     ),
     Option("instance", "Vast's autoscaler: prod, alpha or candidate.", choice("prod", "alpha", "candidate")),
     Option("autoscaler-url", "The autoscaler; else that of the instance.", _address, "VAST_AUTOSCALER_URL"),

@@ -50,13 +50,17 @@ class GivenOptions(usage.Options):
     optFlags = [[row.flag, None, row.usage] for row in OPTIONS if row.parse is None and not row.command_only]
 
     def __init__(self) -> None:
-        self._hosts: list[str] = []
+        self._many: dict[str, list[str]] = {row.flag: [] for row in OPTIONS if row.many}
         super().__init__()  # type: ignore[no-untyped-call]
 
     def opt_allow_host(self, name: str) -> None:
-        self._hosts.append(name)
+        self._many["allow-host"].append(name)
 
-    opt_allow_host.__doc__ = next(row.usage for row in OPTIONS if row.many)
+    def opt_allow_origin(self, origin: str) -> None:
+        self._many["allow-origin"].append(origin)
+
+    opt_allow_host.__doc__ = next(row.usage for row in OPTIONS if row.flag == "allow-host")
+    opt_allow_origin.__doc__ = next(row.usage for row in OPTIONS if row.flag == "allow-origin")
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -70,7 +74,7 @@ class GivenOptions(usage.Options):
 
     def take(self) -> dict[str, list[str]]:
         """What was given. Keys are here no more after that."""
-        given = {"allow-host": self._hosts}
+        given = dict(self._many)
         for row in OPTIONS:
             value = self.get(row.flag)
             if value and not row.many:
@@ -141,7 +145,7 @@ def _parse(given: Given, environ: Mapping[str, str]) -> tuple[dict[str, Any], di
             continue
         texts = [each for each in texts if each]
         if not texts and (text := environ.get(row.variable, "").strip()):
-            name, texts = row.variable, [text]
+            name, texts = row.variable, text.replace(",", " ").split() if row.many else [text]
         parsed = []
         for text in texts:
             sources[row.attribute] = name

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.browsers import browser_requests, program_requests
-from vespa.client.guard import Guard
+from tests.proxy.browsers import browser_requests, program_requests
 from vespa.core.refusal import Refusal
 from vespa.http.head import read_request_head
+from vespa.proxy.guard import Guard
 
 PORT = 8010
 
@@ -152,3 +152,44 @@ class TokenTests(SynchronousTestCase):
         """Without a token nothing has to be shown, and whatever is shown does no harm."""
         for token in ("Authorization: Bearer x", "X-Api-Key:", "Accept: */*"):
             self.assertEqual(outcome(Guard(host="127.0.0.1"), asked("localhost", token)), (0, ""))
+
+
+class OriginTests(SynchronousTestCase):
+    def test_allowed(self) -> None:
+        """A page of an allowed origin passes, whatever else its browser says of it; its origin is told."""
+        origins = ["app://obsidian.md", "tauri://localhost", "chrome-extension://abcdefgh", "http://localhost:3000"]
+        guard = Guard(host="127.0.0.1", allow_origins=origins)
+        for origin in origins:
+            for lines in (
+                (f"Origin: {origin}",),
+                ("Sec-Fetch-Site: cross-site", f"Origin: {origin}"),
+                (f"Origin: {origin}", f"Referer: {origin}/a?b", "Sec-Fetch-Site: same-site"),
+            ):
+                head = read_request_head(asked("localhost:8010", *lines))
+                self.assertEqual(guard.check(head), origin.encode())
+        self.assertEqual(guard.check(read_request_head(asked("localhost:8010"))), b"")
+
+    def test_others_are_not(self) -> None:
+        """The match is exact, one Origin is one, and what has no Origin is judged as ever; so is the Host."""
+        guard = Guard(host="127.0.0.1", allow_origins=["http://localhost:3000"])
+        for host, code, *lines in (
+            ("localhost", "foreign_origin", "Origin: null"),
+            ("localhost", "foreign_origin", "Origin: *"),
+            ("localhost", "foreign_origin", "Origin: http://localhost:30000"),
+            ("localhost", "foreign_origin", "Origin: http://localhost:300"),
+            ("localhost", "foreign_origin", "Origin: https://localhost:3000"),
+            ("localhost", "foreign_origin", "Origin: http://localhost:3000/"),
+            ("localhost", "foreign_origin", "Origin: http://localhost:3000", "Origin: http://localhost:3000"),
+            ("localhost", "foreign_origin", "Origin: http://localhost:3000", "Origin: https://evil.example"),
+            ("localhost", "foreign_origin", "Origin: http://localhost:3000", "Referer: https://evil.example/"),
+            ("localhost", "foreign_origin", "Referer: http://localhost:3000/"),
+            ("localhost", "cross_site", "Sec-Fetch-Site: same-site"),
+            ("evil.example", "foreign_host", "Origin: http://localhost:3000"),
+            ("evil.example", "foreign_host", "Origin: http://evil.example"),
+        ):
+            self.assertEqual(outcome(guard, asked(host, *lines)), (403, code), lines)
+
+    def test_the_token_all_the_same(self) -> None:
+        """An allowed page shows the token as a program does."""
+        guard = Guard(host="127.0.0.1", token="t0ken", allow_origins=["http://localhost:3000"])
+        self.assertEqual(outcome(guard, asked("localhost", "Origin: http://localhost:3000")), (401, "token_required"))

@@ -2,8 +2,8 @@
 Keeps browsers out: whoever reaches this proxy spends its owner's money, and any web page can make a browser try.
 
 A page's request to this machine gives itself away: by a Host that is a name of the attacker's (DNS rebinding), by an
-Origin or a Referer that is not this proxy's own, or by Sec-Fetch-Site. Programs send none of these. There are no CORS
-headers in any answer, so that a page which asks for leave first gets none.
+Origin or a Referer that is not this proxy's own, or by Sec-Fetch-Site. Programs send none of these. Pages of origins
+that were allowed by name pass, and only they get CORS headers (`vespa.proxy.cors`).
 """
 
 from __future__ import annotations
@@ -51,23 +51,57 @@ def _say(line: bytes) -> tuple[int, bytes]:
 class Guard:
     """Decides from a request's head alone whether its sender may use this proxy."""
 
-    def __init__(self, *, host: str, token: str = "", allow_hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        token: str = "",
+        allow_hosts: Sequence[str] = (),
+        allow_origins: Sequence[str] = (),
+        scheme: bytes = b"http",
+        setting: str = "--allow-host",
+        needs_host: bool = True,
+    ) -> None:
         """
         `host` is the interface listened on: beyond the loopback ones any IP address may be asked for, because an
         attacker's page needs a name. `token`, where there is one, has to be shown. `allow_hosts` are further names that
-        a Host field may hold, with a port if only that port is meant.
+        a Host field may hold, with a port if only that port is meant; `setting` adds them. `allow_origins` are the
+        origins of pages that may ask as well, exactly as browsers write them. `scheme` is that of pages that came
+        through here. A request without any Host, which no browser sends, passes unless one is needed.
         """
+        self._allow_origins = frozenset(origin.encode("ascii") for origin in allow_origins)
+        self._scheme = scheme + b"://"
+        self._setting = setting
+        self._needs_host = needs_host
         self._token = token.encode("utf-8")
         self._names = frozenset((*LOOPBACK, *(_written(name) for name in (host, *allow_hosts) if name)))
         interface = _address(host)
         self._any_address = not (host == "localhost" if interface is None else interface.is_loopback)
         self._hosts: dict[bytes, bytes] = {}
 
-    def check(self, head: RequestHead) -> None:
-        """Raises `Refusal`: 403 to what a foreign page may have sent, 401 to whoever does not show the token."""
-        origin = self._hosts.get(head.host) or self._own_origin(head.host)
+    @property
+    def allows_origins(self) -> bool:
+        """Whether pages of other origins may ask at all."""
+        return bool(self._allow_origins)
+
+    def check(self, head: RequestHead) -> bytes:
+        """
+        Both checks. Returns the allowed origin of the page that asks, b"" where it is our own, or a program.
+
+        Raises `Refusal`: 403 to what a foreign page may have sent, 401 to whoever does not show the token.
+        """
+        allowed = self.check_page(head)
+        self.check_token(head)
+        return allowed
+
+    def check_page(self, head: RequestHead) -> bytes:
+        """As `check`, whatever the token: a page that asks for leave first shows none."""
+        if not head.host and not self._needs_host:
+            return b""
+        own = self._hosts.get(head.host) or self._own_origin(head.host)
         known = _lines.get
-        origins = 0
+        origins = referers = sites = 0
+        origin = referer = b""
         for line in head.lines:
             said, value = known(line) or _say(line)
             if said == _NOTHING:
@@ -76,14 +110,24 @@ class Guard:
                 if value != head.host:  # the target named another one
                     self._own_origin(value)
             elif said == _ORIGIN:
-                origins += 1
-                if value.lower() != origin or origins > 1:
-                    raise Refusal(403, "foreign_origin", "the Origin is another one than this proxy's own")
+                origin, origins = value, origins + 1
             elif said == _REFERER:
-                if not _is_below(value, origin):
-                    raise Refusal(403, "foreign_origin", "the Referer is a page of another origin")
+                referer, referers = value, referers + 1
             elif value not in _OWN_SITES:
-                raise Refusal(403, "cross_site", "a page of another site asks: Sec-Fetch-Site says so")
+                sites += 1
+        if not (origins or referers or sites):
+            return b""
+        allowed = origin if origins == 1 and origin in self._allow_origins else b""
+        if not allowed and origins and (origin.lower() != own or origins > 1):
+            raise Refusal(403, "foreign_origin", "the Origin is another one than this proxy's own")
+        if referers and not (_is_below(referer, allowed or own) and referers == 1):
+            raise Refusal(403, "foreign_origin", "the Referer is a page of another origin")
+        if sites and not allowed:
+            raise Refusal(403, "cross_site", "a page of another site asks: Sec-Fetch-Site says so")
+        return allowed
+
+    def check_token(self, head: RequestHead) -> None:
+        """Raises `Refusal` 401 to whoever does not show the token, where there is one."""
         if self._token and not self._is_shown(head):
             raise Refusal(
                 401,
@@ -96,8 +140,8 @@ class Guard:
         """What a page of our own at this Host has for an origin. Raises `Refusal` where the Host is not ours."""
         written = host.lower()
         if not self._is_ours(written):
-            raise Refusal(403, "foreign_host", "the Host is not one of this proxy's: --allow-host adds a name")
-        origin = self._hosts[host] = b"http://" + written
+            raise Refusal(403, "foreign_host", f"the Host is not one of this proxy's: {self._setting} adds a name")
+        origin = self._hosts[host] = self._scheme + written
         if len(self._hosts) > _HOSTS_MAX:
             self._hosts.clear()
         return origin

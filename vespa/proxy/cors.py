@@ -1,0 +1,78 @@
+"""
+CORS, for the pages of origins that were allowed by name (the Fetch standard, 3.3).
+
+A page's question whether it may ask (a preflight) is answered here, and no upstream hears of it. It shows no token:
+that is asked for with the request itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vespa.http.head import RequestHead
+from vespa.http.request import NONE, ServerRequest
+
+VARY: Final = b"Vary: Origin\r\n"
+"""For every answer where origins are allowed: it is another one for another Origin."""
+
+MAX_AGE_SECONDS: Final = 600
+_ASKED: Final = {
+    b"access-control-request-method": b"Access-Control-Allow-Methods",
+    b"access-control-request-headers": b"Access-Control-Allow-Headers",
+}
+_PRIVATE_NETWORK: Final = b"access-control-request-private-network"
+
+
+def answer_lines(origin: bytes) -> bytes:
+    """The lines of every answer to a page of this origin."""
+    return b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: *\r\n%b" % (origin, VARY)
+
+
+def is_preflight(head: RequestHead) -> bool:
+    """Whether a page's browser asks for leave."""
+    return head.method == b"OPTIONS" and any(
+        line[:29].lower() == b"access-control-request-method" and line[29:30] == b":" for line in head.lines
+    )
+
+
+class Preflight:
+    """Gives an allowed page leave for what it asks, on this machine's network too."""
+
+    def __init__(self, request: ServerRequest) -> None:
+        """The lines that every answer has are the request's already."""
+        self._request = request
+        request.permit()
+
+    def body(self, data: bytes) -> None:
+        """Of no meaning here."""
+
+    def end(self) -> None:
+        lines = [b"Access-Control-Max-Age: %d\r\n" % MAX_AGE_SECONDS]
+        for name, value in self._request.head.headers:
+            name = name.lower()
+            if name in _ASKED:
+                lines.append(_ASKED[name] + b": " + value + b"\r\n")
+            elif name == _PRIVATE_NETWORK and value.lower() == b"true":
+                lines.append(b"Access-Control-Allow-Private-Network: true\r\n")
+        self._request.start(204, b"".join(lines), NONE)
+        self._request.finish()
+
+    def gone(self) -> None:
+        """Nothing is under way."""
+
+    def pause(self) -> None:
+        """Nothing is under way."""
+
+    def resume(self) -> None:
+        """Nothing is under way."""
+
+    @property
+    def verified(self) -> bool:
+        """Nobody asks who it is."""
+        return False
+
+    def held(self, received: int) -> int:
+        return 0
+
+    def slim(self) -> None:
+        """There is nothing to let go of."""
