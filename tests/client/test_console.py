@@ -59,7 +59,8 @@ class ListTests(Case):
             Deferred.fromCoroutine(console.endpoints(KEY))
             asked = self.asked
             self.assertEqual(
-                (asked.method, asked.url), ("GET", f"{URL}/api/v0/endptjobs/?autoscaler_instance={instance}")
+                (asked.method, asked.url),
+                ("GET", f"{URL}/api/v0/endptjobs/?client_id=me&autoscaler_instance={instance}"),
             )
             self.assertEqual(asked.headers.getRawHeaders("authorization"), [f"Bearer {KEY}"])
 

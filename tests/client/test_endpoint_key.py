@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.client.console import ConsoleError, EndpointInfo
-from vespa.client.endpoint_key import EndpointKey
+from vespa.client.endpoint_key import HARD_SECONDS, SOFT_SECONDS, EndpointKey
 
 
 class FakeConsole:
@@ -109,3 +109,27 @@ class EndpointKeyTests(SynchronousTestCase):
         """Without a key, or with one that would break a header, there is nothing to start with."""
         for given in ("", "a\r\nX: y", "k\u00e9y", "a b"):
             self.assertRaises(ValueError, EndpointKey, "demo", self.clock, given=given)
+
+    def test_looked_up_again(self) -> None:
+        """After three days beside its use, and until it is answered; after six before it is used again."""
+        key = self.key("k0")
+        self.assertEqual((key.current(), self.console.asked), ("k0", []))
+        self.clock.advance(SOFT_SECONDS)
+        self.assertEqual((key.current(), key.current(), len(self.console.asked)), ("k0", "k0", 1))
+        self.console.answers[-1].errback(ConsoleError("away"))
+        self.assertEqual((key.current(), len(self.console.asked)), ("k0", 1))
+        self.clock.advance(3600)
+        self.assertEqual((key.current(), len(self.console.asked)), ("k0", 2))
+        self.answer("k1")
+        self.assertEqual(key.current(), "k1")
+        self.clock.advance(HARD_SECONDS)
+        self.assertEqual(key.current(), "")
+        key.find()
+        self.answer("k2")
+        self.assertEqual(key.current(), "k2")
+
+    def test_given_for_good(self) -> None:
+        """A key that cannot be looked up stays."""
+        key = EndpointKey("demo", self.clock, given="k0")
+        self.clock.advance(2 * HARD_SECONDS)
+        self.assertEqual(key.current(), "k0")

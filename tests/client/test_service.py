@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import treq
+from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError, ConnectionRefusedError
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Site
 
 from vespa.client.service import make_client
 from vespa.client.settings import ClientSettings
-from vespa.net.calls import plain_client
 from vespa.sim.autoscaler import Autoscaler
 from vespa.sim.serving import Served, serve
 
@@ -47,7 +49,7 @@ class ServiceTests(TestCase):
         self.worker = await self.serve(self.slow)
         book = self.autoscaler.books.of(1)
         book.url, book.loadtime, book.max_perf, book.last_report_at = self.worker.url, 1.0, 10.0, reactor.seconds()
-        self.http = plain_client(Agent(reactor))
+        self.http = HTTPClient(Agent(reactor))
 
     async def serve(self, resource: Resource) -> Served:
         served = await serve(resource, TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
@@ -66,6 +68,26 @@ class ServiceTests(TestCase):
         client = make_client(reactor, ClientSettings(**values))
         self.addCleanup(client.stopService)
         return client
+
+    async def test_both_of_localhost(self) -> None:
+        """It answers at ::1 as well; where that is taken, at 127.0.0.1 alone, and the log says so."""
+        await self.asyncSetUp()
+        client = self.client()
+        client.startService()
+        port = int(client.url.rsplit(":", 1)[1])
+        for host in ("127.0.0.1", "[::1]"):
+            evil = Headers({"Origin": ["https://evil.example"]})
+            response = await Agent(reactor).request(b"GET", f"http://{host}:{port}/".encode(), evil)
+            self.assertEqual(response.code, 403)
+            await treq.content(response)
+        await client.stopService()
+        taken: Any = reactor.listenTCP(0, Site(Resource()), interface="::1")  # type: ignore[attr-defined]
+        self.addCleanup(taken.stopListening)
+        second = self.client(port=taken.getHost().port)
+        with capturedLogs() as logs:
+            second.startService()
+        self.assertIn("not listening on [::1]", " ".join(filter(None, map(formatEvent, logs))))
+        await second.stopService()
 
     async def test_from_start_to_stop(self) -> None:
         """A key is looked up, a request served; what is under way at the stop ends, and nothing new begins."""

@@ -75,7 +75,7 @@ class Console:
                 self._http,
                 self._clock,
                 "GET",
-                f"{self._url}/api/v0/endptjobs/?autoscaler_instance={self._instance}",
+                f"{self._url}/api/v0/endptjobs/?client_id=me&autoscaler_instance={self._instance}",
                 timeout=self._timeout,
                 headers={"Authorization": f"Bearer {account_key}", "Accept": "application/json"},
                 limit=REPLY_LIMIT,

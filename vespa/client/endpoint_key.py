@@ -15,6 +15,12 @@ from vespa.net.sharing import Shared
 LOOK_UP_SECONDS: Final = 30.0
 """The least time between two look-ups after a key was refused."""
 
+SOFT_SECONDS: Final = 3 * 86400.0
+"""A key that was looked up so long ago is looked up anew beside what it is used for; what fails then is no matter."""
+HARD_SECONDS: Final = 6 * 86400.0
+"""One older than this is not used before it was looked up anew."""
+
+_SOFT_AGAIN_SECONDS: Final = 3600.0
 _HELD_MAX: Final = 15
 
 
@@ -46,8 +52,24 @@ class EndpointKey:
         self._console = console
         self._clock = clock
         self._asked_at = -LOOK_UP_SECONDS
+        # With an account's key at hand, a given one was looked up just now.
+        self._found_at = clock.seconds()
         self._held = [given]
         self._finding: Shared[EndpointInfo] = Shared(self._look_up)
+
+    def current(self) -> str:
+        """The key to use now; "" where it has to be looked up first. One of some days is looked up anew meanwhile."""
+        if not self.value or not self._account_key or self._console is None:
+            return self.value
+        now = self._clock.seconds()
+        age = now - self._found_at
+        if age < SOFT_SECONDS:
+            return self.value
+        if age >= HARD_SECONDS:
+            return ""
+        if now - self._asked_at >= _SOFT_AGAIN_SECONDS:
+            self.find().addErrback(lambda _: None)  # it is asked again, and in the end it has to be answered
+        return self.value
 
     def may_look_up(self) -> bool:
         """
@@ -77,6 +99,7 @@ class EndpointKey:
 
     def _found(self, endpoint: EndpointInfo) -> str:
         self.name, self.value = endpoint.name, endpoint.api_key
+        self._found_at = self._clock.seconds()
         if self.value not in self._held:
             self._held = [*self._held[-_HELD_MAX:], self.value]
         return self.value

@@ -107,7 +107,7 @@ class Search:
 
     def _ask(self) -> None:
         self._timer = None
-        key = self._router.key.value
+        key = self._router.key.current()
         if key:
             self._ask_with(key)
         else:

@@ -31,9 +31,11 @@ from vespa.net.calls import plain_client
 from vespa.net.services import InOrder
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.guard import Guard
-from vespa.proxy.listening import Listening, Upstreams
+from vespa.proxy.listening import AlsoListening, Listening, Upstreams
 from vespa.proxy.vigil import Timeouts
 
+LOCALHOST: Final = "127.0.0.1"
+"""What `localhost` is here; programs for which it is ::1 are answered there too."""
 QUEUE_MAX: Final = 10000
 """Requests that may wait for their turn; the server takes no more connections than this either."""
 HELD_MAX: Final = 1 << 30
@@ -134,8 +136,11 @@ def make_client(
         parse(reactor, _endpoint(settings)), server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)
     )
     tree = ClientService(listening, settings.host)
-    for child in (Upstreams(workers.close, asked.close, agent.close), _Held(sweeper), listening):
-        child.setServiceParent(tree)  # type: ignore[no-untyped-call]
+    children: list[Service] = [Upstreams(workers.close, asked.close, agent.close), _Held(sweeper), listening]
+    if settings.host == LOCALHOST:
+        children.append(AlsoListening(reactor, "::1", server, listening))
+    for child in children:
+        child.setServiceParent(tree)
     return tree
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -57,6 +57,46 @@ class Upstreams(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         for close in self._closers:
             close()
+
+
+class AlsoListening(Service):
+    """
+    The same port at a second address, for as long as there is one: `localhost` is ::1 to some programs first.
+
+    That it cannot be opened is no error, and logged.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, interface: str, server: Server, first: Listening) -> None:
+        """It starts after `first`, whose port it takes."""
+        self._reactor = reactor
+        self._interface = interface
+        self._server = server
+        self._first = first
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Listen, if that is possible."""
+        super().startService()  # type: ignore[no-untyped-call]
+        number = self._first.port
+        if number is None:
+            return
+        try:
+            self._port = self._reactor.listenTCP(number, self._server, interface=self._interface)
+        except CannotListenError as error:
+            where = f"[{self._interface}] port {number}"
+            self.log.info("{why}", why=f"not listening on {where} as well: {error.socketError}")
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when the port is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        port, self._port = self._port, None
+        if port is None:
+            return succeed(None)
+        stop: Callable[[], Any] = port.stopListening
+        closed: Deferred[None] = maybeDeferred(stop)
+        return closed
 
 
 class Listening(Service):
