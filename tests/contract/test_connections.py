@@ -300,14 +300,18 @@ class Limits(Stage):
         self.assertEqual(self.targets(), [b"/x"])
 
     async def test_connections(self) -> None:
-        """Past the limit of connections a client is told so and let go; when one has left the next is served."""
-        await self.set_stage(inbound_limit=1)
-        self.assertEqual(await self.ask(GET), 200)
+        """Past the limit of connections a client is told so and let go where none is idle; else the idle one is."""
+        await self.set_stage(Script(()), inbound_limit=1)
+        assert self.backend.scene is not None
+        await self.client.play((GET, backend_has(b"/x")), self.backend.scene)
         first, self.client = self.client, await self.enter()
         await self.client.gone()
         self.assertEqual(self.client.responses[0].status, 503)
         first.transport.loseConnection()
         await first.gone()
         await turns(4)
+        second = self.client = await self.enter()
+        self.assertEqual(await self.ask(GET), 200)
         self.client = await self.enter()
+        await second.gone()
         self.assertEqual(await self.ask(GET), 200)
