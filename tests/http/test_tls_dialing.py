@@ -230,6 +230,8 @@ class Resuming(Dialed):
 class Refusing(Dialed):
     """There is a connection to the server that was meant, or none."""
 
+    RESET = "is gone (ECONNRESET)"
+
     async def refused(self, error: type[ConnectError], seconds: float = 5.0) -> str:
         """The text of what a connection to the server fails with; the protocol is never made."""
         built: list[Any] = []
@@ -291,7 +293,7 @@ class Refusing(Dialed):
             def dataReceived(self, data: bytes) -> None:
                 self.t.abortConnection()
 
-        for build, text in ((Plain, "wrong version number"), (Closes, "hung up"), (Resets, "is gone (ECONNRESET)")):
+        for build, text in ((Plain, "wrong version number"), (Closes, "hung up"), (Resets, self.RESET)):
             self.listen(build)
             self.assertIn(f"TLS could not be agreed on: 127.0.0.1:{self.port}: ", raised := await self.refused(NoTLS))
             self.assertIn(text, raised)

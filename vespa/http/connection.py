@@ -20,7 +20,7 @@ from vespa.http.closing import ResetWatch, is_socket, pending, refused_bytes
 from vespa.http.head import BadReply, ReplyHead, read_reply_head
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.tls_end import TLSTruncated
-from vespa.http.transport import buffered, half_closes, probe, reader, release, set_no_delay, writer
+from vespa.http.transport import buffered, half_closes, hides_resets, probe, reader, release, set_no_delay, writer
 
 if TYPE_CHECKING:
     from vespa.http.pool import Pool
@@ -479,7 +479,7 @@ class ClientConnection(TwistedProtocol):
         release(self.transport)
         self._pending = None
         self.pool.gone(self)
-        was_reset = not reason.check(ConnectionDone, TLSTruncated)
+        was_reset = not reason.check(ConnectionDone, TLSTruncated) and not hides_resets(self.transport)
         if was_reset and self._state == _IDLE:
             self.pool.keeping.resets = True
         self._lost(

@@ -178,10 +178,15 @@ def buffered(transport: object) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
+def hides_resets(transport: object) -> bool:
+    """Whether this is Twisted's own TLS, to which a peer's end without close_notify and a reset are the same."""
+    return bool(ISSLTransport.providedBy(transport)) and not isinstance(transport, TLSEnd)
+
+
 def half_closes(transport: object) -> bool:
     """Whether one direction can be ended alone."""
-    if ISSLTransport.providedBy(transport) and not isinstance(transport, TLSEnd):
-        return False  # Twisted's TLS passes it on to the socket below, past what it has not sent yet
+    if hides_resets(transport):
+        return False  # it passes that on to the socket below, past what it has not sent yet
     return bool(IHalfCloseableDescriptor.providedBy(transport))
 
 
