@@ -17,7 +17,10 @@ EVERYWHERE = (
     "tests.load",
     "tests.net.test_streams",
     "tests.proxy",
-    "tests.contract",
+    "tests.contract.test_connections",
+    "tests.contract.test_replies",
+    "tests.contract.test_requests",
+    "tests.contract.test_tunnels",
     "tests.test_laptops",
 )
 """What has to pass on every system."""
