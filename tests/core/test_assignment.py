@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.core.assignment import Assignment, BadReply, Waiting, one_line, read_reply, seconds_before
-from vespa.core.envelope import unwrap_body
 from vespa.core.query import callers_own, unwrap_query
+from vespa.core.whole import unwrap_body
 
 REPLY = (
     b'{"__request_id": "r", "cost": 100.0, "endpoint": "caf\xc3\xa9 & co", "reqnum": 12, "request_idx": 7,\n'

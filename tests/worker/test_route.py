@@ -217,6 +217,46 @@ WORK = 2_500_000
 """The cost that `auth` names, in millionths."""
 
 
+class OneVerdict(SynchronousTestCase):
+    """An envelope's size, and how it comes, decide nothing."""
+
+    def bodies(self, middle: bytes) -> list[bytes]:
+        """The same in a small body and, by its white space, in one that is read as it arrives."""
+        start = b'{"auth_data":' + json.dumps(auth()).encode()
+        return [start + space + middle for space in (b"", b" " * 60_000 + b"\n" * 5000)]
+
+    def test_lenient_payloads(self) -> None:
+        """What strict parsers refuse passes untouched, at workers that verify and at those that do not."""
+        for payload in (b'{"p": "cut \\ud83d"}', b'{"x": NaN}', b"1e999"):
+            for raw in self.bodies(b',"payload":' + payload + b"}"):
+                for secured in (True, False):
+                    rig = Rig(secured=secured)
+                    client = rig.ask(post(raw))
+                    sent = rig.backend.wire.read()
+                    self.assertEqual(body(sent).strip()[-len(payload) :], payload)
+                    self.assertNotIn(b"auth_data", sent)
+                    rig.backend.wire.send(OK)
+                    self.assertEqual(status(client.read()), 200)
+
+    def test_a_session_behind_the_payload(self) -> None:
+        """It is none of ours, wherever it stands, and the backend does not get the request whole."""
+        for raw in (*self.bodies(b',"payload":1,"session_id":"s"}'), *self.padded(b',"session_id":"s"}')):
+            rig = Rig(secured=True)
+            client = rig.ask(post(raw))
+            self.assertEqual(status(client.read()), 410)
+            self.assertFalse(any(wire.open for wire in rig.backend.wires))
+        for raw in (*self.bodies(b',"payload":1,"session_id":null}'), *self.padded(b',"session_id":null}')):
+            rig = Rig(secured=True)
+            rig.ask(post(raw))
+            sent = rig.backend.wire.read()
+            length = int(sent.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+            self.assertEqual(len(body(sent)), length)
+            self.assertNotIn(b"session_id", sent)
+
+    def padded(self, tail: bytes) -> list[bytes]:
+        return self.bodies(b',"payload":"%s"' % (b"x" * 70_000) + tail)
+
+
 class Preflight(SynchronousTestCase):
     """A browser asks first whether it may make the request, with the same address and so the same assignment."""
 

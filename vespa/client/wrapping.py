@@ -7,7 +7,7 @@ from typing import Final
 
 from vespa.client.event_paths import has_event_path
 from vespa.client.fields import CallerFields
-from vespa.client.payload import OneValue, has_space_around, read_payload
+from vespa.client.payload import OneValue, Payload, has_space_around, read_payload
 from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
 from vespa.http.held import keep
@@ -98,7 +98,11 @@ class Wrapping:
             self.streams = self.streams or (payload.streams and self._has_event_path)
             self.tokens = payload.tokens
         elif self._official:
-            raise Refusal(422, "invalid_json", "the body is not JSON, and official workers take nothing else")
+            # Python's own NaN and such: the worker's to judge, as in a body too large to look into.
+            value = OneValue()
+            value.feed(body)
+            value.finish()
+            payload = Payload()
         # What is no JSON the backend is to say itself, as it would without a proxy; white space around JSON would be
         # lost in an envelope.
         self.enveloped = payload is not None and (self._official or not has_space_around(body))

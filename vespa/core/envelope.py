@@ -13,7 +13,6 @@ import msgspec
 
 from vespa.core.auth import MAX_AUTH_DATA, MAX_TEXT, Auth, cost_from, invalid_envelope, parse_cost
 from vespa.core.query import unwrap_query
-from vespa.core.refusal import Refusal
 from vespa.core.work import to_micros
 
 __all__ = [
@@ -23,7 +22,7 @@ __all__ = [
     "decode_session_id",
     "looks_like_envelope",
     "parse_cost",
-    "unwrap_body",
+    "unwrap_json",
     "unwrap_query",
 ]
 
@@ -68,23 +67,41 @@ _decode_integer = msgspec.json.Decoder(_Integer).decode
 # Nesting can exhaust the stack, and a name can be no UTF-8.
 _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+_begins_envelope = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
 _match_member = re.compile(rb'[ \t\n\r]*[{,][ \t\n\r]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\n\r]*:[ \t\n\r]*').match
 
 
+class NotJson(ValueError):
+    """A body that is no JSON object as a whole; an envelope all the same, if that is its payload's fault alone."""
+
+
 def looks_like_envelope(raw: bytes) -> bool:
-    """Whether a body is a JSON object with an auth_data in it, be it a good one or not."""
+    """
+    Whether a body is a JSON object with an auth_data in it, be it a good one or not.
+
+    Where it is not JSON, its payload may be to blame: then it has to begin with auth_data.
+    """
     try:
         return bool(bytes(_decode_members(raw).auth_data))
     except _MALFORMED:
-        return False
+        return begins_envelope(raw)
 
 
-def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
-    """Open a whole body. Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong."""
+def begins_envelope(raw: bytes) -> bool:
+    """Whether a body begins as an object whose first member is auth_data."""
+    return _begins_envelope(raw) is not None
+
+
+def unwrap_json(raw: bytes, max_cost: float) -> Envelope:
+    """
+    Open a whole body that is JSON, its payload included; `NotJson` if it is not.
+
+    Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong.
+    """
     try:
         members = _decode_members(raw)
     except _MALFORMED:
-        raise Refusal(422, "invalid_envelope", "the body is not a JSON object") from None
+        raise NotJson from None
     head = bytes(members.auth_data)
     payload = bytes(members.payload)
     session = bytes(members.session_id)
@@ -143,6 +160,12 @@ def _check_members(raw: bytes, wrong: dict[str, str]) -> None:
         value = bytes(values.pop(name, _ABSENT))
         start = member.end()
         position = start + len(value)
+        if name not in _Members.__struct_fields__:
+            try:
+                value.decode()  # the decoder does not look into the strings that it skips
+            except UnicodeDecodeError:
+                wrong[name] = "is not valid JSON"
+                return
         # Of two numbers the first may begin with all of the second, and go on.
         if not value or not raw.startswith(value, start) or raw[position] not in b",} \t\n\r":
             wrong[name] = "appears more than once"

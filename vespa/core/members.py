@@ -33,6 +33,7 @@ class _Next(IntEnum):
     VALUE = 3
     COMMA = 4
     PAYLOAD = 5
+    NOTHING = 6
 
 
 _MARKS = {
@@ -45,9 +46,10 @@ _MARKS = {
 
 class Members:
     """
-    Reads an envelope up to its payload.
+    Reads an envelope up to its payload, and, after `resume`, from there to its end.
 
-    `max_length` limits all of that, and `max_auth` the value of auth_data, in bytes; `max_keys` is a number of keys.
+    `max_length` limits each of the two, and `max_auth` the value of auth_data, in bytes; `max_keys` is a number of
+    keys.
     """
 
     def __init__(self, max_cost: float, max_length: int, max_auth: int, max_keys: int) -> None:
@@ -66,6 +68,16 @@ class Members:
         self._key = ""
         self._scanner: Scanner | None = None
         self._token_start = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the envelope's end was seen."""
+        return self._next == _Next.NOTHING
+
+    def resume(self) -> None:
+        """Read on behind the payload."""
+        self._next = _Next.COMMA
+        self.kept = bytearray()
 
     def feed(self, data: bytes) -> int:
         """
@@ -92,7 +104,8 @@ class Members:
             else:
                 position += 1
         if stop < len(data):
-            raise too_large("what stands before the payload", self._max_length)
+            place = "after" if "payload" in self._keys else "before"
+            raise too_large(f"what stands {place} the payload", self._max_length)
         return -1
 
     def _begins(self, mark: bytes) -> bool:
@@ -106,6 +119,9 @@ class Members:
         if mark == b"}" and self._next in (_Next.KEY, _Next.COMMA):
             # Also after a comma, which is no JSON: without a payload it is wrong either way.
             missing = [name for name in ("auth_data", "payload") if name not in self._keys]
+            if not missing and self._next == _Next.COMMA:
+                self._next = _Next.NOTHING
+                return False
             raise invalid("the body is not a valid envelope", dict.fromkeys(missing, "is missing"))
         following = _MARKS.get((self._next, mark))
         if following is None:
@@ -121,7 +137,8 @@ class Members:
         end = scan(scanner, data, position, limit)
         if end < 0:
             if limit < stop:
-                raise too_large("auth_data", self._max_auth)
+                wrong = {"auth_data": f"must be at most {self._max_auth} bytes"}
+                raise invalid("the body is not a valid envelope", wrong)
             return stop
         self._scanner = None
         token = bytes(self.kept[self._token_start : base + end])

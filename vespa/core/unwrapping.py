@@ -7,9 +7,8 @@ backend piece by piece, in constant memory. What makes this safe:
 - Nothing is yielded before `auth_data` was read, and nothing of what follows the payload ever is.
 - The payload is not validated, only its end is found: as all the rest is checked strictly, the envelope is valid JSON
   exactly when the payload is, and the backend sees the payload as it was sent.
-- Keys are compared decoded, none may come twice, and none may come after a payload that was passed on: what was
-  verified is all there is. A session named after the payload would be looked up only when the backend has nearly all
-  of the request, so it is refused as soon as the comma before it arrives. The official client names it before.
+- Keys are compared decoded, and none may come twice: what was verified is all there is. What comes after the payload
+  is checked as strictly, and before the request is complete for the backend. The official client sends nothing there.
 - The verdict and the payload are functions of the bytes, never of how they were cut.
 - The request to the backend is complete only when all of the envelope was checked. In chunked framing the caller keeps
   the last chunk until `finish` returned; with a Content-Length, the last byte is kept here.
@@ -22,9 +21,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from vespa.core.envelope import Auth, unwrap_body
-from vespa.core.members import Members, invalid, scan, skip_space, too_large
+from vespa.core.envelope import Auth
+from vespa.core.members import Members, invalid, scan, too_large
 from vespa.core.scanner import Scanner
+from vespa.core.whole import unwrap_body
 
 
 class _Place(IntEnum):
@@ -64,7 +64,7 @@ class Unwrapping:
         self.auth: Auth | None = None
         """What was signed, once it is complete; not verified here."""
         self.session_id: str | None = None
-        """The session that the request names, if any; settled when `streaming`, else by `finish`."""
+        """The session that the request names, if any; settled by `finish`, as it may stand behind the payload."""
         self.payload_complete = False
         """Whether the payload's end was seen; what has to follow it may still be missing."""
         self._max_cost = max_cost
@@ -157,7 +157,7 @@ class Unwrapping:
             return len(members.kept) - kept
         self._place = _Place.PAYLOAD
         self._before = kept + position
-        members.kept = bytearray()
+        members.resume()
         return position
 
     def _read_payload(self, data: bytes, start: int, pieces: list[bytes | memoryview]) -> int:
@@ -183,19 +183,13 @@ class Unwrapping:
         return end
 
     def _read_tail(self, data: bytes, position: int) -> None:
-        """Check that white space and one `}` are all there is."""
-        stop = min(len(data), position + self._max_head - self._after)
-        self._after += stop - position
-        while (position := skip_space(data, position, stop)) < stop:
-            mark = data[position]
-            if mark == 0x2C and self._place == _Place.CLOSE:
-                raise invalid("in a body of this size nothing may follow the payload", {"payload": "must come last"})
-            if mark != 0x7D or self._place == _Place.END:
-                raise invalid("the body is not valid JSON")
+        """Check what follows the payload: other members, and the envelope's end."""
+        self._after += len(data) - position
+        members = self._members
+        members.feed(data[position:] if position else data)
+        self.session_id = members.session_id
+        if members.closed:
             self._place = _Place.END
-            position += 1
-        if stop < len(data):
-            raise too_large("what stands after the payload", self._max_head)
 
     def _keep(self, data: bytes, position: int) -> None:
         if len(self._whole) + len(data) - position > self._max_unverified:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.core.auth import Auth, parse_cost
-from vespa.core.envelope import looks_like_envelope, unwrap_body
+from vespa.core.envelope import begins_envelope, looks_like_envelope
 from vespa.core.gate import Gate
 from vespa.core.ledger import Entry, Ledger
 from vespa.core.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
@@ -20,6 +20,7 @@ from vespa.core.query import unsigned_query, unwrap_query
 from vespa.core.refusal import Refusal
 from vespa.core.replay import Replay
 from vespa.core.unwrapping import Unwrapping
+from vespa.core.whole import unwrap_body
 from vespa.core.work import to_micros
 from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead, RequestHead
@@ -35,7 +36,6 @@ WHOLE_MAX: Final = 65536
 """Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""
 
 _PEEK: Final = 1024
-_begins_envelope: Final = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
 _may_begin: Final = re.compile(rb"[ \t\r\n]*(\{|$)").match
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
@@ -247,7 +247,7 @@ class WorkerPassage:
             return ()
         kept = b"".join(self._kept)
         self._kept = []
-        if not secured and _begins_envelope(kept) is None:
+        if not secured and not begins_envelope(kept):
             self.unsigned()
             return (kept,)
         self.scan()
@@ -278,9 +278,9 @@ class WorkerPassage:
             return ()
         if self._unwrapping is not None:
             last = self._unwrapping.finish()
+            self._check_session(self._unwrapping.session_id)
             if not self.ready:
                 assert self._unwrapping.auth is not None and last is not None
-                self._check_session(self._unwrapping.session_id)
                 self.authenticated(self._unwrapping.auth)
                 self.length = len(last)
             return (last,) if last else ()
