@@ -405,6 +405,7 @@ ELSEWHERE = (
 CLIENT_NAMES = frozenset(
     {
         "VESPA_CLIENT_ALLOW_ORIGIN",
+        "VESPA_CLIENT_PASS",
         "VESPA_CLIENT_PORT",
         "VESPA_CLIENT_TOKEN",
         "VESPA_IDLE_TIMEOUT",

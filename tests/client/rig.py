@@ -100,7 +100,9 @@ class ClientRig:
         )
         self.known = Workers(self.reactor, NoTrust(), connections=per_worker)
         self.gate: Gate[ClientPassage] = Gate(None, max_connections, 10)
-        self.route = ClientRoute(Calling(**calling), router=self.router, workers=self.known, gate=self.gate)
+        self.route = ClientRoute(
+            Calling(token=token.encode(), **calling), router=self.router, workers=self.known, gate=self.gate
+        )
         timeouts = Timeouts(first_byte=first_byte)
         self.proxy = Proxy(self.route, self.reactor, timeouts=timeouts, sweeper=sweeper)
         self.door = ClientDoor(

@@ -399,6 +399,16 @@ class BackendKey(SynchronousTestCase):
             lines = [line for line in head.split(b"\r\n") if line.lower().startswith(b"authorization:")]
             self.assertEqual(lines, [b"Authorization: Bearer backend-key"], request)
 
+    def test_a_callers_own_credentials(self) -> None:
+        """What a client was told to pass becomes Authorization, but for the worker's own key; nothing else does."""
+        lines = b"Authorization: Bearer endpoint-key\r\nX-Vespa-Authorization: Basic dTpw\r\n"
+        for key, sent in (("", b"Basic dTpw"), ("Bearer backend-key", b"Bearer backend-key")):
+            rig = Rig(authorization=key)
+            rig.ask(post(envelope(b"{}"), b"/v1/x", lines))
+            head = rig.backend.wire.read()
+            self.assertEqual(head.count(b"Authorization: "), 1)
+            self.assertIn(b"\r\nAuthorization: " + sent + b"\r\n", head)
+
     def test_not_to_callers(self) -> None:
         """Nothing that the worker answers by itself has the key in it."""
         rig = Rig(authorization="Bearer backend-key")

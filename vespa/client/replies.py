@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from vespa.client.passing import local_cookie
 from vespa.core.refusal import Refusal
 from vespa.http.head import ReplyHead
 from vespa.http.origin import Origin
@@ -25,12 +26,14 @@ _WEB: Final = frozenset((b"", b"http:", b"https:"))
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
-def callers_block(head: ReplyHead, origin: Origin, method: bytes) -> bytes:
+def callers_block(head: ReplyHead, origin: Origin, method: bytes, *, cookies: bool = False) -> bytes:
     """
     The lines of a reply's fields for the caller of a request with this method; `origin` is the worker's.
 
     A Location that leads to the worker, or to what the worker's machine calls localhost, is made relative: through the
-    proxy is the way there. Raises `Refusal` for a redirect that would have the caller send its request to another host.
+    proxy is the way there. `cookies`: they pass, as a browser takes them here.
+
+    Raises `Refusal` for a redirect that would have the caller send its request to another host.
     """
     block = head.block()
     if not _is_telling(block):
@@ -40,7 +43,9 @@ def callers_block(head: ReplyHead, origin: Origin, method: bytes) -> bytes:
     for line in head.passing:
         name, _, value = line.partition(b":")
         name = name.lower()
-        if name in _NOT_FOR_CALLERS or name.startswith(_CORS):
+        if cookies and name == b"set-cookie":
+            line = local_cookie(line)
+        elif name in _NOT_FOR_CALLERS or name.startswith(_CORS):
             continue
         if name == b"location":
             if has_location:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.client.fields import CallerFields, fields_of, uncoded
+from vespa.client.passing import COOKIE, passed_lines
 from vespa.client.pinging import PingedRequest
 from vespa.client.replies import callers_block
 from vespa.client.router import Router
@@ -57,6 +58,8 @@ class Calling:
     seconds: float = 600.0
     attempts: int = 5
     replay_bytes: int = 1 << 20
+    passes: tuple[str, ...] = ()
+    token: bytes = b""
 
 
 class ClientRoute:
@@ -314,7 +317,8 @@ class ClientPassage:
                 raise Refusal(
                     502, "unknown_coding", f"the worker's answer cannot be read: {error}", origin="worker"
                 ) from None
-        return callers_block(head, self._worker.origin, request.head.method)
+        cookies = COOKIE in self._route.calling.passes
+        return callers_block(head, self._worker.origin, request.head.method, cookies=cookies)
 
     def head(self) -> list[bytes]:
         """The request line and fields, less framing."""
@@ -336,6 +340,9 @@ class ClientPassage:
             authority = b"%b://%b" % (origin.scheme.encode("ascii"), origin.host_field)
             block = self._request.readdressed(block, authority, origin.path_prefix)
         parts += (b" HTTP/1.1\r\nHost: ", origin.host_field, b"\r\n", block, self._request.addressed())
+        calling = self._route.calling
+        if calling.passes:
+            parts += passed_lines(head, calling.passes, calling.token)
         return parts
 
 

@@ -152,6 +152,8 @@ def _calling(settings: ClientSettings) -> Calling:
         seconds=settings.timeout,
         attempts=settings.attempts,
         replay_bytes=settings.replay_bytes,
+        passes=settings.passes,
+        token=settings.token.encode("utf-8"),
     )
 
 

@@ -54,6 +54,8 @@ class ClientSettings:
     allow_origins: tuple[str, ...] = ()
     """Origins of web pages that may ask, as browsers write them; never "*" or "null"."""
 
+    passes: tuple[str, ...] = ()
+    """What of a caller's own goes on to workers, and back: "cookie", "authorization"."""
     dialect: Dialect = "vespa"
     default_cost: float | None = None
     cost_from_tokens: bool = False
@@ -87,6 +89,7 @@ class ClientSettings:
                 ("instance", self.instance in AUTOSCALERS),
                 ("dialect", self.dialect in ("vespa", "official")),
                 ("allow_origins", not {"*", "null"} & set(self.allow_origins)),
+                ("passes", set(self.passes) <= {"cookie", "authorization"}),
                 ("port", _within(self.port, 0, 65535)),
                 ("default_cost", self.default_cost is None or _within(self.default_cost, 0, MAX_COST)),
                 ("timeout", _within(self.timeout, 0, _LONG)),

@@ -62,6 +62,7 @@ _SPECIAL: Final = {
     b"max-forwards": MAX_FORWARDS,
     b"date": DATE,
     b"authorization": AUTHORIZATION,
+    b"x-vespa-authorization": AUTHORIZATION,  # a caller's own for the backend, from a client that was told to pass it
     b"trailer": TRAILER,
 }
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+")

@@ -375,10 +375,20 @@ class WorkerPassage:
         # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
         if route.authorization:
             parts.append(route.authorization)
-        elif head.authorization and not self._enveloped and not route.policy.secured:
-            parts += [line + b"\r\n" for line in head.authorization]
+        elif head.authorization:
+            parts += _own_authorization(head.authorization, not self._enveloped and not route.policy.secured)
         parts.append(request.forwarded(self._enveloped))
         return parts
 
 
 _check_passage: type[Passage] = WorkerPassage
+
+
+def _own_authorization(lines: Sequence[bytes], plain: bool) -> list[bytes]:
+    """A caller's credentials for the backend: what a client was told to pass, or all of a plain request."""
+    told = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"x-vespa-authorization":
+            told.append(b"Authorization: " + value.strip(b" \t") + b"\r\n")
+    return told or ([line + b"\r\n" for line in lines] if plain else [])

@@ -140,6 +140,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_CLIENT_PORT": "9000",
             "VESPA_CLIENT_TOKEN": "t0ken",
             "VESPA_CLIENT_ALLOW_ORIGIN": "app://obsidian.md, http://localhost:3000",
+            "VESPA_CLIENT_PASS": "cookie,authorization",
             "VAST_AUTOSCALER_URL": "http://a",
             "VAST_CONSOLE_URL": "http://c",
             "VESPA_TIMEOUT": "5",
@@ -156,6 +157,16 @@ class GivenTests(SynchronousTestCase):
                 self.assertEqual(getattr(found, row.attribute), row.parse(values[row.variable]), row.variable)
 
         self.assertEqual(found.allow_origins, ("app://obsidian.md", "http://localhost:3000"))
+
+        self.assertEqual(found.passes, ("cookie", "authorization"))
+
+    def test_passing_is_warned_of(self) -> None:
+        """Whoever passes cookies or credentials reads to whom; with the official dialect the latter cannot be."""
+        found = reading("--pass=cookie", "--pass=AUTHORIZATION", environ=ENOUGH)
+        self.assertEqual(found.settings.passes, ("cookie", "authorization"))
+        self.assertEqual(len([line for line in found.warnings if "rented machine" in line]), 2)
+        self.assertRaises(OptionsError, reading, "--pass=authorization", "--dialect=official", environ=ENOUGH)
+        self.assertRaises(OptionsError, reading, "--pass=x-api-key", environ=ENOUGH)
 
     def test_origins(self) -> None:
         """They are taken as browsers write them; what would let in every page is refused with the reason."""

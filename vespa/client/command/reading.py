@@ -59,6 +59,10 @@ class GivenOptions(usage.Options):
     def opt_allow_origin(self, origin: str) -> None:
         self._many["allow-origin"].append(origin)
 
+    def opt_pass(self, name: str) -> None:
+        self._many["pass"].append(name)
+
+    opt_pass.__doc__ = next(row.usage for row in OPTIONS if row.flag == "pass")
     opt_allow_host.__doc__ = next(row.usage for row in OPTIONS if row.flag == "allow-host")
     opt_allow_origin.__doc__ = next(row.usage for row in OPTIONS if row.flag == "allow-origin")
 
@@ -120,6 +124,13 @@ def read(
         )
     if ca and not readable(ca):
         problems["worker_ca"] = f"{sources['worker_ca']}={ca!r}: cannot be read"
+    for each in values["passes"]:
+        warnings.append(
+            f"{sources['passes']}: what callers send as {each.capitalize()} goes to whichever worker is assigned, "
+            "a rented machine whose owner can read it"
+        )
+    if "authorization" in values["passes"] and values["dialect"] == "official":
+        problems["passes"] = f"{sources['passes']}=authorization: workers of the vastai package drop it"
     hints = _strangers(environ)
     if problems:
         raise OptionsError(list(problems.values()), hints)
