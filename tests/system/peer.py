@@ -100,6 +100,6 @@ async def connect(endpoint: IStreamClientEndpoint) -> Peer:
 def request(method: str, target: str, body: bytes | None = None, *lines: str) -> bytes:
     """A request with its length, where it has a body."""
     length = [] if body is None else [f"Content-Length: {len(body)}"]
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: worker", *length, *lines, "", ""]).encode() + (
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *length, *lines, "", ""]).encode() + (
         body or b""
     )
