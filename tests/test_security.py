@@ -15,7 +15,13 @@ TEXT = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
 PACKAGES = frozenset(("client", "core", "http", "net", "proxy", "worker"))
 
 # Over what an operator writes, and nobody else.
-LOCAL = frozenset((("client/command/options.py", "_NAME"), ("client/credentials.py", "_KEY")))
+LOCAL = frozenset(
+    (
+        ("client/command/options.py", "_NAME"),
+        ("client/command/options.py", "_ORIGIN"),
+        ("client/credentials.py", "_KEY"),
+    )
+)
 
 
 def rows(heading: str) -> list[list[str]]:
