@@ -240,8 +240,20 @@ class Kinds:
         )
 
     def goodbye(self) -> Ask:
-        """The backend promises to keep its connection, and closes it."""
-        target, idx = self._query("/goodbye")
+        """The backend promises to keep its connection, and closes it at once or a moment later; none may fail for it."""
+        path = f"/goodbye?us={self._dice.choice([0, 0, 300, 900, 2000, 3000])}"
+        if self._dice.random() < 0.5:
+            auth = self._auth()
+            payload = {"n": self._dice.randrange(1000)}
+            body = json.dumps(payload).encode()
+            return Ask(
+                kind="goodbye",
+                data=self._post(auth, payload, path),
+                request_idx=auth["request_idx"],
+                method=b"POST",
+                right=lambda answer: json.loads(bytes(answer.body)) == json.loads(body),
+            )
+        target, idx = self._query(path)
         return Ask(kind="goodbye", data=request("GET", target), request_idx=idx)
 
     def slow_reader(self) -> Ask:
@@ -389,6 +401,8 @@ def furnish(backend: Backend) -> None:
 
     async def goodbye(asked: Asked) -> None:
         await asked.answer(200, await asked.whole())
+        if asked.number("us"):
+            await deferLater(reactor, asked.number("us") / 1_000_000)
         asked.close()
         await asked.hang_up()
 

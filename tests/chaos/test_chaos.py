@@ -62,9 +62,11 @@ class StormTests(ProcessCase):
             visits.append(Visit(asks, pipelined, hang_up, Random(dice.random())))
         return visits
 
-    async def storm(self, seed: int, listen: str, trust: bytes = b"", **settings: str) -> None:
+    async def storm(self, seed: int, listen: str, trust: bytes = b"", *, away: bool = False, **settings: str) -> None:
         house = await self.build(listen, **settings)
         visits = self.visits(house, random_source(seed))
+        for visit in visits:
+            visit.away = away
         waiting = iter(visits)
         endpoint = way(house.port, trust=trust)
 
@@ -78,6 +80,8 @@ class StormTests(ProcessCase):
                     wrong.append(str(error))
 
         everybody = [some(waiting) for _ in range(AT_ONCE)]
+        if away:
+            everybody.append(self.come_and_go(house))
         if trust:
             everybody += [self.fail_to_greet(house, random_source(seed + number)) for number in range(20)]
         await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
@@ -86,6 +90,15 @@ class StormTests(ProcessCase):
             await self.check(house, visits)
         except AssertionError as error:
             raise AssertionError(f"storm {seed}, {described()}: {error}") from error
+
+    async def come_and_go(self, house: House) -> None:
+        """A backend that refuses connections for a while, twice; those that it has stay."""
+        for _ in range(2):
+            await deferLater(reactor, 0.3)
+            await house.backend.refuse()
+            await deferLater(reactor, 0.3)
+            await house.backend.listen(f"tcp:{house.backend.port}:interface=127.0.0.1")
+        await until(lambda: house.ready, what="ready again")
 
     async def fail_to_greet(self, house: House, dice: Random) -> None:
         """Clients that end TLS's handshake half way, or speak something else."""
@@ -169,6 +182,10 @@ class StormTests(ProcessCase):
             VESPA_MAX_WAIT_TIME="5",
             VESPA_QUEUE_TIMEOUT="0.05",
         )
+
+    async def test_refusing_backend(self) -> None:
+        """With a backend that refuses connections now and then."""
+        await self.storm(5, "tcp:0:interface=127.0.0.1", away=True, VESPA_MAX_WAIT_TIME="5")
 
     async def test_one_connection(self) -> None:
         """With one connection to the backend for all requests."""

@@ -58,6 +58,8 @@ class Visit:
     peer: Peer | None = None
     left: bool = False
     pause: float = 0.0
+    away: bool = False
+    """Whether the backend listens only now and then."""
     answered: list[tuple[Ask, int]] = field(factory=list)
     broken: list[Ask] = field(factory=list)
 
@@ -202,6 +204,8 @@ class Visit:
             busy = ask.request_idx and answer.status in BUSY and own
             # A kept connection may end under a request of which a part was passed on, and that cannot be sent again.
             stale = ask.streamed and own == [b"no_reply"]
+            if self.away:
+                stale = stale or own in ([b"no_reply"], [b"backend_unreachable"])
             right = answer.status in ask.statuses and (answer.status >= 300 or ask.right(answer))
             if not (busy or stale or right):
                 raise Wrong(self._story(peer, f"a wrong answer to {ask.kind}"))

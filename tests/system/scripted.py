@@ -222,6 +222,7 @@ class Backend(Factory):
         self.opened = 0
         self.asked: list[Asked] = []
         self.errors: list[Exception] = []
+        self.port = 0
         self._port: Any = None
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
@@ -241,7 +242,13 @@ class Backend(Factory):
     async def listen(self, endpoint: str = LOOPBACK) -> int:
         """Listen, and return the port (0 where it has none)."""
         self._port = await serverFromString(reactor, endpoint).listen(self)
-        return int(getattr(self._port.getHost(), "port", 0))
+        self.port = int(getattr(self._port.getHost(), "port", 0))
+        return self.port
+
+    async def refuse(self) -> None:
+        """Listen no more, and keep the connections there are."""
+        port, self._port = self._port, None
+        await maybeDeferred(port.stopListening)
 
     async def stop(self) -> None:
         """Listen no more, cut every connection, and return when they are gone."""

@@ -40,6 +40,18 @@ class BackendTests(SystemCase):
         self.assertEqual({asked.target for asked in self.backend.asked}, {"/api/v2/health"})
         await self.exercise(worker, "/api/v2")
 
+    async def test_ipv6(self) -> None:
+        """A backend may have an IPv6 address: for probes, the benchmark and requests."""
+        await self.start_backend("tcp6:0:interface=\\:\\:1")
+        self.backend.scripts["/v1/chat/completions"] = lambda asked: asked.answer(200, b"{}")
+        nothing = os.path.join(self.folder, "none")
+        url = f"http://[::1]:{self.backend.port}"
+        worker = await self.start_worker(VESPA_BACKEND_URL=url, VESPA_BENCHMARK_CACHE_FILE=nothing)
+        self.assertEqual(self.book.max_perf, 200.0)
+        await self.exercise(worker)
+        hosts = {host for asked in self.backend.asked for host in asked.request.values(b"host")}
+        self.assertEqual(hosts, {url.removeprefix("http://").encode()})
+
     async def test_unix_socket(self) -> None:
         """A backend may listen on a unix socket."""
         path = os.path.join(self.folder, "backend.sock")
