@@ -240,7 +240,7 @@ class Kinds:
         )
 
     def goodbye(self) -> Ask:
-        """The backend promises to keep its connection, and closes it at once or a moment later; none may fail for it."""
+        """The backend promises to keep its connection, and closes it at once or soon after."""
         path = f"/goodbye?us={self._dice.choice([0, 0, 300, 900, 2000, 3000])}"
         if self._dice.random() < 0.5:
             auth = self._auth()
