@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import treq
-from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -19,6 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from vespa.client.service import make_client
 from vespa.client.settings import ClientSettings
+from vespa.net.calls import plain_client
 from vespa.sim.autoscaler import Autoscaler
 from vespa.sim.serving import Served, serve
 
@@ -49,7 +49,7 @@ class ServiceTests(TestCase):
         self.worker = await self.serve(self.slow)
         book = self.autoscaler.books.of(1)
         book.url, book.loadtime, book.max_perf, book.last_report_at = self.worker.url, 1.0, 10.0, reactor.seconds()
-        self.http = HTTPClient(Agent(reactor))
+        self.http = plain_client(Agent(reactor))
 
     async def serve(self, resource: Resource) -> Served:
         served = await serve(resource, TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
