@@ -97,7 +97,7 @@ class ServiceTests(TestCase):
         client.startService()
         arrived = self.slow.arrived
         url = client.url + "/v1/models"
-        answer = self.http.request("GET", url, Headers(), None)
+        answer = self.http.get(url)
         await arrived
         stopped = client.stopService()
         self.assertFalse(stopped.called)
@@ -105,7 +105,7 @@ class ServiceTests(TestCase):
         self.slow.requests[0].finish()
         self.assertEqual(await treq.text_content(await answer), "done")
         await stopped
-        await self.assertFailure(self.http.request("GET", url, Headers(), None), ConnectionRefusedError)
+        await self.assertFailure(self.http.get(url), ConnectionRefusedError)
 
     async def test_what_does_not_end_is_cut(self) -> None:
         """A stop takes no longer than the drain."""
@@ -113,7 +113,7 @@ class ServiceTests(TestCase):
         client = self.client(drain_timeout=0.05)
         client.startService()
         arrived = self.slow.arrived
-        answer = self.http.request("GET", client.url + "/v1/models", Headers(), None)
+        answer = self.http.get(client.url + "/v1/models")
         await arrived
         await client.stopService()
         await self.assertFailure(answer, Exception)
