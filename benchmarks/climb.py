@@ -29,6 +29,8 @@ SHORTEST = 2.0
 LONGEST = 20.0
 FEW = 3
 """Tokens of each stream below which a level goes on past its time."""
+BIN = 0.25
+"""Seconds; in bins of this width tokens are counted, to see how many come while no prompt is read."""
 BUSY = 0.7
 """Share of a processor beyond which this process may be what is measured."""
 
@@ -46,6 +48,7 @@ class Request:
         self.first_tokens = 0.0
         self.pieces = 0.0
         self.finished = False
+        self.bins: dict[int, float] = {}
 
     def arrived(self, count: float) -> None:
         """Count tokens that came just now, or the pieces of a stream where tokens are not told."""
@@ -54,6 +57,8 @@ class Request:
             self.first, self.first_tokens = self.last, count
         self.tokens += count
         self.pieces += count
+        bin = int(self.last / BIN)
+        self.bins[bin] = self.bins.get(bin, 0.0) + count
 
     def finish(self, tokens: float = 0.0) -> None:
         """The whole answer is there; `tokens` is what it says it took, 0 where it does not tell."""
@@ -91,6 +96,7 @@ class Level:
         self.began = self.ended = asyncio.get_running_loop().time()
         self.requests: list[Request] = []
         self.errors: list[Exception] = []
+        self.bins: dict[int, float] = {}
         self.rate = 0.0
         self.cpu = 0.0
 
@@ -119,7 +125,7 @@ class Level:
         """
         done = self.finished
         if done and self.streams:
-            return self.work(scale) / max(max(request.last for request in self.requests) - self.began, 1e-6)
+            return self._balanced(scale, usual)
         if done:
             return self._whole(done)
         # None has ended: how long they will take follows from their first token and the pace since.
@@ -139,6 +145,35 @@ class Level:
                 seconds = request.first - request.began + (total - request.first_tokens * scale) * gap
                 rate += total / max(seconds, 1e-6)
         return rate
+
+    def _balanced(self, scale: float, usual: float) -> float:
+        """Tokens over time, with as many prompts read as requests' worth of tokens generated.
+
+        A level begins with all its prompts, and ends with requests of which only the prompt is done: over few requests
+        in each place, that is more reading than there is in the long run. With `n` prompts read and `k` tokens in `t`
+        seconds, t = n a + k / d, where `d` is the rate of tokens while nothing is read, and a request of `u` tokens
+        takes a + u / d of the backend's time.
+        """
+        seconds = max(max(request.last for request in self.requests) - self.began, 1e-6)
+        tokens = self.work(scale)
+        read = sum(1 for request in self.requests if request.tokens)
+        rate = tokens / seconds
+        pieces = sum(self.bins.values())
+        if not (pieces and usual and read):
+            return rate
+        fastest = max(rate, self._fastest() * tokens / pieces)
+        reading = (seconds - tokens / fastest) / read
+        return usual / (reading + usual / fastest)
+
+    def _fastest(self) -> float:
+        """Pieces a second in the better bins of time; the best one may have had what was held back before."""
+        first, last = int(self.began / BIN) + 1, int(max(request.last for request in self.requests) / BIN)
+        width = max(1, (last - first) // 20)
+        rates = sorted(
+            sum(self.bins.get(bin, 0.0) for bin in range(at, at + width)) / (width * BIN)
+            for at in range(first, last - width + 1, width)
+        )
+        return rates[int(0.8 * (len(rates) - 1))] if rates else 0.0
 
     def _whole(self, done: list[Request]) -> float:
         """Of answers that come whole: those under way count by the share of the usual time that they have had."""
@@ -287,6 +322,7 @@ class Climb:
         """One request after the other, until cancelled."""
         while True:
             request = self._source.make()
+            request.bins = level.bins
             level.requests.append(request)
             try:
                 await self._source.send(request)

@@ -54,10 +54,12 @@ class Model:
         piece: int = 1,
         noise: Callable[[], float] = lambda: 1.0,
         usage: bool = True,
+        reading: float = 0.0,
     ) -> None:
         """
         `first_token`: seconds of each prompt. `slots`: requests that generate at once, others wait. `piece`: tokens
-        in an event. `noise` is a factor on the time of each token.
+        in an event. `reading`: seconds for which a prompt keeps the whole backend busy. `noise` is a factor on the time
+        of each token.
         """
         self.curve = curve
         self.first_token = first_token
@@ -65,6 +67,8 @@ class Model:
         self.piece = piece
         self.noise = noise
         self.usage = usage
+        self.reading = reading
+        self.engine: asyncio.Lock | None = None
         self.active = 0
         self.most = 0
         self.waiting: asyncio.Semaphore | None = None
@@ -128,11 +132,19 @@ class Model:
             self.most = max(self.most, self.active)
             try:
                 await asyncio.sleep(self.first_token)
+                if self.engine is None:
+                    self.engine = asyncio.Lock()
+                if self.reading:
+                    async with self.engine:
+                        await asyncio.sleep(self.reading)
                 left = limit
                 while left > 0:
                     gap = self.active / self.curve(self.active)
                     count = min(left, max(self.piece, int(0.1 / gap)))
                     await asyncio.sleep(count * gap * self.noise())
+                    if self.engine.locked():
+                        async with self.engine:
+                            pass
                     left -= count
                     yield count
             finally:

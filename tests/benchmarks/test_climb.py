@@ -89,6 +89,14 @@ class LevelTests(ClimbCase):
             figure = self.right(lambda each=each: Model(lambda streams: each * streams, slots=4), each=2)
             self.assertApproximates(figure, each * 4, each * 0.8)
 
+    def test_long_prompts(self) -> None:
+        """Prompts that keep the whole backend busy count as often as requests do, however short a level is cut."""
+        for reading, each, most in ((0.05, 47.0, 3000.0), (0.2, 20.0, 800.0), (0.5, 6.0, 100.0)):
+            make = lambda reading=reading, each=each, most=most: Model(saturating(each, most), reading=reading)  # noqa: E731
+            figure = self.right(make)
+            expected, _ = run(load(make(), figure.concurrency, 500, 8))
+            self.assertLess(abs(figure / expected - 1.0), 0.1, (reading, each, most))
+
     def test_noisy(self) -> None:
         """Noise moves neither the figure nor the level far."""
         for seed in range(3):
