@@ -25,7 +25,7 @@ class EmbeddedProcessTests(ProcessCase):
         stage = self.stage()
         await stage.start_autoscaler()
         await stage.start_backend()
-        stage.start_worker(tls=True)
+        stage.start_worker(tls=True, BENCHMARK_CONCURRENCY="4")
         await stage.until_ready()
         certificate, key = write_certificate(self.temporary_folder())
         return self.script(

@@ -144,7 +144,7 @@ class CommandTests(ProcessCase):
         stage = self.stage()
         await stage.start_autoscaler()
         await stage.start_backend()
-        stage.start_worker(BENCHMARK_RUNS="1", **SHORT)
+        stage.start_worker(BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4", **SHORT)
         await stage.until_ready()
         autoscaler = stage.autoscaler
         keys = {"VAST_API_KEY": autoscaler.endpoint_key, "VAST_ENDPOINT": "nobody", "VESPA_CLIENT_TOKEN": "other-token"}

@@ -95,7 +95,9 @@ class Demo:
             await stage.until(lambda: stage.autoscaler.routes or asking.called, SETTLE_SECONDS, "asked for a worker")
             port = self._options.port or free_port()
             # A worker on Vast.ai listens at every address; this one is for this machine alone.
-            worker = stage.start_worker(port, BENCHMARK_RUNS="1", VESPA_LISTEN=f"tcp:{port}:interface={HOST}")
+            listen = f"tcp:{port}:interface={HOST}"
+            # A benchmark of one level: nobody wants to watch it climb.
+            worker = stage.start_worker(port, VESPA_LISTEN=listen, BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4")
             terminal.line(f"worker      {worker.url}  starts now: twistd -n vespa, process {worker.pid}")
             await stage.until_ready()
         except BaseException:
