@@ -1,0 +1,116 @@
+"""Pages in a real browser: a web application behind client and worker, and pages of other origins that try it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ServerEndpoint
+
+from tests.e2e.chromium import ChromiumCase, chromium
+from tests.e2e.comfyui import ComfyUI
+from vespa.sim.crew import ClientChild
+from vespa.sim.launch import free_port
+from vespa.sim.serving import serve
+from vespa.sim.stage import Stage
+
+FOREIGN = """<!doctype html><script type="module">
+const target = "%s", result = {};
+async function attempt(name, work) {
+  try { result[name] = await work(); } catch (error) { result[name] = "nothing"; }
+}
+await attempt("read", async () => (await fetch(target + "/", {credentials: "include"})).status);
+await attempt("post", async () => (await fetch(target + "/prompt", {method: "POST", body: "{}"})).status);
+await attempt("blind", async () => {
+  const headers = {"Content-Type": "text/plain"};
+  await fetch(target + "/prompt", {method: "POST", mode: "no-cors", headers, body: "{}"});
+  return "sent";
+});
+await attempt("module", async () => Object.keys(await import(target + "/main.js")));
+await attempt("socket", () => new Promise((done, failed) => {
+  const socket = new WebSocket(target.replace("http", "ws") + "/ws");
+  socket.onopen = () => done("open");
+  socket.onerror = () => failed("no");
+}));
+await fetch(location.hash.slice(1), {method: "POST", mode: "no-cors", body: JSON.stringify(result)});
+</script>"""
+
+WORKS = {"module": True, "prompt": [200, {"prompt_id": "1", "number": 1}], "socket": "hello"}
+
+
+class WebApplicationTests(ChromiumCase):
+    timeout = 180
+
+    def setUp(self) -> None:
+        chromium()
+
+    async def serve_comfyui(self) -> tuple[ComfyUI, str]:
+        app = ComfyUI()
+        served = await serve(app.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), app.upgrades)
+        self.addCleanup(served.stop)
+        return app, served.url
+
+    async def start_before(self, url: str, **options: Any) -> tuple[Stage, ClientChild]:
+        """A client and a signed worker before an application that no benchmark knows."""
+        path = os.path.join(self.temporary_folder(), "constant.py")
+        with open(path, "w") as file:
+            file.write("async def benchmark(backend_url, session):\n    return 100.0\n")
+        settings = {"VESPA_BENCHMARK": f"{path}:benchmark", "VESPA_HEALTHCHECK_ENDPOINT": "/"}
+        return await self.start_chain(backend_url=url, settings=settings, **options)
+
+    async def visit_foreign(self, app: ComfyUI, url: str) -> None:
+        """A page of another origin reads nothing, and the application hears nothing of it."""
+        heard = len(app.heard)
+        page, _ = await self.serve_page(FOREIGN % url)
+        result = await self.visit(page)
+        # A page is never told whether what it sent blindly was refused: the application tells.
+        self.assertEqual(
+            result, {"read": "nothing", "post": "nothing", "blind": "sent", "module": "nothing", "socket": "nothing"}
+        )
+        self.assertEqual(app.heard[heard:], [], "what came from a foreign page")
+
+    async def test_alone(self) -> None:
+        """The page works where nothing stands before it: else the other tests would say nothing."""
+        _, url = await self.serve_comfyui()
+        result = await self.visit(url + "/")
+        self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200})
+
+    async def test_through_client_and_worker(self) -> None:
+        """The page works through client and signed worker, but for its login: cookies stay where they are."""
+        app, url = await self.serve_comfyui()
+        stage, client = await self.start_before(url)
+        result = await self.visit(client.url + "/")
+        self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 401}, client.text)
+        self.assertNotIn(403, {status for _, _, status in app.heard})
+        self.assertIn(client.url.removeprefix("http://"), app.hosts, "Gradio builds its address from it")
+        await self.visit_foreign(app, client.url)
+        await self.balanced(stage)
+        self.assert_clean(stage)
+
+    async def test_login(self) -> None:
+        """With `--pass cookie` a login in the page holds."""
+        _, url = await self.serve_comfyui()
+        stage, client = await self.start_before(url, **{"pass": ["cookie"]})
+        result = await self.visit(client.url + "/")
+        self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200}, client.text)
+        self.assert_clean(stage)
+
+    async def test_unsecured_worker(self) -> None:
+        """The page works through an unsecured worker, its login too."""
+        app, url = await self.serve_comfyui()
+        port = free_port()
+        worker = self.twistd(
+            {
+                "VESPA_BACKEND_URL": url,
+                "VESPA_WORKER_PORT": str(port),
+                "VESPA_UNSECURED": "true",
+                "VESPA_HEALTHCHECK_ENDPOINT": "/",
+            }
+        )
+        await self.until_line(worker, "ready")
+        for host in ("localhost", "127.0.0.1"):
+            result = await self.visit(f"http://{host}:{port}/")
+            self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200}, worker.text)
+        await self.visit_foreign(app, f"http://localhost:{port}")
+        self.assert_clean_log(worker)
