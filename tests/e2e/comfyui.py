@@ -50,19 +50,20 @@ await fetch(location.hash.slice(1), {method: "POST", mode: "no-cors", body: JSON
 """
 
 
-def refused_origin(host: str, origin: str, site: str) -> bool:
-    """Whether ComfyUI answers 403 to these fields; "" for one that is not there."""
+def is_foreign(host: str | None, origin: str | None, site: str | None) -> bool:
+    """Whether ComfyUI answers 403 to a request with these Host, Origin and Sec-Fetch-Site fields.
+
+    A port that only one of Host and Origin has is not compared.
+    """
     if site == "cross-site":
         return True
-    if not host or not origin:
+    if host is None or origin is None:
         return False
-    named = urlsplit(origin)
-    addressed = urlsplit("//" + host.lower())
-    if addressed.hostname not in ("127.0.0.1", "localhost", "::1"):
-        return False
-    if named.port is None or addressed.port is None:
-        return named.hostname != addressed.hostname
-    return named.netloc.lower() != addressed.netloc
+    page, here = urlsplit(origin), urlsplit("//" + host.lower())
+    asked: str | None = host.lower() if page.port is not None else here.hostname
+    named: str | None = page.netloc.lower() if here.port is not None else page.hostname
+    loopback = here.hostname in ("127.0.0.1", "localhost", "::1")
+    return bool(loopback and asked and named and asked != named)
 
 
 class ComfyUI:
@@ -87,7 +88,7 @@ class ComfyUI:
     def look(self, method: str, path: str, fields: Iterable[tuple[str, str]], status: int) -> bool:
         """Note a request; whether it is refused."""
         values = {name.lower(): value for name, value in fields}
-        refused = refused_origin(values.get("host", ""), values.get("origin", ""), values.get("sec-fetch-site", ""))
+        refused = is_foreign(values.get("host"), values.get("origin"), values.get("sec-fetch-site"))
         self.heard.append((method, path, 403 if refused else status))
         self.hosts.add(values.get("x-forwarded-host"))
         return refused
