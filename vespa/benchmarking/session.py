@@ -19,10 +19,11 @@ from twisted.web.http_headers import Headers as TwistedHeaders
 
 from vespa.benchmarking import contract
 from vespa.benchmarking.aiohttp_names import installed, names
-from vespa.benchmarking.session_agent import backend_client, for_treq
+from vespa.benchmarking.session_agent import backend_client
 from vespa.benchmarking.session_body import Deadline, reasons
 from vespa.benchmarking.session_encoding import basic_auth, encode_body, resolve
 from vespa.benchmarking.session_response import ClientResponse
+from vespa.net.treq_url import treq_url
 
 _UNSET: Any = object()
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -188,7 +189,7 @@ class ClientSession:
         try:
             pending = self._client.request(
                 method,
-                for_treq(url),
+                treq_url(url),
                 headers=fields.copy(),
                 data=body,
                 cookies=cookies,

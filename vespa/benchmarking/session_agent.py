@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -106,18 +104,6 @@ def _origin(uri: bytes) -> bytes:
     """Scheme, host and port of a URI, the default port too."""
     parsed = URI.fromBytes(uri)
     return b"%b://%b:%d" % (parsed.scheme, parsed.host.lower(), parsed.port)
-
-
-class _AsIs(EncodedURL):
-    """A URL that is not to be encoded."""
-
-    def to_uri(self) -> _AsIs:
-        return self
-
-
-def for_treq(url: str) -> str | EncodedURL:
-    """`url` as treq takes it: it would encode an IPv6 address as the name of a host, which fails."""
-    return _AsIs.from_text(url) if urlsplit(url).netloc.startswith("[") else url
 
 
 def client_of(agent: IAgent) -> HTTPClient:

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 from attrs import field, frozen
+from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.credentials import is_key
-from vespa.net.calls import Answer, CallError, PlainClient, call
+from vespa.net.calls import Answer, CallError, call
 
 REPLY_LIMIT: Final = 4 << 20
 """How many bytes of a list are read: thousands of endpoints."""
@@ -58,7 +59,7 @@ class Console:
     """Asks the console at `url`; `timeout` in seconds is for one whole answer. Redirects are not followed."""
 
     def __init__(
-        self, url: str, http: PlainClient, clock: IReactorTime, *, instance: str = "prod", timeout: float = 10.0
+        self, url: str, http: HTTPClient, clock: IReactorTime, *, instance: str = "prod", timeout: float = 10.0
     ) -> None:
         self._url = url.rstrip("/")
         self._http = http

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
+from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.settings import CONSOLE
 from vespa.http.origin import Origin
-from vespa.net.calls import CallError, PlainClient, call
+from vespa.net.calls import CallError, call
 from vespa.net.sharing import Shared
 from vespa.net.trust import roots_in, trust_roots
 
@@ -33,7 +34,7 @@ class WorkerTrust:
     and any other console, which is a simulator's, for the root that it hands out.
     """
 
-    def __init__(self, *, ca_file: str, console_url: str, http: PlainClient, clock: IReactorTime) -> None:
+    def __init__(self, *, ca_file: str, console_url: str, http: HTTPClient, clock: IReactorTime) -> None:
         """Raises OSError for a file that cannot be read, ValueError for one that holds no certificate."""
         self._url = console_url.rstrip("/")
         self._http = http

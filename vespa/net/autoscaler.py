@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.core.signature import MIN_KEY_BITS
-from vespa.net.calls import Answer, CallError, PlainClient, call
+from vespa.net.calls import Answer, CallError, call
 from vespa.net.deadlines import sleep
 
 SILENT_SECONDS = 30.0
@@ -37,7 +38,7 @@ class Autoscaler:
     def __init__(
         self,
         addresses: Sequence[str],
-        http: PlainClient,
+        http: HTTPClient,
         clock: IReactorTime,
         *,
         random: Callable[[], float],

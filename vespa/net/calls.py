@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 from attrs import frozen
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import TCPTimedOutError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ContentDecoderAgent, GzipDecoder, ResponseDone
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from vespa.net.deadlines import within
+from vespa.net.treq_url import treq_url
 
 REPLY_LIMIT = 65536
 """How many bytes of a reply are read, unless told otherwise."""
@@ -53,29 +58,13 @@ class CallError(Exception):
         self.cause = cause
 
 
-class PlainClient:
-    """
-    What `call` asks by: an agent, no cookies, no redirects; gzip is undone.
-
-    Not treq's client, which takes no URL with an IPv6 address in it (hyperlink holds the address to the rules of IDNA).
-    """
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = ContentDecoderAgent(agent, [(b"gzip", GzipDecoder)])
-
-    def request(self, method: str, url: str, headers: Headers, body: IBodyProducer | None) -> Deferred[IResponse]:
-        """Ask; fires with the head of the reply. Raises UnicodeError for a URL that is not ASCII."""
-        asking: Deferred[IResponse] = self._agent.request(method.encode("ascii"), url.encode("ascii"), headers, body)
-        return asking
-
-
-def plain_client(agent: IAgent) -> PlainClient:
-    """A client that keeps no cookies and follows no redirects."""
-    return PlainClient(agent)
+def plain_client(agent: IAgent) -> HTTPClient:
+    """A treq client that keeps no cookies."""
+    return HTTPClient(agent, IndexableCookieJar(DefaultCookiePolicy(allowed_domains=())))
 
 
 async def call(
-    http: PlainClient,
+    http: HTTPClient,
     clock: IReactorTime,
     method: str,
     url: str,
@@ -92,7 +81,7 @@ async def call(
     """
     deadline = clock.seconds() + timeout
     try:
-        response = await within(timeout, clock, _request(http, method, url, headers, body))
+        response = await within(timeout, clock, _request(http, clock, method, url, headers, body))
     except TimeoutError as error:
         raise CallError(f"no answer in {timeout:g} s", timed_out=True) from error
     try:
@@ -104,16 +93,27 @@ async def call(
 
 
 async def _request(
-    http: PlainClient,
+    http: HTTPClient,
+    clock: IReactorTime,
     method: str,
     url: str,
     headers: Mapping[str, str] | None,
     body: bytes | None,
 ) -> IResponse:
     """Ask, and wait for the head of the reply. Raises `CallError`."""
-    fields = Headers({name: [value] for name, value in (headers or {}).items()})
+    data: Any = None if body is None else Bytes(body)
+    # Nothing is timed by it; but given none, treq imports the global reactor.
+    reactor: Any = clock
     try:
-        return await http.request(method, url, fields, None if body is None else Bytes(body))
+        return await http.request(
+            method,
+            treq_url(url),
+            headers=Headers({name: [value] for name, value in (headers or {}).items()}),
+            data=data,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=reactor,
+        )
     except Exception as error:
         # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
         cause = _cause(error)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
+from treq.client import HTTPClient
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.core.assignment import one_line
 from vespa.http.connection import UpstreamError
-from vespa.net.calls import Answer, CallError, PlainClient, call
+from vespa.net.calls import Answer, CallError, call
 
 OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")
 """Where servers that have no /health answer: the page of Gradio and ComfyUI, KServe v2, OpenAI's API, Ollama."""
@@ -36,7 +37,7 @@ class HealthProbe:
 
     def __init__(
         self,
-        http: PlainClient,
+        http: HTTPClient,
         url: str,
         clock: IReactorTime,
         *,

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.net.calls import CallError, PlainClient, call
+from vespa.net.calls import CallError, call
 
 LONGEST: Final = 500
 """Characters of what is told; beyond them it is a digest."""
@@ -24,7 +25,7 @@ class ServedModel:
 
     def __init__(
         self,
-        http: PlainClient,
+        http: HTTPClient,
         url: str,
         clock: IReactorTime,
         *,
