@@ -432,6 +432,16 @@ class IsolationTests(ChildTests):
         self.assertIn("No module named 'no_such_thing'", broken)
         self.assertNotIn("did you mean", broken)
 
+    async def test_built_in_errors(self) -> None:
+        """What a built-in benchmark finds wrong with the backend is one sentence, without a traceback."""
+        for spec in ("openai_chat", "tgi", "comfyui"):
+            error = await self.error(spec=f"benchmarks.{spec}:benchmark")
+            self.assertIn("Cannot connect to host 127.0.0.1:1", error)
+            self.assertNotIn(".py", error)
+        self.assertNotIn("Traceback", "".join(self.lines))
+        await self.error("async def benchmark(url, session): raise ValueError('mine')")
+        self.assertIn("Traceback", "".join(self.lines))
+
     async def test_check(self) -> None:
         """A check imports the benchmark and does not run it."""
 

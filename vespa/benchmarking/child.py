@@ -100,6 +100,12 @@ def _nearest(place: str) -> str:
     return f"; the built-in ones are {', '.join(built_in)}"
 
 
+def _is_built_in(file: str | None) -> bool:
+    """Whether a benchmark's file is one of Vespa's, whose errors are sentences about the backend or a setting."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return file is not None and os.path.dirname(os.path.abspath(file)) == os.path.join(root, "benchmarks")
+
+
 def describe(error: BaseException, file: str | None) -> str:
     """The error in one line, with the place in `file` that it came through, or else the place that it came from."""
     kind = type(error)
@@ -175,6 +181,7 @@ def _perform(order: dict[str, Any], answer: Callable[[dict[str, Any]], None]) ->
     asyncioreactor.install(loop)
     # These are imported once the reactor is what it must be: an import of theirs might choose another.
     reactor: Any = importlib.import_module("twisted.internet.reactor")
+    from vespa.benchmarking.aiohttp_names import names
     from vespa.benchmarking.session import provide_aiohttp
     from vespa.benchmarking.session_agent import backend_client
 
@@ -199,8 +206,11 @@ def _perform(order: dict[str, Any], answer: Callable[[dict[str, Any]], None]) ->
             except ValueError as error:
                 answer({"error": f"its result is wrong: {error}"})
         except BaseException as error:
-            traceback.print_exc()
-            answer({"error": describe(error, file)})
+            if _is_built_in(file) and isinstance(error, (RuntimeError, ValueError, OSError, names().ClientError)):
+                answer({"error": " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__})
+            else:
+                traceback.print_exc()
+                answer({"error": describe(error, file)})
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
