@@ -19,6 +19,9 @@ from vespa.http.request import Receiver, ServerRequest
 from vespa.sim.serving import Upgrades
 from vespa.sim.websocket import EchoSocket
 
+HEALTH = "/system_stats"
+"""ComfyUI has no /health."""
+
 PAGE = b"""<!doctype html>
 <html><head><title>stand-in</title><link rel="icon" href="data:,"></head>
 <body><script type="module" src="/main.js"></script></body></html>
@@ -71,7 +74,7 @@ class ComfyUI:
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str, int]] = []
-        """Method, path and our status, of each request in order; 101 for a WebSocket."""
+        """Method, path and our status, of each request in order; 101 for a WebSocket. Health checks are left out."""
         self.hosts: set[str | None] = set()
         """The values of X-Forwarded-Host, from which Gradio makes its own address."""
         self.upgrades: Upgrades = {b"/ws": self._socket}
@@ -89,7 +92,8 @@ class ComfyUI:
         """Note a request; whether it is refused."""
         values = {name.lower(): value for name, value in fields}
         refused = is_foreign(values.get("host"), values.get("origin"), values.get("sec-fetch-site"))
-        self.heard.append((method, path, 403 if refused else status))
+        if path != HEALTH:
+            self.heard.append((method, path, 403 if refused else status))
         self.hosts.add(values.get("x-forwarded-host"))
         return refused
 
@@ -114,6 +118,8 @@ class _Everything(Resource):
         return body if method != "HEAD" else b""
 
     def _answer(self, method: str, path: str, request: Request) -> tuple[int, str, bytes]:
+        if method == "GET" and path == HEALTH:
+            return 200, "application/json", b"{}"
         if method == "GET" and path == "/":
             return 200, "text/html", PAGE
         if method == "GET" and path == "/main.js":

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from tests.e2e.chromium import ChromiumCase, chromium
-from tests.e2e.comfyui import ComfyUI
+from tests.e2e.comfyui import HEALTH, ComfyUI
 from vespa.sim.crew import ClientChild
 from vespa.sim.launch import free_port
 from vespa.sim.serving import serve
@@ -36,6 +36,18 @@ await attempt("socket", () => new Promise((done, failed) => {
 await fetch(location.hash.slice(1), {method: "POST", mode: "no-cors", body: JSON.stringify(result)});
 </script>"""
 
+CALLER = """<!doctype html><script type="module">
+const target = "%s", result = {};
+async function attempt(name, work) {
+  try { result[name] = (await work()).status; } catch (error) { result[name] = "nothing"; }
+}
+await attempt("models", () => fetch(target + "/v1/models"));
+const body = JSON.stringify({model: "any", max_tokens: 3, messages: [{role: "user", content: "hello"}]});
+const headers = {"Content-Type": "application/json", "Authorization": "Bearer unused"};
+await attempt("chat", () => fetch(target + "/v1/chat/completions", {method: "POST", headers, body}));
+await fetch(location.hash.slice(1), {method: "POST", mode: "no-cors", body: JSON.stringify(result)});
+</script>"""
+
 WORKS = {"module": True, "prompt": [200, {"prompt_id": "1", "number": 1}], "socket": "hello"}
 
 
@@ -56,7 +68,7 @@ class WebApplicationTests(ChromiumCase):
         path = os.path.join(self.temporary_folder(), "constant.py")
         with open(path, "w") as file:
             file.write("async def benchmark(backend_url, session):\n    return 100.0\n")
-        settings = {"VESPA_BENCHMARK": f"{path}:benchmark", "VESPA_HEALTHCHECK_ENDPOINT": "/"}
+        settings = {"VESPA_BENCHMARK": f"{path}:benchmark", "VESPA_HEALTHCHECK_ENDPOINT": HEALTH}
         return await self.start_chain(backend_url=url, settings=settings, **options)
 
     async def visit_foreign(self, app: ComfyUI, url: str) -> None:
@@ -88,6 +100,19 @@ class WebApplicationTests(ChromiumCase):
         await self.balanced(stage)
         self.assert_clean(stage)
 
+    async def test_allowed_origin(self) -> None:
+        """A page of an origin that `--allow-origin` names calls the endpoint; the same page elsewhere gets nothing."""
+        page, document = await self.serve_page()
+        other, other_document = await self.serve_page()
+        stage, client = await self.start_chain(allow_origin=[page.rstrip("/")])
+        document.document = other_document.document = CALLER % client.url
+        self.assertEqual(await self.visit(page), {"models": 200, "chat": 200}, client.text)
+        asked = len(stage.autoscaler.routes)
+        self.assertEqual(await self.visit(other), {"models": "nothing", "chat": "nothing"}, client.text)
+        self.assertEqual(len(stage.autoscaler.routes), asked, "what the other page sent cost nothing")
+        await self.balanced(stage)
+        self.assert_clean(stage)
+
     async def test_login(self) -> None:
         """With `--pass cookie` a login in the page holds."""
         _, url = await self.serve_comfyui()
@@ -105,7 +130,7 @@ class WebApplicationTests(ChromiumCase):
                 "VESPA_BACKEND_URL": url,
                 "VESPA_WORKER_PORT": str(port),
                 "VESPA_UNSECURED": "true",
-                "VESPA_HEALTHCHECK_ENDPOINT": "/",
+                "VESPA_HEALTHCHECK_ENDPOINT": HEALTH,
             }
         )
         await self.until_line(worker, "ready")
