@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import socket
 
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.http import splice
-from vespa.http.descriptors import PIPES_LEAST, PIPES_MOST, RESERVE, limit, share_out
+from vespa.http.descriptors import PIPES_LEAST, PIPES_MOST, RESERVE, limit, share_out, tell
 
 
 class Sharing(SynchronousTestCase):
@@ -27,6 +28,13 @@ class Sharing(SynchronousTestCase):
         self.assertEqual(share_out(10, 10000).connections, 1)
         self.assertEqual(share_out(None, 10000).connections, 10000)
         self.assertTrue(limit() is None or limit())
+
+    def test_told(self) -> None:
+        """That there are fewer connections than wanted is a warning where there are few; it is no news otherwise."""
+        for descriptors, level in ((256, LogLevel.warn), (20000, LogLevel.info), (1 << 20, LogLevel.info)):
+            with capturedLogs() as events:
+                tell(share_out(descriptors, 10000), 10000)
+            self.assertEqual([event["log_level"] for event in events], [level], descriptors)
 
     def test_pipes(self) -> None:
         """Pipes are descriptors too: over their number bodies go as if there were none."""

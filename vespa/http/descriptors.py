@@ -14,6 +14,8 @@ Descriptors that no client can take.
 They are for files, log and listening port (about 16), the autoscaler (8), probes and keys (4), `PIPES_LEAST` pipes (16)
 and connections that are closed to make room (16).
 """
+FEW: Final = 1000
+"""Connections that a busy worker may need: with so many there is nothing to warn of."""
 PIPES_LEAST: Final = 8
 PIPES_MOST: Final = 4096
 
@@ -54,11 +56,12 @@ def limit() -> int | None:
 
 
 def tell(shares: Shares, wanted: int) -> None:
-    """Say in the log how many connections are taken: a warning where it is fewer than wanted."""
+    """Say in the log how many connections are taken: a warning where it is fewer than wanted, and few."""
     if shares.descriptors is None:
         return
     if shares.connections < wanted:
-        _log.warn(
+        say = _log.warn if shares.connections < FEW else _log.info
+        say(
             "{connections} connections are taken at once, not {wanted}: the system allows {descriptors} open files"
             " (ulimit -n)",
             connections=shares.connections,
