@@ -304,7 +304,10 @@ class Climb:
         if level.streams and level.cpu > BUSY and level.finished and self._left() > 2 * SHORTEST:
             print("its streams come faster than they can be read: asking for whole answers instead")
             self._source.streams = False
-            return await self._measure(concurrency, min(seconds, self._left() / 2))
+            whole = await self._measure(concurrency, min(seconds, self._left() / 2))
+            if whole.rate > 0 and not whole.refused:
+                return whole
+            self._source.streams = True
         return level
 
     def _over(self, level: Level, seconds: float) -> bool:

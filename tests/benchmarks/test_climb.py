@@ -198,6 +198,16 @@ class CountTests(ClimbCase):
         self.assertNotIn("stream", model.sent[-1])
         self.assertApproximates(figure, 50_000.0, 10_000.0)
 
+    def test_too_fast_and_no_whole_answers(self) -> None:
+        """A backend that has no whole answers for us keeps the figure of its streams."""
+        model = Model(saturating(100.0, 1000.0))
+        model.refuses = lambda sent: None if sent.get("stream") else (404, "streams only")
+        spent = iter(range(10**9))
+        self.patch(climb, "cpu_seconds", lambda: float(next(spent) * 100) if model.streamed else 0.0)
+        figure, seconds = self.measured(model)
+        self.assertApproximates(figure, 1000.0, 150.0)
+        self.assertLess(seconds, TWO_MINUTES)
+
     def test_tgi(self) -> None:
         """TGI's stream is counted the same way."""
         figure = self.right(lambda: Model(saturating(30.0, 500.0)), tokens=256, benchmark=tgi.benchmark)
