@@ -806,6 +806,21 @@ class ElsewhereTests(SynchronousTestCase):
                 self.assertIn(b"\r\nLocation: " + expected + b"\r\n", answer)
             self.assertTrue(rig.idle)
 
+    def test_two_places_before_the_final_response(self) -> None:
+        """A 103 that is not for callers is left out; an upgrade with such fields is refused, and no tunnel is left."""
+        places = b"Location: /a\r\nLocation: /b\r\n\r\n"
+        rig, caller = self.start(get())
+        rig.tell(assignment())
+        rig.worker().send(b"HTTP/1.1 103 Early Hints\r\n" + places)
+        rig.worker().send(reply(200, b"ok"))
+        self.assertTrue(caller.read().startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertTrue(rig.idle)
+        rig, caller = self.start(get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket"))
+        rig.tell(assignment())
+        rig.worker().send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + places)
+        self.assertIn(b"foreign_redirect", caller.read())
+        self.assertTrue(rig.idle)
+
     def test_fields_are_read_in_linear_time(self) -> None:
         """No head of a worker's, whatever stands in it, takes longer than its length allows."""
         many = 60_000

@@ -260,7 +260,11 @@ class Exchange:
     def interim(self, head: ReplyHead) -> None:
         # 100 was ours to send; anything else may be of use to the client.
         if head.status != 100:
-            self._request.interim(head.status, self._passage.answer(head))
+            try:
+                block = self._passage.answer(head)
+            except Refusal:
+                return  # a hint, which the final response does without
+            self._request.interim(head.status, block)
 
     def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
         request, status = self._request, head.status
@@ -302,6 +306,11 @@ class Exchange:
     def _switch(self, head: ReplyHead) -> Callable[[bytes], None]:
         """A 101: the two ends go on by themselves, if the client asked for it."""
         request = self._request
+        try:
+            block = self._passage.answer(head)
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return _ignore
         connection = self._outbound.let_go()
         assert connection is not None
         protocol = head.upgrade or request.upgrade
@@ -311,7 +320,7 @@ class Exchange:
             return _ignore
         self._passage.book(HEAD)
         tunnel = Tunnel(request, connection, self._proxy.tunnels, self._tunnel_over)
-        request.tunnel(self._passage.answer(head) + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
+        request.tunnel(block + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
         self._passage.switched()
         return tunnel.down
 
