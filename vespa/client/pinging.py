@@ -38,6 +38,7 @@ class PingedRequest(ServerRequest):
     _error: list[bytes] | None = None  # a worker's error, as it comes
     _error_size = 0
     _error_status = 0
+    _broken = False  # what comes of the worker's content is no use any more
 
     def __init__(self, request: ServerRequest) -> None:
         """`request` is the one that the channel knows."""
@@ -91,6 +92,8 @@ class PingedRequest(ServerRequest):
             ContentDecoder(coding)
 
     def write(self, data: bytes) -> None:
+        if self._broken:
+            return
         if self._decoder is not None:
             try:
                 data = self._decoder.decode(data)
@@ -112,12 +115,14 @@ class PingedRequest(ServerRequest):
             super().flush()
 
     def finish(self) -> None:
-        if self._decoder is not None:
+        if self._decoder is not None and not self._broken:
             try:
                 self._decoder.finish()
             except ValueError as error:
                 self._break_off(error)
-                return
+        if self._broken:
+            self.abort()
+            return
         if self._error is not None:
             body, self._error = b"".join(self._error), None
             super().write(_event(self._error_status, body))
@@ -137,7 +142,14 @@ class PingedRequest(ServerRequest):
             self._error, self._error_size = [], _ERROR_MAX
             return
         self.log.warn("a worker's answer is cut: {why}", why=str(why))
-        self.abort()
+        self._broken = True
+        if self.channel is not None:
+            # The worker may go on for ever: the exchange has to hear of it, though not within a read of its upstream's.
+            self.channel.server.clock.callLater(0, self._leave)
+
+    def _leave(self) -> None:
+        if self.channel is not None:
+            self.channel.cut()
 
 
 def _coding(block: bytes) -> bytes:
