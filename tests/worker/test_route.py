@@ -294,7 +294,7 @@ class Preflight(SynchronousTestCase):
         self.assertEqual(rig.backend.wires, [])
 
     def test_is_not_any_options(self) -> None:
-        """One without a page, without a method asked for, or with a body is a request like any other."""
+        """One without a page, without a method asked for, with a body or an upgrade is a request like any other."""
         signed = query_envelope(auth()).encode()
         for extra, content in (
             (b"Origin: https://page.example\r\n", b""),
@@ -302,6 +302,7 @@ class Preflight(SynchronousTestCase):
             (b"Access-Control-Request-Method: POST\r\n", b""),
             (self.ASK + b"Content-Length: 1\r\n", b"x"),
             (self.ASK + b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n"),
+            (self.ASK + b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""),
         ):
             rig = Rig(secured=True)
             rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n%b" % (signed, extra, content))

@@ -154,7 +154,8 @@ _check: type[Route] = WorkerRoute
 
 def _is_preflight(head: RequestHead) -> bool:
     """Whether a browser asks, with OPTIONS, if it may make the request that this assignment is for (Fetch 4.8)."""
-    if not head.sources or head.chunked or head.length:
+    # Nobody asks so for a WebSocket: an upgrade would be a tunnel that costs nothing.
+    if not head.sources or head.chunked or head.length or head.upgrade:
         return False
     names = {line[: line.find(b":")].lower() for line in head.lines}
     return b"origin" in names and b"access-control-request-method" in names
