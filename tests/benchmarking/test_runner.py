@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -162,6 +163,14 @@ class RunTests(SynchronousTestCase):
         )
         self.spawner.process.exits(1)
         self.error(running)
+
+    def test_path(self) -> None:
+        """The script's own folder goes, first on the path or not there (PYTHONSAFEPATH); nobody else's goes for it."""
+        here = os.path.dirname(isolated.__file__)
+        ours = os.path.dirname(os.path.dirname(here))
+        for path in ([here, "/theirs", "", "."], ["/theirs"], ["/theirs", "/now", ours]):
+            isolated.isolate(path, "/now")
+            self.assertEqual(path, ["/theirs", ours, "/now"])
 
     def test_cannot_start(self) -> None:
         """A system that starts no process fails the benchmark, not the worker."""

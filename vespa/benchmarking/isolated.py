@@ -8,7 +8,8 @@ import importlib.util
 import os
 import sys
 
-_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_OURS = os.path.dirname(os.path.dirname(_HERE))
 
 
 def isolate(path: list[str], folder: str) -> None:
@@ -18,8 +19,8 @@ def isolate(path: list[str], folder: str) -> None:
     The script's own folder goes, as do entries that mean "wherever I am". The current folder, `folder`, comes last,
     after Python's own modules and what is installed: modules of the user's are found there, and replace nothing.
     """
-    del path[0]
-    path[:] = [each for each in path if each not in ("", ".", folder, _OURS)]
+    # With PYTHONSAFEPATH the first entry is not the script's folder, and another's must not go for it.
+    path[:] = [each for each in path if each not in ("", ".", folder, _OURS, _HERE)]
     path += [_OURS, folder]
 
 
