@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from vespa.http.head import RequestHead
-from vespa.http.request import NONE, ServerRequest
+from vespa.http.request import NONE
+from vespa.proxy.own_response import OwnResponse
 
 VARY: Final = b"Vary: Origin\r\n"
 """For every answer where origins are allowed: it is another one for another Origin."""
@@ -35,18 +36,15 @@ def is_preflight(head: RequestHead) -> bool:
     )
 
 
-class Preflight:
-    """Gives an allowed page leave for what it asks, on this machine's network too."""
+class Preflight(OwnResponse):
+    """
+    Gives an allowed page leave for what it asks, on this machine's network too.
 
-    def __init__(self, request: ServerRequest) -> None:
-        """The lines that every answer has are the request's already."""
-        self._request = request
-        request.permit()
-
-    def body(self, data: bytes) -> None:
-        """Of no meaning here."""
+    The lines that every response to it has are the request's already.
+    """
 
     def end(self) -> None:
+        """Give leave."""
         lines = [b"Access-Control-Max-Age: %d\r\n" % MAX_AGE_SECONDS]
         for name, value in self._request.head.headers:
             name = name.lower()
@@ -56,23 +54,3 @@ class Preflight:
                 lines.append(b"Access-Control-Allow-Private-Network: true\r\n")
         self._request.start(204, b"".join(lines), NONE)
         self._request.finish()
-
-    def gone(self) -> None:
-        """Nothing is under way."""
-
-    def pause(self) -> None:
-        """Nothing is under way."""
-
-    def resume(self) -> None:
-        """Nothing is under way."""
-
-    @property
-    def verified(self) -> bool:
-        """Nobody asks who it is."""
-        return False
-
-    def held(self, received: int) -> int:
-        return 0
-
-    def slim(self) -> None:
-        """There is nothing to let go of."""

@@ -5,41 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from vespa.http.head import ALLOW
-from vespa.http.request import NONE, ServerRequest
+from vespa.http.request import NONE
+from vespa.proxy.own_response import OwnResponse
 
 _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
 
 
-class ServerOptions:
+class ServerOptions(OwnResponse):
     """`OPTIONS *` asks about the server, which is us (RFC 9110 9.3.7)."""
 
-    def __init__(self, request: ServerRequest) -> None:
-        self._request = request
-        request.permit()
-
-    def body(self, data: bytes) -> None:
-        """Of no meaning here."""
-
     def end(self) -> None:
+        """Say which methods there are."""
         self._request.start(204, _METHODS, NONE)
         self._request.finish()
-
-    def gone(self) -> None:
-        """Nothing is under way."""
-
-    def pause(self) -> None:
-        """Nothing is under way."""
-
-    def resume(self) -> None:
-        """Nothing is under way."""
-
-    @property
-    def verified(self) -> bool:
-        """Nobody asks who it is."""
-        return False
-
-    def held(self, received: int) -> int:
-        return 0
-
-    def slim(self) -> None:
-        """There is nothing to let go of."""
