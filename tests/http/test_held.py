@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.http.tls_peer import reactor, until
 from tests.rig import GET, OK, Rig, post, status
 from tests.worker.test_route import auth, envelope
-from vespa.http.held import keep
+from vespa.http.held import Held, keep
 from vespa.http.listening import parse
 from vespa.http.request import STREAM, ServerRequest
 from vespa.http.server import Limits, Server
@@ -21,6 +22,40 @@ from vespa.sim.signing import query_envelope
 SIGNED = query_envelope(auth()).encode()
 BODY = b"x" * 40000
 BOUND = Limits(held_bytes=100_000)
+
+
+class Counted(Held):
+    """Counts how often it is told of a change."""
+
+    changes = 0
+
+    def change(self, more: int, more_unverified: int) -> None:
+        self.changes += 1
+        super().change(more, more_unverified)
+
+
+class Relayed(SynchronousTestCase):
+    def test_not_with_each_read(self) -> None:
+        """A body that is sent on as it comes is counted when it begins to be, and no more until somebody is slow."""
+        payload = b'"' + b"y" * 500_000
+        whole = envelope(payload + b'"')
+        for request in (
+            b"POST /?%b HTTP/1.1\r\nHost: w\r\nContent-Length: 500000\r\n\r\n" % SIGNED,
+            post(whole)[:70000],
+        ):
+            rig = Rig(secured=True)
+            held = rig.server.held = Counted(1 << 20, 1 << 20)
+            client = rig.ask(request)
+            client.send(b"y" * 1000)
+            self.assertEqual(held.unverified, 0)
+            before, held.changes = held.total, 0
+            for _ in range(20):
+                client.send(b"y" * 1000)
+            self.assertEqual((held.changes, held.total), (0, before))
+            rig.backend.wire.fill()
+            self.assertGreater(held.changes, 0)
+            client.lose(ConnectionDone())
+            self.assertEqual((held.total, held.unverified), (0, 0))
 
 
 class Unverified(SynchronousTestCase):

@@ -74,6 +74,7 @@ class ServerChannel(Protocol):
         self._continue_due = False
         self._half_closed = False
         self._held = self._unverified = 0  # as the server counts it
+        self._holds_nothing = False  # of this request's body: what comes of it goes straight on
         self._probed = False
 
     # -- the connection
@@ -196,8 +197,8 @@ class ServerChannel(Protocol):
         self._receiving = True
         try:
             self._receive(data)
-            if self._ahead or not self._intake.complete:
-                # Requests that come whole are not counted: most do.
+            if self._ahead or not (self._holds_nothing or self._intake.complete):
+                # Requests that come whole are not counted, most do, nor is a body with each read as it goes on.
                 refusal = self.account()
                 if refusal is not None:
                     self._refuse(refusal)
@@ -299,6 +300,12 @@ class ServerChannel(Protocol):
         held += unverified
         self.server.held.change(held - self._held, unverified - self._unverified)
         self._held, self._unverified = held, unverified
+
+    def hold_nothing(self) -> None:
+        """The rest of this request's body is sent on as it comes: it is not counted with each read."""
+        self._holds_nothing = True
+        if self._held:
+            self._count()
 
     def _take_ahead(self) -> bytes:
         data = b"".join(self._ahead)
@@ -403,7 +410,7 @@ class ServerChannel(Protocol):
     def answered(self, request: ServerRequest) -> None:
         """The answer is complete: on to the next request, or to the end."""
         self._request = self._receiver = self.splice = None
-        self._continue_due = False
+        self._continue_due = self._holds_nothing = False
         self._stop_splicing()
         if self._held:
             self._count()

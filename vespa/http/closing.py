@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet import tcp
@@ -44,26 +45,22 @@ _ioctl: Final = _find_ioctl()
 _SIOCOUTQ: Final = 0x5411
 
 
-def _never() -> bool:
-    return False
-
-
-def pending(transport: Any) -> Callable[[], bool]:
+def pending(transport: Any) -> Callable[[], object]:
     """
-    A function that tells at once whether there is anything to read on this connection: bytes, its end or an error.
+    A function whose result is true if there is anything to read on this connection: bytes, its end or an error.
 
     On an idle connection to a server each of them means that it is not to be used again. Where the socket is not known
-    the function says no. It may be called until the transport is lost.
+    the function says no. It may be called until the transport is lost. Where the system has poll it is no function of
+    Python's: it is called with each request.
     """
     sock = getattr(transport, "socket", None) or getattr(getattr(transport, "transport", None), "socket", None)
     if not isinstance(sock, socket.socket):
-        return _never
+        return bool  # which makes False of nothing
     if _poll is None:  # Windows
         return lambda: bool(select.select((sock,), (), (), 0)[0])
     poll = _poll()
     poll.register(sock, _READABLE)
-    ask = poll.poll
-    return lambda: bool(ask(0))
+    return partial(poll.poll, 0)
 
 
 def is_socket(transport: object) -> bool:

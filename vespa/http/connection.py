@@ -100,7 +100,7 @@ class ClientConnection(TwistedProtocol):
         self._paused = False
         self._splice: Splice | None = None
         self._prove = False
-        self._pending: Callable[[], bool] | None = None
+        self._pending: Callable[[], object] | None = None
         self._reset_watch: ResetWatch | None = None
 
     def connectionMade(self) -> None:
@@ -215,7 +215,7 @@ class ClientConnection(TwistedProtocol):
         """Whether the server has ended this idle connection, or spoken out of turn, and only the kernel knows yet."""
         if self._pending is None:
             self._pending = pending(self.transport)
-        return self._pending()
+        return bool(self._pending())
 
     def discard(self) -> None:
         """Close an idle connection: it will not be used again."""

@@ -17,7 +17,8 @@ def keep(pieces: list[bytes], data: bytes) -> None:
     """
     Add a piece to those that are kept; small ones are joined.
 
-    A body may come byte by byte, and an object for each byte takes forty times its room.
+    A body may come byte by byte, and an object for each byte takes forty times its room. Most bodies come in one piece,
+    for which the caller appends it rather than call this.
     """
     if pieces and len(pieces[-1]) + len(data) <= _JOINED:
         pieces[-1] += data

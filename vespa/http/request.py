@@ -263,6 +263,11 @@ class ServerRequest:
         """Have it counted what is held for this request; what to refuse it with, if that is too much."""
         return self.channel.account() if self.channel is not None else None
 
+    def hold_nothing(self) -> None:
+        """The rest of the body is sent on as it comes, and is not to be counted with each read."""
+        if self.channel is not None:
+            self.channel.hold_nothing()
+
     def pause_body(self) -> None:
         """Stop reading the request's body: whoever takes it is slow."""
         if self.channel is not None:

@@ -53,7 +53,10 @@ class Outbound:
             return
         for piece in pieces:
             # A view would keep the whole read alive while this waits.
-            keep(self._held, bytes(piece))
+            if self._held:
+                keep(self._held, bytes(piece))
+            else:
+                self._held.append(bytes(piece))
             self._held_size += len(piece)
         if self._held_size > _HELD_MAX and not self._done:
             self._request.pause_body()
@@ -79,6 +82,7 @@ class Outbound:
             self._kept_room -= len(piece)
         if self._kept_room < 0:
             self._kept = None
+            self._request.hold_nothing()
 
     def send(self, connection: ClientConnection, passage: Passage, receiver: ReplyReceiver) -> None:
         """Send the head, and of the body what is here."""
@@ -133,6 +137,8 @@ class Outbound:
             if head.expects_continue:
                 request.permit()
             request.resume_body()
+            if self._kept is None:
+                request.hold_nothing()
             if passage.length is not None and passage.verbatim and self._kept is None:
                 request.splice_to(connection)
 

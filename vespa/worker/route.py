@@ -238,7 +238,10 @@ class WorkerPassage:
             return (data,)
         if self._unwrapping is not None:
             return self._feed_scan(data)
-        keep(self._kept, data)
+        if self._kept:
+            keep(self._kept, data)
+        else:
+            self._kept.append(data)
         self._kept_size += len(data)
         secured = self._route.policy.secured
         if self.length is not None and self.length <= WHOLE_MAX:
