@@ -126,7 +126,7 @@ class Chat(Source):
         request.finish(tokens)
 
     async def _stream(self, request: Request, route: str, response: Response) -> None:
-        events = Events(route, _has_text)
+        events = Events(route, has_text)
         async for data in response.content.iter_any():
             if count := events.feed(data):
                 request.arrived(count)
@@ -155,7 +155,7 @@ def _told(answer: Any, wanted: str) -> float:
     return float((usage or {}).get(_COUNTED[wanted]) or 0)
 
 
-def _has_text(event: dict[str, Any]) -> bool:
+def has_text(event: dict[str, Any]) -> bool:
     """Whether an event carries a token, a thinking model's thoughts too."""
     for choice in event.get("choices") or []:
         delta = choice.get("delta") or choice

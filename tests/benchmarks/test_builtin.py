@@ -100,7 +100,7 @@ class OpenAITests(BenchmarkCase):
 
     def counted(self, answer: Answer) -> tuple[float, list[tuple[str, Any]]]:
         """The tokens of one request, and what the backend was sent for it."""
-        backend = Backend({openai_chat._route(): answer})
+        backend = Backend({os.environ.get("BENCHMARK_ROUTE", "/v1/chat/completions"): answer})
         session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
 
         async def story() -> float:
@@ -170,14 +170,14 @@ class EventsTests(SynchronousTestCase):
         texts = [{"choices": [{"delta": {"content": text}}]} for text in ("a", 'an "error" of mine', "", "c")]
         whole = stream({"choices": [{"delta": {"role": "assistant"}}]}, *texts, {"choices": []}, usage(4))
         for size in (1, 2, 7, 50, 1000):
-            events = streams.Events("/x", openai_chat._has_text)
+            events = streams.Events("/x", openai_chat.has_text)
             count = sum(events.feed(whole[at : at + size]) for at in range(0, len(whole), size))
             self.assertEqual(count - events.without_text(), 4, size)
             self.assertEqual(events.last()[0], usage(4))
 
     def test_long(self) -> None:
         """A long stream is held only at its end."""
-        events = streams.Events("/x", openai_chat._has_text)
+        events = streams.Events("/x", openai_chat.has_text)
         count = sum(events.feed(stream({"choices": [{"text": "a" * 100}]})[:-14]) for _ in range(10_000))
         self.assertEqual(count, 10_000)
         self.assertLess(len(events._tail), 10_000)
@@ -185,7 +185,7 @@ class EventsTests(SynchronousTestCase):
     def test_errors(self) -> None:
         """An event that tells of an error is one; the older form of llama.cpp's too."""
         for said in (b'data: {"error": {"message": "died"}}\n\n', b'error: {"code": 500, "message": "died"}\n\n'):
-            events = streams.Events("/x", openai_chat._has_text)
+            events = streams.Events("/x", openai_chat.has_text)
             self.assertIn("died", str(self.assertRaises(streams.Refused, events.feed, said)))
 
 

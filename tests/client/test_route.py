@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from time import process_time
+import tracemalloc
 from typing import Any
 from zlib import compress, compressobj
 
@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
 from tests.rig import DATE
+from tests.unending import ends
 from vespa.client.replies import callers_block
 from vespa.core.refusal import Refusal
 from vespa.http.head import read_reply_head
@@ -823,7 +824,7 @@ class ElsewhereTests(SynchronousTestCase):
 
     def test_fields_are_read_in_linear_time(self) -> None:
         """No head of a worker's, whatever stands in it, takes longer than its length allows."""
-        many = 60_000
+        many = 1_000_000
         for line in (
             b"Location: a" + b" " * many + b"b",
             b"Location: a" + b"\t" * many + b"b",
@@ -836,9 +837,8 @@ class ElsewhereTests(SynchronousTestCase):
             b"Set-Cookie: " + b" " * many,
         ):
             head = read_reply_head(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
-            began = process_time()
-            callers_block(head, Origin.parse("http://203.0.113.7:31000"), b"GET")
-            self.assertLess(process_time() - began, 0.05, line[:40])
+            with self.subTest(line[:40]), ends():
+                callers_block(head, Origin.parse("http://203.0.113.7:31000"), b"GET")
 
     def test_nothing_for_browsers(self) -> None:
         """Cookies and CORS would count for all of localhost: they are left out, and all else passes."""
@@ -1024,13 +1024,15 @@ class PingTests(SynchronousTestCase):
             caller.read()
             rig.tell(assignment(idx=9))
             answer = reply(status, many, b"Content-Type: application/json")
-            worst = size = 0.0
+            size = 0
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
             for at in range(0, len(answer), 65536):
-                began = process_time()
                 rig.worker().send(answer[at : at + 65536])
-                worst = max(worst, process_time() - began)
                 size += len(caller.read())
-            self.assertLess(worst, 0.05)
+            # Whole it would be 400 MB of lists.
+            self.assertLess(tracemalloc.get_traced_memory()[1], 8 << 20)
+            tracemalloc.stop()
             self.assertLess(size, most)
             self.assertTrue(rig.idle)
 
