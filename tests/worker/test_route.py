@@ -308,6 +308,25 @@ class Preflight(SynchronousTestCase):
             rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n%b" % (signed, extra, content))
             self.assertEqual(rig.ledger.load, WORK, extra)
 
+    def test_one_at_a_time(self) -> None:
+        """As it costs and spends nothing, one assignment could keep the backend busy with any number of them."""
+        rig = Rig(secured=True, replay="reject")
+        ask = b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (query_envelope(auth()).encode(), self.ASK)
+        first = rig.ask(ask)
+        second = rig.ask(ask)
+        reply = second.read()
+        self.assertEqual((status(reply), code(reply), len(rig.backend.wires)), (429, "in_flight", 1))
+        other = query_envelope(auth(request_idx=4)).encode()
+        rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (other, self.ASK)).hang_up()
+        first.hang_up()
+        self.assertEqual(rig.ask(ask).read(), b"", "a hang-up ends it")
+        rig.backend.wire.send(OK)
+        second.send(ask)
+        self.assertEqual(second.read(), b"", "an answer ends it")
+        rig.backend.wire.send(OK)
+        self.assertTrue(rig.settled())
+        self.assertEqual(rig.ledger.deletes(), ())
+
     def test_waits_for_no_load(self) -> None:
         """The work that is in flight is no reason to refuse it: a page could not tell that from a missing leave."""
         signed = query_envelope(auth()).encode()

@@ -92,6 +92,8 @@ class WorkerRoute:
         self.clock = clock
         self.unready = unready
         self.sweeper = Sweeper(clock)
+        self.preflights: set[int] = set()
+        """The indexes of assignments that preflights are under way with."""
         key = policy.authorization.encode("ascii")
         self.authorization = b"Authorization: " + key + b"\r\n" if key else b""
         self.max_cost = policy.max_cost
@@ -175,6 +177,7 @@ class WorkerPassage:
     mode: Literal["through", "whole", "scan"] = "whole"
     preflight = False
     """It goes to the backend, but is no work: it costs nothing, is in no delete record, and spends no assignment."""
+    _asks_for: int | None = None  # the index of an assignment that a preflight is under way with
     _entry: Entry | None = None
     _enveloped = False
     _kept_size = 0
@@ -198,6 +201,13 @@ class WorkerPassage:
         route = self._route
         route.check(auth, spend=not self.preflight)
         idx = auth.request_idx if route.policy.secured and not self.preflight else None
+        if self.preflight and route.policy.secured:
+            # It costs and spends nothing, so this alone bounds what one assignment asks of the backend.
+            if auth.request_idx in route.preflights:
+                message = f"a preflight with request_idx {auth.request_idx} is under way: one is answered at a time"
+                raise Refusal(429, "in_flight", message, retry_after=1)
+            route.preflights.add(auth.request_idx)
+            self._asks_for = auth.request_idx
         if idx is not None and route.ledger.under_way(idx):
             # In no account: a delete record would tell that the other one is over.
             message = f"a request with request_idx {idx} is under way: an assignment is for one request at a time"
@@ -348,6 +358,8 @@ class WorkerPassage:
             return True
         booked = route.ledger.advance(entry, event, route.clock.seconds())
         if booked and event in _ENDS:
+            if self._asks_for is not None:
+                route.preflights.discard(self._asks_for)
             if self._waiter is not None:
                 self._waiter = None
                 route.sweeper.discard(self)
