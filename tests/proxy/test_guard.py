@@ -10,10 +10,18 @@ from vespa.proxy.guard import Guard
 PORT = 8010
 
 
+def checked(guard: Guard, data: bytes) -> bytes:
+    """The allowed origin of a page that asks, by both checks. Raises `Refusal`."""
+    head = read_request_head(data)
+    allowed = guard.check_page(head)
+    guard.check_token(head)
+    return allowed
+
+
 def outcome(guard: Guard, data: bytes) -> tuple[int, str]:
     """The status and code of the refusal; (0, "") if there is none."""
     try:
-        guard.check(read_request_head(data))
+        checked(guard, data)
     except Refusal as refusal:
         return refusal.status, refusal.code
     return 0, ""
@@ -51,7 +59,7 @@ class BrowserTests(SynchronousTestCase):
         guard = Guard(host="127.0.0.1")
         for each in browser_requests(PORT):
             with self.assertRaises(Refusal) as caught:
-                guard.check(read_request_head(each.head))
+                checked(guard, each.head)
             names = [name.lower() for name, _ in caught.exception.header_list()]
             self.assertFalse([name for name in names if name.startswith(b"access-control")], each.name)
 
@@ -142,7 +150,7 @@ class TokenTests(SynchronousTestCase):
             "Cookie: token=t0ken",
         ):
             with self.assertRaises(Refusal, msg=line) as caught:
-                guard.check(read_request_head(asked("localhost", line)))
+                checked(guard, asked("localhost", line))
             refusal = caught.exception
             self.assertEqual((refusal.status, refusal.code), (401, "token_required"))
             self.assertIn((b"WWW-Authenticate", b"Bearer"), refusal.header_list())
@@ -165,9 +173,8 @@ class OriginTests(SynchronousTestCase):
                 ("Sec-Fetch-Site: cross-site", f"Origin: {origin}"),
                 (f"Origin: {origin}", f"Referer: {origin}/a?b", "Sec-Fetch-Site: same-site"),
             ):
-                head = read_request_head(asked("localhost:8010", *lines))
-                self.assertEqual(guard.check(head), origin.encode())
-        self.assertEqual(guard.check(read_request_head(asked("localhost:8010"))), b"")
+                self.assertEqual(checked(guard, asked("localhost:8010", *lines)), origin.encode())
+        self.assertEqual(checked(guard, asked("localhost:8010")), b"")
 
     def test_others_are_not(self) -> None:
         """The match is exact, one Origin is one, and what has no Origin is judged as ever; so is the Host."""

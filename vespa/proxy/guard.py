@@ -84,18 +84,13 @@ class Guard:
         """Whether pages of other origins may ask at all."""
         return bool(self._allow_origins)
 
-    def check(self, head: RequestHead) -> bytes:
-        """
-        Both checks. Returns the allowed origin of the page that asks, b"" where it is our own, or a program.
-
-        Raises `Refusal`: 403 to what a foreign page may have sent, 401 to whoever does not show the token.
-        """
-        allowed = self.check_page(head)
-        self.check_token(head)
-        return allowed
-
     def check_page(self, head: RequestHead) -> bytes:
-        """As `check`, whatever the token: a page that asks for leave first shows none."""
+        """
+        Return the allowed origin of the page that asks, b"" where it is our own, or a program asks.
+
+        Raises `Refusal` 403 to what a foreign page may have sent. The token is another matter: a page that asks for
+        leave first shows none.
+        """
         if not head.host and not self._needs_host:
             return b""
         own = self._hosts.get(head.host) or self._own_origin(head.host)
