@@ -19,6 +19,7 @@ from vespa.http.connection import ClientConnection
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.server import Server
+from vespa.http.splice import Pipes
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listening import Listening
 from vespa.settings import load
@@ -29,6 +30,8 @@ from vespa.worker.service import make_worker
 
 BENCHMARK = "tests.e2e.benchmark:benchmark"
 PUBLIC_PORT = 31000
+INDICES = 10_000
+"""More than a storm is assigned: the autoscaler counts them from 1."""
 OF_A_REQUEST = (Exchange, ServerChannel, ServerRequest, WorkerPassage, ClientConnection)
 
 
@@ -87,6 +90,11 @@ class House:
             "scripts": sum(not asked.over for asked in self.backend.asked),
             "swept": sum(len(each.sweeper._members) for each in (self.server, self.route, self.proxy._proxy)),
             "records": len(self.ledger.deletes()),
+            "bytes": self.server.held.total,
+            "bytes that are not verified": self.server.held.unverified,
+            "tunnels": self.proxy._proxy.tunnels.count,
+            "pipes": Pipes.count,
+            "indices": sum(self.ledger.under_way(index) for index in range(INDICES)),
         }
         return {name: count for name, count in held.items() if count}
 
