@@ -11,10 +11,12 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.test_naming import Resolver
+from tests.rig import Wire
 from vespa.client import workers
 from vespa.client.trust import TrustError
 from vespa.client.workers import Workers
-from vespa.http.connection import UpstreamError
+from vespa.http.connection import ClientConnection, UpstreamError
+from vespa.http.pool import Pool
 
 
 class Slow:
@@ -144,6 +146,29 @@ class WorkersTests(SynchronousTestCase):
         third = self.workers.meet("https://203.0.113.8")
         self.trust.waiting[-1].errback(TrustError("no root"))
         self.failureResultOf(third, TrustError)
+
+    def test_connections_to_all_of_them(self) -> None:
+        """Where there are as many as may be, the one that was idle the longest gives way to a new one."""
+        reactor = MemoryReactorClock()
+        known = Workers(reactor, self.trust, most=3)
+        pools = [self.successResultOf(known.meet(f"http://203.0.113.7:{port}")).pool for port in range(1, 4)]
+
+        def open_one(pool: Pool) -> ClientConnection:
+            connecting = pool.connect()
+            wire = Wire()
+            wire.attach(reactor.tcpClients[-1][2].buildProtocol(IPv4Address("TCP", "203.0.113.7", 1)))
+            return self.successResultOf(connecting)
+
+        for pool in pools[:2]:
+            reactor.advance(1)
+            pool.put(open_one(pool))
+        busy = [open_one(pools[2])]
+        self.assertEqual([(pool.size, pool.idle) for pool in pools], [(1, 1), (1, 1), (1, 0)])
+        busy.append(open_one(pools[2]))
+        self.assertEqual([(pool.size, pool.idle) for pool in pools], [(0, 0), (1, 1), (2, 0)])
+        busy.append(open_one(pools[0]))
+        busy.append(open_one(pools[0]))
+        self.assertEqual([(pool.size, pool.idle) for pool in pools], [(2, 0), (0, 0), (2, 0)], "none that is busy")
 
     def test_bounded(self) -> None:
         """The longest unused are forgotten, and never the one just met."""

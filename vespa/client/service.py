@@ -107,8 +107,13 @@ def make_client(
     )
     sweeper = Sweeper(reactor)
     router = Router(origin, asked, key, sweeper, random=random.random, on_wait=on_wait)
+    shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
     workers = Workers(
-        reactor, trust, connections=settings.max_connections_per_host, anywhere=bool(settings.autoscaler_url)
+        reactor,
+        trust,
+        connections=settings.max_connections_per_host,
+        most=shares.connections,  # one for each caller, as the descriptors were shared out
+        anywhere=bool(settings.autoscaler_url),
     )
     gate: Gate[ClientPassage] = Gate(None, settings.max_connections, QUEUE_MAX)
     route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
@@ -121,7 +126,6 @@ def make_client(
         allow_origins=settings.allow_origins,
     )
     door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
-    shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
     tell(shares, QUEUE_MAX)
     Pipes.most = shares.pipes
     server = Server(door, reactor, Limits(connections=most_callers(reactor, shares.connections), held_bytes=HELD_MAX))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 from attrs import define
@@ -43,9 +44,12 @@ class Workers:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, trust: Roots, *, connections: int = 0, anywhere: bool = False) -> None:
+    def __init__(
+        self, reactor: Any, trust: Roots, *, connections: int = 0, most: int = 0, anywhere: bool = False
+    ) -> None:
         """
-        `connections` is the most to one worker; 0: no limit. `anywhere`: workers may be on this machine or link too,
+        `connections` is the most to one worker; 0: no limit. Beyond `most` to all of them idle ones are closed for new
+        ones; 0: never. `anywhere`: workers may be on this machine or link too,
         as they are with a simulator; Vast's own are not.
         """
         self._anywhere = anywhere
@@ -53,6 +57,7 @@ class Workers:
         self._trust = trust
         self._limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=connections, probe_seconds=PROBE_SECONDS)
         self._known: dict[str, Worker] = {}
+        self._most = most
 
     def known(self, url: str) -> Worker | None:
         """The worker at `url`, if it was met before."""
@@ -88,9 +93,18 @@ class Workers:
             # A name may lead anywhere, and elsewhere each time: what it leads to is looked at whenever it is dialled.
             allows = None if self._anywhere else is_public
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
-            worker = self._known[url] = Worker(origin, Pool(endpoint, self._reactor, self._limits, name="worker"))
+            pool = Pool(endpoint, self._reactor, self._limits, name="worker")
+            if self._most:
+                pool.make_room = self._make_room
+            worker = self._known[url] = Worker(origin, pool)
             self._forget_some(url)
         return worker
+
+    def _make_room(self) -> None:
+        """Close what is idle the longest, if there are as many connections as may be: each is a descriptor."""
+        pools = [worker.pool for worker in self._known.values()]
+        if sum(pool.size for pool in pools) >= self._most:
+            min(pools, key=attrgetter("idle_longest")).close_one()
 
     def _forget_some(self, new: str) -> None:
         """Bounded: the longest unused go first, and never one with a request under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
@@ -71,6 +72,8 @@ class Pool:
     """
 
     on_trouble: Callable[[UpstreamError], None] | None = None
+    make_room: Callable[[], None] | None = None
+    """Called before each new connection: where pools share descriptors, another's idle one gives way."""
 
     def __init__(
         self,
@@ -110,6 +113,16 @@ class Pool:
         """Connections open and free."""
         return len(self._idle)
 
+    @property
+    def idle_longest(self) -> float:
+        """Since when the connection that is idle the longest is; infinite where none is."""
+        return self._idle[0].idle_since if self._idle else math.inf
+
+    def close_one(self) -> None:
+        """Close the connection that is idle the longest, if there is one."""
+        if self._idle:
+            self._idle.pop(0).discard()
+
     def take(self) -> ClientConnection | None:
         """A free connection, if there is one that can be used again."""
         idle = self._idle
@@ -145,12 +158,13 @@ class Pool:
         if cap and self.size >= cap:
             waiting: Deferred[ClientConnection] = Deferred(self._leave_queue)
             self._queue.append(waiting)
-            if self._idle:
-                self._idle.pop(0).discard()  # one that `take` did not give: a fresh one takes its place
+            self.close_one()  # one that `take` did not give: a fresh one takes its place
             return waiting
         return self._open_one()
 
     def _open_one(self) -> Deferred[ClientConnection]:
+        if self.make_room is not None:
+            self.make_room()
         self._connecting += 1
         connecting: Deferred[Any] = maybeDeferred(self._endpoint.connect, self._factory)
 
