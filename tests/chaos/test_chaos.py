@@ -87,7 +87,7 @@ class StormTests(ProcessCase):
         await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
         self.assertEqual(wrong, [], f"storm {seed}, {described()}")
         try:
-            await self.check(house, visits)
+            await self.check(house, visits, least_cancelled=0 if away else 10)
         except AssertionError as error:
             raise AssertionError(f"storm {seed}, {described()}: {error}") from error
 
@@ -117,7 +117,7 @@ class StormTests(ProcessCase):
                 dice.choice([peer.cut, peer.leave])()
             await peer.gone
 
-    async def check(self, house: House, visits: list[Visit]) -> None:
+    async def check(self, house: House, visits: list[Visit], least_cancelled: int) -> None:
         """Nothing is held, nothing was logged wrong, and the accounts of both sides agree to the last request."""
         try:
             await until(lambda: not house.held(), SETTLE_SECONDS)
@@ -153,7 +153,8 @@ class StormTests(ProcessCase):
                     self.assertEqual(book.deletes.get(ask.request_idx), ["Error"], ask.kind)
         answered = Counter(ask.kind for visit in visits for ask, _ in visit.answered)
         self.assertGreater(sum(answered.values()), REQUESTS // 2, answered)
-        self.assertGreater(told["Cancelled"], 10, told)
+        # While the backend is away nearly all are refused, and then nobody is there to be cancelled.
+        self.assertGreater(told["Cancelled"], least_cancelled, told)
 
         await house.stop()
         await self.theatre.stop()

@@ -65,7 +65,7 @@ class LaunchTests(SynchronousTestCase):
         """What configures Vespa is left out of a clean environment, and all else stays."""
         given = {"PATH": "/bin", "VESPA_UNSECURED": "true", "VAST_TCP_PORT_1": "1", "MASTER_TOKEN": "x", "USE_SSL": "1"}
         clean = clean_environment(given)
-        self.assertEqual(set(clean), {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED"})
+        self.assertEqual(set(clean), {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING"})
 
     def test_path(self) -> None:
         """The Python path that was set is kept, behind our own."""

@@ -9,8 +9,10 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.peer import request
+from tests.system.scripted import Stream
 from vespa.proxy.listening import shown_address
 from vespa.sim.launch import ROOT
 
@@ -57,12 +59,13 @@ class StartTests(SystemCase):
         peer = await self.connect()
         peer.send(request("GET", "/ping"))
         await peer.answer()
-        hanging, _ = await self.call("/silent")
-        await self.until_line(worker, "Vespa")
+        self.backend.scripts["/stream"] = Stream()
+        streaming, _ = await self.call("/stream", {})
+        await until(lambda: b"data: one" in streaming.raw, what="the first event")
         worker.signal("TERM")
         await self.until_line(worker, "within 30 s")
         worker.signal("TERM")
-        self.assertEqual(await self.until_exit(worker), 1)
+        self.assertEqual(await self.until_exit(worker), 1, worker.text)
         self.assertIn("SIGTERM once more: ending at once", worker.text)
 
     async def test_bad_settings(self) -> None:

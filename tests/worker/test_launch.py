@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.worker.launch import Launch, launch, production_defaults
+from vespa.worker.launch import TOLD, Launch, launch, production_defaults
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -58,6 +58,12 @@ class LaunchTests(SynchronousTestCase):
             self.reports.clear()
             self.assertEqual(self.launch(python(f"print({said!r})\nraise SystemExit(1)")), 1)
             self.assertEqual(self.reports, [told])
+
+    def test_told(self) -> None:
+        """What the worker has told the autoscaler itself is not reported once more."""
+        said = f"critical [vespa.tap] cannot listen on x\ninfo [a] {TOLD}: cannot listen on x"
+        self.assertEqual(self.launch(python(f"print({said!r})\nraise SystemExit(1)")), 1)
+        self.assertEqual(self.reports, [])
 
     def test_killed(self) -> None:
         """A step that something killed is a failure, and is said to have been killed."""

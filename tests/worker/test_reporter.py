@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeAgent
@@ -21,6 +22,7 @@ from vespa.core.lifecycle import Event
 from vespa.core.report import Condition, Identity
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
+from vespa.worker.launch import TOLD
 from vespa.worker.reporter import Reporter, beacon
 
 IDENTITY = Identity(7, "token", "1.0", "https://1.2.3.4:5")
@@ -381,6 +383,21 @@ class StopTests(ReporterTests):
         self.assertEqual(len(self.listener.reports), 2)
         self.successResultOf(self.reporter.stopService())
         self.assertEqual(len(self.listener.reports), 2)
+
+
+    def test_told_why(self) -> None:
+        """A worker that ends with an error says in its log that the autoscaler knows, where that is so."""
+        for heard in (True, False):
+            self.setUp()
+            self.start()
+            self.condition = evolve(LOADING, error_msg="cannot listen")
+            self.listener.mode = heard
+            with capturedLogs() as events:
+                stopped = self.reporter.stopService()
+                self.wait(30)
+                self.successResultOf(stopped)
+            said = [formatEvent(event) for event in events]
+            self.assertEqual(f"{TOLD}: cannot listen" in said, heard, said)
 
 
 class BeaconTests(ReporterTests):

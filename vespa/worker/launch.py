@@ -92,9 +92,9 @@ def launch(
         if run.stopped:
             return code
         if code:
-            report(
-                environ, cause(run.last_lines) or f"{name} ended with exit code {code}: " + "\n".join(run.last_lines)
-            )
+            if not any(TOLD in line for line in run.last_lines):
+                ended = f"{name} ended with exit code {code}: " + "\n".join(run.last_lines)
+                report(environ, cause(run.last_lines) or ended)
             return code
     return 0
 
@@ -118,6 +118,9 @@ def cause(lines: Iterable[str]) -> str:
             found.append(line)
     return "\n".join(found)
 
+
+TOLD: Final = "the autoscaler was told why"
+"""What a worker logs whose own last report was an error: it need not be reported once more."""
 
 _ERROR: Final = "error: "
 _CRITICAL: Final = " critical ["

@@ -17,6 +17,7 @@ from vespa.core.ledger import Ledger, Snapshot
 from vespa.core.report import Condition, Identity, by_success, delete_requests, worker_status
 from vespa.net.deadlines import within
 from vespa.net.services import SurvivingLoop
+from vespa.worker.launch import TOLD
 
 HEARTBEAT_SECONDS = 10.0
 """With nothing new to say, a report goes out this long after the last one delivered."""
@@ -157,8 +158,11 @@ class Reporter(service.Service):
     async def _farewell(self) -> None:
         """Let the calls under way end, for they may be delivered, and then tell what is left, both kinds at once."""
         await DeferredList([loop.stopService() for loop in self._loops], consumeErrors=True)
-        last_words = [self._delete(), self._report(self._ledger.snapshot(), self._condition())]
+        condition = self._condition()
+        last_words = [self._delete(), self._report(self._ledger.snapshot(), condition)]
         await DeferredList([Deferred.fromCoroutine(words).addErrback(self._unsaid) for words in last_words])
+        if condition.error_msg and self._told == condition:
+            self.log.info("{told}: {error}", told=TOLD, error=condition.error_msg)
 
     def _unsaid(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
