@@ -23,7 +23,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.http": "vespa.core.refusal vespa.core.headers",
         "vespa.net": "vespa vespa.core vespa.http",
         "vespa.proxy": "vespa vespa.core vespa.http vespa.net",
-        "vespa.benchmarking": "vespa vespa.net.treq_url vespa.net.trust vespa.http.tls_naming",
+        "vespa.benchmarking": "vespa vespa.core.secret vespa.net.treq_url vespa.net.trust vespa.http.tls_naming",
         "vespa.worker": "vespa vespa.core vespa.http vespa.net vespa.proxy",
         "vespa.worker.service": (
             "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.benchmarking vespa.worker vespa.settings"

@@ -305,6 +305,7 @@ class SecrecyTests(SynchronousTestCase):
         """What a log must not show is found whatever else is wrong: the token, the key, and the key without scheme."""
         name = "VESPA_BACKEND_AUTHORIZATION"
         self.assertEqual(secrets({}), [])
+        self.assertEqual(secrets({"VESPA_BACKEND_AUTHORIZATION": "Bearer x"}), ["Bearer x"])  # not each x of the log
         environ = {"MASTER_TOKEN": f" {TOKEN} ", name: "Bearer abcdefgh", f"{name}_FILE": "/f"}
         found = secrets(environ, read_text=lambda path: "Basic ijklmnop\n")
         self.assertEqual(found, [TOKEN, "Bearer abcdefgh", "abcdefgh", "Basic ijklmnop", "ijklmnop"])

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from .core.report import Identity
+from .core.secret import secret_forms
 from .settings_table import CLIENT_NAMES, ELSEWHERE, Variable, Variables, variables
 from .settings_text import Backend, field_value
 
@@ -195,8 +196,7 @@ def secrets(environ: Mapping[str, str], *, read_text: Callable[[str], str] = _re
             found.append(_from_file(path, read_text))
         except ValueError:
             pass
-    # A backend that echoes what it got may leave the scheme out.
-    return [each for value in found for each in (value, value.partition(" ")[2].strip()) if each]
+    return [each for value in found for each in secret_forms(value)]
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from vespa.benchmarking.contract import Figure, throughput
 from vespa.benchmarking.progress import Progress
+from vespa.core.secret import secret_forms
 
 TERM_SECONDS = 2.0
 """From SIGTERM to SIGKILL, and from the result to SIGTERM where the process does not end by itself."""
@@ -165,7 +166,7 @@ class _Child(ProcessProtocol):
         self._pid: int | None = None
         self._clock = clock
         self._on_progress = on_progress
-        self._secrets = [each for each in (authorization, authorization.partition(" ")[2].strip()) if each]
+        self._secrets = secret_forms(authorization)
         self._progress = Progress(self._tell, clock.seconds)
         self._last_line = ""
         self._said = b""
