@@ -269,8 +269,10 @@ class ResponseTests(SessionTests):
         self.assertEqual(self.got(reader), ({"a": 1}, {"a": 1}))
         self.answer(b"")
         self.assertEqual(self.got(reader), (None, None))
-        self.answer(b"<html>")
-        self.assertRaises(ValueError, self.got, reader)
+        self.answer(b"<html>\n <body>")
+        error = self.assertRaises(ValueError, self.got, reader)
+        self.assertIn("answered 200 with what is not JSON, '<html> <body>': Expecting value: line 1", str(error))
+        self.assertTrue(str(error).startswith("http://backend:8000/"), str(error))
 
     def test_text(self) -> None:
         """Text is decoded by the charset of its content type, UTF-8 where there is none."""

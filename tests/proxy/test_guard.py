@@ -71,6 +71,15 @@ class ProgramTests(SynchronousTestCase):
         got = {each.name: outcome(guard, each.head) for each in program_requests(PORT)}
         self.assertEqual(got, dict.fromkeys(got, (0, "")))
 
+    def test_what_to_set(self) -> None:
+        """A page that is refused is told which option would let it in, where there is one."""
+        lines = ("Origin: https://a.example", "Referer: https://a.example/", "Sec-Fetch-Site: cross-site")
+        for line in lines:
+            data = asked("localhost", line)
+            for setting, said in (("--allow-origin", True), ("", False)):
+                refusal = self.assertRaises(Refusal, checked, Guard(host="127.0.0.1", origin_setting=setting), data)
+                self.assertEqual(str(refusal).endswith(": --allow-origin lets in pages of yours"), said, str(refusal))
+
     def test_many_lines(self) -> None:
         """However many different lines and hosts were met before, the next request is judged as the first was."""
         guard = Guard(host="0.0.0.0")

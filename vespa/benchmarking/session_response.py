@@ -14,6 +14,7 @@ from vespa.benchmarking import contract
 from vespa.benchmarking.aiohttp_names import names
 from vespa.benchmarking.session_body import Body, Deadline
 
+_SHOWN = 100  # characters of a body that is not what it should be
 _UNSET: Any = object()
 
 
@@ -115,9 +116,17 @@ class ClientResponse:
         loads: Callable[[str], Any] = json_module.loads,
         content_type: str | None = None,
     ) -> Any:
-        """The body as JSON, whatever content type the backend gave it; None for an empty one."""
+        """The body as JSON, whatever content type the backend gave it; None for an empty one.
+
+        JSONDecodeError, a ValueError, where it is none: it names the URL, less its query, and how the body begins.
+        """
         text = (await self.text(encoding)).strip()
-        return loads(text) if text else None
+        try:
+            return loads(text) if text else None
+        except json_module.JSONDecodeError as error:
+            url, begin = str(self.url).partition("?")[0], " ".join(text[:_SHOWN].split())
+            message = f"{url} answered {self.status} with what is not JSON, {begin!r}: {error.msg}"
+            raise json_module.JSONDecodeError(message, error.doc, error.pos) from None
 
     def release(self) -> _Nothing:
         """Want no more of the body."""

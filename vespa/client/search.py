@@ -154,7 +154,7 @@ class Search:
             self._again_after_failure(f"it answered {status}", _retry_after(head))
         else:
             reason = self._router.cleaned(_reason(body)) or "nothing"
-            message = f"the autoscaler refused to route: it answered {status}: {reason}"
+            message = f"the autoscaler refused to route: it answered {status}: {reason}; `--list` shows the endpoints"
             self.refuse(_final(502, "route_refused", message))
 
     def untold(self, error: UpstreamError) -> None:

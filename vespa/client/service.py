@@ -124,6 +124,7 @@ def make_client(
         token=settings.token,
         allow_hosts=settings.allow_hosts,
         allow_origins=settings.allow_origins,
+        origin_setting="--allow-origin",
     )
     door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
     tell(shares, QUEUE_MAX)

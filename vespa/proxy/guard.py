@@ -60,18 +60,21 @@ class Guard:
         allow_origins: Sequence[str] = (),
         scheme: bytes = b"http",
         setting: str = "--allow-host",
+        origin_setting: str = "",
         needs_host: bool = True,
     ) -> None:
         """
         `host` is the interface listened on: beyond the loopback ones any IP address may be asked for, because an
         attacker's page needs a name. `token`, where there is one, has to be shown. `allow_hosts` are further names that
         a Host field may hold, with a port if only that port is meant; `setting` adds them. `allow_origins` are the
-        origins of pages that may ask as well, exactly as browsers write them. `scheme` is that of pages that came
-        through here. A request without any Host, which no browser sends, passes unless one is needed.
+        origins of pages that may ask as well, exactly as browsers write them; `origin_setting`, if any, adds them.
+        `scheme` is that of pages that came through here. A request without any Host, which no browser sends, passes
+        unless one is needed.
         """
         self._allow_origins = frozenset(origin.encode("ascii") for origin in allow_origins)
         self._scheme = scheme + b"://"
         self._setting = setting
+        self._opening = f": {origin_setting} lets in pages of yours" if origin_setting else ""
         self._needs_host = needs_host
         self._token = token.encode("utf-8")
         self._names = frozenset((*LOOPBACK, *(_written(name) for name in (host, *allow_hosts) if name)))
@@ -114,11 +117,11 @@ class Guard:
             return b""
         allowed = origin if origins == 1 and origin in self._allow_origins else b""
         if not allowed and origins and (origin.lower() != own or origins > 1):
-            raise Refusal(403, "foreign_origin", "the Origin is another one than this proxy's own")
+            raise Refusal(403, "foreign_origin", f"the Origin is another one than this proxy's own{self._opening}")
         if referers and not (_is_below(referer, allowed or own) and referers == 1):
-            raise Refusal(403, "foreign_origin", "the Referer is a page of another origin")
+            raise Refusal(403, "foreign_origin", f"the Referer is a page of another origin{self._opening}")
         if sites and not allowed:
-            raise Refusal(403, "cross_site", "a page of another site asks: Sec-Fetch-Site says so")
+            raise Refusal(403, "cross_site", f"Sec-Fetch-Site says that a page of another site asks{self._opening}")
         return allowed
 
     def check_token(self, head: RequestHead) -> None:

@@ -36,7 +36,8 @@ class Tunnels:
     def claim(self) -> None:
         """Count a request that asks for a tunnel. Raises `Refusal` 503 when there are as many as there may be."""
         if 0 < self._most <= self.count:
-            raise Refusal(503, "too_many_tunnels", f"{self.count} upgraded connections are open: no more are taken")
+            message = f"{self.count} upgraded connections are open, which is the limit: close some"
+            raise Refusal(503, "too_many_tunnels", message)
         self.count += 1
 
     def release(self) -> None:
