@@ -208,7 +208,7 @@ class Visit:
                 stale = stale or own in ([b"no_reply"], [b"backend_unreachable"])
             right = answer.status in ask.statuses and (answer.status >= 300 or ask.right(answer))
             if not (busy or stale or right):
-                raise Wrong(self._story(peer, f"a wrong answer to {ask.kind}"))
+                raise Wrong(self._story(peer, f"a wrong answer to {ask.kind}: {answer.status} {own}"))
             self.answered.append((ask, answer.status if not busy else -answer.status))
             closed = b"close" in answer.tokens(b"connection") or ask.minor == 0
 
