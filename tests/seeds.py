@@ -1,5 +1,7 @@
 """What the tests that draw at random draw from, and how much of it: the same in every run, unless told otherwise.
 
+That holds for the same tests on the same code: hypothesis also draws constants that it finds in the modules loaded.
+
     VESPA_TEST_SEED      a whole number; 0, the default, gives the same draws each time
     VESPA_TEST_EXAMPLES  how many times as many examples are drawn; 1 by default
 
