@@ -119,7 +119,7 @@ def cause(lines: Iterable[str]) -> str:
     return "\n".join(found)
 
 
-TOLD: Final = "the autoscaler was told why"
+TOLD: Final = "the autoscaler was told why this worker ends"
 """What a worker logs whose own last report was an error: it need not be reported once more."""
 
 _ERROR: Final = "error: "

@@ -162,7 +162,7 @@ class Reporter(service.Service):
         last_words = [self._delete(), self._report(self._ledger.snapshot(), condition)]
         await DeferredList([Deferred.fromCoroutine(words).addErrback(self._unsaid) for words in last_words])
         if condition.error_msg and self._told == condition:
-            self.log.info("{told}: {error}", told=TOLD, error=condition.error_msg)
+            self.log.info("{told}", told=TOLD)
 
     def _unsaid(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
