@@ -19,18 +19,18 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vespa.core.auth import Auth
-from vespa.core.gate import Gate
-from vespa.core.ledger import Ledger
-from vespa.core.refusal import Refusal
-from vespa.core.replay import Replay
+from vespa.accounting.admission import Gate
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.replay_guard import Replay
 from vespa.http.pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.http.sweep import Sweeper
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.door import Door, OwnRoutes
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
+from vespa.vast.auth import Auth
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 
 PUBLIC_URL = "http://203.0.113.7:31000"

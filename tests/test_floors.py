@@ -15,29 +15,29 @@ ALLOWED: dict[str, frozenset[str]] = {
     name: frozenset(text.split())
     for name, text in {
         "vespa": "",
-        "vespa.core": "",
-        "vespa.settings": "vespa vespa.core vespa.settings_table vespa.settings_text",
-        "vespa.settings_table": "vespa vespa.core vespa.settings_text",
+        "vespa.protocol": "",
+        "vespa.settings": "vespa vespa.protocol vespa.settings_table vespa.settings_text",
+        "vespa.settings_table": "vespa vespa.protocol vespa.settings_text",
         "vespa.settings_text": "",
         # Of the core it takes what HTTP itself means, and nothing that Vast does.
-        "vespa.http": "vespa.core.refusal vespa.core.headers",
-        "vespa.net": "vespa vespa.core vespa.http",
-        "vespa.proxy": "vespa vespa.core vespa.http vespa.net",
-        "vespa.benchmarking": "vespa vespa.core.secret vespa.net.treq_url vespa.net.trust vespa.http.tls_naming",
-        "vespa.worker": "vespa vespa.core vespa.http vespa.net vespa.proxy",
+        "vespa.http": "vespa.protocol.refusal vespa.protocol.fields",
+        "vespa.net": "vespa vespa.protocol vespa.http",
+        "vespa.proxy": "vespa vespa.protocol vespa.http vespa.net",
+        "vespa.benchmarking": "vespa vespa.runtime.secret vespa.net.treq_url vespa.net.trust vespa.http.tls_naming",
+        "vespa.worker": "vespa vespa.protocol vespa.http vespa.net vespa.proxy",
         "vespa.worker.service": (
-            "vespa vespa.core vespa.http vespa.net vespa.proxy vespa.benchmarking vespa.worker vespa.settings"
+            "vespa vespa.protocol vespa.http vespa.net vespa.proxy vespa.benchmarking vespa.worker vespa.settings"
         ),
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.settings_text",
-        "vespa.client": "vespa vespa.core vespa.http vespa.net vespa.proxy",
+        "vespa.client": "vespa vespa.protocol vespa.http vespa.net vespa.proxy",
         # Where the client's options are read from the command line and the environment.
-        "vespa.client.command.options": "vespa vespa.core vespa.settings_text vespa.client",
-        "vespa.client.command": "vespa vespa.core vespa.http vespa.net vespa.settings_text vespa.tap vespa.client",
-        "vespa.load": "vespa vespa.core vespa.http vespa.net vespa.client vespa.benchmarking.contract",
-        "vespa.load.command": "vespa vespa.core vespa.http vespa.net vespa.tap vespa.client vespa.load",
+        "vespa.client.command.options": "vespa vespa.protocol vespa.settings_text vespa.client",
+        "vespa.client.command": "vespa vespa.protocol vespa.http vespa.net vespa.settings_text vespa.tap vespa.client",
+        "vespa.load": "vespa vespa.protocol vespa.http vespa.net vespa.client vespa.benchmarking.contract",
+        "vespa.load.command": "vespa vespa.protocol vespa.http vespa.net vespa.tap vespa.client vespa.load",
         # It speaks to a worker as the world does: over the wire.
-        "vespa.sim": "vespa vespa.core vespa.http vespa.net",
+        "vespa.sim": "vespa vespa.protocol vespa.http vespa.net",
         "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",
         "vespa.client_tap": "vespa vespa.http vespa.net vespa.tap vespa.client",
         "vespa.cli": "vespa vespa.net vespa.settings vespa.sim vespa.client vespa.load",
@@ -111,7 +111,7 @@ def strays(name: str, tree: ast.Module, is_package: bool = False) -> list[str]:
     for imported in imports(name, tree, is_package):
         if imported.split(".")[0] in {"vespa", "benchmarks", "tests"} and not is_allowed(imported, room, allowed):
             found.append(f"{name} imports {imported}")
-        if within(name, "vespa.core") and imported.split(".")[0] in CORE_IS_WITHOUT:
+        if within(name, "vespa.protocol") and imported.split(".")[0] in CORE_IS_WITHOUT:
             found.append(f"{name} imports {imported}")
     return found
 
@@ -165,26 +165,26 @@ class CheckTests(SynchronousTestCase):
     def test_stray_imports(self) -> None:
         """Upward, sideways, relative and hidden imports are found."""
         for name, source in (
-            ("vespa.core.gate", "import twisted.internet.defer"),
-            ("vespa.core.gate", "from vespa.net import logs"),
-            ("vespa.core.gate", "from ..net.logs import LineObserver"),
-            ("vespa.core.gate", "def f():\n    import vespa.settings"),
-            ("vespa.http.agent", "from vespa.core.ledger import Ledger"),
-            ("vespa.http.agent", "from vespa.core import ledger"),
+            ("vespa.accounting.admission", "import twisted.internet.defer"),
+            ("vespa.accounting.admission", "from vespa.net import logs"),
+            ("vespa.accounting.admission", "from ..net.logs import LineObserver"),
+            ("vespa.accounting.admission", "def f():\n    import vespa.settings"),
+            ("vespa.http.agent", "from vespa.accounting.ledger import Ledger"),
+            ("vespa.http.agent", "from vespa.protocol import ledger"),
             ("vespa.worker.route", "from vespa.client.route import Route"),
             ("vespa.worker.route", "from vespa.settings import Settings"),
             ("vespa.worker.route", "from .. import settings"),
             ("vespa.proxy.exchange", "import vespa.worker.route"),
             ("vespa.settings", "from vespa.net import logs"),
-            ("benchmarks.tgi", "from vespa.core.work import to_micros"),
+            ("benchmarks.tgi", "from vespa.accounting.workload import to_micros"),
         ):
             self.assertEqual(len(strays(name, ast.parse(source))), 1, f"{name}: {source}")
 
     def test_proper_imports(self) -> None:
         """Imports of one's own room and of the floors below are let be."""
         for name, source in (
-            ("vespa.core.gate", "from .work import to_micros\nimport collections"),
-            ("vespa.http.agent", "from vespa.core.headers import KINDS\nfrom .pool import Pool"),
+            ("vespa.accounting.admission", "from .work import to_micros\nimport collections"),
+            ("vespa.http.agent", "from vespa.protocol.fields import KINDS\nfrom .pool import Pool"),
             ("vespa.worker.route", "from vespa.proxy.boundaries import Route\nfrom ..core import ledger"),
             ("vespa.worker.service", "from vespa.settings import Settings\nfrom .route import WorkerRoute"),
             ("benchmarks.tgi", "from vespa.benchmarking.contract import Session\nfrom benchmarks import words"),

@@ -10,10 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
-from .core.report import Identity
-from .core.secret import secret_forms
+from .runtime.secret import secret_forms
 from .settings_table import CLIENT_NAMES, ELSEWHERE, Variable, Variables, variables
 from .settings_text import Backend, field_value
+from .vast.status_report import Identity
 
 __all__ = [
     "Backend",

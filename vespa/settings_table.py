@@ -8,8 +8,7 @@ from typing import Any
 
 import attrs
 
-from .core.replay import ReplayMode
-from .core.signature import SignatureMode
+from .accounting.replay_guard import ReplayMode
 from .settings_text import (
     Backend,
     addresses,
@@ -26,6 +25,7 @@ from .settings_text import (
     seconds,
     text,
 )
+from .vast.signature import SignatureMode
 
 
 @attrs.frozen

@@ -10,10 +10,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.system.scripted import Backend
+from vespa.accounting.admission import Gate
+from vespa.accounting.ledger import Ledger
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
-from vespa.core.gate import Gate
-from vespa.core.ledger import Ledger
 from vespa.http.channel import ServerChannel
 from vespa.http.connection import ClientConnection
 from vespa.http.pool import Pool

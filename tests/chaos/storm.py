@@ -13,7 +13,7 @@ from tests.chaos.callers import Caller
 from tests.chaos.scene import Given, Scene, Track
 from tests.chaos.strands import Strand
 from tests.client.rig import KEY, OTHER, WORKER, assignment
-from vespa.core.refusal import Refusal
+from vespa.protocol.refusal import Refusal
 
 WORKERS: Final = (WORKER, OTHER, ("203.0.113.9", 31000))
 AMOUNTS: Final = (1, 30, 300, 1000, 3000, 30_000, 30_000, 70_000, 1 << 30, 1 << 30)

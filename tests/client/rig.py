@@ -15,12 +15,12 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from tests.rig import Wire
+from vespa.accounting.admission import Gate
 from vespa.client.door import ClientDoor
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.route import Calling, ClientPassage, ClientRoute
 from vespa.client.router import Router
 from vespa.client.workers import Workers
-from vespa.core.gate import Gate
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool
 from vespa.http.server import Server

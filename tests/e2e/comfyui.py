@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from vespa.core.refusal import Refusal
 from vespa.http.request import Receiver, ServerRequest
+from vespa.protocol.refusal import Refusal
 from vespa.sim.serving import Upgrades
 from vespa.sim.websocket import EchoSocket
 

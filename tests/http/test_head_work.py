@@ -10,10 +10,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, Rig, status
-from vespa.core.query import callers_own, unwrap_query
-from vespa.core.refusal import Refusal
 from vespa.http.chunked import BadChunk, Chunked
 from vespa.http.head import BadReply, read_reply_head, read_request_head
+from vespa.protocol.refusal import Refusal
+from vespa.vast.query_envelope import callers_own, unwrap_query
 
 MAX_COST = 1e9
 

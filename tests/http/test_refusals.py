@@ -10,10 +10,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.http.tls_peer import client_context, reactor, until, write_certificate
-from vespa.core.refusal import Refusal
 from vespa.http.listening import parse
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.server import Server
+from vespa.protocol.refusal import Refusal
 
 UPLOAD = 20_000_000
 

@@ -8,8 +8,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import DATE, GET, OK, Rig, body, post, status
-from vespa.core.refusal import Refusal
 from vespa.http.pool import PoolLimits
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.vigil import Timeouts
 
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"

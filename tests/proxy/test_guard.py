@@ -3,8 +3,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxy.browsers import browser_requests, program_requests
-from vespa.core.refusal import Refusal
 from vespa.http.head import read_request_head
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.guard import Guard
 
 PORT = 8010

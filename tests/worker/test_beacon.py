@@ -7,9 +7,9 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_settings import ON_VAST, TOKEN
-from vespa.core.ledger import Ledger
-from vespa.core.report import Condition, worker_status
+from vespa.accounting.ledger import Ledger
 from vespa.settings import identity_if_readable
+from vespa.vast.status_report import Condition, worker_status
 from vespa.worker.beacon import LONGEST_MESSAGE, body, report
 
 

@@ -17,11 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import FakeAgent
 from tests.seeds import examples
-from vespa.core.ledger import Ledger
-from vespa.core.lifecycle import Event
-from vespa.core.report import Condition, Identity
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.lifecycle import Event
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
+from vespa.vast.status_report import Condition, Identity
 from vespa.worker.launch import TOLD
 from vespa.worker.reporter import Reporter, beacon
 
@@ -383,7 +383,6 @@ class StopTests(ReporterTests):
         self.assertEqual(len(self.listener.reports), 2)
         self.successResultOf(self.reporter.stopService())
         self.assertEqual(len(self.listener.reports), 2)
-
 
     def test_told_why(self) -> None:
         """A worker that ends with an error says in its log that the autoscaler knows, where that is so."""

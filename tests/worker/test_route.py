@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, PUBLIC_URL, Rig, body, post, status
 from tests.seeds import examples
-from vespa.core.refusal import Refusal
+from vespa.protocol.refusal import Refusal
 from vespa.sim.signing import query_envelope
 
 

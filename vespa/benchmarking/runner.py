@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from vespa.benchmarking.contract import Figure, throughput
 from vespa.benchmarking.progress import Progress
-from vespa.core.secret import secret_forms
+from vespa.runtime.secret import secret_forms
 
 TERM_SECONDS = 2.0
 """From SIGTERM to SIGKILL, and from the result to SIGTERM where the process does not end by itself."""

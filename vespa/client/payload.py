@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 from attrs import frozen
 
-from vespa.core.refusal import Refusal
-from vespa.core.scanner import Malformed, Scanner
+from vespa.protocol.refusal import Refusal
+from vespa.vast.json_scanner import Malformed, Scanner
 
 
 @frozen

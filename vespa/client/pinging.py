@@ -9,9 +9,9 @@ from typing import Final
 from twisted.logger import Logger
 
 from vespa.client.content_decoding import ContentDecoder
-from vespa.core.refusal import Refusal
 from vespa.http.channel import ServerChannel
 from vespa.http.request import STREAM, ServerRequest
+from vespa.protocol.refusal import Refusal
 
 PING_AFTER_SECONDS: Final = 2.0
 """A wait this long is told; the callers whose wait is shorter get the worker's own status and fields."""

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vespa.accounting.admission import Gate
+from vespa.accounting.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
 from vespa.client.fields import CallerFields, fields_of, uncoded
 from vespa.client.passing import COOKIE, passed_lines
 from vespa.client.pinging import PingedRequest
@@ -21,19 +23,17 @@ from vespa.client.settings import MAX_COST
 from vespa.client.trust import TrustError
 from vespa.client.workers import Worker, Workers
 from vespa.client.wrapping import CLOSING, Wrapping, opening
-from vespa.core.assignment import Assignment, seconds_before
-from vespa.core.auth import parse_cost
-from vespa.core.gate import Gate
-from vespa.core.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
-from vespa.core.query import callers_own
-from vespa.core.refusal import Refusal
 from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.net.complaints import Complaints
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
+from vespa.vast.assignment import Assignment, seconds_before
+from vespa.vast.auth import parse_cost
+from vespa.vast.query_envelope import callers_own
 
 DEFAULT_COST: Final = 1.0
 _ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))

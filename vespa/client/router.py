@@ -11,12 +11,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
-from vespa.core.assignment import one_line, seconds_before
-from vespa.core.refusal import Refusal
 from vespa.http.origin import Origin
 from vespa.http.pool import Pool
 from vespa.http.sweep import Sweeper
 from vespa.net.complaints import Complaints
+from vespa.protocol.refusal import Refusal
+from vespa.vast.assignment import one_line, seconds_before
 
 if TYPE_CHECKING:
     from vespa.client.search import Search

@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 
 from vespa.client.console import ConsoleError
 from vespa.client.router import ASK_SECONDS, Router
-from vespa.core.assignment import Assignment, BadReply, read_reply
-from vespa.core.refusal import Refusal
 from vespa.http.asking import Asking
 from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead
+from vespa.protocol.refusal import Refusal
+from vespa.vast.assignment import Assignment, BadReply, read_reply
 
 _RETRY_MAX_SECONDS: Final = 5.0
 _RETRY_AFTER_MAX_SECONDS: Final = 30.0

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 
+from vespa.accounting.admission import Gate
 from vespa.client.console import Console
 from vespa.client.door import ClientDoor
 from vespa.client.endpoint_key import EndpointKey
@@ -16,8 +17,6 @@ from vespa.client.router import ASK_SECONDS, Router
 from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
 from vespa.client.workers import Workers
-from vespa.core.gate import Gate
-from vespa.core.refusal import Refusal
 from vespa.http.agent import Agent
 from vespa.http.descriptors import RESERVE, limit, share_out, tell
 from vespa.http.listening import parse
@@ -29,6 +28,7 @@ from vespa.http.splice import Pipes
 from vespa.http.sweep import Sweeper
 from vespa.net.calls import plain_client
 from vespa.net.services import InOrder
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.guard import Guard
 from vespa.proxy.listening import AlsoListening, Listening, Upstreams

@@ -8,9 +8,9 @@ from typing import Final
 from vespa.client.event_paths import has_event_path
 from vespa.client.fields import CallerFields
 from vespa.client.payload import OneValue, Payload, has_space_around, read_payload
-from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
 from vespa.http.held import keep
+from vespa.protocol.refusal import Refusal
 
 WHOLE_MAX: Final = 1 << 20
 """JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""

@@ -14,7 +14,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
 from vespa.http.held import SMALL, keep
 from vespa.http.intake import Intake
@@ -22,6 +21,7 @@ from vespa.http.patience import Doing, Patience
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.splice import LEAST_BYTES, Splice, can_splice
 from vespa.http.transport import buffered, half_closes, hung_up, probe, reader, release, set_no_delay, writer
+from vespa.protocol.refusal import Refusal
 
 if TYPE_CHECKING:
     from vespa.http.server import Server

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import httptools
 
-from vespa.core.headers import (
+from vespa.protocol.fields import (
     AUTHORIZATION,
     CLOSE,
     CONNECTION,
@@ -38,7 +38,7 @@ from vespa.core.headers import (
     meaning_of,
     tokens,
 )
-from vespa.core.refusal import Refusal
+from vespa.protocol.refusal import Refusal
 
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _LENGTH_DIGITS: Final = 18

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.core.refusal import Refusal
+from vespa.protocol.refusal import Refusal
 
 SMALL: Final = 8192
 """Up to so many bytes of a connection's need not be counted: counting them would cost every request."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from vespa.core.refusal import Refusal
 from vespa.http.chunked import BadChunk, Chunked
 from vespa.http.head import FIELDS_MAX, RequestHead, RequestReader, read_request_head
+from vespa.protocol.refusal import Refusal
 
 _HEAD, _LENGTH, _CHUNKS, _COMPLETE = range(4)
 _HEAD_END: Final = b"\r\n\r\n"

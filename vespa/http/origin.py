@@ -18,13 +18,13 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from vespa.core.headers import is_host
 from vespa.http.dialing import DialingEndpoint
 from vespa.http.naming import NamedEndpoint
 from vespa.http.platform import HAS_UNIX_SOCKETS, dials_directly
 from vespa.http.tls_dialing import TLSDialingEndpoint
 from vespa.http.tls_naming import NamedServer
 from vespa.http.tls_stock import StockTLSEndpoint
+from vespa.protocol.fields import is_host
 
 _is_prefix = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII).fullmatch
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Container
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
-from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
 from vespa.http.same_origin import readdressed
+from vespa.protocol.refusal import Refusal
 
 if TYPE_CHECKING:
     from vespa.http.channel import ServerChannel

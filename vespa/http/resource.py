@@ -19,11 +19,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from vespa.core import headers as fields
-from vespa.core.headers import KINDS
-from vespa.core.refusal import Refusal
 from vespa.http.request import LENGTH, NONE, STREAM, ServerRequest
 from vespa.http.server import Limits, Server
+from vespa.protocol import fields
+from vespa.protocol.fields import KINDS
+from vespa.protocol.refusal import Refusal
 
 BODY_MAX: Final = 64 << 20
 """The largest body that a resource is given, in bytes: it is held in memory."""

@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from vespa.core.refusal import Refusal
 from vespa.http.channel import ServerChannel
 from vespa.http.head import FIELDS_MAX
 from vespa.http.held import Held
 from vespa.http.request import Receiver, ServerRequest, status_line
 from vespa.http.sweep import Sweeper
 from vespa.http.transport import close_now, writer
+from vespa.protocol.refusal import Refusal
 
 Application = Callable[[ServerRequest], Receiver]
 """Takes a request when its head is in; what it returns gets the rest. May raise `Refusal`."""

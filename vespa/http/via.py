@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from vespa.core.refusal import Refusal
 from vespa.http.head import RequestHead
+from vespa.protocol.refusal import Refusal
 
 _RANDOM_BYTES: Final = 8
 

@@ -11,9 +11,9 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.core.signature import MIN_KEY_BITS
 from vespa.net.calls import Answer, CallError, call
 from vespa.net.deadlines import sleep
+from vespa.vast.signature import MIN_KEY_BITS
 
 SILENT_SECONDS = 30.0
 """How long an address that timed out is asked only after all the others."""

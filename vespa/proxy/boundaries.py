@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from vespa.core.lifecycle import Event
-from vespa.core.refusal import Refusal
+from vespa.accounting.lifecycle import Event
 from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
+from vespa.protocol.refusal import Refusal
 
 
 class Waiter(Protocol):

@@ -11,9 +11,9 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
-from vespa.core.refusal import Refusal
 from vespa.http.request import Receiver, ServerRequest
 from vespa.http.resource import ResourceReceiver
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange, Proxy
 from vespa.proxy.guard import Guard
 from vespa.proxy.server_options import ServerOptions

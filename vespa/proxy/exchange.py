@@ -16,15 +16,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.core.headers import tokens
-from vespa.core.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, GONE, HEAD, REFUSE
-from vespa.core.refusal import Refusal
+from vespa.accounting.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, GONE, HEAD, REFUSE
 from vespa.http.connection import ClientConnection, UpstreamError
 from vespa.http.head import ReplyHead
 from vespa.http.request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
 from vespa.http.sweep import Sweeper
 from vespa.http.via import Via
 from vespa.net.complaints import Complaints
+from vespa.protocol.fields import tokens
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Route
 from vespa.proxy.outbound import Outbound
 from vespa.proxy.tunnel import Tunnel, Tunnels

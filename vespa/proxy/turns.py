@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
-from vespa.core.gate import Gate
+from vespa.accounting.admission import Gate
 
 
 class Waits(Hashable, Protocol):

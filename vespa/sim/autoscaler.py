@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from vespa.core.work import from_micros
+from vespa.accounting.workload import from_micros
 from vespa.sim.answers import Answer, answering_app, header, read_body, send_bytes, send_json, wrong_key
 from vespa.sim.books import Books
 from vespa.sim.console import Console, EndpointRow

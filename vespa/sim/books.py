@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
-from vespa.core.work import from_micros, to_micros
+from vespa.accounting.workload import from_micros, to_micros
 from vespa.sim.reports import DeleteRequests, WorkerStatus
 
 State = Literal["ready", "loading", "standby", "error"]

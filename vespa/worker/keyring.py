@@ -8,13 +8,13 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.core.auth import Auth
-from vespa.core.backoff import Backoff
-from vespa.core.refusal import Refusal
-from vespa.core.signature import SignatureMode, Verifier
 from vespa.net.autoscaler import AutoscalerError
 from vespa.net.deadlines import sleep
 from vespa.net.services import CoroutineService
+from vespa.protocol.refusal import Refusal
+from vespa.runtime.backoff import Backoff
+from vespa.vast.auth import Auth
+from vespa.vast.signature import SignatureMode, Verifier
 
 REFRESH_SECONDS = 30.0
 """At least this long lies between two fetches for which a bad signature was the reason."""

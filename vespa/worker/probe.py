@@ -9,9 +9,9 @@ from treq.client import HTTPClient
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.core.assignment import one_line
 from vespa.http.connection import UpstreamError
 from vespa.net.calls import Answer, CallError, call
+from vespa.vast.assignment import one_line
 
 OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")
 """Where servers that have no /health answer: the page of Gradio and ComfyUI, KServe v2, OpenAI's API, Ollama."""

@@ -12,11 +12,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.core.backoff import Backoff
-from vespa.core.ledger import Ledger, Snapshot
-from vespa.core.report import Condition, Identity, by_success, delete_requests, worker_status
+from vespa.accounting.ledger import Ledger, Snapshot
 from vespa.net.deadlines import within
 from vespa.net.services import SurvivingLoop
+from vespa.runtime.backoff import Backoff
+from vespa.vast.status_report import Condition, Identity, by_success, delete_requests, worker_status
 from vespa.worker.launch import TOLD
 
 HEARTBEAT_SECONDS = 10.0

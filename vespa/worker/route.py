@@ -11,17 +11,11 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.core.auth import Auth, parse_cost
-from vespa.core.envelope import begins_envelope, looks_like_envelope
-from vespa.core.gate import Gate
-from vespa.core.ledger import Entry, Ledger
-from vespa.core.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
-from vespa.core.query import unsigned_query, unwrap_query
-from vespa.core.refusal import Refusal
-from vespa.core.replay import Replay
-from vespa.core.unwrapping import Unwrapping
-from vespa.core.whole import unwrap_body
-from vespa.core.work import to_micros
+from vespa.accounting.admission import Gate
+from vespa.accounting.ledger import Entry, Ledger
+from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
+from vespa.accounting.replay_guard import Replay
+from vespa.accounting.workload import to_micros
 from vespa.http.connection import UpstreamError
 from vespa.http.head import ReplyHead, RequestHead
 from vespa.http.held import keep
@@ -29,8 +23,14 @@ from vespa.http.pool import Pool
 from vespa.http.request import ServerRequest
 from vespa.http.sweep import Sweeper
 from vespa.net.complaints import Complaints
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
+from vespa.vast.auth import Auth, parse_cost
+from vespa.vast.envelope import begins_envelope, looks_like_envelope
+from vespa.vast.envelope_stream import Unwrapping
+from vespa.vast.query_envelope import unsigned_query, unwrap_query
+from vespa.vast.whole_envelope import unwrap_body
 
 WHOLE_MAX: Final = 65536
 """Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""

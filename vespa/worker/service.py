@@ -9,15 +9,13 @@ from typing import Any, Final
 from twisted.application.service import IService
 from twisted.logger import Logger
 
+from vespa.accounting.admission import Gate
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.replay_guard import Replay
 from vespa.benchmarking import runner
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
-from vespa.core.gate import Gate
-from vespa.core.ledger import Ledger
-from vespa.core.refusal import Refusal
-from vespa.core.replay import Replay
-from vespa.core.report import Condition, Identity
 from vespa.http.agent import Agent
 from vespa.http.certificates import Expiry
 from vespa.http.connection import UpstreamError
@@ -33,6 +31,7 @@ from vespa.net.calls import plain_client
 from vespa.net.nearness import is_loopback
 from vespa.net.services import InOrder, SurvivingLoop
 from vespa.net.trust import trust_roots
+from vespa.protocol.refusal import Refusal
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.guard import Guard
@@ -40,6 +39,7 @@ from vespa.proxy.listening import Listening, Upstreams, cannot_listen
 from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
+from vespa.vast.status_report import Condition, Identity
 from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe
 from vespa.worker.reporter import Reporter, beacon

@@ -11,11 +11,11 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.core.backoff import Backoff
-from vespa.core.refusal import Refusal
-from vespa.core.report import Condition
 from vespa.net.deadlines import sleep, within
 from vespa.net.services import CoroutineService
+from vespa.protocol.refusal import Refusal
+from vespa.runtime.backoff import Backoff
+from vespa.vast.status_report import Condition
 from vespa.worker.probe import ProbeError
 
 MESSAGE_LIMIT = 500

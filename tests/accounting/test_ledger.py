@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.accounting.ledger import Deleted, Entry, Ledger, Snapshot
+from vespa.accounting.lifecycle import TABLE, Event, State
+
+LIVE = (State.WAITING, State.CONNECTING, State.STREAMING, State.STREAMING_ERROR)
+
+# What may happen: a request opened (its request_idx, its work); an event of any kind to any request, be it in the table
+# or not; a report taken, delivered, or lost; delete records delivered.
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("open"), st.none() | st.integers(0, 3), st.integers(0, 10**12)),
+        st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
+        st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
+        st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
+        st.tuples(st.just("take"), st.just(0), st.just(0)),
+        st.tuples(st.just("deliver"), st.integers(0, 5), st.just(0)),
+        st.tuples(st.just("tell"), st.integers(0, 4), st.integers(0, 4)),
+    ),
+    min_size=20,
+    max_size=80,
+)
+
+
+def went(ledger: Ledger, *events: Event, request_idx: int | None = 5, work: int = 10, start: float = 100.0) -> Entry:
+    """An entry that went through these events, one a second."""
+    entry = ledger.open(request_idx, work, start)
+    for second, event in enumerate(events, 1):
+        assert ledger.advance(entry, event, start + second)
+    return entry
+
+
+class LawTests(SynchronousTestCase):
+    @given(steps, st.integers(0, 5))
+    def test_any_order_of_events(self, script: list[tuple[str, int, int]], max_pending: int) -> None:
+        """The ledger's laws hold whatever happens in whatever order."""
+        ledger = Ledger(max_pending)
+        entries: list[Entry] = []
+        taken: list[Snapshot] = []
+        late = told = 0
+        ended_with_idx: list[Entry] = []
+        served = rejected = new = 0
+        delivered_upto = -1
+        totals = [(0, 0, 0)]
+        delivered = (0, 0, 0)
+        for now, (what, first, second) in enumerate(script, 1):
+            if what == "open":
+                entries.append(ledger.open(first, second, float(now)))
+            elif what == "event" and entries:
+                entry = entries[first % len(entries)]
+                before, event = entry.state, Event(second)
+                target = TABLE[before].get(event)
+                self.assertEqual(ledger.advance(entry, event, float(now)), target is not None)
+                self.assertEqual(entry.state, before if target is None else target)
+                late += target is None
+                if target is not None:
+                    new += entry.work * ((before is State.RECEIVED) * (target in LIVE))
+                    new -= entry.work * (before in LIVE and target in (State.CANCELLED, State.REFUSED))
+                    served += entry.work * (target is State.SERVED)
+                    rejected += entry.work * (target is State.REFUSED)
+                    if not TABLE[target] and entry.request_idx is not None:
+                        ended_with_idx.append(entry)
+            elif what == "take":
+                taken.append(ledger.snapshot())
+                totals.append((new, served, rejected))
+                told_now = (taken[-1].new_load, taken[-1].served, taken[-1].rejected)
+                self.assertEqual(told_now, tuple(a - b for a, b in zip(totals[-1], delivered, strict=True)))
+            elif what == "deliver" and taken:
+                number = len(taken) - 1 - first % len(taken)
+                ledger.acknowledge(taken[number])
+                if number > delivered_upto:
+                    delivered_upto, delivered = number, totals[number + 1]
+            elif what == "tell":
+                records = ledger.deletes(limit=first + second)[second:]
+                ledger.acknowledge_deletes(records)
+                told += len(records)
+                ledger.acknowledge_deletes(records)
+            live = [entry for entry in entries if entry.state in LIVE]
+            self.assertEqual(ledger.in_flight, len(live))
+            self.assertEqual(ledger.load, sum(entry.work for entry in live))
+            self.assertEqual(
+                ledger.received,
+                sum(
+                    (ledger.served, ledger.unserved, ledger.failed, ledger.cancelled, ledger.expired, ledger.in_flight)
+                ),
+            )
+            self.assertEqual(ledger.late, late)
+            pending = ledger.deletes()
+            self.assertLessEqual(len(pending), max_pending)
+            self.assertEqual(len(pending) + told + ledger.dropped_deletes, len(ended_with_idx))
+            if not told:
+                kept = ended_with_idx[ledger.dropped_deletes :]
+                self.assertEqual([r.request_idx for r in pending], [entry.request_idx for entry in kept])
+                self.assertEqual([r.outcome for r in pending], [entry.state for entry in kept])
+
+    @given(steps)
+    def test_it_comes_to_zero(self, script: list[tuple[str, int, int]]) -> None:
+        """When everyone has left nothing is in flight, and after two reports nothing is left to tell."""
+        ledger = Ledger(1000)
+        entries = [ledger.open(first, second, 1.0) for what, first, second in script if what == "open"]
+        for what, first, second in script:
+            if what == "event" and entries:
+                ledger.advance(entries[first % len(entries)], Event(second), 2.0)
+        ledger.acknowledge(ledger.snapshot())
+        for entry in entries:
+            ledger.advance(entry, Event.GONE, 3.0)
+        ledger.acknowledge(ledger.snapshot())
+        last = ledger.snapshot()
+        self.assertEqual((ledger.load, ledger.in_flight, last.working_request_idxs), (0, 0, ()))
+        self.assertFalse(any(ledger.under_way(idx) for idx in range(4)))
+        self.assertEqual((last.new_load, last.served, last.rejected, last.changed), (0, 0, 0, False))
+
+
+class CountTests(SynchronousTestCase):
+    def counts(self, *events: Event) -> dict[str, int]:
+        """The counts that are not zero after one request."""
+        ledger = Ledger(10)
+        went(ledger, *events)
+        names = (
+            "received",
+            "served",
+            "unserved",
+            "failed",
+            "cancelled",
+            "expired",
+            "refused",
+            "late",
+            "in_flight",
+            "load",
+        )
+        return {name: getattr(ledger, name) for name in names if getattr(ledger, name)}
+
+    def test_every_way(self) -> None:
+        """Each way through the table ends in the count named for it, and load is held from ADMIT or WAIT to the end."""
+        self.assertEqual(self.counts(), {})
+        self.assertEqual(self.counts(Event.REFUSE), {"refused": 1})
+        self.assertEqual(self.counts(Event.GONE), {})
+        self.assertEqual(self.counts(Event.WAIT), {"received": 1, "in_flight": 1, "load": 10})
+        self.assertEqual(self.counts(Event.WAIT, Event.SLOT), {"received": 1, "in_flight": 1, "load": 10})
+        self.assertEqual(self.counts(Event.WAIT, Event.EXPIRE), {"received": 1, "expired": 1})
+        self.assertEqual(self.counts(Event.WAIT, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.HEAD), {"received": 1, "in_flight": 1, "load": 10})
+        self.assertEqual(self.counts(Event.ADMIT, Event.BREAK), {"received": 1, "failed": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.BREAK), {"received": 1, "failed": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.END), {"received": 1, "served": 1})
+        in_flight = {"received": 1, "in_flight": 1, "load": 10}
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD), in_flight)
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.BREAK), {"received": 1, "failed": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.END), {"received": 1, "unserved": 1})
+
+    def test_no_work_in_errors(self) -> None:
+        """An error of the backend's is complete and told as received, and adds nothing to the work served."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, Event.ERROR_HEAD, Event.END, work=999_999)
+        snapshot = ledger.snapshot()
+        self.assertEqual((snapshot.served, snapshot.new_load, snapshot.rejected), (0, 999_999, 0))
+        self.assertTrue(snapshot.changed)
+        (record,) = ledger.deletes()
+        self.assertEqual((record.outcome, record.completed_at), (State.UNSERVED, 103.0))
+
+    def test_times(self) -> None:
+        """A time is 0.0 where it never came to that: without a slot none started, and none cancelled completed."""
+        for events, times in [
+            ((Event.ADMIT, Event.HEAD, Event.END), (100.0, 101.0, 103.0)),
+            ((Event.WAIT, Event.SLOT, Event.BREAK), (100.0, 102.0, 103.0)),
+            ((Event.ADMIT, Event.HEAD, Event.GONE), (100.0, 101.0, 0.0)),
+            ((Event.WAIT, Event.EXPIRE), (100.0, 0.0, 0.0)),
+            ((Event.REFUSE,), (100.0, 0.0, 0.0)),
+            ((Event.GONE,), (100.0, 0.0, 0.0)),
+        ]:
+            ledger = Ledger(10)
+            entry = went(ledger, *events)
+            self.assertEqual((entry.received_at, entry.started_at, entry.completed_at), times)
+            (record,) = ledger.deletes()
+            self.assertEqual((record.received_at, record.started_at, record.completed_at), times)
+
+
+class SnapshotTests(SynchronousTestCase):
+    def test_what_arrives_meanwhile(self) -> None:
+        """What happens between taking a snapshot and its acknowledgement is told by the next."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, Event.HEAD, Event.END, work=1)
+        first = ledger.snapshot()
+        went(ledger, Event.ADMIT, Event.HEAD, Event.END, work=20)
+        went(ledger, Event.REFUSE, work=300)
+        ledger.acknowledge(first)
+        second = ledger.snapshot()
+        self.assertEqual((first.new_load, first.served, first.rejected), (1, 1, 0))
+        self.assertEqual((second.new_load, second.served, second.rejected), (20, 20, 300))
+        self.assertTrue(second.changed)
+
+    def test_never_delivered(self) -> None:
+        """What a lost report told is in the next one."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, work=1)
+        ledger.snapshot()
+        went(ledger, Event.ADMIT, work=2)
+        self.assertEqual(ledger.snapshot().new_load, 3)
+
+    def test_acknowledged_again(self) -> None:
+        """A snapshot acknowledged again, or after a later one, takes nothing off."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, work=1)
+        first = ledger.snapshot()
+        went(ledger, Event.ADMIT, work=2)
+        second = ledger.snapshot()
+        for snapshot in (second, first, second):
+            ledger.acknowledge(snapshot)
+            self.assertEqual(ledger.snapshot().new_load, 0)
+        went(ledger, Event.ADMIT, work=4)
+        ledger.acknowledge(first)
+        self.assertEqual(ledger.snapshot().new_load, 4)
+
+    def test_cancelled_after_it_was_told(self) -> None:
+        """Work told as new and cancelled later makes the next figure negative, and only that one."""
+        ledger = Ledger(10)
+        entry = went(ledger, Event.ADMIT, work=5)
+        ledger.acknowledge(ledger.snapshot())
+        ledger.advance(entry, Event.GONE, 110.0)
+        snapshot = ledger.snapshot()
+        self.assertEqual(snapshot.new_load, -5)
+        ledger.acknowledge(snapshot)
+        self.assertEqual(ledger.snapshot().new_load, 0)
+
+    def test_working(self) -> None:
+        """Those in flight are counted all, and named where they have a name; refused ones count as received by then."""
+        ledger = Ledger(10)
+        went(ledger, Event.WAIT, request_idx=3)
+        went(ledger, Event.ADMIT, request_idx=None)
+        went(ledger, Event.ADMIT, Event.HEAD, request_idx=4)
+        went(ledger, Event.ADMIT, Event.HEAD, Event.END, request_idx=5)
+        went(ledger, Event.REFUSE, request_idx=6)
+        went(ledger, Event.GONE, request_idx=7)
+        snapshot = ledger.snapshot()
+        self.assertEqual((snapshot.num_working, snapshot.working_request_idxs), (3, (3, 4)))
+        self.assertEqual((snapshot.num_received, snapshot.load), (5, 30))
+
+    def test_each_index_once(self) -> None:
+        """An index that two requests have is named once, until both have ended, and under way as long."""
+        ledger = Ledger(10)
+        first, second = went(ledger, Event.ADMIT, request_idx=3), went(ledger, request_idx=3)
+        ledger.advance(second, Event.ADMIT, 1.0)
+        self.assertEqual((ledger.snapshot().num_working, ledger.snapshot().working_request_idxs), (2, (3,)))
+        ledger.advance(first, Event.GONE, 2.0)
+        self.assertEqual((ledger.snapshot().working_request_idxs, ledger.under_way(3)), ((3,), True))
+        ledger.advance(second, Event.GONE, 3.0)
+        self.assertFalse(ledger.under_way(3))
+
+    def test_changed(self) -> None:
+        """Something changed if a report would now say other things than the last that was delivered."""
+        ledger = Ledger(10)
+        self.assertFalse(ledger.snapshot().changed)
+        entry = went(ledger, work=0)
+        self.assertFalse(ledger.snapshot().changed)
+        for event, changed in [(Event.WAIT, True), (Event.SLOT, False), (Event.HEAD, False), (Event.END, True)]:
+            ledger.advance(entry, event, 1.0)
+            self.assertEqual(ledger.snapshot().changed, changed)
+            ledger.acknowledge(ledger.snapshot())
+        went(ledger, Event.GONE)
+        self.assertFalse(ledger.snapshot().changed)
+        went(ledger, Event.REFUSE, work=0)
+        self.assertTrue(ledger.snapshot().changed)
+
+    def test_frozen(self) -> None:
+        """A snapshot stays as it was taken."""
+        with self.assertRaises(AttributeError):
+            Ledger(10).snapshot().load = 1  # type: ignore[misc]
+
+
+class DeleteTests(SynchronousTestCase):
+    def test_outcomes(self) -> None:
+        """The record tells the end; a client that left before it was decided upon has one too."""
+        ledger = Ledger(10)
+        for events in [
+            (Event.ADMIT, Event.HEAD, Event.END),
+            (Event.ADMIT, Event.BREAK),
+            (Event.REFUSE,),
+            (Event.WAIT, Event.EXPIRE),
+            (Event.GONE,),
+        ]:
+            went(ledger, *events)
+        outcomes = [record.outcome for record in ledger.deletes()]
+        self.assertEqual(outcomes, [State.SERVED, State.FAILED, State.REFUSED, State.REFUSED, State.CANCELLED])
+
+    def test_nobody_to_tell(self) -> None:
+        """A request without request_idx leaves no record."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, Event.HEAD, Event.END, request_idx=None)
+        self.assertEqual((ledger.deletes(), ledger.served), ((), 1))
+
+    def test_one_assignment_twice(self) -> None:
+        """Two requests with one assignment leave two records, and acknowledging one leaves the other."""
+        ledger = Ledger(10)
+        for _ in range(2):
+            went(ledger, Event.REFUSE)
+        first, second = ledger.deletes()
+        ledger.acknowledge_deletes([first])
+        self.assertEqual(len(ledger.deletes()), 1)
+        self.assertIs(ledger.deletes()[0], second)
+
+    def test_oldest_first(self) -> None:
+        """Records come oldest first, at most as many as asked for."""
+        ledger = Ledger(10)
+        for number in range(5):
+            went(ledger, Event.REFUSE, request_idx=number)
+        self.assertEqual([record.request_idx for record in ledger.deletes(limit=3)], [0, 1, 2])
+
+    def test_bounded(self) -> None:
+        """Beyond the bound the oldest are dropped and counted; acknowledging a dropped one does no harm."""
+        ledger = Ledger(2)
+        went(ledger, Event.REFUSE, request_idx=0)
+        oldest = ledger.deletes()
+        for number in (1, 2, 3):
+            went(ledger, Event.REFUSE, request_idx=number)
+        ledger.acknowledge_deletes(oldest)
+        self.assertEqual([record.request_idx for record in ledger.deletes()], [2, 3])
+        self.assertEqual(ledger.dropped_deletes, 2)
+
+    def test_frozen(self) -> None:
+        """A record cannot be changed, and equals only itself."""
+        record = Deleted(1, State.SERVED, 1.0, 1.0, 1.0)
+        with self.assertRaises(AttributeError):
+            record.outcome = State.FAILED  # type: ignore[misc]
+        self.assertNotEqual(record, replace(record))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from vespa.accounting.lifecycle import TABLE, Event, State, mermaid
+
+ENDS = {State.REFUSED, State.SERVED, State.UNSERVED, State.FAILED, State.CANCELLED}
+
+
+class TableTests(SynchronousTestCase):
+    def test_every_state_has_a_row(self) -> None:
+        """The table knows every state, so looking one up never fails."""
+        self.assertEqual(set(TABLE), set(State))
+
+    def test_ends(self) -> None:
+        """Exactly the five outcomes are ends: nothing follows them."""
+        self.assertEqual({state for state, row in TABLE.items() if not row}, ENDS)
+
+    def test_a_client_may_always_leave(self) -> None:
+        """In every state that is no end the client can leave, and the request is cancelled."""
+        for state in set(State) - ENDS:
+            self.assertEqual(TABLE[state][Event.GONE], State.CANCELLED)
+
+    def test_no_way_back(self) -> None:
+        """Every step leads onward, so every request ends after at most four."""
+        for state, row in TABLE.items():
+            for target in row.values():
+                self.assertGreater(target, state)
+
+    def test_every_state_and_event_is_used(self) -> None:
+        """There is a way to every state but the first, and every event leads somewhere."""
+        self.assertEqual({s for row in TABLE.values() for s in row.values()}, set(State) - {State.RECEIVED})
+        self.assertEqual({event for row in TABLE.values() for event in row}, set(Event))
+
+    def test_frozen(self) -> None:
+        """Nobody can add a step at run time."""
+        with self.assertRaises(TypeError):
+            TABLE[State.SERVED][Event.GONE] = State.CANCELLED  # type: ignore[index]
+        with self.assertRaises(TypeError):
+            TABLE[State.SERVED] = {}  # type: ignore[index]
+
+
+class DiagramTests(SynchronousTestCase):
+    def test_drawn_from_the_table(self) -> None:
+        """The diagram has an arrow for each step, one in, and one out of each end."""
+        arrows = [line.strip() for line in mermaid().splitlines()[1:]]
+        steps = [f"{state.name} --> {row[event].name}: {event.name}" for state, row in TABLE.items() for event in row]
+        self.assertEqual(
+            sorted(arrows), sorted(["[*] --> RECEIVED", *steps, *(f"{state.name} --> [*]" for state in ENDS)])
+        )
+
+    def test_documented(self) -> None:
+        """The diagram in the documentation is this one."""
+        page = Path(__file__).parents[2] / "docs" / "architecture.md"
+        if not page.exists():
+            raise SkipTest("the documentation is not here")
+        self.assertIn(mermaid(), page.read_text("utf-8"))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.protocol.refusal import Refusal
+
+
+class RefusalTests(SynchronousTestCase):
+    def test_body_tells_the_cause(self) -> None:
+        """The body is one line of JSON with a code for programs, a message for people, and who is to blame."""
+        self.assertEqual(
+            Refusal(502, "backend_down", "no", origin="backend").body(),
+            b'{"error":{"code":"backend_down","message":"no","origin":"backend"}}\n',
+        )
+
+    def test_fields(self) -> None:
+        """Wrong fields are named one by one, and only where there are any."""
+        refusal = Refusal(422, "invalid", "no", fields={"cost": "is missing"})
+        self.assertEqual(json.loads(refusal.body())["error"]["fields"], {"cost": "is missing"})
+        self.assertNotIn("fields", json.loads(Refusal(422, "invalid", "no", fields={}).body())["error"])
+
+    def test_headers(self) -> None:
+        """The code is in a header too; Retry-After and Allow only where they were asked for; others follow."""
+        self.assertEqual(
+            Refusal(401, "bad_signature", "no").header_list(),
+            [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", b"bad_signature")],
+        )
+        self.assertEqual(
+            Refusal(405, "method", "no", allow="GET, HEAD", headers=((b"X-A", b"b"),)).header_list()[2:],
+            [(b"Allow", b"GET, HEAD"), (b"X-A", b"b")],
+        )
+
+    @given(st.floats(min_value=-1e6, max_value=1e9))
+    def test_retry_after(self, seconds: float) -> None:
+        """Retry-After is whole seconds, at least one, and never less than was meant."""
+        ((_, value),) = Refusal(429, "busy", "no", retry_after=seconds).header_list()[2:]
+        self.assertTrue(value.isdigit())
+        self.assertGreaterEqual(int(value), max(1, seconds))
+        self.assertLess(int(value), max(1, seconds) + 1)
+
+    @given(st.text(), st.text())
+    def test_any_text(self, message: str, name: str) -> None:
+        """Whatever a client sent can be told back to it: the body is ASCII and says the same."""
+        error = json.loads(Refusal(422, "invalid", message, fields={name: message}).body().decode("ascii"))["error"]
+        self.assertEqual(error["message"], message)
+        self.assertEqual(error["fields"], {name: message})
+
+    def test_is_an_exception_that_reads_well(self) -> None:
+        """A refusal that ends up in a log says what it is."""
+        self.assertEqual(str(Refusal(429, "busy", "come later")), "429 busy: come later")

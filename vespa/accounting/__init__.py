@@ -1,0 +1,1 @@
+"""What a worker counts, and what it admits. Nothing here imports Twisted; time is passed in."""

@@ -1,0 +1,99 @@
+"""Who may go to the backend now, who waits, and who is told to come back later."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from vespa.accounting.workload import from_micros
+from vespa.protocol.refusal import Refusal
+
+Key = TypeVar("Key", bound=Hashable)
+
+LEAST_THROUGHPUT = 1e-5
+"""Units of work a second that are assumed of a backend not measured yet, so that nothing is divided by zero."""
+
+
+class Gate(Generic[Key]):
+    """
+    Slots at the backend and the queue before them, first come, first served.
+
+    `max_wait_seconds` limits the estimated wait (None: no limit), `max_concurrency` the slots (0: no limit),
+    `max_queue` the places in the queue. `throughput`, in units of work a second, is set once the backend was measured.
+
+    Keys are the caller's own and unique among those inside. While anyone waits every slot is taken, since a slot that
+    comes free goes straight to the head of the queue.
+    """
+
+    def __init__(self, max_wait_seconds: float | None, max_concurrency: int, max_queue: int) -> None:
+        self.throughput = 0.0
+        self._max_wait_seconds = max_wait_seconds
+        self._max_concurrency = max_concurrency
+        self._max_queue = max_queue
+        self._working: set[Key] = set()
+        # A plain dict is slow to find its first key after many were taken from its front.
+        self._waiting: OrderedDict[Key, None] = OrderedDict()
+
+    @property
+    def working(self) -> int:
+        """How many hold a slot."""
+        return len(self._working)
+
+    @property
+    def waiting(self) -> int:
+        """How many are in the queue."""
+        return len(self._waiting)
+
+    def estimated_wait(self, load: int) -> float:
+        """Seconds until the backend has done so many millionths of work."""
+        return from_micros(load) / max(self.throughput, LEAST_THROUGHPUT)
+
+    def admit(self, key: Key, load: int) -> bool:
+        """
+        Let a request in: True if it holds a slot now, False if it was put at the end of the queue.
+
+        `load` is the work in flight in millionths, the new request's not counted. Raises Refusal 429 "busy" if that
+        takes longer than the limit, and 429 "queue_full"; ValueError if the key is inside already.
+        """
+        if key in self._working or key in self._waiting:
+            raise ValueError("this key is inside already")
+        limit = self._max_wait_seconds
+        if limit is not None and load and self.estimated_wait(load) > limit:
+            message = f"the estimated wait is over the limit of {limit:g} s"
+            raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
+        if not self._max_concurrency or len(self._working) < self._max_concurrency:
+            self._working.add(key)
+            return True
+        if len(self._waiting) >= self._max_queue:
+            raise Refusal(429, "queue_full", "the queue is full", retry_after=self._retry_after(load))
+        self._waiting[key] = None
+        return False
+
+    def release(self, key: Key) -> Key | None:
+        """Free the key's slot and return the key that holds it from now on, if any waited. Unknown keys do nothing."""
+        if key not in self._working:
+            return None
+        self._working.discard(key)
+        if not self._waiting:
+            return None
+        successor, _ = self._waiting.popitem(last=False)
+        self._working.add(successor)
+        return successor
+
+    def leave(self, key: Key) -> bool:
+        """Take a key out of the queue; False if it was not in it."""
+        if key not in self._waiting:
+            return False
+        del self._waiting[key]
+        return True
+
+    def dismiss(self) -> list[Key]:
+        """Empty the queue; returns those that waited, the first one first."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def _retry_after(self, load: int) -> float:
+        limit = self._max_wait_seconds
+        return max(1.0, self.estimated_wait(load) - limit) if limit is not None else 1.0

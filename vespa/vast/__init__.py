@@ -1,0 +1,1 @@
+"""Vast.ai's messages as values. Nothing here imports Twisted or reads a clock."""

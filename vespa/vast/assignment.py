@@ -1,0 +1,141 @@
+"""What the autoscaler answers to a client that asks for a worker, and how a request then carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from vespa.vast.auth import MAX_AUTH_DATA
+
+_TEXT_MAX: Final = 200
+
+
+class BadReply(ValueError):
+    """The autoscaler's reply says nothing that can be used; the message says what is wrong with it."""
+
+
+class Assignment(msgspec.Struct, frozen=True, gc=False):
+    """
+    A worker for one request, signed.
+
+    `auth_data` is a JSON object and `query` a piece of a query: the same values, each with the text it arrived with,
+    since `100.0` and `100` sign differently.
+    """
+
+    url: str
+    request_idx: int
+    auth_data: bytes
+    texts: dict[str, str]
+
+    @property
+    def query(self) -> bytes:
+        """`serverless_cost=…&serverless_endpoint=…` and so on."""
+        return "&".join([f"serverless_{name}={_quoted(text)}" for name, text in self.texts.items()]).encode("ascii")
+
+
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """No worker yet: ask again, under this index. `status` is the autoscaler's own text, as it came."""
+
+    request_idx: int
+    status: str
+
+
+_ABSENT: Final = msgspec.Raw(b"")
+
+
+class _Reply(msgspec.Struct):
+    # Named here, and so handed on, is what a worker reads. Whatever else a reply holds is none of its business.
+    cost: msgspec.Raw = _ABSENT
+    endpoint: msgspec.Raw = _ABSENT
+    reqnum: msgspec.Raw = _ABSENT
+    request_idx: msgspec.Raw = _ABSENT
+    signature: msgspec.Raw = _ABSENT
+    url: msgspec.Raw = _ABSENT
+    request_id: msgspec.Raw = msgspec.field(default=_ABSENT, name="__request_id")
+    status: msgspec.Raw = _ABSENT
+
+
+_SIGNED: Final = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
+_decode: Final = msgspec.json.Decoder(_Reply).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_integer: Final = msgspec.json.Decoder(int).decode
+_decode_number: Final = msgspec.json.Decoder(float).decode
+_MALFORMED: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
+    """
+    Read the body of a 200 from `/route/`; one with a `url` in it is an assignment.
+
+    `asked_idx` is the index that was asked under: a reply may leave it out. Raises `BadReply`.
+    """
+    if len(body) > MAX_AUTH_DATA:
+        raise BadReply(f"it is longer than {MAX_AUTH_DATA} bytes")
+    try:
+        reply = _decode(body)
+    except _MALFORMED:
+        raise BadReply("it is not a JSON object") from None
+    if not bytes(reply.url) or bytes(reply.url) in (b"null", b'""'):
+        return Waiting(_index(reply.request_idx, asked_idx), _words(reply.status))
+    missing = [name for name in _SIGNED if not bytes(getattr(reply, name))]
+    if missing:
+        raise BadReply(f"it has a url and no {', '.join(missing)}")
+    texts = {name: _text(name, getattr(reply, name)) for name in _SIGNED}
+    members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(reply, name))) for name in _SIGNED]
+    if bytes(reply.request_id):
+        members.append(b'"__request_id":' + bytes(reply.request_id))
+    return Assignment(texts["url"], _index(reply.request_idx, asked_idx), b"{%b}" % b",".join(members), texts)
+
+
+@lru_cache(256)
+def _quoted(text: str) -> str:
+    # A worker's url, and the signature over the url alone, come again and again.
+    return quote(text, safe="")
+
+
+def _text(name: str, raw: msgspec.Raw) -> str:
+    """A member as the text that goes into a query: a string's own, a number's lexeme. Raises `BadReply`."""
+    try:
+        if name == "cost":
+            _decode_number(raw)
+        elif name in ("reqnum", "request_idx"):
+            _decode_integer(raw)
+        else:
+            text = _decode_text(raw)
+            text.encode("utf-8")  # half of a surrogate pair has no bytes
+            return text
+    except _MALFORMED:
+        raise BadReply(f"its {name} is not what it should be") from None
+    return bytes(raw).decode("ascii")
+
+
+def _index(raw: msgspec.Raw, otherwise: int) -> int:
+    try:
+        return int(_decode_integer(raw)) if bytes(raw) else otherwise
+    except _MALFORMED:
+        raise BadReply("its request_idx is not a whole number") from None
+
+
+def _words(raw: msgspec.Raw) -> str:
+    """A text of the autoscaler's for people, whatever it is."""
+    try:
+        return _decode_text(raw) if bytes(raw) else ""
+    except _MALFORMED:
+        return bytes(raw).decode("utf-8", "replace")
+
+
+def one_line(text: str) -> str:
+    """A text from elsewhere as one short line without control characters."""
+    line = "".join(each if each.isprintable() else " " for each in text[: 2 * _TEXT_MAX]).strip()
+    return line if len(line) <= _TEXT_MAX else line[: _TEXT_MAX - 1] + "…"
+
+
+def seconds_before(poll: int, random: Callable[[], float]) -> float:
+    """How long to wait before asking again: 1 s at first, then at random up to 5 s, as Vast's own client does."""
+    if poll <= 1:
+        return 1.0
+    return 0.1 + random() * (min(2.0 ** min(poll - 1, 3), 5.0) - 0.1)

@@ -1,0 +1,199 @@
+"""
+The members of an envelope that stand before its payload, read as they arrive.
+
+All of it is checked as strictly as in a whole body, and bounded. Keys are compared decoded. A limit is a place in the
+body: what stands before it is judged first, so that the verdict does not depend on how the body was cut.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+
+import msgspec
+
+from vespa.protocol.refusal import Refusal
+from vespa.vast.envelope import Auth, decode_auth, decode_session_id
+from vespa.vast.json_scanner import Malformed, Scanner
+
+_space = re.compile(rb"[ \t\n\r]*").match
+_decode_text = msgspec.json.Decoder(str).decode
+_check_value = msgspec.json.Decoder(msgspec.Raw).decode
+
+# Deep nesting exhausts the stack.
+_NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Next(IntEnum):
+    """What has to come next, white space aside."""
+
+    OBJECT = 0
+    KEY = 1
+    COLON = 2
+    VALUE = 3
+    COMMA = 4
+    PAYLOAD = 5
+    NOTHING = 6
+
+
+_MARKS = {
+    (_Next.OBJECT, b"{"): _Next.KEY,
+    (_Next.COLON, b":"): _Next.VALUE,
+    (_Next.COMMA, b","): _Next.KEY,
+}
+"""The marks that stand between keys and values, and what comes after each."""
+
+
+class Members:
+    """
+    Reads an envelope up to its payload, and, after `resume`, from there to its end.
+
+    `max_length` limits each of the two, and `max_auth` the value of auth_data, in bytes; `max_keys` is a number of
+    keys.
+    """
+
+    def __init__(self, max_cost: float, max_length: int, max_auth: int, max_keys: int) -> None:
+        self.auth: Auth | None = None
+        """What was signed, once all of it came."""
+        self.session_id: str | None = None
+        """The session that the request names, if any."""
+        self.kept = bytearray()
+        """All that was fed, up to `max_length`."""
+        self._max_cost = max_cost
+        self._max_length = max_length
+        self._max_auth = max_auth
+        self._max_keys = max_keys
+        self._next = _Next.OBJECT
+        self._keys: set[str] = set()
+        self._key = ""
+        self._scanner: Scanner | None = None
+        self._token_start = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the envelope's end was seen."""
+        return self._next == _Next.NOTHING
+
+    def resume(self) -> None:
+        """Read on behind the payload."""
+        self._next = _Next.COMMA
+        self.kept = bytearray()
+
+    def feed(self, data: bytes) -> int:
+        """
+        Read the next chunk; return the offset in it where the payload begins, or -1 if it is not there yet.
+
+        Raises Refusal, 422 for what no envelope begins with and 413 for what goes over a limit.
+        """
+        base = len(self.kept)
+        stop = min(len(data), self._max_length - base)
+        self.kept += memoryview(data)[:stop]
+        position = 0
+        while position < stop:
+            if self._scanner is not None:
+                position = self._read_token(self._scanner, data, position, stop, base)
+                continue
+            position = skip_space(data, position, stop)
+            if position == stop:
+                break
+            if self._begins(data[position : position + 1]):
+                if self._next == _Next.PAYLOAD:
+                    return position
+                self._scanner = Scanner()
+                self._token_start = base + position
+            else:
+                position += 1
+        if stop < len(data):
+            place = "after" if "payload" in self._keys else "before"
+            raise too_large(f"what stands {place} the payload", self._max_length)
+        return -1
+
+    def _begins(self, mark: bytes) -> bool:
+        """Go over a mark between keys and values, or tell that a key, a value or the payload begins with it."""
+        if self._next == _Next.VALUE:
+            if self._key == "payload":
+                self._next = _Next.PAYLOAD
+            return True
+        if mark == b'"' and self._next == _Next.KEY:
+            return True
+        if mark == b"}" and self._next in (_Next.KEY, _Next.COMMA):
+            # Also after a comma, which is no JSON: without a payload it is wrong either way.
+            missing = [name for name in ("auth_data", "payload") if name not in self._keys]
+            if not missing and self._next == _Next.COMMA:
+                self._next = _Next.NOTHING
+                return False
+            raise invalid("the body is not a valid envelope", dict.fromkeys(missing, "is missing"))
+        following = _MARKS.get((self._next, mark))
+        if following is None:
+            raise invalid("the body is not a JSON object")
+        self._next = following
+        return False
+
+    def _read_token(self, scanner: Scanner, data: bytes, position: int, stop: int, base: int) -> int:
+        """Read on in a key or a value; return the offset past what was read."""
+        limit = stop
+        if self._next == _Next.VALUE and self._key == "auth_data":
+            limit = min(stop, position + self._max_auth - scanner.length)
+        end = scan(scanner, data, position, limit)
+        if end < 0:
+            if limit < stop:
+                wrong = {"auth_data": f"must be at most {self._max_auth} bytes"}
+                raise invalid("the body is not a valid envelope", wrong)
+            return stop
+        self._scanner = None
+        token = bytes(self.kept[self._token_start : base + end])
+        if self._next == _Next.VALUE:
+            self._take_value(token)
+            self._next = _Next.COMMA
+        else:
+            self._take_key(token)
+            self._next = _Next.COLON
+        return end
+
+    def _take_key(self, token: bytes) -> None:
+        try:
+            key = _decode_text(token)
+        except _NOT_JSON:
+            raise invalid("a member's name is not valid JSON") from None
+        if key in self._keys:
+            raise invalid("the body is not a valid envelope", {key: "appears more than once"})
+        if len(self._keys) == self._max_keys:
+            raise invalid("the body is not a valid envelope", {"body": f"has more than {self._max_keys} members"})
+        self._keys.add(key)
+        self._key = key
+
+    def _take_value(self, token: bytes) -> None:
+        if self._key == "auth_data":
+            self.auth = decode_auth(token, self._max_cost)
+        elif self._key == "session_id":
+            self.session_id = decode_session_id(token)
+        else:
+            try:
+                token.decode()  # the decoder does not look into the strings that it skips
+                _check_value(token)
+            except _NOT_JSON:
+                raise invalid("the body is not valid JSON", {self._key: "is not valid JSON"}) from None
+
+
+def skip_space(data: bytes, position: int, stop: int) -> int:
+    """Return the offset of the first byte from `position` on that is not white space, or `stop`."""
+    found = _space(data, position, stop)
+    return found.end() if found else position
+
+
+def scan(scanner: Scanner, data: bytes, position: int, stop: int) -> int:
+    """Scanner.feed; raises Refusal 422 in the place of Malformed."""
+    try:
+        return scanner.feed(data, position, stop)
+    except Malformed:
+        raise invalid("the body is not valid JSON") from None
+
+
+def invalid(message: str, fields: dict[str, str] | None = None) -> Refusal:
+    """The answer to what is not an envelope; `fields` tells what is wrong with each."""
+    return Refusal(422, "invalid_envelope", message, fields=fields)
+
+
+def too_large(what: str, limit: int) -> Refusal:
+    """The answer to what may have `limit` bytes and has more."""
+    return Refusal(413, "body_too_large", f"{what} may have at most {limit} bytes")

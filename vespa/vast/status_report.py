@@ -1,0 +1,126 @@
+"""The bodies of what a worker tells the autoscaler. NaN and the infinities are refused with ValueError."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+import msgspec
+from attrs import field, frozen
+
+from vespa.accounting.ledger import Deleted, Snapshot
+from vespa.accounting.lifecycle import State
+from vespa.accounting.workload import from_micros
+
+
+@frozen
+class Identity:
+    """Who reports: the container's id and token, the version to tell, and the URL clients reach the worker at."""
+
+    id: int
+    mtoken: str = field(repr=False)
+    version: str
+    url: str
+
+
+@frozen
+class Condition:
+    """
+    How the worker is.
+
+    `loadtime` is in seconds from start to ready, 0.0 before; `max_perf` in units of work a second; `error_msg` is empty
+    when all is well.
+    """
+
+    loadtime: float
+    max_perf: float
+    error_msg: str
+    ready: bool
+
+
+_STATUS: Mapping[State, str] = MappingProxyType(
+    {
+        State.SERVED: "Success",
+        State.UNSERVED: "Success",
+        State.FAILED: "Error",
+        State.CANCELLED: "Cancelled",
+        State.REFUSED: "Rejected",
+    }
+)
+_SUCCESSES = frozenset({State.SERVED, State.UNSERVED, State.CANCELLED})
+
+
+def worker_status(
+    identity: Identity,
+    condition: Condition,
+    snapshot: Snapshot,
+    *,
+    disk_usage: float,
+    additional_disk_usage: float,
+    loadtime: float,
+) -> bytes:
+    """The body of /worker_status/. Disk usage is in GB; `loadtime` is what to tell now, not always the condition's."""
+    return _dump(
+        {
+            "id": identity.id,
+            "mtoken": identity.mtoken,
+            "version": identity.version,
+            "loadtime": loadtime,
+            "cur_load": from_micros(snapshot.load),
+            "rej_load": from_micros(snapshot.rejected),
+            "new_load": from_micros(max(0, snapshot.new_load)),
+            "error_msg": condition.error_msg,
+            "max_perf": condition.max_perf,
+            "cur_perf": from_micros(snapshot.served),
+            "cur_capacity": 0,
+            "max_capacity": 0,
+            "num_requests_working": snapshot.num_working,
+            "num_requests_recieved": snapshot.num_received,  # spelt so on the wire
+            "additional_disk_usage": additional_disk_usage,
+            "disk_usage": disk_usage,
+            "working_request_idxs": snapshot.working_request_idxs,
+            "url": identity.url,
+        }
+    )
+
+
+def by_success(records: Iterable[Deleted]) -> list[list[Deleted]]:
+    """The records in one list for each value of success that occurs, the successes first."""
+    lists: tuple[list[Deleted], list[Deleted]] = ([], [])
+    for record in records:
+        lists[record.outcome not in _SUCCESSES].append(record)
+    return [one for one in lists if one]
+
+
+def delete_requests(identity: Identity, records: Iterable[Deleted]) -> list[bytes]:
+    """The bodies of /delete_requests/, one for each list of `by_success`, in its order and in both dialects."""
+    return [_delete_request(identity, group) for group in by_success(records)]
+
+
+def _delete_request(identity: Identity, records: Sequence[Deleted]) -> bytes:
+    success = records[0].outcome in _SUCCESSES
+    # Up to a thousand records a second, their times above all: json takes ten times as long.
+    return msgspec.json.encode(
+        {
+            "worker_id": identity.id,
+            "mtoken": identity.mtoken,
+            "request_idxs": [record.request_idx for record in records],
+            "success": success,
+            "requests": [
+                {
+                    "request_idx": record.request_idx,
+                    "success": success,
+                    "status": _STATUS[record.outcome],
+                    "entered_queue_at": record.received_at,
+                    "work_started_at": record.started_at,
+                    "work_completed_at": record.completed_at,
+                }
+                for record in records
+            ],
+        }
+    )
+
+
+def _dump(body: Mapping[str, object]) -> bytes:
+    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
