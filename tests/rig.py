@@ -22,9 +22,9 @@ from zope.interface import implementer
 from vespa.accounting.admission import Gate
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import Replay
-from vespa.http.pool import Pool, PoolLimits
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
-from vespa.http.sweep import Sweeper
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.door import Door, OwnRoutes
 from vespa.proxy.exchange import Proxy

@@ -23,7 +23,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.http": "vespa.protocol.refusal vespa.protocol.fields",
         "vespa.net": "vespa vespa.protocol vespa.http",
         "vespa.proxy": "vespa vespa.protocol vespa.http vespa.net",
-        "vespa.benchmarking": "vespa vespa.runtime.secret vespa.net.treq_url vespa.net.trust vespa.http.tls_naming",
+        "vespa.benchmarking": "vespa vespa.runtime.secret vespa.net.treq_url vespa.net.trust vespa.transport.tls_resolve",
         "vespa.worker": "vespa vespa.protocol vespa.http vespa.net vespa.proxy",
         "vespa.worker.service": (
             "vespa vespa.protocol vespa.http vespa.net vespa.proxy vespa.benchmarking vespa.worker vespa.settings"

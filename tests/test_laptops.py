@@ -18,13 +18,13 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests import masked
 from tests.processes import ProcessCase
 from vespa.client.command.screen import CAN_ASK
-from vespa.http import platform
-from vespa.http.dialing import DialingEndpoint
-from vespa.http.origin import Origin
-from vespa.http.tls_dialing import TLSDialingEndpoint
-from vespa.http.tls_stock import StockTLSEndpoint
 from vespa.net.trust import trust_roots
 from vespa.sim.launch import STOPS_BY_SIGNAL, free_port
+from vespa.transport import platform
+from vespa.transport.connect import DialingEndpoint
+from vespa.transport.origin import Origin
+from vespa.transport.tls_connect import TLSDialingEndpoint
+from vespa.transport.tls_stock import StockTLSEndpoint
 
 ROOT = Path(__file__).parent.parent
 IS_LINUX = sys.platform == "linux"

@@ -18,12 +18,12 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from . import __version__
-from .http import listening
-from .http.certificates import CertificateError
-from .http.platform import HAS_EPOLL, SELECT_SOCKETS
 from .net.logs import LineObserver, level_named
 from .net.signals import Signals, Stoppable, exit_with, fail
 from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
+from .transport import listen
+from .transport.certificates import CertificateError
+from .transport.platform import HAS_EPOLL, SELECT_SOCKETS
 
 resource: Any
 try:
@@ -33,7 +33,7 @@ except ImportError:  # Windows
 
 log = Logger()
 
-LEAN_REACTOR = "vespa.http.reactor"
+LEAN_REACTOR = "vespa.transport.reactor"
 _EXAMPLE = "tcp:3000:interface=127.0.0.1 or unix:/run/vespa.sock"
 _BAD_FILE = (ValueError, OSError, SSL.Error, crypto.Error, CertificateError)
 
@@ -200,7 +200,7 @@ def file_problem(reactor: object, settings: Settings) -> str:
     from .net.trust import trust_roots
 
     try:
-        listening.parse(reactor, settings.endpoint)
+        listen.parse(reactor, settings.endpoint)
     except CertificateError as error:
         names = "VESPA_LISTEN names" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE name"
         return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} the files"

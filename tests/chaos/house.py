@@ -14,17 +14,17 @@ from vespa.accounting.admission import Gate
 from vespa.accounting.ledger import Ledger
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
-from vespa.http.channel import ServerChannel
-from vespa.http.connection import ClientConnection
-from vespa.http.pool import Pool
-from vespa.http.request import ServerRequest
+from vespa.http.client_connection import ClientConnection
+from vespa.http.connection_pool import Pool
 from vespa.http.server import Server
-from vespa.http.splice import Pipes
+from vespa.http.server_connection import ServerChannel
+from vespa.http.server_request import ServerRequest
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listening import Listening
 from vespa.settings import load
 from vespa.sim.launch import worker_environment
 from vespa.sim.stage import Stage
+from vespa.transport.splice import Pipes
 from vespa.worker.route import WorkerPassage
 from vespa.worker.service import make_worker
 

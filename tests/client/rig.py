@@ -21,13 +21,13 @@ from vespa.client.endpoint_key import EndpointKey
 from vespa.client.route import Calling, ClientPassage, ClientRoute
 from vespa.client.router import Router
 from vespa.client.workers import Workers
-from vespa.http.origin import Origin
-from vespa.http.pool import Pool
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool
 from vespa.http.server import Server
-from vespa.http.sweep import Sweeper
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.guard import Guard
 from vespa.proxy.vigil import Timeouts
+from vespa.transport.origin import Origin
 
 AUTOSCALER = ("203.0.113.1", 80)
 WORKER = ("203.0.113.7", 31000)

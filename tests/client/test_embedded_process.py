@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.http.tls_peer import write_certificate
 from tests.processes import ProcessCase
+from tests.transport.tls_peer import write_certificate
 from vespa.sim.child import Child
 
 ROOT = Path(__file__).parent.parent.parent

@@ -17,10 +17,10 @@ from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignme
 from tests.rig import DATE
 from tests.unending import ends
 from vespa.client.replies import callers_block
-from vespa.http.head import read_reply_head
-from vespa.http.held import Held
-from vespa.http.origin import Origin
+from vespa.http.held_bytes import Held
+from vespa.protocol.heads import read_reply_head
 from vespa.protocol.refusal import Refusal
+from vespa.transport.origin import Origin
 
 HOST = b"Host: localhost:8010\r\n"
 BODY = b'{ "model": "m",\n "price": 1.50, "caf\xc3\xa9": "\\u00e9" }'

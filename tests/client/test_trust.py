@@ -25,13 +25,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.client.settings import CONSOLE
 from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_root
-from vespa.http.certificates import Certificate
-from vespa.http.listening import LeanTLSEndpoint
-from vespa.http.origin import Origin
-from vespa.http.platform import dials_directly
-from vespa.http.tls_dialing import BadCertificate, TLSDialed
 from vespa.net.calls import plain_client
 from vespa.sim.authority import Authority
+from vespa.transport.certificates import Certificate
+from vespa.transport.listen import LeanTLSEndpoint
+from vespa.transport.origin import Origin
+from vespa.transport.platform import dials_directly
+from vespa.transport.tls_connect import BadCertificate, TLSDialed
 
 reactor: Any = _reactor
 SIMULATOR = "http://127.0.0.1:9000"

@@ -10,13 +10,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.http.test_naming import Resolver
 from tests.rig import Wire
+from tests.transport.test_resolve import Resolver
 from vespa.client import workers
 from vespa.client.trust import TrustError
 from vespa.client.workers import Workers
-from vespa.http.connection import ClientConnection, UpstreamError
-from vespa.http.pool import Pool
+from vespa.http.client_connection import ClientConnection, UpstreamError
+from vespa.http.connection_pool import Pool
 
 
 class Slow:

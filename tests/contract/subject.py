@@ -39,7 +39,7 @@ OTHER = os.environ.get("VESPA_CONTRACT_SUBJECT", "")
 def missing() -> str | None:
     """Why there is nothing to test; None when there is."""
     try:
-        found = importlib.util.find_spec(OTHER or "vespa.http.channel")
+        found = importlib.util.find_spec(OTHER or "vespa.http.server_connection")
     except ModuleNotFoundError:
         found = None
     return None if found else "there is no engine yet"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from vespa.http.request import Receiver, ServerRequest
+from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
 from vespa.sim.serving import Upgrades
 from vespa.sim.websocket import EchoSocket

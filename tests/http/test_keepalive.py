@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from tests.http.tls_peer import reactor, until, write_certificate
-from vespa.http.listening import parse
+from tests.transport.tls_peer import reactor, until, write_certificate
 from vespa.http.server import Limits, Server
+from vespa.transport.listen import parse
 
 
 class Probes(TestCase):

@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.http.tls_peer import client_context, reactor, until, write_certificate
-from vespa.http.listening import parse
-from vespa.http.request import Receiver, ServerRequest
+from tests.transport.tls_peer import client_context, reactor, until, write_certificate
 from vespa.http.server import Server
+from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
+from vespa.transport.listen import parse
 
 UPLOAD = 20_000_000
 

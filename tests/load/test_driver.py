@@ -12,7 +12,7 @@ from twisted.web.client import ResponseFailed
 from twisted.web.http_headers import Headers
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
-from vespa.http.connection import UpstreamError
+from vespa.http.client_connection import UpstreamError
 from vespa.load.driver import AFTER_FAILURE_SECONDS, Driver
 from vespa.load.plan import Plan, arrivals
 from vespa.load.sending import MESSAGE_LENGTH, Target

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import DATE, GET, OK, Rig, body, post, status
-from vespa.http.pool import PoolLimits
+from vespa.http.connection_pool import PoolLimits
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.vigil import Timeouts
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxy.browsers import browser_requests, program_requests
-from vespa.http.head import read_request_head
+from vespa.protocol.heads import read_request_head
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.guard import Guard
 

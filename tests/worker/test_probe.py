@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.fakes import FakeAgent, FakeResponse
-from vespa.http.connection import UpstreamError
+from vespa.http.client_connection import UpstreamError
 from vespa.net.calls import plain_client
 from vespa.worker.probe import HealthProbe, ProbeError
 

@@ -6,7 +6,7 @@ No `__init__.py` may stand here or one folder up: these folders extend Twisted's
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
-lean = Reactor("vespa", "vespa.http.reactor", "epoll with less work per event (Linux)")
+lean = Reactor("vespa", "vespa.transport.reactor", "epoll with less work per event (Linux)")
 
 worker = ServiceMaker("Vespa worker", "vespa.tap", "A worker for Vast.ai: signed requests in, backend behind.", "vespa")
 

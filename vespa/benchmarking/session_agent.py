@@ -13,8 +13,8 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPoli
 from zope.interface import implementer
 
 from vespa.benchmarking.session_encoding import UNIX_ORIGIN
-from vespa.http.tls_naming import NamedServer
 from vespa.net.trust import trust_roots
+from vespa.transport.tls_resolve import NamedServer
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
 # Seconds that a connection is kept for the next request. A server with few threads gives one to each idle connection:

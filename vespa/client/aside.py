@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from vespa.http.platform import make_reactor
+from vespa.transport.platform import make_reactor
 
 ServiceT = TypeVar("ServiceT", bound=IService)
 

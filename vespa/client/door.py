@@ -5,7 +5,7 @@ from __future__ import annotations
 from vespa.client.event_paths import has_event_path
 from vespa.client.fields import fields_of
 from vespa.client.pinging import PingedRequest
-from vespa.http.request import Receiver, ServerRequest
+from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.cors import VARY, Preflight, answer_lines, is_preflight
 from vespa.proxy.exchange import Exchange, Proxy

@@ -7,8 +7,8 @@ from typing import Final
 
 from attrs import frozen
 
-from vespa.http.head import RequestHead
 from vespa.protocol.fields import folded
+from vespa.protocol.heads import RequestHead
 
 PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
 """Besides Authorization: what a caller shows to whom it believes it talks to, or to whatever else is on localhost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.http.head import RequestHead
+from vespa.protocol.heads import RequestHead
 
 COOKIE: Final = "cookie"
 AUTHORIZATION: Final = "authorization"

@@ -9,8 +9,8 @@ from typing import Final
 from twisted.logger import Logger
 
 from vespa.client.content_decoding import ContentDecoder
-from vespa.http.channel import ServerChannel
-from vespa.http.request import STREAM, ServerRequest
+from vespa.http.server_connection import ServerChannel
+from vespa.http.server_request import STREAM, ServerRequest
 from vespa.protocol.refusal import Refusal
 
 PING_AFTER_SECONDS: Final = 2.0

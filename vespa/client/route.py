@@ -23,11 +23,11 @@ from vespa.client.settings import MAX_COST
 from vespa.client.trust import TrustError
 from vespa.client.workers import Worker, Workers
 from vespa.client.wrapping import CLOSING, Wrapping, opening
-from vespa.http.connection import UpstreamError
-from vespa.http.head import ReplyHead
-from vespa.http.pool import Pool
-from vespa.http.request import ServerRequest
+from vespa.http.client_connection import UpstreamError
+from vespa.http.connection_pool import Pool
+from vespa.http.server_request import ServerRequest
 from vespa.net.complaints import Complaints
+from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns

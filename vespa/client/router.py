@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
-from vespa.http.origin import Origin
-from vespa.http.pool import Pool
-from vespa.http.sweep import Sweeper
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool
 from vespa.net.complaints import Complaints
 from vespa.protocol.refusal import Refusal
+from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
 
 if TYPE_CHECKING:

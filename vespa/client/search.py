@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 
 from vespa.client.console import ConsoleError
 from vespa.client.router import ASK_SECONDS, Router
-from vespa.http.asking import Asking
-from vespa.http.connection import UpstreamError
-from vespa.http.head import ReplyHead
+from vespa.http.client_connection import UpstreamError
+from vespa.http.fetch import Asking
+from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
 from vespa.vast.assignment import Assignment, BadReply, read_reply
 

@@ -18,14 +18,9 @@ from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
 from vespa.client.workers import Workers
 from vespa.http.agent import Agent
-from vespa.http.descriptors import RESERVE, limit, share_out, tell
-from vespa.http.listening import parse
-from vespa.http.origin import Origin
-from vespa.http.platform import most_callers
-from vespa.http.pool import Pool, PoolLimits
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
-from vespa.http.splice import Pipes
-from vespa.http.sweep import Sweeper
 from vespa.net.calls import plain_client
 from vespa.net.services import InOrder
 from vespa.protocol.refusal import Refusal
@@ -33,6 +28,11 @@ from vespa.proxy.exchange import Proxy
 from vespa.proxy.guard import Guard
 from vespa.proxy.listening import AlsoListening, Listening, Upstreams
 from vespa.proxy.vigil import Timeouts
+from vespa.transport.descriptors import RESERVE, limit, share_out, tell
+from vespa.transport.listen import parse
+from vespa.transport.origin import Origin
+from vespa.transport.platform import most_callers
+from vespa.transport.splice import Pipes
 
 LOCALHOST: Final = "127.0.0.1"
 """What `localhost` is here; programs for which it is ::1 are answered there too."""

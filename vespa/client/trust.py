@@ -11,10 +11,10 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.settings import CONSOLE
-from vespa.http.origin import Origin
 from vespa.net.calls import CallError, call
 from vespa.net.sharing import Shared
 from vespa.net.trust import roots_in, trust_roots
+from vespa.transport.origin import Origin
 
 FINGERPRINT: Final = "A1A78F9E1A806C74DAD08B8F01F5F08C739FB70A5BFBB52D28923751C223451D"
 """SHA-256 of Vast's root, as Vast's own programs for workers know it."""

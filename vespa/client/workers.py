@@ -10,10 +10,10 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from vespa.http.connection import UpstreamError
-from vespa.http.origin import Origin
-from vespa.http.pool import Pool, PoolLimits
+from vespa.http.client_connection import UpstreamError
+from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.net.nearness import is_near, is_public
+from vespa.transport.origin import Origin
 
 IDLE_SECONDS: Final = 15.0
 """How long an idle connection to a worker is kept: workers keep theirs for 30 s or more, and a handshake is dear."""

@@ -8,8 +8,8 @@ from typing import Final
 from vespa.client.event_paths import has_event_path
 from vespa.client.fields import CallerFields
 from vespa.client.payload import OneValue, Payload, has_space_around, read_payload
-from vespa.http.head import RequestHead
-from vespa.http.held import keep
+from vespa.http.held_bytes import keep
+from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
 
 WHOLE_MAX: Final = 1 << 20

@@ -11,11 +11,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from vespa.http.origin import Origin
-from vespa.http.pool import Pool, PoolLimits
-from vespa.http.response import AgentExchange, AskedRequest
+from vespa.http.agent_request import AgentExchange, AskedRequest
+from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.protocol import fields
 from vespa.protocol.fields import KINDS, kind_of
+from vespa.transport.origin import Origin
 
 _POOLS_MAX: Final = 64
 _FRAMING: Final = (fields.HOST, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING, fields.CONNECTION)

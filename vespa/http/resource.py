@@ -19,8 +19,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from vespa.http.request import LENGTH, NONE, STREAM, ServerRequest
 from vespa.http.server import Limits, Server
+from vespa.http.server_request import LENGTH, NONE, STREAM, ServerRequest
 from vespa.protocol import fields
 from vespa.protocol.fields import KINDS
 from vespa.protocol.refusal import Refusal

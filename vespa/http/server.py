@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from vespa.http.channel import ServerChannel
-from vespa.http.head import FIELDS_MAX
-from vespa.http.held import Held
-from vespa.http.request import Receiver, ServerRequest, status_line
-from vespa.http.sweep import Sweeper
-from vespa.http.transport import close_now, writer
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.held_bytes import Held
+from vespa.http.server_connection import ServerChannel
+from vespa.http.server_request import Receiver, ServerRequest, status_line
+from vespa.protocol.heads import FIELDS_MAX
 from vespa.protocol.refusal import Refusal
+from vespa.transport.tcp import close_now, writer
 
 Application = Callable[[ServerRequest], Receiver]
 """Takes a request when its head is in; what it returns gets the rest. May raise `Refusal`."""

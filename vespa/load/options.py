@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 from vespa.client.command.options import OPTIONS
 from vespa.client.command.reading import OptionsError, read
 from vespa.client.settings import ClientSettings
-from vespa.http.origin import Origin
 from vespa.load.plan import Plan
+from vespa.transport.origin import Origin
 
 DESCRIPTION: Final = """\
 Send many requests to an endpoint of Vast.ai, or to any URL, and report what became of them. What is sent comes from a

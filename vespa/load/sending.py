@@ -15,7 +15,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
-from vespa.http.connection import UpstreamError
+from vespa.http.client_connection import UpstreamError
 from vespa.load.outcome import Kind, Outcome
 from vespa.load.reading import Reader, reader_for
 from vespa.load.tally import Tally

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vespa.accounting.lifecycle import Event
-from vespa.http.connection import UpstreamError
-from vespa.http.head import ReplyHead
-from vespa.http.pool import Pool
-from vespa.http.request import ServerRequest
+from vespa.http.client_connection import UpstreamError
+from vespa.http.connection_pool import Pool
+from vespa.http.server_request import ServerRequest
+from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.http.head import RequestHead
-from vespa.http.request import NONE
+from vespa.http.server_request import NONE
+from vespa.protocol.heads import RequestHead
 from vespa.proxy.own_response import OwnResponse
 
 VARY: Final = b"Vary: Origin\r\n"

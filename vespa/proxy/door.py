@@ -11,8 +11,8 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
-from vespa.http.request import Receiver, ServerRequest
 from vespa.http.resource import ResourceReceiver
+from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange, Proxy
 from vespa.proxy.guard import Guard

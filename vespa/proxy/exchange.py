@@ -17,14 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.accounting.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, GONE, HEAD, REFUSE
-from vespa.http.connection import ClientConnection, UpstreamError
-from vespa.http.head import ReplyHead
-from vespa.http.request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
-from vespa.http.sweep import Sweeper
-from vespa.http.via import Via
+from vespa.http.client_connection import ClientConnection, UpstreamError
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.server_request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
 from vespa.net.complaints import Complaints
 from vespa.protocol.fields import tokens
+from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.via import Via
 from vespa.proxy.boundaries import Route
 from vespa.proxy.outbound import Outbound
 from vespa.proxy.tunnel import Tunnel, Tunnels

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vespa.http.connection import ClientConnection, ReplyReceiver, UpstreamError
-from vespa.http.held import SMALL, keep
-from vespa.http.request import ServerRequest
-from vespa.http.transport import buffered
+from vespa.http.client_connection import ClientConnection, ReplyReceiver, UpstreamError
+from vespa.http.held_bytes import SMALL, keep
+from vespa.http.server_request import ServerRequest
 from vespa.proxy.boundaries import Passage
+from vespa.transport.tcp import buffered
 
 _HELD_MAX: Final = 65536
 _REPLAY_MAX: Final = 65536

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vespa.http.request import ServerRequest
+from vespa.http.server_request import ServerRequest
 
 
 class OwnResponse:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.http.head import ALLOW
-from vespa.http.request import NONE
+from vespa.http.server_request import NONE
+from vespa.protocol.heads import ALLOW
 from vespa.proxy.own_response import OwnResponse
 
 _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")

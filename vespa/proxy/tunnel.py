@@ -7,12 +7,12 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from vespa.http.connection import ClientConnection, UpstreamError
-from vespa.http.head import ReplyHead
-from vespa.http.request import ServerRequest
-from vespa.http.sweep import Sweeper
-from vespa.http.transport import buffered
+from vespa.http.client_connection import ClientConnection, UpstreamError
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.server_request import ServerRequest
+from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
+from vespa.transport.tcp import buffered
 
 MOST: Final = 1000
 IDLE_SECONDS: Final = 3600.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from vespa.http.connection import ClientConnection, UpstreamError
-from vespa.http.sweep import Sweeper
+from vespa.http.client_connection import ClientConnection, UpstreamError
+from vespa.http.coarse_timer import Sweeper
 
 
 @frozen(kw_only=True)

@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
-from vespa.http.request import Receiver, ServerRequest
 from vespa.http.resource import serve_resource
 from vespa.http.server import Application, Server
+from vespa.http.server_request import Receiver, ServerRequest
 
 
 class Served:

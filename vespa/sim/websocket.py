@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from vespa.http.request import LENGTH, ServerRequest
+from vespa.http.server_request import LENGTH, ServerRequest
 
 MESSAGE_MAX: Final = 16 << 20
 """The longest message, in bytes."""

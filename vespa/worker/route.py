@@ -16,13 +16,13 @@ from vespa.accounting.ledger import Entry, Ledger
 from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
 from vespa.accounting.replay_guard import Replay
 from vespa.accounting.workload import to_micros
-from vespa.http.connection import UpstreamError
-from vespa.http.head import ReplyHead, RequestHead
-from vespa.http.held import keep
-from vespa.http.pool import Pool
-from vespa.http.request import ServerRequest
-from vespa.http.sweep import Sweeper
+from vespa.http.client_connection import UpstreamError
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool
+from vespa.http.held_bytes import keep
+from vespa.http.server_request import ServerRequest
 from vespa.net.complaints import Complaints
+from vespa.protocol.heads import ReplyHead, RequestHead
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns

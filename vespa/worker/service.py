@@ -17,15 +17,10 @@ from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
 from vespa.http.agent import Agent
-from vespa.http.certificates import Expiry
-from vespa.http.connection import UpstreamError
-from vespa.http.descriptors import limit, share_out, tell
-from vespa.http.listening import parse
-from vespa.http.origin import Origin
-from vespa.http.pool import Pool, PoolLimits
+from vespa.http.client_connection import UpstreamError
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
-from vespa.http.splice import Pipes
-from vespa.http.sweep import Sweeper
 from vespa.net.autoscaler import Autoscaler
 from vespa.net.calls import plain_client
 from vespa.net.nearness import is_loopback
@@ -39,6 +34,11 @@ from vespa.proxy.listening import Listening, Upstreams, cannot_listen
 from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
 from vespa.settings import BeaconIdentity, Settings
+from vespa.transport.certificates import Expiry
+from vespa.transport.descriptors import limit, share_out, tell
+from vespa.transport.listen import parse
+from vespa.transport.origin import Origin
+from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition, Identity
 from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe

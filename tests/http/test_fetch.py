@@ -1,0 +1,100 @@
+"""One small request, and the whole of its reply."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rig import Backend
+from vespa.http.client_connection import UpstreamError
+from vespa.http.coarse_timer import Sweeper
+from vespa.http.connection_pool import Pool
+from vespa.http.fetch import Asking
+from vespa.protocol.heads import ReplyHead
+
+QUESTION = b"POST /route/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+
+
+class Hears:
+    """Who asked: everything it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def told(self, head: ReplyHead, body: bytes) -> None:
+        self.heard.append((head.status, body))
+
+    def untold(self, error: UpstreamError) -> None:
+        self.heard.append(error.code)
+
+
+class AskingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.server = Backend()
+        self.pool = Pool(self.server, self.clock, name="autoscaler")
+        self.sweeper = Sweeper(self.clock)
+        self.asker = Hears()
+
+    def ask(self, seconds: float = 10.0, limit: int = 100) -> Asking:
+        return Asking(self.pool, self.sweeper, QUESTION, self.asker, seconds=seconds, limit=limit)
+
+    def tearDown(self) -> None:
+        self.pool.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_told_whole(self) -> None:
+        """Framed by a length, in chunks or by the end, the content is handed over once it is whole."""
+        for answer, end in (
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab|cd", False),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n|2\r\ncd\r\n0\r\n\r\n", False),
+            (b"HTTP/1.1 200 OK\r\n\r\nab|cd", True),
+        ):
+            self.asker.heard.clear()
+            self.ask()
+            first, _, second = answer.partition(b"|")
+            wire = self.server.wire
+            wire.send(first)
+            self.assertEqual(self.asker.heard, [])
+            wire.send(second)
+            if end:
+                wire.lose(ConnectionDone())
+            self.assertEqual(self.asker.heard, [(200, b"abcd")])
+
+    def test_kept_connection(self) -> None:
+        """The next question goes over the same connection; one that was closed meanwhile is asked anew."""
+        for _ in range(2):
+            self.ask()
+            self.server.wire.send(b"HTTP/1.1 204 No\r\n\r\n")
+        self.assertEqual(len(self.server.wires), 1)
+        self.ask()
+        self.server.wire.lose(ConnectionLost())
+        self.assertEqual(len(self.server.wires), 2)
+        self.server.wire.send(b"HTTP/1.1 204 No\r\n\r\n")
+        self.assertEqual(self.asker.heard, [(204, b"")] * 3)
+
+    def test_untold(self) -> None:
+        """Each failure is told once: out of reach, cut, too long, too slow, not HTTP."""
+        self.server.refusing = True
+        self.ask()
+        self.server.refusing = False
+        self.ask()
+        self.server.wire.lose(ConnectionLost())
+        self.ask()
+        self.server.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + b"x" * 200)
+        self.ask()
+        self.clock.pump([1.0] * 11)
+        self.ask()
+        self.server.wire.send(b"SSH-2.0-x\r\n")
+        self.assertEqual(self.asker.heard, ["autoscaler_unreachable", "no_reply", "bad_reply", "timeout", "bad_reply"])
+        self.assertEqual(self.server.open, [])
+
+    def test_cancelled(self) -> None:
+        """Who cancels hears nothing, connected or not."""
+        self.ask().cancel()
+        self.server.slow = True
+        asking = self.ask()
+        asking.cancel()
+        self.server.accept()
+        self.assertEqual(self.asker.heard, [])

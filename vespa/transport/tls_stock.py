@@ -1,0 +1,141 @@
+"""
+Connecting to a TLS server at an IP address by Twisted's own TLS, where connections are not made on sockets of our own.
+
+Twisted's endpoint says "connected" before the hands are shaken. This one waits until the server is known to be the one
+that was meant, by the same rules and with the same errors as `tls_dialing`, and within the time for connecting.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import ConnectError, TimeoutError
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vespa.transport.openssl import forget_errors
+from vespa.transport.tls_connect import NoTLS, TLSDialingEndpoint
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Creator:
+    def __init__(self, rules: TLSDialingEndpoint) -> None:
+        self._rules = rules
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        """OpenSSL on memory, which Twisted moves to the socket and back."""
+        return self._rules.begin(None)
+
+
+@implementer(IHandshakeListener)
+class _Greeter(Protocol):
+    """Stands in for the connection's protocol until the server is verified."""
+
+    def __init__(self, attempt: _Attempt) -> None:
+        self._attempt = attempt
+
+    def handshakeCompleted(self) -> None:
+        self._attempt.greeted(self.transport)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self._attempt.lost(reason.value, self.transport)
+
+
+class _Attempt:
+    """One `connect`: `result` fires once, when all is known."""
+
+    def __init__(self, reactor: Any, rules: TLSDialingEndpoint, factory: IProtocolFactory, seconds: float) -> None:
+        self.result: Deferred[Any] = Deferred(lambda _: self._end())
+        self._rules = rules
+        self._factory = factory
+        self._connecting: Deferred[Any] | None = None
+        self._transport: Any = None
+        self._over = False
+        self._timer = reactor.callLater(seconds, lambda: self._fail(TimeoutError()))
+
+    def begin(self, endpoint: IStreamClientEndpoint) -> None:
+        greeters = Factory.forProtocol(lambda: _Greeter(self))
+        greeters.noisy = False
+        self._connecting = endpoint.connect(greeters)
+        self._connecting.addCallbacks(self._connected, self._not_connected)
+
+    def _connected(self, greeter: _Greeter) -> None:
+        self._connecting = None
+        if self._over:
+            return
+        self._transport = greeter.transport
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        if not failure.check(CancelledError):
+            self._fail(failure.value or ConnectError())
+
+    def greeted(self, transport: Any) -> None:
+        """The hands are shaken: see whose they were, and leave the connection to its own protocol."""
+        if self._over:
+            return
+        self._transport = transport
+        try:
+            self._rules.verify(transport.getHandle())
+        except ConnectError as error:
+            self._fail(error)
+            return
+        self._over = True
+        self._timer.cancel()
+        protocol: Any = self._factory.buildProtocol(transport.getPeer())
+        transport.wrappedProtocol = protocol
+        protocol.makeConnection(transport)
+        self.result.callback(protocol)
+
+    def lost(self, error: BaseException | None, transport: Any) -> None:
+        """The connection ended before that."""
+        self._transport = None
+        if isinstance(error, SSL.Error):
+            forget_errors()
+            self._fail(self._rules.explain(error, transport.getHandle()))
+        else:
+            self._fail(NoTLS(f"{self._rules.place}: the server hung up"))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over:
+            self._end()
+            self.result.errback(Failure(error))
+
+    def _end(self) -> None:
+        self._over = True
+        if self._timer.active():
+            self._timer.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._transport is not None:
+            self._transport.abortConnection()
+
+
+@implementer(IStreamClientEndpoint)
+class StockTLSEndpoint:
+    """What `TLSDialingEndpoint` promises, without the resuming of sessions, over any endpoint of Twisted's."""
+
+    def __init__(
+        self, reactor: Any, endpoint: IStreamClientEndpoint, host: str, port: int, seconds: float, trust: Any
+    ) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._rules = TLSDialingEndpoint(reactor, family, (host, port), seconds, trust)
+        self._endpoint = wrapClientTLS(_Creator(self._rules), endpoint, reactor)
+        self._reactor = reactor
+        self._seconds = seconds
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        attempt = _Attempt(self._reactor, self._rules, protocolFactory, self._seconds)
+        attempt.begin(self._endpoint)
+        return attempt.result

@@ -1,0 +1,235 @@
+"""
+TLS by OpenSSL directly on a connection's socket, whichever end this is.
+
+Twisted's TLS runs OpenSSL on memory and moves each byte through a second transport with a second buffer and a second
+set of producers. Here the transport is `tcp.Connection` itself with OpenSSL's reading and writing in place of the
+socket's, so the buffer, the producers, `loseConnection` and `abortConnection` are Twisted's own. What has to be added
+is below: OpenSSL may have to write in order to read and the reverse, it keeps a record that it could not send, and it
+has a goodbye of its own. How the two ends greet each other is told in `tls` and `tls_dialing`.
+
+A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut answer is not
+taken for a whole one. The peer's close_notify is the end of reading, as a plain socket's empty read is; an end without
+it is ConnectionLost: TLSTruncated if the peer closed, ConnectionLost itself if it was reset.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import INegotiated, ISSLTransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vespa.transport.openssl import RECORD_BYTES, calls, forget_errors, hung_up, reasons_of
+from vespa.transport.tls_readiness import OPEN, Phase, TLSEvents
+
+BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
+
+
+class TLSFailed(ConnectionLost):
+    """The peer broke the rules of TLS, or shares no version or cipher with us"""
+
+
+class TLSTruncated(ConnectionLost):
+    """The peer closed without close_notify: what came may not be all"""
+
+
+@implementer(ISSLTransport, INegotiated)
+class TLSEnd(TLSEvents):
+    """One end of a TLS connection, as a Twisted transport."""
+
+    TLS = True
+    negotiatedProtocol: bytes | None = None
+    data_received: Any = None  # set by transport.reader: called in place of the protocol's dataReceived
+
+    _said_goodbye = False
+    _failure: ConnectionLost = CONNECTION_LOST
+
+    # As they are without TLS: Twisted's own look here whether it was started on top.
+    write = FileDescriptor.write
+    writeSequence = FileDescriptor.writeSequence
+    registerProducer = FileDescriptor.registerProducer
+    unregisterProducer = FileDescriptor.unregisterProducer
+    loseConnection = FileDescriptor.loseConnection
+
+    def _speak(self, tls: SSL.Connection) -> None:
+        """Use this connection of OpenSSL's; to be called before all else."""
+        self._tls = tls
+        self._send, self._receive = calls(tls)
+
+    def getHandle(self) -> SSL.Connection:  # type: ignore[override]
+        """OpenSSL's connection: to be asked, not to be read or written."""
+        return self._tls
+
+    def getPeerCertificate(self) -> Any:
+        """The peer's certificate, None if it showed none."""
+        return self._tls.get_peer_certificate()
+
+    def startTLS(self, *_: object, **__: object) -> None:
+        """Not offered: this is TLS already."""
+        raise NotImplementedError("TLS within TLS")
+
+    # -- reading
+
+    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
+        """Deliver what has arrived: a few records at most, and none after the protocol has paused."""
+        if self._phase is not OPEN:
+            why = self._unblock()
+            if why is not None or self._phase is not OPEN or not self._reading:
+                return why
+        for _ in range(BURST_RECORDS):
+            try:
+                data = self._receive()
+            except SSL.WantReadError:
+                return None
+            except SSL.WantWriteError:
+                self._enter(Phase.READ_BLOCKED)
+                return None
+            except SSL.ZeroReturnError:
+                self._reading = False
+                return CONNECTION_DONE
+            except SSL.Error as error:
+                return self._fail(error)
+            (self.data_received or self.protocol.dataReceived)(data)
+            if len(data) < RECORD_BYTES or not self._reading:
+                break
+        return None
+
+    def _unblock(self) -> ConnectionLost | None:
+        match self._phase:
+            case Phase.READ_BLOCKED | Phase.WRITE_BLOCKED:
+                self._enter(OPEN)  # and whichever was blocked is tried again
+            case Phase.FAILED:
+                return self._failure
+        return None
+
+    def _fail(self, error: SSL.Error) -> ConnectionLost:
+        forget_errors()
+        if isinstance(error, SSL.SysCallError):
+            if hung_up(error):
+                self._failure = TLSTruncated()
+        else:
+            reasons = reasons_of(error)
+            self._failure = TLSFailed(", ".join(reasons))
+            self._answer(reasons)
+            let_alert_pass(self.socket)
+        self._enter(Phase.FAILED)
+        return self._failure
+
+    def _answer(self, reasons: list[str]) -> None:
+        """Say something to a peer that does not speak TLS as it should."""
+
+    # -- writing
+
+    def write_now(self, data: bytes | memoryview) -> None:
+        """
+        Do what `write` does, sending at once what the socket takes.
+
+        A record that OpenSSL could not send it keeps, and wants the same bytes first at the next attempt: they go to
+        the front of Twisted's buffer, which is empty whenever this sends.
+        """
+        if (
+            self._tempDataLen
+            or self.dataBuffer
+            or self._phase is not OPEN
+            or self.disconnecting
+            or self._writeDisconnecting
+            or not self.connected
+            or (self.producer is not None and not self.streamingProducer)  # pulled on by the reactor only
+        ):
+            self.write(bytes(data))  # of bytes: the same object
+            return
+        sent = self._send_some(data)
+        if sent < len(data) and self._phase is not Phase.FAILED:
+            self.write(bytes(memoryview(data)[sent:]) if sent else bytes(data))
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        size, sent = len(data), 0
+        try:
+            if 0 < size <= RECORD_BYTES:
+                return self._send(data)
+            view = memoryview(data)[: self.SEND_LIMIT]
+            while sent < len(view):
+                sent += self._send(view[sent : sent + RECORD_BYTES])
+        except SSL.WantWriteError:
+            pass
+        except SSL.WantReadError:
+            self._enter(Phase.WRITE_BLOCKED)
+        except SSL.Error as error:
+            self._fail(error)
+        return sent
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        """Send from Twisted's buffer what the socket takes, at most SEND_LIMIT bytes, and say how many."""
+        sent = self._send_some(data)
+        return self._failure if self._phase is Phase.FAILED else sent
+
+    def doWrite(self) -> Any:
+        """Go on with what waited for room in the socket."""
+        if self._phase is not OPEN and self._phase is not Phase.GREETING:
+            blocked = self._phase is Phase.READ_BLOCKED and self._reading
+            why: Any = self._unblock()
+            if blocked:
+                why = self.doRead()
+                if why is CONNECTION_DONE:
+                    # The reactor would not take it for the end of one half only: it asks for that after doRead alone.
+                    self.stopReading()
+                    self.readConnectionLost(Failure(why))
+                    why = None
+            if why is not None or self._phase is not OPEN or not self._writing:
+                return why
+        return super().doWrite()  # type: ignore[no-untyped-call]
+
+    # -- ending
+
+    def _goodbye(self) -> bool:
+        """Send close_notify, once. False: there is no room for it yet."""
+        if self._phase is OPEN and not self._said_goodbye:
+            try:
+                self._tls.shutdown()
+            except SSL.WantWriteError:
+                return False
+            except SSL.Error:
+                forget_errors()
+            self._said_goodbye = True
+        return True
+
+    def _postLoseConnection(self) -> ConnectionDone | None:
+        if self._goodbye():
+            return CONNECTION_DONE
+        self.startWriting()
+        return None
+
+    def _closeWriteConnection(self) -> None:
+        if self._goodbye():
+            super()._closeWriteConnection()
+        else:
+            self._writeDisconnected = False  # not yet
+            self.startWriting()
+
+    def abortConnection(self) -> None:
+        self._phase = Phase.OVER
+        super().abortConnection()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._phase is OPEN and isinstance(reason.value, ConnectionDone) and not self._unsent():
+            self._goodbye()
+        self._phase = Phase.OVER
+        super().connectionLost(reason)
+        self.data_received = None
+        self.__dict__.pop("_tls", None)  # OpenSSL's memory: the transport may be held longer
+        self.__dict__.pop("_send", None)
+        self.__dict__.pop("_receive", None)
+
+
+def let_alert_pass(sock: socket.socket) -> None:
+    """Read what has come: what is left unread at the close makes the kernel reset, which may overtake our alert."""
+    try:
+        sock.recv(65536)
+    except OSError:
+        pass
