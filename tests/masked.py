@@ -15,7 +15,7 @@ MASKS = ("darwin", "win32")
 EVERYWHERE = (
     "tests.client",
     "tests.load",
-    "tests.net.test_streams",
+    "tests.runtime.test_standard_streams",
     "tests.proxy",
     "tests.contract.test_connections",
     "tests.contract.test_replies",

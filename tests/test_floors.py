@@ -21,26 +21,26 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.settings_text": "",
         # Of the core it takes what HTTP itself means, and nothing that Vast does.
         "vespa.http": "vespa.protocol.refusal vespa.protocol.fields",
-        "vespa.net": "vespa vespa.protocol vespa.http",
-        "vespa.proxy": "vespa vespa.protocol vespa.http vespa.net",
-        "vespa.benchmarking": "vespa vespa.runtime.secret vespa.net.treq_url vespa.net.trust vespa.transport.tls_resolve",
-        "vespa.worker": "vespa vespa.protocol vespa.http vespa.net vespa.proxy",
+        "vespa.runtime": "vespa vespa.protocol vespa.http",
+        "vespa.proxy": "vespa vespa.protocol vespa.http vespa.runtime",
+        "vespa.benchmarking": "vespa vespa.runtime.secret vespa.runtime.treq_url vespa.runtime.trust vespa.transport.tls_resolve",
+        "vespa.worker": "vespa vespa.protocol vespa.http vespa.runtime vespa.proxy",
         "vespa.worker.service": (
-            "vespa vespa.protocol vespa.http vespa.net vespa.proxy vespa.benchmarking vespa.worker vespa.settings"
+            "vespa vespa.protocol vespa.http vespa.runtime vespa.proxy vespa.benchmarking vespa.worker vespa.settings"
         ),
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.settings_text",
-        "vespa.client": "vespa vespa.protocol vespa.http vespa.net vespa.proxy",
+        "vespa.client": "vespa vespa.protocol vespa.http vespa.runtime vespa.proxy",
         # Where the client's options are read from the command line and the environment.
         "vespa.client.command.options": "vespa vespa.protocol vespa.settings_text vespa.client",
-        "vespa.client.command": "vespa vespa.protocol vespa.http vespa.net vespa.settings_text vespa.tap vespa.client",
-        "vespa.load": "vespa vespa.protocol vespa.http vespa.net vespa.client vespa.benchmarking.contract",
-        "vespa.load.command": "vespa vespa.protocol vespa.http vespa.net vespa.tap vespa.client vespa.load",
+        "vespa.client.command": "vespa vespa.protocol vespa.http vespa.runtime vespa.settings_text vespa.tap vespa.client",
+        "vespa.load": "vespa vespa.protocol vespa.http vespa.runtime vespa.client vespa.benchmarking.contract",
+        "vespa.load.command": "vespa vespa.protocol vespa.http vespa.runtime vespa.tap vespa.client vespa.load",
         # It speaks to a worker as the world does: over the wire.
-        "vespa.sim": "vespa vespa.protocol vespa.http vespa.net",
-        "vespa.tap": "vespa vespa.http vespa.net vespa.settings vespa.worker vespa.client",
-        "vespa.client_tap": "vespa vespa.http vespa.net vespa.tap vespa.client",
-        "vespa.cli": "vespa vespa.net vespa.settings vespa.sim vespa.client vespa.load",
+        "vespa.sim": "vespa vespa.protocol vespa.http vespa.runtime",
+        "vespa.tap": "vespa vespa.http vespa.runtime vespa.settings vespa.worker vespa.client",
+        "vespa.client_tap": "vespa vespa.http vespa.runtime vespa.tap vespa.client",
+        "vespa.cli": "vespa vespa.runtime vespa.settings vespa.sim vespa.client vespa.load",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -166,7 +166,7 @@ class CheckTests(SynchronousTestCase):
         """Upward, sideways, relative and hidden imports are found."""
         for name, source in (
             ("vespa.accounting.admission", "import twisted.internet.defer"),
-            ("vespa.accounting.admission", "from vespa.net import logs"),
+            ("vespa.accounting.admission", "from vespa.runtime import logs"),
             ("vespa.accounting.admission", "from ..net.logs import LineObserver"),
             ("vespa.accounting.admission", "def f():\n    import vespa.settings"),
             ("vespa.http.agent", "from vespa.accounting.ledger import Ledger"),
@@ -175,7 +175,7 @@ class CheckTests(SynchronousTestCase):
             ("vespa.worker.route", "from vespa.settings import Settings"),
             ("vespa.worker.route", "from .. import settings"),
             ("vespa.proxy.exchange", "import vespa.worker.route"),
-            ("vespa.settings", "from vespa.net import logs"),
+            ("vespa.settings", "from vespa.runtime import logs"),
             ("benchmarks.tgi", "from vespa.accounting.workload import to_micros"),
         ):
             self.assertEqual(len(strays(name, ast.parse(source))), 1, f"{name}: {source}")
@@ -204,8 +204,10 @@ class CheckTests(SynchronousTestCase):
             "from random import uniform",
             "from twisted.internet import reactor",
         ):
-            self.assertEqual(len(worldly("vespa.net.calls", ast.parse(source))), 1, source)
-        self.assertEqual(worldly("vespa.net.calls", ast.parse("import random\nrandom.Random(1).random()")), [])
+            self.assertEqual(len(worldly("vespa.runtime.http_client", ast.parse(source))), 1, source)
+        self.assertEqual(
+            worldly("vespa.runtime.http_client", ast.parse("import random\nrandom.Random(1).random()")), []
+        )
         self.assertEqual(
             worldly("vespa.tap", ast.parse("import os\nos.environ\nfrom twisted.internet import reactor")), []
         )

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests import masked
 from tests.processes import ProcessCase
 from vespa.client.command.screen import CAN_ASK
-from vespa.net.trust import trust_roots
+from vespa.runtime.trust import trust_roots
 from vespa.sim.launch import STOPS_BY_SIGNAL, free_port
 from vespa.transport import platform
 from vespa.transport.connect import DialingEndpoint

@@ -21,8 +21,8 @@ from vespa import client_tap
 from vespa.cli import COMMANDS, main
 from vespa.client.command.launch import OnWait
 from vespa.client.settings import ClientSettings
-from vespa.net import signals
-from vespa.net.signals import Signals
+from vespa.runtime import signals
+from vespa.runtime.signals import Signals
 from vespa.settings import Settings
 from vespa.tap import Options, check_pidfile, file_problem, install_reactor, makeService, use_our_log
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from . import __version__
-from .net.streams import writable
-from .net.twistd import twistd_options
+from .runtime.standard_streams import writable
+from .runtime.twistd import twistd_options
 
 DESCRIPTION = (
     "Vespa, a serverless proxy for Vast.ai. A worker's settings are environment variables: `vespa-proxy settings`. "

@@ -14,9 +14,9 @@ from twisted.logger import Logger, LogLevel
 from vespa.client.command.launch import Launched, LaunchError, MakeClient, launch
 from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
 from vespa.client.command.waiting import WaitingLog
-from vespa.net.logs import LineObserver
-from vespa.net.services import CoroutineService
-from vespa.net.signals import Signals, Stoppable, fail
+from vespa.runtime.logging import LineObserver
+from vespa.runtime.services import CoroutineService
+from vespa.runtime.signals import Signals, Stoppable, fail
 from vespa.tap import install_reactor, raise_file_limit, settle_memory, use_our_log
 
 log = Logger()

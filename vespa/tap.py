@@ -18,8 +18,8 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from . import __version__
-from .net.logs import LineObserver, level_named
-from .net.signals import Signals, Stoppable, exit_with, fail
+from .runtime.logging import LineObserver, level_named
+from .runtime.signals import Signals, Stoppable, exit_with, fail
 from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
 from .transport import listen
 from .transport.certificates import CertificateError
@@ -197,7 +197,7 @@ def makeService(options: Options) -> IService:
 
 def file_problem(reactor: object, settings: Settings) -> str:
     """What is wrong with the endpoint, its certificate or the roots, which only shows once they are loaded; or ""."""
-    from .net.trust import trust_roots
+    from .runtime.trust import trust_roots
 
     try:
         listen.parse(reactor, settings.endpoint)

@@ -19,7 +19,7 @@ from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError
 from vespa.client.workers import Workers
-from vespa.net.sharing import Shared
+from vespa.runtime.single_flight import Shared
 
 
 @frozen(kw_only=True)

@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from vespa.client.service import make_client
 from vespa.client.settings import ClientSettings
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
 from vespa.sim.autoscaler import Autoscaler
 from vespa.sim.serving import Served, serve
 

@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.client.settings import CONSOLE
 from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_root
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
 from vespa.sim.authority import Authority
 from vespa.transport.certificates import Certificate
 from vespa.transport.listen import LeanTLSEndpoint

@@ -16,7 +16,7 @@ from tests.system.case import SystemCase
 from tests.system.certificates import Pair
 from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import Backend, Stream
-from vespa.net.services import SurvivingLoop
+from vespa.runtime.services import SurvivingLoop
 from vespa.sim.child import Child
 from vespa.sim.signing import body_envelope
 

@@ -16,7 +16,7 @@ from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import reactor, write_certificate
 from vespa.http.agent import Agent
 from vespa.http.client_connection import UpstreamError
-from vespa.net.trust import trust_roots
+from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
 from vespa.transport.connect import DialingEndpoint
 from vespa.transport.listen import LeanTLSEndpoint
@@ -30,7 +30,7 @@ SCRIPT = """
 import socket, sys, threading
 from vespa.http.agent import Agent
 from vespa.transport.reactor import LeanReactor
-from vespa.net.trust import trust_roots
+from vespa.runtime.trust import trust_roots
 
 port, certificate = sys.argv[1:]
 reactor = LeanReactor()

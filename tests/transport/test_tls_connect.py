@@ -18,7 +18,7 @@ from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import Peer, peer_server_context, reactor, until, write_certificate
 from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool
-from vespa.net.trust import trust_roots
+from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
 from vespa.transport.listen import LeanTLSEndpoint
 from vespa.transport.tls_connect import BadCertificate, NoTLS, TLSDialingEndpoint

@@ -8,7 +8,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from tests.transport import test_tls_connect as dialing
 from tests.transport.tls_peer import reactor
-from vespa.net.trust import trust_roots
+from vespa.runtime.trust import trust_roots
 from vespa.transport.tls_stock import StockTLSEndpoint
 
 

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.autoscaler import AutoscalerError
 from vespa.protocol.refusal import Refusal
 from vespa.vast.auth import Auth
 from vespa.vast.signature import message_url
 from vespa.worker.keyring import Keyring
+from vespa.worker.reporting_client import AutoscalerError
 
 OLD, NEW = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 

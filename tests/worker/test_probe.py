@@ -10,7 +10,7 @@ from twisted.web.http_headers import Headers
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.client_connection import UpstreamError
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
 from vespa.worker.probe import HealthProbe, ProbeError
 
 

@@ -19,11 +19,11 @@ from tests.fakes import FakeAgent
 from tests.seeds import examples
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.lifecycle import Event
-from vespa.net.autoscaler import Autoscaler
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
 from vespa.vast.status_report import Condition, Identity
 from vespa.worker.launch import TOLD
 from vespa.worker.reporter import Reporter, beacon
+from vespa.worker.reporting_client import Autoscaler
 
 IDENTITY = Identity(7, "token", "1.0", "https://1.2.3.4:5")
 LOADING = Condition(0.0, 0.0, "", False)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
 from vespa.worker.served import LONGEST, ServedModel, told
 
 

@@ -23,7 +23,7 @@ from vespa.benchmarking.session_agent import backend_client
 from vespa.benchmarking.session_body import Deadline, reasons
 from vespa.benchmarking.session_encoding import basic_auth, encode_body, resolve
 from vespa.benchmarking.session_response import ClientResponse
-from vespa.net.treq_url import treq_url
+from vespa.runtime.treq_url import treq_url
 
 _UNSET: Any = object()
 _REDIRECTS = (301, 302, 303, 307, 308)

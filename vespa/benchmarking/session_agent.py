@@ -13,7 +13,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPoli
 from zope.interface import implementer
 
 from vespa.benchmarking.session_encoding import UNIX_ORIGIN
-from vespa.net.trust import trust_roots
+from vespa.runtime.trust import trust_roots
 from vespa.transport.tls_resolve import NamedServer
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's

@@ -13,7 +13,7 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.credentials import is_key
-from vespa.net.calls import Answer, CallError, call
+from vespa.runtime.http_client import Answer, CallError, call
 
 REPLY_LIMIT: Final = 4 << 20
 """How many bytes of a list are read: thousands of endpoints."""

@@ -14,7 +14,7 @@ from twisted.python import threadable
 
 from vespa.client.aside import Aside
 from vespa.client.settings import CONSOLE, ClientSettings, Instance
-from vespa.net.nearness import is_loopback
+from vespa.runtime.local_addresses import is_loopback
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.console import Console, EndpointInfo
 from vespa.client.credentials import is_key
-from vespa.net.logs import HIDDEN
-from vespa.net.sharing import Shared
+from vespa.runtime.logging import HIDDEN
+from vespa.runtime.single_flight import Shared
 
 LOOK_UP_SECONDS: Final = 30.0
 """The least time between two look-ups after a key was refused."""

@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from vespa.client.passing import local_cookie
-from vespa.net.nearness import is_near
 from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
+from vespa.runtime.local_addresses import is_near
 from vespa.transport.origin import Origin
 
 # A browser would take these for the words of all that runs on localhost: cookies know no ports, and CORS lets pages in.

@@ -26,11 +26,11 @@ from vespa.client.wrapping import CLOSING, Wrapping, opening
 from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool
 from vespa.http.server_request import ServerRequest
-from vespa.net.complaints import Complaints
 from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
+from vespa.runtime.ratelimited_log import Complaints
 from vespa.vast.assignment import Assignment, seconds_before
 from vespa.vast.auth import parse_cost
 from vespa.vast.query_envelope import callers_own

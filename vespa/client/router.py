@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from vespa.client.endpoint_key import EndpointKey
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool
-from vespa.net.complaints import Complaints
 from vespa.protocol.refusal import Refusal
+from vespa.runtime.ratelimited_log import Complaints
 from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
 

@@ -11,9 +11,9 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.settings import CONSOLE
-from vespa.net.calls import CallError, call
-from vespa.net.sharing import Shared
-from vespa.net.trust import roots_in, trust_roots
+from vespa.runtime.http_client import CallError, call
+from vespa.runtime.single_flight import Shared
+from vespa.runtime.trust import roots_in, trust_roots
 from vespa.transport.origin import Origin
 
 FINGERPRINT: Final = "A1A78F9E1A806C74DAD08B8F01F5F08C739FB70A5BFBB52D28923751C223451D"

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool, PoolLimits
-from vespa.net.nearness import is_near, is_public
+from vespa.runtime.local_addresses import is_near, is_public
 from vespa.transport.origin import Origin
 
 IDLE_SECONDS: Final = 15.0

@@ -30,10 +30,10 @@ from vespa.load.showing import Progress
 from vespa.load.source import find_test_request
 from vespa.load.text import intention, table
 from vespa.load.work import BadWork, Work, prepare
-from vespa.net.logs import LineObserver
-from vespa.net.signals import flush_and_exit, stop
-from vespa.net.streams import shows_escapes, writable
-from vespa.net.trust import trust_roots
+from vespa.runtime.logging import LineObserver
+from vespa.runtime.signals import flush_and_exit, stop
+from vespa.runtime.standard_streams import shows_escapes, writable
+from vespa.runtime.trust import trust_roots
 from vespa.tap import install_reactor, raise_file_limit
 
 log = Logger()

@@ -20,7 +20,7 @@ from vespa.load.outcome import Kind, Outcome
 from vespa.load.reading import Reader, reader_for
 from vespa.load.tally import Tally
 from vespa.load.work import Work, cost_text
-from vespa.net.calls import Bytes
+from vespa.runtime.http_client import Bytes
 
 MESSAGE_LENGTH: Final = 2000
 """What is kept of a failure's message; of a longer one it ends in …."""

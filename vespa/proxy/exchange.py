@@ -20,7 +20,6 @@ from vespa.accounting.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, GONE, HEA
 from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.server_request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
-from vespa.net.complaints import Complaints
 from vespa.protocol.fields import tokens
 from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
@@ -29,6 +28,7 @@ from vespa.proxy.boundaries import Route
 from vespa.proxy.outbound import Outbound
 from vespa.proxy.tunnel import Tunnel, Tunnels
 from vespa.proxy.vigil import Timeouts, Vigil
+from vespa.runtime.ratelimited_log import Complaints
 
 _NOT_SERVED: Final = frozenset((429, 502, 503, 504))
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.http.server import Server
-from vespa.net.deadlines import within
+from vespa.runtime.deadlines import within
 
 
 def shown_address(address: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import vespa
-from vespa.net.twistd import twistd_options
+from vespa.runtime.twistd import twistd_options
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
 """The folder in which `vespa` and `twisted/plugins` lie."""

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
-from vespa.net.streams import shows_escapes
+from vespa.runtime.standard_streams import shows_escapes
 
 BOLD, DIM, GREEN, RED, END = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 WIDEST = 100

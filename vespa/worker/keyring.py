@@ -8,13 +8,13 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.net.autoscaler import AutoscalerError
-from vespa.net.deadlines import sleep
-from vespa.net.services import CoroutineService
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.backoff import Backoff
+from vespa.runtime.deadlines import sleep
+from vespa.runtime.services import CoroutineService
 from vespa.vast.auth import Auth
 from vespa.vast.signature import SignatureMode, Verifier
+from vespa.worker.reporting_client import AutoscalerError
 
 REFRESH_SECONDS = 30.0
 """At least this long lies between two fetches for which a bad signature was the reason."""

@@ -10,7 +10,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.http.client_connection import UpstreamError
-from vespa.net.calls import Answer, CallError, call
+from vespa.runtime.http_client import Answer, CallError, call
 from vespa.vast.assignment import one_line
 
 OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")

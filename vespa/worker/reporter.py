@@ -13,9 +13,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.accounting.ledger import Ledger, Snapshot
-from vespa.net.deadlines import within
-from vespa.net.services import SurvivingLoop
 from vespa.runtime.backoff import Backoff
+from vespa.runtime.deadlines import within
+from vespa.runtime.services import SurvivingLoop
 from vespa.vast.status_report import Condition, Identity, by_success, delete_requests, worker_status
 from vespa.worker.launch import TOLD
 

@@ -21,11 +21,11 @@ from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool
 from vespa.http.held_bytes import keep
 from vespa.http.server_request import ServerRequest
-from vespa.net.complaints import Complaints
 from vespa.protocol.heads import ReplyHead, RequestHead
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.boundaries import Passage, Route, Waiter
 from vespa.proxy.turns import Turns
+from vespa.runtime.ratelimited_log import Complaints
 from vespa.vast.auth import Auth, parse_cost
 from vespa.vast.envelope import begins_envelope, looks_like_envelope
 from vespa.vast.envelope_stream import Unwrapping

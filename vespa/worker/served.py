@@ -10,7 +10,7 @@ from typing import Any, Final
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.net.calls import CallError, call
+from vespa.runtime.http_client import CallError, call
 
 LONGEST: Final = 500
 """Characters of what is told; beyond them it is a digest."""

@@ -21,11 +21,6 @@ from vespa.http.client_connection import UpstreamError
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
-from vespa.net.autoscaler import Autoscaler
-from vespa.net.calls import plain_client
-from vespa.net.nearness import is_loopback
-from vespa.net.services import InOrder, SurvivingLoop
-from vespa.net.trust import trust_roots
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.door import Door, OwnRoutes, touch
 from vespa.proxy.exchange import Proxy
@@ -33,6 +28,10 @@ from vespa.proxy.guard import Guard
 from vespa.proxy.listening import Listening, Upstreams, cannot_listen
 from vespa.proxy.tunnel import Tunnels
 from vespa.proxy.vigil import Timeouts
+from vespa.runtime.http_client import plain_client
+from vespa.runtime.local_addresses import is_loopback
+from vespa.runtime.services import InOrder, SurvivingLoop
+from vespa.runtime.trust import trust_roots
 from vespa.settings import BeaconIdentity, Settings
 from vespa.transport.certificates import Expiry
 from vespa.transport.descriptors import limit, share_out, tell
@@ -43,6 +42,7 @@ from vespa.vast.status_report import Condition, Identity
 from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe
 from vespa.worker.reporter import Reporter, beacon
+from vespa.worker.reporting_client import Autoscaler
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.served import ServedModel
 from vespa.worker.watch import Rhythm, Watch

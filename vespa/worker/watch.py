@@ -11,10 +11,10 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.net.deadlines import sleep, within
-from vespa.net.services import CoroutineService
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.backoff import Backoff
+from vespa.runtime.deadlines import sleep, within
+from vespa.runtime.services import CoroutineService
 from vespa.vast.status_report import Condition
 from vespa.worker.probe import ProbeError
 

@@ -14,7 +14,7 @@ from vespa.client.command.choosing import TRIES, choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused
 from vespa.client.settings import ClientSettings
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
 
 KEY = "account-key-3141"
 ROWS = [

@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from vespa.client.console import Console, ConsoleError
 from vespa.client.settings import ClientSettings
 from vespa.http.agent import Agent
-from vespa.net.calls import plain_client
-from vespa.net.trust import trust_roots
+from vespa.runtime.http_client import plain_client
+from vespa.runtime.trust import trust_roots
 
 log = Logger()
 

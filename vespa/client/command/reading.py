@@ -14,7 +14,7 @@ from vespa import __version__
 from vespa.client.command import keys
 from vespa.client.command.options import OPTIONS, Option
 from vespa.client.settings import ClientSettings
-from vespa.net.nearness import is_loopback
+from vespa.runtime.local_addresses import is_loopback
 
 Given = Mapping[str, Sequence[str]]
 """The texts that were given for each option on the command line, in order; a switch has one, which is empty."""

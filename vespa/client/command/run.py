@@ -20,9 +20,9 @@ from vespa.client.command.threaded import ThreadedQuestions
 from vespa.client.command.waiting import LiveLine, WaitingLog
 from vespa.client.console import ConsoleError
 from vespa.client.settings import ClientSettings
-from vespa.net.logs import LineObserver
-from vespa.net.signals import Signals, flush_and_exit, stop
-from vespa.net.streams import shows_escapes, writable
+from vespa.runtime.logging import LineObserver
+from vespa.runtime.signals import Signals, flush_and_exit, stop
+from vespa.runtime.standard_streams import shows_escapes, writable
 from vespa.tap import install_reactor, raise_file_limit, settle_memory
 
 log = Logger()

@@ -1,4 +1,4 @@
-"""Tests of `vespa.net.autoscaler`."""
+"""Tests of `vespa.worker.reporting_client`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
-from vespa.net.autoscaler import Autoscaler, AutoscalerError
-from vespa.net.calls import plain_client
+from vespa.runtime.http_client import plain_client
+from vespa.worker.reporting_client import Autoscaler, AutoscalerError
 
 A, B, C = "http://a.example", "http://b.example", "http://c.example"
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.signals import Signals, stop
+from vespa.runtime.signals import Signals, stop
 
 
 class FakeReactor:

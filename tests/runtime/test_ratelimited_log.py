@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.complaints import Complaints
+from vespa.runtime.ratelimited_log import Complaints
 
 
 class ComplaintsTests(SynchronousTestCase):

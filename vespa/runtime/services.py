@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.net.deadlines import within
+from vespa.runtime.deadlines import within
 
 
 class InOrder(service.MultiService):

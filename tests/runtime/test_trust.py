@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unending import ends
-from vespa.net.trust import roots_in
+from vespa.runtime.trust import roots_in
 
 
 class RootsTests(SynchronousTestCase):

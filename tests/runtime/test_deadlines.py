@@ -1,4 +1,4 @@
-"""Tests of `vespa.net.deadlines`."""
+"""Tests of `vespa.runtime.deadlines`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.deadlines import sleep, within
+from vespa.runtime.deadlines import sleep, within
 
 
 class WithinTests(SynchronousTestCase):

@@ -21,8 +21,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from vespa.net.deadlines import within
-from vespa.net.treq_url import treq_url
+from vespa.runtime.deadlines import within
+from vespa.runtime.treq_url import treq_url
 
 REPLY_LIMIT = 65536
 """How many bytes of a reply are read, unless told otherwise."""

@@ -6,8 +6,8 @@ import io
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.streams import shows_escapes, writable
-from vespa.net.twistd import twistd_options
+from vespa.runtime.standard_streams import shows_escapes, writable
+from vespa.runtime.twistd import twistd_options
 
 
 class StreamTests(SynchronousTestCase):

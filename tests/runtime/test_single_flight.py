@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.sharing import Shared
+from vespa.runtime.single_flight import Shared
 
 
 class SharedTests(SynchronousTestCase):

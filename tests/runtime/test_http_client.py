@@ -1,4 +1,4 @@
-"""Tests of `vespa.net.calls`."""
+"""Tests of `vespa.runtime.http_client`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.agent import Agent
-from vespa.net.calls import Answer, CallError, call, plain_client
+from vespa.runtime.http_client import Answer, CallError, call, plain_client
 
 
 class FakeTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Tests of `vespa.net.services`."""
+"""Tests of `vespa.runtime.services`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from vespa.net.deadlines import sleep
-from vespa.net.services import CoroutineService, InOrder, SurvivingLoop
+from vespa.runtime.deadlines import sleep
+from vespa.runtime.services import CoroutineService, InOrder, SurvivingLoop
 
 
 class Recorder(service.Service):

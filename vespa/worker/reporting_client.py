@@ -11,8 +11,8 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.net.calls import Answer, CallError, call
-from vespa.net.deadlines import sleep
+from vespa.runtime.deadlines import sleep
+from vespa.runtime.http_client import Answer, CallError, call
 from vespa.vast.signature import MIN_KEY_BITS
 
 SILENT_SECONDS = 30.0

@@ -9,7 +9,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.net.logs import HIDDEN, LineObserver, level_named
+from vespa.runtime.logging import HIDDEN, LineObserver, level_named
 
 # 2026-11-23T17:18:54.760Z
 AT = 1795454334.760

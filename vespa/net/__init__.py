@@ -1,1 +1,0 @@
-"""What Vespa says and does for itself on the network: services, deadlines, calls, the autoscaler."""
