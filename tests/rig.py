@@ -26,11 +26,12 @@ from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.door import Door, OwnRoutes
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.tunnel import Tunnels
-from vespa.proxy.vigil import Timeouts
+from vespa.proxy.upgrade import Tunnels
+from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.vast.auth import Auth
+from vespa.worker.admin_routes import OwnRoutes
+from vespa.worker.app import Door
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 
 PUBLIC_URL = "http://203.0.113.7:31000"

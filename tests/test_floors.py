@@ -185,7 +185,7 @@ class CheckTests(SynchronousTestCase):
         for name, source in (
             ("vespa.accounting.admission", "from .work import to_micros\nimport collections"),
             ("vespa.http.agent", "from vespa.protocol.fields import KINDS\nfrom .pool import Pool"),
-            ("vespa.worker.route", "from vespa.proxy.boundaries import Route\nfrom ..core import ledger"),
+            ("vespa.worker.route", "from vespa.proxy.interfaces import Route\nfrom ..core import ledger"),
             ("vespa.worker.service", "from vespa.settings import Settings\nfrom .route import WorkerRoute"),
             ("benchmarks.tgi", "from vespa.benchmarking.contract import Session\nfrom benchmarks import words"),
         ):

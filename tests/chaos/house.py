@@ -20,7 +20,7 @@ from vespa.http.server import Server
 from vespa.http.server_connection import ServerChannel
 from vespa.http.server_request import ServerRequest
 from vespa.proxy.exchange import Exchange
-from vespa.proxy.listening import Listening
+from vespa.proxy.listener import Listening
 from vespa.settings import load
 from vespa.sim.launch import worker_environment
 from vespa.sim.stage import Stage

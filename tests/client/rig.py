@@ -24,9 +24,9 @@ from vespa.client.workers import Workers
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool
 from vespa.http.server import Server
+from vespa.proxy.browser_guard import Guard
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.guard import Guard
-from vespa.proxy.vigil import Timeouts
+from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.transport.origin import Origin
 
 AUTOSCALER = ("203.0.113.1", 80)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import DATE, GET, OK, Rig, body, post, status
 from vespa.http.connection_pool import PoolLimits
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.vigil import Timeouts
+from vespa.proxy.upstream_deadlines import Timeouts
 
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 

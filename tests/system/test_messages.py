@@ -13,7 +13,7 @@ from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.peer import request
 from tests.system.scripted import Stream
-from vespa.proxy.listening import shown_address
+from vespa.proxy.listener import shown_address
 from vespa.sim.launch import ROOT
 
 

@@ -7,9 +7,9 @@ from vespa.client.fields import fields_of
 from vespa.client.pinging import PingedRequest
 from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.browser_guard import Guard
 from vespa.proxy.cors import VARY, Preflight, answer_lines, is_preflight
 from vespa.proxy.exchange import Exchange, Proxy
-from vespa.proxy.guard import Guard
 from vespa.proxy.server_options import ServerOptions
 
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import Turns
 from vespa.accounting.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
 from vespa.client.fields import CallerFields, fields_of, uncoded
 from vespa.client.passing import COOKIE, passed_lines
@@ -28,8 +29,7 @@ from vespa.http.connection_pool import Pool
 from vespa.http.server_request import ServerRequest
 from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.boundaries import Passage, Route, Waiter
-from vespa.proxy.turns import Turns
+from vespa.proxy.interfaces import Passage, Route, Waiter
 from vespa.runtime.ratelimited_log import Complaints
 from vespa.vast.assignment import Assignment, seconds_before
 from vespa.vast.auth import parse_cost

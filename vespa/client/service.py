@@ -22,10 +22,10 @@ from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.browser_guard import Guard
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.guard import Guard
-from vespa.proxy.listening import AlsoListening, Listening, Upstreams
-from vespa.proxy.vigil import Timeouts
+from vespa.proxy.listener import AlsoListening, Listening, Upstreams
+from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.services import InOrder
 from vespa.transport.descriptors import RESERVE, limit, share_out, tell

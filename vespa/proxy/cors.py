@@ -11,7 +11,7 @@ from typing import Final
 
 from vespa.http.server_request import NONE
 from vespa.protocol.heads import RequestHead
-from vespa.proxy.own_response import OwnResponse
+from vespa.proxy.local_response import OwnResponse
 
 VARY: Final = b"Vary: Origin\r\n"
 """For every answer where origins are allowed: it is another one for another Origin."""

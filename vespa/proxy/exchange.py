@@ -24,10 +24,10 @@ from vespa.protocol.fields import tokens
 from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.via import Via
-from vespa.proxy.boundaries import Route
+from vespa.proxy.interfaces import Route
 from vespa.proxy.outbound import Outbound
-from vespa.proxy.tunnel import Tunnel, Tunnels
-from vespa.proxy.vigil import Timeouts, Vigil
+from vespa.proxy.upgrade import Tunnel, Tunnels
+from vespa.proxy.upstream_deadlines import Timeouts, Vigil
 from vespa.runtime.ratelimited_log import Complaints
 
 _NOT_SERVED: Final = frozenset((429, 502, 503, 504))

@@ -8,7 +8,7 @@ from typing import Final
 from vespa.http.client_connection import ClientConnection, ReplyReceiver, UpstreamError
 from vespa.http.held_bytes import SMALL, keep
 from vespa.http.server_request import ServerRequest
-from vespa.proxy.boundaries import Passage
+from vespa.proxy.interfaces import Passage
 from vespa.transport.tcp import buffered
 
 _HELD_MAX: Final = 65536

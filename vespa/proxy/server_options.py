@@ -6,7 +6,7 @@ from typing import Final
 
 from vespa.http.server_request import NONE
 from vespa.protocol.heads import ALLOW
-from vespa.proxy.own_response import OwnResponse
+from vespa.proxy.local_response import OwnResponse
 
 _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
 

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import Turns
 from vespa.accounting.ledger import Entry, Ledger
 from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
 from vespa.accounting.replay_guard import Replay
@@ -23,8 +24,7 @@ from vespa.http.held_bytes import keep
 from vespa.http.server_request import ServerRequest
 from vespa.protocol.heads import ReplyHead, RequestHead
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.boundaries import Passage, Route, Waiter
-from vespa.proxy.turns import Turns
+from vespa.proxy.interfaces import Passage, Route, Waiter
 from vespa.runtime.ratelimited_log import Complaints
 from vespa.vast.auth import Auth, parse_cost
 from vespa.vast.envelope import begins_envelope, looks_like_envelope

@@ -22,12 +22,11 @@ from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.door import Door, OwnRoutes, touch
+from vespa.proxy.browser_guard import Guard
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.guard import Guard
-from vespa.proxy.listening import Listening, Upstreams, cannot_listen
-from vespa.proxy.tunnel import Tunnels
-from vespa.proxy.vigil import Timeouts
+from vespa.proxy.listener import Listening, Upstreams, cannot_listen
+from vespa.proxy.upgrade import Tunnels
+from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.services import InOrder, SurvivingLoop
@@ -39,6 +38,8 @@ from vespa.transport.listen import parse
 from vespa.transport.origin import Origin
 from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition, Identity
+from vespa.worker.admin_routes import OwnRoutes, touch
+from vespa.worker.app import Door
 from vespa.worker.keyring import Keyring
 from vespa.worker.probe import HealthProbe
 from vespa.worker.reporter import Reporter, beacon

@@ -197,7 +197,7 @@ def _begin_log(stream: TextIO, settings: ClientSettings) -> LineObserver:
     predicate = LogLevelFilterPredicate(LogLevel.debug)
     if not settings.debug:
         # Of the start and the end there are better words on the same screen.
-        for namespace in ("twisted", "log_legacy", "vespa.proxy.listening"):
+        for namespace in ("twisted", "log_legacy", "vespa.proxy.listener"):
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
     return observer

@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.proxy.browsers import browser_requests, program_requests
 from vespa.protocol.heads import read_request_head
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.guard import Guard
+from vespa.proxy.browser_guard import Guard
 
 PORT = 8010
 

@@ -14,8 +14,8 @@ from twisted.web.server import Site
 from vespa.http.resource import ResourceReceiver
 from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.browser_guard import Guard
 from vespa.proxy.exchange import Exchange, Proxy
-from vespa.proxy.guard import Guard
 from vespa.proxy.server_options import ServerOptions
 
 OWN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
