@@ -27,7 +27,7 @@ esac
 fail() {
     echo "error: $*" >&2
     if [ "$mode" = worker ] && command -v python3 >/dev/null; then
-        PYTHONPATH=$here python3 -m vespa.worker.beacon "start_server.sh: $*" || true
+        PYTHONPATH=$here python3 -m vespa.worker.failure_report "start_server.sh: $*" || true
     fi
     exit 1
 }

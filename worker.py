@@ -26,7 +26,7 @@ def _main():
     sys.stderr.write("error: {}\n".format(why))
     sys.stderr.flush()
     try:
-        from vespa.worker.beacon import report
+        from vespa.worker.failure_report import report
     except SyntaxError:  # older than 3.6
         return 1
     report(os.environ, why)

@@ -49,7 +49,12 @@ CORE_IS_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "a
 
 # Entry points: what starts as a process, so that somebody has to read the world for it.
 ENTRIES = ("vespa.tap", "vespa.client_tap", "vespa.cli", "vespa.client.command.run", "vespa.load.command", "vespa.sim")
-PROCESSES = ("vespa.worker.beacon", "vespa.worker.certificate", "vespa.worker.launch", "vespa.benchmarking.child")
+PROCESSES = (
+    "vespa.worker.failure_report",
+    "vespa.worker.certificate",
+    "vespa.worker.launch",
+    "vespa.benchmarking.child",
+)
 
 # A name that reads the world, and the rooms where that is done.
 ROOMS: dict[str, tuple[str, ...]] = {

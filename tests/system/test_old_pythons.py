@@ -16,7 +16,7 @@ from vespa.sim.launch import ROOT
 from vespa.worker.launch import missing_packages
 
 OLDEST = (3, 6)
-READ_BY_OLD_PYTHONS = ("worker.py", "vespa/__init__.py", "vespa/worker/__init__.py", "vespa/worker/beacon.py")
+READ_BY_OLD_PYTHONS = ("worker.py", "vespa/__init__.py", "vespa/worker/__init__.py", "vespa/worker/failure_report.py")
 
 
 def old_pythons() -> list[str]:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import IO, Any, Final
 
-from vespa.worker import beacon
+from vespa.worker import failure_report
 
 CERTIFICATE = (sys.executable, "-m", "vespa.worker.certificate")
 WORKER = (sys.executable, "-m", "vespa.cli", "worker")
@@ -83,7 +83,7 @@ class Launch:
 def launch(
     environ: MutableMapping[str, str],
     run: Launch,
-    report: Callable[[MutableMapping[str, str], str], bool] = beacon.report,
+    report: Callable[[MutableMapping[str, str], str], bool] = failure_report.report,
     steps: Sequence[tuple[str, Sequence[str]]] = (("the certificate", CERTIFICATE), ("the worker", WORKER)),
 ) -> int:
     """Run the steps one after the other; the exit code is that of the first that fails."""
@@ -155,7 +155,7 @@ def main() -> int:
     lacking = missing_packages()
     if lacking:
         print(f"error: {lacking}", file=sys.stderr, flush=True)
-        beacon.report(os.environ, lacking)
+        failure_report.report(os.environ, lacking)
         return 1
     production_defaults(os.environ)
     run = Launch(sys.stdout.buffer)

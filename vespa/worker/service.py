@@ -40,13 +40,13 @@ from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition, Identity
 from vespa.worker.admin_routes import OwnRoutes, touch
 from vespa.worker.app import Door
+from vespa.worker.health_probe import HealthProbe
 from vespa.worker.keyring import Keyring
-from vespa.worker.probe import HealthProbe
+from vespa.worker.readiness import Rhythm, Watch
 from vespa.worker.reporter import Reporter, beacon
 from vespa.worker.reporting_client import Autoscaler
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
-from vespa.worker.served import ServedModel
-from vespa.worker.watch import Rhythm, Watch
+from vespa.worker.served_model import ServedModel
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 _BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten

@@ -1,4 +1,4 @@
-"""Tests of `vespa.worker.watch`."""
+"""Tests of `vespa.worker.readiness`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.benchmarking.contract import Figure
-from vespa.worker.probe import ProbeError
-from vespa.worker.watch import MESSAGE_LIMIT, Rhythm, Watch
+from vespa.worker.health_probe import ProbeError
+from vespa.worker.readiness import MESSAGE_LIMIT, Rhythm, Watch
 
 DEAD = "connection refused"
 

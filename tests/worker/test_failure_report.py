@@ -10,7 +10,7 @@ from tests.test_settings import ON_VAST, TOKEN
 from vespa.accounting.ledger import Ledger
 from vespa.settings import identity_if_readable
 from vespa.vast.status_report import Condition, worker_status
-from vespa.worker.beacon import LONGEST_MESSAGE, body, report
+from vespa.worker.failure_report import LONGEST_MESSAGE, body, report
 
 
 class BodyTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Tests of `vespa.worker.probe`."""
+"""Tests of `vespa.worker.health_probe`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.client_connection import UpstreamError
 from vespa.runtime.http_client import plain_client
-from vespa.worker.probe import HealthProbe, ProbeError
+from vespa.worker.health_probe import HealthProbe, ProbeError
 
 
 class ProbeTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from vespa.runtime.http_client import plain_client
-from vespa.worker.served import LONGEST, ServedModel, told
+from vespa.worker.served_model import LONGEST, ServedModel, told
 
 
 class Models(Resource):

@@ -16,7 +16,7 @@ from vespa.runtime.backoff import Backoff
 from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.services import CoroutineService
 from vespa.vast.status_report import Condition
-from vespa.worker.probe import ProbeError
+from vespa.worker.health_probe import ProbeError
 
 MESSAGE_LIMIT = 500
 """How many characters of a cause are told: it may be the text of a user's exception."""

@@ -1,6 +1,6 @@
 """One report of a worker that failed to start, by the standard library alone: it works when the installation does not.
 
-python -m vespa.worker.beacon "what went wrong"
+python -m vespa.worker.failure_report "what went wrong"
 
 This module, vespa/__init__.py, vespa/worker/__init__.py and worker.py run under Python 3.6 as well: an interpreter that
 is too old for all the rest has to be able to say so.
