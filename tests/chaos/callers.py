@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from tests.chaos.strands import Strand
 from tests.contract.reader import Feed, Response, Truncated, read_responses
-from vespa.client.wrapping import WHOLE_MAX
+from vespa.client.envelope_writer import WHOLE_MAX
 
 HOST: Final = b"Host: localhost:8010"
 OWN: Final = b"X-Own"

@@ -18,7 +18,7 @@ from tests.contract.reader import Request
 from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError
-from vespa.client.workers import Workers
+from vespa.client.worker_pools import Workers
 from vespa.runtime.single_flight import Shared
 
 

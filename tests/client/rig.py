@@ -16,11 +16,11 @@ from twisted.python.failure import Failure
 
 from tests.rig import Wire
 from vespa.accounting.admission import Gate
-from vespa.client.door import ClientDoor
+from vespa.client.app import ClientDoor
+from vespa.client.autoscaler_client import Router
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.route import Calling, ClientPassage, ClientRoute
-from vespa.client.router import Router
-from vespa.client.workers import Workers
+from vespa.client.worker_pools import Workers
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool
 from vespa.http.server import Server

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
 from tests.rig import DATE
 from tests.unending import ends
-from vespa.client.replies import callers_block
+from vespa.client.response_filter import callers_block
 from vespa.http.held_bytes import Held
 from vespa.protocol.heads import read_reply_head
 from vespa.protocol.refusal import Refusal

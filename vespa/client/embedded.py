@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.python import threadable
 
-from vespa.client.aside import Aside
+from vespa.client.reactor_thread import Aside
 from vespa.client.settings import CONSOLE, ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
 

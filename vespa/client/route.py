@@ -14,16 +14,16 @@ from twisted.python.failure import Failure
 from vespa.accounting.admission import Gate
 from vespa.accounting.fair_queue import Turns
 from vespa.accounting.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
-from vespa.client.fields import CallerFields, fields_of, uncoded
-from vespa.client.passing import COOKIE, passed_lines
-from vespa.client.pinging import PingedRequest
-from vespa.client.replies import callers_block
-from vespa.client.router import Router
-from vespa.client.search import Search
+from vespa.client.autoscaler_client import Router
+from vespa.client.envelope_writer import CLOSING, Wrapping, opening
+from vespa.client.passed_headers import COOKIE, passed_lines
+from vespa.client.request_headers import CallerFields, fields_of, uncoded
+from vespa.client.response_filter import callers_block
 from vespa.client.settings import MAX_COST
+from vespa.client.sse_keepalive import PingedRequest
 from vespa.client.trust import TrustError
-from vespa.client.workers import Worker, Workers
-from vespa.client.wrapping import CLOSING, Wrapping, opening
+from vespa.client.worker_pools import Worker, Workers
+from vespa.client.worker_search import Search
 from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool
 from vespa.http.server_request import ServerRequest

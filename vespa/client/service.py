@@ -9,14 +9,14 @@ from typing import Any, Final
 from twisted.application.service import Service
 
 from vespa.accounting.admission import Gate
+from vespa.client.app import ClientDoor
+from vespa.client.autoscaler_client import ASK_SECONDS, Router
 from vespa.client.console import Console
-from vespa.client.door import ClientDoor
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.route import DEFAULT_COST, Calling, ClientPassage, ClientRoute
-from vespa.client.router import ASK_SECONDS, Router
 from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
-from vespa.client.workers import Workers
+from vespa.client.worker_pools import Workers
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool, PoolLimits

@@ -19,7 +19,7 @@ from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
 
 if TYPE_CHECKING:
-    from vespa.client.search import Search
+    from vespa.client.worker_search import Search
 
 ASK_SECONDS: Final = 10.0
 """How long the autoscaler may take to answer once."""

@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from vespa.client.autoscaler_client import ASK_SECONDS, Router
 from vespa.client.console import ConsoleError
-from vespa.client.router import ASK_SECONDS, Router
 from vespa.http.client_connection import UpstreamError
 from vespa.http.fetch import Asking
 from vespa.protocol.heads import ReplyHead

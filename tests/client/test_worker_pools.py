@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import Wire
 from tests.transport.test_resolve import Resolver
-from vespa.client import workers
+from vespa.client import worker_pools
 from vespa.client.trust import TrustError
-from vespa.client.workers import Workers
+from vespa.client.worker_pools import Workers
 from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.connection_pool import Pool
 
@@ -121,7 +121,7 @@ class WorkersTests(SynchronousTestCase):
         reactor.installNameResolver(Resolver())
         worker = self.successResultOf(Workers(reactor, self.trust).meet("http://worker.example:31000"))
         connecting = worker.pool.connect()
-        reactor.advance(workers.CONNECT_SECONDS + 0.1)
+        reactor.advance(worker_pools.CONNECT_SECONDS + 0.1)
         self.assertEqual(self.failureResultOf(connecting, UpstreamError).value.code, "worker_timeout")
 
     def test_near_with_a_simulator(self) -> None:
@@ -172,7 +172,7 @@ class WorkersTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """The longest unused are forgotten, and never the one just met."""
-        self.patch(workers, "_WORKERS_MAX", 2)
+        self.patch(worker_pools, "_WORKERS_MAX", 2)
         for port in range(1, 5):
             self.successResultOf(self.workers.meet(f"http://203.0.113.7:{port}"))
         known = [port for port in range(1, 5) if self.workers.known(f"http://203.0.113.7:{port}")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vespa.client.passing import local_cookie
+from vespa.client.passed_headers import local_cookie
 from vespa.protocol.heads import ReplyHead
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.local_addresses import is_near

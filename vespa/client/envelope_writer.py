@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from vespa.client.event_paths import has_event_path
-from vespa.client.fields import CallerFields
 from vespa.client.payload import OneValue, Payload, has_space_around, read_payload
+from vespa.client.request_headers import CallerFields
 from vespa.http.held_bytes import keep
 from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal

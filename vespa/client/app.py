@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vespa.client.event_paths import has_event_path
-from vespa.client.fields import fields_of
-from vespa.client.pinging import PingedRequest
+from vespa.client.request_headers import fields_of
+from vespa.client.sse_keepalive import PingedRequest
 from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.browser_guard import Guard
