@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 MASKS = ("darwin", "win32")
 EVERYWHERE = (
     "tests.client",
-    "tests.load",
+    "tests.loadtest",
     "tests.runtime.test_standard_streams",
     "tests.proxy",
     "tests.contract.test_connections",

@@ -34,13 +34,13 @@ ALLOWED: dict[str, frozenset[str]] = {
         # Where the client's options are read from the command line and the environment.
         "vespa.client.command.options": "vespa vespa.protocol vespa.settings_text vespa.client",
         "vespa.client.command": "vespa vespa.protocol vespa.http vespa.runtime vespa.settings_text vespa.tap vespa.client",
-        "vespa.load": "vespa vespa.protocol vespa.http vespa.runtime vespa.client vespa.benchmarking.contract",
-        "vespa.load.command": "vespa vespa.protocol vespa.http vespa.runtime vespa.tap vespa.client vespa.load",
+        "vespa.loadtest": "vespa vespa.protocol vespa.http vespa.runtime vespa.client vespa.benchmarking.contract",
+        "vespa.loadtest.command": "vespa vespa.protocol vespa.http vespa.runtime vespa.tap vespa.client vespa.loadtest",
         # It speaks to a worker as the world does: over the wire.
         "vespa.sim": "vespa vespa.protocol vespa.http vespa.runtime",
         "vespa.tap": "vespa vespa.http vespa.runtime vespa.settings vespa.worker vespa.client",
         "vespa.client_tap": "vespa vespa.http vespa.runtime vespa.tap vespa.client",
-        "vespa.cli": "vespa vespa.runtime vespa.settings vespa.sim vespa.client vespa.load",
+        "vespa.cli": "vespa vespa.runtime vespa.settings vespa.sim vespa.client vespa.loadtest",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -48,7 +48,14 @@ ALLOWED: dict[str, frozenset[str]] = {
 CORE_IS_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "asyncio", "threading", "time"})
 
 # Entry points: what starts as a process, so that somebody has to read the world for it.
-ENTRIES = ("vespa.tap", "vespa.client_tap", "vespa.cli", "vespa.client.command.run", "vespa.load.command", "vespa.sim")
+ENTRIES = (
+    "vespa.tap",
+    "vespa.client_tap",
+    "vespa.cli",
+    "vespa.client.command.run",
+    "vespa.loadtest.command",
+    "vespa.sim",
+)
 PROCESSES = (
     "vespa.worker.failure_report",
     "vespa.worker.certificate",

@@ -69,7 +69,7 @@ class MaskTests(SynchronousTestCase):
         """Every module that the client, the load tester and the demo need is imported, under either mask."""
         if not IS_LINUX:
             raise SkipTest("this is masked already, or is the real thing")
-        names = "vespa.cli vespa.client vespa.client_tap vespa.client.command.run vespa.load.command vespa.sim.demo"
+        names = "vespa.cli vespa.client vespa.client_tap vespa.client.command.run vespa.loadtest.command vespa.sim.demo"
         code = "import sys, importlib; [importlib.import_module(n) for n in sys.argv[1:]]; print(sys.platform)"
         for mask in masked.MASKS:
             done = subprocess.run(

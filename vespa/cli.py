@@ -37,7 +37,7 @@ def client(arguments: Sequence[str]) -> int:
 
 def load(arguments: Sequence[str]) -> int:
     """Test an endpoint under load, and report how fast it answered."""
-    from .load.command import main as run
+    from .loadtest.command import main as run
 
     return run(arguments)
 

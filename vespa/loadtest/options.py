@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from vespa.client.command.options import OPTIONS
 from vespa.client.command.reading import OptionsError, read
 from vespa.client.settings import ClientSettings
-from vespa.load.plan import Plan
+from vespa.loadtest.plan import Plan
 from vespa.transport.origin import Origin
 
 DESCRIPTION: Final = """\

@@ -21,15 +21,15 @@ from vespa import __version__
 from vespa.client.command.launch import LaunchError, launch
 from vespa.client.command.screen import Screen
 from vespa.http.agent import Agent
-from vespa.load.options import BadOptions, LoadOptions, parse
-from vespa.load.page import page
-from vespa.load.report import About, Report
-from vespa.load.run import GRACE_SECONDS, Interrupted, Interrupts, Run
-from vespa.load.sending import Target
-from vespa.load.showing import Progress
-from vespa.load.source import find_test_request
-from vespa.load.text import intention, table
-from vespa.load.work import BadWork, Work, prepare
+from vespa.loadtest.load_request import Target
+from vespa.loadtest.options import BadOptions, LoadOptions, parse
+from vespa.loadtest.page import page
+from vespa.loadtest.progress import Progress
+from vespa.loadtest.report import About, Report
+from vespa.loadtest.run import GRACE_SECONDS, Interrupted, Interrupts, Run
+from vespa.loadtest.source import find_test_request
+from vespa.loadtest.text import intention, table
+from vespa.loadtest.work import BadWork, Work, prepare
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.signals import flush_and_exit, stop
 from vespa.runtime.standard_streams import shows_escapes, writable

@@ -14,8 +14,8 @@ import benchmarks.comfyui
 import benchmarks.measure
 import benchmarks.openai_chat
 import benchmarks.tgi
-from vespa.load.source import find_test_request
-from vespa.load.work import BadWork, cost_text, prepare
+from vespa.loadtest.source import find_test_request
+from vespa.loadtest.work import BadWork, cost_text, prepare
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "é"}], "max_tokens": 5}
 CHATS = "/v1/chat/completions"

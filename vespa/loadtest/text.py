@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from textwrap import wrap
 
-from vespa.load.outcome import MEANINGS
-from vespa.load.plan import Plan
-from vespa.load.report import About, Report
-from vespa.load.samples import Spread
-from vespa.load.tally import Tally
-from vespa.load.units import duration, printable, rate, size
+from vespa.loadtest.histogram import Spread
+from vespa.loadtest.outcome import MEANINGS
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.report import About, Report
+from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.units import duration, printable, rate, size
 
 WIDTH = 100
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vespa.load.outcome import Kind, Outcome
-from vespa.load.plan import Plan
-from vespa.load.report import About, Report, make_report
-from vespa.load.tally import Tally
+from vespa.loadtest.outcome import Kind, Outcome
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.report import About, Report, make_report
+from vespa.loadtest.run_stats import Tally
 
 ABOUT = About(
     vespa="1.2.3",

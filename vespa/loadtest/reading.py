@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from vespa.load.events import of_answer, of_event
+from vespa.loadtest.events import of_answer, of_event
 
 KEPT: Final = 1 << 20
 """The most bytes of a line, or of a whole answer, that are looked at."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.load.reading import KEPT, Events, Reader, Whole, reader_for
+from vespa.loadtest.reading import KEPT, Events, Reader, Whole, reader_for
 from vespa.sim.words import Completion
 
 

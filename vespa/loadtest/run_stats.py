@@ -7,9 +7,9 @@ from typing import Final
 
 from attrs import define, field
 
-from vespa.load.outcome import Kind, Outcome
-from vespa.load.samples import Samples
-from vespa.load.timeline import Dot, Dots, Timeline
+from vespa.loadtest.histogram import Samples
+from vespa.loadtest.outcome import Kind, Outcome
+from vespa.loadtest.timeline import Dot, Dots, Timeline
 
 ERRORS: Final = 50
 """The most kinds of error that are told apart; the rest are counted together."""

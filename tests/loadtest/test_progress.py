@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.load.reports import outcome, report_of, tally_of
-from vespa.load.outcome import MEANINGS
-from vespa.load.page import page
-from vespa.load.plan import Plan
-from vespa.load.plots import HEIGHT, WIDTH
-from vespa.load.report import Report
-from vespa.load.scales import log_ticks, spanning, ticks, up_to
-from vespa.load.showing import LINE_SECONDS, LIVE_SECONDS, Progress
-from vespa.load.tally import Tally
-from vespa.load.text import aligned, intention, progress, table
-from vespa.load.units import duration, short, size, three, tick
+from tests.loadtest.reports import outcome, report_of, tally_of
+from vespa.loadtest.outcome import MEANINGS
+from vespa.loadtest.page import page
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.plots import HEIGHT, WIDTH
+from vespa.loadtest.progress import LINE_SECONDS, LIVE_SECONDS, Progress
+from vespa.loadtest.report import Report
+from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.scales import log_ticks, spanning, ticks, up_to
+from vespa.loadtest.text import aligned, intention, progress, table
+from vespa.loadtest.units import duration, short, size, three, tick
 
 HOSTILE = "</td><script>alert('1')</script> \x1b[31m & \"quoted\"\n\u2028next"
 

@@ -10,13 +10,13 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.trial.unittest import TestCase
 
-from tests.load.reports import ABOUT
+from tests.loadtest.reports import ABOUT
 from vespa.http.agent import Agent
-from vespa.load.plan import Plan
-from vespa.load.report import Report
-from vespa.load.run import Run
-from vespa.load.sending import Target
-from vespa.load.work import Work, prepare
+from vespa.loadtest.load_request import Target
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.report import Report
+from vespa.loadtest.run import Run
+from vespa.loadtest.work import Work, prepare
 from vespa.sim.backend import Backend
 from vespa.sim.serving import serve
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.load.plan import Plan, arrivals
+from vespa.loadtest.plan import Plan, arrivals
 
 
 class ArrivalTests(SynchronousTestCase):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.load.options import AT_ONCE, BadOptions, LoadOptions, parse
-from vespa.load.plan import Plan
+from vespa.loadtest.options import AT_ONCE, BadOptions, LoadOptions, parse
+from vespa.loadtest.plan import Plan
 
 KEYS = {"VAST_API_KEY": "endpoint-key"}
 

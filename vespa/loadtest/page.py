@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from vespa.load.outcome import MEANINGS
-from vespa.load.plots import Plot, endings, latency_over_time, shares, throughput_over_time, tokens_over_time
-from vespa.load.report import Report
-from vespa.load.text import intention, spreads
-from vespa.load.units import duration, printable, rate, size
+from vespa.loadtest.outcome import MEANINGS
+from vespa.loadtest.plots import Plot, endings, latency_over_time, shares, throughput_over_time, tokens_over_time
+from vespa.loadtest.report import Report
+from vespa.loadtest.text import intention, spreads
+from vespa.loadtest.units import duration, printable, rate, size
 
 STYLE: Final = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1b2330; --dim: #5d6878; --rule: #dfe3e8;

@@ -13,11 +13,11 @@ from twisted.web.http_headers import Headers
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
 from vespa.http.client_connection import UpstreamError
-from vespa.load.driver import AFTER_FAILURE_SECONDS, Driver
-from vespa.load.plan import Plan, arrivals
-from vespa.load.sending import MESSAGE_LENGTH, Target
-from vespa.load.tally import LATE, Tally
-from vespa.load.work import Work
+from vespa.loadtest.driver import AFTER_FAILURE_SECONDS, Driver
+from vespa.loadtest.load_request import MESSAGE_LENGTH, Target
+from vespa.loadtest.plan import Plan, arrivals
+from vespa.loadtest.run_stats import LATE, Tally
+from vespa.loadtest.work import Work
 
 WORK = Work("/go", b"{}", 5.0, True)
 EVENT = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import Factory, define, field, frozen
 
-from vespa.load.samples import Samples
+from vespa.loadtest.histogram import Samples
 
 MOMENTS: Final = 600
 """The most moments; of a longer run two and two become one."""

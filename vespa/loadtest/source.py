@@ -8,7 +8,7 @@ import os
 import sys
 from types import ModuleType
 
-from vespa.load.work import BadWork, TestRequest
+from vespa.loadtest.work import BadWork, TestRequest
 
 
 def find_test_request(spec: str) -> TestRequest:

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vespa.load.tally import Tally
-from vespa.load.text import progress
+from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.text import progress
 
 LIVE_SECONDS: Final = 0.25
 LINE_SECONDS: Final = 5.0

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.load.reports import ABOUT, outcome, report_of, tally_of
-from vespa.load.outcome import MEANINGS, Kind
-from vespa.load.plan import Plan
-from vespa.load.report import make_report
-from vespa.load.tally import ERRORS, Tally
-from vespa.load.timeline import Dot, Dots, Timeline
+from tests.loadtest.reports import ABOUT, outcome, report_of, tally_of
+from vespa.loadtest.outcome import MEANINGS, Kind
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.report import make_report
+from vespa.loadtest.run_stats import ERRORS, Tally
+from vespa.loadtest.timeline import Dot, Dots, Timeline
 
 KINDS = st.sampled_from([None, *MEANINGS])
 

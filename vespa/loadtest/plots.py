@@ -8,9 +8,9 @@ from typing import Final
 
 from attrs import frozen
 
-from vespa.load.report import Report
-from vespa.load.scales import Scale, spanning, up_to
-from vespa.load.units import short, tick
+from vespa.loadtest.report import Report
+from vespa.loadtest.scales import Scale, spanning, up_to
+from vespa.loadtest.units import short, tick
 
 WIDTH: Final = 640
 HEIGHT: Final = 260

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from attrs import asdict, frozen
 
-from vespa.load.outcome import Kind
-from vespa.load.plan import Plan
-from vespa.load.samples import EXACT, STEP, Spread
-from vespa.load.tally import LATE, Tally
-from vespa.load.timeline import Dot
+from vespa.loadtest.histogram import EXACT, STEP, Spread
+from vespa.loadtest.outcome import Kind
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.run_stats import LATE, Tally
+from vespa.loadtest.timeline import Dot
 
 VERSION: Final = 1
 """Of the report's JSON: it grows when a field goes, or comes to mean something else."""

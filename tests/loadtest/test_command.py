@@ -12,7 +12,7 @@ from tests.processes import ProcessCase
 from vespa.sim.child import Child
 from vespa.sim.stage import Stage
 
-LOAD = [sys.executable, "-m", "vespa.load.command"]
+LOAD = [sys.executable, "-m", "vespa.loadtest.command"]
 SHORT = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
 
 

@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.iweb import IAgent
 
-from vespa.load.outcome import Outcome
-from vespa.load.plan import Plan
-from vespa.load.sending import Sending, Target
-from vespa.load.tally import Tally
-from vespa.load.work import Work
+from vespa.loadtest.load_request import Sending, Target
+from vespa.loadtest.outcome import Outcome
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.work import Work
 
 AFTER_FAILURE_SECONDS: Final = 0.1
 """How long a place in a closed loop rests after a failure, so that a server that is down is not hammered."""

@@ -16,10 +16,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from vespa.http.client_connection import UpstreamError
-from vespa.load.outcome import Kind, Outcome
-from vespa.load.reading import Reader, reader_for
-from vespa.load.tally import Tally
-from vespa.load.work import Work, cost_text
+from vespa.loadtest.outcome import Kind, Outcome
+from vespa.loadtest.reading import Reader, reader_for
+from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.work import Work, cost_text
 from vespa.runtime.http_client import Bytes
 
 MESSAGE_LENGTH: Final = 2000

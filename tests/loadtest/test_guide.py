@@ -8,16 +8,16 @@ from pathlib import Path
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.load.driver import AFTER_FAILURE_SECONDS
-from vespa.load.options import _CLIENTS, AT_ONCE, _parser
-from vespa.load.outcome import MEANINGS
-from vespa.load.plan import Plan
-from vespa.load.report import BUSY, BUSY_SECONDS, LAG, VERSION, About, Errors, Report, Second, Tester
-from vespa.load.run import GRACE_SECONDS
-from vespa.load.samples import EXACT, STEP, Spread
-from vespa.load.sending import MESSAGE_LENGTH
-from vespa.load.tally import LATE
-from vespa.load.timeline import DOTS, MOMENTS, Dot
+from vespa.loadtest.driver import AFTER_FAILURE_SECONDS
+from vespa.loadtest.histogram import EXACT, STEP, Spread
+from vespa.loadtest.load_request import MESSAGE_LENGTH
+from vespa.loadtest.options import _CLIENTS, AT_ONCE, _parser
+from vespa.loadtest.outcome import MEANINGS
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.report import BUSY, BUSY_SECONDS, LAG, VERSION, About, Errors, Report, Second, Tester
+from vespa.loadtest.run import GRACE_SECONDS
+from vespa.loadtest.run_stats import LATE
+from vespa.loadtest.timeline import DOTS, MOMENTS, Dot
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "load.md").read_text()
 

@@ -11,13 +11,13 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
-from vespa.load.driver import Driver
-from vespa.load.plan import Plan, arrivals
-from vespa.load.report import About, Report, make_report
-from vespa.load.sending import Target
-from vespa.load.showing import Progress
-from vespa.load.tally import Tally
-from vespa.load.work import Work
+from vespa.loadtest.driver import Driver
+from vespa.loadtest.load_request import Target
+from vespa.loadtest.plan import Plan, arrivals
+from vespa.loadtest.progress import Progress
+from vespa.loadtest.report import About, Report, make_report
+from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.work import Work
 
 GRACE_SECONDS: Final = 5.0
 """How long what is under way may go on after an interrupt."""

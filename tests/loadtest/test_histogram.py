@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.seeds import examples
-from vespa.load.samples import STEP, Samples
+from vespa.loadtest.histogram import STEP, Samples
 
 VALUES = st.lists(st.floats(0, 1e5, allow_subnormal=False), min_size=1, max_size=200)
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=5).map(sorted)
