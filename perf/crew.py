@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vespa.sim.launch import ROOT, clean_environment
+from vespa.simulator.launch import ROOT, clean_environment
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)

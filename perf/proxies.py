@@ -18,9 +18,9 @@ from attrs import define
 from perf.content import QUESTION, body_for
 from perf.crew import Crew, Process, resident, tree
 from perf.load import MARK
-from vespa.sim.authority import Authority
-from vespa.sim.launch import free_port, worker_command, worker_environment
-from vespa.sim.signing import Signer, body_envelope, query_envelope
+from vespa.simulator.authority import Authority
+from vespa.simulator.launch import free_port, worker_command, worker_environment
+from vespa.simulator.signing import Signer, body_envelope, query_envelope
 
 READY_SECONDS = 40.0
 NGINX = """

@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from vespa.sim.autoscaler import Report
-from vespa.sim.child import Child
-from vespa.sim.launch import clean_environment, worker_command
-from vespa.sim.stage import Stage
+from vespa.simulator.autoscaler import Report
+from vespa.simulator.child import Child
+from vespa.simulator.launch import clean_environment, worker_command
+from vespa.simulator.processes import Stage
 
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.02

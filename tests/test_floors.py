@@ -37,10 +37,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.loadtest": "vespa vespa.protocol vespa.http vespa.runtime vespa.client vespa.benchmarking.contract",
         "vespa.loadtest.command": "vespa vespa.protocol vespa.http vespa.runtime vespa.tap vespa.client vespa.loadtest",
         # It speaks to a worker as the world does: over the wire.
-        "vespa.sim": "vespa vespa.protocol vespa.http vespa.runtime",
+        "vespa.simulator": "vespa vespa.protocol vespa.http vespa.runtime",
         "vespa.tap": "vespa vespa.http vespa.runtime vespa.settings vespa.worker vespa.client",
         "vespa.client_tap": "vespa vespa.http vespa.runtime vespa.tap vespa.client",
-        "vespa.cli": "vespa vespa.runtime vespa.settings vespa.sim vespa.client vespa.loadtest",
+        "vespa.cli": "vespa vespa.runtime vespa.settings vespa.simulator vespa.client vespa.loadtest",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -54,7 +54,7 @@ ENTRIES = (
     "vespa.cli",
     "vespa.client.command.run",
     "vespa.loadtest.command",
-    "vespa.sim",
+    "vespa.simulator",
 )
 PROCESSES = (
     "vespa.worker.failure_report",

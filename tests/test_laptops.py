@@ -19,7 +19,7 @@ from tests import masked
 from tests.processes import ProcessCase
 from vespa.client.command.screen import CAN_ASK
 from vespa.runtime.trust import trust_roots
-from vespa.sim.launch import STOPS_BY_SIGNAL, free_port
+from vespa.simulator.launch import STOPS_BY_SIGNAL, free_port
 from vespa.transport import platform
 from vespa.transport.connect import DialingEndpoint
 from vespa.transport.origin import Origin
@@ -69,7 +69,7 @@ class MaskTests(SynchronousTestCase):
         """Every module that the client, the load tester and the demo need is imported, under either mask."""
         if not IS_LINUX:
             raise SkipTest("this is masked already, or is the real thing")
-        names = "vespa.cli vespa.client vespa.client_tap vespa.client.command.run vespa.loadtest.command vespa.sim.demo"
+        names = "vespa.cli vespa.client vespa.client_tap vespa.client.command.run vespa.loadtest.command vespa.simulator.demo"
         code = "import sys, importlib; [importlib.import_module(n) for n in sys.argv[1:]]; print(sys.platform)"
         for mask in masked.MASKS:
             done = subprocess.run(

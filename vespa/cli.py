@@ -44,7 +44,7 @@ def load(arguments: Sequence[str]) -> int:
 
 def demo(arguments: Sequence[str]) -> int:
     """Show everything at work on this machine: simulated autoscaler, small backend, worker, requests."""
-    from .sim.demo import main as run
+    from .simulator.demo import main as run
 
     sys.argv = ["vespa-proxy demo", *arguments]
     return run() or 0

@@ -11,7 +11,7 @@ from twisted.web.server import Site
 
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.runner import run
-from vespa.sim.backend import Backend
+from vespa.simulator.backend import Backend
 
 TOKENS = 60
 TOKENS_PER_SECOND = 40.0

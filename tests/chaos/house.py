@@ -22,8 +22,8 @@ from vespa.http.server_request import ServerRequest
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listening
 from vespa.settings import load
-from vespa.sim.launch import worker_environment
-from vespa.sim.stage import Stage
+from vespa.simulator.launch import worker_environment
+from vespa.simulator.processes import Stage
 from vespa.transport.splice import Pipes
 from vespa.worker.route import WorkerPassage
 from vespa.worker.service import make_worker

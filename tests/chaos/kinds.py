@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from tests.contract.reader import Response
 from tests.system.peer import request
 from tests.system.scripted import Asked, Backend, head
-from vespa.sim.signing import body_envelope, query_envelope
+from vespa.simulator.signing import body_envelope, query_envelope
 
 BUSY = frozenset((429, 503))
 """What any genuine request may be told."""

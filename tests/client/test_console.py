@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from tests.fakes import Asked, FakeAgent, FakeResponse
 from vespa.client.console import REPLY_LIMIT, Console, ConsoleError, EndpointInfo
 from vespa.runtime.http_client import plain_client
-from vespa.sim.console import EndpointRow
+from vespa.simulator.console import EndpointRow
 
 KEY = "account-key-3141"
 URL = "https://console.example"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.processes import ProcessCase
 from tests.transport.tls_peer import write_certificate
-from vespa.sim.child import Child
+from vespa.simulator.child import Child
 
 ROOT = Path(__file__).parent.parent.parent
 

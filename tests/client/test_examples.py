@@ -10,7 +10,7 @@ import sysconfig
 from twisted.trial.unittest import SkipTest
 
 from tests.e2e.clients import ServiceCase, e2e_python, need
-from vespa.sim.launch import ROOT
+from vespa.simulator.launch import ROOT
 
 EXAMPLES = os.path.join(ROOT, "examples")
 

@@ -19,8 +19,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 from vespa.client.service import make_client
 from vespa.client.settings import ClientSettings
 from vespa.runtime.http_client import plain_client
-from vespa.sim.autoscaler import Autoscaler
-from vespa.sim.serving import Served, serve
+from vespa.simulator.autoscaler import Autoscaler
+from vespa.simulator.serving import Served, serve
 
 
 class Slow(Resource):

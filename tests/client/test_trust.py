@@ -26,7 +26,7 @@ from tests.fakes import FakeAgent, FakeResponse
 from vespa.client.settings import CONSOLE
 from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_root
 from vespa.runtime.http_client import plain_client
-from vespa.sim.authority import Authority
+from vespa.simulator.authority import Authority
 from vespa.transport.certificates import Certificate
 from vespa.transport.listen import LeanTLSEndpoint
 from vespa.transport.origin import Origin

@@ -6,8 +6,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
-from vespa.sim.backend import Backend
-from vespa.sim.serving import serve
+from vespa.simulator.backend import Backend
+from vespa.simulator.serving import serve
 
 
 async def main() -> None:

@@ -11,10 +11,10 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.e2e.clients import CLIENT_SECONDS, ServiceCase
 from tests.processes import until
-from tests.sim.wire import Wire
-from vespa.sim.child import Child
-from vespa.sim.crew import ClientChild, WorkerChild
-from vespa.sim.stage import Stage
+from tests.simulator.wire import Wire
+from vespa.simulator.child import Child
+from vespa.simulator.children import ClientChild, WorkerChild
+from vespa.simulator.processes import Stage
 
 Result = dict[str, Any]
 

@@ -20,7 +20,7 @@ from twisted.web.server import Site
 
 from tests.e2e.callers import CallerCase
 from tests.processes import until
-from vespa.sim.child import Child
+from vespa.simulator.child import Child
 
 PAGE_SECONDS = 40.0
 INSTALL = "apt-get install chromium"

@@ -18,10 +18,10 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from tests.processes import ProcessCase
-from vespa.sim.child import Child
-from vespa.sim.crew import WorkerChild
-from vespa.sim.launch import ROOT
-from vespa.sim.stage import Stage
+from vespa.simulator.child import Child
+from vespa.simulator.children import WorkerChild
+from vespa.simulator.launch import ROOT
+from vespa.simulator.processes import Stage
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 BENCHMARK = os.path.join(FOLDER, "benchmark.py") + ":benchmark"

@@ -16,8 +16,8 @@ from twisted.web.resource import Resource
 
 from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
-from vespa.sim.serving import Upgrades
-from vespa.sim.websocket import EchoSocket
+from vespa.simulator.serving import Upgrades
+from vespa.simulator.websocket import EchoSocket
 
 HEALTH = "/system_stats"
 """ComfyUI has no /health."""

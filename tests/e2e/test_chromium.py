@@ -10,10 +10,10 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from tests.e2e.chromium import ChromiumCase, chromium
 from tests.e2e.comfyui import HEALTH, ComfyUI
-from vespa.sim.crew import ClientChild
-from vespa.sim.launch import free_port
-from vespa.sim.serving import serve
-from vespa.sim.stage import Stage
+from vespa.simulator.children import ClientChild
+from vespa.simulator.launch import free_port
+from vespa.simulator.processes import Stage
+from vespa.simulator.serving import serve
 
 FOREIGN = """<!doctype html><script type="module">
 const target = "%s", result = {};

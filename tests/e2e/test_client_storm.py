@@ -16,7 +16,7 @@ from tests.e2e.callers import CallerCase
 from tests.processes import until
 from tests.proxy.browsers import browser_requests
 from tests.seeds import random_source
-from vespa.sim.crew import ClientChild
+from vespa.simulator.children import ClientChild
 
 REQUESTS = 300
 AT_ONCE = 20

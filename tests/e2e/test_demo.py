@@ -18,12 +18,12 @@ from twisted.internet.task import deferLater
 from tests.e2e.clients import e2e_python, need
 from tests.processes import ProcessCase, until
 from tests.system.peer import connect, way
-from vespa.sim.child import Child
+from vespa.simulator.child import Child
 
 
 class DemoTests(ProcessCase):
     def demo(self, *arguments: str) -> Child:
-        command = [sys.executable, "-m", "vespa.sim.demo", "--rate", "500", *arguments]
+        command = [sys.executable, "-m", "vespa.simulator.demo", "--rate", "500", *arguments]
         return self.start(command, folder=self.temporary_folder())
 
     def is_alive(self, pid: int) -> bool:

@@ -14,9 +14,9 @@ from twisted.internet.task import deferLater
 
 from tests.e2e.callers import CallerCase
 from tests.processes import until
-from vespa.sim.child import Child
-from vespa.sim.crew import ClientChild, WorkerChild
-from vespa.sim.stage import Stage
+from vespa.simulator.child import Child
+from vespa.simulator.children import ClientChild, WorkerChild
+from vespa.simulator.processes import Stage
 
 CALLS = 40
 TOLD_SECONDS = 5.0

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.e2e.clients import ServiceCase, need
-from vespa.sim.signing import Signs
-from vespa.sim.stage import Stage
+from vespa.simulator.processes import Stage
+from vespa.simulator.signing import Signs
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "Say anything."}]

@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
 from tests.processes import until
-from vespa.sim.child import Child
-from vespa.sim.launch import free_port
-from vespa.sim.stage import Stage
+from vespa.simulator.child import Child
+from vespa.simulator.launch import free_port
+from vespa.simulator.processes import Stage
 
 MESSAGES = [{"role": "user", "content": "Schreib etwas: äöü — 你好"}]
 CHAT: dict[str, Any] = {"messages": MESSAGES, "model": "noise", "max_tokens": 12, "seed": 1, "temperature": 0}

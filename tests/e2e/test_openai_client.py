@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.clients import ServiceCase, need
-from vespa.sim.signing import Signs
+from vespa.simulator.signing import Signs
 
 SAMPLING = {"max_tokens": 16, "seed": 1, "temperature": 0, "extra_body": {"ignore_eos": True}}
 CHAT: dict[str, Any] = {

@@ -15,9 +15,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from tests.e2e.clients import ServiceCase
 from tests.processes import until
 from tests.seeds import random_source
-from tests.sim.wire import Wire
-from vespa.sim.signing import body_envelope, query_envelope
-from vespa.sim.stage import Stage
+from tests.simulator.wire import Wire
+from vespa.simulator.processes import Stage
+from vespa.simulator.signing import body_envelope, query_envelope
 
 REQUESTS = 500
 AT_ONCE = 25

@@ -16,7 +16,7 @@ from tests.worker.test_route import auth, envelope
 from vespa.http.held_bytes import Held, keep
 from vespa.http.server import Limits, Server
 from vespa.http.server_request import STREAM, ServerRequest
-from vespa.sim.signing import query_envelope
+from vespa.simulator.signing import query_envelope
 from vespa.transport.listen import parse
 
 SIGNED = query_envelope(auth()).encode()

@@ -8,7 +8,7 @@ from tests.rig import GET, OK, Rig, Wire, body, post, status, turn
 from tests.worker.test_route import auth
 from vespa.http.server import Limits
 from vespa.protocol import fields, heads
-from vespa.sim.signing import query_envelope
+from vespa.simulator.signing import query_envelope
 
 UNVERIFIED = b'POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\n{"payload": "'
 

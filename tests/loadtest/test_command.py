@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes import ProcessCase
-from vespa.sim.child import Child
-from vespa.sim.stage import Stage
+from vespa.simulator.child import Child
+from vespa.simulator.processes import Stage
 
 LOAD = [sys.executable, "-m", "vespa.loadtest.command"]
 SHORT = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}

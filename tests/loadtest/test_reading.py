@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.loadtest.reading import KEPT, Events, Reader, Whole, reader_for
-from vespa.sim.words import Completion
+from vespa.simulator.completions import Completion
 
 
 def sse(*events: Any, end: str = "\n\n") -> bytes:

@@ -17,8 +17,8 @@ from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
 from vespa.loadtest.run import Run
 from vespa.loadtest.work import Work, prepare
-from vespa.sim.backend import Backend
-from vespa.sim.serving import serve
+from vespa.simulator.backend import Backend
+from vespa.simulator.serving import serve
 
 CHATS = "/v1/chat/completions"
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}

@@ -15,8 +15,8 @@ from perf.crew import cpu_seconds, descriptors, resident, tree
 from perf.proxies import Proxy
 from perf.works import Sample, percentile, ratio, works
 from tests.processes import ProcessCase
-from vespa.sim.launch import ROOT
-from vespa.sim.signing import Signer
+from vespa.simulator.launch import ROOT
+from vespa.simulator.signing import Signer
 from vespa.vast.query_envelope import unwrap_query
 from vespa.vast.signature import Verifier
 from vespa.vast.whole_envelope import unwrap_body

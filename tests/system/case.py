@@ -13,13 +13,13 @@ from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import LOOPBACK, Backend
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
-from vespa.sim.autoscaler import Autoscaler, Report
-from vespa.sim.books import WorkerBook
-from vespa.sim.child import Child
-from vespa.sim.launch import ROOT, free_port, worker_environment
-from vespa.sim.reports import DeleteRequests, WorkerStatus
-from vespa.sim.signing import body_envelope, query_envelope
-from vespa.sim.stage import Stage
+from vespa.simulator.autoscaler import Autoscaler, Report
+from vespa.simulator.child import Child
+from vespa.simulator.launch import ROOT, free_port, worker_environment
+from vespa.simulator.processes import Stage
+from vespa.simulator.reports import DeleteRequests, WorkerStatus
+from vespa.simulator.signing import body_envelope, query_envelope
+from vespa.simulator.worker_totals import WorkerBook
 
 BY_TAC = ("-y", os.path.join(ROOT, "vespa.tac"))
 BENCHMARK = "tests.e2e.benchmark:benchmark"

@@ -8,7 +8,7 @@ from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.certificates import Pair
 from tests.system.scripted import Asked, Stream
-from vespa.sim.child import Child
+from vespa.simulator.child import Child
 
 
 class BackendTests(SystemCase):

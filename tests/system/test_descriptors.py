@@ -10,8 +10,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.system.case import SystemCase
-from vespa.sim.child import Child
-from vespa.sim.launch import worker_command
+from vespa.simulator.child import Child
+from vespa.simulator.launch import worker_command
 
 DESCRIPTORS = 256
 FLOOD = 300

@@ -8,7 +8,7 @@ from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import Stream
-from vespa.sim.child import Child
+from vespa.simulator.child import Child
 
 
 class DrainTests(SystemCase):

@@ -13,8 +13,8 @@ from tests.processes import until
 from tests.system.case import BY_TAC, SystemCase
 from tests.system.certificates import Pair
 from tests.system.peer import Peer, connect, request, way
-from vespa.sim.child import Child
-from vespa.sim.launch import free_port
+from vespa.simulator.child import Child
+from vespa.simulator.launch import free_port
 
 ELSEWHERE = "127.0.0.2"
 """An address of this machine that a port on 127.0.0.1 alone does not answer at."""

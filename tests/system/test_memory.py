@@ -18,8 +18,8 @@ from tests.system.case import SystemCase
 from tests.system.certificates import Pair
 from tests.system.peer import Peer, request
 from tests.system.scripted import Asked, head
-from vespa.sim.child import Child
-from vespa.sim.signing import body_envelope, query_envelope
+from vespa.simulator.child import Child
+from vespa.simulator.signing import body_envelope, query_envelope
 
 MIB = 1 << 20
 PIECE = bytes(256 * 1024)

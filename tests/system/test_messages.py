@@ -14,7 +14,7 @@ from tests.system.case import SystemCase
 from tests.system.peer import request
 from tests.system.scripted import Stream
 from vespa.proxy.listener import shown_address
-from vespa.sim.launch import ROOT
+from vespa.simulator.launch import ROOT
 
 
 class AddressTests(SynchronousTestCase):

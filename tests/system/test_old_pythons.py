@@ -12,7 +12,7 @@ import sys
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.system.case import SystemCase
-from vespa.sim.launch import ROOT
+from vespa.simulator.launch import ROOT
 from vespa.worker.launch import missing_packages
 
 OLDEST = (3, 6)

@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.scripted import Asked
-from vespa.sim.child import Child
-from vespa.sim.launch import free_port
+from vespa.simulator.child import Child
+from vespa.simulator.launch import free_port
 
 KEY = "Bearer a-key-of-the-backend"
 

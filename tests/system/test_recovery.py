@@ -12,8 +12,8 @@ from tests.processes import until
 from tests.system.case import SystemCase
 from tests.system.peer import Peer
 from tests.system.scripted import Stream
-from vespa.sim.child import Child
-from vespa.sim.faults import Kind
+from vespa.simulator.child import Child
+from vespa.simulator.faults import Kind
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
 

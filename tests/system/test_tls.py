@@ -17,8 +17,8 @@ from tests.system.certificates import Pair
 from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import Backend, Stream
 from vespa.runtime.services import SurvivingLoop
-from vespa.sim.child import Child
-from vespa.sim.signing import body_envelope
+from vespa.simulator.child import Child
+from vespa.simulator.signing import body_envelope
 
 
 @frozen

@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from vespa.sim.autoscaler import Report
-from vespa.sim.child import Child
-from vespa.sim.launch import ROOT, clean_environment, free_port, worker_command, worker_environment
-from vespa.sim.reports import WorkerStatus
-from vespa.sim.stage import Stage
+from vespa.simulator.autoscaler import Report
+from vespa.simulator.child import Child
+from vespa.simulator.launch import ROOT, clean_environment, free_port, worker_command, worker_environment
+from vespa.simulator.processes import Stage
+from vespa.simulator.reports import WorkerStatus
 
 BY_PLUGIN = worker_command()
 BY_TAC = worker_command("-y", os.path.join(ROOT, "vespa.tac"))

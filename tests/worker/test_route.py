@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import GET, OK, PUBLIC_URL, Rig, body, post, status
 from tests.seeds import examples
 from vespa.protocol.refusal import Refusal
-from vespa.sim.signing import query_envelope
+from vespa.simulator.signing import query_envelope
 
 
 def auth(**changes: object) -> dict[str, object]:

@@ -17,7 +17,7 @@ from vespa.client.command.launch import OnWait
 from vespa.client.command.reading import Reading
 from vespa.client.command.run import INTERRUPTED, Command, how_to_use
 from vespa.client.settings import ClientSettings
-from vespa.sim.stage import Stage
+from vespa.simulator.processes import Stage
 
 ACCOUNT_KEY = "account-key"
 ENDPOINT_KEY = "endpoint-key"

@@ -21,10 +21,10 @@ from twisted.trial.unittest import SkipTest
 from tests.processes import ProcessCase, until
 from vespa.http.agent import Agent
 from vespa.runtime.http_client import Answer, call, plain_client
-from vespa.sim.autoscaler import Autoscaler
-from vespa.sim.child import Child
-from vespa.sim.launch import STOPS_BY_SIGNAL, clean_environment, client_command, worker_command
-from vespa.sim.stage import Stage
+from vespa.simulator.autoscaler import Autoscaler
+from vespa.simulator.child import Child
+from vespa.simulator.launch import STOPS_BY_SIGNAL, clean_environment, client_command, worker_command
+from vespa.simulator.processes import Stage
 
 termios: Any
 try:

@@ -1,0 +1,95 @@
+"""Tests of `vespa.simulator.processes`: several workers, and a client before them, as processes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes import ProcessCase, until
+from vespa.simulator.children import ClientChild
+from vespa.simulator.launch import client_command
+from vespa.simulator.processes import NotReady, Stage
+
+CHAT = "/v1/chat/completions"
+ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+BENCHMARK = {"VESPA_BENCHMARK": "tests.e2e.benchmark:benchmark"}
+
+
+class CommandTests(SynchronousTestCase):
+    def test_options(self) -> None:
+        """Options are written as on a command line: a switch by itself, a list as many."""
+        options: dict[str, object] = {"max_connections": 5, "waiting_pings": True, "debug": False}
+        command = client_command({**options, "allow_host": ["a", "b"]})
+        expected = ["client", "--max-connections=5", "--waiting-pings", "--allow-host=a", "--allow-host=b"]
+        self.assertEqual(command[3:], expected)
+
+    def test_secrets(self) -> None:
+        """A key or token is never an argument."""
+        for name in ("api_key", "account_key", "token"):
+            self.assertRaises(ValueError, client_command, {name: "x"})
+
+
+class StageTests(ProcessCase):
+    async def ask(self, client: ClientChild) -> int:
+        headers = {"Content-Type": "application/json"}
+        response = await treq.post(client.url + CHAT, json.dumps(ASKED).encode(), headers=headers, persistent=False)
+        await treq.content(response)
+        code: int = response.code
+        return code
+
+    async def begin(self, **options: Any) -> Stage:
+        stage = self.stage(**options)
+        await stage.start_autoscaler()
+        await stage.start_backend()
+        return stage
+
+    async def test_worker_dies(self) -> None:
+        """A request that was given a dead worker is served by another, under its index, and the books add up."""
+        stage = await self.begin()
+        first, second = stage.start_worker(**BENCHMARK), stage.start_worker(**BENCHMARK)
+        self.assertEqual((first.id, second.id, stage.worker), (7, 8, second))
+        self.assertEqual(stage.worker_url, second.url)
+        await stage.until_ready()
+        client = await stage.start_client()
+        await stage.kill(first)
+        self.assertEqual(await self.ask(client), 200, client.text)
+        asked = [(each.request_idx, each.answered_idx, each.url) for each in stage.autoscaler.routes]
+        self.assertEqual(asked, [(0, 1, first.url), (1, 1, second.url)])
+        books = stage.autoscaler.books
+        await until(lambda: books.finished() == {1: [8]} and books.adds_up(reactor.seconds()))
+
+    async def test_noticed(self) -> None:
+        """A worker whose death was noticed is given nothing more; one started anew under its id is."""
+        stage = await self.begin()
+        first = stage.start_worker(**BENCHMARK)
+        await stage.until_ready()
+        await stage.kill(first, noticed=True)
+        self.assertIsNone(stage.autoscaler.books.least_loaded(reactor.seconds()))
+        again = stage.start_worker(first.port, **BENCHMARK, CONTAINER_ID="7")
+        await stage.until_ready()
+        self.assertEqual((again.id, again.url), (first.id, first.url))
+
+    async def test_tls(self) -> None:
+        """A client trusts workers that show a certificate of the simulator's authority; both end well, client first."""
+        stage = await self.begin()
+        worker = stage.start_worker(tls=True, **BENCHMARK)
+        await stage.until_ready()
+        client = await stage.start_client(account_key=stage.autoscaler.account_key)
+        self.assertEqual(await self.ask(client), 200, client.text)
+        self.assertTrue(worker.url.startswith("https://"))
+        self.assertNotIn(stage.autoscaler.endpoint_key, client.text)
+        self.assertEqual(await stage.stop(), 0, client.text)
+        self.assert_clean_log(client)
+        self.assert_clean_log(worker)
+
+    async def test_client_fails(self) -> None:
+        """A client that cannot start is told of, with the last it said."""
+        stage = await self.begin()
+        error = await self.assertFailure(Deferred.fromCoroutine(stage.start_client(account_key="wrong")), NotReady)
+        self.assertIn("exit code 1", str(error))
+        self.assertIn("account key", str(error))

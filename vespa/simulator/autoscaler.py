@@ -1,0 +1,251 @@
+"""A stand-in for Vast.ai's autoscaler: it signs assignments, takes reports strictly, and keeps the books."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from klein.resource import KleinResource
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+
+from vespa.accounting.workload import from_micros
+from vespa.simulator.answers import Answer, answering_app, header, read_body, send_bytes, send_json, wrong_key
+from vespa.simulator.console import Console, EndpointRow
+from vespa.simulator.faults import Faults
+from vespa.simulator.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
+from vespa.simulator.reports import (
+    DeleteRequests,
+    WorkerStatus,
+    read_delete_requests,
+    read_official_deletes,
+    read_worker_status,
+)
+from vespa.simulator.routing import Asked, Hold, Routes, breakdown
+from vespa.simulator.signing import Signer, Signs
+from vespa.simulator.worker_totals import Books
+
+Report = WorkerStatus | DeleteRequests | Malformed
+
+ROUTE_FIELDS: Mapping[str, Check] = {
+    "endpoint": text,
+    "api_key": text,
+    "cost": amount,
+    "request_idx": count,
+    "replay_timeout": amount,
+}
+
+
+class Autoscaler:
+    """The autoscaler's resource, and the console's beside it. The workers serve every endpoint of the account.
+
+    `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
+    comes, and with Malformed for each that was refused; `on_route` with each question for a worker that was answered.
+    `master_token`, where given, is what reports must carry. With `official_workers`, which may be changed at any time,
+    deletes are taken as the `vastai` package's worker tells them; ours must tell them in both dialects.
+    """
+
+    app = answering_app()
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        signer: Signer | None = None,
+        endpoint: str = "demo",
+        endpoint_key: str = "endpoint-key",
+        account_key: str = "account-key",
+        master_token: str | None = None,
+        signs: Signs = "url",
+        stale_after: float = 30.0,
+        on_report: Callable[[Report], None] = lambda report: None,
+        on_route: Callable[[Asked], None] = lambda asked: None,
+    ) -> None:
+        self.signer = signer or Signer()
+        self.endpoint = endpoint
+        self.signs: Signs = signs
+        self.official_workers = False
+        self.faults = Faults()
+        self.books = Books(stale_after)
+        self.console = Console(clock, account_key, [EndpointRow(1, endpoint, endpoint_key)])
+        self.malformed: list[Malformed] = []
+        self.routes = Routes()
+        self._clock = clock
+        self._master_token = master_token
+        self._on_report = on_report
+        self._on_route = on_route
+        self._hold = Hold()
+        self._next_request_idx = 1
+        self._next_reqnum = 1
+
+    def resource(self) -> KleinResource:
+        """What to serve."""
+        return self.app.resource()
+
+    @property
+    def endpoint_key(self) -> str:
+        """The key of the endpoint that it began with."""
+        return self._row(self.endpoint).api_key
+
+    @property
+    def account_key(self) -> str:
+        """The key of the account."""
+        return self.console.account_key
+
+    def hold(self, seconds: float) -> None:
+        """Give nobody a worker for so long from the next question on, whatever is ready."""
+        self._hold.set(seconds)
+
+    def assign(self, url: str, cost: float, request_idx: int = 0, endpoint: str = "") -> dict[str, Any]:
+        """A signed assignment to the worker at `url`, booked; under a new request index unless one is given."""
+        idx = request_idx or self._new_request_idx()
+        self.books.costs[idx] = cost
+        assignment = self.signer.assignment(
+            url,
+            cost=cost,
+            endpoint=endpoint or self.endpoint,
+            reqnum=self._next_reqnum,
+            request_idx=idx,
+            signs=self.signs,
+        )
+        self._next_reqnum += 1
+        return {"__request_id": f"sim-{idx}-{assignment['reqnum']}", **assignment}
+
+    def ledger(self) -> dict[str, Any]:
+        """The books as JSON values: every worker's sums, the cost and the workers of each request, refused reports."""
+        now = self._clock.seconds()
+        return {
+            "adds_up": self.books.adds_up(now),
+            "workers": self.books.as_json(now),
+            "assigned": {str(idx): cost for idx, cost in self.books.costs.items()},
+            "assigned_to": {str(idx): workers for idx, workers in self.books.assigned.items()},
+            "twice": self.books.twice(),
+            "malformed": [each.problems for each in self.malformed],
+        }
+
+    def _new_request_idx(self) -> int:
+        self._next_request_idx += 1
+        return self._next_request_idx - 1
+
+    @app.handle_errors(Malformed)
+    def _refuse_malformed(self, request: IRequest, failure: Failure) -> bytes:
+        malformed: Any = failure.value
+        self._log.warn("a malformed report: {problems}", problems=malformed.problems)
+        self.malformed.append(malformed)
+        self._on_report(malformed)
+        return send_json(request, {"error": "malformed", "fields": malformed.problems}, 400)
+
+    @app.route("/pubkey/", methods=["GET"])
+    async def _pubkey(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        return send_bytes(request, self.signer.pem, b"text/plain")
+
+    @app.route("/route/", methods=["POST"])
+    async def _route(self, request: Request) -> bytes:
+        held = await self.faults.meet(request) == "wait"
+        key = self._key_of(request)
+        asked = self._question(request)
+        row = self._row(asked["endpoint"])
+        if not row.api_key == key == asked["api_key"]:
+            raise wrong_key()
+        now = self._clock.seconds()
+        held = self._hold.holds(now) or held
+        stopped = row.endpoint_state != "active"
+        idx = asked["request_idx"] or self._new_request_idx()
+        book = None if held or stopped else self.books.least_loaded(now, idx)
+        url = status = ""
+        if book is not None:
+            url = book.url
+        else:
+            status = f"endpoint is {row.endpoint_state}" if stopped else breakdown(self.books, now, held=held)
+        answered = Asked(now, row.endpoint_name, asked["cost"], asked["request_idx"], idx, url, status)
+        self.routes.append(answered)
+        self._on_route(answered)
+        if book is None:
+            return send_json(request, {"endpoint": row.endpoint_name, "status": status, "request_idx": idx})
+        self.books.assign(book, idx, asked["cost"])
+        return send_json(request, self.assign(url, asked["cost"], idx, row.endpoint_name))
+
+    def _key_of(self, request: Request) -> str:
+        key = header(request, b"Authorization").removeprefix("Bearer ")
+        if key not in {row.api_key for row in self.console.endpoints}:
+            raise wrong_key()
+        return key
+
+    def _question(self, request: Request) -> dict[str, Any]:
+        try:
+            asked = read_json_object(read_body(request))
+        except Malformed as error:
+            raise Answer(400, {"error": str(error)}) from None
+        problems = problems_of(asked, ROUTE_FIELDS)
+        if not problems and self.console.find(asked["endpoint"]) is None:
+            problems["endpoint"] = "unknown"
+        if not problems and asked["request_idx"] >= self._next_request_idx:
+            problems["request_idx"] = "never given out"
+        if problems:
+            raise Answer(400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())})
+        return asked
+
+    def _row(self, name: str) -> EndpointRow:
+        row = self.console.find(name)
+        assert row is not None, name
+        return row
+
+    @app.route("/worker_status/", methods=["POST"])
+    async def _worker_status(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        status = read_worker_status(self._report_body(request))
+        self._check_token(status.mtoken)
+        self.books.of(status.id).take(status, self._clock.seconds())
+        self._on_report(status)
+        return send_json(request, {"ok": True})
+
+    @app.route("/delete_requests/", methods=["POST"])
+    async def _delete_requests(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        body = self._report_body(request)
+        for report in read_official_deletes(body) if self.official_workers else [read_delete_requests(body)]:
+            self._check_token(report.mtoken)
+            self.books.of(report.worker_id).take_deletes(report)
+            self._on_report(report)
+        return send_json(request, {"ok": True})
+
+    @app.route("/get_endpoint_workers/", methods=["POST"])
+    async def _workers(self, request: Request) -> bytes:
+        await self.faults.meet(request)
+        now = self._clock.seconds()
+        return send_json(
+            request,
+            [
+                {
+                    "id": book.id,
+                    "status": book.state(now, self.books.stale_after),
+                    "cur_load": from_micros(book.in_flight),
+                    "perf": book.max_perf,
+                    "measured_perf": book.max_perf,
+                    "reqs_working": book.requests_working,
+                }
+                for book in self.books.workers.values()
+            ],
+        )
+
+    @app.route("/ledger", methods=["GET"])
+    def _ledger(self, request: Request) -> bytes:
+        return send_json(request, self.ledger())
+
+    @app.route("/", branch=True)
+    def _console(self, request: Request) -> KleinResource:
+        return self.console.resource()
+
+    def _report_body(self, request: Request) -> bytes:
+        if header(request, b"Content-Type").split(";")[0].strip().lower() != "application/json":
+            raise Malformed({"Content-Type": "not application/json"})
+        return read_body(request)
+
+    def _check_token(self, token: str) -> None:
+        if self._master_token is not None and token != self._master_token:
+            raise Answer(401, {"error": "this is not the master token"})

@@ -1,0 +1,119 @@
+"""A child process: its lines as they come, and a sure end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from vespa.simulator.launch import ends_with_input
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Child(ProcessProtocol):
+    """A process that was started by us. What it writes, to either stream, is kept in `lines`."""
+
+    def __init__(self, on_line: Callable[[str], None] = lambda line: None) -> None:
+        self.lines: list[str] = []
+        self.exit_code: int | None = None
+        self._on_line = on_line
+        self._parts = {1: b"", 2: b""}
+        self._waiting: list[Deferred[int]] = []
+        self._ends_with_input = False
+
+    @classmethod
+    def start(
+        cls,
+        reactor: Any,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        folder: str | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+        stdin: bytes = b"",
+    ) -> Self:
+        """Start a process with exactly this environment, in this folder."""
+        child = cls(on_line)
+        reactor.spawnProcess(child, argv[0], list(argv), env=dict(environment), path=folder)
+        transport: Any = child.transport
+        transport.write(stdin)
+        child._ends_with_input = ends_with_input(argv)
+        if not child._ends_with_input:
+            transport.closeStdin()
+        return child
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None once it has ended."""
+        transport: Any = self.transport
+        return None if self.exit_code is not None else int(transport.pid)
+
+    @property
+    def text(self) -> str:
+        """Everything that was written so far."""
+        rest = [part.decode("utf-8", "replace") for part in self._parts.values() if part]
+        return "\n".join(self.lines + rest)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """Cut what was written into lines."""
+        *lines, self._parts[childFD] = (self._parts[childFD] + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+
+    def processExited(self, reason: Failure) -> None:
+        """Close what it no longer reads, which would else be waited for."""
+        if self._ends_with_input:
+            transport: Any = self.transport
+            transport.closeStdin()
+
+    def processEnded(self, reason: Failure) -> None:
+        """Note how it ended: its exit code, or the signal's number below 0."""
+        for stream, part in self._parts.items():
+            self._parts[stream] = b""
+            if part:
+                self._take(part)
+        value: Any = reason.value
+        self.exit_code = value.exitCode if value.exitCode is not None else -int(value.signal or 0)
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(self.exit_code)
+
+    def _take(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self.lines.append(text)
+        self._on_line(text)
+
+    async def exited(self) -> int:
+        """Return the exit code when it has ended; a signal's number below 0."""
+        if self.exit_code is None:
+            ended: Deferred[int] = Deferred(self._waiting.remove)
+            self._waiting.append(ended)
+            return await ended
+        return self.exit_code
+
+    def signal(self, name: str) -> None:
+        """Send a signal, by a name such as TERM; nothing happens once it has ended."""
+        transport: Any = self.transport
+        try:
+            if self._ends_with_input and name in ("TERM", "INT"):
+                transport.closeStdin()
+            else:
+                transport.signalProcess(name)
+        except ProcessExitedAlready:
+            pass
+
+    async def end(self, reactor: Any, grace: float = 15.0) -> int:
+        """Ask it to end, kill it after `grace` seconds if it has not, and return its exit code."""
+        self.signal("TERM")
+        kill = reactor.callLater(grace, self.signal, "KILL")
+        try:
+            return await self.exited()
+        finally:
+            if kill.active():
+                kill.cancel()

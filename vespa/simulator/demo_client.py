@@ -1,0 +1,124 @@
+"""A customer: asks a client proxy, or by hand the autoscaler for a worker, and the worker with what it signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import treq
+from attrs import frozen
+from treq.client import HTTPClient
+from twisted.web.http_headers import Headers
+
+from vespa.http.agent import Agent
+from vespa.simulator.signing import body_envelope
+
+
+class Unexpected(Exception):
+    """An answer that a customer would not be content with."""
+
+
+@frozen
+class Answered:
+    """What came back: the status, the code of an error of Vespa's own, the body, and the time it took."""
+
+    status: int
+    error_code: str
+    body: bytes
+    first_byte_after: float
+    seconds: float
+
+
+class Customer:
+    """Sends requests to one endpoint."""
+
+    def __init__(self, reactor: Any, autoscaler_url: str, endpoint: str, endpoint_key: str) -> None:
+        self._reactor = reactor
+        self._http = HTTPClient(Agent(reactor))
+        self._autoscaler_url = autoscaler_url
+        self._endpoint = endpoint
+        self._endpoint_key = endpoint_key
+
+    async def assignment(self, cost: float) -> dict[str, Any]:
+        """Ask for a worker. Raises Unexpected when there is none."""
+        asked = {
+            "endpoint": self._endpoint,
+            "api_key": self._endpoint_key,
+            "cost": cost,
+            "request_idx": 0,
+            "replay_timeout": 60.0,
+        }
+        answered = await self.send(
+            self._autoscaler_url + "/route/",
+            json.dumps(asked).encode("utf-8"),
+            {"Authorization": f"Bearer {self._endpoint_key}"},
+        )
+        reply: dict[str, Any] = json.loads(answered.body)
+        if answered.status != 200 or "url" not in reply:
+            raise Unexpected(f"no worker was assigned: {answered.status} {reply}")
+        return reply
+
+    async def call(
+        self, assignment: dict[str, Any], path: str, payload: object, on_data: Callable[[bytes], None] | None = None
+    ) -> Answered:
+        """POST a payload to the assigned worker, wrapped; `on_data` sees the answer as it comes."""
+        return await self.send(assignment["url"] + path, body_envelope(assignment, payload), {}, on_data)
+
+    async def ask(
+        self, url: str, path: str, payload: object, on_data: Callable[[bytes], None] | None = None
+    ) -> Answered:
+        """POST a payload to a client proxy as it is; `on_data` sees the answer as it comes."""
+        return await self.send(url + path, json.dumps(payload).encode("utf-8"), {}, on_data)
+
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], on_data: Callable[[bytes], None] | None = None
+    ) -> Answered:
+        """POST JSON and read the whole answer."""
+        began = self._reactor.seconds()
+        fields = {name: [value] for name, value in {"Content-Type": "application/json", **headers}.items()}
+        response = await self._http.post(url, data=body, headers=Headers(fields), unbuffered=True)
+        parts: list[bytes] = []
+        times: list[float] = []
+
+        def take(data: bytes) -> None:
+            times.append(self._reactor.seconds())
+            parts.append(data)
+            if on_data is not None:
+                on_data(data)
+
+        await treq.collect(response, take)
+        ended = self._reactor.seconds()
+        codes = response.headers.getRawHeaders("X-Vespa-Error", [""])
+        return Answered(
+            status=response.code,
+            error_code=codes[0],
+            body=b"".join(parts),
+            first_byte_after=(times[0] if times else ended) - began,
+            seconds=ended - began,
+        )
+
+
+class StreamedWords:
+    """Takes a stream of chat events as it comes, and tells each piece of text."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self.count = 0
+        self.done = False
+        self._on_text = on_text
+        self._rest = b""
+
+    def take(self, data: bytes) -> None:
+        """Read more of the stream."""
+        *events, self._rest = (self._rest + data).split(b"\n\n")
+        for event in events:
+            if event.startswith(b":"):
+                continue  # a comment
+            said = event.removeprefix(b"data: ")
+            if said == b"[DONE]":
+                self.done = True
+                continue
+            for choice in json.loads(said)["choices"]:
+                if text := choice["delta"].get("content"):
+                    self.count += 1
+                    self._on_text(text)

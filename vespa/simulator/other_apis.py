@@ -1,0 +1,116 @@
+"""What the small backend answers besides completions: embeddings, Anthropic's messages, transcriptions of uploads."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Any
+
+from klein.resource import KleinResource
+from twisted.web.server import Request
+
+from vespa.simulator.answers import (
+    Answer,
+    answering_app,
+    bad_request,
+    header,
+    limit_of,
+    not_found,
+    prompt_of,
+    read_body,
+    read_object,
+)
+from vespa.simulator.anthropic import Reply
+from vespa.simulator.completions import MODEL
+from vespa.simulator.multipart import NoForm, Part, read_form
+
+if TYPE_CHECKING:
+    from vespa.simulator.backend import Backend
+
+DIMENSIONS = 8
+
+
+class OtherApis:
+    """The resource at /v1/ for what the backend itself has no word for."""
+
+    app = answering_app()
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def resource(self) -> KleinResource:
+        """What to serve."""
+        return self.app.resource()
+
+    @app.route("/embeddings", methods=["POST"])
+    async def _embeddings(self, request: Request) -> bytes:
+        met = await self._backend.faults.meet(request)
+        asked = read_object(request)
+        given = asked.get("input")
+        texts = [given] if isinstance(given, str) else given
+        if type(texts) is not list or not texts or not all(isinstance(each, str) for each in texts):
+            raise bad_request("input must be a text or a list of texts")
+        in_base64 = asked.get("encoding_format") == "base64"
+        tokens = sum(len(each.split()) for each in texts)
+        answer = {
+            "object": "list",
+            "model": MODEL,
+            "data": [
+                {"object": "embedding", "index": place, "embedding": _embedding(each, in_base64)}
+                for place, each in enumerate(texts)
+            ],
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+        return await self._backend.answer(request, answer, 0, met)
+
+    @app.route("/messages", methods=["POST"])
+    async def _messages(self, request: Request) -> bytes:
+        met = await self._backend.faults.meet(request)
+        try:
+            asked = read_object(request)
+            prompt, limit = prompt_of(asked), limit_of(asked, "max_tokens")
+            if limit is None:
+                raise bad_request("max_tokens: Field required")
+        except Answer as answer:
+            told: Any = answer.value
+            error = {"type": "invalid_request_error", "message": told["error"]["message"]}
+            raise Answer(400, {"type": "error", "error": error}) from None
+        reply = Reply(number=self._backend.stats.requests + 1, input_tokens=len(prompt.split()), max_tokens=limit)
+        if asked.get("stream"):
+            return await self._backend.stream(request, reply.events(), met)
+        return await self._backend.answer(request, reply.whole(), len(reply.words), met)
+
+    @app.route("/audio/transcriptions", methods=["POST"])
+    async def _transcriptions(self, request: Request) -> bytes:
+        met = await self._backend.faults.meet(request)
+        try:
+            parts = read_form(read_body(request), header(request, b"Content-Type"))
+        except NoForm as error:
+            raise bad_request(str(error)) from None
+        files = [_file(part) for part in parts if part.filename is not None]
+        fields = [[part.name, part.content.decode("utf-8", "replace")] for part in parts if part.filename is None]
+        if not files:
+            raise bad_request("there is no file")
+        answer = {"text": f"{files[0]['size']} bytes of sound", "fields": fields, "files": files}
+        return await self._backend.answer(request, answer, 0, met)
+
+    @app.route("/", branch=True)
+    def _nothing(self, request: Request) -> bytes:
+        raise not_found()
+
+
+def _embedding(text: str, in_base64: bool) -> list[float] | str:
+    # Eight numbers that depend on the text alone, and that a float of 32 bits can hold.
+    values = [byte / 256 - 0.5 for byte in hashlib.sha256(text.encode("utf-8")).digest()[:DIMENSIONS]]
+    return base64.b64encode(struct.pack(f"<{DIMENSIONS}f", *values)).decode("ascii") if in_base64 else values
+
+
+def _file(part: Part) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "filename": part.filename,
+        "content_type": part.content_type,
+        "size": len(part.content),
+        "sha256": hashlib.sha256(part.content).hexdigest(),
+    }

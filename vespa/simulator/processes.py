@@ -1,0 +1,220 @@
+"""The parts of a whole service on this machine: simulated autoscaler, small backend, real workers, real clients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import deferLater
+
+from vespa.simulator.autoscaler import Autoscaler, Report
+from vespa.simulator.backend import Backend
+from vespa.simulator.child import Child
+from vespa.simulator.children import ClientChild, WorkerChild
+from vespa.simulator.launch import (
+    SECRETS,
+    clean_environment,
+    client_command,
+    free_port,
+    worker_command,
+    worker_environment,
+)
+from vespa.simulator.routing import Asked
+from vespa.simulator.serving import Served, Upgrades, serve
+
+POLL_SECONDS = 0.05
+FIRST_ID = 7
+HOST = "127.0.0.1"
+
+
+class NotReady(Exception):
+    """A process ended, or took too long."""
+
+
+class Stage:
+    """Starts the parts, and ends those that were started.
+
+    `folder` is where workers and clients keep their files; `environment` is what theirs is made from. They belong to
+    process groups of their own when `own_group`, so that a Ctrl-C meant for us does not end them first. A worker that
+    is silent for `stale_after` seconds is given no more requests; one that is idle reports every 10 s.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        folder: str,
+        environment: Mapping[str, str],
+        *,
+        own_group: bool = False,
+        stale_after: float = 30.0,
+        on_report: Callable[[Report], None] = lambda report: None,
+        on_route: Callable[[Asked], None] = lambda asked: None,
+        on_line: Callable[[str], None] = lambda line: None,
+        on_client_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.autoscaler = Autoscaler(
+            reactor, master_token="master-token", stale_after=stale_after, on_report=on_report, on_route=on_route
+        )
+        self.backend = Backend(reactor)
+        self.workers: list[WorkerChild] = []
+        self.clients: list[ClientChild] = []
+        self.autoscaler_url = ""
+        self.backend_url = ""
+        self._reactor = reactor
+        self._folder = folder
+        self._environment = environment
+        self._own_group = own_group
+        self._on_line = on_line
+        self._on_client_line = on_client_line
+        self._served: list[Served] = []
+
+    @property
+    def worker(self) -> WorkerChild | None:
+        """The worker that was started last."""
+        return self.workers[-1] if self.workers else None
+
+    @property
+    def worker_url(self) -> str:
+        """The URL of the worker that was started last, "" before there is one."""
+        return self.workers[-1].url if self.workers else ""
+
+    async def start_autoscaler(self, port: int = 0) -> None:
+        """Serve the autoscaler on loopback. Fails with CannotListenError where the port is taken."""
+        self.autoscaler_url = await self._serve(self.autoscaler.resource(), port)
+
+    async def start_backend(self, port: int = 0) -> None:
+        """Serve the backend on loopback. Fails with CannotListenError where the port is taken."""
+        self.backend_url = await self._serve(self.backend.resource(), port, self.backend.upgrades)
+
+    async def _serve(self, resource: Any, port: int, upgrades: Upgrades | None = None) -> str:
+        served = await serve(resource, TCP4ServerEndpoint(self._reactor, port, interface=HOST), upgrades)
+        self._served.append(served)
+        return served.url
+
+    def start_worker(self, port: int = 0, *, tls: bool = False, **settings: str) -> WorkerChild:
+        """Start `twistd vespa` before the backend; `settings` are further variables of its environment.
+
+        Each has an id of its own. With `tls` it shows a certificate of the simulator's authority.
+        """
+        port = port or free_port()
+        environment = {
+            **clean_environment(self._environment),
+            **worker_environment(
+                port=port,
+                backend_url=self.backend_url,
+                report_addr=self.autoscaler_url,
+                cache_file=os.path.join(self._folder, "benchmark"),
+                container_id=FIRST_ID + len(self.workers),
+            ),
+            **(self._certificate(port) if tls else {}),
+            **settings,
+        }
+        command = worker_command(own_group=self._own_group)
+        worker = WorkerChild.start(self._reactor, command, environment, folder=self._folder, on_line=self._on_line)
+        scheme = "https" if environment.get("VESPA_USE_SSL") == "true" else "http"
+        worker.id, worker.port, worker.url = int(environment["CONTAINER_ID"]), port, f"{scheme}://{HOST}:{port}"
+        self.workers.append(worker)
+        return worker
+
+    def _certificate(self, port: int) -> dict[str, str]:
+        paths = [os.path.join(self._folder, f"{port}.{kind}") for kind in ("key", "crt")]
+        for path, pem in zip(paths, self.autoscaler.console.authority.issue(HOST), strict=True):
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(pem)
+        return {"VESPA_USE_SSL": "true", "VESPA_SSL_KEY_FILE": paths[0], "VESPA_SSL_CERT_FILE": paths[1]}
+
+    async def kill(self, worker: WorkerChild, *, noticed: bool = False) -> None:
+        """Kill a worker, without a word to anybody; the autoscaler gives it requests on, unless that is `noticed`."""
+        worker.signal("KILL")
+        await worker.exited()
+        if noticed:
+            await deferLater(self._reactor, POLL_SECONDS)  # what it had sent is taken first
+            self.autoscaler.books.of(worker.id).gone = True
+
+    async def start_client(
+        self, *, settings: Mapping[str, str] | None = None, seconds: float = 30.0, **options: Any
+    ) -> ClientChild:
+        """Start `vespa-proxy client` for the endpoint, and return it when it listens, at any free port.
+
+        `options` are its command line's, `max_connections=5` and so on; keys and the token go into its environment,
+        into which `settings` go as well. It has the endpoint's key unless an `account_key` is given or `api_key` is "".
+        Raises NotReady.
+        """
+        secrets = {name: options.pop(name) for name in SECRETS if name in options}
+        if "account_key" not in secrets:
+            secrets.setdefault("api_key", self.autoscaler.endpoint_key)
+        environment = {
+            **clean_environment(self._environment),
+            # Nobody's own keys are read, and what is asked for goes nowhere else.
+            "HOME": self._folder,
+            "XDG_CONFIG_HOME": self._folder,
+            "USERPROFILE": self._folder,
+            "APPDATA": self._folder,
+            "VAST_AUTOSCALER_URL": self.autoscaler_url,
+            "VAST_CONSOLE_URL": self.autoscaler_url,
+            "VAST_ENDPOINT": self.autoscaler.endpoint,
+            "VESPA_CLIENT_PORT": "0",
+            **{SECRETS[name]: value for name, value in secrets.items() if value},
+            **(settings or {}),
+        }
+        command = client_command(options, own_group=self._own_group)
+        client = ClientChild.start(
+            self._reactor, command, environment, folder=self._folder, on_line=self._on_client_line
+        )
+        self.clients.append(client)
+        await self._until(lambda: client.url, seconds, "listening", [client])
+        return client
+
+    async def until(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        """Return when the condition holds. Raises NotReady when every worker ended first, or the time runs out."""
+        await self._until(condition, seconds, what, self.workers)
+
+    async def _until(
+        self, condition: Callable[[], object], seconds: float, what: str, children: Sequence[Child]
+    ) -> None:
+        deadline = self._reactor.seconds() + seconds
+        while not condition():
+            ended = [child for child in children if child.exit_code is not None]
+            if ended and len(ended) == len(children):
+                kind = "client" if isinstance(ended[-1], ClientChild) else "worker"
+                said = f": {ended[-1].lines[-1]}" if ended[-1].lines else ""
+                raise NotReady(f"the {kind} ended with exit code {ended[-1].exit_code} before {what}{said}")
+            if self._reactor.seconds() > deadline:
+                raise NotReady(f"after {seconds:g} seconds still not {what}")
+            await deferLater(self._reactor, POLL_SECONDS)
+
+    async def until_ready(self, seconds: float = 60.0) -> None:
+        """Return when the autoscaler holds every running worker for ready.
+
+        Raises NotReady, also when one reports an error or ends.
+        """
+        books = self.autoscaler.books
+        running = [worker for worker in self.workers if worker.exit_code is None]
+
+        def ready() -> bool:
+            for book in books.workers.values():
+                if book.error_msg:
+                    raise NotReady(f"the worker reports: {book.error_msg}")
+            for worker in running:
+                if worker.exit_code is not None:
+                    raise NotReady(f"the worker ended with exit code {worker.exit_code} before ready")
+            now = self._reactor.seconds()
+            found = [books.workers.get(worker.id) for worker in running]
+            return all(book is not None and book.ready(now, books.stale_after) for book in found)
+
+        await self.until(ready, seconds, "ready")
+
+    async def stop(self) -> int | None:
+        """End the clients, then the workers, so that they can tell their last, then the rest.
+
+        Returns the first exit code of them that is not 0, None where there was no process.
+        """
+        codes: list[int] = []
+        for children in (self.clients, self.workers):
+            codes += await gatherResults([Deferred.fromCoroutine(child.end(self._reactor)) for child in children])
+        while self._served:
+            await self._served.pop().stop()
+        return next((code for code in codes if code), 0 if codes else None)

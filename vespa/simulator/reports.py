@@ -1,0 +1,181 @@
+"""Reading what a worker reports, strictly: exact keys, exact types, and both dialects saying the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from vespa.simulator.fields import (
+    Check,
+    Malformed,
+    amount,
+    count,
+    flag,
+    number,
+    objects,
+    problems_of,
+    read_json_object,
+    text,
+    whole,
+    wholes,
+    zero,
+)
+
+STATUSES = ("Success", "Error", "Cancelled", "Rejected")
+SUCCESSFUL = frozenset({"Success", "Cancelled"})
+
+
+@frozen
+class WorkerStatus:
+    """One report of a worker's state. Work is in Vast's units, times in seconds, disk in GB."""
+
+    id: int
+    mtoken: str
+    version: str
+    loadtime: float
+    cur_load: float
+    rej_load: float
+    new_load: float
+    error_msg: str
+    max_perf: float
+    cur_perf: float
+    num_requests_working: int
+    num_requests_recieved: int
+    additional_disk_usage: float
+    disk_usage: float
+    working_request_idxs: tuple[int, ...]
+    url: str
+
+
+@frozen
+class Deleted:
+    """One finished request, with the times (epoch seconds) it passed through; 0.0 where it never came to that."""
+
+    request_idx: int
+    status: str
+    entered_queue_at: float
+    work_started_at: float
+    work_completed_at: float
+
+
+@frozen
+class DeleteRequests:
+    """One report of finished requests, all of one value of success."""
+
+    worker_id: int
+    mtoken: str
+    success: bool
+    requests: tuple[Deleted, ...]
+
+
+def _status(value: Any) -> str | None:
+    return None if value in STATUSES else f"not one of {', '.join(STATUSES)}"
+
+
+STATUS_FIELDS: Mapping[str, Check] = {
+    "id": whole,
+    "mtoken": text,
+    "version": text,
+    "loadtime": amount,
+    "cur_load": amount,
+    "rej_load": amount,
+    "new_load": amount,
+    "error_msg": text,
+    "max_perf": amount,
+    "cur_perf": amount,
+    "cur_capacity": zero,
+    "max_capacity": zero,
+    "num_requests_working": count,
+    "num_requests_recieved": count,
+    "additional_disk_usage": number,
+    "disk_usage": amount,
+    "working_request_idxs": wholes,
+    "url": text,
+}
+DELETE_FIELDS: Mapping[str, Check] = {
+    "worker_id": whole,
+    "mtoken": text,
+    "request_idxs": wholes,
+    "success": flag,
+    "requests": objects,
+}
+OFFICIAL_DELETE_FIELDS: Mapping[str, Check] = {"worker_id": whole, "mtoken": text, "requests": objects}
+DELETED_FIELDS: Mapping[str, Check] = {
+    "request_idx": whole,
+    "success": flag,
+    "status": _status,
+    "entered_queue_at": amount,
+    "work_started_at": amount,
+    "work_completed_at": amount,
+}
+
+
+def read_worker_status(raw: bytes) -> WorkerStatus:
+    """A body of POST /worker_status/. Raises Malformed."""
+    body = read_json_object(raw)
+    if problems := problems_of(body, STATUS_FIELDS):
+        raise Malformed(problems)
+    del body["cur_capacity"], body["max_capacity"]
+    body["working_request_idxs"] = tuple(body["working_request_idxs"])
+    return WorkerStatus(**body)
+
+
+def read_delete_requests(raw: bytes) -> DeleteRequests:
+    """A body of POST /delete_requests/, which must speak both dialects and say the same in both. Raises Malformed."""
+    body = read_json_object(raw)
+    problems = problems_of(body, DELETE_FIELDS)
+    if not problems:
+        for place, record in enumerate(body["requests"]):
+            problems.update(_problems_of_record(record, body["success"], f"requests[{place}]."))
+    if not problems and body["request_idxs"] != [record["request_idx"] for record in body["requests"]]:
+        problems["request_idxs"] = "not the indices of requests, in order"
+    if not problems and not body["requests"]:
+        problems["requests"] = "empty: there was nothing to tell"
+    if problems:
+        raise Malformed(problems)
+    for record in body["requests"]:
+        del record["success"]
+    return DeleteRequests(
+        worker_id=body["worker_id"],
+        mtoken=body["mtoken"],
+        success=body["success"],
+        requests=tuple(Deleted(**record) for record in body["requests"]),
+    )
+
+
+def read_official_deletes(raw: bytes) -> list[DeleteRequests]:
+    """The same of the `vastai` package's worker, which knows today's dialect alone; a report for each value of success.
+
+    Raises Malformed.
+    """
+    body = read_json_object(raw)
+    problems = problems_of(body, OFFICIAL_DELETE_FIELDS)
+    if not problems:
+        for place, record in enumerate(body["requests"]):
+            problems.update(_problems_of_record(record, record.get("success") is True, f"requests[{place}]."))
+    if problems:
+        raise Malformed(problems)
+    by_success: dict[bool, list[Deleted]] = {}
+    for record in body["requests"]:
+        by_success.setdefault(record.pop("success"), []).append(Deleted(**record))
+    return [
+        DeleteRequests(body["worker_id"], body["mtoken"], success, tuple(deleted))
+        for success, deleted in by_success.items()
+    ]
+
+
+def _problems_of_record(record: Mapping[str, Any], success: bool, place: str) -> dict[str, str]:
+    problems = problems_of(record, DELETED_FIELDS, place)
+    if problems:
+        return problems
+    if record["success"] is not success:
+        problems[place + "success"] = "differs from the report's own"
+    if (record["status"] in SUCCESSFUL) is not success:
+        problems[place + "status"] = f"{record['status']} does not go with success {str(success).lower()}"
+    times = [record[name] for name in ("entered_queue_at", "work_started_at", "work_completed_at")]
+    told = [time for time in times if time]
+    if told != sorted(told):
+        problems[place + "work_completed_at"] = "the times are not in order"
+    return problems
