@@ -10,8 +10,8 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.threads import deferToThread
 
-from tests.chaos.house import House
 from tests.processes import ProcessCase, until
+from tests.stateful.harness import House
 from tests.system.case import SystemCase
 from tests.system.certificates import Pair
 from tests.system.peer import Peer, connect, request, way

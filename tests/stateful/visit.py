@@ -13,8 +13,8 @@ from twisted.internet.endpoints import IStreamClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.task import deferLater
 
-from tests.chaos.kinds import BUSY, Ask
 from tests.contract.reader import Response
+from tests.stateful.kinds import BUSY, Ask
 from tests.system.peer import Peer, connect
 
 PATIENCE_SECONDS = 8.0

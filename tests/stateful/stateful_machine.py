@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 
 from twisted.internet.error import ConnectionLost
 
-from tests.chaos.answering import CLOSE, Plan, Server, plan, worker_plan
-from tests.chaos.callers import Caller
-from tests.chaos.scene import Given, Scene, Track
-from tests.chaos.strands import Strand
 from tests.client.rig import KEY, OTHER, WORKER, assignment
+from tests.stateful.answering import CLOSE, Plan, Server, plan, worker_plan
+from tests.stateful.callers import Caller
+from tests.stateful.scene import Given, Scene, Track
+from tests.stateful.transports import Strand
 from vespa.protocol.refusal import Refusal
 
 WORKERS: Final = (WORKER, OTHER, ("203.0.113.9", 31000))

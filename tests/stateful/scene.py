@@ -10,11 +10,11 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from tests.chaos.answering import Plan, Server
-from tests.chaos.callers import Ask, Caller
-from tests.chaos.strands import Net
 from tests.client.rig import AUTOSCALER, KEY, ClientRig
 from tests.contract.reader import Request
+from tests.stateful.answering import Plan, Server
+from tests.stateful.callers import Ask, Caller
+from tests.stateful.transports import Net
 from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError

@@ -12,11 +12,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.chaos.house import House
-from tests.chaos.kinds import Kinds, furnish
-from tests.chaos.visit import HangUp, Visit, Wrong
 from tests.processes import Impatient, ProcessCase, until
 from tests.seeds import described, random_source
+from tests.stateful.harness import House
+from tests.stateful.kinds import Kinds, furnish
+from tests.stateful.visit import HangUp, Visit, Wrong
 from tests.system.case import QUICK
 from tests.system.certificates import Pair
 from tests.system.peer import connect, way

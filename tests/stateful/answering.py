@@ -8,8 +8,8 @@ from typing import Any, Final
 from attrs import define
 from twisted.internet.error import ConnectionLost
 
-from tests.chaos.strands import Address, Strand
 from tests.contract.reader import Feed, Request, Truncated, read_requests
+from tests.stateful.transports import Address, Strand
 
 PATTERN: Final = bytes(range(1, 250)) * 400
 SIZES: Final = (0, 1, 100, 5000, 70_000)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chaos import endings
-from tests.chaos.callers import KINDS, ask
-from tests.chaos.laws import check_callers, check_over, check_workers
-from tests.chaos.scene import Weather
-from tests.chaos.storm import Storm
 from tests.seeds import examples
+from tests.stateful import endings
+from tests.stateful.callers import KINDS, ask
+from tests.stateful.laws import check_callers, check_over, check_workers
+from tests.stateful.scene import Weather
+from tests.stateful.stateful_machine import Storm
 
 EXAMPLES = 350
 # The more often a name stands here, the more often it is done.

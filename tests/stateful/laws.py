@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from tests.chaos.answering import Plan, Server
-from tests.chaos.callers import PRIVATE, Caller, after_comments, error_event, pinged
-from tests.chaos.scene import Given, Track
-from tests.chaos.storm import Storm
 from tests.client.rig import KEY, query_of
 from tests.client.test_route import auth_data
 from tests.contract.reader import Request, Response
+from tests.stateful.answering import Plan, Server
+from tests.stateful.callers import PRIVATE, Caller, after_comments, error_event, pinged
+from tests.stateful.scene import Given, Track
+from tests.stateful.stateful_machine import Storm
 
 OURS: Final = frozenset(
     "too_many_requests no_worker autoscaler_unavailable bad_endpoint_key no_endpoint_key route_refused no_worker_root "

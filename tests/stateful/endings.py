@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.chaos.answering import plan
-from tests.chaos.storm import WORKERS, Storm
+from tests.stateful.answering import plan
+from tests.stateful.stateful_machine import WORKERS, Storm
 
 _ALL = 1 << 30
 _ROUNDS = 150

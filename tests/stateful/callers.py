@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from tests.chaos.strands import Strand
 from tests.contract.reader import Feed, Response, Truncated, read_responses
+from tests.stateful.transports import Strand
 from vespa.client.envelope_writer import WHOLE_MAX
 
 HOST: Final = b"Host: localhost:8010"
