@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run every check: ruff, mypy, and the tests. The last line is the result: N passed, N failed.
 #   ./run_tests.sh                 everything
-#   ./run_tests.sh tests.protocol      the tests of a part
+#   ./run_tests.sh tests.vast      the tests of a part
 #   ./run_tests.sh random [...]    the same with five times as many random draws, of a new seed, which is printed;
 #                                  VESPA_TEST_SEED and VESPA_TEST_EXAMPLES repeat it (tests/seeds.py)
 set -euo pipefail

@@ -12,7 +12,7 @@ import vespa
 from vespa.settings_table import variables
 
 TEXT = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
-PACKAGES = frozenset(("client", "core", "http", "net", "proxy", "worker"))
+PACKAGES = frozenset(("accounting", "client", "http", "protocol", "proxy", "runtime", "transport", "vast", "worker"))
 
 # Over what an operator writes, and nobody else.
 LOCAL = frozenset(

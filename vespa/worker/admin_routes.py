@@ -1,4 +1,4 @@
-"""The door: a few routes of our own, by Klein; every other path is proxied."""
+"""The routes that the worker answers itself, by Klein; every other path is proxied."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ from typing import Any, Final
 
 from klein import Klein
 from twisted.web.iweb import IRequest
-from twisted.web.server import Site
 
-from vespa.http.resource import ResourceReceiver
-from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.browser_guard import Guard
-from vespa.proxy.exchange import Exchange, Proxy
-from vespa.proxy.server_options import ServerOptions
 
 OWN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
 """Paths that are answered here; a backend's own routes of these names cannot be reached."""
-
-_BODY_MAX: Final = 65536
 
 
 class OwnRoutes:
@@ -74,23 +66,3 @@ def _refuse(request: Any, refusal: Refusal) -> bytes:
 def touch(path: str) -> Callable[[], None]:
     """An `update` that leaves a file for the machine's supervisor."""
     return lambda: Path(path).touch()
-
-
-class Door:
-    """The application that the server serves."""
-
-    def __init__(self, proxy: Proxy, own: OwnRoutes, guard: Guard | None = None) -> None:
-        """`guard` keeps the pages of browsers out, where no signature does."""
-        self._proxy = proxy
-        self._guard = guard
-        self._site = Site(own.app.resource())  # only what a Twisted request asks of one
-
-    def __call__(self, request: ServerRequest) -> Receiver:
-        if self._guard is not None:
-            self._guard.check_page(request.head)
-        target = request.head.target
-        if target in OWN_PATHS or target.partition(b"?")[0] in OWN_PATHS:
-            return ResourceReceiver(request, self._site, _BODY_MAX)
-        if target == b"*" or request.head.max_forwards == 0:
-            return ServerOptions(request)
-        return Exchange(self._proxy, request)
