@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -112,6 +113,7 @@ class HeadWork(SynchronousTestCase):
 
     def test_queries(self) -> None:
         """A query of thousands of parameters costs nothing for each that is not ours."""
+        unquote_to_bytes("%41")  # urllib makes its table of all escapes at the first one in the process
         for part in (b"&", b"a=b&", b"serverless&", b"%"):
             query = part * (30000 // len(part))
             self.assertLess(calls(lambda query=query: callers_own(query)), 200, part)

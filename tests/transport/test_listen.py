@@ -140,7 +140,7 @@ class Reload(SynchronousTestCase):
         self.logged: list[str] = []
 
         def observe(event: Any) -> None:
-            if event["log_namespace"].startswith("vespa.http"):
+            if event["log_namespace"].startswith("vespa.transport"):
                 self.logged.append(event["log_level"].name)
 
         globalLogPublisher.addObserver(observe)
