@@ -49,5 +49,5 @@ def make_reactor() -> Any:
     if HAS_EPOLL:
         from vespa.transport.reactor import LeanReactor
 
-        return LeanReactor()  # type: ignore[no-untyped-call]
+        return LeanReactor()
     return SelectReactor()
