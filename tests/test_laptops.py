@@ -21,9 +21,9 @@ from vespa.client.command.screen import CAN_ASK
 from vespa.runtime.trust import trust_roots
 from vespa.simulator.launch import STOPS_BY_SIGNAL, free_port
 from vespa.transport import platform
-from vespa.transport.connect import DialingEndpoint
+from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.origin import Origin
-from vespa.transport.tls_connect import TLSDialingEndpoint
+from vespa.transport.tls_connect import TLSConnectingEndpoint
 from vespa.transport.tls_stock import StockTLSEndpoint
 
 ROOT = Path(__file__).parent.parent
@@ -36,9 +36,9 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(hasattr(socket, "SOCK_NONBLOCK"), IS_LINUX)
         self.assertEqual(hasattr(select, "epoll"), IS_LINUX)
         origin = Origin.parse("http://127.0.0.1:1")
-        self.assertIsInstance(origin.endpoint(reactor, 1.0), DialingEndpoint if IS_LINUX else TCP4ClientEndpoint)
+        self.assertIsInstance(origin.endpoint(reactor, 1.0), ConnectingEndpoint if IS_LINUX else TCP4ClientEndpoint)
         https = Origin.parse("https://127.0.0.1:1").endpoint(reactor, 1.0, trust_roots(str(self.root())))
-        self.assertIsInstance(https, TLSDialingEndpoint if IS_LINUX else StockTLSEndpoint)
+        self.assertIsInstance(https, TLSConnectingEndpoint if IS_LINUX else StockTLSEndpoint)
         made: Any = platform.make_reactor()
         self.assertEqual(type(made) is SelectReactor, not IS_LINUX)
         for reader in list(made._internalReaders):

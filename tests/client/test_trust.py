@@ -28,10 +28,10 @@ from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_roo
 from vespa.runtime.http_client import plain_client
 from vespa.simulator.authority import Authority
 from vespa.transport.certificates import Certificate
-from vespa.transport.listen import LeanTLSEndpoint
+from vespa.transport.listen import TLSEndpoint
 from vespa.transport.origin import Origin
-from vespa.transport.platform import dials_directly
-from vespa.transport.tls_connect import BadCertificate, TLSDialed
+from vespa.transport.platform import connects_directly
+from vespa.transport.tls_connect import BadCertificate, TLSConnectedTransport
 
 reactor: Any = _reactor
 SIMULATOR = "http://127.0.0.1:9000"
@@ -245,7 +245,7 @@ class Letting(TestCase):
         with open(path, "wb") as file:
             file.write(shown + b"".join(certificates))
         os.chmod(path, 0o600)
-        endpoint = LeanTLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(path, path))
+        endpoint = TLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(path, path))
         port: Any = await endpoint.listen(quiet(Echo))
         self.addCleanup(port.stopListening)
         trust = WorkerTrust(
@@ -256,7 +256,9 @@ class Letting(TestCase):
         )
         origin = Origin.parse(f"https://127.0.0.1:{port.getHost().port}")
         caller: Any = await origin.endpoint(reactor, 5.0, await trust.roots()).connect(quiet(Caller))
-        self.assertIsInstance(caller.transport, TLSDialed if dials_directly(reactor) else TLSMemoryBIOProtocol)
+        self.assertIsInstance(
+            caller.transport, TLSConnectedTransport if connects_directly(reactor) else TLSMemoryBIOProtocol
+        )
         word = await caller.heard
         caller.transport.loseConnection()
         await caller.lost

@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, Timeout
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from vespa.transport.connect import DialingEndpoint
+from vespa.transport.connect import ConnectingEndpoint
 
 
 class Echo(Protocol):
@@ -35,16 +35,16 @@ class Caller(Protocol):
         self.lost.callback(None)
 
 
-class Dialing(TestCase):
+class Connecting(TestCase):
     timeout = 20
 
-    def dial(self, family: int, address: Any, seconds: float = 5.0) -> Deferred[Any]:
-        return DialingEndpoint(reactor, family, address, seconds).connect(Factory.forProtocol(Caller))
+    def begin(self, family: int, address: Any, seconds: float = 5.0) -> Deferred[Any]:
+        return ConnectingEndpoint(reactor, family, address, seconds).connect(Factory.forProtocol(Caller))
 
     async def converse(self, endpoint: Any, family: int, address: Any = None) -> Caller:
         port = await endpoint.listen(Factory.forProtocol(Echo))
         self.addCleanup(port.stopListening)
-        caller: Caller = await self.dial(family, address or (port.getHost().host, port.getHost().port))
+        caller: Caller = await self.begin(family, address or (port.getHost().host, port.getHost().port))
         self.assertEqual(await caller.heard, b"hello")
         self.assertTrue(str(caller.transport.getPeer()) and str(caller.transport.getHost()))
         caller.transport.loseConnection()
@@ -63,8 +63,8 @@ class Dialing(TestCase):
         """Nobody there: the Deferred fails with what the kernel said."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
-            await self.assertFailure(self.dial(socket.AF_INET, taken.getsockname()), ConnectionRefusedError)
-        await self.assertFailure(self.dial(socket.AF_UNIX, "/nowhere/socket"), ConnectError)
+            await self.assertFailure(self.begin(socket.AF_INET, taken.getsockname()), ConnectionRefusedError)
+        await self.assertFailure(self.begin(socket.AF_UNIX, "/nowhere/socket"), ConnectError)
 
     def deaf(self) -> tuple[str, int]:
         """A port whose queue is full: what connects to it waits."""
@@ -82,10 +82,10 @@ class Dialing(TestCase):
 
     async def test_timeout(self) -> None:
         """An attempt that takes too long fails, and leaves no socket behind."""
-        await self.assertFailure(self.dial(socket.AF_INET, self.deaf(), 0.05), TimeoutError)
+        await self.assertFailure(self.begin(socket.AF_INET, self.deaf(), 0.05), TimeoutError)
 
     async def test_cancel(self) -> None:
         """An attempt that is cancelled fails at once; trial sees that neither timer nor socket is left."""
-        dialing = self.dial(socket.AF_INET, self.deaf())
-        dialing.cancel()
-        await self.assertFailure(dialing, CancelledError)
+        connecting = self.begin(socket.AF_INET, self.deaf())
+        connecting.cancel()
+        await self.assertFailure(connecting, CancelledError)

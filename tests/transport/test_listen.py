@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from tests.transport.tls_peer import Peer, client_context, reactor, until, write_certificate
 from vespa.transport.certificates import Certificate, CertificateError, server_context
-from vespa.transport.listen import BACKLOG, LeanTLSEndpoint, parse
+from vespa.transport.listen import BACKLOG, TLSEndpoint, parse
 
 
 class Parse(SynchronousTestCase):
@@ -34,7 +34,7 @@ class Parse(SynchronousTestCase):
         """`ssl:` gives our endpoint, its arguments where Twisted has them."""
         endpoint = self.ssl("port=443:interface=127.0.0.1:backlog=7:")
         verifyObject(IStreamServerEndpoint, endpoint)
-        self.assertIsInstance(endpoint, LeanTLSEndpoint)
+        self.assertIsInstance(endpoint, TLSEndpoint)
         self.assertEqual((endpoint.port, endpoint.interface, endpoint.backlog), (443, "127.0.0.1", 7))
         self.assertIsInstance(endpoint.context_source, Certificate)
 

@@ -18,10 +18,10 @@ from vespa.http.agent import Agent
 from vespa.http.client_connection import UpstreamError
 from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
-from vespa.transport.connect import DialingEndpoint
-from vespa.transport.listen import LeanTLSEndpoint
+from vespa.transport.connect import ConnectingEndpoint
+from vespa.transport.listen import TLSEndpoint
 from vespa.transport.origin import Origin
-from vespa.transport.tls_connect import TLSDialingEndpoint
+from vespa.transport.tls_connect import TLSConnectingEndpoint
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -69,18 +69,18 @@ class Ways(TestCase):
     timeout = 30
 
     def test_lean_where_it_can_be(self) -> None:
-        """Sockets and addresses are dialled by ourselves, TLS to an address too when it is said whom to trust."""
+        """Sockets and addresses are connected to by ourselves, TLS to an address too when it is said whom to trust."""
         trust = trust_roots(write_certificate(self.mktemp())[0])
         for url, given, kind in (
-            ("unix:/run/x", None, DialingEndpoint),
-            ("http://127.0.0.1:80", None, DialingEndpoint),
-            ("http://[::1]:80", trust, DialingEndpoint),
-            ("https://127.0.0.1:80", trust, TLSDialingEndpoint),
-            ("https://[::1]:80", trust, TLSDialingEndpoint),
+            ("unix:/run/x", None, ConnectingEndpoint),
+            ("http://127.0.0.1:80", None, ConnectingEndpoint),
+            ("http://[::1]:80", trust, ConnectingEndpoint),
+            ("https://127.0.0.1:80", trust, TLSConnectingEndpoint),
+            ("https://[::1]:80", trust, TLSConnectingEndpoint),
         ):
             self.assertIs(type(Origin.parse(url).endpoint(reactor, 1.0, given)), kind)
         for url, given in (("https://localhost", trust), ("https://localhost", None), ("https://127.0.0.1", None)):
-            self.assertNotIsInstance(Origin.parse(url).endpoint(reactor, 1.0, given), DialingEndpoint)
+            self.assertNotIsInstance(Origin.parse(url).endpoint(reactor, 1.0, given), ConnectingEndpoint)
 
     def test_other_reactors(self) -> None:
         """With a reactor that has no descriptors, such as a test's, the way is Twisted's."""
@@ -88,13 +88,13 @@ class Ways(TestCase):
         self.assertIsInstance(Origin.parse("http://127.0.0.1").endpoint(clock, 1.0), TCP4ClientEndpoint)
         trust = trust_roots(write_certificate(self.mktemp())[0])
         endpoint = Origin.parse("https://127.0.0.1").endpoint(clock, 1.0, trust)
-        self.assertNotIsInstance(endpoint, TLSDialingEndpoint)
+        self.assertNotIsInstance(endpoint, TLSConnectingEndpoint)
 
     async def serve(self, certificate: str, key: str) -> int:
         """An https server; its port."""
         factory = Factory.forProtocol(Answers)
         factory.noisy = False
-        port: Any = await LeanTLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(certificate, key)).listen(factory)
+        port: Any = await TLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(certificate, key)).listen(factory)
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 

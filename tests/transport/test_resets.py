@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from tests.rig import GET, Rig, post, status
 from tests.transport.closers import CHUNKED_OK, OK, Closer, Serve, closes_after, reset
 from vespa.http.connection_pool import PoolLimits
-from vespa.transport.connect import DialingEndpoint
+from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.resets import RESET_CHECK_SECONDS, RESET_CHECKS
 
 ENDS = (b"ok", b"0\r\n\r\n", b"}\n")
@@ -45,7 +45,7 @@ class ClosingCase(TestCase):
     def serve(self, serve: Serve, reply: bytes = OK, receive_buffer: int = 0) -> None:
         self.server = Closer(serve, reply, receive_buffer)
         self.addCleanup(deferToThread, self.server.stop)
-        endpoint = DialingEndpoint(reactor, socket.AF_INET, self.server.address, 5.0)
+        endpoint = ConnectingEndpoint(reactor, socket.AF_INET, self.server.address, 5.0)
         self.clock = CheckedReactor()
         self.rig = Rig(clock=self.clock, endpoint=endpoint, pool_limits=PoolLimits(idle_seconds=5.0))
         self.addCleanup(self.rig.pool.close)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from vespa.transport.resolve import NEXT_SECONDS, ForbiddenAddress, NamedEndpoint
+from vespa.transport.resolve import NEXT_SECONDS, ForbiddenAddress, ResolvingEndpoint
 
 FOUR, OTHER = IPv4Address("TCP", "192.0.2.1", 80), IPv4Address("TCP", "192.0.2.2", 80)
 SIX = IPv6Address("TCP", "2001:db8::1", 80)
@@ -48,14 +48,14 @@ class NamedEndpointTests(SynchronousTestCase):
         self.reactor: Any = MemoryReactorClock()
         self.resolver = Resolver()
         self.reactor.installNameResolver(self.resolver)
-        self.endpoint = NamedEndpoint(self.reactor, "host.example", 80, 5.0)
+        self.endpoint = ResolvingEndpoint(self.reactor, "host.example", 80, 5.0)
         self.made: list[Protocol] = []
 
     def connect(self) -> Deferred[Any]:
         return self.endpoint.connect(Factory.forProtocol(Protocol))
 
     def asked(self) -> list[str]:
-        """The addresses that were dialled."""
+        """The addresses that were connected to."""
         return [each[0] for each in self.reactor.tcpClients]
 
     def refuse(self, number: int) -> None:
@@ -74,7 +74,7 @@ class NamedEndpointTests(SynchronousTestCase):
         verifyObject(IStreamClientEndpoint, self.endpoint)
 
     def test_one_address(self) -> None:
-        """The name is looked up, its address dialled, at its port, within the time given."""
+        """The name is looked up, its address connected to, at its port, within the time given."""
         result = self.connect()
         self.resolver.tell(SIX)
         self.assertEqual(self.reactor.tcpClients[0][:2] + (self.reactor.tcpClients[0][3],), ("2001:db8::1", 80, 5.0))
@@ -139,8 +139,8 @@ class NamedEndpointTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_addresses_that_are_not_allowed(self) -> None:
-        """They are not dialled; where there is no other, the failure says so."""
-        self.endpoint = NamedEndpoint(self.reactor, "host.example", 80, 5.0, lambda host: host != FOUR.host)
+        """They are not connected to; where there is no other, the failure says so."""
+        self.endpoint = ResolvingEndpoint(self.reactor, "host.example", 80, 5.0, lambda host: host != FOUR.host)
         self.connect()
         self.resolver.tell(FOUR, OTHER)
         self.assertEqual(self.asked(), [OTHER.host])

@@ -20,8 +20,8 @@ from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool
 from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
-from vespa.transport.listen import LeanTLSEndpoint
-from vespa.transport.tls_connect import BadCertificate, NoTLS, TLSDialingEndpoint
+from vespa.transport.listen import TLSEndpoint
+from vespa.transport.tls_connect import BadCertificate, NoTLS, TLSConnectingEndpoint
 
 
 def quiet(build: Callable[[], Any]) -> Factory:
@@ -36,12 +36,12 @@ def sockets() -> int:
     return sum(link.startswith("socket:") for link in links)
 
 
-class Dialed(laws.Ends):
+class Connected(laws.Ends):
     """A server of Python's `ssl`, and the way there."""
 
     def setUp(self) -> None:
         self.peers: list[Peer] = []
-        self.dialed: list[Any] = []
+        self.made: list[Any] = []
         self.addCleanup(self.hang_up)
         self.certificate, self.key = write_certificate(self.mktemp())
 
@@ -57,18 +57,18 @@ class Dialed(laws.Ends):
         self.port = port.getHost().port
         self.way = self.endpoint()
 
-    def endpoint(self, seconds: float = 5.0, root: str = "") -> TLSDialingEndpoint:
+    def endpoint(self, seconds: float = 5.0, root: str = "") -> TLSConnectingEndpoint:
         """The way to it."""
         trust = trust_roots(root or self.certificate)
-        return TLSDialingEndpoint(reactor, socket.AF_INET, ("127.0.0.1", self.port), seconds, trust)
+        return TLSConnectingEndpoint(reactor, socket.AF_INET, ("127.0.0.1", self.port), seconds, trust)
 
-    async def dial(self, build: Callable[[], Any] = laws.Ours) -> Any:
+    async def begin(self, build: Callable[[], Any] = laws.Ours) -> Any:
         """Our protocol, connected."""
-        self.dialed.append(await self.way.connect(quiet(build)))
-        return self.dialed[-1]
+        self.made.append(await self.way.connect(quiet(build)))
+        return self.made[-1]
 
     async def hang_up(self) -> None:
-        ends = [*self.dialed, *self.peers]
+        ends = [*self.made, *self.peers]
         for end in ends:
             if not end.reason:
                 end.transport.abortConnection()
@@ -86,14 +86,14 @@ class Dialed(laws.Ends):
             context = peer_server_context(self.certificate, self.key, tls12=tls12)
             self.listen(lambda: kind(context, trickle=trickle))
         known = len(self.peers)
-        ours = await self.dial(build)
+        ours = await self.begin(build)
         await until(lambda: len(self.peers) > known and self.peers[-1].ready)
         if not tls12:
             await until(lambda: self.way._session)  # what may disturb a test that looks at single reads
         return self.peers[-1], ours
 
 
-class ClientsEnd(laws.Laws, Dialed):
+class ClientsEnd(laws.Laws, Connected):
     """What is true of both ends is true of the client's."""
 
     async def test_ends(self) -> None:
@@ -125,11 +125,11 @@ class ClientsEnd(laws.Laws, Dialed):
             return served[-1]
 
         contexts = Certificate(self.certificate, self.key)
-        port: Any = await LeanTLSEndpoint(reactor, 0, "127.0.0.1", 50, contexts).listen(quiet(made))
+        port: Any = await TLSEndpoint(reactor, 0, "127.0.0.1", 50, contexts).listen(quiet(made))
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
         self.way = self.endpoint()
-        ours = await self.dial()
+        ours = await self.begin()
         data = os.urandom(1 << 20)
         ours.write(data)
         await until(lambda: len(ours.received) == len(data))
@@ -142,11 +142,11 @@ class ClientsEnd(laws.Laws, Dialed):
         """An IPv6 address is verified and spoken to as well."""
         self.certificate, self.key = write_certificate(self.mktemp(), address="::1")
         contexts = Certificate(self.certificate, self.key)
-        port: Any = await LeanTLSEndpoint(reactor, 0, "::1", 50, contexts).listen(quiet(laws.Echo))
+        port: Any = await TLSEndpoint(reactor, 0, "::1", 50, contexts).listen(quiet(laws.Echo))
         self.addCleanup(port.stopListening)
         trust = trust_roots(self.certificate)
-        self.way = TLSDialingEndpoint(reactor, socket.AF_INET6, ("::1", port.getHost().port), 5.0, trust)
-        ours = await self.dial()
+        self.way = TLSConnectingEndpoint(reactor, socket.AF_INET6, ("::1", port.getHost().port), 5.0, trust)
+        ours = await self.begin()
         ours.write(b"hello")
         await until(lambda: ours.received == b"hello")
 
@@ -177,7 +177,7 @@ class ClientsEnd(laws.Laws, Dialed):
         await until(lambda: not gone())
 
 
-class Resuming(Dialed):
+class Resuming(Connected):
     """Who comes back is known again."""
 
     async def test_resumption(self) -> None:
@@ -198,12 +198,12 @@ class Resuming(Dialed):
         """One session serves connections that are made at the same time."""
         await self.peer()
         for each in [self.way.connect(quiet(laws.Ours)) for _ in range(5)]:
-            self.dialed.append(await each)
+            self.made.append(await each)
         await until(lambda: len(self.peers) == 6 and all(peer.ready for peer in self.peers))
         self.assertEqual([peer.tls.session_reused for peer in self.peers], [False] + [True] * 5)
 
     async def test_forgotten(self) -> None:
-        """A server that has forgotten the session is greeted anew, and verified."""
+        """A server that has forgotten the session is handshake_done anew, and verified."""
         peer, ours = await self.peer()
         context = peer_server_context(self.certificate, self.key)
         old = self.way
@@ -227,7 +227,7 @@ class Resuming(Dialed):
             self.assertIsNone(self.way._session)
 
 
-class Refusing(Dialed):
+class Refusing(Connected):
     """There is a connection to the server that was meant, or none."""
 
     RESET = "is gone (ECONNRESET)"
@@ -312,7 +312,7 @@ class Refusing(Dialed):
         await self.refused(TimeoutError, 0.05)
 
     async def test_cancelled(self) -> None:
-        """An attempt may be cancelled while hands are shaken."""
+        """An attempt may be cancelled during the handshake."""
         self.listen(laws.Ours)
         connecting = self.endpoint().connect(quiet(laws.Ours))
         await until(lambda: self.peers and self.peers[0].received)
@@ -333,7 +333,7 @@ class Refusing(Dialed):
         names: list[str | None] = []
         context.sni_callback = lambda tls, name, context: names.append(name)
         self.listen(lambda: Peer(context))
-        await self.dial()
+        await self.begin()
         self.assertEqual(names, [None])
 
     async def test_certificate_in_a_pool(self) -> None:
@@ -381,7 +381,7 @@ class Receiver:
         return self.whole or self.error is not None
 
 
-class Replies(Dialed):
+class Replies(Connected):
     """What a reply is worth depends on how its connection ends."""
 
     REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"

@@ -25,9 +25,9 @@ from zope.interface import implementer
 from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import Peer, client_context, reactor, until, write_certificate
 from vespa.transport.certificates import Certificate, server_context
-from vespa.transport.listen import LeanTLSEndpoint
+from vespa.transport.listen import TLSEndpoint
 from vespa.transport.tcp import buffered, hung_up
-from vespa.transport.tls_server import SPEAK_TLS
+from vespa.transport.tls_server import TLS_REQUIRED
 from vespa.transport.tls_transport import TLSFailed
 
 
@@ -48,12 +48,12 @@ class Meeting(laws.Ends):
             return self.served[-1]
 
         factory.buildProtocol = made  # type: ignore[method-assign,assignment]
-        port: Any = await LeanTLSEndpoint(reactor, 0, "127.0.0.1", 50, self.contexts).listen(factory)
+        port: Any = await TLSEndpoint(reactor, 0, "127.0.0.1", 50, self.contexts).listen(factory)
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
         self.tls_port = port
 
-    async def dial(self, protocol: Any) -> Any:
+    async def begin(self, protocol: Any) -> Any:
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", self.port), protocol)
         self.addCleanup(self.hang_up, protocol)
         return protocol
@@ -79,7 +79,7 @@ class Meeting(laws.Ends):
             await self.listen(build)
         known = len(self.served)
         context = context or client_context(self.certificate, tls12=tls12)
-        peer: Peer = await self.dial(kind(context, session=session, trickle=trickle))
+        peer: Peer = await self.begin(kind(context, session=session, trickle=trickle))
         await until(lambda: peer.ready and len(self.served) > known)
         await until(lambda: self.served[-1].t._phase.name == "OPEN")
         return peer, self.served[-1]
@@ -104,7 +104,7 @@ class Exchange(Meeting):
         context = client_context(self.certificate)
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-        peer = await self.dial(Peer(context))
+        peer = await self.begin(Peer(context))
         await until(lambda: peer.ended and self.served[0].reason)
         self.assertIsNotNone(peer.error)
         self.assertEqual(self.served[0].lost, TLSFailed)
@@ -148,7 +148,7 @@ class Exchange(Meeting):
                 self.t.loseConnection()
 
         await self.listen(Full)
-        peer = await self.dial(Peer(client_context(self.certificate)))
+        peer = await self.begin(Peer(client_context(self.certificate)))
         await until(lambda: peer.ended and self.served[0].reason)
         self.assertEqual((peer.received, peer.ended), (b"full", "close_notify"))
         self.assertEqual(self.served[0].lost, ConnectionDone)
@@ -162,7 +162,7 @@ class Exchange(Meeting):
                 self.t.loseConnection()
 
         await self.listen(Shut)
-        silent = await self.dial(laws.Ours())
+        silent = await self.begin(laws.Ours())
         await until(lambda: silent.reason and self.served[0].reason)
         self.assertEqual(self.served[0].lost, ConnectionDone)
 
@@ -188,16 +188,16 @@ class Ending(Meeting):
     """A clean end is announced, an abort is not, and each side's end is told apart."""
 
     async def test_abort_in_handshake(self) -> None:
-        """A connection can be aborted before hands are shaken."""
+        """A connection can be aborted before the handshake."""
         await self.listen()
-        silent = await self.dial(laws.Ours())
+        silent = await self.begin(laws.Ours())
         await until(lambda: self.served)
         self.served[0].t.abortConnection()
         await until(lambda: silent.reason and self.served[0].reason)
         self.assertEqual(self.served[0].lost, ConnectionAborted)
 
 
-class Greeting(Meeting):
+class Handshake(Meeting):
     """Who is let in, and how."""
 
     async def test_resumption(self) -> None:
@@ -224,7 +224,7 @@ class Greeting(Meeting):
         """What is not TLS ends the connection, and only that."""
         await self.listen()
         for garbage in (b"\0" * 500, b"\x16\x03\x01\x00\x05hello", random.Random(5).randbytes(5000), b"\x80" * 20):
-            client = await self.dial(laws.Ours())
+            client = await self.begin(laws.Ours())
             client.t.write(garbage)
             await until(lambda client=client: client.reason and self.served[-1].reason)
             self.assertTrue(self.served[-1].reason.check(ConnectionLost))
@@ -233,19 +233,19 @@ class Greeting(Meeting):
     async def test_plain_http(self) -> None:
         """A client that forgot the s of https is told so, in plain HTTP, and sees a clean end."""
         await self.listen()
-        client = await self.dial(laws.Ours())
+        client = await self.begin(laws.Ours())
         client.t.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
         await until(lambda: client.reason and self.served[0].reason)
-        self.assertEqual((client.received, client.lost), (SPEAK_TLS, ConnectionDone))
+        self.assertEqual((client.received, client.lost), (TLS_REQUIRED, ConnectionDone))
         self.assertEqual(self.served[0].received, b"")
-        head, _, body = SPEAK_TLS.partition(b"\r\n\r\n")
+        head, _, body = TLS_REQUIRED.partition(b"\r\n\r\n")
         self.assertIn(b"Content-Length: %d" % len(body), head)
 
     async def test_vanished(self) -> None:
         """A client that goes in the middle of the handshake is ConnectionLost."""
         await self.listen()
         for n, leave in enumerate(("loseConnection", "abortConnection"), 1):
-            client = await self.dial(laws.Ours())
+            client = await self.begin(laws.Ours())
             client.t.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
             await until(lambda client=client, n=n: len(self.served) == n and not buffered(client.t))
             getattr(client.t, leave)()
@@ -274,7 +274,7 @@ class Greeting(Meeting):
         client.close()
         self.addCleanup(self.hang_up, peer)
         peer.transport_.pauseProducing()
-        await until(lambda: self.served and self.served[0].t._phase.name == "GREETING_BLOCKED")
+        await until(lambda: self.served and self.served[0].t._phase.name == "HANDSHAKE_BLOCKED")
         peer.transport_.resumeProducing()
         peer.send(b"second")
         await until(lambda: phases.add(self.served[0].t._phase.name) or peer.received == b"first second")
@@ -304,7 +304,7 @@ class Greeting(Meeting):
             def dataReceived(self, data: bytes) -> None:
                 tls.bio_write(data)
 
-        client = await self.dial(Client())
+        client = await self.begin(Client())
         while client.turn(tls.do_handshake) is not None:
             await deferLater(reactor, 0)
         client.turn(lambda: tls.send(b"one"))
@@ -325,15 +325,15 @@ class Greeting(Meeting):
 
         @implementer(interfaces.IHandshakeListener)
         class Listener(laws.Ours):
-            shaken = 0
+            handshakes = 0
 
             def handshakeCompleted(self) -> None:
-                self.shaken += 1
+                self.handshakes += 1
                 self.write(b"hello")
 
         peer, served = await self.peer(Listener)
         await until(lambda: peer.received == b"hello")
-        self.assertEqual(served.shaken, 1)
+        self.assertEqual(served.handshakes, 1)
 
 
 class Manners(Meeting):
@@ -346,7 +346,7 @@ class Manners(Meeting):
         gone: list[weakref.ref[Any]] = []
         first = len(self.served)
         for n in range(200):
-            peer = await self.dial(Peer(client_context(self.certificate)) if n % 4 else laws.Ours())
+            peer = await self.begin(Peer(client_context(self.certificate)) if n % 4 else laws.Ours())
             await until(lambda n=n: len(self.served) == first + n + 1)
             served = self.served[-1]
             if n % 4:
@@ -361,7 +361,7 @@ class Manners(Meeting):
     async def test_freed_at_once(self) -> None:
         """A transport that used `reader` and `release` is freed without a collection."""
         await self.listen(laws.Tidy)
-        client = await self.dial(laws.Ours())
+        client = await self.begin(laws.Ours())
         await until(lambda: self.served)
         gone = weakref.ref(self.served[0].transport)
         gc.collect()

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from tests.transport import test_tls_connect as dialing
+from tests.transport import test_tls_connect as connecting
 from tests.transport.tls_peer import reactor
 from vespa.runtime.trust import trust_roots
 from vespa.transport.tls_stock import StockTLSEndpoint
@@ -22,13 +22,13 @@ class _Stock:
         return StockTLSEndpoint(reactor, way, "127.0.0.1", self.port, seconds, trust)
 
 
-class Refusing(_Stock, dialing.Refusing):
+class Refusing(_Stock, connecting.Refusing):
     """There is a connection to the server that was meant, or none."""
 
     RESET = "the server hung up"  # Twisted does not tell one from the other
 
 
-class Replies(_Stock, dialing.Replies):
+class Replies(_Stock, connecting.Replies):
     """What a reply is worth depends on how its connection ends."""
 
     async def test_no_reply(self) -> None:
@@ -36,7 +36,7 @@ class Replies(_Stock, dialing.Replies):
         for how in "notify", "close", "reset":
             peer, receiver = await self.ask(used=True)
             self.end(peer, how)
-            await dialing.until(lambda receiver=receiver: receiver.over)
+            await connecting.until(lambda receiver=receiver: receiver.over)
             assert receiver.error is not None
             self.assertEqual((receiver.error.code, receiver.error.silent), ("no_reply", True))
             self.assertFalse(receiver.error.unread)

@@ -84,7 +84,7 @@ class Ends(TestCase):
     async def peer(
         self, build: Callable[[], Ours] = Ours, *, kind: type[Peer] = Peer, tls12: bool = False, trickle: bool = False
     ) -> tuple[Peer, Any]:
-        """The other end, which is Python's `ssl`, and the protocol at ours; hands shaken."""
+        """The other end, which is Python's `ssl`, and the protocol at ours; the handshake is done."""
         raise NotImplementedError
 
 
@@ -467,7 +467,7 @@ class Crossed(Ends):
         await until(lambda: peer.received == b"one two")
         self.assertEqual(ours.received, b"")
 
-    async def test_goodbye_wants_room(self) -> None:
+    async def test_close_notify_wants_room(self) -> None:
         """close_notify waits for room, before a close and before a half-close."""
         for leave in "loseConnection", "loseWriteConnection":
             peer, ours = await self.peer(HalfCloseable, kind=HalfClosingPeer)

@@ -3,7 +3,7 @@ Connecting to a plain socket with fewer steps.
 
 A burst of new streams is a burst of new connections to the backend, and the last of them waits for all the others.
 Twisted's endpoint makes a connector, three timers and a wrapper for each; here is a socket, one wait until it can be
-written to, and the transport. Names that have to be resolved stay Twisted's; TLS is in `tls_dialing`.
+written to, and the transport. Names that have to be resolved stay Twisted's; TLS is in `tls_connect`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AF_UNIX = getattr(socket, "AF_UNIX", None)
 _WAITING = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
 
 
-class DialedTransport(tcp.Connection):
+class ConnectedTransport(tcp.Connection):
     """A connection that this side opened; all but its two ends' names is Twisted's."""
 
     def __init__(self, sock: socket.socket, protocol: Any, reactor: Any) -> None:
@@ -44,7 +44,7 @@ class DialedTransport(tcp.Connection):
         return _address(self.socket.family, self.socket.getpeername())
 
 
-class DialedUnixTransport(DialedTransport):
+class ConnectedUnixTransport(ConnectedTransport):
     """The same on a unix socket, where there is nothing to set of TCP."""
 
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -57,7 +57,7 @@ def _address(family: int, name: Any) -> IAddress:
     return (IPv4Address if family == socket.AF_INET else IPv6Address)("TCP", *name)
 
 
-class Dialing(FileDescriptor):
+class Connecting(FileDescriptor):
     """A socket that is being connected, until it is a transport's."""
 
     def __init__(self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float) -> None:
@@ -70,7 +70,7 @@ class Dialing(FileDescriptor):
         self._again: Any = None
         self._timer: Any = None
 
-    def dial(self, address: Any) -> None:
+    def begin(self, address: Any) -> None:
         """Ask the kernel for the connection."""
         sock = self._socket
         if sock is None:
@@ -89,7 +89,7 @@ class Dialing(FileDescriptor):
         self._set_limit()
         if outcome == errno.EAGAIN and sock.family == _AF_UNIX:
             # The server's queue is full, and the kernel does not tell when it is not.
-            self._again = self._later(_AGAIN_SECONDS, self.dial, address)
+            self._again = self._later(_AGAIN_SECONDS, self.begin, address)
         elif outcome in _WAITING:
             self.reactor.addWriter(self)
         else:
@@ -127,9 +127,9 @@ class Dialing(FileDescriptor):
 
     def connected_to(self, sock: socket.socket) -> None:
         """The socket is connected."""
-        self.hand_over(partial(DialedUnixTransport if sock.family == _AF_UNIX else DialedTransport, sock))
+        self.hand_over(partial(ConnectedUnixTransport if sock.family == _AF_UNIX else ConnectedTransport, sock))
 
-    def hand_over(self, make: Callable[[Any, Any], DialedTransport]) -> None:
+    def hand_over(self, make: Callable[[Any, Any], ConnectedTransport]) -> None:
         """Leave the socket to the transport that `make` makes for a protocol and the reactor: this is over."""
         if self._timer is not None:
             self._timer.cancel()
@@ -156,11 +156,11 @@ class Dialing(FileDescriptor):
             self.failed(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
 
     def logPrefix(self) -> str:
-        return "dialing"
+        return "connecting"
 
 
 @implementer(IStreamClientEndpoint)
-class DialingEndpoint:
+class ConnectingEndpoint:
     """
     The way to a plain socket: an IP address and port, or a unix socket's path. `seconds` bounds one attempt.
 
@@ -180,10 +180,10 @@ class DialingEndpoint:
             failed: Deferred[Any] = Deferred()
             failed.errback(Failure(getConnectError((error.errno or 0, str(error)))))
             return failed
-        dialing = self._dialing(sock, protocolFactory)
-        result = dialing.result
-        dialing.dial(self._address)
+        connecting = self._connecting(sock, protocolFactory)
+        result = connecting.result
+        connecting.begin(self._address)
         return result
 
-    def _dialing(self, sock: socket.socket, factory: IProtocolFactory) -> Dialing:
-        return Dialing(self._reactor, sock, factory, self._seconds)
+    def _connecting(self, sock: socket.socket, factory: IProtocolFactory) -> Connecting:
+        return Connecting(self._reactor, sock, factory, self._seconds)

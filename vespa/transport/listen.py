@@ -19,7 +19,7 @@ OURS = {"port", "privateKey", "certKey", "interface", "backlog"}
 
 @implementer(IStreamServerEndpoint)
 @frozen
-class LeanTLSEndpoint:
+class TLSEndpoint:
     """Listens for TLS on TCP, IPv4 or IPv6 as `interface` is an address of the one or the other."""
 
     reactor: Any
@@ -42,7 +42,7 @@ def parse(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
     The endpoint that a Twisted endpoint string describes, with a backlog of 1024 where it names none.
 
-    `ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDRESS:backlog=NUMBER` gives a `LeanTLSEndpoint`, its
+    `ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDRESS:backlog=NUMBER` gives a `TLSEndpoint`, its
     `context_source` a `Certificate`. As in Twisted, all but the port may be left out: privateKey is then `server.pem`
     and certKey the same file, which here may hold the whole chain. What has other arguments (sslmethod, extraCertChain,
     dhParameters), every other kind of endpoint, and a reactor that does not work on descriptors get what
@@ -63,7 +63,7 @@ def _lean(
     certKey: str | None = None,
     interface: str = "",
     backlog: str = str(BACKLOG),
-) -> LeanTLSEndpoint:
+) -> TLSEndpoint:
     if not port.isdecimal():
         raise ValueError(f"ssl: needs a port number, not {port!r}")
-    return LeanTLSEndpoint(reactor, int(port), interface, int(backlog), Certificate(certKey or privateKey, privateKey))
+    return TLSEndpoint(reactor, int(port), interface, int(backlog), Certificate(certKey or privateKey, privateKey))

@@ -19,10 +19,10 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from vespa.protocol.fields import is_host
-from vespa.transport.connect import DialingEndpoint
-from vespa.transport.platform import HAS_UNIX_SOCKETS, dials_directly
-from vespa.transport.resolve import NamedEndpoint
-from vespa.transport.tls_connect import TLSDialingEndpoint
+from vespa.transport.connect import ConnectingEndpoint
+from vespa.transport.platform import HAS_UNIX_SOCKETS, connects_directly
+from vespa.transport.resolve import ResolvingEndpoint
+from vespa.transport.tls_connect import TLSConnectingEndpoint
 from vespa.transport.tls_resolve import NamedServer
 from vespa.transport.tls_stock import StockTLSEndpoint
 
@@ -86,7 +86,7 @@ class Origin:
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
-        if dials_directly(reactor):
+        if connects_directly(reactor):
             lean = self._lean_endpoint(reactor, seconds, trust)
             if lean is not None:
                 return lean
@@ -97,7 +97,7 @@ class Origin:
         elif isIPv6Address(self.host):
             endpoint = TCP6ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
         else:
-            endpoint = NamedEndpoint(reactor, self.host, self.port, seconds, allows)
+            endpoint = ResolvingEndpoint(reactor, self.host, self.port, seconds, allows)
         if self.scheme != "https":
             return endpoint
         if trust is not None and self._family() is not None:
@@ -108,14 +108,16 @@ class Origin:
     def _lean_endpoint(self, reactor: Any, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
         """Our own way there, if it leads there."""
         if self.socket:
-            return DialingEndpoint(reactor, socket.AF_UNIX, self.socket, seconds)
+            return ConnectingEndpoint(reactor, socket.AF_UNIX, self.socket, seconds)
         family = self._family()
         if family is None:
             return None
         if self.scheme == "http":
-            return DialingEndpoint(reactor, family, (self.host, self.port), seconds)
+            return ConnectingEndpoint(reactor, family, (self.host, self.port), seconds)
         return (
-            TLSDialingEndpoint(reactor, family, (self.host, self.port), seconds, trust) if trust is not None else None
+            TLSConnectingEndpoint(reactor, family, (self.host, self.port), seconds, trust)
+            if trust is not None
+            else None
         )
 
     def _family(self) -> int | None:

@@ -30,7 +30,7 @@ _SPARE: Final = 64
 """Descriptors that are no connection's: files, pipes, listening ports, what looks names up."""
 
 
-def dials_directly(reactor: object) -> bool:
+def connects_directly(reactor: object) -> bool:
     """Whether connections are made on sockets of our own, with Linux's calls; else Twisted's endpoints make them."""
     return _ATOMIC_FLAGS and isinstance(reactor, PosixReactorBase)
 

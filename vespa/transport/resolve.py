@@ -39,7 +39,7 @@ class ForbiddenAddress(ConnectError):
 
 
 @implementer(IStreamClientEndpoint)
-class NamedEndpoint:
+class ResolvingEndpoint:
     """
     The way to a host and port. `seconds` bounds the look-up, and each attempt; the first address that connects is
     taken. `allows` says of each IP address that the name leads to whether it may be connected to.

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport,
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from vespa.transport.tls_transport import TLSEnd
+from vespa.transport.tls_transport import TLSTransport
 
 Write = Callable[["bytes | memoryview"], None]
 
@@ -42,7 +42,7 @@ def writer(transport: Any) -> Write:
     fills; an error of the socket reaches the protocol as connectionLost, later. Ask for it when the transport is
     connected, and again if TLS is started on it.
     """
-    if isinstance(transport, TLSEnd):
+    if isinstance(transport, TLSTransport):
         return transport.write_now
     if is_plain(transport):
         return _write_now(transport)
@@ -79,10 +79,10 @@ def reader(transport: Any, data_received: Callable[[bytes], object]) -> None:
     """
     Have the reactor hand what arrives straight to `data_received`, until `release`.
 
-    A no-op on a transport that is neither a plain socket's nor a `TLSEnd`: `dataReceived` of its protocol is called
-    as ever. The end of the connection, and half of it, are told as Twisted does.
+    A no-op on a transport that is neither a plain socket's nor a `TLSTransport`: `dataReceived` of its protocol is
+    called as ever. The end of the connection, and half of it, are told as Twisted does.
     """
-    if isinstance(transport, TLSEnd):
+    if isinstance(transport, TLSTransport):
         transport.data_received = data_received
     elif is_plain(transport):
         transport.doRead = _read(transport.socket.recv, data_received)
@@ -113,7 +113,7 @@ def release(transport: Any) -> None:
     A protocol that has used `reader` calls this in connectionLost, so that it and its transport are freed at once and
     not at the next collection.
     """
-    if isinstance(transport, TLSEnd):
+    if isinstance(transport, TLSTransport):
         transport.data_received = None
     elif isinstance(transport, tcp.Connection) and not transport._aborting:  # abortConnection put its own there
         transport.__dict__.pop("doRead", None)
@@ -180,7 +180,7 @@ def buffered(transport: object) -> int:
 
 def hides_resets(transport: object) -> bool:
     """Whether this is Twisted's own TLS, to which a peer's end without close_notify and a reset are the same."""
-    return bool(ISSLTransport.providedBy(transport)) and not isinstance(transport, TLSEnd)
+    return bool(ISSLTransport.providedBy(transport)) and not isinstance(transport, TLSTransport)
 
 
 def half_closes(transport: object) -> bool:

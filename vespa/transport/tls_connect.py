@@ -1,7 +1,7 @@
 """
 Connecting to a TLS server at an IP address, by OpenSSL directly on the socket.
 
-Here a connection is made when the hands are shaken and the certificate is verified, all within the time for connecting:
+Here a connection is made when the handshake is done and the certificate is verified, all within the time to connect:
 its protocol never meets a server that is not the one that was meant, and a bad certificate is told from a reply that
 does not come. Servers known by name stay Twisted's, as resolving names is.
 """
@@ -21,9 +21,9 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 
-from vespa.transport.connect import DialedTransport, Dialing, DialingEndpoint
+from vespa.transport.connect import ConnectedTransport, Connecting, ConnectingEndpoint
 from vespa.transport.openssl import forget_errors, hung_up, reasons_of, why_refused
-from vespa.transport.tls_transport import TLSEnd, let_alert_pass
+from vespa.transport.tls_transport import TLSTransport, let_alert_pass
 
 _REFUSED: Final = "certificate verify failed"  # among OpenSSL's reasons
 
@@ -34,7 +34,7 @@ class _NotShaken(ConnectError):
 
 
 class NoTLS(_NotShaken):
-    """The hands could not be shaken."""
+    """The handshake failed."""
 
     MESSAGE = "TLS could not be agreed on"
 
@@ -45,7 +45,7 @@ class BadCertificate(_NotShaken):
     MESSAGE = "The server's certificate is not to be trusted"
 
 
-class TLSDialed(TLSEnd, DialedTransport):
+class TLSConnectedTransport(TLSTransport, ConnectedTransport):
     """The client's end of a TLS connection, open from the first."""
 
     def __init__(
@@ -57,7 +57,7 @@ class TLSDialed(TLSEnd, DialedTransport):
         reactor: Any,
     ) -> None:
         self._keep_session: Callable[[SSL.Session | None], None] | None = keep_session
-        self._speak(tls)
+        self._use(tls)
         super().__init__(sock, protocol, reactor)
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
@@ -75,11 +75,11 @@ class TLSDialed(TLSEnd, DialedTransport):
         super().connectionLost(reason)
 
 
-class _Greeting(Dialing):
-    """A socket that is being connected, and then has hands shaken over it."""
+class _Handshake(Connecting):
+    """A socket that is being connected, and then has its handshake."""
 
     def __init__(
-        self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float, way: TLSDialingEndpoint
+        self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float, way: TLSConnectingEndpoint
     ) -> None:
         super().__init__(reactor, sock, factory, seconds)
         self._way = way
@@ -110,7 +110,7 @@ class _Greeting(Dialing):
             self.give_up(error if isinstance(error, ConnectError) else self._way.explain(error, tls))
         else:
             self._leave_reactor()
-            self.hand_over(partial(TLSDialed, tls, self._way.keep_session, sock))
+            self.hand_over(partial(TLSConnectedTransport, tls, self._way.keep_session, sock))
 
     def doWrite(self) -> None:
         super().doWrite() if self._tls is None else self.doRead()
@@ -126,7 +126,7 @@ class _Greeting(Dialing):
         self._tls = None
 
 
-class TLSDialingEndpoint(DialingEndpoint):
+class TLSConnectingEndpoint(ConnectingEndpoint):
     """
     The way to a TLS server at an IP address, whose certificate has to name that address and to lead to a root of
     `trust` (a Twisted trust root); nothing else is trusted. `seconds` bounds one attempt, the handshake included.
@@ -142,8 +142,8 @@ class TLSDialingEndpoint(DialingEndpoint):
         self._session: SSL.Session | None = None
         self._verified: Certificate | None = None
 
-    def _dialing(self, sock: socket.socket, factory: IProtocolFactory) -> Dialing:
-        return _Greeting(self._reactor, sock, factory, self._seconds, self)
+    def _connecting(self, sock: socket.socket, factory: IProtocolFactory) -> Connecting:
+        return _Handshake(self._reactor, sock, factory, self._seconds, self)
 
     def begin(self, sock: socket.socket | None) -> SSL.Connection:
         """

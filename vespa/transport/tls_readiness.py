@@ -10,8 +10,8 @@ from twisted.internet import tcp
 class Phase(enum.Enum):
     """What OpenSSL waits for."""
 
-    GREETING = enum.auto()  # handshake, the peer's turn; nothing of the owner's is sent yet
-    GREETING_BLOCKED = enum.auto()  # handshake, no room for our part
+    HANDSHAKE = enum.auto()  # handshake, the peer's turn; nothing of the owner's is sent yet
+    HANDSHAKE_BLOCKED = enum.auto()  # handshake, no room for our part
     OPEN = enum.auto()  # nothing
     READ_BLOCKED = enum.auto()  # reading must first send (the answer to a key update), and there is no room
     WRITE_BLOCKED = enum.auto()  # writing must first read
@@ -22,7 +22,7 @@ class Phase(enum.Enum):
 OPEN = Phase.OPEN
 
 
-class TLSEvents(tcp.Connection):
+class TLSReadiness(tcp.Connection):
     """A connection that remembers whether it was asked to read and write apart from what it watches."""
 
     _phase = OPEN
@@ -52,9 +52,9 @@ class TLSEvents(tcp.Connection):
     def _watch(self) -> None:
         read, write = self._reading, self._writing
         match self._phase:
-            case Phase.GREETING:  # unless told to close with nothing to say: then there is no one to greet
+            case Phase.HANDSHAKE:  # unless told to close with nothing to send: then no handshake is needed
                 read, write = True, bool(self.disconnecting and not self._unsent() and self.producer is None)
-            case Phase.GREETING_BLOCKED | Phase.FAILED:
+            case Phase.HANDSHAKE_BLOCKED | Phase.FAILED:
                 read, write = False, True
             case Phase.READ_BLOCKED:
                 read, write = False, read or write

@@ -1,4 +1,4 @@
-"""TLS for a server's connections: the port, and the greeting of those that come."""
+"""TLS for a server's connections: the port, and the handshake of those that come."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, IProtocolFactory
 
 from vespa.transport.tls_readiness import OPEN, Phase
-from vespa.transport.tls_transport import TLSEnd
+from vespa.transport.tls_transport import TLSTransport
 
 # Said in plain to a client that forgot the s of https, as it understands nothing else.
-SPEAK_TLS = (
+TLS_REQUIRED = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\r\n"
     b"This port speaks TLS: ask for https://.\n"
 )
@@ -26,7 +26,7 @@ class Contexts(Protocol):
     def current(self) -> SSL.Context: ...
 
 
-class TLSServer(TLSEnd, tcp.Server):
+class TLSServerTransport(TLSTransport, tcp.Server):
     """
     The server's end of a TLS connection.
 
@@ -34,25 +34,25 @@ class TLSServer(TLSEnd, tcp.Server):
     handshake may take is for the protocol to limit.
     """
 
-    _phase = Phase.GREETING
+    _phase = Phase.HANDSHAKE
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: TLSPort, sessionno: int, reactor: Any) -> None:
         tls = SSL.Connection(server.contexts.current, sock)
         tls.set_accept_state()
-        self._speak(tls)
+        self._use(tls)
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
     def _unblock(self) -> ConnectionLost | None:
-        greeting = self._phase is Phase.GREETING or self._phase is Phase.GREETING_BLOCKED
-        return self._greet() if greeting else super()._unblock()
+        handshake = self._phase is Phase.HANDSHAKE or self._phase is Phase.HANDSHAKE_BLOCKED
+        return self._shake_hands() if handshake else super()._unblock()
 
-    def _greet(self) -> ConnectionLost | None:
+    def _shake_hands(self) -> ConnectionLost | None:
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:
-            self._enter(Phase.GREETING)
+            self._enter(Phase.HANDSHAKE)
         except SSL.WantWriteError:
-            self._enter(Phase.GREETING_BLOCKED)
+            self._enter(Phase.HANDSHAKE_BLOCKED)
         except SSL.Error as error:
             return self._fail(error)
         else:
@@ -62,23 +62,23 @@ class TLSServer(TLSEnd, tcp.Server):
                 self.protocol.handshakeCompleted()
         return None
 
-    def _answer(self, reasons: list[str]) -> None:
+    def _answer_plain(self, reasons: list[str]) -> None:
         if "http request" in reasons:
             try:
-                self.socket.send(SPEAK_TLS)
+                self.socket.send(TLS_REQUIRED)
             except OSError:
                 pass
 
     def loseConnection(self) -> None:
         super().loseConnection()  # type: ignore[no-untyped-call]
-        if self._phase is Phase.GREETING:
+        if self._phase is Phase.HANDSHAKE:
             self._watch()
 
 
 class TLSPort(tcp.Port):
-    """A listening port whose connections are `TLSServer`s, each under the context that is current when it comes."""
+    """A listening port of `TLSServerTransport`s, each under the context that is current when it comes."""
 
-    transport = TLSServer  # type: ignore[assignment]
+    transport = TLSServerTransport  # type: ignore[assignment]
     _type = "TLS"
 
     def __init__(

@@ -1,8 +1,8 @@
 """
 Connecting to a TLS server at an IP address by Twisted's own TLS, where connections are not made on sockets of our own.
 
-Twisted's endpoint says "connected" before the hands are shaken. This one waits until the server is known to be the one
-that was meant, by the same rules and with the same errors as `tls_dialing`, and within the time for connecting.
+Twisted's endpoint says "connected" before the handshake. This one waits until the server is known to be the one
+that was meant, by the same rules and with the same errors as `tls_connect`, and within the time for connecting.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.transport.openssl import forget_errors
-from vespa.transport.tls_connect import NoTLS, TLSDialingEndpoint
+from vespa.transport.tls_connect import NoTLS, TLSConnectingEndpoint
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Creator:
-    def __init__(self, rules: TLSDialingEndpoint) -> None:
+    def __init__(self, rules: TLSConnectingEndpoint) -> None:
         self._rules = rules
 
     def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
@@ -39,14 +39,14 @@ class _Creator:
 
 
 @implementer(IHandshakeListener)
-class _Greeter(Protocol):
+class _HandshakeWatch(Protocol):
     """Stands in for the connection's protocol until the server is verified."""
 
     def __init__(self, attempt: _Attempt) -> None:
         self._attempt = attempt
 
     def handshakeCompleted(self) -> None:
-        self._attempt.greeted(self.transport)
+        self._attempt.handshake_done(self.transport)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._attempt.lost(reason.value, self.transport)
@@ -55,7 +55,7 @@ class _Greeter(Protocol):
 class _Attempt:
     """One `connect`: `result` fires once, when all is known."""
 
-    def __init__(self, reactor: Any, rules: TLSDialingEndpoint, factory: IProtocolFactory, seconds: float) -> None:
+    def __init__(self, reactor: Any, rules: TLSConnectingEndpoint, factory: IProtocolFactory, seconds: float) -> None:
         self.result: Deferred[Any] = Deferred(lambda _: self._end())
         self._rules = rules
         self._factory = factory
@@ -65,24 +65,24 @@ class _Attempt:
         self._timer = reactor.callLater(seconds, lambda: self._fail(TimeoutError()))
 
     def begin(self, endpoint: IStreamClientEndpoint) -> None:
-        greeters = Factory.forProtocol(lambda: _Greeter(self))
-        greeters.noisy = False
-        self._connecting = endpoint.connect(greeters)
+        watches = Factory.forProtocol(lambda: _HandshakeWatch(self))
+        watches.noisy = False
+        self._connecting = endpoint.connect(watches)
         self._connecting.addCallbacks(self._connected, self._not_connected)
 
-    def _connected(self, greeter: _Greeter) -> None:
+    def _connected(self, watch: _HandshakeWatch) -> None:
         self._connecting = None
         if self._over:
             return
-        self._transport = greeter.transport
+        self._transport = watch.transport
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         if not failure.check(CancelledError):
             self._fail(failure.value or ConnectError())
 
-    def greeted(self, transport: Any) -> None:
-        """The hands are shaken: see whose they were, and leave the connection to its own protocol."""
+    def handshake_done(self, transport: Any) -> None:
+        """The handshake is done: see with whom, and leave the connection to its own protocol."""
         if self._over:
             return
         self._transport = transport
@@ -124,13 +124,13 @@ class _Attempt:
 
 @implementer(IStreamClientEndpoint)
 class StockTLSEndpoint:
-    """What `TLSDialingEndpoint` promises, without the resuming of sessions, over any endpoint of Twisted's."""
+    """What `TLSConnectingEndpoint` promises, without the resuming of sessions, over any endpoint of Twisted's."""
 
     def __init__(
         self, reactor: Any, endpoint: IStreamClientEndpoint, host: str, port: int, seconds: float, trust: Any
     ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._rules = TLSDialingEndpoint(reactor, family, (host, port), seconds, trust)
+        self._rules = TLSConnectingEndpoint(reactor, family, (host, port), seconds, trust)
         self._endpoint = wrapClientTLS(_Creator(self._rules), endpoint, reactor)
         self._reactor = reactor
         self._seconds = seconds

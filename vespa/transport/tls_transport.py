@@ -5,7 +5,7 @@ Twisted's TLS runs OpenSSL on memory and moves each byte through a second transp
 set of producers. Here the transport is `tcp.Connection` itself with OpenSSL's reading and writing in place of the
 socket's, so the buffer, the producers, `loseConnection` and `abortConnection` are Twisted's own. What has to be added
 is below: OpenSSL may have to write in order to read and the reverse, it keeps a record that it could not send, and it
-has a goodbye of its own. How the two ends greet each other is told in `tls` and `tls_dialing`.
+has an end of its own (close_notify). The handshake of each end is in `tls_server` and `tls_connect`.
 
 A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut answer is not
 taken for a whole one. The peer's close_notify is the end of reading, as a plain socket's empty read is; an end without
@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.transport.openssl import RECORD_BYTES, calls, forget_errors, hung_up, reasons_of
-from vespa.transport.tls_readiness import OPEN, Phase, TLSEvents
+from vespa.transport.tls_readiness import OPEN, Phase, TLSReadiness
 
 BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
 
@@ -40,14 +40,14 @@ class TLSTruncated(ConnectionLost):
 
 
 @implementer(ISSLTransport, INegotiated)
-class TLSEnd(TLSEvents):
+class TLSTransport(TLSReadiness):
     """One end of a TLS connection, as a Twisted transport."""
 
     TLS = True
     negotiatedProtocol: bytes | None = None
     data_received: Any = None  # set by transport.reader: called in place of the protocol's dataReceived
 
-    _said_goodbye = False
+    _sent_close_notify = False
     _failure: ConnectionLost = CONNECTION_LOST
 
     # As they are without TLS: Twisted's own look here whether it was started on top.
@@ -57,7 +57,7 @@ class TLSEnd(TLSEvents):
     unregisterProducer = FileDescriptor.unregisterProducer
     loseConnection = FileDescriptor.loseConnection
 
-    def _speak(self, tls: SSL.Connection) -> None:
+    def _use(self, tls: SSL.Connection) -> None:
         """Use this connection of OpenSSL's; to be called before all else."""
         self._tls = tls
         self._send, self._receive = calls(tls)
@@ -116,12 +116,12 @@ class TLSEnd(TLSEvents):
         else:
             reasons = reasons_of(error)
             self._failure = TLSFailed(", ".join(reasons))
-            self._answer(reasons)
+            self._answer_plain(reasons)
             let_alert_pass(self.socket)
         self._enter(Phase.FAILED)
         return self._failure
 
-    def _answer(self, reasons: list[str]) -> None:
+    def _answer_plain(self, reasons: list[str]) -> None:
         """Say something to a peer that does not speak TLS as it should."""
 
     # -- writing
@@ -171,7 +171,7 @@ class TLSEnd(TLSEvents):
 
     def doWrite(self) -> Any:
         """Go on with what waited for room in the socket."""
-        if self._phase is not OPEN and self._phase is not Phase.GREETING:
+        if self._phase is not OPEN and self._phase is not Phase.HANDSHAKE:
             blocked = self._phase is Phase.READ_BLOCKED and self._reading
             why: Any = self._unblock()
             if blocked:
@@ -187,26 +187,26 @@ class TLSEnd(TLSEvents):
 
     # -- ending
 
-    def _goodbye(self) -> bool:
+    def _send_close_notify(self) -> bool:
         """Send close_notify, once. False: there is no room for it yet."""
-        if self._phase is OPEN and not self._said_goodbye:
+        if self._phase is OPEN and not self._sent_close_notify:
             try:
                 self._tls.shutdown()
             except SSL.WantWriteError:
                 return False
             except SSL.Error:
                 forget_errors()
-            self._said_goodbye = True
+            self._sent_close_notify = True
         return True
 
     def _postLoseConnection(self) -> ConnectionDone | None:
-        if self._goodbye():
+        if self._send_close_notify():
             return CONNECTION_DONE
         self.startWriting()
         return None
 
     def _closeWriteConnection(self) -> None:
-        if self._goodbye():
+        if self._send_close_notify():
             super()._closeWriteConnection()
         else:
             self._writeDisconnected = False  # not yet
@@ -218,7 +218,7 @@ class TLSEnd(TLSEvents):
 
     def connectionLost(self, reason: Failure) -> None:
         if self._phase is OPEN and isinstance(reason.value, ConnectionDone) and not self._unsent():
-            self._goodbye()
+            self._send_close_notify()
         self._phase = Phase.OVER
         super().connectionLost(reason)
         self.data_received = None
