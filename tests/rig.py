@@ -19,9 +19,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
-from vespa.accounting.replay_guard import Replay
+from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import Sweeper
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
@@ -194,7 +194,7 @@ class Rig:
         self.backend = Backend()
         self.pool = Pool(endpoint or self.backend, self.clock, pool_limits)
         self.ledger = Ledger(1000)
-        self.gate: Gate[WorkerPassage] = Gate(max_wait, concurrency, max_queue)
+        self.gate: FairQueue[WorkerPassage] = FairQueue(max_wait, concurrency, max_queue)
         self.unready: Refusal | None = None
         self.verified: list[Auth] = []
         self.bad_signature: Refusal | None = None
@@ -214,7 +214,7 @@ class Rig:
             unready=lambda: self.unready,
             gate=self.gate,
             ledger=self.ledger,
-            replay=Replay(100, replay),  # type: ignore[arg-type]
+            replay=ReplayGuard(100, replay),  # type: ignore[arg-type]
             clock=self.clock,
         )
         tunnels = Tunnels(Sweeper(self.clock), max_tunnels)

@@ -2,18 +2,34 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.accounting.ledger import Deleted, Entry, Ledger, Snapshot
-from vespa.accounting.lifecycle import TABLE, Event, State
+from tests.accounting.entries import PlainEntry, opened
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.lifecycle import ENDS, TABLE, Event, State
+from vespa.accounting.records import Completion, Snapshot
 
 LIVE = (State.WAITING, State.CONNECTING, State.STREAMING, State.STREAMING_ERROR)
 
-# What may happen: a request opened (its request_idx, its work); an event of any kind to any request, be it in the table
-# or not; a report taken, delivered, or lost; delete records delivered.
+RESPONDED = {
+    (State.CONNECTING, True): State.SERVED,
+    (State.CONNECTING, False): State.UNSERVED,
+    (State.STREAMING, True): State.SERVED,
+    (State.STREAMING, False): State.SERVED,
+    (State.STREAMING_ERROR, True): State.UNSERVED,
+    (State.STREAMING_ERROR, False): State.UNSERVED,
+}
+"""What a request comes to whose response was passed on whole, by its state and what is said of the head."""
+
+# What may happen: a request comes; one is opened, or started at once (its request_idx, its work); an event of any kind
+# to any request, be it in the table or not; a response passed on whole; a report taken, delivered, or lost; delete
+# records delivered.
 steps = st.lists(
     st.one_of(
+        st.tuples(st.just("new"), st.just(0), st.just(0)),
+        st.tuples(st.just("start"), st.none() | st.integers(0, 3), st.integers(0, 10**12)),
+        st.tuples(st.just("finish"), st.integers(0, 30), st.integers(0, 1)),
         st.tuples(st.just("open"), st.none() | st.integers(0, 3), st.integers(0, 10**12)),
         st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
         st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
@@ -27,9 +43,11 @@ steps = st.lists(
 )
 
 
-def went(ledger: Ledger, *events: Event, request_idx: int | None = 5, work: int = 10, start: float = 100.0) -> Entry:
-    """An entry that went through these events, one a second."""
-    entry = ledger.open(request_idx, work, start)
+def went(
+    ledger: Ledger, *events: Event, request_idx: int | None = 5, work: int = 10, start: float = 100.0
+) -> PlainEntry:
+    """An entry that was opened and went through these events, one a second."""
+    entry = opened(ledger, request_idx, work, start)
     for second, event in enumerate(events, 1):
         assert ledger.advance(entry, event, start + second)
     return entry
@@ -40,17 +58,34 @@ class LawTests(SynchronousTestCase):
     def test_any_order_of_events(self, script: list[tuple[str, int, int]], max_pending: int) -> None:
         """The ledger's laws hold whatever happens in whatever order."""
         ledger = Ledger(max_pending)
-        entries: list[Entry] = []
+        entries: list[PlainEntry] = []
         taken: list[Snapshot] = []
         late = told = 0
-        ended_with_idx: list[Entry] = []
+        ended_with_idx: list[PlainEntry] = []
         served = rejected = new = 0
         delivered_upto = -1
         totals = [(0, 0, 0)]
         delivered = (0, 0, 0)
         for now, (what, first, second) in enumerate(script, 1):
-            if what == "open":
-                entries.append(ledger.open(first, second, float(now)))
+            if what == "new":
+                entries.append(PlainEntry())
+            elif what == "open":
+                entries.append(opened(ledger, first, second, float(now)))
+            elif what == "start":
+                entries.append(PlainEntry())
+                self.assertTrue(ledger.start(entries[-1], first, second, float(now)))
+                self.assertIs(entries[-1].state, State.CONNECTING)
+                new += second
+            elif what == "finish" and entries:
+                entry = entries[first % len(entries)]
+                before = entry.state
+                outcome = RESPONDED.get((before, bool(second)))
+                self.assertEqual(ledger.finish(entry, bool(second), float(now)), outcome is not None)
+                self.assertEqual(entry.state, before if outcome is None else outcome)
+                late += outcome is None
+                served += entry.work * (outcome is State.SERVED)
+                if outcome is not None and entry.request_idx is not None:
+                    ended_with_idx.append(entry)
             elif what == "event" and entries:
                 entry = entries[first % len(entries)]
                 before, event = entry.state, Event(second)
@@ -64,6 +99,7 @@ class LawTests(SynchronousTestCase):
                     served += entry.work * (target is State.SERVED)
                     rejected += entry.work * (target is State.REFUSED)
                     if not TABLE[target] and entry.request_idx is not None:
+                        self.assertIsNot(before, State.READING)
                         ended_with_idx.append(entry)
             elif what == "take":
                 taken.append(ledger.snapshot())
@@ -102,7 +138,7 @@ class LawTests(SynchronousTestCase):
     def test_it_comes_to_zero(self, script: list[tuple[str, int, int]]) -> None:
         """When everyone has left nothing is in flight, and after two reports nothing is left to tell."""
         ledger = Ledger(1000)
-        entries = [ledger.open(first, second, 1.0) for what, first, second in script if what == "open"]
+        entries = [opened(ledger, first, second, 1.0) for what, first, second in script if what == "open"]
         for what, first, second in script:
             if what == "event" and entries:
                 ledger.advance(entries[first % len(entries)], Event(second), 2.0)
@@ -112,8 +148,58 @@ class LawTests(SynchronousTestCase):
         ledger.acknowledge(ledger.snapshot())
         last = ledger.snapshot()
         self.assertEqual((ledger.load, ledger.in_flight, last.working_request_idxs), (0, 0, ()))
-        self.assertFalse(any(ledger.under_way(idx) for idx in range(4)))
+        self.assertFalse(any(idx in ledger.under_way for idx in range(4)))
         self.assertEqual((last.new_load, last.served, last.rejected, last.changed), (0, 0, 0, False))
+
+
+class CombinedTests(SynchronousTestCase):
+    """`start` and `finish` are shorthands: the books are the same as if each event had been told."""
+
+    @given(steps, st.integers(0, 5))
+    def test_same_books(self, script: list[tuple[str, int, int]], max_pending: int) -> None:
+        """After any order of events, everything that can be seen of the two ledgers is equal."""
+        combined, stepped = Ledger(max_pending), Ledger(max_pending)
+        pairs: list[tuple[PlainEntry, PlainEntry]] = []
+        for now, (what, first, second) in enumerate(script, 1):
+            if what in ("new", "open"):
+                pairs.append((PlainEntry(), PlainEntry()))
+                if what == "open":
+                    for ledger, entry in zip((combined, stepped), pairs[-1], strict=True):
+                        ledger.open(entry, first, second, float(now))
+            elif what == "start":
+                # Now and then an entry that is there already, whatever came of it.
+                if not pairs or second % 3:
+                    pairs.append((PlainEntry(), PlainEntry()))
+                one, other = pairs[second % len(pairs)] if second % 3 == 0 else pairs[-1]
+                done = combined.start(one, first, second, float(now))
+                self.assertEqual(done, stepped.open(other, first, second, float(now)))
+                if done:
+                    stepped.advance(other, Event.ADMIT, float(now))
+            elif what == "finish" and pairs:
+                one, other = pairs[first % len(pairs)]
+                done = combined.finish(one, bool(second), float(now))
+                if other.state is State.CONNECTING:
+                    stepped.advance(other, Event.HEAD if second else Event.ERROR_HEAD, float(now))
+                self.assertEqual(done, stepped.advance(other, Event.END, float(now)))
+            elif what == "event" and pairs:
+                one, other = pairs[first % len(pairs)]
+                done = combined.advance(one, Event(second), float(now))
+                self.assertEqual(done, stepped.advance(other, Event(second), float(now)))
+            elif what == "deliver":
+                for ledger in (combined, stepped):
+                    ledger.acknowledge(ledger.snapshot())
+            elif what == "tell":
+                for ledger in (combined, stepped):
+                    ledger.acknowledge_deletes(ledger.deletes(first))
+            self.assertEqual(everything(combined), everything(stepped))
+            self.assertEqual([one.values() for one, _ in pairs], [other.values() for _, other in pairs])
+
+
+def everything(ledger: Ledger) -> tuple[object, ...]:
+    """All that can be seen of a ledger."""
+    counts = (ledger.received, ledger.served, ledger.unserved, ledger.failed, ledger.cancelled, ledger.expired)
+    more = (ledger.refused, ledger.late, ledger.dropped_deletes, ledger.in_flight, dict(ledger.under_way))
+    return (*counts, *more, ledger.snapshot(), [astuple(record) for record in ledger.deletes()])
 
 
 class CountTests(SynchronousTestCase):
@@ -154,6 +240,32 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.BREAK), {"received": 1, "failed": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.GONE), {"received": 1, "cancelled": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.END), {"received": 1, "unserved": 1})
+
+    def test_before_it_was_opened(self) -> None:
+        """What ends before it was opened is in no count and no report, and nobody is told of it."""
+        for event, end in ((Event.REFUSE, State.REFUSED), (Event.GONE, State.CANCELLED)):
+            ledger = Ledger(10)
+            untouched = everything(ledger)
+            entry = PlainEntry()
+            self.assertTrue(ledger.advance(entry, event, 5.0))
+            self.assertEqual(entry.values(), (end, None, 0, 0.0, 0.0, 0.0))
+            self.assertEqual(everything(ledger), untouched)
+
+    def test_an_end_changes_nothing(self) -> None:
+        """Whatever comes after the end only counts as late: no figure, no record, no time of the entry changes."""
+        for ways in ((Event.REFUSE,), (Event.WAIT, Event.EXPIRE), (Event.ADMIT, Event.HEAD, Event.END)):
+            ledger = Ledger(10)
+            entry = went(ledger, *ways)
+            values, books = entry.values(), everything(ledger)
+            for event in Event:
+                self.assertFalse(ledger.advance(entry, event, 200.0))
+            self.assertFalse(ledger.open(entry, 9, 9, 200.0))
+            self.assertFalse(ledger.start(entry, 9, 9, 200.0))
+            self.assertFalse(ledger.finish(entry, True, 200.0))
+            self.assertEqual(ledger.late, len(Event) + 3)
+            ledger.late = 0
+            self.assertEqual((entry.values(), everything(ledger)), (values, books))
+            self.assertIn(entry.state, ENDS)
 
     def test_no_work_in_errors(self) -> None:
         """An error of the backend's is complete and told as received, and adds nothing to the work served."""
@@ -249,9 +361,9 @@ class SnapshotTests(SynchronousTestCase):
         ledger.advance(second, Event.ADMIT, 1.0)
         self.assertEqual((ledger.snapshot().num_working, ledger.snapshot().working_request_idxs), (2, (3,)))
         ledger.advance(first, Event.GONE, 2.0)
-        self.assertEqual((ledger.snapshot().working_request_idxs, ledger.under_way(3)), ((3,), True))
+        self.assertEqual((ledger.snapshot().working_request_idxs, 3 in ledger.under_way), ((3,), True))
         ledger.advance(second, Event.GONE, 3.0)
-        self.assertFalse(ledger.under_way(3))
+        self.assertNotIn(3, ledger.under_way)
 
     def test_changed(self) -> None:
         """Something changed if a report would now say other things than the last that was delivered."""
@@ -325,7 +437,7 @@ class DeleteTests(SynchronousTestCase):
 
     def test_frozen(self) -> None:
         """A record cannot be changed, and equals only itself."""
-        record = Deleted(1, State.SERVED, 1.0, 1.0, 1.0)
+        record = Completion(1, State.SERVED, 1.0, 1.0, 1.0)
         with self.assertRaises(AttributeError):
             record.outcome = State.FAILED  # type: ignore[misc]
         self.assertNotEqual(record, replace(record))

@@ -4,9 +4,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from vespa.accounting.lifecycle import TABLE, Event, State, mermaid
-
-ENDS = {State.REFUSED, State.SERVED, State.UNSERVED, State.FAILED, State.CANCELLED}
+from vespa.accounting.lifecycle import ENDS, REFUSAL_EVENT, TABLE, Event, State, mermaid
 
 
 class TableTests(SynchronousTestCase):
@@ -16,22 +14,37 @@ class TableTests(SynchronousTestCase):
 
     def test_ends(self) -> None:
         """Exactly the five outcomes are ends: nothing follows them."""
-        self.assertEqual({state for state, row in TABLE.items() if not row}, ENDS)
+        outcomes = {State.REFUSED, State.SERVED, State.UNSERVED, State.FAILED, State.CANCELLED}
+        self.assertEqual({state for state, row in TABLE.items() if not row}, outcomes)
+        self.assertEqual(ENDS, outcomes)
 
     def test_a_client_may_always_leave(self) -> None:
         """In every state that is no end the client can leave, and the request is cancelled."""
         for state in set(State) - ENDS:
             self.assertEqual(TABLE[state][Event.GONE], State.CANCELLED)
 
+    def test_we_may_always_refuse(self) -> None:
+        """In every state that is no end an error of ours ends the request, by the event that is told for that state."""
+        self.assertEqual(set(REFUSAL_EVENT), set(State) - ENDS)
+        for state, event in REFUSAL_EVENT.items():
+            self.assertIn(TABLE[state][event], (State.REFUSED, State.FAILED))
+
+    def test_no_account_before_open(self) -> None:
+        """An account begins with OPEN alone: before it a request can only end, refused or cancelled."""
+        self.assertEqual(
+            TABLE[State.READING],
+            {Event.OPEN: State.RECEIVED, Event.REFUSE: State.REFUSED, Event.GONE: State.CANCELLED},
+        )
+
     def test_no_way_back(self) -> None:
-        """Every step leads onward, so every request ends after at most four."""
+        """Every step leads onward, so every request ends after at most five."""
         for state, row in TABLE.items():
             for target in row.values():
                 self.assertGreater(target, state)
 
     def test_every_state_and_event_is_used(self) -> None:
         """There is a way to every state but the first, and every event leads somewhere."""
-        self.assertEqual({s for row in TABLE.values() for s in row.values()}, set(State) - {State.RECEIVED})
+        self.assertEqual({s for row in TABLE.values() for s in row.values()}, set(State) - {State.READING})
         self.assertEqual({event for row in TABLE.values() for event in row}, set(Event))
 
     def test_frozen(self) -> None:
@@ -48,7 +61,7 @@ class DiagramTests(SynchronousTestCase):
         arrows = [line.strip() for line in mermaid().splitlines()[1:]]
         steps = [f"{state.name} --> {row[event].name}: {event.name}" for state, row in TABLE.items() for event in row]
         self.assertEqual(
-            sorted(arrows), sorted(["[*] --> RECEIVED", *steps, *(f"{state.name} --> [*]" for state in ENDS)])
+            sorted(arrows), sorted(["[*] --> READING", *steps, *(f"{state.name} --> [*]" for state in ENDS)])
         )
 
     def test_documented(self) -> None:

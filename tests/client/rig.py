@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from tests.rig import Wire
-from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientDoor
 from vespa.client.autoscaler_client import Router
 from vespa.client.endpoint_key import EndpointKey
@@ -99,7 +99,7 @@ class ClientRig:
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
         )
         self.known = Workers(self.reactor, NoTrust(), connections=per_worker)
-        self.gate: Gate[ClientPassage] = Gate(None, max_connections, 10)
+        self.gate: FairQueue[ClientPassage] = FairQueue(None, max_connections, 10)
         self.route = ClientRoute(
             Calling(token=token.encode(), **calling), router=self.router, workers=self.known, gate=self.gate
         )

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.system.scripted import Backend
-from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
@@ -63,7 +63,7 @@ class House:
         self.proxy: Any = self.server.application
         self.route: Any = self.proxy._proxy.route
         self.pool: Pool = self.route.pool
-        self.gate: Gate = self.route.gate
+        self.gate: FairQueue = self.route.gate
         self.ledger: Ledger = self.route.ledger
         self.port: int = self.listening._port.getHost().port
 
@@ -97,7 +97,7 @@ class House:
             "bytes that are not verified": self.server.held.unverified,
             "tunnels": self.proxy._proxy.tunnels.count,
             "pipes": Pipes.count,
-            "indices": sum(self.ledger.under_way(index) for index in range(INDICES)),
+            "indices": sum(index in self.ledger.under_way for index in range(INDICES)),
         }
         return {name: count for name, count in held.items() if count}
 

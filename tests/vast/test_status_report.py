@@ -6,8 +6,10 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.accounting.ledger import Deleted, Ledger, Snapshot
+from tests.accounting.entries import opened
+from vespa.accounting.ledger import Ledger
 from vespa.accounting.lifecycle import Event, State
+from vespa.accounting.records import Completion, Snapshot
 from vespa.vast.status_report import Condition, Identity, by_success, delete_requests, worker_status
 
 IDENTITY = Identity(id=17, mtoken="token", version="1.2", url="https://192.0.2.1:40000")
@@ -23,7 +25,7 @@ def a_snapshot() -> Snapshot:
         (3, 4_000_000, (Event.REFUSE,)),
         (4, 8_000_000, (Event.WAIT, Event.GONE)),
     ]:
-        entry = ledger.open(idx, work, 1.0)
+        entry = opened(ledger, idx, work, 1.0)
         for event in events:
             ledger.advance(entry, event, 2.0)
     return ledger.snapshot()
@@ -85,15 +87,15 @@ class StatusTests(SynchronousTestCase):
 
 class DeleteTests(SynchronousTestCase):
     records = (
-        Deleted(1, State.SERVED, 1.0, 2.0, 3.0),
-        Deleted(2, State.FAILED, 1.5, 2.5, 3.5),
-        Deleted(3, State.CANCELLED, 4.0, 0.0, 0.0),
-        Deleted(4, State.REFUSED, 5.0, 0.0, 0.0),
+        Completion(1, State.SERVED, 1.0, 2.0, 3.0),
+        Completion(2, State.FAILED, 1.5, 2.5, 3.5),
+        Completion(3, State.CANCELLED, 4.0, 0.0, 0.0),
+        Completion(4, State.REFUSED, 5.0, 0.0, 0.0),
     )
 
     def test_unserved(self) -> None:
         """A backend's error that was passed on whole is told as Success, as the official worker tells it."""
-        (body,) = delete_requests(IDENTITY, [Deleted(9, State.UNSERVED, 1.0, 2.0, 3.0)])
+        (body,) = delete_requests(IDENTITY, [Completion(9, State.UNSERVED, 1.0, 2.0, 3.0)])
         told = json.loads(body)
         self.assertEqual((told["success"], told["requests"][0]["status"]), (True, "Success"))
 

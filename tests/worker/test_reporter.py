@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.accounting.entries import opened
 from tests.fakes import FakeAgent
 from tests.seeds import examples
 from vespa.accounting.ledger import Ledger
@@ -126,7 +127,7 @@ class ReporterTests(SynchronousTestCase):
 
     def book(self, index: int, events: Iterable[Event], work: int = UNIT) -> None:
         """A request that goes through these events."""
-        entry = self.ledger.open(index, work, self.clock.seconds())
+        entry = opened(self.ledger, index, work, self.clock.seconds())
         for event in events:
             self.ledger.advance(entry, event, self.clock.seconds())
 

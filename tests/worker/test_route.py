@@ -142,7 +142,7 @@ class Enveloped(SynchronousTestCase):
             self.assertEqual(status(again.read()), 200)
             self.assertTrue(rig.settled())
             self.assertEqual([record.request_idx for record in rig.ledger.deletes()], [3, 3])
-        self.assertFalse(rig.ledger.under_way(3))
+        self.assertNotIn(3, rig.ledger.under_way)
 
     def test_other_indices(self) -> None:
         """Requests of other indices, and all of an unsecured worker's, go side by side."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from vespa.accounting.workload import from_micros
+from vespa.accounting.workload import MICROS, from_micros
 from vespa.protocol.refusal import Refusal
 
 Key = TypeVar("Key", bound=Hashable)
 
-LEAST_THROUGHPUT = 1e-5
+LEAST_THROUGHPUT: Final = 1e-5
 """Units of work a second that are assumed of a backend not measured yet, so that nothing is divided by zero."""
+
+_BELOW: Final = 1.0 - 1e-12
+"""More than the arithmetic of a wait is off by, and far less than anybody notices."""
 
 
 class Gate(Generic[Key]):
@@ -27,13 +31,25 @@ class Gate(Generic[Key]):
     """
 
     def __init__(self, max_wait_seconds: float | None, max_concurrency: int, max_queue: int) -> None:
-        self.throughput = 0.0
         self._max_wait_seconds = max_wait_seconds
         self._max_concurrency = max_concurrency
         self._max_queue = max_queue
         self._working: set[Key] = set()
         # A plain dict is slow to find its first key after many were taken from its front.
         self._waiting: OrderedDict[Key, None] = OrderedDict()
+        self.throughput = 0.0
+
+    @property
+    def throughput(self) -> float:
+        """Units of work that the backend does in a second; 0.0 before it was measured."""
+        return self._throughput
+
+    @throughput.setter
+    def throughput(self, throughput: float) -> None:
+        self._throughput = throughput
+        limit = self._max_wait_seconds
+        # The limit as work, in millionths and a trifle low: only a load above it needs its wait estimated.
+        self._surely_within = math.inf if limit is None else limit * MICROS * max(throughput, LEAST_THROUGHPUT) * _BELOW
 
     @property
     def working(self) -> int:
@@ -47,7 +63,7 @@ class Gate(Generic[Key]):
 
     def estimated_wait(self, load: int) -> float:
         """Seconds until the backend has done so many millionths of work."""
-        return from_micros(load) / max(self.throughput, LEAST_THROUGHPUT)
+        return from_micros(load) / max(self._throughput, LEAST_THROUGHPUT)
 
     def admit(self, key: Key, load: int) -> bool:
         """
@@ -56,29 +72,27 @@ class Gate(Generic[Key]):
         `load` is the work in flight in millionths, the new request's not counted. Raises Refusal 429 "busy" if that
         takes longer than the limit, and 429 "queue_full"; ValueError if the key is inside already.
         """
-        if key in self._working or key in self._waiting:
+        working = self._working
+        if key in working or key in self._waiting:
             raise ValueError("this key is inside already")
-        limit = self._max_wait_seconds
-        if limit is not None and load and self.estimated_wait(load) > limit:
-            message = f"the estimated wait is over the limit of {limit:g} s"
-            raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
-        if not self._max_concurrency or len(self._working) < self._max_concurrency:
-            self._working.add(key)
-            return True
-        if len(self._waiting) >= self._max_queue:
-            raise Refusal(429, "queue_full", "the queue is full", retry_after=self._retry_after(load))
-        self._waiting[key] = None
-        return False
+        if load > self._surely_within:
+            self._check_wait(load)
+        if self._max_concurrency and len(working) >= self._max_concurrency:
+            self._queue(key, load)
+            return False
+        working.add(key)
+        return True
 
     def release(self, key: Key) -> Key | None:
         """Free the key's slot and return the key that holds it from now on, if any waited. Unknown keys do nothing."""
-        if key not in self._working:
+        working = self._working
+        if key not in working:
             return None
-        self._working.discard(key)
+        working.remove(key)
         if not self._waiting:
             return None
         successor, _ = self._waiting.popitem(last=False)
-        self._working.add(successor)
+        working.add(successor)
         return successor
 
     def leave(self, key: Key) -> bool:
@@ -93,6 +107,17 @@ class Gate(Generic[Key]):
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
+
+    def _check_wait(self, load: int) -> None:
+        limit = self._max_wait_seconds
+        if limit is not None and load and self.estimated_wait(load) > limit:
+            message = f"the estimated wait is over the limit of {limit:g} s"
+            raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
+
+    def _queue(self, key: Key, load: int) -> None:
+        if len(self._waiting) >= self._max_queue:
+            raise Refusal(429, "queue_full", "the queue is full", retry_after=self._retry_after(load))
+        self._waiting[key] = None
 
     def _retry_after(self, load: int) -> float:
         limit = self._max_wait_seconds

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-
-import msgspec
-from attrs import frozen
 
 from vespa.accounting.lifecycle import (
     CANCELLED,
     CONNECTING,
     FAILED,
+    OPEN,
+    READING,
     RECEIVED,
     REFUSED,
     SERVED,
@@ -24,71 +23,12 @@ from vespa.accounting.lifecycle import (
     Event,
     State,
 )
+from vespa.accounting.records import Completion, Entry, Snapshot, Totals
 
 _AT_BACKEND = frozenset((CONNECTING, STREAMING, STREAMING_ERROR))
 
-# The table as plain dicts: asking a read-only view costs twice as much, three times a request.
+# The table as plain dicts: asking a read-only view costs twice as much.
 _ROWS = {state: dict(row) for state, row in TABLE.items()}
-
-
-class Entry:
-    """
-    One authenticated request. Only the ledger changes it.
-
-    Times are epoch seconds, 0.0 where it never came to that; a cancelled request was never completed. `work` is in
-    millionths. `request_idx` is None where nobody gave one (unsecured mode); such a request is counted, but its end is
-    not told.
-    """
-
-    __slots__ = ("completed_at", "received_at", "request_idx", "started_at", "state", "work")
-
-    def __init__(self, request_idx: int | None, work: int, received_at: float) -> None:
-        self.state = RECEIVED
-        self.request_idx = request_idx
-        self.work = work
-        self.received_at = received_at
-        self.started_at = 0.0
-        self.completed_at = 0.0
-
-
-class Deleted(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The end of one request, to be told once. Two are never equal: one assignment may be used by two requests."""
-
-    request_idx: int
-    outcome: State
-    received_at: float
-    started_at: float
-    completed_at: float
-
-
-@frozen
-class Snapshot:
-    """
-    What a report says, taken at one moment. Work is in millionths.
-
-    `new_load`, `served` and `rejected` count from the last acknowledged snapshot; `new_load` goes below 0 when work
-    reported before was cancelled since. `num_received` counts from the start, refused requests too.
-    """
-
-    load: int
-    new_load: int
-    served: int
-    rejected: int
-    num_working: int
-    num_received: int
-    working_request_idxs: tuple[int, ...]
-    changed: bool
-    totals: _Totals
-
-
-@frozen
-class _Totals:
-    """Work counted from the start, in millionths, and how many changes made it so."""
-
-    changes: int = 0
-    new: int = 0
-    served: int = 0
-    rejected: int = 0
 
 
 class Ledger:
@@ -97,13 +37,16 @@ class Ledger:
 
     1. received = served + unserved + failed + cancelled + expired + in_flight.
     2. `load` is the sum of the work in flight: never negative, and 0 when nothing is in flight.
-    3. A request that has a request_idx leaves exactly one delete record, at its end.
+    3. A request that was opened with a request_idx leaves exactly one delete record, at its end.
     4. Acknowledging a snapshot takes off what it told and nothing else.
     5. Served work is that of requests whose answer was passed on whole and is no error. A backend's 4xx or 5xx that was
        passed on whole completes its request (`unserved`, told as a success) and adds nothing to it.
     6. No more than `max_pending_deletes` records are kept; the oldest go first, counted in `dropped_deletes`.
+    7. What ends before it was opened is in no count and leaves no delete record.
+    8. `start` and `finish` do what the events do that they stand for.
 
-    A client that leaves before it was decided upon is in no count, yet its delete record is written.
+    A client that leaves after its request was opened and before it was decided upon is in no count, yet the delete
+    record is written.
     """
 
     def __init__(self, max_pending_deletes: int) -> None:
@@ -117,30 +60,86 @@ class Ledger:
         self.refused = 0
         self.late = 0
         self.dropped_deletes = 0
+        self._open: dict[int, int] = {}
+        self.under_way: Mapping[int, int] = self._open
+        """By request_idx, how many requests were opened with it and have not ended."""
         self._in_flight: dict[Entry, None] = {}
-        self._live: dict[int, int] = {}
         self._changes = 0
         self._new_work = 0
         self._served_work = 0
         self._rejected_work = 0
-        self._told = _Totals()
+        self._told = Totals()
         self._max_pending_deletes = max_pending_deletes
-        self._deletes: deque[Deleted] = deque()
+        self._deletes: deque[Completion] = deque()
 
     @property
     def in_flight(self) -> int:
         """How many requests are waiting, connecting or streaming, be it an answer or an error."""
         return len(self._in_flight)
 
-    def open(self, request_idx: int | None, work: int, now: float) -> Entry:
-        """Begin an entry for an authenticated request; nothing is counted before it is decided upon."""
-        if request_idx is not None:
-            self._live[request_idx] = self._live.get(request_idx, 0) + 1
-        return Entry(request_idx, work, now)
+    def open(self, entry: Entry, request_idx: int | None, work: int, now: float) -> bool:
+        """OPEN: the request was authenticated. Nothing is counted before it is decided upon."""
+        if entry.state is READING:
+            entry.request_idx = request_idx
+            entry.work = work
+        return self.advance(entry, OPEN, now)
 
-    def under_way(self, request_idx: int) -> bool:
-        """Whether an entry of this index was opened and has not ended."""
-        return request_idx in self._live
+    def start(self, entry: Entry, request_idx: int | None, work: int, now: float) -> bool:
+        """OPEN and ADMIT at once. False where it was opened before: then only `late` changes."""
+        if entry.state is not READING:
+            self.late += 1
+            return False
+        entry.state = CONNECTING
+        entry.request_idx = request_idx
+        entry.work = work
+        entry.received_at = entry.started_at = now
+        if request_idx is not None:
+            self._open[request_idx] = self._open.get(request_idx, 0) + 1
+        self._changes += 1
+        self.received += 1
+        self.load += work
+        self._new_work += work
+        self._in_flight[entry] = None
+        return True
+
+    def finish(self, entry: Entry, served: bool, now: float) -> bool:
+        """
+        The whole response was passed on: HEAD, or ERROR_HEAD unless `served`, and END.
+
+        Where the head was told before, END alone, and `served` is not looked at. False where the request is not at the
+        backend: then only `late` changes.
+        """
+        state = entry.state
+        if state is STREAMING:
+            served = True
+        elif state is STREAMING_ERROR:
+            served = False
+        elif state is not CONNECTING:
+            self.late += 1
+            return False
+        work = entry.work
+        self._changes += 1
+        self.load -= work
+        del self._in_flight[entry]
+        entry.completed_at = now
+        if served:
+            entry.state = outcome = SERVED
+            self.served += 1
+            self._served_work += work
+        else:
+            entry.state = outcome = UNSERVED
+            self.unserved += 1
+        request_idx = entry.request_idx
+        if request_idx is not None:
+            others = self._open.pop(request_idx) - 1
+            if others:
+                self._open[request_idx] = others
+            deletes = self._deletes
+            deletes.append(Completion(request_idx, outcome, entry.received_at, entry.started_at, now))
+            if len(deletes) > self._max_pending_deletes:
+                deletes.popleft()
+                self.dropped_deletes += 1
+        return True
 
     def advance(self, entry: Entry, event: Event, now: float) -> bool:
         """Take the entry one step further. False if the table has no such step: then only `late` changes."""
@@ -156,7 +155,11 @@ class Ledger:
                 self._enter(entry)
         elif target is WAITING:
             self._enter(entry)
-        elif target is not STREAMING and target is not STREAMING_ERROR:
+        elif target is RECEIVED:
+            entry.received_at = now
+            if entry.request_idx is not None:
+                self._open[entry.request_idx] = self._open.get(entry.request_idx, 0) + 1
+        elif target is not STREAMING and target is not STREAMING_ERROR and state is not READING:
             self._end(entry, state, target, now)
         return True
 
@@ -195,10 +198,10 @@ class Ledger:
             self.refused += 1
             self._rejected_work += work
         if entry.request_idx is not None:
-            others = self._live.pop(entry.request_idx) - 1
+            others = self._open.pop(entry.request_idx) - 1
             if others:
-                self._live[entry.request_idx] = others
-            record = Deleted(entry.request_idx, target, entry.received_at, entry.started_at, entry.completed_at)
+                self._open[entry.request_idx] = others
+            record = Completion(entry.request_idx, target, entry.received_at, entry.started_at, entry.completed_at)
             self._deletes.append(record)
             if len(self._deletes) > self._max_pending_deletes:
                 self._deletes.popleft()
@@ -206,7 +209,7 @@ class Ledger:
 
     def snapshot(self) -> Snapshot:
         """What the autoscaler should be told now."""
-        totals = _Totals(self._changes, self._new_work, self._served_work, self._rejected_work)
+        totals = Totals(self._changes, self._new_work, self._served_work, self._rejected_work)
         told = self._told
         return Snapshot(
             load=self.load,
@@ -228,11 +231,11 @@ class Ledger:
         if snapshot.totals.changes > self._told.changes:
             self._told = snapshot.totals
 
-    def deletes(self, limit: int = 1000) -> Sequence[Deleted]:
+    def deletes(self, limit: int = 1000) -> Sequence[Completion]:
         """The oldest records still to be told."""
         return tuple(islice(self._deletes, limit))
 
-    def acknowledge_deletes(self, records: Iterable[Deleted]) -> None:
+    def acknowledge_deletes(self, records: Iterable[Completion]) -> None:
         """The autoscaler has these records. Those no longer kept are passed over."""
         # By identity: one assignment may be used by two requests. They stand among the oldest.
         told = {id(record): record for record in records}

@@ -5,60 +5,80 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
+from typing import Final
 
 
 class State(IntEnum):
     """Where a request stands. The last five are ends: nothing follows them."""
 
-    RECEIVED = 0
+    READING = 0
+    """Not understood yet: nobody knows what it costs or who signed it, and it is in no account."""
+    RECEIVED = 1
     """Authenticated, not yet decided upon."""
-    WAITING = 1
+    WAITING = 2
     """Admitted, in the queue for a slot."""
-    CONNECTING = 2
+    CONNECTING = 3
     """Has its slot; the backend has not answered."""
-    STREAMING = 3
+    STREAMING = 4
     """The head of the backend's answer has come."""
-    STREAMING_ERROR = 4
+    STREAMING_ERROR = 5
     """The head of the backend's answer has come, and its status is 4xx or 5xx."""
-    REFUSED = 5
-    SERVED = 6
-    UNSERVED = 7
+    REFUSED = 6
+    SERVED = 7
+    UNSERVED = 8
     """Complete, but no work was served: the answer that was passed on is the backend's 4xx or 5xx."""
-    FAILED = 8
-    CANCELLED = 9
+    FAILED = 9
+    CANCELLED = 10
 
 
 class Event(IntEnum):
     """What happens to a request."""
 
-    ADMIT = 0
+    OPEN = 0
+    """It was understood and authenticated: its account begins."""
+    ADMIT = 1
     """It got a slot at once."""
-    WAIT = 1
+    WAIT = 2
     """It was put into the queue."""
-    REFUSE = 2
+    REFUSE = 3
     """We said no before it was admitted."""
-    GONE = 3
+    GONE = 4
     """The client left."""
-    SLOT = 4
+    SLOT = 5
     """A slot came free for it."""
-    EXPIRE = 5
+    EXPIRE = 6
     """It waited too long in the queue."""
-    HEAD = 6
+    HEAD = 7
     """The head of the backend's answer came."""
-    ERROR_HEAD = 7
+    ERROR_HEAD = 8
     """The head of the backend's answer came, and its status is 4xx or 5xx."""
-    BREAK = 8
+    BREAK = 9
     """The backend failed: 502 or 504 before the head, an aborted connection after it."""
-    END = 9
+    END = 10
     """The answer was passed on whole."""
 
 
 # The same members as names of this module: looking one up on its class costs more than the rest of a table's step.
-RECEIVED, WAITING, CONNECTING, STREAMING, STREAMING_ERROR, REFUSED, SERVED, UNSERVED, FAILED, CANCELLED = State
-ADMIT, WAIT, REFUSE, GONE, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
+(
+    READING,
+    RECEIVED,
+    WAITING,
+    CONNECTING,
+    STREAMING,
+    STREAMING_ERROR,
+    REFUSED,
+    SERVED,
+    UNSERVED,
+    FAILED,
+    CANCELLED,
+) = State
+OPEN, ADMIT, WAIT, REFUSE, GONE, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
 
-TABLE: Mapping[State, Mapping[Event, State]] = MappingProxyType(
+TABLE: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType(
     {
+        State.READING: MappingProxyType(
+            {Event.OPEN: State.RECEIVED, Event.REFUSE: State.REFUSED, Event.GONE: State.CANCELLED}
+        ),
         State.RECEIVED: MappingProxyType(
             {
                 Event.ADMIT: State.CONNECTING,
@@ -92,10 +112,25 @@ TABLE: Mapping[State, Mapping[Event, State]] = MappingProxyType(
     }
 )
 
+ENDS: Final = frozenset(state for state, row in TABLE.items() if not row)
+"""The states that nothing follows."""
+
+REFUSAL_EVENT: Final[Mapping[State, Event]] = MappingProxyType(
+    {
+        State.READING: Event.REFUSE,
+        State.RECEIVED: Event.REFUSE,
+        State.WAITING: Event.EXPIRE,
+        State.CONNECTING: Event.BREAK,
+        State.STREAMING: Event.BREAK,
+        State.STREAMING_ERROR: Event.BREAK,
+    }
+)
+"""By which event a request ends that gets an error of ours, in each state that is no end."""
+
 
 def mermaid() -> str:
     """The table as a Mermaid state diagram, for the documentation."""
-    lines = ["stateDiagram-v2", f"    [*] --> {State.RECEIVED.name}"]
+    lines = ["stateDiagram-v2", f"    [*] --> {State.READING.name}"]
     for state, row in TABLE.items():
         lines.extend(f"    {state.name} --> {target.name}: {event.name}" for event, target in row.items())
         if not row:

@@ -17,19 +17,22 @@ it, in a tenth of the memory.
 
 
 class SignedRequest(Protocol):
-    """What tells one signed request from another."""
+    """What a signature was given for."""
 
     @property
-    def request_idx(self) -> int: ...
+    def request_idx(self) -> int:
+        """The autoscaler's number of the request."""
 
     @property
-    def reqnum(self) -> int: ...
+    def reqnum(self) -> int:
+        """The autoscaler's number of the answer that named the worker."""
 
     @property
-    def signature(self) -> str: ...
+    def signature(self) -> str:
+        """In base64."""
 
 
-class Replay:
+class ReplayGuard:
     """
     The last `capacity` requests by request_idx, reqnum and signature; the oldest are forgotten first.
 
@@ -43,11 +46,11 @@ class Replay:
         self._order: deque[tuple[int, int, str]] = deque()
         self._known: set[tuple[int, int, str]] = set()
 
-    def seen(self, auth: SignedRequest) -> bool:
+    def seen(self, request: SignedRequest) -> bool:
         """Whether a verified request came before; it is remembered from now on."""
         if self.mode == "off":
             return False
-        key = (auth.request_idx, auth.reqnum, auth.signature[:_SIGNATURE_PART])
+        key = (request.request_idx, request.reqnum, request.signature[:_SIGNATURE_PART])
         if key in self._known:
             return True
         self._known.add(key)

@@ -11,8 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.accounting.admission import Gate
-from vespa.accounting.fair_queue import Turns
+from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
 from vespa.client.autoscaler_client import Router
 from vespa.client.envelope_writer import CLOSING, Wrapping, opening
@@ -67,13 +66,13 @@ class ClientRoute:
 
     log = Logger()
 
-    def __init__(self, calling: Calling, *, router: Router, workers: Workers, gate: Gate[ClientPassage]) -> None:
+    def __init__(self, calling: Calling, *, router: Router, workers: Workers, gate: FairQueue[ClientPassage]) -> None:
         self.calling = calling
         self.router = router
         self.workers = workers
         self.gate = gate
         self.sweeper = router.sweeper
-        self.free = Turns(gate).free
+        self.free = gate.free
         self.complaints = Complaints(self.log, router.clock)
 
     @property

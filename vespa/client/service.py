@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 
-from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientDoor
 from vespa.client.autoscaler_client import ASK_SECONDS, Router
 from vespa.client.console import Console
@@ -115,7 +115,7 @@ def make_client(
         most=shares.connections,  # one for each caller, as the descriptors were shared out
         anywhere=bool(settings.autoscaler_url),
     )
-    gate: Gate[ClientPassage] = Gate(None, settings.max_connections, QUEUE_MAX)
+    gate: FairQueue[ClientPassage] = FairQueue(None, settings.max_connections, QUEUE_MAX)
     route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
     timeouts = Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout)
     proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)

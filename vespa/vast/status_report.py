@@ -9,8 +9,8 @@ from types import MappingProxyType
 import msgspec
 from attrs import field, frozen
 
-from vespa.accounting.ledger import Deleted, Snapshot
 from vespa.accounting.lifecycle import State
+from vespa.accounting.records import Completion, Snapshot
 from vespa.accounting.workload import from_micros
 
 
@@ -85,20 +85,20 @@ def worker_status(
     )
 
 
-def by_success(records: Iterable[Deleted]) -> list[list[Deleted]]:
+def by_success(records: Iterable[Completion]) -> list[list[Completion]]:
     """The records in one list for each value of success that occurs, the successes first."""
-    lists: tuple[list[Deleted], list[Deleted]] = ([], [])
+    lists: tuple[list[Completion], list[Completion]] = ([], [])
     for record in records:
         lists[record.outcome not in _SUCCESSES].append(record)
     return [one for one in lists if one]
 
 
-def delete_requests(identity: Identity, records: Iterable[Deleted]) -> list[bytes]:
+def delete_requests(identity: Identity, records: Iterable[Completion]) -> list[bytes]:
     """The bodies of /delete_requests/, one for each list of `by_success`, in its order and in both dialects."""
     return [_delete_request(identity, group) for group in by_success(records)]
 
 
-def _delete_request(identity: Identity, records: Sequence[Deleted]) -> bytes:
+def _delete_request(identity: Identity, records: Sequence[Completion]) -> bytes:
     success = records[0].outcome in _SUCCESSES
     # Up to a thousand records a second, their times above all: json takes ten times as long.
     return msgspec.json.encode(

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.accounting.ledger import Ledger, Snapshot
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.records import Snapshot
 from vespa.runtime.backoff import Backoff
 from vespa.runtime.deadlines import within
 from vespa.runtime.services import SurvivingLoop

@@ -11,11 +11,10 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.accounting.admission import Gate
-from vespa.accounting.fair_queue import Turns
-from vespa.accounting.ledger import Entry, Ledger
-from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, REFUSE, SLOT, WAIT, Event
-from vespa.accounting.replay_guard import Replay
+from vespa.accounting.fair_queue import FairQueue
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, READING, REFUSE, SLOT, WAIT, Event, State
+from vespa.accounting.replay_guard import ReplayGuard
 from vespa.accounting.workload import to_micros
 from vespa.http.client_connection import UpstreamError
 from vespa.http.coarse_timer import Sweeper
@@ -73,9 +72,9 @@ class WorkerRoute:
         scheme: bytes = b"http",
         verify: Callable[[Auth], None],
         unready: Callable[[], Refusal | None],
-        gate: Gate[WorkerPassage],
+        gate: FairQueue[WorkerPassage],
         ledger: Ledger,
-        replay: Replay,
+        replay: ReplayGuard,
         clock: IReactorTime,
     ) -> None:
         """
@@ -102,7 +101,7 @@ class WorkerRoute:
         self._verify = verify
         self._replay = replay
         self._complaints = Complaints(self.log, clock)  # whoever has seen an assignment may send it without end
-        self.free = Turns(gate).free
+        self.free = gate.free
 
     def open(self, request: ServerRequest) -> Passage:
         """Read what the head tells; a signature in the query is checked at once. Raises `Refusal`."""
@@ -171,6 +170,10 @@ class WorkerPassage:
     unwrapped as it arrives. In a large body an unsecured worker knows an envelope by its beginning with `auth_data`.
     """
 
+    state: State = READING
+    request_idx: int | None = None
+    work = 0
+    received_at = started_at = completed_at = 0.0
     ready = False
     opening = closing = b""
     keeps = 0
@@ -178,7 +181,6 @@ class WorkerPassage:
     preflight = False
     """It goes to the backend, but is no work: it costs nothing, is in no delete record, and spends no assignment."""
     _asks_for: int | None = None  # the index of an assignment that a preflight is under way with
-    _entry: Entry | None = None
     _enveloped = False
     _kept_size = 0
     _unwrapping: Unwrapping | None = None
@@ -208,11 +210,11 @@ class WorkerPassage:
                 raise Refusal(429, "in_flight", message, retry_after=1)
             route.preflights.add(auth.request_idx)
             self._asks_for = auth.request_idx
-        if idx is not None and route.ledger.under_way(idx):
+        if idx is not None and idx in route.ledger.under_way:
             # In no account: a delete record would tell that the other one is over.
             message = f"a request with request_idx {idx} is under way: an assignment is for one request at a time"
             raise Refusal(429, "in_flight", message, retry_after=1)
-        self._entry = route.ledger.open(idx, 0 if self.preflight else auth.work, route.clock.seconds())
+        route.ledger.open(self, idx, 0 if self.preflight else auth.work, route.clock.seconds())
         self._enveloped = True
         self.ready = True
 
@@ -226,7 +228,7 @@ class WorkerPassage:
                     work = to_micros(parse_cost(value.decode("ascii", "replace"), route.max_cost))
                 except ValueError as error:
                     raise Refusal(422, "invalid_cost", f"X-Serverless-Cost {error}") from None
-        self._entry = route.ledger.open(None, work, route.clock.seconds())
+        route.ledger.open(self, None, work, route.clock.seconds())
         self.mode = "through"
         self.ready = True
 
@@ -342,8 +344,8 @@ class WorkerPassage:
 
     def tick(self, now: float) -> None:
         """While it waits: not for ever."""
-        entry, seconds = self._entry, self._route.policy.queue_seconds
-        if entry is not None and now - entry.received_at >= seconds:
+        seconds = self._route.policy.queue_seconds
+        if now - self.received_at >= seconds:
             self.dismiss(Refusal(503, "queue_timeout", f"no slot came free within {seconds:g} s", retry_after=1))
 
     def dismiss(self, refusal: Refusal) -> None:
@@ -352,11 +354,9 @@ class WorkerPassage:
             self._waiter.refuse(refusal)
 
     def book(self, event: Event) -> bool:
-        """Book an event; an end frees what the request held. Before authentication there is nothing to book."""
-        entry, route = self._entry, self._route
-        if entry is None:
-            return True
-        booked = route.ledger.advance(entry, event, route.clock.seconds())
+        """Book an event; an end frees what the request held."""
+        route = self._route
+        booked = route.ledger.advance(self, event, route.clock.seconds())
         if booked and event in _ENDS:
             if self._asks_for is not None:
                 route.preflights.discard(self._asks_for)

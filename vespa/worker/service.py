@@ -9,9 +9,9 @@ from typing import Any, Final
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from vespa.accounting.admission import Gate
+from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
-from vespa.accounting.replay_guard import Replay
+from vespa.accounting.replay_guard import ReplayGuard
 from vespa.benchmarking import runner
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
@@ -73,7 +73,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         ),
     )
     ledger = Ledger(settings.delete_backlog)
-    gate: Gate[WorkerPassage] = Gate(
+    gate: FairQueue[WorkerPassage] = FairQueue(
         settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue
     )
     autoscaler, speaking = _autoscaler(reactor, settings)
@@ -116,7 +116,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         unready=lambda: refusal() if draining else watch.refusal(),
         gate=gate,
         ledger=ledger,
-        replay=Replay(settings.replay_capacity, settings.replay),
+        replay=ReplayGuard(settings.replay_capacity, settings.replay),
         clock=reactor,
     )
     timeouts = Timeouts(
