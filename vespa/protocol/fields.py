@@ -145,3 +145,9 @@ CLOSE: Final = b"close"
 KEEP_ALIVE: Final = b"keep-alive"
 USUAL_TOKENS: Final = frozenset((CLOSE, KEEP_ALIVE, b"upgrade", b"te", b"trailers"))
 """Connection tokens that name no field which would be passed on."""
+
+
+def forget_fields() -> None:
+    """Forget the names and lines met so far."""
+    KINDS.clear()
+    LINES.clear()

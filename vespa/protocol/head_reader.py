@@ -1,0 +1,241 @@
+"""
+Reads the heads that come on a connection, and knows again those that it met.
+
+A program repeats its heads; often nothing but the digits of Content-Length differs. So a head is known by its bytes
+without those digits: one comparison, or one look-up, gives everything that was understood of it. Then the digits have
+to be the length and nothing else, or one message could be taken for another (request smuggling). The rules:
+
+1. A head is known by its bytes without digits only where the digits stand in the one Content-Length that it has, in a
+   line of its own, with one of the two usual spellings of the name, and do not begin with 0.
+2. Any other head is known by all of its bytes, and only where its body has no length.
+3. What is kept of a head holds no length: that is read from the bytes at hand, each time.
+4. The two kinds of keys differ. In a key without digits a line break stands behind the first usual "Content-Length: ";
+   in a key with all bytes there is none, or the digit 0 stands behind it.
+5. A head that is known is within every limit: with the most digits it is no longer than `_KEY_MAX` and those digits,
+   and it has no more than `FIELDS_LEAST` fields. A reader with tighter limits knows none.
+
+The connection's own last head is compared first, then a table is asked that all connections share, then llhttp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic
+
+from attrs import frozen
+
+from vespa.protocol.fields import forget_fields
+from vespa.protocol.head_pieces import (
+    HEAD_END,
+    AnyHead,
+    HeadPieces,
+    RequestHeadPieces,
+    ResponseHeadPieces,
+    request_too_large,
+    response_too_large,
+)
+from vespa.protocol.message_head import FIELDS_LEAST, FIELDS_MAX, LENGTH_DIGITS_MAX, forget_connections
+from vespa.protocol.request_head import RequestHead, parse_request_head
+from vespa.protocol.response_head import ResponseHead, parse_response_head
+
+_LENGTH_FIELD: Final = b"ontent-Length: "
+_LENGTH_FIELD_LOWER: Final = b"ontent-length: "
+_LENGTH_FIELD_SIZE: Final = len(_LENGTH_FIELD)
+_LINE_STARTS: Final = (b"\r\nC", b"\r\nc")
+_ZERO: Final = ord("0")
+_KEY_MAX: Final = 1024
+_KNOWN_MAX: Final = 512
+_NEVER: Final = b"\0"  # no head begins with it
+
+
+@frozen(eq=False)
+class _KnownHead(Generic[AnyHead]):
+    """A head, and its bytes around the digits of its length; `after` is b"" where `before` is all of them."""
+
+    head: AnyHead
+    before: bytes
+    after: bytes
+
+
+@frozen(eq=False)
+class HeadKind(Generic[AnyHead]):
+    """Requests or responses: how their heads are read, and those that all readers know."""
+
+    parse: Callable[[bytes, int], tuple[AnyHead, int]]
+    pieces: Callable[[int, int], HeadPieces[AnyHead]]
+    too_large: Callable[[int], Exception]
+    blank_lines_first: bool
+    known: dict[bytes, _KnownHead[AnyHead]]
+
+
+REQUESTS: Final[HeadKind[RequestHead]] = HeadKind(
+    # RFC 9112 2.2: empty lines before a request are passed over.
+    parse_request_head,
+    RequestHeadPieces,
+    request_too_large,
+    True,
+    {},
+)
+RESPONSES: Final[HeadKind[ResponseHead]] = HeadKind(
+    parse_response_head, ResponseHeadPieces, response_too_large, False, {}
+)
+
+
+def forget_heads() -> None:
+    """Forget what all readers know, of heads and of their fields; each reader still knows its last head."""
+    REQUESTS.known.clear()
+    RESPONSES.known.clear()
+    forget_connections()
+    forget_fields()
+
+
+class HeadReader(Generic[AnyHead]):
+    """
+    Reads the heads that one connection receives.
+
+    `unfinished` are the pieces of a head of which the end has not come; None where there are none.
+    """
+
+    __slots__ = (
+        "unfinished",
+        "_kind",
+        "_max_bytes",
+        "_max_fields",
+        "_knows",
+        "_start",
+        "_head",
+        "_before",
+        "_before_size",
+        "_after",
+        "_after_size",
+    )
+
+    def __init__(self, kind: HeadKind[AnyHead], max_bytes: int, max_fields: int = FIELDS_MAX) -> None:
+        """`kind` is `REQUESTS` or `RESPONSES`; `max_bytes` and `max_fields` bound each head."""
+        self.unfinished: HeadPieces[AnyHead] | None = None
+        self._kind = kind
+        self._max_bytes = max_bytes
+        self._max_fields = max_fields
+        self._knows = max_bytes >= _KEY_MAX + LENGTH_DIGITS_MAX and max_fields >= FIELDS_LEAST
+        self._start = b""
+        # The last head that is known.
+        self._head: AnyHead | None = None
+        self._before = self._after = _NEVER
+        self._before_size = self._after_size = 0
+
+    def read(self, data: bytes) -> tuple[AnyHead | None, int, int]:
+        """
+        Read the head that `data`, which is not empty, begins with.
+
+        Returns the head, where behind it in `data` the body starts, and the body's length in bytes: 0 where it has
+        none, is chunked, or lasts until the connection ends. For a response to HEAD, and for 304, it is the length
+        that is told of a body which does not come.
+
+        Where the end has not come the head is None, all of `data` is taken, and `read_more` goes on; if it was nothing
+        but blank lines before a request, nothing is `unfinished`, and `read` goes on.
+
+        Raises `Refusal` for a request and `BadResponse` for a response, at once, even where the end has not come.
+        """
+        if data.startswith(self._before):
+            at = self._before_size
+            after = self._after
+            if not after:
+                return self._head, at, 0
+            stop = data.find(b"\r", at)
+            if data.startswith(after, stop):
+                digits = data[at:stop]
+                if digits.isdigit() and stop - at <= LENGTH_DIGITS_MAX and data[at] != _ZERO:
+                    return self._head, stop + self._after_size, int(digits)
+        return self._read_another(data)
+
+    def read_more(self, data: bytes) -> tuple[AnyHead | None, int, int]:
+        """Read on what is `unfinished`: `data` is what came next, and what is returned and raised is as in `read`."""
+        unfinished = self.unfinished
+        assert unfinished is not None
+        result = unfinished.feed(data)
+        if result[0] is not None:
+            self.unfinished = None
+        return result
+
+    @property
+    def is_head_request(self) -> bool:
+        """Whether what was refused began as a HEAD request: whatever else is wrong with it, the refusal has no body."""
+        start = self._start if self.unfinished is None else self.unfinished.held[:5]
+        return start == b"HEAD "
+
+    def _read_another(self, data: bytes) -> tuple[AnyHead | None, int, int]:
+        """A head that is not the last one again."""
+        kind = self._kind
+        if kind.blank_lines_first and data[0] in b"\r\n":
+            return self._read_behind_blank_lines(data)
+        end = data.find(HEAD_END) + 4
+        if end == 3:
+            self.unfinished = kind.pieces(self._max_bytes, self._max_fields)
+            return self.read_more(data)
+        if not self._knows:
+            return self._parse(data, end)
+        at = data.find(_LENGTH_FIELD, 0, end)
+        if at < 0:
+            at = data.find(_LENGTH_FIELD_LOWER, 0, end)
+        key, before, after, length = b"", b"", b"", 0
+        if at < 0:
+            key = before = data[:end]
+        else:
+            at += _LENGTH_FIELD_SIZE
+            stop = data.find(b"\r", at)
+            digits = data[at:stop]
+            if digits == b"0":
+                key = before = data[:end]
+            elif digits.isdigit() and stop - at <= LENGTH_DIGITS_MAX and data[at] != _ZERO:
+                before, after, length = data[:at], data[stop:end], int(digits)
+                key = before + after
+        known = kind.known.get(key)
+        if known is None:
+            return self._parse_and_keep(data, end, key, before, after, length)
+        self._know_again(known)
+        return known.head, end, length
+
+    def _read_behind_blank_lines(self, data: bytes) -> tuple[AnyHead | None, int, int]:
+        rest = data.lstrip(b"\r\n")
+        if not rest:
+            return None, len(data), 0
+        head, start, length = self.read(rest)
+        return head, len(data) - len(rest) + start, length
+
+    def _parse(self, data: bytes, end: int) -> tuple[AnyHead, int, int]:
+        """Have the head parsed that ends at `end`."""
+        self._start = data[:5]
+        if end > self._max_bytes:
+            raise self._kind.too_large(self._max_bytes)
+        head, length = self._kind.parse(data[:end], self._max_fields)
+        return head, end, length
+
+    def _parse_and_keep(
+        self, data: bytes, end: int, key: bytes, before: bytes, after: bytes, length: int
+    ) -> tuple[AnyHead, int, int]:
+        """And know it again, where the rules allow it; `length` is what it has to be for that."""
+        result = self._parse(data, end)
+        head = result[0]
+        if (
+            0 < len(key) <= _KEY_MAX
+            and len(head.lines) <= FIELDS_LEAST
+            and result[2] == length
+            and (not after or _is_only_length(data[:end], len(before) - _LENGTH_FIELD_SIZE))
+        ):
+            known = self._kind.known
+            if len(known) >= _KNOWN_MAX:
+                known.clear()
+            entry = known[key] = _KnownHead(head, before, after)
+            self._know_again(entry)
+        return result
+
+    def _know_again(self, known: _KnownHead[AnyHead]) -> None:
+        self._head = known.head
+        self._before, self._after = known.before, known.after
+        self._before_size, self._after_size = len(known.before), len(known.after)
+
+
+def _is_only_length(data: bytes, at: int) -> bool:
+    """Whether the usual "Content-Length: " that is found at its second letter, `at`, is a field, and the only one."""
+    # llhttp refuses a second one as well.
+    return data[at - 3 : at] in _LINE_STARTS and data.lower().count(b"content-length") == 1

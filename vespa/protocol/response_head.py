@@ -1,0 +1,182 @@
+"""A response's head: its syntax checked by llhttp, its meaning decided here (RFC 9112 4 and 6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httptools
+
+from vespa.protocol.fields import (
+    CLOSE,
+    CONNECTION,
+    CONTENT_LENGTH,
+    DATE,
+    KEEP_ALIVE,
+    LINES,
+    PASSES,
+    REPLY_MEANINGS,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    meaning_of,
+    tokens,
+)
+from vespa.protocol.message_head import (
+    FIELDS_MAX,
+    SILENT,
+    TOKENS_MAX,
+    Head,
+    TooManyTokens,
+    connection_members,
+    joined,
+    length_of,
+)
+from vespa.protocol.status_lines import status_line
+
+# How a response's body is framed. Plain ints: they are compared several times a request.
+NO_BODY: Final = 0
+"""The status has none: 1xx, 204, 304. A response to HEAD has none either, which its head does not know."""
+LENGTH: Final = 1
+"""As many bytes as Content-Length says."""
+CHUNKED: Final = 2
+UNTIL_CLOSE: Final = 3
+"""It lasts until the connection ends."""
+
+
+class BadResponse(ValueError):
+    """A server's response that cannot be passed on."""
+
+
+class ResponseHead(Head):
+    """
+    A server's response up to its body.
+
+    `framing` is `NO_BODY`, `LENGTH`, `CHUNKED` or `UNTIL_CLOSE`. `keep_alive_seconds` is how long the server says that
+    it leaves an idle connection open; None where it does not. `dated`: it has a Date.
+
+    `verbatim`: a proxy may send the head on as the bytes that came, to an HTTP/1.1 client whose connection lasts.
+    Every field passes, the status line is our own, a Date is there, and the framing is told by the one line that every
+    recipient reads alike.
+    """
+
+    __slots__ = ("status", "framing", "keep_alive_seconds", "dated", "verbatim")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 0
+        self.framing = NO_BODY
+        self.keep_alive_seconds: float | None = None
+        self.dated = False
+        self.verbatim = False
+
+
+def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[ResponseHead, int]:
+    """
+    Read a whole head, its blank line included; and its Content-Length, 0 where there is none.
+
+    That is the body's length where the framing is `LENGTH`. Raises `BadResponse`.
+    """
+    if data.count(b"\r\n") > max_fields + 2:
+        raise BadResponse(f"its head has more than {max_fields} fields")
+    parser = httptools.HttpResponseParser(SILENT)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise BadResponse(str(error)) from None
+    status = parser.get_status_code()
+    if not 100 <= status <= 599:
+        raise BadResponse(f"status {status}")
+    head = ResponseHead()
+    head.status = status
+    lines = data.split(b"\r\n")
+    old = not lines[0].startswith(b"HTTP/1.1 ")
+    if old and not lines[0].startswith(b"HTTP/1.0 "):
+        raise BadResponse("it does not begin with HTTP/1.1 or HTTP/1.0")
+    del lines[0], lines[-2:]
+    head.lines = lines
+    passing = head.passing
+    known = LINES.get
+    length: int | None = None
+    framing_line = b""
+    options: list[bytes] = []
+    for line in lines:
+        meaning = known(line) or meaning_of(line)
+        if meaning is PASSES:
+            passing.append(line)
+            continue
+        kind, value = meaning
+        if kind not in REPLY_MEANINGS:
+            passing.append(line)
+        elif kind == CONTENT_LENGTH:
+            number = length_of(value)
+            if number is None or length not in (None, number):
+                raise BadResponse("Content-Length is not one number")
+            length, framing_line = number, line
+        elif kind == TRANSFER_ENCODING:
+            if head.chunked or value.lower() != b"chunked":
+                raise BadResponse("a transfer coding other than a single chunked")
+            head.chunked, framing_line = True, line
+        elif kind == DATE:
+            head.dated = True
+            passing.append(line)
+        elif kind == CONNECTION:
+            options.append(value)
+        elif kind == UPGRADE:
+            head.upgrade = value
+        elif line[:11].lower() == b"keep-alive:":
+            head.keep_alive_seconds = _keep_alive_seconds(value)
+    head.has_length = length is not None
+    if head.chunked and (head.has_length or old):
+        raise BadResponse("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+    if options:
+        _understand_connection(head, options)
+    if old:
+        head.keep_alive = head.keep_alive and KEEP_ALIVE in head.connection
+    head.fields_block = joined(head.passing)
+    head.framing = _framing(head)
+    head.verbatim = (
+        len(head.passing) + 1 == len(lines)
+        and head.dated
+        and head.keep_alive
+        and head.framing in (LENGTH, CHUNKED)
+        and _is_usual(framing_line, length)
+        and data.startswith(status_line(status))
+    )
+    return head, length or 0
+
+
+def _framing(head: ResponseHead) -> int:
+    """How the body is framed; RFC 9112 6.3 in its order."""
+    if head.status < 200 or head.status == 204 or head.status == 304:
+        return NO_BODY
+    if head.chunked:
+        return CHUNKED
+    return LENGTH if head.has_length else UNTIL_CLOSE
+
+
+def _is_usual(line: bytes, length: int | None) -> bool:
+    """Whether this line tells a framing in the usual spelling, of which no recipient makes anything else."""
+    if length is None:
+        return line.lower() == b"transfer-encoding: chunked"
+    return line.lower() == b"content-length: %d" % length
+
+
+def _understand_connection(head: ResponseHead, options: list[bytes]) -> None:
+    """Take note of the Connection fields' values. Raises `BadResponse`."""
+    try:
+        head.connection = connection_members(b",".join(options))
+    except TooManyTokens:
+        raise BadResponse(f"its Connection field has more than {TOKENS_MAX} members") from None
+    head.keep_alive = CLOSE not in head.connection
+    head.drop_listed()
+
+
+def _keep_alive_seconds(value: bytes) -> float | None:
+    """The `timeout` of a Keep-Alive field: whole seconds (RFC 2068 19.7.1, and what servers make of it)."""
+    for parameter in tokens(value):
+        name, _, number = parameter.partition(b"=")
+        if name.strip(b" \t") == b"timeout":
+            digits = number.strip(b' \t"')
+            return float(digits) if digits.isdigit() and len(digits) <= 9 else None
+    return None
