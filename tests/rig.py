@@ -22,7 +22,7 @@ from zope.interface import implementer
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.protocol.refusal import Refusal
@@ -30,8 +30,8 @@ from vespa.proxy.exchange import Proxy
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.vast.auth import Auth
-from vespa.worker.admin_routes import OwnRoutes
-from vespa.worker.app import Door
+from vespa.worker.admin_routes import AdminRoutes
+from vespa.worker.app import WorkerApp
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 
 PUBLIC_URL = "http://203.0.113.7:31000"
@@ -217,10 +217,10 @@ class Rig:
             replay=ReplayGuard(100, replay),  # type: ignore[arg-type]
             clock=self.clock,
         )
-        tunnels = Tunnels(Sweeper(self.clock), max_tunnels)
+        tunnels = Tunnels(CoarseTimer(self.clock), max_tunnels)
         self.proxy = Proxy(self.route, self.clock, timeouts=timeouts, tunnels=tunnels)
-        own = OwnRoutes(master_token, self._update)
-        self.server = Server(Door(self.proxy, own), self.clock, limits)
+        own = AdminRoutes(master_token, self._update)
+        self.server = Server(WorkerApp(self.proxy, own), self.clock, limits)
 
     def _verify(self, auth: Auth) -> None:
         if self.bad_signature is not None:

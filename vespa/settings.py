@@ -17,7 +17,7 @@ from .vast.status_report import Identity
 
 __all__ = [
     "Backend",
-    "BeaconIdentity",
+    "FailureIdentity",
     "Settings",
     "SettingsError",
     "identity_if_readable",
@@ -109,7 +109,7 @@ class Settings(Variables):
 
 
 @frozen
-class BeaconIdentity(Identity):
+class FailureIdentity(Identity):
     """Who cannot start, and the addresses to tell it to."""
 
     addresses: tuple[str, ...] = ()
@@ -214,7 +214,7 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def identity_if_readable(environ: Mapping[str, str]) -> BeaconIdentity | None:
+def identity_if_readable(environ: Mapping[str, str]) -> FailureIdentity | None:
     """Who to report a failed start as, when the rest of the environment is no good; None if that cannot be read."""
     values, problems = _parse(environ)
     bad = {name for name, _ in problems}
@@ -222,7 +222,7 @@ def identity_if_readable(environ: Mapping[str, str]) -> BeaconIdentity | None:
         return None
     if not values["master_token"]:
         return None
-    return BeaconIdentity(
+    return FailureIdentity(
         id=values["container_id"],
         mtoken=values["master_token"],
         version=values["report_version"],

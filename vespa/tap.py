@@ -170,7 +170,7 @@ def makeService(options: Options) -> IService:
     """The worker's tree, or the one that only tells the autoscaler why there is none; SystemExit if it cannot."""
     from twisted.internet import reactor
 
-    from .worker.service import make_beacon, make_worker
+    from .worker.service import make_failure_reporter, make_worker
 
     raise_file_limit()
     reactor.callWhenRunning(settle_memory)
@@ -188,7 +188,7 @@ def makeService(options: Options) -> IService:
     elif options.identity is not None:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
-        child = make_beacon(reactor, options.identity, problem)
+        child = make_failure_reporter(reactor, options.identity, problem)
     else:
         raise SystemExit(f"error: {problem}")
     child.setServiceParent(root)

@@ -144,7 +144,7 @@ class LawTests(SynchronousTestCase):
                 ledger.advance(entries[first % len(entries)], Event(second), 2.0)
         ledger.acknowledge(ledger.snapshot())
         for entry in entries:
-            ledger.advance(entry, Event.GONE, 3.0)
+            ledger.advance(entry, Event.HANG_UP, 3.0)
         ledger.acknowledge(ledger.snapshot())
         last = ledger.snapshot()
         self.assertEqual((ledger.load, ledger.in_flight, last.working_request_idxs), (0, 0, ()))
@@ -225,25 +225,25 @@ class CountTests(SynchronousTestCase):
         """Each way through the table ends in the count named for it, and load is held from ADMIT or WAIT to the end."""
         self.assertEqual(self.counts(), {})
         self.assertEqual(self.counts(Event.REFUSE), {"refused": 1})
-        self.assertEqual(self.counts(Event.GONE), {})
+        self.assertEqual(self.counts(Event.HANG_UP), {})
         self.assertEqual(self.counts(Event.WAIT), {"received": 1, "in_flight": 1, "load": 10})
         self.assertEqual(self.counts(Event.WAIT, Event.SLOT), {"received": 1, "in_flight": 1, "load": 10})
         self.assertEqual(self.counts(Event.WAIT, Event.EXPIRE), {"received": 1, "expired": 1})
-        self.assertEqual(self.counts(Event.WAIT, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.WAIT, Event.HANG_UP), {"received": 1, "cancelled": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.HEAD), {"received": 1, "in_flight": 1, "load": 10})
         self.assertEqual(self.counts(Event.ADMIT, Event.BREAK), {"received": 1, "failed": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.BREAK), {"received": 1, "failed": 1})
-        self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.HANG_UP), {"received": 1, "cancelled": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.HEAD, Event.END), {"received": 1, "served": 1})
         in_flight = {"received": 1, "in_flight": 1, "load": 10}
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD), in_flight)
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.BREAK), {"received": 1, "failed": 1})
-        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.GONE), {"received": 1, "cancelled": 1})
+        self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.HANG_UP), {"received": 1, "cancelled": 1})
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.END), {"received": 1, "unserved": 1})
 
     def test_before_it_was_opened(self) -> None:
         """What ends before it was opened is in no count and no report, and nobody is told of it."""
-        for event, end in ((Event.REFUSE, State.REFUSED), (Event.GONE, State.CANCELLED)):
+        for event, end in ((Event.REFUSE, State.REFUSED), (Event.HANG_UP, State.CANCELLED)):
             ledger = Ledger(10)
             untouched = everything(ledger)
             entry = PlainEntry()
@@ -282,10 +282,10 @@ class CountTests(SynchronousTestCase):
         for events, times in [
             ((Event.ADMIT, Event.HEAD, Event.END), (100.0, 101.0, 103.0)),
             ((Event.WAIT, Event.SLOT, Event.BREAK), (100.0, 102.0, 103.0)),
-            ((Event.ADMIT, Event.HEAD, Event.GONE), (100.0, 101.0, 0.0)),
+            ((Event.ADMIT, Event.HEAD, Event.HANG_UP), (100.0, 101.0, 0.0)),
             ((Event.WAIT, Event.EXPIRE), (100.0, 0.0, 0.0)),
             ((Event.REFUSE,), (100.0, 0.0, 0.0)),
-            ((Event.GONE,), (100.0, 0.0, 0.0)),
+            ((Event.HANG_UP,), (100.0, 0.0, 0.0)),
         ]:
             ledger = Ledger(10)
             entry = went(ledger, *events)
@@ -335,7 +335,7 @@ class SnapshotTests(SynchronousTestCase):
         ledger = Ledger(10)
         entry = went(ledger, Event.ADMIT, work=5)
         ledger.acknowledge(ledger.snapshot())
-        ledger.advance(entry, Event.GONE, 110.0)
+        ledger.advance(entry, Event.HANG_UP, 110.0)
         snapshot = ledger.snapshot()
         self.assertEqual(snapshot.new_load, -5)
         ledger.acknowledge(snapshot)
@@ -349,7 +349,7 @@ class SnapshotTests(SynchronousTestCase):
         went(ledger, Event.ADMIT, Event.HEAD, request_idx=4)
         went(ledger, Event.ADMIT, Event.HEAD, Event.END, request_idx=5)
         went(ledger, Event.REFUSE, request_idx=6)
-        went(ledger, Event.GONE, request_idx=7)
+        went(ledger, Event.HANG_UP, request_idx=7)
         snapshot = ledger.snapshot()
         self.assertEqual((snapshot.num_working, snapshot.working_request_idxs), (3, (3, 4)))
         self.assertEqual((snapshot.num_received, snapshot.load), (5, 30))
@@ -360,9 +360,9 @@ class SnapshotTests(SynchronousTestCase):
         first, second = went(ledger, Event.ADMIT, request_idx=3), went(ledger, request_idx=3)
         ledger.advance(second, Event.ADMIT, 1.0)
         self.assertEqual((ledger.snapshot().num_working, ledger.snapshot().working_request_idxs), (2, (3,)))
-        ledger.advance(first, Event.GONE, 2.0)
+        ledger.advance(first, Event.HANG_UP, 2.0)
         self.assertEqual((ledger.snapshot().working_request_idxs, 3 in ledger.under_way), ((3,), True))
-        ledger.advance(second, Event.GONE, 3.0)
+        ledger.advance(second, Event.HANG_UP, 3.0)
         self.assertNotIn(3, ledger.under_way)
 
     def test_changed(self) -> None:
@@ -375,7 +375,7 @@ class SnapshotTests(SynchronousTestCase):
             ledger.advance(entry, event, 1.0)
             self.assertEqual(ledger.snapshot().changed, changed)
             ledger.acknowledge(ledger.snapshot())
-        went(ledger, Event.GONE)
+        went(ledger, Event.HANG_UP)
         self.assertFalse(ledger.snapshot().changed)
         went(ledger, Event.REFUSE, work=0)
         self.assertTrue(ledger.snapshot().changed)
@@ -395,7 +395,7 @@ class DeleteTests(SynchronousTestCase):
             (Event.ADMIT, Event.BREAK),
             (Event.REFUSE,),
             (Event.WAIT, Event.EXPIRE),
-            (Event.GONE,),
+            (Event.HANG_UP,),
         ]:
             went(ledger, *events)
         outcomes = [record.outcome for record in ledger.deletes()]

@@ -21,7 +21,7 @@ class TableTests(SynchronousTestCase):
     def test_a_client_may_always_leave(self) -> None:
         """In every state that is no end the client can leave, and the request is cancelled."""
         for state in set(State) - ENDS:
-            self.assertEqual(TABLE[state][Event.GONE], State.CANCELLED)
+            self.assertEqual(TABLE[state][Event.HANG_UP], State.CANCELLED)
 
     def test_we_may_always_refuse(self) -> None:
         """In every state that is no end an error of ours ends the request, by the event that is told for that state."""
@@ -33,7 +33,7 @@ class TableTests(SynchronousTestCase):
         """An account begins with OPEN alone: before it a request can only end, refused or cancelled."""
         self.assertEqual(
             TABLE[State.READING],
-            {Event.OPEN: State.RECEIVED, Event.REFUSE: State.REFUSED, Event.GONE: State.CANCELLED},
+            {Event.OPEN: State.RECEIVED, Event.REFUSE: State.REFUSED, Event.HANG_UP: State.CANCELLED},
         )
 
     def test_no_way_back(self) -> None:
@@ -50,7 +50,7 @@ class TableTests(SynchronousTestCase):
     def test_frozen(self) -> None:
         """Nobody can add a step at run time."""
         with self.assertRaises(TypeError):
-            TABLE[State.SERVED][Event.GONE] = State.CANCELLED  # type: ignore[index]
+            TABLE[State.SERVED][Event.HANG_UP] = State.CANCELLED  # type: ignore[index]
         with self.assertRaises(TypeError):
             TABLE[State.SERVED] = {}  # type: ignore[index]
 

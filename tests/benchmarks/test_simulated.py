@@ -11,7 +11,7 @@ from twisted.web.server import Site
 
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.runner import run
-from vespa.simulator.backend import Backend
+from vespa.simulator.backend import SimulatedBackend
 
 TOKENS = 60
 TOKENS_PER_SECOND = 40.0
@@ -40,7 +40,7 @@ class SimulatedTests(TestCase):
 
         How near it comes is counted with the model's clock in tests.benchmarks.test_climb, as a busy machine is slower.
         """
-        backend = Backend(reactor, tokens_per_second=TOKENS_PER_SECOND)  # type: ignore[arg-type]
+        backend = SimulatedBackend(reactor, tokens_per_second=TOKENS_PER_SECOND)  # type: ignore[arg-type]
         port = reactor.listenTCP(0, Site(backend.resource()), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         url = f"http://127.0.0.1:{port.getHost().port}"

@@ -16,15 +16,15 @@ from twisted.python.failure import Failure
 
 from tests.rig import Wire
 from vespa.accounting.fair_queue import FairQueue
-from vespa.client.app import ClientDoor
-from vespa.client.autoscaler_client import Router
+from vespa.client.app import ClientApp
+from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.route import Calling, ClientPassage, ClientRoute
-from vespa.client.worker_pools import Workers
-from vespa.http.coarse_timer import Sweeper
+from vespa.client.worker_pools import WorkerPools
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool
 from vespa.http.server import Server
-from vespa.proxy.browser_guard import Guard
+from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Proxy
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.transport.origin import Origin
@@ -87,26 +87,26 @@ class ClientRig:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(1_700_000_000.0)
         self.waits: list[tuple[str, float]] = []
-        sweeper = Sweeper(self.reactor)
+        timer = CoarseTimer(self.reactor)
         origin = Origin.parse(f"http://{AUTOSCALER[0]}")
         self.asked = Pool(origin.endpoint(self.reactor, 10.0), self.reactor, name="autoscaler")
-        self.router = Router(
+        self.autoscaler = AutoscalerClient(
             origin,
             self.asked,
             EndpointKey("demo", self.reactor, given=KEY),
-            sweeper,
+            timer,
             random=lambda: random,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
         )
-        self.known = Workers(self.reactor, NoTrust(), connections=per_worker)
+        self.known = WorkerPools(self.reactor, NoTrust(), connections=per_worker)
         self.gate: FairQueue[ClientPassage] = FairQueue(None, max_connections, 10)
         self.route = ClientRoute(
-            Calling(token=token.encode(), **calling), router=self.router, workers=self.known, gate=self.gate
+            Calling(token=token.encode(), **calling), autoscaler=self.autoscaler, workers=self.known, gate=self.gate
         )
         timeouts = Timeouts(first_byte=first_byte)
-        self.proxy = Proxy(self.route, self.reactor, timeouts=timeouts, sweeper=sweeper)
-        self.door = ClientDoor(
-            self.proxy, Guard(host="127.0.0.1", token=token, allow_origins=allow_origins), pings=pings
+        self.proxy = Proxy(self.route, self.reactor, timeouts=timeouts, timer=timer)
+        self.door = ClientApp(
+            self.proxy, BrowserGuard(host="127.0.0.1", token=token, allow_origins=allow_origins), pings=pings
         )
         self.server = Server(self.door, self.reactor)
         self.refusing: set[tuple[str, int]] = set()
@@ -177,4 +177,4 @@ class ClientRig:
     @property
     def idle(self) -> bool:
         """Nothing is under way, and no timer is left but those of kept connections."""
-        return not self.gate.working and not self.gate.waiting and not self.router._waiting
+        return not self.gate.working and not self.gate.waiting and not self.autoscaler._waiting

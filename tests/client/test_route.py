@@ -17,8 +17,8 @@ from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignme
 from tests.rig import DATE
 from tests.unending import ends
 from vespa.client.response_filter import callers_block
-from vespa.http.held_bytes import Held
-from vespa.protocol.heads import read_reply_head
+from vespa.http.held_bytes import HeldBytes
+from vespa.protocol.heads import read_response_head
 from vespa.protocol.refusal import Refusal
 from vespa.transport.origin import Origin
 
@@ -69,7 +69,7 @@ class Uploads(SynchronousTestCase):
     def test_held_together(self) -> None:
         """Bodies that wait for workers are bounded together; the newest is refused, and what is kept is given up."""
         rig = ClientRig(replay_bytes=1 << 20)
-        rig.server.held = Held(200_000)
+        rig.server.held = HeldBytes(200_000)
         body = b'"' + b"x" * 60000 + b'"'
         callers = [rig.caller() for _ in range(4)]
         for caller in callers:
@@ -836,7 +836,7 @@ class ElsewhereTests(SynchronousTestCase):
             b"Access-Control-" + b"a" * many + b": x",
             b"Set-Cookie: " + b" " * many,
         ):
-            head = read_reply_head(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
+            head = read_response_head(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
             with self.subTest(line[:40]), ends():
                 callers_block(head, Origin.parse("http://203.0.113.7:31000"), b"GET")
 

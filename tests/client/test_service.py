@@ -19,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from vespa.client.service import make_client
 from vespa.client.settings import ClientSettings
 from vespa.runtime.http_client import plain_client
-from vespa.simulator.autoscaler import Autoscaler
+from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.serving import Served, serve
 
 
@@ -43,7 +43,7 @@ class Slow(Resource):
 class ServiceTests(TestCase):
     async def asyncSetUp(self) -> None:
         """The autoscaler, and a worker that it names."""
-        self.autoscaler = Autoscaler(reactor)  # type: ignore[arg-type]
+        self.autoscaler = SimulatedAutoscaler(reactor)  # type: ignore[arg-type]
         self.slow = Slow()
         self.api = await self.serve(self.autoscaler.resource())
         self.worker = await self.serve(self.slow)

@@ -14,7 +14,7 @@ from tests.rig import Wire
 from tests.transport.test_resolve import Resolver
 from vespa.client import worker_pools
 from vespa.client.trust import TrustError
-from vespa.client.worker_pools import Workers
+from vespa.client.worker_pools import WorkerPools
 from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.connection_pool import Pool
 
@@ -33,14 +33,14 @@ class Slow:
 class WorkersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.trust = Slow()
-        self.workers = Workers(MemoryReactorClock(), self.trust)
+        self.workers = WorkerPools(MemoryReactorClock(), self.trust)
 
     def test_one_for_each_address(self) -> None:
         """The same address is the same worker, with its connections."""
-        first = self.successResultOf(self.workers.meet("http://203.0.113.7:1"))
-        self.assertIs(self.successResultOf(self.workers.meet("http://203.0.113.7:1")), first)
+        first = self.successResultOf(self.workers.get_worker("http://203.0.113.7:1"))
+        self.assertIs(self.successResultOf(self.workers.get_worker("http://203.0.113.7:1")), first)
         self.assertIs(self.workers.known("http://203.0.113.7:1"), first)
-        self.assertIsNot(self.successResultOf(self.workers.meet("http://203.0.113.7:2")), first)
+        self.assertIsNot(self.successResultOf(self.workers.get_worker("http://203.0.113.7:2")), first)
 
     def test_what_is_no_workers_address(self) -> None:
         """Nothing is dialled but http and https at an address elsewhere, with a path that is one."""
@@ -74,7 +74,7 @@ class WorkersTests(SynchronousTestCase):
             "http://a..example",
             "http://" + ".".join(["a" * 60] * 5),
         ):
-            failure = self.failureResultOf(self.workers.meet(url), UpstreamError)
+            failure = self.failureResultOf(self.workers.get_worker(url), UpstreamError)
             self.assertEqual(failure.value.code, "bad_assignment", url)
 
     def test_names_that_lead_here(self) -> None:
@@ -82,8 +82,8 @@ class WorkersTests(SynchronousTestCase):
         reactor: Any = MemoryReactorClock()
         resolver = Resolver()
         reactor.installNameResolver(resolver)
-        known = Workers(reactor, self.trust)
-        worker = self.successResultOf(known.meet("http://worker.example:31000"))
+        known = WorkerPools(reactor, self.trust)
+        worker = self.successResultOf(known.get_worker("http://worker.example:31000"))
         for address in (
             "127.0.0.1",
             "10.1.2.3",
@@ -119,39 +119,39 @@ class WorkersTests(SynchronousTestCase):
         """It takes no longer than a connection may."""
         reactor: Any = MemoryReactorClock()
         reactor.installNameResolver(Resolver())
-        worker = self.successResultOf(Workers(reactor, self.trust).meet("http://worker.example:31000"))
+        worker = self.successResultOf(WorkerPools(reactor, self.trust).get_worker("http://worker.example:31000"))
         connecting = worker.pool.connect()
         reactor.advance(worker_pools.CONNECT_SECONDS + 0.1)
         self.assertEqual(self.failureResultOf(connecting, UpstreamError).value.code, "worker_timeout")
 
     def test_near_with_a_simulator(self) -> None:
         """Where the autoscaler is one of the user's choice, workers may be here."""
-        near = Workers(MemoryReactorClock(), self.trust, anywhere=True)
-        self.successResultOf(near.meet("http://127.0.0.1:6379"))
+        near = WorkerPools(MemoryReactorClock(), self.trust, anywhere=True)
+        self.successResultOf(near.get_worker("http://127.0.0.1:6379"))
 
     def test_plain_is_told(self) -> None:
         """A worker without TLS is used, and once a warning."""
         with capturedLogs() as logs:
             for _ in range(3):
-                self.successResultOf(self.workers.meet("http://203.0.113.7:1"))
+                self.successResultOf(self.workers.get_worker("http://203.0.113.7:1"))
         self.assertEqual([event["log_level"] for event in logs], [LogLevel.warn])
 
     def test_root_first(self) -> None:
         """No worker is met over TLS before there is a root; those who met it meanwhile share it."""
-        first, second = self.workers.meet("https://203.0.113.7"), self.workers.meet("https://203.0.113.7")
+        first, second = self.workers.get_worker("https://203.0.113.7"), self.workers.get_worker("https://203.0.113.7")
         self.assertNoResult(first)
         for waiting in self.trust.waiting:
             waiting.callback(None)
         self.assertIs(self.successResultOf(first), self.successResultOf(second))
-        third = self.workers.meet("https://203.0.113.8")
+        third = self.workers.get_worker("https://203.0.113.8")
         self.trust.waiting[-1].errback(TrustError("no root"))
         self.failureResultOf(third, TrustError)
 
     def test_connections_to_all_of_them(self) -> None:
         """Where there are as many as may be, the one that was idle the longest gives way to a new one."""
         reactor = MemoryReactorClock()
-        known = Workers(reactor, self.trust, most=3)
-        pools = [self.successResultOf(known.meet(f"http://203.0.113.7:{port}")).pool for port in range(1, 4)]
+        known = WorkerPools(reactor, self.trust, most=3)
+        pools = [self.successResultOf(known.get_worker(f"http://203.0.113.7:{port}")).pool for port in range(1, 4)]
 
         def open_one(pool: Pool) -> ClientConnection:
             connecting = pool.connect()
@@ -174,6 +174,6 @@ class WorkersTests(SynchronousTestCase):
         """The longest unused are forgotten, and never the one just met."""
         self.patch(worker_pools, "_WORKERS_MAX", 2)
         for port in range(1, 5):
-            self.successResultOf(self.workers.meet(f"http://203.0.113.7:{port}"))
+            self.successResultOf(self.workers.get_worker(f"http://203.0.113.7:{port}"))
         known = [port for port in range(1, 5) if self.workers.known(f"http://203.0.113.7:{port}")]
         self.assertEqual(known, [3, 4])

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import turn
-from vespa.http.coarse_timer import SLICE, Sweeper
+from vespa.http.coarse_timer import SLICE, CoarseTimer
 
 
 class Member:
@@ -21,10 +21,10 @@ class Slices(SynchronousTestCase):
     def test_slices(self) -> None:
         """However many there are, one turn looks at so many of them; all are looked at once a second."""
         clock = Clock()
-        sweeper = Sweeper(clock)
+        timer = CoarseTimer(clock)
         members = [Member() for _ in range(3 * SLICE + 1)]
         for member in members:
-            sweeper.add(member)
+            timer.add(member)
         clock.rightNow += 1.0
         looked = []
         for _ in range(5):
@@ -40,17 +40,17 @@ class Slices(SynchronousTestCase):
     def test_ends(self) -> None:
         """Who leaves in the middle of a round is not looked at, and no clock is left when all have."""
         clock = Clock()
-        sweeper = Sweeper(clock)
+        timer = CoarseTimer(clock)
         members = [Member() for _ in range(SLICE + 2)]
         for member in members:
-            sweeper.add(member)
+            timer.add(member)
         clock.rightNow += 1.0
         turn(clock)
         for member in members:
-            sweeper.discard(member)
+            timer.discard(member)
         clock.advance(5.0)
         self.assertEqual([len(member.looks) for member in members[SLICE:]], [0, 0])
         self.assertEqual(clock.getDelayedCalls(), [])
-        sweeper.add(members[0])
+        timer.add(members[0])
         clock.advance(1.0)
         self.assertEqual(len(members[0].looks), 2)

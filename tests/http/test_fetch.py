@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import Backend
 from vespa.http.client_connection import UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool
-from vespa.http.fetch import Asking
-from vespa.protocol.heads import ReplyHead
+from vespa.http.fetch import Fetch
+from vespa.protocol.heads import ResponseHead
 
 QUESTION = b"POST /route/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 
@@ -22,10 +22,10 @@ class Hears:
     def __init__(self) -> None:
         self.heard: list[object] = []
 
-    def told(self, head: ReplyHead, body: bytes) -> None:
+    def completed(self, head: ResponseHead, body: bytes) -> None:
         self.heard.append((head.status, body))
 
-    def untold(self, error: UpstreamError) -> None:
+    def failed(self, error: UpstreamError) -> None:
         self.heard.append(error.code)
 
 
@@ -34,11 +34,11 @@ class AskingTests(SynchronousTestCase):
         self.clock = Clock()
         self.server = Backend()
         self.pool = Pool(self.server, self.clock, name="autoscaler")
-        self.sweeper = Sweeper(self.clock)
-        self.asker = Hears()
+        self.timer = CoarseTimer(self.clock)
+        self.receiver = Hears()
 
-    def ask(self, seconds: float = 10.0, limit: int = 100) -> Asking:
-        return Asking(self.pool, self.sweeper, QUESTION, self.asker, seconds=seconds, limit=limit)
+    def ask(self, seconds: float = 10.0, limit: int = 100) -> Fetch:
+        return Fetch(self.pool, self.timer, QUESTION, self.receiver, seconds=seconds, limit=limit)
 
     def tearDown(self) -> None:
         self.pool.close()
@@ -51,16 +51,16 @@ class AskingTests(SynchronousTestCase):
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n|2\r\ncd\r\n0\r\n\r\n", False),
             (b"HTTP/1.1 200 OK\r\n\r\nab|cd", True),
         ):
-            self.asker.heard.clear()
+            self.receiver.heard.clear()
             self.ask()
             first, _, second = answer.partition(b"|")
             wire = self.server.wire
             wire.send(first)
-            self.assertEqual(self.asker.heard, [])
+            self.assertEqual(self.receiver.heard, [])
             wire.send(second)
             if end:
                 wire.lose(ConnectionDone())
-            self.assertEqual(self.asker.heard, [(200, b"abcd")])
+            self.assertEqual(self.receiver.heard, [(200, b"abcd")])
 
     def test_kept_connection(self) -> None:
         """The next question goes over the same connection; one that was closed meanwhile is asked anew."""
@@ -72,7 +72,7 @@ class AskingTests(SynchronousTestCase):
         self.server.wire.lose(ConnectionLost())
         self.assertEqual(len(self.server.wires), 2)
         self.server.wire.send(b"HTTP/1.1 204 No\r\n\r\n")
-        self.assertEqual(self.asker.heard, [(204, b"")] * 3)
+        self.assertEqual(self.receiver.heard, [(204, b"")] * 3)
 
     def test_untold(self) -> None:
         """Each failure is told once: out of reach, cut, too long, too slow, not HTTP."""
@@ -87,7 +87,9 @@ class AskingTests(SynchronousTestCase):
         self.clock.pump([1.0] * 11)
         self.ask()
         self.server.wire.send(b"SSH-2.0-x\r\n")
-        self.assertEqual(self.asker.heard, ["autoscaler_unreachable", "no_reply", "bad_reply", "timeout", "bad_reply"])
+        self.assertEqual(
+            self.receiver.heard, ["autoscaler_unreachable", "no_reply", "bad_reply", "timeout", "bad_reply"]
+        )
         self.assertEqual(self.server.open, [])
 
     def test_cancelled(self) -> None:
@@ -97,4 +99,4 @@ class AskingTests(SynchronousTestCase):
         asking = self.ask()
         asking.cancel()
         self.server.accept()
-        self.assertEqual(self.asker.heard, [])
+        self.assertEqual(self.receiver.heard, [])

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.rig import GET, OK, Rig, post, status
 from tests.transport.tls_peer import reactor, until
 from tests.worker.test_route import auth, envelope
-from vespa.http.held_bytes import Held, keep
+from vespa.http.held_bytes import HeldBytes, keep
 from vespa.http.server import Limits, Server
 from vespa.http.server_request import STREAM, ServerRequest
 from vespa.simulator.signing import query_envelope
@@ -24,7 +24,7 @@ BODY = b"x" * 40000
 BOUND = Limits(held_bytes=100_000)
 
 
-class Counted(Held):
+class Counted(HeldBytes):
     """Counts how often it is told of a change."""
 
     changes = 0
@@ -197,13 +197,13 @@ class _Endless:
     def body(self, data: bytes) -> None:
         """There is none."""
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         """It left."""
 
     def held(self, received: int) -> int:
         return 0
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """There is nothing to let go of."""
 
 

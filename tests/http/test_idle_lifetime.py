@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, Wire, status
 from vespa.http.connection_pool import PoolLimits
-from vespa.http.idle_lifetime import FORGET_SECONDS, REST_LEAST_SECONDS, REST_MAX_SECONDS, Keeping
-from vespa.protocol.heads import read_reply_head
+from vespa.http.idle_lifetime import FORGET_SECONDS, REST_LEAST_SECONDS, REST_MAX_SECONDS, IdleLifetime
+from vespa.protocol.heads import read_response_head
 
 
 def told(seconds: bytes) -> bytes:
@@ -17,49 +17,49 @@ def told(seconds: bytes) -> bytes:
 class KeepingTests(SynchronousTestCase):
     def test_at_first(self) -> None:
         """Nothing is known: any connection is good until the most that is allowed."""
-        keeping = Keeping(60.0)
-        self.assertEqual((keeping.rest, keeping.lasts), (0.0, 60.0))
+        idle_lifetime = IdleLifetime(60.0)
+        self.assertEqual((idle_lifetime.rest, idle_lifetime.lasts), (0.0, 60.0))
 
     def test_idle(self) -> None:
         """One that closes what lies idle for 5 s gets nothing on a connection that is nearly as old."""
-        keeping = Keeping(60.0)
-        keeping.closed(5.0, 100.0)
-        self.assertEqual((keeping.rest, keeping.lasts), (0.0, 4.5))
-        keeping.closed(40.0, 101.0)
-        self.assertEqual(keeping.lasts, 4.5)
+        idle_lifetime = IdleLifetime(60.0)
+        idle_lifetime.closed(5.0, 100.0)
+        self.assertEqual((idle_lifetime.rest, idle_lifetime.lasts), (0.0, 4.5))
+        idle_lifetime.closed(40.0, 101.0)
+        self.assertEqual(idle_lifetime.lasts, 4.5)
 
     def test_just_after_a_reply(self) -> None:
         """One that closes right after a reply is given time to do so; an older connection is as good as ever."""
-        keeping = Keeping(60.0)
-        keeping.closed(0.0009, 100.0)
-        self.assertEqual((keeping.rest, keeping.lasts), (REST_LEAST_SECONDS, 60.0))
-        keeping.closed(0.03, 100.0)
-        self.assertEqual(keeping.rest, 0.06)
-        keeping.closed(0.2, 100.0)
-        self.assertEqual(keeping.rest, REST_MAX_SECONDS)
+        idle_lifetime = IdleLifetime(60.0)
+        idle_lifetime.closed(0.0009, 100.0)
+        self.assertEqual((idle_lifetime.rest, idle_lifetime.lasts), (REST_LEAST_SECONDS, 60.0))
+        idle_lifetime.closed(0.03, 100.0)
+        self.assertEqual(idle_lifetime.rest, 0.06)
+        idle_lifetime.closed(0.2, 100.0)
+        self.assertEqual(idle_lifetime.rest, REST_MAX_SECONDS)
 
     def test_told(self) -> None:
         """What the server says counts, but not beyond the most, nor beyond what it was seen to do."""
-        keeping = Keeping(60.0)
+        idle_lifetime = IdleLifetime(60.0)
         for seconds, lasts in ((5.0, 4.5), (75.0, 60.0), (30.0, 29.0), (0.0, 0.0), (1.0, 0.9)):
-            keeping.told(seconds)
-            self.assertEqual(keeping.lasts, lasts)
-        keeping.told(30.0)
-        keeping.closed(2.0, 100.0)
-        self.assertEqual(keeping.lasts, 1.8)
+            idle_lifetime.told(seconds)
+            self.assertEqual(idle_lifetime.lasts, lasts)
+        idle_lifetime.told(30.0)
+        idle_lifetime.closed(2.0, 100.0)
+        self.assertEqual(idle_lifetime.lasts, 1.8)
 
     def test_forgets(self) -> None:
         """What was seen a minute ago was perhaps a restart; what it says stays said."""
-        keeping = Keeping(60.0)
-        keeping.told(20.0)
-        keeping.closed(3.0, 100.0)
-        keeping.closed(0.001, 110.0)
-        keeping.forget(100.0 + FORGET_SECONDS - 0.1)
-        self.assertEqual((keeping.rest, keeping.lasts), (REST_LEAST_SECONDS, 2.7))
-        keeping.forget(100.0 + FORGET_SECONDS)
-        self.assertEqual((keeping.rest, keeping.lasts), (REST_LEAST_SECONDS, 19.0))
-        keeping.forget(110.0 + FORGET_SECONDS)
-        self.assertEqual(keeping.rest, 0.0)
+        idle_lifetime = IdleLifetime(60.0)
+        idle_lifetime.told(20.0)
+        idle_lifetime.closed(3.0, 100.0)
+        idle_lifetime.closed(0.001, 110.0)
+        idle_lifetime.forget(100.0 + FORGET_SECONDS - 0.1)
+        self.assertEqual((idle_lifetime.rest, idle_lifetime.lasts), (REST_LEAST_SECONDS, 2.7))
+        idle_lifetime.forget(100.0 + FORGET_SECONDS)
+        self.assertEqual((idle_lifetime.rest, idle_lifetime.lasts), (REST_LEAST_SECONDS, 19.0))
+        idle_lifetime.forget(110.0 + FORGET_SECONDS)
+        self.assertEqual(idle_lifetime.rest, 0.0)
 
 
 class SaidTests(SynchronousTestCase):
@@ -78,7 +78,7 @@ class SaidTests(SynchronousTestCase):
             (b"max=5", None),
             (b"", None),
         ):
-            head = read_reply_head(b"HTTP/1.1 200 OK\r\nKeep-Alive: " + value + b"\r\n\r\n")
+            head = read_response_head(b"HTTP/1.1 200 OK\r\nKeep-Alive: " + value + b"\r\n\r\n")
             self.assertEqual(head.keep_alive_seconds, seconds, value)
             self.assertEqual(head.block(), b"", "it is for us alone")
 

@@ -30,7 +30,7 @@ class _Refusing:
     def end(self) -> None:
         raise AssertionError("the body was refused")
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         """It left."""
 
     def pause(self) -> None:
@@ -44,7 +44,7 @@ class _Refusing:
     def held(self, received: int) -> int:
         return 0
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """There is nothing to let go of."""
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.loadtest.reading import KEPT, Events, Reader, Whole, reader_for
-from vespa.simulator.completions import Completion
+from vespa.simulator.completions import ModelCompletion
 
 
 def sse(*events: Any, end: str = "\n\n") -> bytes:
@@ -34,7 +34,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner),
     max_leaves=12,
 )
-COMPLETION = Completion(api="chat", number=1, created=0, prompt_tokens=3, max_tokens=20)
+COMPLETION = ModelCompletion(api="chat", number=1, created=0, prompt_tokens=3, max_tokens=20)
 
 
 class OpenAITests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, Rig, status
 from vespa.protocol.chunked import BadChunk, Chunked
-from vespa.protocol.heads import BadReply, read_reply_head, read_request_head
+from vespa.protocol.heads import BadResponse, read_request_head, read_response_head
 from vespa.protocol.refusal import Refusal
 from vespa.vast.query_envelope import callers_own, unwrap_query
 
@@ -30,7 +30,7 @@ def calls(work: Callable[[], object]) -> int:
     sys.setprofile(counted)
     try:
         work()
-    except (Refusal, BadReply, BadChunk):
+    except (Refusal, BadResponse, BadChunk):
         pass
     finally:
         sys.setprofile(None)
@@ -68,7 +68,7 @@ class HeadWork(SynchronousTestCase):
         """A head of 1,200 Connection lines, or of 30 KB of its members, costs no more than one of ten lines."""
         many = [b"Connection: a%d" % n for n in range(1200)]
         long = b"Connection: " + b",".join(b"m%d" % n for n in range(5000))
-        for read, head, refused in ((read_request_head, request, Refusal), (read_reply_head, reply, BadReply)):
+        for read, head, refused in ((read_request_head, request, Refusal), (read_response_head, reply, BadResponse)):
             usual = calls(lambda read=read, head=head: read(head(*[b"X-%d: %d" % (id(self), n) for n in range(10)])))
             for lines in (many, [long], [b"X: y"] * 8000):
                 data = head(*lines)
@@ -80,7 +80,7 @@ class HeadWork(SynchronousTestCase):
         kinds = (b"Connection: a%d", b"Origin: http://w/%d", b"Referer: http://w/%d", b"Via: 1.1 a%d", b"Upgrade: a%d")
         kinds += (b"X-Forwarded-Host: a%d", b"Authorization: %d", b"x_%d: 1", b"Set-Cookie: %d", b"Cookie: %d")
         for kind in kinds:
-            for read, head in ((read_request_head, request), (read_reply_head, reply)):
+            for read, head in ((read_request_head, request), (read_response_head, reply)):
                 small, large = (head(*(kind % (size + n) for n in range(size))) for size in (30, 60))
                 half = calls(lambda read=read, data=small: read(data))
                 whole = calls(lambda read=read, data=large: read(data))

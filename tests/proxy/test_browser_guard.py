@@ -5,12 +5,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.proxy.browsers import browser_requests, program_requests
 from vespa.protocol.heads import read_request_head
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.browser_guard import Guard
+from vespa.proxy.browser_guard import BrowserGuard
 
 PORT = 8010
 
 
-def checked(guard: Guard, data: bytes) -> bytes:
+def checked(guard: BrowserGuard, data: bytes) -> bytes:
     """The allowed origin of a page that asks, by both checks. Raises `Refusal`."""
     head = read_request_head(data)
     allowed = guard.check_page(head)
@@ -18,7 +18,7 @@ def checked(guard: Guard, data: bytes) -> bytes:
     return allowed
 
 
-def outcome(guard: Guard, data: bytes) -> tuple[int, str]:
+def outcome(guard: BrowserGuard, data: bytes) -> tuple[int, str]:
     """The status and code of the refusal; (0, "") if there is none."""
     try:
         checked(guard, data)
@@ -34,7 +34,7 @@ def asked(host: str, *lines: str) -> bytes:
 class BrowserTests(SynchronousTestCase):
     def test_browsers_are_refused(self) -> None:
         """Whatever a foreign page can make a browser send gets 403, with the code that says what gave it away."""
-        guard = Guard(host="127.0.0.1")
+        guard = BrowserGuard(host="127.0.0.1")
         requests = browser_requests(PORT)
         self.assertGreaterEqual(len(requests), 30)
         got = {each.name: outcome(guard, each.head) for each in requests}
@@ -42,21 +42,21 @@ class BrowserTests(SynchronousTestCase):
 
     def test_the_second_time_too(self) -> None:
         """What was learned from a request changes nothing for the next, in whatever order they come."""
-        guard = Guard(host="127.0.0.1")
+        guard = BrowserGuard(host="127.0.0.1")
         for each in [*program_requests(PORT), *browser_requests(PORT), *program_requests(PORT)]:
             for _ in range(2):
                 self.assertEqual(outcome(guard, each.head), (403, each.code) if each.code else (0, ""), each.name)
 
     def test_a_token_does_not_excuse(self) -> None:
         """A foreign page is refused as such whether or not it shows the token."""
-        guard = Guard(host="127.0.0.1", token="t0ken")
+        guard = BrowserGuard(host="127.0.0.1", token="t0ken")
         for each in browser_requests(PORT):
             shown = each.head[:-2] + b"Authorization: Bearer t0ken\r\n\r\n"
             self.assertEqual(outcome(guard, shown), (403, each.code), each.name)
 
     def test_no_leave_is_given(self) -> None:
         """A refusal has no header of CORS: a page that asks for leave gets none."""
-        guard = Guard(host="127.0.0.1")
+        guard = BrowserGuard(host="127.0.0.1")
         for each in browser_requests(PORT):
             with self.assertRaises(Refusal) as caught:
                 checked(guard, each.head)
@@ -67,7 +67,7 @@ class BrowserTests(SynchronousTestCase):
 class ProgramTests(SynchronousTestCase):
     def test_programs_pass(self) -> None:
         """Libraries as they are, and pages that came through this proxy, are let in."""
-        guard = Guard(host="127.0.0.1")
+        guard = BrowserGuard(host="127.0.0.1")
         got = {each.name: outcome(guard, each.head) for each in program_requests(PORT)}
         self.assertEqual(got, dict.fromkeys(got, (0, "")))
 
@@ -77,12 +77,14 @@ class ProgramTests(SynchronousTestCase):
         for line in lines:
             data = asked("localhost", line)
             for setting, said in (("--allow-origin", True), ("", False)):
-                refusal = self.assertRaises(Refusal, checked, Guard(host="127.0.0.1", origin_setting=setting), data)
+                refusal = self.assertRaises(
+                    Refusal, checked, BrowserGuard(host="127.0.0.1", origin_setting=setting), data
+                )
                 self.assertEqual(str(refusal).endswith(": --allow-origin lets in pages of yours"), said, str(refusal))
 
     def test_many_lines(self) -> None:
         """However many different lines and hosts were met before, the next request is judged as the first was."""
-        guard = Guard(host="0.0.0.0")
+        guard = BrowserGuard(host="0.0.0.0")
         for number in range(5000):
             self.assertEqual(outcome(guard, asked(f"10.0.{number >> 8}.{number & 255}:1", f"X-N: {number}")), (0, ""))
         self.assertEqual(outcome(guard, asked("localhost", "Origin: null")), (403, "foreign_origin"))
@@ -92,7 +94,9 @@ class ProgramTests(SynchronousTestCase):
 class HostTests(SynchronousTestCase):
     def test_listed_names(self) -> None:
         """A listed name passes at any port, one that is listed with a port at that alone; case does not matter."""
-        guard = Guard(host="127.0.0.1", allow_hosts=["Box.example", "gate:8443", "2001:db8::1", "bücher.example"])
+        guard = BrowserGuard(
+            host="127.0.0.1", allow_hosts=["Box.example", "gate:8443", "2001:db8::1", "bücher.example"]
+        )
         passing = ["box.example", "BOX.example:1", "gate:8443", "[2001:db8::1]:9", "xn--bcher-kva.example:80"]
         failing = ["box.example.", "a.box.example", "gate", "gate:8010", "[2001:db8::2]", "bucher.example"]
         self.assertEqual([outcome(guard, asked(host)) for host in passing], [(0, "")] * len(passing))
@@ -100,14 +104,14 @@ class HostTests(SynchronousTestCase):
 
     def test_own_origin_of_a_listed_name(self) -> None:
         """A page that came by a listed name is ours under that name only."""
-        guard = Guard(host="127.0.0.1", allow_hosts=["box"])
+        guard = BrowserGuard(host="127.0.0.1", allow_hosts=["box"])
         self.assertEqual(outcome(guard, asked("box:8010", "Origin: http://BOX:8010")), (0, ""))
         self.assertEqual(outcome(guard, asked("localhost:8010", "Origin: http://box:8010"))[0], 403)
 
     def test_open_to_the_network(self) -> None:
         """Where others may connect, any address is a fine Host, and a name is none until it is listed."""
         for interface in ("0.0.0.0", "::", "192.0.2.7", ""):
-            guard = Guard(host=interface)
+            guard = BrowserGuard(host=interface)
             for host in ("192.0.2.7:8010", "[2001:db8::1]:8010", "10.0.0.1", "localhost"):
                 self.assertEqual(outcome(guard, asked(host)), (0, ""), f"{interface} {host}")
             for host in ("evil.example", "192.0.2.7.evil", "[192.0.2.7]", "1.2.3", "10.0.0.1:", "10.0.0.1."):
@@ -115,26 +119,26 @@ class HostTests(SynchronousTestCase):
 
     def test_another_loopback_interface(self) -> None:
         """The loopback address that is listened on is a fine Host; no other address is."""
-        guard = Guard(host="127.0.0.2")
+        guard = BrowserGuard(host="127.0.0.2")
         self.assertEqual(outcome(guard, asked("127.0.0.2:8010")), (0, ""))
         self.assertEqual(outcome(guard, asked("127.0.0.3:8010")), (403, "foreign_host"))
         self.assertEqual(outcome(guard, asked("192.0.2.7")), (403, "foreign_host"))
 
     def test_ports(self) -> None:
         """Any port will do, and none; one that is not a number does not."""
-        guard = Guard(host="::1")
+        guard = BrowserGuard(host="::1")
         for host, code in (("localhost:1", ""), ("localhost", ""), ("[::1]:65535", ""), ("localhost:", "foreign_host")):
             self.assertEqual(outcome(guard, asked(host))[1], code, host)
 
     def test_no_host(self) -> None:
         """An HTTP/1.0 request that names no host is none of ours."""
-        self.assertEqual(outcome(Guard(host="127.0.0.1"), b"GET / HTTP/1.0\r\n\r\n"), (403, "foreign_host"))
+        self.assertEqual(outcome(BrowserGuard(host="127.0.0.1"), b"GET / HTTP/1.0\r\n\r\n"), (403, "foreign_host"))
 
 
 class TokenTests(SynchronousTestCase):
     def test_shown(self) -> None:
         """The token opens as a bearer and as each kind of API key that libraries send; the scheme's case is free."""
-        guard = Guard(host="127.0.0.1", token="t0ken")
+        guard = BrowserGuard(host="127.0.0.1", token="t0ken")
         for line in (
             "Authorization: Bearer t0ken",
             "authorization: bearer  t0ken",
@@ -146,7 +150,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_not_shown(self) -> None:
         """No token, another one, a part of it or another scheme get 401 with a challenge, and the token is not told."""
-        guard = Guard(host="127.0.0.1", token="t0ken")
+        guard = BrowserGuard(host="127.0.0.1", token="t0ken")
         for line in (
             "Accept: */*",
             "Authorization: t0ken",
@@ -168,14 +172,14 @@ class TokenTests(SynchronousTestCase):
     def test_no_token_set(self) -> None:
         """Without a token nothing has to be shown, and whatever is shown does no harm."""
         for token in ("Authorization: Bearer x", "X-Api-Key:", "Accept: */*"):
-            self.assertEqual(outcome(Guard(host="127.0.0.1"), asked("localhost", token)), (0, ""))
+            self.assertEqual(outcome(BrowserGuard(host="127.0.0.1"), asked("localhost", token)), (0, ""))
 
 
 class OriginTests(SynchronousTestCase):
     def test_allowed(self) -> None:
         """A page of an allowed origin passes, whatever else its browser says of it; its origin is told."""
         origins = ["app://obsidian.md", "tauri://localhost", "chrome-extension://abcdefgh", "http://localhost:3000"]
-        guard = Guard(host="127.0.0.1", allow_origins=origins)
+        guard = BrowserGuard(host="127.0.0.1", allow_origins=origins)
         for origin in origins:
             for lines in (
                 (f"Origin: {origin}",),
@@ -187,7 +191,7 @@ class OriginTests(SynchronousTestCase):
 
     def test_others_are_not(self) -> None:
         """The match is exact, one Origin is one, and what has no Origin is judged as ever; so is the Host."""
-        guard = Guard(host="127.0.0.1", allow_origins=["http://localhost:3000"])
+        guard = BrowserGuard(host="127.0.0.1", allow_origins=["http://localhost:3000"])
         for host, code, *lines in (
             ("localhost", "foreign_origin", "Origin: null"),
             ("localhost", "foreign_origin", "Origin: *"),
@@ -207,5 +211,5 @@ class OriginTests(SynchronousTestCase):
 
     def test_the_token_all_the_same(self) -> None:
         """An allowed page shows the token as a program does."""
-        guard = Guard(host="127.0.0.1", token="t0ken", allow_origins=["http://localhost:3000"])
+        guard = BrowserGuard(host="127.0.0.1", token="t0ken", allow_origins=["http://localhost:3000"])
         self.assertEqual(outcome(guard, asked("localhost", "Origin: http://localhost:3000")), (401, "token_required"))

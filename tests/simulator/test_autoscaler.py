@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.asking import Caller, Reply, deletes, worker_status
-from vespa.simulator.autoscaler import Autoscaler, Report
+from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.fields import Malformed
 from vespa.simulator.routing import Asked
 from vespa.simulator.signing import Signer
@@ -26,7 +26,9 @@ class AutoscalerCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_800_000_000.0)
         self.reports: list[Report] = []
-        self.autoscaler = Autoscaler(self.clock, signer=SIGNER, master_token="token", on_report=self.reports.append)
+        self.autoscaler = SimulatedAutoscaler(
+            self.clock, signer=SIGNER, master_token="token", on_report=self.reports.append
+        )
         self.caller = Caller(self, self.autoscaler.resource())
 
     def route(self, key: str = "endpoint-key", **changes: Any) -> Reply:
@@ -125,7 +127,7 @@ class RouteTests(AutoscalerCase):
     def test_recorded(self) -> None:
         """What was asked is kept in order, with the index and the worker that were given."""
         told: list[Asked] = []
-        self.autoscaler = Autoscaler(self.clock, signer=SIGNER, on_route=told.append)
+        self.autoscaler = SimulatedAutoscaler(self.clock, signer=SIGNER, on_route=told.append)
         self.caller = Caller(self, self.autoscaler.resource())
         self.route(cost=2)
         self.ready(1)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.asking import Caller, Reply
-from vespa.simulator.backend import Backend
+from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.completions import ANSWER
 
 CHAT: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "two words"}]}
@@ -20,7 +20,7 @@ WORDS = len(ANSWER.split())
 class BackendTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.backend = Backend(self.clock, tokens_per_second=10.0)
+        self.backend = SimulatedBackend(self.clock, tokens_per_second=10.0)
         self.caller = Caller(self, self.backend.resource())
 
     def generate(self, path: str, asked: dict[str, Any], seconds: float = 100.0) -> Reply:

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.asking import Caller, Reply
-from vespa.simulator.backend import LAST_WORDS, Backend
+from vespa.simulator.backend import LAST_WORDS, SimulatedBackend
 from vespa.simulator.completions import ANSWER
 from vespa.simulator.multipart import NoForm, Part, read_form
 
@@ -37,7 +37,7 @@ def form(*parts: Part) -> bytes:
 class BackendCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.backend = Backend(self.clock, tokens_per_second=10.0)
+        self.backend = SimulatedBackend(self.clock, tokens_per_second=10.0)
         self.caller = Caller(self, self.backend.resource())
 
     def start(self, path: str, body: bytes, seconds: float, **headers: str) -> Any:

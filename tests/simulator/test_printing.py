@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.asking import deletes, worker_status
-from vespa.simulator.completions import ANSWER, Completion
+from vespa.simulator.completions import ANSWER, ModelCompletion
 from vespa.simulator.demo_client import StreamedWords
 from vespa.simulator.fields import Malformed
 from vespa.simulator.lines import describe
@@ -78,7 +78,7 @@ class StreamedWordsTests(SynchronousTestCase):
     @given(st.integers(1, 500))
     def test_split(self, size: int) -> None:
         """The words of a stream are the same however it arrives in pieces."""
-        stream = b"".join(Completion("chat", 1, 0, 1, 1000).events(include_usage=True))
+        stream = b"".join(ModelCompletion("chat", 1, 0, 1, 1000).events(include_usage=True))
         told: list[str] = []
         words = StreamedWords(told.append)
         for start in range(0, len(stream), size):

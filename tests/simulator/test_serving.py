@@ -12,15 +12,15 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.simulator.wire import Wire
-from vespa.simulator.backend import PIECE, Backend
+from vespa.simulator.backend import PIECE, SimulatedBackend
 from vespa.simulator.serving import Served, serve
 
 
 class ServingTests(TestCase):
     timeout = 20
 
-    async def serve(self) -> tuple[Backend, Served]:
-        backend = Backend(reactor, tokens_per_second=1000.0)
+    async def serve(self) -> tuple[SimulatedBackend, Served]:
+        backend = SimulatedBackend(reactor, tokens_per_second=1000.0)
         served = await serve(backend.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
         return backend, served

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.seeds import examples
 from tests.simulator.wire import Wire
-from vespa.simulator.backend import Backend
+from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.serving import serve
 from vespa.simulator.websocket import BINARY, CLOSE, CONTINUATION, PING, TEXT, Broken, Frame, Frames, accepted, unmasked
 
@@ -60,7 +60,7 @@ class EchoTests(TestCase):
     timeout = 20
 
     async def connect(self, target: str = "/ws", *lines: str) -> Wire:
-        backend = Backend(reactor)
+        backend = SimulatedBackend(reactor)
         served = await serve(
             backend.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), backend.upgrades
         )

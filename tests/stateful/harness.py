@@ -17,10 +17,10 @@ from vespa.benchmarking.key import cache_key
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import Pool
 from vespa.http.server import Server
-from vespa.http.server_connection import ServerChannel
+from vespa.http.server_connection import ServerConnection
 from vespa.http.server_request import ServerRequest
 from vespa.proxy.exchange import Exchange
-from vespa.proxy.listener import Listening
+from vespa.proxy.listener import Listener
 from vespa.settings import load
 from vespa.simulator.launch import worker_environment
 from vespa.simulator.processes import Stage
@@ -32,7 +32,7 @@ BENCHMARK = "tests.e2e.benchmark:benchmark"
 PUBLIC_PORT = 31000
 INDICES = 10_000
 """More than a storm is assigned: the autoscaler counts them from 1."""
-OF_A_REQUEST = (Exchange, ServerChannel, ServerRequest, WorkerPassage, ClientConnection)
+OF_A_REQUEST = (Exchange, ServerConnection, ServerRequest, WorkerPassage, ClientConnection)
 
 
 class House:
@@ -57,7 +57,7 @@ class House:
         self.public_url = self.settings.public_url
         self.tree: Any = make_worker(reactor, self.settings, {})
         self.tree.startService()
-        listening: Listening = list(self.tree)[-1]
+        listening: Listener = list(self.tree)[-1]
         self.listening: Any = listening
         self.server: Server = self.listening._server
         self.proxy: Any = self.server.application
@@ -91,7 +91,7 @@ class House:
             "waiting for a connection": len(self.pool._queue),
             "connections at the backend": len(self.backend.connections),
             "scripts": sum(not asked.over for asked in self.backend.asked),
-            "swept": sum(len(each.sweeper._members) for each in (self.server, self.route, self.proxy._proxy)),
+            "swept": sum(len(each.timer._members) for each in (self.server, self.route, self.proxy._proxy)),
             "records": len(self.ledger.deletes()),
             "bytes": self.server.held.total,
             "bytes that are not verified": self.server.held.unverified,
@@ -114,6 +114,6 @@ class House:
     def _ours(self, each: Any) -> bool:
         """Whether it is of the traffic: the connections to the autoscaler, both ends, are kept for the next report."""
         channel = each.channel if isinstance(each, ServerRequest) else each
-        if isinstance(channel, ServerChannel):
+        if isinstance(channel, ServerConnection):
             return channel.server is self.server
         return getattr(each, "pool", self.pool) is self.pool

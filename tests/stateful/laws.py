@@ -153,9 +153,9 @@ def check_over(storm: Storm) -> None:
     """Nothing is left over once everybody has gone."""
     rig = storm.rig
     assert (rig.gate.working, rig.gate.waiting) == (0, 0), "the gate is not empty"
-    assert not rig.router._waiting, "a search waits"
+    assert not rig.autoscaler._waiting, "a search waits"
     assert not rig.waits or rig.waits[-1] == ("", 0.0), rig.waits[-1]
-    assert not rig.route.sweeper._members, f"still swept: {rig.route.sweeper._members}"
+    assert not rig.route.timer._members, f"still swept: {rig.route.timer._members}"
     assert not rig.server.channels, "callers are left"
     assert not storm.net.waiting(), "a connection is being made for nobody"
     assert all(asked.called for asked in (*storm.lookup.asked, *storm.lookup.wanted)), "a look-up for nobody"

@@ -18,7 +18,7 @@ from tests.stateful.transports import Net
 from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError
-from vespa.client.worker_pools import Workers
+from vespa.client.worker_pools import WorkerPools
 from vespa.runtime.single_flight import Shared
 
 
@@ -115,9 +115,9 @@ class Scene:
         )
         self.lookup = Lookup()
         self.net = Net(rig.reactor, later=weather.later)
-        rig.known = rig.route.workers = Workers(rig.reactor, self.lookup, connections=weather.connections)
+        rig.known = rig.route.workers = WorkerPools(rig.reactor, self.lookup, connections=weather.connections)
         if weather.looked_up:
-            rig.router.key = EndpointKey("demo", rig.reactor, account_key="account", console=self.lookup)  # type: ignore[arg-type]
+            rig.autoscaler.key = EndpointKey("demo", rig.reactor, account_key="account", console=self.lookup)  # type: ignore[arg-type]
         self.parties = [(_until_upgrade(asks), ahead) for asks, ahead in parties]
         self.callers: list[Caller] = []
         self.servers: list[Server] = []

@@ -13,7 +13,7 @@ from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import LOOPBACK, Backend
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
-from vespa.simulator.autoscaler import Autoscaler, Report
+from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.child import Child
 from vespa.simulator.launch import ROOT, free_port, worker_environment
 from vespa.simulator.processes import Stage
@@ -49,7 +49,7 @@ class SystemCase(ProcessCase):
         self.trust = b""
 
     @property
-    def autoscaler(self) -> Autoscaler:
+    def autoscaler(self) -> SimulatedAutoscaler:
         return self.theatre.autoscaler
 
     @property

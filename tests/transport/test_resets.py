@@ -116,7 +116,7 @@ class ProofTests(ClosingCase):
 
         self.assertEqual(await self.second(serve, post(b"second")), 200)
         self.assertEqual(self.server.worked, {b"first": 1, b"second": 1})
-        self.assertGreater(self.rig.pool.keeping.rest, 0)
+        self.assertGreater(self.rig.pool.idle_lifetime.rest, 0)
 
     async def test_read_and_closed(self) -> None:
         """A FIN of a server that has read the request, and no reset: it may have acted on it."""
@@ -176,8 +176,8 @@ class ProofTests(ClosingCase):
         self.serve(serve)
         self.assertEqual(await self.ask(post(b"first")), 200)
         await turns_until(lambda: not self.rig.pool.size)
-        self.assertTrue(self.rig.pool.keeping.resets)
-        self.rig.pool.keeping.rest = 0.0
+        self.assertTrue(self.rig.pool.idle_lifetime.resets)
+        self.rig.pool.idle_lifetime.rest = 0.0
         self.assertEqual(await self.ask(post(b"second")), 200)
         self.assertEqual(await self.ask(post(b"third")), 502)
         self.assertEqual(self.server.worked, {b"first": 1, b"second": 1, b"third": 1})
@@ -241,7 +241,7 @@ class StaleTests(ClosingCase):
         connection, end = await self.kept()
         end.close()
         self.refused(connection)
-        self.assertGreater(self.rig.pool.keeping.rest, 0)
+        self.assertGreater(self.rig.pool.idle_lifetime.rest, 0)
 
     async def test_reset(self) -> None:
         """Nor is one that was reset."""

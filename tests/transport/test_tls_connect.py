@@ -361,13 +361,13 @@ class Receiver:
     def interim(self, head: Any) -> None:
         """None comes."""
 
-    def reply(self, head: Any) -> Callable[[bytes], None]:
+    def response(self, head: Any) -> Callable[[bytes], None]:
         return self.body.extend
 
-    def reply_end(self) -> None:
+    def response_end(self) -> None:
         self.whole = True
 
-    def broke(self, error: UpstreamError) -> None:
+    def upstream_failed(self, error: UpstreamError) -> None:
         self.error = error
 
     def pause_request(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.vast.assignment import Assignment, BadReply, Waiting, one_line, read_reply, seconds_before
+from vespa.vast.assignment import Assignment, BadRouteResponse, Waiting, one_line, read_reply, seconds_before
 from vespa.vast.query_envelope import callers_own, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
 
@@ -55,13 +55,14 @@ class AssignmentTests(SynchronousTestCase):
         good = json.loads(REPLY)
         for name, value in (("cost", "1"), ("reqnum", 1.5), ("request_idx", "x"), ("signature", 5), ("url", 7)):
             self.assertIn(
-                name, str(self.assertRaises(BadReply, read_reply, json.dumps({**good, name: value}).encode(), 0))
+                name,
+                str(self.assertRaises(BadRouteResponse, read_reply, json.dumps({**good, name: value}).encode(), 0)),
             )
         for name in ("cost", "endpoint", "reqnum", "signature"):
             body = json.dumps({key: value for key, value in good.items() if key != name}).encode()
-            self.assertIn(name, str(self.assertRaises(BadReply, read_reply, body, 0)))
+            self.assertIn(name, str(self.assertRaises(BadRouteResponse, read_reply, body, 0)))
         for body in (b"", b"[]", b"pong", b"\xff", b'{"url": "x"', b"[" * 100_000, b" " * 20_000):
-            self.assertRaises(BadReply, read_reply, body, 0)
+            self.assertRaises(BadRouteResponse, read_reply, body, 0)
 
     @given(st.text(max_size=50), st.text(max_size=50))
     def test_any_text(self, endpoint: str, signature: str) -> None:
@@ -73,7 +74,7 @@ class AssignmentTests(SynchronousTestCase):
             body = json.dumps(reply).encode()
         try:
             found = read_reply(body, 0)
-        except BadReply:
+        except BadRouteResponse:
             return  # half of a surrogate pair
         assert isinstance(found, Assignment)
         parsed = parse_qs(found.query.decode(), keep_blank_values=True)

@@ -16,7 +16,7 @@ from tests.seeds import examples
 from tests.vast.test_json_scanner import CUTS, cut, documents
 from vespa.protocol.refusal import Refusal
 from vespa.vast.envelope import decode_auth
-from vespa.vast.envelope_stream import Unwrapping
+from vespa.vast.envelope_stream import EnvelopeStream
 from vespa.vast.whole_envelope import unwrap_body
 
 MAX_COST = 1e9
@@ -101,7 +101,7 @@ class Verdict:
 
 def verdict(chunks: list[bytes], **options: Any) -> Verdict:
     """Feed the chunks as a caller would, and hold on the way what must hold at any time."""
-    unwrapping = Unwrapping(MAX_COST, **options)
+    unwrapping = EnvelopeStream(MAX_COST, **options)
     passed = bytearray()
     try:
         for chunk in chunks:
@@ -274,7 +274,7 @@ class TestOneView(SynchronousTestCase):
     @given(envelopes())
     def test_nothing_is_yielded_early_or_after_the_end(self, parts: Parts) -> None:
         """At each byte: nothing before auth_data is known, then just the payload's part of it, then nothing."""
-        unwrapping = Unwrapping(MAX_COST)
+        unwrapping = EnvelopeStream(MAX_COST)
         known = parts.head.index(AUTH) + len(AUTH)
         for place in range(len(parts.body)):
             pieces = unwrapping.feed(parts.body[place : place + 1])
@@ -287,7 +287,7 @@ class TestOneView(SynchronousTestCase):
 
     def test_auth_is_known_though_the_same_chunk_is_refused(self) -> None:
         """What is wrong after auth_data leaves auth to be judged first, as when it had come in a chunk of its own."""
-        unwrapping = Unwrapping(MAX_COST)
+        unwrapping = EnvelopeStream(MAX_COST)
         self.assertRaises(Refusal, unwrapping.feed, b'{"auth_data":' + AUTH + b",,")
         self.assertEqual(unwrapping.auth, decode_auth(AUTH, MAX_COST))
 
@@ -420,7 +420,7 @@ class TestCost(SynchronousTestCase):
             (b"[", b'{"a":1},' * 8192),
             (b"", b"1" * 65536),
         ):
-            unwrapping = Unwrapping(MAX_COST)
+            unwrapping = EnvelopeStream(MAX_COST)
             tracemalloc.start()
             try:
                 unwrapping.feed(b'{"auth_data":' + AUTH + b',"payload":' + begin)
@@ -432,7 +432,7 @@ class TestCost(SynchronousTestCase):
                 tracemalloc.stop()
             self.assertLess(left - before, 2000)
             self.assertLess(peak - before, 40 * 65536)
-        unwrapping = Unwrapping(MAX_COST)
+        unwrapping = EnvelopeStream(MAX_COST)
         tracemalloc.start()
         try:
             self.assertRaises(Refusal, unwrapping.feed, b" " * 10_000_000)
@@ -443,7 +443,7 @@ class TestCost(SynchronousTestCase):
     @given(envelopes(), CUTS, st.booleans())
     def test_nothing_is_copied(self, parts: Parts, sizes: list[int], told: bool) -> None:
         """A chunk wholly inside the payload is passed on as the same object, a part of one as a view of it."""
-        unwrapping = Unwrapping(MAX_COST, content_length=len(parts.body) if told else None)
+        unwrapping = EnvelopeStream(MAX_COST, content_length=len(parts.body) if told else None)
         start = 0
         for chunk in cut(parts.body, sizes):
             stop = start + len(chunk)
@@ -463,7 +463,7 @@ class TestCompletion(SynchronousTestCase):
     @given(envelopes(), CUTS)
     def test_the_told_length_is_kept(self, parts: Parts, sizes: list[int]) -> None:
         """With the body's length known, the backend is told one, and gets as much: the payload, and white space."""
-        unwrapping = Unwrapping(MAX_COST, content_length=len(parts.body))
+        unwrapping = EnvelopeStream(MAX_COST, content_length=len(parts.body))
         passed = bytearray()
         length = None
         for chunk in cut(parts.body, sizes):
@@ -489,7 +489,7 @@ class TestCompletion(SynchronousTestCase):
     ) -> None:
         """After a payload that is wrongly followed, the last byte of the told length is never passed on."""
         body = parts.head + parts.payload + tail
-        unwrapping = Unwrapping(MAX_COST, content_length=len(body))
+        unwrapping = EnvelopeStream(MAX_COST, content_length=len(body))
         passed = 0
 
         def run() -> None:

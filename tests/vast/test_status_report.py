@@ -23,7 +23,7 @@ def a_snapshot() -> Snapshot:
         (1, 1_500_000, (Event.ADMIT,)),
         (2, 2_000_000, (Event.ADMIT, Event.HEAD, Event.END)),
         (3, 4_000_000, (Event.REFUSE,)),
-        (4, 8_000_000, (Event.WAIT, Event.GONE)),
+        (4, 8_000_000, (Event.WAIT, Event.HANG_UP)),
     ]:
         entry = opened(ledger, idx, work, 1.0)
         for event in events:

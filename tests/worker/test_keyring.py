@@ -16,7 +16,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.vast.auth import Auth
 from vespa.vast.signature import message_url
 from vespa.worker.keyring import Keyring
-from vespa.worker.reporting_client import AutoscalerError
+from vespa.worker.reporting_client import ReportingError
 
 OLD, NEW = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 
@@ -51,7 +51,7 @@ class FakeSource:
         self.times.append(self.clock.seconds())
         self.timeouts.append(timeout)
         if self.fails:
-            raise AutoscalerError("down")
+            raise ReportingError("down")
         if self.answer is not None:
             return self.answer
         self.waiting = Deferred(self._cancel)

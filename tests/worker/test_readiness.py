@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.benchmarking.contract import Figure
 from vespa.worker.health_probe import ProbeError
-from vespa.worker.readiness import MESSAGE_LIMIT, Rhythm, Watch
+from vespa.worker.readiness import MESSAGE_LIMIT, ProbeConfig, ReadinessMonitor
 
 DEAD = "connection refused"
 
@@ -84,12 +84,12 @@ class WatchTests(SynchronousTestCase):
         probe: bool = True,
         benchmark: Callable[[], Awaitable[float]] | bool = True,
         secured: bool = True,
-        rhythm: Rhythm | None = None,
+        probe_config: ProbeConfig | None = None,
         check: Callable[[], Awaitable[None]] | None = None,
         served: Callable[[], Awaitable[str]] | None = None,
-    ) -> Watch:
+    ) -> ReadinessMonitor:
         run = self.benchmark.run if benchmark is True else benchmark or None
-        return Watch(
+        return ReadinessMonitor(
             self.clock,
             probe=self.backend.probe if probe else None,
             run_benchmark=run,
@@ -97,7 +97,7 @@ class WatchTests(SynchronousTestCase):
             secured=secured,
             on_ready=self.throughputs.append,
             random=lambda: 0.0,
-            rhythm=rhythm or Rhythm(),
+            probe_config=probe_config or ProbeConfig(),
             check_benchmark=check,
             served=served,
         )
@@ -436,7 +436,7 @@ class ReadyTests(WatchTests):
 
     def test_one_failure_may_be_enough(self) -> None:
         """Where one failure is to be enough there is no suspicion."""
-        self.watch = self.make(rhythm=Rhythm(consecutive_failures=1))
+        self.watch = self.make(probe_config=ProbeConfig(consecutive_failures=1))
         self.start_ready()
         self.backend.trouble = DEAD
         self.wait(10)
@@ -593,7 +593,7 @@ class RefusedConnectionTests(WatchTests):
 class RefusalTests(WatchTests):
     def test_says_when_and_why(self) -> None:
         """A request before ready is 503 with the state, its cause, and when to come back; when ready there is none."""
-        self.watch = self.make(rhythm=Rhythm(retry_interval=4.0, poll_interval=8.0))
+        self.watch = self.make(probe_config=ProbeConfig(retry_interval=4.0, poll_interval=8.0))
         self.backend.trouble = DEAD
         self.start()
         for state, retry_after, forward in (

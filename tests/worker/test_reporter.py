@@ -23,15 +23,15 @@ from vespa.accounting.lifecycle import Event
 from vespa.runtime.http_client import plain_client
 from vespa.vast.status_report import Condition, Identity
 from vespa.worker.launch import TOLD
-from vespa.worker.reporter import Reporter, beacon
-from vespa.worker.reporting_client import Autoscaler
+from vespa.worker.reporter import Reporter, failure_reporter
+from vespa.worker.reporting_client import ReportingClient
 
 IDENTITY = Identity(7, "token", "1.0", "https://1.2.3.4:5")
 LOADING = Condition(0.0, 0.0, "", False)
 READY = Condition(12.5, 50.0, "", True)
 SERVED = (Event.ADMIT, Event.HEAD, Event.END)
 FAILED = (Event.ADMIT, Event.BREAK)
-CANCELLED = (Event.ADMIT, Event.GONE)
+CANCELLED = (Event.ADMIT, Event.HANG_UP)
 REFUSED = (Event.REFUSE,)
 UNIT = 1_000_000
 
@@ -362,7 +362,7 @@ class StopTests(ReporterTests):
         """Calls that hang are cancelled down to the network by a stop, in its two seconds."""
         agent = FakeAgent()
         http = plain_client(agent)
-        autoscaler = Autoscaler(["http://a.example"], http, self.clock, random=lambda: 0.0, timeout=10.0)
+        autoscaler = ReportingClient(["http://a.example"], http, self.clock, random=lambda: 0.0, timeout=10.0)
         self.reporter = Reporter(
             autoscaler, self.ledger, lambda: READY, IDENTITY, self.clock, random=lambda: 0.0, disk_usage=self.disk_usage
         )
@@ -403,7 +403,7 @@ class StopTests(ReporterTests):
 class BeaconTests(ReporterTests):
     def test_says_why(self) -> None:
         """The beacon tells the error at once and every ten seconds, and nothing else."""
-        self.reporter = beacon(self.listener, "bad settings", IDENTITY, self.clock, random=lambda: 0.0)
+        self.reporter = failure_reporter(self.listener, "bad settings", IDENTITY, self.clock, random=lambda: 0.0)
         self.start()
         self.wait(25)
         self.assertEqual(self.times(), [0, 10, 20])

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
 from vespa.runtime.http_client import plain_client
-from vespa.worker.reporting_client import Autoscaler, AutoscalerError
+from vespa.worker.reporting_client import ReportingClient, ReportingError
 
 A, B, C = "http://a.example", "http://b.example", "http://c.example"
 
@@ -30,8 +30,8 @@ class AutoscalerTests(SynchronousTestCase):
         self.clock = Clock()
         self.agent = FakeAgent()
 
-    def autoscaler(self, *addresses: str, max_retries: int = 1) -> Autoscaler:
-        return Autoscaler(
+    def autoscaler(self, *addresses: str, max_retries: int = 1) -> ReportingClient:
+        return ReportingClient(
             addresses or (A, B, C),
             plain_client(self.agent),
             self.clock,
@@ -51,7 +51,7 @@ class AutoscalerTests(SynchronousTestCase):
 
         self.agent.on_request = on_request
 
-    def post(self, autoscaler: Autoscaler, *skip: str) -> Deferred[bool]:
+    def post(self, autoscaler: ReportingClient, *skip: str) -> Deferred[bool]:
         return Deferred.fromCoroutine(autoscaler.post("/x/", b"{}", skip=skip))
 
     def asked(self) -> str:
@@ -189,24 +189,24 @@ class PublicKeyTests(AutoscalerTests):
     def test_none(self) -> None:
         """When no address gives a key the error says why, address by address."""
         self.answers(a=500, b=200)
-        error = self.failureResultOf(Deferred.fromCoroutine(self.autoscaler(A, B).public_key()), AutoscalerError).value
+        error = self.failureResultOf(Deferred.fromCoroutine(self.autoscaler(A, B).public_key()), ReportingError).value
         self.assertIn(f"{A}: answered 500", str(error))
         self.assertIn(f"{B}: what it sent is not", str(error))
 
     def test_no_address(self) -> None:
         """Without an address there is no key."""
-        autoscaler = Autoscaler((), plain_client(self.agent), self.clock, random=lambda: 0.0)
-        self.failureResultOf(Deferred.fromCoroutine(autoscaler.public_key()), AutoscalerError)
+        autoscaler = ReportingClient((), plain_client(self.agent), self.clock, random=lambda: 0.0)
+        self.failureResultOf(Deferred.fromCoroutine(autoscaler.public_key()), ReportingError)
 
     def test_own_timeout(self) -> None:
         """A key may be waited for more or less long than a report."""
         result = Deferred.fromCoroutine(self.autoscaler(A).public_key(timeout=3.0))
         self.clock.advance(3.0)
-        self.failureResultOf(result, AutoscalerError)
+        self.failureResultOf(result, ReportingError)
 
     def test_huge_reply(self) -> None:
         """A reply without end is no key and is not kept."""
         response = FakeResponse(200, RSA_PEM, bytes(65536), end=None)
         self.agent.on_request = lambda asked: asked.result.callback(response)
-        self.failureResultOf(Deferred.fromCoroutine(self.autoscaler(A).public_key()), AutoscalerError)
+        self.failureResultOf(Deferred.fromCoroutine(self.autoscaler(A).public_key()), ReportingError)
         self.assertTrue(response.transport.aborted)

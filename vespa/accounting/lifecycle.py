@@ -42,7 +42,7 @@ class Event(IntEnum):
     """It was put into the queue."""
     REFUSE = 3
     """We said no before it was admitted."""
-    GONE = 4
+    HANG_UP = 4
     """The client left."""
     SLOT = 5
     """A slot came free for it."""
@@ -72,37 +72,37 @@ class Event(IntEnum):
     FAILED,
     CANCELLED,
 ) = State
-OPEN, ADMIT, WAIT, REFUSE, GONE, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
+OPEN, ADMIT, WAIT, REFUSE, HANG_UP, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
 
 TABLE: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType(
     {
         State.READING: MappingProxyType(
-            {Event.OPEN: State.RECEIVED, Event.REFUSE: State.REFUSED, Event.GONE: State.CANCELLED}
+            {Event.OPEN: State.RECEIVED, Event.REFUSE: State.REFUSED, Event.HANG_UP: State.CANCELLED}
         ),
         State.RECEIVED: MappingProxyType(
             {
                 Event.ADMIT: State.CONNECTING,
                 Event.WAIT: State.WAITING,
                 Event.REFUSE: State.REFUSED,
-                Event.GONE: State.CANCELLED,
+                Event.HANG_UP: State.CANCELLED,
             }
         ),
         State.WAITING: MappingProxyType(
-            {Event.SLOT: State.CONNECTING, Event.EXPIRE: State.REFUSED, Event.GONE: State.CANCELLED}
+            {Event.SLOT: State.CONNECTING, Event.EXPIRE: State.REFUSED, Event.HANG_UP: State.CANCELLED}
         ),
         State.CONNECTING: MappingProxyType(
             {
                 Event.HEAD: State.STREAMING,
                 Event.ERROR_HEAD: State.STREAMING_ERROR,
                 Event.BREAK: State.FAILED,
-                Event.GONE: State.CANCELLED,
+                Event.HANG_UP: State.CANCELLED,
             }
         ),
         State.STREAMING: MappingProxyType(
-            {Event.END: State.SERVED, Event.BREAK: State.FAILED, Event.GONE: State.CANCELLED}
+            {Event.END: State.SERVED, Event.BREAK: State.FAILED, Event.HANG_UP: State.CANCELLED}
         ),
         State.STREAMING_ERROR: MappingProxyType(
-            {Event.END: State.UNSERVED, Event.BREAK: State.FAILED, Event.GONE: State.CANCELLED}
+            {Event.END: State.UNSERVED, Event.BREAK: State.FAILED, Event.HANG_UP: State.CANCELLED}
         ),
         State.REFUSED: MappingProxyType({}),
         State.SERVED: MappingProxyType({}),

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from vespa.benchmarking.session_encoding import UNIX_ORIGIN
 from vespa.runtime.trust import trust_roots
-from vespa.transport.tls_resolve import NamedServer
+from vespa.transport.tls_resolve import ServerIdentity
 
 _CONNECT_TIMEOUT = 30.0  # seconds, aiohttp's
 # Seconds that a connection is kept for the next request. A server with few threads gives one to each idle connection:
@@ -63,8 +63,8 @@ class _NamedServers:
     def __init__(self, trust: Any) -> None:
         self._trust = trust
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> NamedServer:
-        return NamedServer(hostname.decode("ascii"), self._trust)
+    def creatorForNetloc(self, hostname: bytes, port: int) -> ServerIdentity:
+        return ServerIdentity(hostname.decode("ascii"), self._trust)
 
 
 @implementer(IAgent)

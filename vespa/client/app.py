@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from vespa.client.event_paths import has_event_path
 from vespa.client.request_headers import fields_of
-from vespa.client.sse_keepalive import PingedRequest
+from vespa.client.sse_keepalive import SSEKeepalive
 from vespa.http.server_request import Receiver, ServerRequest
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.browser_guard import Guard
+from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.cors import VARY, Preflight, answer_lines, is_preflight
 from vespa.proxy.exchange import Exchange, Proxy
 from vespa.proxy.server_options import ServerOptions
 
 
-class ClientDoor:
+class ClientApp:
     """The application that the local server serves."""
 
-    def __init__(self, proxy: Proxy, guard: Guard, *, pings: bool = False) -> None:
+    def __init__(self, proxy: Proxy, guard: BrowserGuard, *, pings: bool = False) -> None:
         """`pings`: callers that ask for a stream are told while they wait."""
         self._proxy = proxy
         self._guard = guard
@@ -41,5 +41,5 @@ class ClientDoor:
         if self._pings and head.method != b"HEAD" and not request.upgrade:
             fields = fields_of(head)
             if fields.stream or (fields.json and has_event_path(head.target)):
-                request = PingedRequest(request)
+                request = SSEKeepalive(request)
         return Exchange(self._proxy, request)

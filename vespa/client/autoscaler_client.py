@@ -11,15 +11,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool
 from vespa.protocol.refusal import Refusal
-from vespa.runtime.ratelimited_log import Complaints
+from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
 
 if TYPE_CHECKING:
-    from vespa.client.worker_search import Search
+    from vespa.client.worker_search import WorkerSearch
 
 ASK_SECONDS: Final = 10.0
 """How long the autoscaler may take to answer once."""
@@ -31,7 +31,7 @@ REPLAY_SECONDS: Final = 60.0
 """For how long the autoscaler is to know a request by its index (`replay_timeout`)."""
 
 
-class Router:
+class AutoscalerClient:
     """
     Asks one autoscaler about one endpoint.
 
@@ -45,27 +45,27 @@ class Router:
         origin: Origin,
         pool: Pool,
         key: EndpointKey,
-        sweeper: Sweeper,
+        timer: CoarseTimer,
         *,
         random: Callable[[], float],
         on_wait: Callable[[str, float], None] | None = None,
     ) -> None:
         self.pool = pool
         self.key = key
-        self.sweeper = sweeper
+        self.timer = timer
         self.random = random
         self._start = b"POST %b/route/ HTTP/1.1\r\nHost: %b\r\n" % (origin.path_prefix, origin.host_field)
-        self.searching: set[Search] = set()
+        self.searching: set[WorkerSearch] = set()
         self._on_wait = on_wait
         self._failed_at = 0.0
         # A plain dict is slow to find its first key after many were taken from its front.
-        self._waiting: OrderedDict[Search, str] = OrderedDict()
-        self._complaints = Complaints(self.log, sweeper.clock)
+        self._waiting: OrderedDict[WorkerSearch, str] = OrderedDict()
+        self._limited_log = RateLimitedLog(self.log, timer.clock)
         self._unwell = False
 
     @property
     def clock(self) -> IReactorTime:
-        return self.sweeper.clock
+        return self.timer.clock
 
     def question(self, key: str, cost: float, request_idx: int) -> bytes:
         """The whole request that asks for a worker."""
@@ -85,14 +85,14 @@ class Router:
         for search in list(self.searching):
             search.refuse(refusal())
 
-    def waits(self, search: Search, status: str) -> None:
+    def waits(self, search: WorkerSearch, status: str) -> None:
         """A search goes on."""
         self._waiting[search] = status
         if self._on_wait is not None:
             oldest = next(iter(self._waiting))
             self._on_wait(self._waiting[oldest], self.clock.seconds() - oldest.began_at)
 
-    def waits_no_more(self, search: Search) -> None:
+    def waits_no_more(self, search: WorkerSearch) -> None:
         """A search is over."""
         if self._waiting.pop(search, None) is not None and not self._waiting and self._on_wait is not None:
             self._on_wait("", 0.0)
@@ -102,7 +102,7 @@ class Router:
         now = self.clock.seconds()
         if trouble is not None:
             self._unwell, self._failed_at = True, now
-            self._complaints.tell("autoscaler", f"the autoscaler fails: {trouble}")
+            self._limited_log.log("autoscaler", f"the autoscaler fails: {trouble}")
         elif self._unwell and now - self._failed_at >= WELL_SECONDS:
             self._unwell = False
             self.log.info("the autoscaler works again")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.python import threadable
 
-from vespa.client.reactor_thread import Aside
+from vespa.client.reactor_thread import ReactorThread
 from vespa.client.settings import CONSOLE, ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
 
@@ -73,7 +73,7 @@ class VastClient:
         )
         self._on_wait = on_wait
         self._reactor = reactor
-        self._aside: Aside[ClientService] | None = None
+        self._aside: ReactorThread[ClientService] | None = None
         self._here: _Here | None = None
         self._url = ""
 
@@ -157,9 +157,9 @@ class VastClient:
 
     # -- in a thread of its own
 
-    def _new_aside(self) -> Aside[ClientService]:
+    def _new_aside(self) -> ReactorThread[ClientService]:
         self._check_stopped()
-        self._aside = Aside(self.make, f"vespa client {self.settings.endpoint}")
+        self._aside = ReactorThread(self.make, f"vespa client {self.settings.endpoint}")
         return self._aside
 
     async def _start_aside(self) -> None:
@@ -172,12 +172,12 @@ class VastClient:
                 aside.join()
             raise
 
-    async def _stop_aside(self, aside: Aside[ClientService] | None) -> None:
+    async def _stop_aside(self, aside: ReactorThread[ClientService] | None) -> None:
         if aside is not None:
             await _told(self._leave(aside))
             aside.join()
 
-    def _leave(self, aside: Aside[ClientService]) -> Future[None]:
+    def _leave(self, aside: ReactorThread[ClientService]) -> Future[None]:
         if self._aside is aside:
             self._aside, self._url = None, ""
         return aside.stop()

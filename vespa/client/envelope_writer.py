@@ -15,18 +15,18 @@ from vespa.protocol.refusal import Refusal
 WHOLE_MAX: Final = 1 << 20
 """JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
 
-CLOSING: Final = b"}"
+BODY_SUFFIX: Final = b"}"
 """What ends an envelope."""
 
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
-def opening(auth_data: bytes) -> bytes:
+def body_prefix(auth_data: bytes) -> bytes:
     """What begins an envelope: the assignment first, so that a worker can check it before the payload comes."""
     return b'{"auth_data":%b,"payload":' % auth_data
 
 
-class Wrapping:
+class EnvelopeWriter:
     """
     One request's body, as it comes.
 

@@ -29,10 +29,10 @@ _RESOLVERS: Final = 4
 _LOOKUP_SECONDS: Final = 1.0
 _EXIT_SECONDS: Final = 2.0
 _TURNS: Final = 10
-_running: Final[WeakSet[Aside[Any]]] = WeakSet()
+_running: Final[WeakSet[ReactorThread[Any]]] = WeakSet()
 
 
-class Aside(Generic[ServiceT]):
+class ReactorThread(Generic[ServiceT]):
     """
     Runs one service, from `start` to `stop`; both may be called from any thread.
 

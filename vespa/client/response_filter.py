@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from vespa.client.passed_headers import local_cookie
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.local_addresses import is_near
 from vespa.transport.origin import Origin
@@ -26,7 +26,7 @@ _WEB: Final = frozenset((b"", b"http:", b"https:"))
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
-def callers_block(head: ReplyHead, origin: Origin, method: bytes, *, cookies: bool = False) -> bytes:
+def callers_block(head: ResponseHead, origin: Origin, method: bytes, *, cookies: bool = False) -> bytes:
     """
     The lines of a reply's fields for the caller of a request with this method; `origin` is the worker's.
 
@@ -58,7 +58,7 @@ def callers_block(head: ReplyHead, origin: Origin, method: bytes, *, cookies: bo
     return b"".join(lines)
 
 
-def _way_here(location: bytes, head: ReplyHead, origin: Origin, method: bytes) -> bytes | None:
+def _way_here(location: bytes, head: ResponseHead, origin: Origin, method: bytes) -> bytes | None:
     """The Location through the proxy; None where it stays as it is. Raises `Refusal`."""
     # Browsers, and libraries that do as they do, take a backslash for a slash and leave tabs out.
     parts = _PARTS.fullmatch(location.translate(None, b"\t").replace(b"\\", b"/"))

@@ -12,30 +12,30 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.accounting.fair_queue import FairQueue
-from vespa.accounting.lifecycle import BREAK, END, EXPIRE, GONE, REFUSE, Event
-from vespa.client.autoscaler_client import Router
-from vespa.client.envelope_writer import CLOSING, Wrapping, opening
+from vespa.accounting.lifecycle import BREAK, END, EXPIRE, HANG_UP, REFUSE, Event
+from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.envelope_writer import BODY_SUFFIX, EnvelopeWriter, body_prefix
 from vespa.client.passed_headers import COOKIE, passed_lines
 from vespa.client.request_headers import CallerFields, fields_of, uncoded
 from vespa.client.response_filter import callers_block
 from vespa.client.settings import MAX_COST
-from vespa.client.sse_keepalive import PingedRequest
+from vespa.client.sse_keepalive import SSEKeepalive
 from vespa.client.trust import TrustError
-from vespa.client.worker_pools import Worker, Workers
-from vespa.client.worker_search import Search
+from vespa.client.worker_pools import Worker, WorkerPools
+from vespa.client.worker_search import WorkerSearch
 from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool
 from vespa.http.server_request import ServerRequest
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.interfaces import Passage, Route, Waiter
-from vespa.runtime.ratelimited_log import Complaints
+from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.assignment import Assignment, seconds_before
 from vespa.vast.auth import parse_cost
 from vespa.vast.query_envelope import callers_own
 
 DEFAULT_COST: Final = 1.0
-_ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
+_ENDS: Final = frozenset((REFUSE, EXPIRE, HANG_UP, BREAK, END))
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
 _GONE: Final = frozenset(("backend_unreachable", "backend_timeout", "not_ready"))
@@ -66,18 +66,20 @@ class ClientRoute:
 
     log = Logger()
 
-    def __init__(self, calling: Calling, *, router: Router, workers: Workers, gate: FairQueue[ClientPassage]) -> None:
+    def __init__(
+        self, calling: Calling, *, autoscaler: AutoscalerClient, workers: WorkerPools, gate: FairQueue[ClientPassage]
+    ) -> None:
         self.calling = calling
-        self.router = router
+        self.autoscaler = autoscaler
         self.workers = workers
         self.gate = gate
-        self.sweeper = router.sweeper
+        self.timer = autoscaler.timer
         self.free = gate.free
-        self.complaints = Complaints(self.log, router.clock)
+        self.limited_log = RateLimitedLog(self.log, autoscaler.clock)
 
     @property
     def clock(self) -> IReactorTime:
-        return self.sweeper.clock
+        return self.timer.clock
 
     def open(self, request: ServerRequest) -> Passage:
         """Read what the head tells. Raises `Refusal`."""
@@ -86,8 +88,8 @@ class ClientRoute:
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
         """Refuse all that wait for their turn, or for a worker: it will not come."""
         for passage in self.gate.dismiss():
-            passage.unfound(refusal())
-        self.router.dismiss(refusal)
+            passage.not_found(refusal())
+        self.autoscaler.dismiss(refusal)
 
 
 _check: type[Route] = ClientRoute
@@ -99,10 +101,10 @@ class ClientPassage:
     pool: Pool
     verified = True
     """The guard has let it in."""
-    opening = closing = b""
+    body_prefix = body_suffix = b""
     _assignment: Assignment | None = None
     _worker: Worker | None = None
-    _search: Search | None = None
+    _search: WorkerSearch | None = None
     _meeting: Deferred[None] | None = None
     _waiter: Waiter | None = None
     _cost: float | None = None
@@ -113,14 +115,14 @@ class ClientPassage:
 
     def __init__(self, route: ClientRoute, request: ServerRequest) -> None:
         """Raises `Refusal` when the head alone is enough to say no."""
-        self.keeps = route.calling.replay_bytes
+        self.replay_limit = route.calling.replay_bytes
         self._route = route
         self._request = request
         self._fields: CallerFields = fields_of(request.head)
         self._began_at = route.clock.seconds()
         if self._fields.cost is not None:
             self._cost = _told_cost(self._fields.cost)
-        self._wrapping = Wrapping(request.head, self._fields, route.calling.official)
+        self._wrapping = EnvelopeWriter(request.head, self._fields, route.calling.official)
 
     # -- the body
 
@@ -159,7 +161,7 @@ class ClientPassage:
         self._waiter = waiter
         route = self._route
         if route.calling.seconds:
-            route.sweeper.add(self)
+            route.timer.add(self)
         if route.gate.admit(self, 0):
             self.slot()
         return False
@@ -171,7 +173,9 @@ class ClientPassage:
         calling, cost = self._route.calling, self._cost
         if cost is None and calling.cost_from_tokens:
             cost = self._wrapping.tokens
-        self._search = Search(self._route.router, calling.cost if cost is None else cost, self, self._began_at)
+        self._search = WorkerSearch(
+            self._route.autoscaler, calling.cost if cost is None else cost, self, self._began_at
+        )
         self._search.begin()
 
     def tick(self, now: float) -> None:
@@ -179,25 +183,25 @@ class ClientPassage:
         seconds = self._route.calling.seconds
         if now - self._began_at < seconds:
             return
-        self._route.sweeper.discard(self)
+        self._route.timer.discard(self)
         if self._search is None:
             message = f"{seconds:g} s went by before its turn came: too many requests are in flight"
-            self.unfound(Refusal(503, "too_many_requests", message, retry_after=1))
+            self.not_found(Refusal(503, "too_many_requests", message, retry_after=1))
         elif self._worker is not None:
             message = f"{seconds:g} s went by, and there is no connection to the worker"
-            self.unfound(Refusal(504, "worker_timeout", message, origin="worker"))
+            self.not_found(Refusal(504, "worker_timeout", message, origin="worker"))
         elif self._meeting is not None:
             message = f"{seconds:g} s went by, and whom workers are to be trusted by is not known"
-            self.unfound(Refusal(502, "no_worker_root", message, origin="console"))
+            self.not_found(Refusal(502, "no_worker_root", message, origin="console"))
         else:
             self._search.give_up(seconds)
 
     def still_waiting(self, status: str, seconds: float) -> None:
         """Tell the caller, if it wants to hear."""
-        if self._wrapping.streams and isinstance(self._request, PingedRequest):
+        if self._wrapping.streams and isinstance(self._request, SSEKeepalive):
             self._request.ping(status, seconds)
 
-    def unfound(self, refusal: Refusal) -> None:
+    def not_found(self, refusal: Refusal) -> None:
         """There is no worker for it."""
         if self._waiter is not None and not self._over:
             self._waiter.refuse(refusal)
@@ -209,7 +213,7 @@ class ClientPassage:
         if worker is not None:
             self._go(worker)
             return
-        meeting = self._route.workers.meet(assignment.url).addCallbacks(self._met, self._not_met)
+        meeting = self._route.workers.get_worker(assignment.url).addCallbacks(self._met, self._not_met)
         if not meeting.called:
             self._meeting = meeting
 
@@ -224,12 +228,12 @@ class ClientPassage:
             return
         error: Any = failure.value
         if failure.check(UpstreamError):
-            self.unfound(Refusal(502, error.code, str(error), origin="autoscaler"))
+            self.not_found(Refusal(502, error.code, str(error), origin="autoscaler"))
         elif failure.check(TrustError):
-            self.unfound(Refusal(502, "no_worker_root", f"no worker can be trusted: {error}", origin="console"))
+            self.not_found(Refusal(502, "no_worker_root", f"no worker can be trusted: {error}", origin="console"))
         else:
             self._route.log.failure("a worker could not be met", failure)
-            self.unfound(Refusal(500, "internal_error", "the proxy failed; its log says why"))
+            self.not_found(Refusal(500, "internal_error", "the proxy failed; its log says why"))
 
     def _go(self, worker: Worker) -> None:
         assignment, waiter = self._assignment, self._waiter
@@ -238,17 +242,17 @@ class ClientPassage:
         self._worker = worker
         self.pool = worker.pool
         if self._wrapping.enveloped:
-            self.opening, self.closing = opening(assignment.auth_data), CLOSING
+            self.body_prefix, self.body_suffix = body_prefix(assignment.auth_data), BODY_SUFFIX
         waiter.slot()
 
-    def elsewhere(self, failure: UpstreamError | ReplyHead) -> bool:
+    def next_upstream(self, failure: UpstreamError | ResponseHead) -> bool:
         """Look for another worker, unless there were enough, or the time is up."""
         route, search, assignment = self._route, self._search, self._assignment
         calling = route.calling
         if search is None or assignment is None or self._over:
             return False
-        answered = isinstance(failure, ReplyHead)
-        code = _said(failure) if isinstance(failure, ReplyHead) else failure.code
+        answered = isinstance(failure, ResponseHead)
+        code = _said(failure) if isinstance(failure, ResponseHead) else failure.code
         if not code:
             return False
         now = route.clock.seconds()
@@ -260,13 +264,13 @@ class ClientPassage:
             if self._died > _DEATHS_MAX:
                 return False
         # The first time at once; then with some time between, as the same worker may be named again.
-        delay = seconds_before(self._attempts, route.router.random) if self._attempts > 1 else 0.0
+        delay = seconds_before(self._attempts, route.autoscaler.random) if self._attempts > 1 else 0.0
         if calling.seconds:
             if now + delay - self._began_at >= calling.seconds:
                 return False
-            route.sweeper.add(self)
+            route.timer.add(self)
         why = f"it answers {code}" if answered else f"{code}: {failure}"
-        route.complaints.tell(f"{assignment.url} {code}", f"another worker is asked for, {assignment.url} fails: {why}")
+        route.limited_log.log(f"{assignment.url} {code}", f"another worker is asked for, {assignment.url} fails: {why}")
         self._worker = None
         # An assignment that was answered is used up; one that never was is still the same request's.
         search.begin(delay, anew=answered)
@@ -284,14 +288,14 @@ class ClientPassage:
             self._gone_since = now
         return now - self._gone_since < _GONE_SECONDS and self._attempts < _GONE_ATTEMPTS_MAX
 
-    def book(self, event: Event) -> bool:
+    def record(self, event: Event) -> bool:
         """An end lets go of what the request holds; False when it had ended before."""
         if self._over:
             return False
         if event in _ENDS:
             self._over = True
             self._waiter = None
-            self._route.sweeper.discard(self)
+            self._route.timer.discard(self)
             if self._search is not None:
                 self._search.cancel()
             if self._meeting is not None:
@@ -305,11 +309,11 @@ class ClientPassage:
         """A tunnel lasts as long as both ends like: others have its slot."""
         self._route.free(self)
 
-    def answer(self, head: ReplyHead) -> bytes:
+    def response_fields(self, head: ResponseHead) -> bytes:
         """What the worker says, less what is not for callers. Raises `Refusal`."""
         assert self._worker is not None
         request = self._request
-        if isinstance(request, PingedRequest):
+        if isinstance(request, SSEKeepalive):
             try:
                 request.check_coding(head.passing)
             except ValueError as error:
@@ -323,7 +327,7 @@ class ClientPassage:
         """The request line and fields, less framing."""
         worker, assignment, head = self._worker, self._assignment, self._request.head
         assert worker is not None and assignment is not None
-        self._route.sweeper.discard(self)  # from here on others watch the clock
+        self._route.timer.discard(self)  # from here on others watch the clock
         path, _, query = head.target.partition(b"?")
         query = callers_own(query) if query else query
         if not self._wrapping.enveloped:
@@ -333,7 +337,7 @@ class ClientPassage:
         if query:
             parts += (b"?", query)
         block = self._fields.block
-        if isinstance(self._request, PingedRequest):
+        if isinstance(self._request, SSEKeepalive):
             block = uncoded(block)  # by the time of the reply, its fields may be out
         if head.sources:
             authority = b"%b://%b" % (origin.scheme.encode("ascii"), origin.host_field)
@@ -348,7 +352,7 @@ class ClientPassage:
 _check_passage: type[Passage] = ClientPassage
 
 
-def _said(head: ReplyHead) -> str:
+def _said(head: ResponseHead) -> str:
     """Why a worker did not serve a request: its own word, or "busy"; "" where that is an answer like any other."""
     code = ""
     for line in head.passing:

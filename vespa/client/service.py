@@ -9,22 +9,22 @@ from typing import Any, Final
 from twisted.application.service import Service
 
 from vespa.accounting.fair_queue import FairQueue
-from vespa.client.app import ClientDoor
-from vespa.client.autoscaler_client import ASK_SECONDS, Router
+from vespa.client.app import ClientApp
+from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import Console
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.route import DEFAULT_COST, Calling, ClientPassage, ClientRoute
 from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
-from vespa.client.worker_pools import Workers
+from vespa.client.worker_pools import WorkerPools
 from vespa.http.agent import Agent
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.browser_guard import Guard
+from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.listener import AlsoListening, Listening, Upstreams
+from vespa.proxy.listener import Listener, SecondListener, Upstreams
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.services import InOrder
@@ -48,7 +48,7 @@ AUTOSCALER_CONNECTIONS: Final = 64
 class ClientService(InOrder):
     """A client proxy. `url` is where it is reached, once it has started."""
 
-    def __init__(self, listening: Listening, host: str) -> None:
+    def __init__(self, listening: Listener, host: str) -> None:
         super().__init__()
         self._listening = listening
         self._host = host
@@ -66,16 +66,16 @@ class ClientService(InOrder):
 class _Held(Service):
     """Keeps a sweeper's clock going while the proxy runs: it would be set anew with every request."""
 
-    def __init__(self, sweeper: Sweeper) -> None:
-        self._sweeper = sweeper
+    def __init__(self, timer: CoarseTimer) -> None:
+        self._timer = timer
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._sweeper.add(self)
+        self._timer.add(self)
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
-        self._sweeper.discard(self)
+        self._timer.discard(self)
 
     def tick(self, now: float) -> None:
         """Nothing of its own."""
@@ -105,10 +105,10 @@ def make_client(
         PoolLimits(idle_seconds=AUTOSCALER_IDLE_SECONDS, connections=AUTOSCALER_CONNECTIONS),
         name="autoscaler",
     )
-    sweeper = Sweeper(reactor)
-    router = Router(origin, asked, key, sweeper, random=random.random, on_wait=on_wait)
+    timer = CoarseTimer(reactor)
+    autoscaler = AutoscalerClient(origin, asked, key, timer, random=random.random, on_wait=on_wait)
     shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
-    workers = Workers(
+    workers = WorkerPools(
         reactor,
         trust,
         connections=settings.max_connections_per_host,
@@ -116,17 +116,17 @@ def make_client(
         anywhere=bool(settings.autoscaler_url),
     )
     gate: FairQueue[ClientPassage] = FairQueue(None, settings.max_connections, QUEUE_MAX)
-    route = ClientRoute(_calling(settings), router=router, workers=workers, gate=gate)
+    route = ClientRoute(_calling(settings), autoscaler=autoscaler, workers=workers, gate=gate)
     timeouts = Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout)
-    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, sweeper=sweeper)
-    guard = Guard(
+    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, timer=timer)
+    guard = BrowserGuard(
         host=settings.host,
         token=settings.token,
         allow_hosts=settings.allow_hosts,
         allow_origins=settings.allow_origins,
         origin_setting="--allow-origin",
     )
-    door = ClientDoor(proxy, guard, pings=settings.waiting_pings)
+    door = ClientApp(proxy, guard, pings=settings.waiting_pings)
     tell(shares, QUEUE_MAX)
     Pipes.most = shares.pipes
     server = Server(door, reactor, Limits(connections=most_callers(reactor, shares.connections), held_bytes=HELD_MAX))
@@ -137,13 +137,13 @@ def make_client(
     def drain() -> None:
         door.draining = True
 
-    listening = Listening(
+    listening = Listener(
         parse(reactor, _endpoint(settings)), server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)
     )
     tree = ClientService(listening, settings.host)
-    children: list[Service] = [Upstreams(workers.close, asked.close, agent.close), _Held(sweeper), listening]
+    children: list[Service] = [Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening]
     if settings.host == LOCALHOST:
-        children.append(AlsoListening(reactor, "::1", server, listening))
+        children.append(SecondListener(reactor, "::1", server, listening))
     for child in children:
         child.setServiceParent(tree)
     return tree

@@ -9,7 +9,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from vespa.client.content_decoding import ContentDecoder
-from vespa.http.server_connection import ServerChannel
+from vespa.http.server_connection import ServerConnection
 from vespa.http.server_request import STREAM, ServerRequest
 from vespa.protocol.refusal import Refusal
 
@@ -21,7 +21,7 @@ _ERROR_MAX: Final = 65536
 """The most bytes of a worker's error that are kept, decoded and parsed to become an event."""
 
 
-class PingedRequest(ServerRequest):
+class SSEKeepalive(ServerRequest):
     """
     A request that may be told how long it waits, before anybody answers it.
 
@@ -48,12 +48,12 @@ class PingedRequest(ServerRequest):
         self.own_lines = request.own_lines
 
     @property
-    def channel(self) -> ServerChannel | None:
+    def channel(self) -> ServerConnection | None:
         """The channel, as long as the caller is there."""
         return self._inner.channel
 
     @channel.setter
-    def channel(self, channel: ServerChannel | None) -> None:
+    def channel(self, channel: ServerConnection | None) -> None:
         self._inner.channel = channel
 
     @property
@@ -66,7 +66,7 @@ class PingedRequest(ServerRequest):
         if seconds < PING_AFTER_SECONDS or self.channel is None or (self.started and not self._pinged):
             return
         if not self._pinged:
-            self.permit()  # once an answer has begun, nobody can be told to send the body
+            self.send_continue()  # once an answer has begun, nobody can be told to send the body
             super().start(200, _FIELDS, STREAM)
             self._pinged = self._inner.started = True
             self._inner.keep_alive = self.keep_alive

@@ -39,7 +39,7 @@ class Worker:
     pool: Pool
 
 
-class Workers:
+class WorkerPools:
     """All workers met lately, the one used last at the end."""
 
     log = Logger()
@@ -66,16 +66,16 @@ class Workers:
             self._known[url] = worker
         return worker
 
-    def meet(self, url: str) -> Deferred[Worker]:
+    def get_worker(self, url: str) -> Deferred[Worker]:
         """
         The worker at `url`, new or not.
 
         Fires with it; fails with `UpstreamError` for an address that is none, and as `Roots` does.
         """
         worker = self.known(url)
-        return succeed(worker) if worker is not None else Deferred.fromCoroutine(self._meet(url))
+        return succeed(worker) if worker is not None else Deferred.fromCoroutine(self._get_worker(url))
 
-    async def _meet(self, url: str) -> Worker:
+    async def _get_worker(self, url: str) -> Worker:
         try:
             origin = Origin.parse(url)
             if origin.socket:

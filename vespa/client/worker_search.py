@@ -15,40 +15,40 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from vespa.client.autoscaler_client import ASK_SECONDS, Router
+from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import ConsoleError
 from vespa.http.client_connection import UpstreamError
-from vespa.http.fetch import Asking
-from vespa.protocol.heads import ReplyHead
+from vespa.http.fetch import Fetch
+from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
-from vespa.vast.assignment import Assignment, BadReply, read_reply
+from vespa.vast.assignment import Assignment, BadRouteResponse, read_reply
 
 _RETRY_MAX_SECONDS: Final = 5.0
 _RETRY_AFTER_MAX_SECONDS: Final = 30.0
 _AGAIN: Final = frozenset((408, 425, 429))
 
 
-class Seeker(Protocol):
+class WorkerSeeker(Protocol):
     """Who looks for a worker."""
 
     def found(self, assignment: Assignment) -> None:
         """Here is one."""
 
-    def unfound(self, refusal: Refusal) -> None:
+    def not_found(self, refusal: Refusal) -> None:
         """There is none, and the search is over."""
 
     def still_waiting(self, status: str, seconds: float) -> None:
         """The search has taken so long, and goes on."""
 
 
-class Search:
+class WorkerSearch:
     """
     The search of one request, from its first question to its last. `cost` is in Vast's units.
 
     It has no deadline of its own: `give_up` is for whoever watches the clock.
     """
 
-    _asking: Asking | None = None
+    _fetch: Fetch | None = None
     _timer: IDelayedCall | None = None
     _finding_key: Deferred[None] | None = None
     _polls = 0
@@ -58,9 +58,9 @@ class Search:
     _status = ""
     _over = True
 
-    def __init__(self, router: Router, cost: float, seeker: Seeker, began_at: float) -> None:
+    def __init__(self, autoscaler: AutoscalerClient, cost: float, seeker: WorkerSeeker, began_at: float) -> None:
         """`began_at` is when the request came: from then on it waits."""
-        self._router = router
+        self._autoscaler = autoscaler
         self._cost = cost
         self._seeker = seeker
         self._request_idx = 0
@@ -71,7 +71,7 @@ class Search:
         if anew:
             self._request_idx = 0
         self._over = False
-        self._router.searching.add(self)
+        self._autoscaler.searching.add(self)
         self._polls = self._failures = 0
         if delay:
             self._later(delay)
@@ -81,7 +81,7 @@ class Search:
     def cancel(self) -> None:
         """It is not wanted any more; the seeker hears nothing."""
         self._end()
-        asking, self._asking = self._asking, None
+        asking, self._fetch = self._fetch, None
         timer, self._timer = self._timer, None
         finding, self._finding_key = self._finding_key, None
         if asking is not None:
@@ -107,14 +107,14 @@ class Search:
 
     def _ask(self) -> None:
         self._timer = None
-        key = self._router.key.current()
+        key = self._autoscaler.key.current()
         if key:
             self._ask_with(key)
         else:
             self._find_key()
 
     def _find_key(self) -> None:
-        finding = self._finding_key = self._router.key.find().addCallbacks(self._key_found, self._key_not_found)
+        finding = self._finding_key = self._autoscaler.key.find().addCallbacks(self._key_found, self._key_not_found)
         if finding.called:
             self._finding_key = None
 
@@ -129,7 +129,7 @@ class Search:
             return
         error: Any = failure.value
         if not isinstance(error, ConsoleError):
-            self._router.log.failure("the endpoint's key could not be looked up", failure)
+            self._autoscaler.log.failure("the endpoint's key could not be looked up", failure)
             self.refuse(Refusal(500, "internal_error", "the proxy failed; its log says why"))
         elif error.final:
             self.refuse(Refusal(401, "no_endpoint_key", str(error), origin="console"))
@@ -137,14 +137,14 @@ class Search:
             self._again_after_failure(str(error))
 
     def _ask_with(self, key: str) -> None:
-        router = self._router
+        autoscaler = self._autoscaler
         self._asked_with = key
-        question = router.question(key, self._cost, self._request_idx)
-        self._asking = Asking(router.pool, router.sweeper, question, self, seconds=ASK_SECONDS)
+        question = autoscaler.question(key, self._cost, self._request_idx)
+        self._fetch = Fetch(autoscaler.pool, autoscaler.timer, question, self, seconds=ASK_SECONDS)
 
-    def told(self, head: ReplyHead, body: bytes) -> None:
+    def completed(self, head: ResponseHead, body: bytes) -> None:
         """The autoscaler's reply."""
-        self._asking = None
+        self._fetch = None
         status = head.status
         if status == 200:
             self._read(body)
@@ -153,35 +153,35 @@ class Search:
         elif status in _AGAIN or status >= 500:
             self._again_after_failure(f"it answered {status}", _retry_after(head))
         else:
-            reason = self._router.cleaned(_reason(body)) or "nothing"
+            reason = self._autoscaler.cleaned(_reason(body)) or "nothing"
             message = f"the autoscaler refused to route: it answered {status}: {reason}; `--list` shows the endpoints"
             self.refuse(_final(502, "route_refused", message))
 
-    def untold(self, error: UpstreamError) -> None:
+    def failed(self, error: UpstreamError) -> None:
         """The autoscaler did not answer."""
-        self._asking = None
+        self._fetch = None
         self._again_after_failure(str(error))
 
     def _read(self, body: bytes) -> None:
         try:
             reply = read_reply(body, self._request_idx)
-        except BadReply as error:
+        except BadRouteResponse as error:
             self._again_after_failure(f"its answer cannot be used: {error}")
             return
-        self._router.note(None)
+        self._autoscaler.note(None)
         self._failures = 0
         self._request_idx = reply.request_idx
         if isinstance(reply, Assignment):
             self._end()
             self._seeker.found(reply)
             return
-        self._status = self._router.cleaned(reply.status)
+        self._status = self._autoscaler.cleaned(reply.status)
         self._polls += 1
-        self._wait(self._router.seconds_before(self._polls), self._status)
+        self._wait(self._autoscaler.seconds_before(self._polls), self._status)
 
     def _key_refused(self, status: int) -> None:
         # A key that was looked up may have been replaced since: once, it is looked up anew.
-        key = self._router.key
+        key = self._autoscaler.key
         if not self._key_refreshed:
             self._key_refreshed = True
             if key.value != self._asked_with:
@@ -199,36 +199,36 @@ class Search:
     # -- waiting
 
     def _again_after_failure(self, trouble: str, retry_after: float = 0.0) -> None:
-        self._router.note(trouble)
+        self._autoscaler.note(trouble)
         self._failures += 1
         self._status = trouble
         growing = min(0.25 * 2.0 ** min(self._failures, 6), _RETRY_MAX_SECONDS)
-        router = self._router
+        autoscaler = self._autoscaler
         # Spread upwards: those that were told the same time are not to come back all at once.
-        told = retry_after * (1.0 + router.random() / 2)
-        seconds = max(growing * (0.5 + router.random() / 2), told, router.turn_seconds())
+        told = retry_after * (1.0 + autoscaler.random() / 2)
+        seconds = max(growing * (0.5 + autoscaler.random() / 2), told, autoscaler.turn_seconds())
         self._wait(seconds, f"the autoscaler fails: {trouble}")
 
     def _wait(self, seconds: float, status: str) -> None:
-        router = self._router
-        router.waits(self, status)
+        autoscaler = self._autoscaler
+        autoscaler.waits(self, status)
         self._later(seconds)
-        self._seeker.still_waiting(status, router.clock.seconds() - self.began_at)
+        self._seeker.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
 
     def _later(self, seconds: float) -> None:
-        self._timer = self._router.clock.callLater(seconds, self._ask)
+        self._timer = self._autoscaler.clock.callLater(seconds, self._ask)
 
     # -- ends
 
     def _end(self) -> None:
         self._over = True
-        self._router.searching.discard(self)
-        self._router.waits_no_more(self)
+        self._autoscaler.searching.discard(self)
+        self._autoscaler.waits_no_more(self)
 
     def refuse(self, refusal: Refusal) -> None:
         """It is over, without a worker; the seeker is told."""
         self.cancel()
-        self._seeker.unfound(refusal)
+        self._seeker.not_found(refusal)
 
 
 def _final(status: int, code: str, message: str, *, retry_after: float | None = None) -> Refusal:
@@ -238,7 +238,7 @@ def _final(status: int, code: str, message: str, *, retry_after: float | None = 
     )
 
 
-def _retry_after(head: ReplyHead) -> float:
+def _retry_after(head: ResponseHead) -> float:
     """The seconds that a Retry-After asks for, within reason."""
     for name, value in head.headers:
         if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 6:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.connection_pool import Pool
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 
 
 @implementer(IClientRequest)
@@ -65,7 +65,7 @@ class _Valve:
 class Response:
     """A server's reply, its body still to be delivered."""
 
-    def __init__(self, head: ReplyHead, exchange: AgentExchange, request: AskedRequest) -> None:
+    def __init__(self, head: ResponseHead, exchange: AgentExchange, request: AskedRequest) -> None:
         self.version = (b"HTTP", 1, 1)
         self.code = head.status
         self.phrase = b""
@@ -165,10 +165,10 @@ class AgentExchange:
 
     # -- what the connection tells
 
-    def interim(self, head: ReplyHead) -> None:
+    def interim(self, head: ResponseHead) -> None:
         """Interim replies mean nothing to an agent's user."""
 
-    def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
+    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
         self._until_close = head.length is None and not head.chunked
         if head.status == 101:
             connection, self._connection = self._connection, None
@@ -191,11 +191,11 @@ class AgentExchange:
             self._early.append(data)
             self.pause()
 
-    def reply_end(self) -> None:
+    def response_end(self) -> None:
         self._connection = None
         self._finish(Failure(PotentialDataLoss() if self._until_close else ResponseDone()))
 
-    def broke(self, error: UpstreamError) -> None:
+    def upstream_failed(self, error: UpstreamError) -> None:
         connection, self._connection = self._connection, None
         # A connection that the server closed while it lay in the pool: nothing was read, so once more on a fresh one.
         if error.silent and connection is not None and connection.reused and not self._body_started:

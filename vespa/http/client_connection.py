@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.protocol.chunked import BadChunk, Chunked
-from vespa.protocol.heads import BadReply, ReplyHead, read_reply_head
+from vespa.protocol.heads import BadResponse, ResponseHead, read_response_head
 from vespa.transport.resets import ResetWatch, is_socket, pending, refused_bytes
 from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
 from vespa.transport.tcp import buffered, half_closes, hides_resets, probe, reader, release, set_no_delay, writer
@@ -47,22 +47,22 @@ class UpstreamError(Exception):
         self.refused = refused
 
 
-class ReplyReceiver(Protocol):
+class ResponseReceiver(Protocol):
     """
-    Who gets a reply: `interim`*, `reply`, then its body's bytes to the sink that `reply` gave back, `reply_end`;
-    or at any point `broke`. After `reply_end` or `broke` nothing comes.
+    Who gets a response: `interim`*, `response`, then its body's bytes to the sink that `response` returned, then
+    `response_end`; or at any point `upstream_failed`. After `response_end` or `upstream_failed` nothing is called.
     """
 
-    def interim(self, head: ReplyHead) -> None:
+    def interim(self, head: ResponseHead) -> None:
         """A 1xx reply came before the final one."""
 
-    def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
+    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
         """The reply's head; returns where its body goes."""
 
-    def reply_end(self) -> None:
+    def response_end(self) -> None:
         """The body is complete, and the connection no longer this receiver's."""
 
-    def broke(self, error: UpstreamError) -> None:
+    def upstream_failed(self, error: UpstreamError) -> None:
         """The reply will not come, or not whole."""
 
     def pause_request(self) -> None:
@@ -84,9 +84,9 @@ class ClientConnection(TwistedProtocol):
         self.idle_since = 0.0  # when the last reply ended, while idle and under the next request
         self.delivered = False  # the reply's last bytes are on their way
         self.received = 0  # reads since the request began: what idle timeouts compare
-        self.answered = False  # the reply's final head is in
+        self.response_started = False  # the reply's final head is in
         self._state = _IDLE
-        self._receiver: ReplyReceiver | None = None
+        self._receiver: ResponseReceiver | None = None
         self._sink: Callable[[bytes], None] | None = None
         self._start = bytearray()  # a head of which the end has not arrived
         self._left = 0
@@ -120,7 +120,7 @@ class ClientConnection(TwistedProtocol):
     def send(
         self,
         data: bytes,
-        receiver: ReplyReceiver,
+        receiver: ResponseReceiver,
         *,
         head_only: bool = False,
         done: bool = True,
@@ -143,7 +143,7 @@ class ClientConnection(TwistedProtocol):
         self._prove = prove
         self._interims = 0
         self.received = 0
-        self.answered = self.delivered = False
+        self.response_started = self.delivered = False
         self._write(data)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -207,7 +207,7 @@ class ClientConnection(TwistedProtocol):
         """Grows whenever something of the reply came."""
         return self.received + (self._splice.moved if self._splice is not None else 0)
 
-    def hand_over(self, receiver: ReplyReceiver) -> None:
+    def hand_over(self, receiver: ResponseReceiver) -> None:
         """Another receiver takes over, before anything else comes."""
         self._receiver = receiver
 
@@ -259,7 +259,7 @@ class ClientConnection(TwistedProtocol):
             if state == _HEAD:
                 try:
                     self._receive_head(data)
-                except BadReply as error:
+                except BadResponse as error:
                     self._fail(UpstreamError("bad_reply", f"the {self.pool.name}'s reply is not HTTP/1.1: {error}"))
             else:
                 # Nobody asked: a server that talks out of turn is not to be reused.
@@ -336,8 +336,8 @@ class ClientConnection(TwistedProtocol):
                 self._add_to_start(data, limit)
                 return
             if end > limit:
-                raise BadReply(f"its head is larger than {limit} bytes")
-            head = read_reply_head(data[:end], self.pool.limits.head_fields)
+                raise BadResponse(f"its head is larger than {limit} bytes")
+            head = read_response_head(data[:end], self.pool.limits.head_fields)
             data = data[end:]
             receiver = self._receiver
             assert receiver is not None
@@ -346,8 +346,8 @@ class ClientConnection(TwistedProtocol):
             if head.status == 101:
                 self._state = _TUNNEL
                 self._keep_alive = False
-                self.answered = True
-                self._sink = receiver.reply(head)
+                self.response_started = True
+                self._sink = receiver.response(head)
                 if self._receiver is None:
                     self._sink = None
                 elif data:
@@ -355,7 +355,7 @@ class ClientConnection(TwistedProtocol):
                 return
             self._interims += 1
             if self._interims > _INTERIM_MAX:
-                raise BadReply("too many interim replies")
+                raise BadResponse("too many interim replies")
             receiver.interim(head)
             if self._receiver is not receiver:
                 return
@@ -371,17 +371,17 @@ class ClientConnection(TwistedProtocol):
         if start.find(b"\r\n\r\n", before) >= 0:
             return True
         if len(start) > limit:
-            raise BadReply(f"its head is larger than {limit} bytes")
+            raise BadResponse(f"its head is larger than {limit} bytes")
         # Said at once, not when the head ends: it may never end.
         if start.find(b"\n\n", before) >= 0 or start.find(b"\n\r\n", before) >= 0 or not _begins_head(start):
-            raise BadReply("its head is malformed")
+            raise BadResponse("its head is malformed")
         return False
 
-    def _begin_body(self, head: ReplyHead, data: bytes, receiver: ReplyReceiver) -> None:
+    def _begin_body(self, head: ResponseHead, data: bytes, receiver: ResponseReceiver) -> None:
         self._keep_alive = head.keep_alive
         if head.keep_alive_seconds is not None:
-            self.pool.keeping.told(head.keep_alive_seconds)
-        self.answered = True
+            self.pool.idle_lifetime.told(head.keep_alive_seconds)
+        self.response_started = True
         status = head.status
         if self._bodiless or status == 204 or status == 304:
             self._state, self._left = _LENGTH, 0
@@ -394,7 +394,7 @@ class ClientConnection(TwistedProtocol):
         else:
             self._state = _UNTIL_CLOSE
             self._keep_alive = False
-        self._sink = receiver.reply(head)
+        self._sink = receiver.response(head)
         if self._receiver is not receiver:
             self._sink = None
         elif self._state == _LENGTH and not self._left:
@@ -428,13 +428,13 @@ class ClientConnection(TwistedProtocol):
             else:
                 transport.abortConnection()
         if receiver is not None:
-            receiver.reply_end()
+            receiver.response_end()
 
     def _fail(self, error: UpstreamError) -> None:
         receiver = self._receiver
         self.cancel()
         if receiver is not None:
-            receiver.broke(error)
+            receiver.upstream_failed(error)
 
     def fail(self, error: UpstreamError) -> None:
         """Give the reply up, for a reason of ours such as a timeout; the receiver is told."""
@@ -445,7 +445,7 @@ class ClientConnection(TwistedProtocol):
     def readConnectionLost(self) -> None:
         """The server will send no more."""
         if self._state == _TUNNEL and self._receiver is not None:
-            self._receiver.reply_end()
+            self._receiver.response_end()
             return
         self._stop_splicing()
         unread = False
@@ -481,11 +481,11 @@ class ClientConnection(TwistedProtocol):
         self.pool.gone(self)
         was_reset = not reason.check(ConnectionDone, TLSTruncated) and not hides_resets(self.transport)
         if was_reset and self._state == _IDLE:
-            self.pool.keeping.resets = True
+            self.pool.idle_lifetime.resets = True
         self._lost(
             f"the connection to the {self.pool.name} was lost: {reason.getErrorMessage()}",
             clean=bool(reason.check(ConnectionDone)),
-            unread=was_reset and not self.pool.keeping.resets,
+            unread=was_reset and not self.pool.idle_lifetime.resets,
         )
 
     def _lost(self, message: str, *, clean: bool, unread: bool) -> None:
@@ -498,7 +498,7 @@ class ClientConnection(TwistedProtocol):
         if receiver is None:
             return
         if clean and state in (_UNTIL_CLOSE, _TUNNEL):
-            receiver.reply_end()
+            receiver.response_end()
         elif state == _HEAD:
             silent = not self.received
             error = UpstreamError(
@@ -508,11 +508,11 @@ class ClientConnection(TwistedProtocol):
                 self.pool.closed_unseen(self)
             else:
                 self.pool.trouble(error)
-            receiver.broke(error)
+            receiver.upstream_failed(error)
         else:
             error = UpstreamError("truncated_reply", message)
             self.pool.trouble(error)
-            receiver.broke(error)
+            receiver.upstream_failed(error)
 
     # -- flow control
 

@@ -16,31 +16,31 @@ SLICE: Final = 500
 """Members that are looked at in one turn of the reactor: ten thousand connections took 20 ms."""
 
 
-class Swept(Protocol):
+class Ticked(Protocol):
     """What a sweeper looks at."""
 
     def tick(self, now: float) -> None:
         """Look at your deadlines; `now` is the clock's time in seconds."""
 
 
-class Sweeper:
+class CoarseTimer:
     """Calls `tick` on each of its members once a second."""
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
-        self._members: dict[Swept, None] = {}
+        self._members: dict[Ticked, None] = {}
         self._call: IDelayedCall | None = None
-        self._due: list[Swept] = []  # still to be looked at in this round, the next one last
+        self._due: list[Ticked] = []  # still to be looked at in this round, the next one last
         self._began_at = 0.0
 
-    def add(self, member: Swept) -> None:
+    def add(self, member: Ticked) -> None:
         self._members[member] = None
         if self._call is None:
             self._call = self.clock.callLater(INTERVAL_SECONDS, self._sweep)
 
-    def discard(self, member: Swept) -> None:
+    def discard(self, member: Ticked) -> None:
         self._members.pop(member, None)
         if not self._members and self._call is not None:
             self._call.cancel()

@@ -24,8 +24,8 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.coarse_timer import Sweeper
-from vespa.http.idle_lifetime import Keeping
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.idle_lifetime import IdleLifetime
 from vespa.protocol.heads import FIELDS_MAX
 from vespa.transport.tls_connect import BadCertificate
 
@@ -66,7 +66,7 @@ class Pool:
     Keep-alive connections to one endpoint.
 
     Idle ones are used again, newest first, but not those that the server has closed, nor those of an age at which it is
-    known to close them (`Keeping`). They are closed here shortly before that, or after `idle_seconds`.
+    known to close them (`IdleLifetime`). They are closed here shortly before that, or after `idle_seconds`.
 
     `on_trouble` is told of each connection that could not be made, or broke under a request: the server may be gone.
     """
@@ -87,10 +87,10 @@ class Pool:
         self.name = name
         self.limits = limits or PoolLimits()
         self.clock = clock
-        self.keeping = Keeping(self.limits.idle_seconds)
+        self.idle_lifetime = IdleLifetime(self.limits.idle_seconds)
         self._endpoint = endpoint
         self._factory = _Connections(self)
-        self._sweeper = Sweeper(clock)
+        self._timer = CoarseTimer(clock)
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
         self._connecting = 0
@@ -129,19 +129,19 @@ class Pool:
         if not idle:
             return None
         now = self.clock.seconds()
-        keeping = self.keeping
+        idle_lifetime = self.idle_lifetime
         while idle:
             at = -1
-            if keeping.rest:
-                at = bisect_right(idle, now - keeping.rest, key=_idle_since) - 1
+            if idle_lifetime.rest:
+                at = bisect_right(idle, now - idle_lifetime.rest, key=_idle_since) - 1
                 if at < 0:
                     return None
             connection = idle.pop(at)
             age = now - connection.idle_since
-            if age >= keeping.lasts:
+            if age >= idle_lifetime.lasts:
                 connection.discard()
             elif connection.stale():
-                keeping.closed(age, now)
+                idle_lifetime.closed(age, now)
                 connection.discard()
             else:
                 connection.reused = True
@@ -212,12 +212,12 @@ class Pool:
 
     def put(self, connection: ClientConnection) -> None:
         """A connection's exchange is over and it may carry another."""
-        keeping = self.keeping
-        if self._closed or not keeping.lasts > 0:
+        idle_lifetime = self.idle_lifetime
+        if self._closed or not idle_lifetime.lasts > 0:
             connection.discard()
             return
         if self._queue:
-            if keeping.rest or connection.stale():
+            if idle_lifetime.rest or connection.stale():
                 connection.discard()  # those that wait get fresh ones
                 return
             connection.reused = True
@@ -226,19 +226,19 @@ class Pool:
             return
         connection.idle_since = self.clock.seconds()
         self._idle.append(connection)
-        self._sweeper.add(self)
+        self._timer.add(self)
 
     def closed_idle(self, connection: ClientConnection) -> None:
         """An idle connection was closed by the server."""
         if connection in self._idle:
             self._idle.remove(connection)
             now = self.clock.seconds()
-            self.keeping.closed(now - connection.idle_since, now)
+            self.idle_lifetime.closed(now - connection.idle_since, now)
 
     def closed_unseen(self, connection: ClientConnection) -> None:
         """A connection that was taken for a good one had been closed by the server when its request came there."""
         now = self.clock.seconds()
-        self.keeping.closed(now - connection.idle_since, now)
+        self.idle_lifetime.closed(now - connection.idle_since, now)
 
     def trouble(self, error: UpstreamError) -> None:
         """A request met a connection that could not be made, or broke."""
@@ -255,7 +255,7 @@ class Pool:
         self._open.discard(connection)
         self.forget(connection)
         if not self._idle:
-            self._sweeper.discard(self)
+            self._timer.discard(self)
         self._serve_queue()
 
     def _serve_queue(self) -> None:
@@ -270,18 +270,18 @@ class Pool:
 
     def tick(self, now: float) -> None:
         """Close what was idle for too long; the oldest stand first."""
-        self.keeping.forget(now)
-        limit = now - self.keeping.lasts
+        self.idle_lifetime.forget(now)
+        limit = now - self.idle_lifetime.lasts
         while self._idle and self._idle[0].idle_since <= limit:
             self._idle.pop(0).discard()
         if not self._idle:
             # Not in `take`: a pool that runs empty with every request would set its clock anew each time.
-            self._sweeper.discard(self)
+            self._timer.discard(self)
 
     def close(self) -> None:
         """Close what is free now, and the others when their exchanges end."""
         self._closed = True
-        self._sweeper.discard(self)
+        self._timer.discard(self)
         while self._idle:
             self._idle.pop().discard()
 

@@ -9,24 +9,24 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 
 
-class Asker(Protocol):
+class FetchReceiver(Protocol):
     """Who asked."""
 
-    def told(self, head: ReplyHead, body: bytes) -> None:
+    def completed(self, head: ResponseHead, body: bytes) -> None:
         """The reply, whole."""
 
-    def untold(self, error: UpstreamError) -> None:
+    def failed(self, error: UpstreamError) -> None:
         """There will be none."""
 
 
-class Asking:
+class Fetch:
     """
-    One question; `asker` hears exactly once, unless it cancels.
+    One question; `receiver` hears exactly once, unless it cancels.
 
     `data` is the whole request. It is asked once more where a kept connection turns out to be closed, so it must be
     one that may be asked twice. `seconds` bounds all of it, `limit` the reply's body in bytes.
@@ -34,20 +34,27 @@ class Asking:
 
     _connection: ClientConnection | None = None
     _connecting: Deferred[None] | None = None
-    _head: ReplyHead | None = None
+    _head: ResponseHead | None = None
 
     def __init__(
-        self, pool: Pool, sweeper: Sweeper, data: bytes, asker: Asker, *, seconds: float, limit: int = 65536
+        self,
+        pool: Pool,
+        timer: CoarseTimer,
+        data: bytes,
+        receiver: FetchReceiver,
+        *,
+        seconds: float,
+        limit: int = 65536,
     ) -> None:
         self._pool = pool
-        self._sweeper = sweeper
+        self._timer = timer
         self._data = data
-        self._asker: Asker | None = asker
+        self._receiver: FetchReceiver | None = receiver
         self._seconds = seconds
-        self._until = sweeper.clock.seconds() + seconds
+        self._until = timer.clock.seconds() + seconds
         self._left = limit
         self._body: list[bytes] = []
-        sweeper.add(self)
+        timer.add(self)
         connection = pool.take()
         if connection is not None:
             self._send(connection)
@@ -56,7 +63,7 @@ class Asking:
 
     def cancel(self) -> None:
         """Nobody wants to know any more."""
-        self._asker = None
+        self._receiver = None
         self._end()
 
     def tick(self, now: float) -> None:
@@ -73,7 +80,7 @@ class Asking:
 
     def _connected(self, connection: ClientConnection) -> None:
         self._connecting = None
-        if self._asker is None:
+        if self._receiver is None:
             self._pool.put(connection)
         else:
             self._send(connection)
@@ -91,10 +98,10 @@ class Asking:
 
     # -- the reply
 
-    def interim(self, head: ReplyHead) -> None:
+    def interim(self, head: ResponseHead) -> None:
         """Of no use here."""
 
-    def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
+    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
         self._head = head
         return self._take
 
@@ -105,16 +112,16 @@ class Asking:
         else:
             self._body.append(data)
 
-    def reply_end(self) -> None:
+    def response_end(self) -> None:
         self._connection = None
-        asker, self._asker = self._asker, None
+        receiver, self._receiver = self._receiver, None
         self._end()
-        if asker is not None and self._head is not None:
-            asker.told(self._head, b"".join(self._body))
+        if receiver is not None and self._head is not None:
+            receiver.completed(self._head, b"".join(self._body))
 
-    def broke(self, error: UpstreamError) -> None:
+    def upstream_failed(self, error: UpstreamError) -> None:
         connection, self._connection = self._connection, None
-        if error.silent and connection is not None and connection.reused and self._asker is not None:
+        if error.silent and connection is not None and connection.reused and self._receiver is not None:
             self._connect()
         else:
             self._fail(error)
@@ -128,13 +135,13 @@ class Asking:
     # -- ends
 
     def _fail(self, error: UpstreamError) -> None:
-        asker, self._asker = self._asker, None
+        receiver, self._receiver = self._receiver, None
         self._end()
-        if asker is not None:
-            asker.untold(error)
+        if receiver is not None:
+            receiver.failed(error)
 
     def _end(self) -> None:
-        self._sweeper.discard(self)
+        self._timer.discard(self)
         connection, self._connection = self._connection, None
         connecting, self._connecting = self._connecting, None
         if connecting is not None:

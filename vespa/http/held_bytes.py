@@ -26,7 +26,7 @@ def keep(pieces: list[bytes], data: bytes) -> None:
         pieces.append(data)
 
 
-class Held:
+class HeldBytes:
     """
     Two totals over all connections, each within a limit in bytes; a limit of 0 is none.
 

@@ -14,7 +14,7 @@ _MARGIN_SHARE: Final = 0.1
 _MARGIN_MAX_SECONDS: Final = 1.0
 
 
-class Keeping:
+class IdleLifetime:
     """
     When a connection may be used again.
 

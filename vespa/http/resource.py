@@ -147,7 +147,7 @@ class ResourceReceiver:
         self._channel = _Channel(request, site)
         self._rendered: Request | None = None
         if request.channel is not None:
-            request.channel.permit()
+            request.channel.send_continue()
 
     def body(self, data: bytes) -> None:
         if self._body.tell() + len(data) > self._body_max:
@@ -168,7 +168,7 @@ class ResourceReceiver:
         request.content = self._body
         request.requestReceived(head.method, head.target, b"HTTP/1.1" if head.minor else b"HTTP/1.0")
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         if self._rendered is not None and not self._rendered.finished:
             self._rendered.connectionLost(Failure(ConnectionDone()))
 
@@ -181,7 +181,7 @@ class ResourceReceiver:
     def held(self, received: int) -> int:
         return received
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """All of it is needed."""
 
 

@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from vespa.http.coarse_timer import Sweeper
-from vespa.http.held_bytes import Held
-from vespa.http.server_connection import ServerChannel
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.held_bytes import HeldBytes
+from vespa.http.server_connection import ServerConnection
 from vespa.http.server_request import Receiver, ServerRequest, status_line
 from vespa.protocol.heads import FIELDS_MAX
 from vespa.protocol.refusal import Refusal
@@ -97,13 +97,13 @@ class Server(Factory):
         self.application = application
         self.limits = limits or Limits()
         self.clock = clock
-        self.sweeper = Sweeper(clock)
-        self.channels: set[ServerChannel] = set()
-        self.held = Held(self.limits.held_bytes, self.limits.unverified_bytes)
+        self.timer = CoarseTimer(clock)
+        self.channels: set[ServerConnection] = set()
+        self.held = HeldBytes(self.limits.held_bytes, self.limits.unverified_bytes)
         self.draining = False
         self._addresses: dict[str, int] = {}
-        self._idle: deque[ServerChannel] = deque()  # that were idle when last looked for
-        self._leaving: set[ServerChannel] = set()
+        self._idle: deque[ServerConnection] = deque()  # that were idle when last looked for
+        self._leaving: set[ServerConnection] = set()
         self._searched_at = -1.0
         self._complained_at = -COMPLAINT_SECONDS
         self._drained: Deferred[None] | None = None
@@ -127,7 +127,7 @@ class Server(Factory):
             return _Full(self.date())
         if 0 < limits.connections <= len(self.channels) and not self._make_room():
             return _Full(self.date())
-        channel = ServerChannel(self, host)
+        channel = ServerConnection(self, host)
         # Counted from here, not from connectionMade: nothing may slip in between.
         self.channels.add(channel)
         self._addresses[host] = here + 1
@@ -159,7 +159,7 @@ class Server(Factory):
             message = "all {most} connections are taken: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)
 
-    def closed(self, channel: ServerChannel) -> None:
+    def closed(self, channel: ServerConnection) -> None:
         """A channel's connection is over."""
         self.channels.discard(channel)
         self._leaving.discard(channel)

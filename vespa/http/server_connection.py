@@ -16,10 +16,10 @@ from zope.interface import implementer
 
 from vespa.http.held_bytes import SMALL, keep
 from vespa.http.server_request import Receiver, ServerRequest
-from vespa.http.timeouts import Doing, Patience
+from vespa.http.timeouts import Activity, ConnectionTimeouts
 from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
-from vespa.protocol.request_decoder import Intake
+from vespa.protocol.request_decoder import RequestDecoder
 from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
 from vespa.transport.tcp import buffered, half_closes, hung_up, probe, reader, release, set_no_delay, writer
 
@@ -43,7 +43,7 @@ _CLOSED: Final = 4
 
 
 @implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)
-class ServerChannel(Protocol):
+class ServerConnection(Protocol):
     """One client connection."""
 
     transport: Any = None
@@ -54,8 +54,8 @@ class ServerChannel(Protocol):
         self.peer = peer
         self.until_close = False  # the answer's end is the connection's end
         self._phase = _REQUESTS
-        self._intake = Intake(self, server.limits.head_bytes, server.limits.head_fields)
-        self._patience = Patience(server.limits, server.clock.seconds())
+        self._decoder = RequestDecoder(self, server.limits.head_bytes, server.limits.head_fields)
+        self._timeouts = ConnectionTimeouts(server.limits, server.clock.seconds())
         self._serial = 0  # requests so far
         self._request: ServerRequest | None = None
         self._receiver: Receiver | None = None
@@ -89,7 +89,7 @@ class ServerChannel(Protocol):
         self.forwarded_for = b"X-Forwarded-For: %b\r\n" % self.peer.encode("ascii", "replace") if self.peer else b""
         scheme = b"https" if self.secure else b"http"
         self.forwarded = b"X-Forwarded-Proto: " + scheme + b"\r\n" + self.forwarded_for
-        self.server.sweeper.add(self)
+        self.server.timer.add(self)
         if self.server.draining:
             self.drain()
 
@@ -98,7 +98,7 @@ class ServerChannel(Protocol):
         self._stop_splicing()
         release(self.transport)
         self._ahead.clear()
-        self.server.sweeper.discard(self)
+        self.server.timer.discard(self)
         self._leave()
         if self._held:
             self.server.held.change(-self._held, -self._unverified)
@@ -124,7 +124,7 @@ class ServerChannel(Protocol):
         if request is not None:
             request.channel = None
             if receiver is not None:
-                receiver.gone()
+                receiver.hang_up()
 
     def cut(self) -> None:
         """End the connection at once, visibly."""
@@ -139,7 +139,7 @@ class ServerChannel(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def break_off(self) -> None:
+    def truncate(self) -> None:
         """
         End an answer that is not whole.
 
@@ -161,8 +161,8 @@ class ServerChannel(Protocol):
 
     def drain(self) -> None:
         """Take no further request: close now if there is none, after the answer otherwise."""
-        intake = self._intake
-        if self._phase == _REQUESTS and self._request is None and not intake.in_head and not intake.in_body:
+        decoder = self._decoder
+        if self._phase == _REQUESTS and self._request is None and not decoder.in_head and not decoder.in_body:
             self._close()
 
     @property
@@ -170,16 +170,16 @@ class ServerChannel(Protocol):
         """Whether nothing is lost with it: no request is under way or sent ahead, and each answer is out."""
         if self._request is not None or self._ahead or buffered(self.transport):
             return False
-        return self._phase == _LINGER or (self._phase == _REQUESTS and not self._intake.in_body)
+        return self._phase == _LINGER or (self._phase == _REQUESTS and not self._decoder.in_body)
 
     @property
     def waits_since(self) -> float:
         """When it began to do what it does, in the clock's seconds, within a second or two."""
-        return self._patience.since
+        return self._timeouts.since
 
     def give_way(self) -> None:
         """Close it: another connection needs its place."""
-        if self._phase == _REQUESTS and not self._intake.in_head:
+        if self._phase == _REQUESTS and not self._decoder.in_head:
             self._close()
         else:
             self.cut()
@@ -197,7 +197,7 @@ class ServerChannel(Protocol):
         self._receiving = True
         try:
             self._receive(data)
-            if self._ahead or not (self._holds_nothing or self._intake.complete):
+            if self._ahead or not (self._holds_nothing or self._decoder.complete):
                 # Requests that come whole are not counted, most do, nor is a body with each read as it goes on.
                 refusal = self.account()
                 if refusal is not None:
@@ -211,19 +211,19 @@ class ServerChannel(Protocol):
             self._receiving = False
 
     def _receive(self, data: bytes) -> None:
-        intake = self._intake
+        decoder = self._decoder
         last = self._serial + REQUESTS_A_TURN
         while data:
             if self._phase != _REQUESTS:
                 self._receive_other(data)
                 return
-            if intake.complete or (self._write_blocked and self._request is None):
+            if decoder.complete or (self._write_blocked and self._request is None):
                 self._keep_ahead(data)
                 return
             if self._serial == last and self._request is None:
                 self._defer(data)
                 return
-            data = intake.feed(data)
+            data = decoder.feed(data)
             if not data and self._ahead and self._may_begin():
                 data = self._take_ahead()
 
@@ -279,21 +279,21 @@ class ServerChannel(Protocol):
             return None
         refusal = self.server.held.refusal(self._unverified > unverified)
         if refusal is not None and self._receiver is not None:
-            self._receiver.slim()
+            self._receiver.release_memory()
             self._count()
             refusal = self.server.held.refusal(self._unverified > unverified)
         return refusal
 
     def _count(self) -> None:
-        intake, receiver = self._intake, self._receiver
+        decoder, receiver = self._decoder, self._receiver
         held, unverified = self._ahead_size + buffered(self.transport), 0
-        if intake.in_head:
-            unverified = intake.head_size
+        if decoder.in_head:
+            unverified = decoder.head_size
         elif self._request is not None:
-            held += intake.head_size
+            held += decoder.head_size
             if receiver is not None:
-                kept = receiver.held(intake.received)
-                if intake.in_body and not receiver.verified:
+                kept = receiver.held(decoder.received)
+                if decoder.in_body and not receiver.verified:
                     unverified = kept
                 else:
                     held += kept
@@ -320,9 +320,9 @@ class ServerChannel(Protocol):
         self._serial += 1
         request = self._request = ServerRequest(self, head)
         if head.expects_continue:
-            self._continue_due = self._intake.in_body
+            self._continue_due = self._decoder.in_body
         try:
-            if self._intake.head_size > SMALL:
+            if self._decoder.head_size > SMALL:
                 self._have_room()
             receiver = self.server.application(request)
         except Refusal as refusal:
@@ -341,7 +341,7 @@ class ServerChannel(Protocol):
     def end(self) -> None:
         """The request is whole."""
         if self._request is None:
-            self._intake.reset()
+            self._decoder.reset()
             if self.server.draining:
                 self._close()
             return
@@ -350,7 +350,7 @@ class ServerChannel(Protocol):
 
     def splice_body(self, sink: object) -> None:
         """Let the kernel move the rest of the request's body there, if it is large and both are plain sockets."""
-        left = self._intake.left
+        left = self._decoder.left
         # Without a receiver the request has only just begun: bytes of its body may have been read, and not fed yet.
         if self._receiver is None or self._inward is not None:
             return
@@ -375,7 +375,7 @@ class ServerChannel(Protocol):
         splice, self._inward = self._inward, None
         if splice is not None:
             splice.stop()
-            self._intake.skip(self._intake.left - splice.left)
+            self._decoder.skip(self._decoder.left - splice.left)
             if self.transport.connected:
                 reader(self.transport, self.dataReceived)
                 if not self._paused:
@@ -387,13 +387,13 @@ class ServerChannel(Protocol):
         self._receiver = None
         if receiver is not None:
             # Whoever handles it hears that it is over before the answer goes out.
-            receiver.gone()
+            receiver.hang_up()
         if self._phase != _REQUESTS:
             self.cut()
             return
         if request is None:
             head = RequestHead()
-            if self._intake.start == b"HEAD ":
+            if self._decoder.start == b"HEAD ":
                 head.method = b"HEAD"  # whatever else is wrong with it, its answer has no body
             request = self._request = ServerRequest(self, head)
             request.unread = True
@@ -405,37 +405,37 @@ class ServerChannel(Protocol):
     def closes_after(self) -> bool:
         """Whether the answer beginning now is the connection's last."""
         # A short rest of a body is waited for, if it is sure to come.
-        return self.server.draining or self._continue_due or not self._intake.left_within(_DISCARD_MAX)
+        return self.server.draining or self._continue_due or not self._decoder.left_within(_DISCARD_MAX)
 
-    def answered(self, request: ServerRequest) -> None:
+    def response_finished(self, request: ServerRequest) -> None:
         """The answer is complete: on to the next request, or to the end."""
         self._request = self._receiver = self.splice = None
         self._continue_due = self._holds_nothing = False
         self._stop_splicing()
         if self._held:
             self._count()
-        intake = self._intake
-        if not request.keep_alive or not intake.left_within(_DISCARD_MAX):
-            if intake.in_body or (request.unread and half_closes(self.transport)):
+        decoder = self._decoder
+        if not request.keep_alive or not decoder.left_within(_DISCARD_MAX):
+            if decoder.in_body or (request.unread and half_closes(self.transport)):
                 self._linger()
             else:
                 self._close()
             return
         if self._paused:
             self.resume_reading()
-        if not intake.complete:
+        if not decoder.complete:
             return  # the rest of the body is still to come
         if self.server.draining:
             self._close()
             return
-        intake.reset()
+        decoder.reset()
         if self._ahead and not self._receiving and not self._write_blocked and not self._deferred:
             self.dataReceived(self._take_ahead())
 
     def _linger(self) -> None:
         """The client is still sending: let it read its answer before a close would reset the connection."""
         self._phase = _LINGER
-        self._lingers_for = self._intake.left
+        self._lingers_for = self._decoder.left
         if self._paused:
             self.resume_reading()
         self._half_close(or_close=False)
@@ -466,10 +466,10 @@ class ServerChannel(Protocol):
         elif or_close:
             self.transport.loseConnection()
 
-    def permit(self) -> None:
+    def send_continue(self) -> None:
         """Send 100 Continue if the client waits for it and nothing was answered yet."""
         if self._continue_due and self._request is not None and not self._request.started:
-            if not self._intake.received:
+            if not self._decoder.received:
                 self.write(_CONTINUE)
         self._continue_due = False
 
@@ -526,43 +526,43 @@ class ServerChannel(Protocol):
         if (self._phase == _BREAKING and not waiting) or (unread and hung_up(self.transport)):
             self.cut()
             return
-        received = self._intake.received + (self._inward.moved if self._inward is not None else 0)
-        if waiting or self._held or self._intake.head_size > SMALL:
+        received = self._decoder.received + (self._inward.moved if self._inward is not None else 0)
+        if waiting or self._held or self._decoder.head_size > SMALL:
             refusal = self.account()
             if refusal is not None:
                 self._refuse(refusal)
                 return
-        overdue = self._patience.look(now, self._doing(), self._serial, received, waiting, sent)
+        overdue = self._timeouts.look(now, self._activity(), self._serial, received, waiting, sent)
         if overdue is None:
             return
-        if self._request is None and overdue is Doing.BODY:
+        if self._request is None and overdue is Activity.BODY:
             self.cut()  # the answer is out already; the rest of the body was only waited for
-        elif overdue is Doing.HEAD:
+        elif overdue is Activity.HEAD:
             self._refuse(Refusal(408, "head_timeout", "the request's head took too long"))
-        elif overdue is Doing.BODY:
+        elif overdue is Activity.BODY:
             self._refuse(Refusal(408, "body_timeout", "the request's body came too slowly"))
-        elif overdue is Doing.UPLOADING:
+        elif overdue is Activity.UPLOADING:
             seconds = self.server.limits.body_idle_seconds
             self._refuse(Refusal(408, "body_timeout", f"nothing of the request's body came for {seconds:g} s"))
-        elif overdue is Doing.IDLE or self._phase == _LINGER:
+        elif overdue is Activity.IDLE or self._phase == _LINGER:
             self._close()
         else:
             self.cut()
 
-    def _doing(self) -> Doing:
+    def _activity(self) -> Activity:
         if self._phase == _LINGER or self._phase == _BREAKING:
-            return Doing.LINGERING
+            return Activity.LINGERING
         if self._phase == _TUNNEL and self._half_closed and not buffered(self.transport):
-            return Doing.LINGERING  # the backend has gone, and all that it said is out
+            return Activity.LINGERING  # the backend has gone, and all that it said is out
         if self._phase != _REQUESTS:
-            return Doing.WAITING
-        intake = self._intake
-        if intake.in_body:
+            return Activity.WAITING
+        decoder = self._decoder
+        if decoder.in_body:
             # A client that we do not read, or that waits for our word, is not slow.
             blocked = self._inward is not None and self._inward.in_pipe
             if self._paused or self._continue_due or blocked:
-                return Doing.WAITING
-            return Doing.UPLOADING if self._receiver is not None and self._receiver.verified else Doing.BODY
-        if intake.in_head:
-            return Doing.HEAD
-        return Doing.WAITING if self._request is not None or self._ahead else Doing.IDLE
+                return Activity.WAITING
+            return Activity.UPLOADING if self._receiver is not None and self._receiver.verified else Activity.BODY
+        if decoder.in_head:
+            return Activity.HEAD
+        return Activity.WAITING if self._request is not None or self._ahead else Activity.IDLE

@@ -12,7 +12,7 @@ from vespa.protocol.refusal import Refusal
 
 if TYPE_CHECKING:
     from vespa.http.client_connection import ClientConnection
-    from vespa.http.server_connection import ServerChannel
+    from vespa.http.server_connection import ServerConnection
 
 # How an answer's body is framed.
 NONE: Final = 0
@@ -35,7 +35,7 @@ def status_line(status: int) -> bytes:
 
 class Receiver(Protocol):
     """
-    Who handles a request. Calls come in order: `body`* `end`, with `gone` at any point, after which nothing comes.
+    Who handles a request. Calls come in order: `body`* `end`, with `hang_up` at any point, after which nothing comes.
     """
 
     def body(self, data: bytes) -> None:
@@ -44,7 +44,7 @@ class Receiver(Protocol):
     def end(self) -> None:
         """The request's body is complete."""
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         """The client left, or broke the protocol, before the answer was complete."""
 
     def pause(self) -> None:
@@ -60,7 +60,7 @@ class Receiver(Protocol):
     def held(self, received: int) -> int:
         """How many bytes are held for the request, of whose body `received` bytes have come."""
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """Memory is short: let go of what is held for no more than a second attempt."""
 
 
@@ -81,8 +81,8 @@ class ServerRequest:
     _pending: bytes | None = None
     _framing = NONE
 
-    def __init__(self, channel: ServerChannel, head: RequestHead) -> None:
-        self.channel: ServerChannel | None = channel
+    def __init__(self, channel: ServerConnection, head: RequestHead) -> None:
+        self.channel: ServerConnection | None = channel
         self.head = head
         self.keep_alive = head.keep_alive
         if head.upgrade:
@@ -179,7 +179,7 @@ class ServerRequest:
             self._pending = None
             channel.write(pending)
         self.channel = None
-        channel.answered(self)
+        channel.response_finished(self)
 
     def abort(self) -> None:
         """The answer breaks off: what was written is delivered, and the client sees that it is not whole."""
@@ -187,7 +187,7 @@ class ServerRequest:
         if channel is not None:
             if self._pending is not None:
                 channel.write(self._pending)
-            channel.break_off()
+            channel.truncate()
 
     def interim(self, status: int, block: bytes = b"") -> None:
         """Send a 1xx answer before the final one; nothing to an HTTP/1.0 client."""
@@ -249,10 +249,10 @@ class ServerRequest:
             block, head.sources, host=head.host, secure=channel.secure, origin=origin, path_prefix=path_prefix
         )
 
-    def permit(self) -> None:
+    def send_continue(self) -> None:
         """Let a client that asked first send the request's body now (100 Continue)."""
         if self.channel is not None:
-            self.channel.permit()
+            self.channel.send_continue()
 
     def splice_to(self, connection: ClientConnection) -> None:
         """Have the rest of the body go straight to a server's connection, if it can; the receiver hears of its end."""

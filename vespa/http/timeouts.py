@@ -16,7 +16,7 @@ Averaged from its beginning, a burst of 64 KiB would buy 512 s of silence.
 """
 
 
-class Doing(IntEnum):
+class Activity(IntEnum):
     """What a client is at."""
 
     IDLE = 0  # nothing of a request has come
@@ -28,7 +28,7 @@ class Doing(IntEnum):
     UPLOADING = 6  # sending the body of a request that is verified
 
 
-class Patience:
+class ConnectionTimeouts:
     """
     One connection's clocks.
 
@@ -36,12 +36,12 @@ class Patience:
     was at before. So a deadline is met a second or two late, and costs a request nothing.
     """
 
-    __slots__ = ("_limits", "_doing", "_serial", "_since", "_size", "_stalled_at", "_stalled_since")
+    __slots__ = ("_limits", "_activity", "_serial", "_since", "_size", "_stalled_at", "_stalled_since")
 
     def __init__(self, limits: Limits, now: float) -> None:
         """The first head's time counts from here."""
         self._limits = limits
-        self._doing = Doing.IDLE
+        self._activity = Activity.IDLE
         self._serial = 0
         self._since = now
         self._size = 0
@@ -53,44 +53,46 @@ class Patience:
         """Since when the client is at what it is at, as far as was looked."""
         return self._since
 
-    def look(self, now: float, doing: Doing, serial: int, received: int, waiting: int, sent: int) -> Doing | None:
+    def look(
+        self, now: float, activity: Activity, serial: int, received: int, waiting: int, sent: int
+    ) -> Activity | None:
         """
         What took too long, if anything did.
 
         `serial` counts the connection's requests, `received` are the body's bytes so far, `waiting` those that wait to
         be written, and `sent` grows when any of them went.
         """
-        if doing != self._doing or serial != self._serial:
+        if activity != self._activity or serial != self._serial:
             # A new connection has so long for its first head, whether it sends a part of it or nothing.
-            if serial or doing != Doing.HEAD:
+            if serial or activity != Activity.HEAD:
                 self._since, self._size = now, received
-            self._doing, self._serial = doing, serial
+            self._activity, self._serial = activity, serial
         limits, since = self._limits, now - self._since
-        if doing == Doing.BODY and limits.body_min_rate:
+        if activity == Activity.BODY and limits.body_min_rate:
             if since > STALL_SECONDS:
                 if received - self._size < limits.body_min_rate * since:
-                    return doing
+                    return activity
                 self._since, self._size = now, received
-        elif doing == Doing.BODY or doing == Doing.UPLOADING:
+        elif activity == Activity.BODY or activity == Activity.UPLOADING:
             if received != self._size:
                 self._since, self._size = now, received
             elif limits.body_idle_seconds and since >= limits.body_idle_seconds:
-                return doing
+                return activity
         else:
-            limit = self._limit(doing, serial)
+            limit = self._limit(activity, serial)
             if limit and since >= limit:
-                return doing
+                return activity
         mark = (waiting, sent)
         if not waiting or mark != self._stalled_at:
             self._stalled_at, self._stalled_since = mark, now
         elif limits.write_stall_seconds and now - self._stalled_since >= limits.write_stall_seconds:
-            return Doing.READING
+            return Activity.READING
         return None
 
-    def _limit(self, doing: Doing, serial: int) -> float:
+    def _limit(self, activity: Activity, serial: int) -> float:
         limits = self._limits
-        if doing == Doing.HEAD or (doing == Doing.IDLE and not serial):
+        if activity == Activity.HEAD or (activity == Activity.IDLE and not serial):
             return limits.head_seconds
-        if doing == Doing.IDLE:
+        if activity == Activity.IDLE:
             return limits.keepalive_seconds
-        return limits.linger_seconds if doing == Doing.LINGERING else 0.0
+        return limits.linger_seconds if activity == Activity.LINGERING else 0.0

@@ -59,7 +59,7 @@ class _TooManyTokens(ValueError):
     """More Connection members than anybody needs."""
 
 
-class BadReply(ValueError):
+class BadResponse(ValueError):
     """A server's reply that cannot be passed on."""
 
 
@@ -124,7 +124,7 @@ class RequestHead(Head):
     max_forwards: int | None = None
 
 
-class ReplyHead(Head):
+class ResponseHead(Head):
     """
     A server's reply up to its body.
 
@@ -138,13 +138,13 @@ class ReplyHead(Head):
     dated = False
 
 
-_Head = TypeVar("_Head", RequestHead, ReplyHead)
+_Head = TypeVar("_Head", RequestHead, ResponseHead)
 _HEADS_MAX: Final = 512
 _HEAD_MAX: Final = 1024
 # No limit on fields is below this, so that a head which is known need not be counted again.
 FIELDS_LEAST: Final = 32
 _requests: Final[dict[bytes, RequestHead]] = {}
-_replies: Final[dict[bytes, ReplyHead]] = {}
+_replies: Final[dict[bytes, ResponseHead]] = {}
 
 
 class RequestReader:
@@ -356,7 +356,7 @@ def _understand_target(head: RequestHead) -> None:
     head.target = path if path[:1] == b"/" else b"/" + path
 
 
-def read_reply_head(data: bytes, max_fields: int = FIELDS_MAX) -> ReplyHead:
+def read_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> ResponseHead:
     """Read a whole reply head, its blank line included. Raises `BadReply`."""
     head = _replies.get(data)
     if head is None:
@@ -375,25 +375,25 @@ def _keep_alive_seconds(value: bytes) -> float | None:
     return None
 
 
-def _reply_head(data: bytes, max_fields: int) -> ReplyHead:
+def _reply_head(data: bytes, max_fields: int) -> ResponseHead:
     if data.count(b"\r\n") > max_fields + 2:
-        raise BadReply(f"its head has more than {max_fields} fields")
+        raise BadResponse(f"its head has more than {max_fields} fields")
     parser = httptools.HttpResponseParser(_SILENT)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
-        raise BadReply(str(error)) from None
+        raise BadResponse(str(error)) from None
     status = parser.get_status_code()
     if not 100 <= status <= 599:
-        raise BadReply(f"status {status}")
-    head = ReplyHead()
+        raise BadResponse(f"status {status}")
+    head = ResponseHead()
     head.status = status
     lines = data.split(b"\r\n")
     old = not lines[0].startswith(b"HTTP/1.1 ")
     if old and not lines[0].startswith(b"HTTP/1.0 "):
-        raise BadReply("it does not begin with HTTP/1.1 or HTTP/1.0")
+        raise BadResponse("it does not begin with HTTP/1.1 or HTTP/1.0")
     del lines[0], lines[-2:]
     head.lines = lines
     head.passing = passing = []
@@ -410,11 +410,11 @@ def _reply_head(data: bytes, max_fields: int) -> ReplyHead:
         elif kind == CONTENT_LENGTH:
             length = _number(value)
             if length is None or head.length not in (None, length):
-                raise BadReply("Content-Length is not one number")
+                raise BadResponse("Content-Length is not one number")
             head.length = length
         elif kind == TRANSFER_ENCODING:
             if head.chunked or value.lower() != b"chunked":
-                raise BadReply("a transfer coding other than a single chunked")
+                raise BadResponse("a transfer coding other than a single chunked")
             head.chunked = True
         elif kind == DATE:
             head.dated = True
@@ -426,12 +426,12 @@ def _reply_head(data: bytes, max_fields: int) -> ReplyHead:
         elif line[:11].lower() == b"keep-alive:":
             head.keep_alive_seconds = _keep_alive_seconds(value)
     if head.chunked and (head.length is not None or old):
-        raise BadReply("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+        raise BadResponse("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if options:
         try:
             head.connection = _connection_tokens(b",".join(options))
         except _TooManyTokens:
-            raise BadReply(f"its Connection field has more than {TOKENS_MAX} members") from None
+            raise BadResponse(f"its Connection field has more than {TOKENS_MAX} members") from None
         head.keep_alive = CLOSE not in head.connection
         head._drop_listed()
     if old:

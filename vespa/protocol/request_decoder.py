@@ -12,7 +12,7 @@ _HEAD, _LENGTH, _CHUNKS, _COMPLETE = range(4)
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class Listener(Protocol):
+class RequestEvents(Protocol):
     """Who hears of a request: `begin`, `body`*, `end`."""
 
     def begin(self, head: RequestHead) -> None:
@@ -25,7 +25,7 @@ class Listener(Protocol):
         """The request is whole."""
 
 
-class Intake:
+class RequestDecoder:
     """
     Reads one request at a time; `reset` makes it ready for the next.
 
@@ -46,7 +46,7 @@ class Intake:
         "_chunks",
     )
 
-    def __init__(self, listener: Listener, head_limit: int, max_fields: int = FIELDS_MAX) -> None:
+    def __init__(self, listener: RequestEvents, head_limit: int, max_fields: int = FIELDS_MAX) -> None:
         self.received = 0  # bytes of the body so far, framing included
         self.start = b""  # the head's first bytes: enough to know a HEAD by
         self._listener = listener

@@ -48,7 +48,7 @@ def _say(line: bytes) -> tuple[int, bytes]:
     return found
 
 
-class Guard:
+class BrowserGuard:
     """Decides from a request's head alone whether its sender may use this proxy."""
 
     def __init__(

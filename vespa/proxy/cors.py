@@ -11,7 +11,7 @@ from typing import Final
 
 from vespa.http.server_request import NONE
 from vespa.protocol.heads import RequestHead
-from vespa.proxy.local_response import OwnResponse
+from vespa.proxy.local_response import LocalResponse
 
 VARY: Final = b"Vary: Origin\r\n"
 """For every answer where origins are allowed: it is another one for another Origin."""
@@ -36,7 +36,7 @@ def is_preflight(head: RequestHead) -> bool:
     )
 
 
-class Preflight(OwnResponse):
+class Preflight(LocalResponse):
     """
     Gives an allowed page leave for what it asks, on this machine's network too.
 

@@ -16,19 +16,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.accounting.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, GONE, HEAD, REFUSE
+from vespa.accounting.lifecycle import BREAK, END, ERROR_HEAD, EXPIRE, HANG_UP, HEAD, REFUSE
 from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.server_request import CHUNKED, LENGTH, NONE, STREAM, ServerRequest
 from vespa.protocol.fields import tokens
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.via import Via
 from vespa.proxy.interfaces import Route
 from vespa.proxy.outbound import Outbound
 from vespa.proxy.upgrade import Tunnel, Tunnels
-from vespa.proxy.upstream_deadlines import Timeouts, Vigil
-from vespa.runtime.ratelimited_log import Complaints
+from vespa.proxy.upstream_deadlines import Timeouts, UpstreamDeadlines
+from vespa.runtime.ratelimited_log import RateLimitedLog
 
 _NOT_SERVED: Final = frozenset((429, 502, 503, 504))
 
@@ -45,27 +45,27 @@ class Proxy:
         *,
         timeouts: Timeouts | None = None,
         log_served: bool = False,
-        sweeper: Sweeper | None = None,
+        timer: CoarseTimer | None = None,
         tunnels: Tunnels | None = None,
     ) -> None:
-        """`sweeper` looks after timeouts, `tunnels` after upgraded connections; without one there is a new one."""
+        """`timer` looks after timeouts, `tunnels` after upgraded connections; without one there is a new one."""
         self.route = route
         self.clock = clock
         self.timeouts = timeouts or Timeouts()
-        self.sweeper = sweeper or Sweeper(clock)
-        self.tunnels = tunnels or Tunnels(self.sweeper)
-        self.complaints = Complaints(self.log, clock)
+        self.timer = timer or CoarseTimer(clock)
+        self.tunnels = tunnels or Tunnels(self.timer)
+        self.limited_log = RateLimitedLog(self.log, clock)
         # One event a request costs as much as a third of the request: successes are logged on demand.
         self.log_served = log_served
         self.via = Via()
 
 
 class Exchange:
-    """One request on its way through: the `Receiver` of the client's side, the `ReplyReceiver` of the upstream's."""
+    """One request on its way through: the `Receiver` of the client's side, the `ResponseReceiver` of the upstream's."""
 
     # Defaults stand on the class: most requests never change them, and setting them costs.
     _connecting: Deferred[None] | None = None
-    _vigil: Vigil | None = None
+    _deadlines: UpstreamDeadlines | None = None
     _admitted = False
     _over = False
     _claimed = False  # it counts among the tunnels
@@ -87,7 +87,7 @@ class Exchange:
     def _expect(self) -> None:
         """The client waits for a word before it sends the body."""
         if not self._passage.ready:
-            self._request.permit()  # what the body says is needed first
+            self._request.send_continue()  # what the body says is needed first
             return
         try:
             self._admit()
@@ -95,7 +95,7 @@ class Exchange:
             self.refuse(refusal)
         except Exception:
             # Nobody holds this exchange yet who could tell it that it is over.
-            self.gone()
+            self.hang_up()
             raise
 
     def body(self, data: bytes) -> None:
@@ -119,10 +119,10 @@ class Exchange:
         except Refusal as refusal:
             self.refuse(refusal)
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         if self._over:
             return
-        if self._passage.book(GONE) and self._passage.ready:  # strangers are not to fill the log
+        if self._passage.record(HANG_UP) and self._passage.ready:  # strangers are not to fill the log
             self._proxy.log.info("gone: {method} {path}", method=self._method, path=self._path)
         self._settled()
 
@@ -169,9 +169,9 @@ class Exchange:
         """What came of the body, until it is understood; then what is not sent yet, or may be sent once more."""
         return self._outbound.held if self._passage.ready else received
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """Do without another attempt."""
-        self._outbound.slim()
+        self._outbound.release_memory()
 
     def _account(self) -> None:
         """More is held, or less: this request is refused if that is too much."""
@@ -183,12 +183,12 @@ class Exchange:
         """Answer with an error of ours, whatever was under way."""
         if self._over:
             return
-        self._passage.book(self._no)
+        self._passage.record(self._no)
         self._settled()
         proxy = self._proxy
         if refusal.origin != "vespa":
             # Not the caller's doing, nor ours: somebody has to look into it.
-            proxy.complaints.tell(refusal.code, f"refused: {self._method} {self._path}: {refusal}")
+            proxy.limited_log.log(refusal.code, f"refused: {self._method} {self._path}: {refusal}")
         proxy.log.debug("refused: {method} {path}: {why}", method=self._method, path=self._path, why=str(refusal))
         self._request.refuse(refusal)
 
@@ -209,7 +209,7 @@ class Exchange:
                 return
             if not isinstance(error, UpstreamError):
                 error = UpstreamError(f"{self._passage.pool.name}_unreachable", failure.getErrorMessage())
-            self.broke(error)
+            self.upstream_failed(error)
 
         connecting = self._passage.pool.connect()
         self._connecting = connecting.addCallbacks(connected, failed)
@@ -224,24 +224,24 @@ class Exchange:
 
     def _watch(self, connection: ClientConnection) -> None:
         """Bound what the upstream may take, where that is asked for."""
-        if self._vigil is not None:
-            self._vigil.end()
+        if self._deadlines is not None:
+            self._deadlines.end()
         if self._proxy.timeouts.any:
-            self._vigil = Vigil(self._proxy.timeouts, self._proxy.sweeper, connection)
+            self._deadlines = UpstreamDeadlines(self._proxy.timeouts, self._proxy.timer, connection)
 
     def _repeat(self, connection: ClientConnection) -> None:
         self._watch(connection)
         self._outbound.repeat(connection, self)
 
-    def _move(self, failure: UpstreamError | ReplyHead) -> bool:
+    def _move(self, failure: UpstreamError | ResponseHead) -> bool:
         """Go to another upstream, if the route knows one and nothing of a reply was passed on."""
         outbound = self._outbound
-        if not outbound.movable or not self._passage.elsewhere(failure):
+        if not outbound.movable or not self._passage.next_upstream(failure):
             return False
         if not self._over:
             self._no = EXPIRE
-            if self._vigil is not None:
-                self._vigil.end()
+            if self._deadlines is not None:
+                self._deadlines.end()
             connection = outbound.rewind()
             if connection is not None:
                 connection.cancel()
@@ -257,28 +257,28 @@ class Exchange:
 
     # -- the upstream's side
 
-    def interim(self, head: ReplyHead) -> None:
+    def interim(self, head: ResponseHead) -> None:
         # 100 was ours to send; anything else may be of use to the client.
         if head.status != 100:
             try:
-                block = self._passage.answer(head)
+                block = self._passage.response_fields(head)
             except Refusal:
                 return  # a hint, which the final response does without
             self._request.interim(head.status, block)
 
-    def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
+    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
         request, status = self._request, head.status
         if status == 101:
             return self._switch(head)
         if status in _NOT_SERVED and self._move(head):
             return _ignore
         try:
-            block = self._passage.answer(head)
+            block = self._passage.response_fields(head)
         except Refusal as refusal:
             self.refuse(refusal)
             return _ignore
-        self._passage.book(HEAD if status < 400 else ERROR_HEAD)
-        self._outbound.answered()
+        self._passage.record(HEAD if status < 400 else ERROR_HEAD)
+        self._outbound.response_started()
         if self._outbound.bulky:
             self._request.account()
         if status == 204 or status == 304 or request.head.method == b"HEAD":
@@ -303,11 +303,11 @@ class Exchange:
             connection.deliver_to(request.sink() or request.write)
             request.splice_from(connection)
 
-    def _switch(self, head: ReplyHead) -> Callable[[bytes], None]:
+    def _switch(self, head: ResponseHead) -> Callable[[bytes], None]:
         """A 101: the two ends go on by themselves, if the client asked for it."""
         request = self._request
         try:
-            block = self._passage.answer(head)
+            block = self._passage.response_fields(head)
         except Refusal as refusal:
             self.refuse(refusal)
             return _ignore
@@ -316,23 +316,23 @@ class Exchange:
         protocol = head.upgrade or request.upgrade
         if not _was_offered(protocol, request.upgrade):
             connection.cancel()
-            self.broke(UpstreamError("bad_reply", f"the {connection.pool.name} switched protocols unasked"))
+            self.upstream_failed(UpstreamError("bad_reply", f"the {connection.pool.name} switched protocols unasked"))
             return _ignore
-        self._passage.book(HEAD)
+        self._passage.record(HEAD)
         tunnel = Tunnel(request, connection, self._proxy.tunnels, self._tunnel_over)
         request.tunnel(block + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
         self._passage.switched()
         return tunnel.down
 
-    def reply_end(self) -> None:
+    def response_end(self) -> None:
         self._outbound.connection = None
         proxy = self._proxy
-        if self._passage.book(END) and proxy.log_served:
+        if self._passage.record(END) and proxy.log_served:
             proxy.log.info("served: {method} {path}", method=self._method, path=self._path)
         self._settled()
         self._request.finish()
 
-    def broke(self, error: UpstreamError) -> None:
+    def upstream_failed(self, error: UpstreamError) -> None:
         if self._over:
             return
         if self._outbound.may_repeat(error):
@@ -345,7 +345,7 @@ class Exchange:
         if error.silent and self._move(error):
             return
         self._outbound.connection = None
-        self._passage.book(BREAK)
+        self._passage.record(BREAK)
         self._settled()
         log = self._proxy.log
         log.warn("failed: {method} {path}: {error}", method=self._method, path=self._path, error=str(error))
@@ -356,7 +356,7 @@ class Exchange:
 
     def _tunnel_over(self, whole: bool) -> None:
         """Both sides of a tunnel are done; `whole` unless the upstream's was cut."""
-        self._passage.book(END if whole else BREAK)
+        self._passage.record(END if whole else BREAK)
         self._settled()
 
     def _settled(self) -> None:
@@ -368,8 +368,8 @@ class Exchange:
         connection = self._outbound.let_go()
         if connection is not None:
             connection.cancel()
-        if self._vigil is not None:
-            self._vigil.end()
+        if self._deadlines is not None:
+            self._deadlines.end()
         if self._claimed:
             self._claimed = False
             self._proxy.tunnels.release()

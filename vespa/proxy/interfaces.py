@@ -12,7 +12,7 @@ from vespa.accounting.lifecycle import Event
 from vespa.http.client_connection import UpstreamError
 from vespa.http.connection_pool import Pool
 from vespa.http.server_request import ServerRequest
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
 
 
@@ -31,11 +31,11 @@ class Passage(Protocol):
 
     pool: Pool
     """Where the request goes, once it was admitted."""
-    opening: bytes
-    """What goes to the upstream before the body, and `closing` behind it; b"" and b"" where it goes as it is."""
-    closing: bytes
-    keeps: int
-    """The most bytes of a body that are kept, to be sent once more `elsewhere`."""
+    body_prefix: bytes
+    """What goes to the upstream before the body, and `body_suffix` behind it; b"" and b"" where it goes as it is."""
+    body_suffix: bytes
+    replay_limit: int
+    """The most bytes of a body that are kept, to be sent once more to `next_upstream`."""
 
     @property
     def ready(self) -> bool:
@@ -69,7 +69,7 @@ class Passage(Protocol):
     def head(self) -> list[bytes]:
         """The request line and fields towards the upstream, without framing, as parts to be joined."""
 
-    def elsewhere(self, failure: UpstreamError | ReplyHead) -> bool:
+    def next_upstream(self, failure: UpstreamError | ResponseHead) -> bool:
         """
         Not a byte came from the upstream; or it answered with one of the statuses that say that it did not serve the
         request: 429, 502, 503, 504.
@@ -80,10 +80,10 @@ class Passage(Protocol):
     def switched(self) -> None:
         """The connection was upgraded: its cost stays booked, but it is no request in flight and holds no slot."""
 
-    def answer(self, head: ReplyHead) -> bytes:
+    def response_fields(self, head: ResponseHead) -> bytes:
         """The lines of a reply's fields that the caller gets. Raises `Refusal`: the caller is not to get this reply."""
 
-    def book(self, event: Event) -> bool:
+    def record(self, event: Event) -> bool:
         """Book an event of the request's life; False when it came too late to matter."""
 
 

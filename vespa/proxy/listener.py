@@ -59,7 +59,7 @@ class Upstreams(Service):
             close()
 
 
-class AlsoListening(Service):
+class SecondListener(Service):
     """
     The same port at a second address, for as long as there is one: `localhost` is ::1 to some programs first.
 
@@ -68,7 +68,7 @@ class AlsoListening(Service):
 
     log = Logger()
 
-    def __init__(self, reactor: Any, interface: str, server: Server, first: Listening) -> None:
+    def __init__(self, reactor: Any, interface: str, server: Server, first: Listener) -> None:
         """It starts after `first`, whose port it takes."""
         self._reactor = reactor
         self._interface = interface
@@ -99,7 +99,7 @@ class AlsoListening(Service):
         return closed
 
 
-class Listening(Service):
+class Listener(Service):
     """
     The open port. A port that cannot be opened is an error at start.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vespa.http.server_request import ServerRequest
 
 
-class OwnResponse:
+class LocalResponse:
     """The `Receiver` of such a request; a subclass responds in `end`. The body has no meaning, and is not kept."""
 
     verified = False
@@ -13,7 +13,7 @@ class OwnResponse:
 
     def __init__(self, request: ServerRequest) -> None:
         self._request = request
-        request.permit()
+        request.send_continue()
 
     def body(self, data: bytes) -> None:
         """Of no meaning here."""
@@ -22,7 +22,7 @@ class OwnResponse:
         """Respond: the request is whole."""
         raise NotImplementedError
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         """Nothing is under way."""
 
     def pause(self) -> None:
@@ -35,5 +35,5 @@ class OwnResponse:
         """Nothing is kept."""
         return 0
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """There is nothing to let go of."""

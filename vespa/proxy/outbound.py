@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vespa.http.client_connection import ClientConnection, ReplyReceiver, UpstreamError
+from vespa.http.client_connection import ClientConnection, ResponseReceiver, UpstreamError
 from vespa.http.held_bytes import SMALL, keep
 from vespa.http.server_request import ServerRequest
 from vespa.proxy.interfaces import Passage
@@ -26,7 +26,7 @@ class Outbound:
     _done = False
     _chunking = False
     _sent = False
-    _closing = b""
+    _body_suffix = b""
     _replay: bytes | None = None  # all that was sent, while it may have to be sent once more
     _kept: list[bytes] | None = None  # all of the body so far, while it may have to go elsewhere
     _kept_room = 0
@@ -66,9 +66,9 @@ class Outbound:
         self._done = True
         connection = self.connection
         if connection is not None:
-            if self._closing:
-                closing, self._closing = self._closing, b""
-                connection.write(b"".join(_framed((closing,))) if self._chunking else closing)
+            if self._body_suffix:
+                body_suffix, self._body_suffix = self._body_suffix, b""
+                connection.write(b"".join(_framed((body_suffix,))) if self._chunking else body_suffix)
             if self._chunking:
                 connection.write(b"0\r\n\r\n")
             connection.finish()
@@ -84,7 +84,7 @@ class Outbound:
             self._kept = None
             self._request.hold_nothing()
 
-    def send(self, connection: ClientConnection, passage: Passage, receiver: ReplyReceiver) -> None:
+    def send(self, connection: ClientConnection, passage: Passage, receiver: ResponseReceiver) -> None:
         """Send the head, and of the body what is here."""
         self.connection = connection
         self._sent = True
@@ -94,29 +94,29 @@ class Outbound:
         if request.upgrade:
             parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
         done = self._done
-        held, opening = self._held, passage.opening
-        if passage.keeps:
+        held, body_prefix = self._held, passage.body_prefix
+        if passage.replay_limit:
             self._begin_keeping(passage)
         self._chunking = False
         if length is not None:
             done = done or self._held_size == length
-            if opening:
-                self._closing = passage.closing
-                length += len(opening) + len(self._closing)
-                held = [opening, *held]
+            if body_prefix:
+                self._body_suffix = passage.body_suffix
+                length += len(body_prefix) + len(self._body_suffix)
+                held = [body_prefix, *held]
             parts.append(b"Content-Length: %d\r\n\r\n" % length)
             parts += held
-            if done and self._closing:
-                parts.append(self._closing)
-                self._closing = b""
+            if done and self._body_suffix:
+                parts.append(self._body_suffix)
+                self._body_suffix = b""
         elif passage.has_body:
             self._chunking = True
-            if opening:
-                self._closing = passage.closing
-                held = [opening, *held]
+            if body_prefix:
+                self._body_suffix = passage.body_suffix
+                held = [body_prefix, *held]
                 if done:
-                    held.append(self._closing)
-                    self._closing = b""
+                    held.append(self._body_suffix)
+                    self._body_suffix = b""
             parts.append(b"Transfer-Encoding: chunked\r\n\r\n")
             parts += _framed(held)
             if done:
@@ -135,7 +135,7 @@ class Outbound:
         )
         if not done and self.connection is connection:
             if head.expects_continue:
-                request.permit()
+                request.send_continue()
             request.resume_body()
             if self._kept is None:
                 request.hold_nothing()
@@ -151,16 +151,16 @@ class Outbound:
         connection = self.connection
         return held + buffered(connection.transport) if connection is not None else held
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """Let go of what is kept for another attempt."""
         self._replay = self._kept = None
 
     def _begin_keeping(self, passage: Passage) -> None:
         """Keep the body, if it is small enough to be sent again to another upstream."""
-        self._kept_room = passage.keeps - self._held_size
+        self._kept_room = passage.replay_limit - self._held_size
         known = passage.length or 0
         self._kept_size = self._held_size
-        self._kept = list(self._held) if self._kept_room >= 0 and known <= passage.keeps else None
+        self._kept = list(self._held) if self._kept_room >= 0 and known <= passage.replay_limit else None
 
     @property
     def movable(self) -> bool:
@@ -174,13 +174,13 @@ class Outbound:
             self._held, self._kept = self._kept, None
             self._held_size = sum(map(len, self._held))
         self._sent = False
-        self._closing = b""
+        self._body_suffix = b""
         self._replay = None
         if self._held_size > _HELD_MAX and not self._done:
             self._request.pause_body()
         return connection
 
-    def answered(self) -> None:
+    def response_started(self) -> None:
         """A reply began: nothing will be sent again."""
         self._replay = None
         self._kept = None
@@ -197,7 +197,7 @@ class Outbound:
             return False
         return error.unread or self._request.head.method in _IDEMPOTENT
 
-    def repeat(self, connection: ClientConnection, receiver: ReplyReceiver) -> None:
+    def repeat(self, connection: ClientConnection, receiver: ResponseReceiver) -> None:
         """Send the same bytes once more; once again only if this connection, too, was used before."""
         data = self._replay
         assert data is not None

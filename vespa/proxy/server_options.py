@@ -6,12 +6,12 @@ from typing import Final
 
 from vespa.http.server_request import NONE
 from vespa.protocol.heads import ALLOW
-from vespa.proxy.local_response import OwnResponse
+from vespa.proxy.local_response import LocalResponse
 
 _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
 
 
-class ServerOptions(OwnResponse):
+class ServerOptions(LocalResponse):
     """`OPTIONS *` asks about the server, which is us (RFC 9110 9.3.7)."""
 
     def end(self) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 from twisted.logger import Logger
 
 from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.server_request import ServerRequest
-from vespa.protocol.heads import ReplyHead
+from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
 from vespa.transport.tcp import buffered
 
@@ -27,10 +27,10 @@ class Tunnels:
 
     log = Logger()
 
-    def __init__(self, sweeper: Sweeper, most: int = MOST, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(self, timer: CoarseTimer, most: int = MOST, idle_seconds: float = IDLE_SECONDS) -> None:
         self.count = 0
         self.idle_seconds = idle_seconds
-        self.sweeper = sweeper
+        self.timer = timer
         self._most = most
 
     def claim(self) -> None:
@@ -65,9 +65,9 @@ class Tunnel:
         self._client_done = False
         self._backend_done = False
         self._tunnels = tunnels
-        self._active_at = tunnels.sweeper.clock.seconds()
+        self._active_at = tunnels.timer.clock.seconds()
         if tunnels.idle_seconds:
-            tunnels.sweeper.add(self)
+            tunnels.timer.add(self)
         upstream.hand_over(self)
 
     def tick(self, now: float) -> None:
@@ -96,7 +96,7 @@ class Tunnel:
         else:
             self._upstream.half_close()
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         self._end(True)
 
     def pause(self) -> None:
@@ -113,7 +113,7 @@ class Tunnel:
     def held(self, received: int) -> int:
         return buffered(self._upstream.transport)
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """All of it is needed."""
 
     # -- the backend's side
@@ -122,14 +122,14 @@ class Tunnel:
         """Bytes for the client."""
         self._request.write(data)
 
-    def interim(self, head: ReplyHead) -> None:
+    def interim(self, head: ResponseHead) -> None:
         """There are no heads in here."""
 
-    def reply(self, head: ReplyHead) -> Callable[[bytes], None]:
+    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
         """There are no heads in here."""
         return self.down
 
-    def reply_end(self) -> None:
+    def response_end(self) -> None:
         """The backend has no more to say."""
         if self._backend_done:
             return
@@ -140,7 +140,7 @@ class Tunnel:
         else:
             channel.half_close()
 
-    def broke(self, error: UpstreamError) -> None:
+    def upstream_failed(self, error: UpstreamError) -> None:
         self._end(False)
 
     def pause_request(self) -> None:
@@ -155,7 +155,7 @@ class Tunnel:
         over, self._over = self._over, None
         if over is None:
             return
-        self._tunnels.sweeper.discard(self)
+        self._tunnels.timer.discard(self)
         over(whole)
         channel, self._request.channel = self._request.channel, None
         if whole:

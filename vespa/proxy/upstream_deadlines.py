@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 
 
 @frozen(kw_only=True)
@@ -26,22 +26,22 @@ class Timeouts:
         return bool(self.first_byte or self.idle or self.total)
 
 
-class Vigil:
+class UpstreamDeadlines:
     """Watches one reply, and gives it up when it takes too long."""
 
-    __slots__ = ("_timeouts", "_sweeper", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
+    __slots__ = ("_timeouts", "_timer", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
 
-    def __init__(self, timeouts: Timeouts, sweeper: Sweeper, connection: ClientConnection) -> None:
+    def __init__(self, timeouts: Timeouts, timer: CoarseTimer, connection: ClientConnection) -> None:
         self._timeouts = timeouts
-        self._sweeper = sweeper
+        self._timer = timer
         self._connection = connection
-        self._began_at = self._asked_at = self._read_at = sweeper.clock.seconds()
+        self._began_at = self._asked_at = self._read_at = timer.clock.seconds()
         self._reads = 0
-        sweeper.add(self)
+        timer.add(self)
 
     def end(self) -> None:
         """The reply is over, one way or another."""
-        self._sweeper.discard(self)
+        self._timer.discard(self)
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
@@ -54,11 +54,11 @@ class Vigil:
             self._asked_at = now
         if timeouts.total and now - self._began_at >= timeouts.total:
             self._give_up("total_timeout", f"took more than {timeouts.total:g} s")
-        elif timeouts.first_byte and not connection.answered and now - self._asked_at >= timeouts.first_byte:
+        elif timeouts.first_byte and not connection.response_started and now - self._asked_at >= timeouts.first_byte:
             self._give_up("first_byte_timeout", f"did not answer for {timeouts.first_byte:g} s")
         elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
             self._give_up("idle_timeout", f"fell silent for {timeouts.idle:g} s")
 
     def _give_up(self, code: str, what: str) -> None:
-        self._sweeper.discard(self)
+        self._timer.discard(self)
         self._connection.fail(UpstreamError(code, f"the {self._connection.pool.name} {what}"))

@@ -22,7 +22,7 @@ class _Heard:
     kept: int = 0
 
 
-class Complaints:
+class RateLimitedLog:
     """A log for troubles that may come with every request: one line for each kind in half a minute."""
 
     def __init__(self, log: Logger, clock: IReactorTime) -> None:
@@ -30,7 +30,7 @@ class Complaints:
         self._clock = clock
         self._heard: dict[str, _Heard] = {}
 
-    def tell(self, kind: str, text: str) -> None:
+    def log(self, kind: str, text: str) -> None:
         """Log a trouble of some kind, or count it."""
         now = self._clock.seconds()
         if kind not in self._heard and len(self._heard) >= KINDS_MAX:

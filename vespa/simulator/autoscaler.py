@@ -39,7 +39,7 @@ ROUTE_FIELDS: Mapping[str, Check] = {
 }
 
 
-class Autoscaler:
+class SimulatedAutoscaler:
     """The autoscaler's resource, and the console's beside it. The workers serve every endpoint of the account.
 
     `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it

@@ -25,7 +25,7 @@ from vespa.simulator.answers import (
     send_bytes,
     send_json,
 )
-from vespa.simulator.completions import MODEL, Api, Completion
+from vespa.simulator.completions import MODEL, Api, ModelCompletion
 from vespa.simulator.failing_routes import Trouble
 from vespa.simulator.faults import Faults, Kind
 from vespa.simulator.generation import Generation
@@ -51,7 +51,7 @@ class Stats:
     pieces: int = 0
 
 
-class Backend:
+class SimulatedBackend:
     """The backend's resource. `tokens_per_second` is the rate of each answer, and may be changed at any time.
 
     While `healthy` is false, /health answers 503. `faults` befall what is asked under /v1/: `die` ends an answer in the
@@ -103,7 +103,7 @@ class Backend:
     async def _complete(
         self, request: Request, api: Api, asked: dict[str, Any], prompt: str, met: Kind | None
     ) -> bytes:
-        completion = Completion(
+        completion = ModelCompletion(
             api=api,
             number=self.stats.requests + 1,
             created=int(self.clock.seconds()),

@@ -25,7 +25,7 @@ def words_of(limit: int | None = None) -> list[str]:
 
 
 @frozen
-class Completion:
+class ModelCompletion:
     """One answer that was asked for: how many words, and of which API."""
 
     api: Api

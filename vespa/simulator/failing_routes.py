@@ -18,7 +18,7 @@ from vespa.simulator.answers import Answer, answering_app, not_found, number, pa
 from vespa.simulator.serving import drop
 
 if TYPE_CHECKING:
-    from vespa.simulator.backend import Backend
+    from vespa.simulator.backend import SimulatedBackend
 
 
 class Trouble:
@@ -26,7 +26,7 @@ class Trouble:
 
     app = answering_app()
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: SimulatedBackend) -> None:
         self.calls: Counter[str] = Counter()
         self._backend = backend
 

@@ -26,7 +26,7 @@ from vespa.simulator.completions import MODEL
 from vespa.simulator.multipart import NoForm, Part, read_form
 
 if TYPE_CHECKING:
-    from vespa.simulator.backend import Backend
+    from vespa.simulator.backend import SimulatedBackend
 
 DIMENSIONS = 8
 
@@ -36,7 +36,7 @@ class OtherApis:
 
     app = answering_app()
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: SimulatedBackend) -> None:
         self._backend = backend
 
     def resource(self) -> KleinResource:

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 
-from vespa.simulator.autoscaler import Autoscaler, Report
-from vespa.simulator.backend import Backend
+from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
+from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.child import Child
 from vespa.simulator.children import ClientChild, WorkerChild
 from vespa.simulator.launch import (
@@ -55,10 +55,10 @@ class Stage:
         on_line: Callable[[str], None] = lambda line: None,
         on_client_line: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.autoscaler = Autoscaler(
+        self.autoscaler = SimulatedAutoscaler(
             reactor, master_token="master-token", stale_after=stale_after, on_report=on_report, on_route=on_route
         )
-        self.backend = Backend(reactor)
+        self.backend = SimulatedBackend(reactor)
         self.workers: list[WorkerChild] = []
         self.clients: list[ClientChild] = []
         self.autoscaler_url = ""

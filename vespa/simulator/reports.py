@@ -50,7 +50,7 @@ class WorkerStatus:
 
 
 @frozen
-class Deleted:
+class ReportedCompletion:
     """One finished request, with the times (epoch seconds) it passed through; 0.0 where it never came to that."""
 
     request_idx: int
@@ -67,7 +67,7 @@ class DeleteRequests:
     worker_id: int
     mtoken: str
     success: bool
-    requests: tuple[Deleted, ...]
+    requests: tuple[ReportedCompletion, ...]
 
 
 def _status(value: Any) -> str | None:
@@ -141,7 +141,7 @@ def read_delete_requests(raw: bytes) -> DeleteRequests:
         worker_id=body["worker_id"],
         mtoken=body["mtoken"],
         success=body["success"],
-        requests=tuple(Deleted(**record) for record in body["requests"]),
+        requests=tuple(ReportedCompletion(**record) for record in body["requests"]),
     )
 
 
@@ -157,9 +157,9 @@ def read_official_deletes(raw: bytes) -> list[DeleteRequests]:
             problems.update(_problems_of_record(record, record.get("success") is True, f"requests[{place}]."))
     if problems:
         raise Malformed(problems)
-    by_success: dict[bool, list[Deleted]] = {}
+    by_success: dict[bool, list[ReportedCompletion]] = {}
     for record in body["requests"]:
-        by_success.setdefault(record.pop("success"), []).append(Deleted(**record))
+        by_success.setdefault(record.pop("success"), []).append(ReportedCompletion(**record))
     return [
         DeleteRequests(body["worker_id"], body["mtoken"], success, tuple(deleted))
         for success, deleted in by_success.items()

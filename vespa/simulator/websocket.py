@@ -148,7 +148,7 @@ class EchoSocket:
             self._send(Frame(CLOSE, error.code.to_bytes(2, "big") + str(error).encode("utf-8")))
             self._leave()
 
-    def gone(self) -> None:
+    def hang_up(self) -> None:
         """The client left."""
         self._over = True
 
@@ -168,7 +168,7 @@ class EchoSocket:
     def held(self, received: int) -> int:
         return 0
 
-    def slim(self) -> None:
+    def release_memory(self) -> None:
         """There is nothing to let go of."""
 
     def _take(self, frame: Frame) -> None:

@@ -23,7 +23,7 @@ from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.platform import HAS_UNIX_SOCKETS, connects_directly
 from vespa.transport.resolve import ResolvingEndpoint
 from vespa.transport.tls_connect import TLSConnectingEndpoint
-from vespa.transport.tls_resolve import NamedServer
+from vespa.transport.tls_resolve import ServerIdentity
 from vespa.transport.tls_stock import StockTLSEndpoint
 
 _is_prefix = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII).fullmatch
@@ -103,7 +103,7 @@ class Origin:
         if trust is not None and self._family() is not None:
             return StockTLSEndpoint(reactor, endpoint, self.host, self.port, seconds, trust)
         # Given no clock, it would take the global reactor's.
-        return wrapClientTLS(NamedServer(self.host, trust), endpoint, reactor)
+        return wrapClientTLS(ServerIdentity(self.host, trust), endpoint, reactor)
 
     def _lean_endpoint(self, reactor: Any, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
         """Our own way there, if it leads there."""

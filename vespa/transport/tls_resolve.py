@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class NamedServer:
+class ServerIdentity:
     """Makes connections to a server of this name or address, under a Twisted trust root (None: the system's)."""
 
     def __init__(self, host: str, trust: Any = None) -> None:

@@ -14,7 +14,7 @@ from vespa.vast.auth import MAX_AUTH_DATA
 _TEXT_MAX: Final = 200
 
 
-class BadReply(ValueError):
+class BadRouteResponse(ValueError):
     """The autoscaler's reply says nothing that can be used; the message says what is wrong with it."""
 
 
@@ -74,16 +74,16 @@ def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
     `asked_idx` is the index that was asked under: a reply may leave it out. Raises `BadReply`.
     """
     if len(body) > MAX_AUTH_DATA:
-        raise BadReply(f"it is longer than {MAX_AUTH_DATA} bytes")
+        raise BadRouteResponse(f"it is longer than {MAX_AUTH_DATA} bytes")
     try:
         reply = _decode(body)
     except _MALFORMED:
-        raise BadReply("it is not a JSON object") from None
+        raise BadRouteResponse("it is not a JSON object") from None
     if not bytes(reply.url) or bytes(reply.url) in (b"null", b'""'):
         return Waiting(_index(reply.request_idx, asked_idx), _words(reply.status))
     missing = [name for name in _SIGNED if not bytes(getattr(reply, name))]
     if missing:
-        raise BadReply(f"it has a url and no {', '.join(missing)}")
+        raise BadRouteResponse(f"it has a url and no {', '.join(missing)}")
     texts = {name: _text(name, getattr(reply, name)) for name in _SIGNED}
     members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(reply, name))) for name in _SIGNED]
     if bytes(reply.request_id):
@@ -109,7 +109,7 @@ def _text(name: str, raw: msgspec.Raw) -> str:
             text.encode("utf-8")  # half of a surrogate pair has no bytes
             return text
     except _MALFORMED:
-        raise BadReply(f"its {name} is not what it should be") from None
+        raise BadRouteResponse(f"its {name} is not what it should be") from None
     return bytes(raw).decode("ascii")
 
 
@@ -117,7 +117,7 @@ def _index(raw: msgspec.Raw, otherwise: int) -> int:
     try:
         return int(_decode_integer(raw)) if bytes(raw) else otherwise
     except _MALFORMED:
-        raise BadReply("its request_idx is not a whole number") from None
+        raise BadRouteResponse("its request_idx is not a whole number") from None
 
 
 def _words(raw: msgspec.Raw) -> str:

@@ -44,7 +44,7 @@ _MARKS = {
 """The marks that stand between keys and values, and what comes after each."""
 
 
-class Members:
+class EnvelopePrefix:
     """
     Reads an envelope up to its payload, and, after `resume`, from there to its end.
 

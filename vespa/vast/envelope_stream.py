@@ -22,7 +22,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from vespa.vast.envelope import Auth
-from vespa.vast.envelope_prefix import Members, invalid, scan, too_large
+from vespa.vast.envelope_prefix import EnvelopePrefix, invalid, scan, too_large
 from vespa.vast.json_scanner import Scanner
 from vespa.vast.whole_envelope import unwrap_body
 
@@ -37,7 +37,7 @@ class _Place(IntEnum):
     WHOLE = 4
 
 
-class Unwrapping:
+class EnvelopeStream:
     """
     Unwraps one envelope as it arrives.
 
@@ -72,7 +72,7 @@ class Unwrapping:
         self._max_unverified = max_unverified
         self._content_length = content_length
         self._place = _Place.HEAD
-        self._members = Members(max_cost, max_head, max_auth, max_keys)
+        self._members = EnvelopePrefix(max_cost, max_head, max_auth, max_keys)
         self._scanner = Scanner()
         self._whole = bytearray()
         self._before = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vespa.vast.auth import MAX_AUTH_DATA
 from vespa.vast.envelope import MAX_MEMBERS, Envelope, NotJson, unwrap_json
-from vespa.vast.envelope_prefix import Members, invalid, scan
+from vespa.vast.envelope_prefix import EnvelopePrefix, invalid, scan
 from vespa.vast.json_scanner import Scanner
 
 
@@ -22,7 +22,7 @@ def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
 
 
 def _read_members(raw: bytes, max_cost: float) -> Envelope:
-    members = Members(max_cost, len(raw), MAX_AUTH_DATA, MAX_MEMBERS)
+    members = EnvelopePrefix(max_cost, len(raw), MAX_AUTH_DATA, MAX_MEMBERS)
     start = members.feed(raw)
     end = scan(Scanner(), raw, start, len(raw)) if start >= 0 else -1
     if end >= 0:

@@ -12,11 +12,11 @@ from twisted.web.iweb import IRequest
 
 from vespa.protocol.refusal import Refusal
 
-OWN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
+ADMIN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
 """Paths that are answered here; a backend's own routes of these names cannot be reached."""
 
 
-class OwnRoutes:
+class AdminRoutes:
     """What Vespa answers itself."""
 
     app = Klein()

@@ -8,18 +8,18 @@ from twisted.web.server import Site
 
 from vespa.http.resource import ResourceReceiver
 from vespa.http.server_request import Receiver, ServerRequest
-from vespa.proxy.browser_guard import Guard
+from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, Proxy
 from vespa.proxy.server_options import ServerOptions
-from vespa.worker.admin_routes import OWN_PATHS, OwnRoutes
+from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 
 _BODY_MAX: Final = 65536
 
 
-class Door:
+class WorkerApp:
     """The application that the server serves."""
 
-    def __init__(self, proxy: Proxy, own: OwnRoutes, guard: Guard | None = None) -> None:
+    def __init__(self, proxy: Proxy, own: AdminRoutes, guard: BrowserGuard | None = None) -> None:
         """`guard` keeps the pages of browsers out, where no signature does."""
         self._proxy = proxy
         self._guard = guard
@@ -29,7 +29,7 @@ class Door:
         if self._guard is not None:
             self._guard.check_page(request.head)
         target = request.head.target
-        if target in OWN_PATHS or target.partition(b"?")[0] in OWN_PATHS:
+        if target in ADMIN_PATHS or target.partition(b"?")[0] in ADMIN_PATHS:
             return ResourceReceiver(request, self._site, _BODY_MAX)
         if target == b"*" or request.head.max_forwards == 0:
             return ServerOptions(request)

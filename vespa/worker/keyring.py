@@ -14,7 +14,7 @@ from vespa.runtime.deadlines import sleep
 from vespa.runtime.services import CoroutineService
 from vespa.vast.auth import Auth
 from vespa.vast.signature import SignatureMode, Verifier
-from vespa.worker.reporting_client import AutoscalerError
+from vespa.worker.reporting_client import ReportingError
 
 REFRESH_SECONDS = 30.0
 """At least this long lies between two fetches for which a bad signature was the reason."""
@@ -103,7 +103,7 @@ class Keyring(CoroutineService):
                 self._verifier = Verifier(pem, self._mode)
                 self._pem = pem
                 self.log.info("a new public key is in use")
-        except (AutoscalerError, ValueError) as error:
+        except (ReportingError, ValueError) as error:
             self.log.warn("the public key could not be fetched: {error}", error=error)
             return False
         return True

@@ -46,7 +46,7 @@ class FigureCache(Protocol):
 
 
 @frozen
-class Rhythm:
+class ProbeConfig:
     """Times in seconds, and how many checks in a row may fail."""
 
     retry_interval: float = 5.0
@@ -61,7 +61,7 @@ class Rhythm:
     """How long loading may take when there is a figure from before."""
 
 
-class Watch(CoroutineService):
+class ReadinessMonitor(CoroutineService):
     """
     Follows the backend: loading → benchmarking → ready ⇄ suspect → errored → ready.
 
@@ -80,7 +80,7 @@ class Watch(CoroutineService):
         secured: bool,
         on_ready: Callable[[float | None], None],
         random: Callable[[], float],
-        rhythm: Rhythm = Rhythm(),
+        probe_config: ProbeConfig = ProbeConfig(),
         check_benchmark: Callable[[], Awaitable[None]] | None = None,
         served: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class Watch(CoroutineService):
         self._cache = cache
         self._secured = secured
         self._on_ready = on_ready
-        self._rhythm = rhythm
+        self._probe_config = probe_config
         self._benchmark_backoff = Backoff(30.0, 2.0, 600.0, 0.5, random)
         self._state = "loading"
         self._message = ""
@@ -139,8 +139,8 @@ class Watch(CoroutineService):
         """What a client is to be told while the worker is not ready; None when it is."""
         if self.ready:
             return None
-        rhythm = self._rhythm
-        wait = rhythm.poll_interval if self._state == "errored" else rhythm.retry_interval
+        probe_config = self._probe_config
+        wait = probe_config.poll_interval if self._state == "errored" else probe_config.retry_interval
         cause = self._message or self._trouble
         return Refusal(503, "not_ready", f"the worker is {self._state}{cause and f': {cause}'}", retry_after=wait)
 
@@ -219,14 +219,14 @@ class Watch(CoroutineService):
 
     async def _loading(self) -> Step:
         self._enter("loading")
-        rhythm = self._rhythm
-        limit = rhythm.initial_timeout if self._throughput is None else rhythm.resume_timeout
+        probe_config = self._probe_config
+        limit = probe_config.initial_timeout if self._throughput is None else probe_config.resume_timeout
         deadline = self._started_at + limit
         while (trouble := await self._check()) is not None:
             left = deadline - self._clock.seconds()
             if left <= 0:
                 return partial(self._errored, f"the backend was not ready within {limit:g} s: {trouble}")
-            await sleep(min(rhythm.retry_interval, left), self._clock)
+            await sleep(min(probe_config.retry_interval, left), self._clock)
         return self._well()
 
     async def _benchmarking(self, run_benchmark: Callable[[], Awaitable[float]]) -> Step:
@@ -271,7 +271,7 @@ class Watch(CoroutineService):
         return await self._poll(0, None)
 
     async def _suspect(self, failures: int, trouble: ProbeError) -> Step:
-        if failures >= self._rhythm.consecutive_failures:
+        if failures >= self._probe_config.consecutive_failures:
             return partial(self._errored, f"the backend failed {failures} checks in a row: {trouble}")
         self._enter("suspect")
         return await self._poll(failures, trouble)
@@ -284,7 +284,7 @@ class Watch(CoroutineService):
         """
         refused = last is not None and last.refused
         soon = refused or (last is not None and self._hurried)
-        await self._pause(REFUSED_SECONDS if soon else self._rhythm.poll_interval)
+        await self._pause(REFUSED_SECONDS if soon else self._probe_config.poll_interval)
         refused = refused or self._refused
         self._hurried = self._broke
         self._refused = self._broke = False
@@ -312,9 +312,9 @@ class Watch(CoroutineService):
 
     async def _errored(self, message: str) -> Step:
         self._enter("errored", message)
-        await sleep(self._rhythm.poll_interval, self._clock)
+        await sleep(self._probe_config.poll_interval, self._clock)
         while await self._check() is not None:
-            await sleep(self._rhythm.poll_interval, self._clock)
+            await sleep(self._probe_config.poll_interval, self._clock)
         self._message = ""
         return self._well()
 

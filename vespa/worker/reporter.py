@@ -79,7 +79,7 @@ class Pause:
         """Whether it may be tried now."""
         return self._clock.seconds() >= self._until
 
-    def book(self, delivered: bool) -> None:
+    def record(self, delivered: bool) -> None:
         """Take note of how a try went."""
         if delivered:
             self._backoff.reset()
@@ -175,7 +175,7 @@ class Reporter(service.Service):
         if quiet and self._clock.seconds() - self._told_at < HEARTBEAT_SECONDS:
             return
         if self._report_pause.over():
-            self._report_pause.book(await self._report(snapshot, condition))
+            self._report_pause.record(await self._report(snapshot, condition))
 
     async def _report(self, snapshot: Snapshot, condition: Condition) -> bool:
         """Report how the worker does; whether it was delivered."""
@@ -199,7 +199,7 @@ class Reporter(service.Service):
 
     async def _delete_if_due(self) -> None:
         if self._delete_pause.over():
-            self._delete_pause.book(await self._delete())
+            self._delete_pause.record(await self._delete())
 
     async def _delete(self) -> bool:
         """Tell of all requests that are over, in bounded bodies, until one is not delivered; whether all were."""
@@ -212,7 +212,7 @@ class Reporter(service.Service):
         return True
 
 
-def beacon(
+def failure_reporter(
     listener: Listener, message: str, identity: Identity, clock: IReactorTime, *, random: Callable[[], float]
 ) -> Reporter:
     """A reporter for a worker that cannot start: it says so, every ten seconds, and nothing else."""

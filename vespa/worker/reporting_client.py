@@ -21,11 +21,11 @@ SILENT_SECONDS = 30.0
 _JSON = {"Content-Type": "application/json"}
 
 
-class AutoscalerError(Exception):
+class ReportingError(Exception):
     """No address gave what was asked for; says why, address by address."""
 
 
-class Autoscaler:
+class ReportingClient:
     """
     Speaks to the first of several addresses that answers.
 
@@ -74,7 +74,7 @@ class Autoscaler:
             for address in self._in_turn(addresses):
                 try:
                     await self._ask(address, "POST", path, self._timeout, body)
-                except AutoscalerError:
+                except ReportingError:
                     continue
                 return True
         return False
@@ -89,13 +89,13 @@ class Autoscaler:
         for address in self._in_turn(self._addresses):
             try:
                 answer = await self._ask(address, "GET", "/pubkey/", timeout or self._timeout)
-            except AutoscalerError as error:
+            except ReportingError as error:
                 troubles.append(str(error))
                 continue
             if answer.whole and _is_rsa_key(answer.body):
                 return answer.body
             troubles.append(f"{address}: what it sent is not an RSA public key of {MIN_KEY_BITS} bits or more")
-        raise AutoscalerError("; ".join(troubles) or "there is no address to ask")
+        raise ReportingError("; ".join(troubles) or "there is no address to ask")
 
     def _in_turn(self, addresses: Iterable[str]) -> list[str]:
         now = self._clock.seconds()
@@ -112,11 +112,11 @@ class Autoscaler:
             if error.timed_out:
                 self._silent_until[address] = self._clock.seconds() + SILENT_SECONDS
             self._note(address, path, str(error))
-            raise AutoscalerError(f"{address}: {error}") from error
+            raise ReportingError(f"{address}: {error}") from error
         self._silent_until.pop(address, None)
         if not answer.success:
             self._note(address, path, f"answered {answer.status}")
-            raise AutoscalerError(f"{address}: answered {answer.status}")
+            raise ReportingError(f"{address}: answered {answer.status}")
         self._note(address, path, None)
         return answer
 

@@ -13,21 +13,21 @@ from twisted.logger import Logger
 
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
-from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, GONE, READING, REFUSE, SLOT, WAIT, Event, State
+from vespa.accounting.lifecycle import ADMIT, BREAK, END, EXPIRE, HANG_UP, READING, REFUSE, SLOT, WAIT, Event, State
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.accounting.workload import to_micros
 from vespa.http.client_connection import UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool
 from vespa.http.held_bytes import keep
 from vespa.http.server_request import ServerRequest
-from vespa.protocol.heads import ReplyHead, RequestHead
+from vespa.protocol.heads import RequestHead, ResponseHead
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.interfaces import Passage, Route, Waiter
-from vespa.runtime.ratelimited_log import Complaints
+from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth, parse_cost
 from vespa.vast.envelope import begins_envelope, looks_like_envelope
-from vespa.vast.envelope_stream import Unwrapping
+from vespa.vast.envelope_stream import EnvelopeStream
 from vespa.vast.query_envelope import unsigned_query, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
 
@@ -37,7 +37,7 @@ WHOLE_MAX: Final = 65536
 _PEEK: Final = 1024
 _may_begin: Final = re.compile(rb"[ \t\r\n]*(\{|$)").match
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_ENDS: Final = frozenset((REFUSE, EXPIRE, GONE, BREAK, END))
+_ENDS: Final = frozenset((REFUSE, EXPIRE, HANG_UP, BREAK, END))
 _UNIT: Final = to_micros(1.0)
 
 
@@ -90,7 +90,7 @@ class WorkerRoute:
         self.ledger = ledger
         self.clock = clock
         self.unready = unready
-        self.sweeper = Sweeper(clock)
+        self.timer = CoarseTimer(clock)
         self.preflights: set[int] = set()
         """The indexes of assignments that preflights are under way with."""
         key = policy.authorization.encode("ascii")
@@ -100,7 +100,7 @@ class WorkerRoute:
         self._public_url = policy.public_url.encode("utf-8")
         self._verify = verify
         self._replay = replay
-        self._complaints = Complaints(self.log, clock)  # whoever has seen an assignment may send it without end
+        self._limited_log = RateLimitedLog(self.log, clock)  # whoever has seen an assignment may send it without end
         self.free = gate.free
 
     def open(self, request: ServerRequest) -> Passage:
@@ -142,7 +142,7 @@ class WorkerRoute:
         if spend and self._replay.mode != "off" and self._replay.seen(auth):
             if self._replay.mode == "reject":
                 raise Refusal(401, "replayed", "this assignment was used before")
-            self._complaints.tell("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
+            self._limited_log.log("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
         """Refuse all that wait in the queue: their turn will not come."""
@@ -175,15 +175,15 @@ class WorkerPassage:
     work = 0
     received_at = started_at = completed_at = 0.0
     ready = False
-    opening = closing = b""
-    keeps = 0
+    body_prefix = body_suffix = b""
+    replay_limit = 0
     mode: Literal["through", "whole", "scan"] = "whole"
     preflight = False
     """It goes to the backend, but is no work: it costs nothing, is in no delete record, and spends no assignment."""
     _asks_for: int | None = None  # the index of an assignment that a preflight is under way with
     _enveloped = False
     _kept_size = 0
-    _unwrapping: Unwrapping | None = None
+    _envelope: EnvelopeStream | None = None
     _waiter: Waiter | None = None
 
     def __init__(self, route: WorkerRoute, request: ServerRequest, target: bytes) -> None:
@@ -248,7 +248,7 @@ class WorkerPassage:
         """Take bytes of the body; returns those for the backend. Raises `Refusal`."""
         if self.mode == "through":
             return (data,)
-        if self._unwrapping is not None:
+        if self._envelope is not None:
             return self._feed_scan(data)
         if self._kept:
             keep(self._kept, data)
@@ -273,31 +273,31 @@ class WorkerPassage:
         """Unwrap from here on as it arrives."""
         self.mode = "scan"
         policy = self._route.policy
-        self._unwrapping = Unwrapping(
+        self._envelope = EnvelopeStream(
             self._route.max_cost, max_unverified=policy.max_unverified, content_length=self.length
         )
 
     def _feed_scan(self, data: bytes) -> Sequence[bytes | memoryview]:
-        unwrapping = self._unwrapping
-        assert unwrapping is not None
-        pieces = unwrapping.feed(data)
-        if unwrapping.auth is not None and not self.ready and unwrapping.streaming:
-            self._check_session(unwrapping.session_id)
-            self.authenticated(unwrapping.auth)
+        envelope = self._envelope
+        assert envelope is not None
+        pieces = envelope.feed(data)
+        if envelope.auth is not None and not self.ready and envelope.streaming:
+            self._check_session(envelope.session_id)
+            self.authenticated(envelope.auth)
             if self.length is not None:
-                self.length = unwrapping.payload_length(self.length)
+                self.length = envelope.payload_length(self.length)
         return pieces
 
     def finish(self) -> Sequence[bytes | memoryview]:
         """The body is complete; returns what is left for the backend. Raises `Refusal`."""
         if self.mode == "through":
             return ()
-        if self._unwrapping is not None:
-            last = self._unwrapping.finish()
-            self._check_session(self._unwrapping.session_id)
+        if self._envelope is not None:
+            last = self._envelope.finish()
+            self._check_session(self._envelope.session_id)
             if not self.ready:
-                assert self._unwrapping.auth is not None and last is not None
-                self.authenticated(self._unwrapping.auth)
+                assert self._envelope.auth is not None and last is not None
+                self.authenticated(self._envelope.auth)
                 self.length = len(last)
             return (last,) if last else ()
         raw = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
@@ -326,19 +326,19 @@ class WorkerPassage:
         if refusal is not None:
             raise refusal
         if route.gate.admit(self, 0 if self.preflight else route.ledger.load):
-            self.book(ADMIT)
+            self.record(ADMIT)
             return True
         self._waiter = waiter
-        self.book(WAIT)
+        self.record(WAIT)
         if route.policy.queue_seconds:
-            route.sweeper.add(self)
+            route.timer.add(self)
         return False
 
     def slot(self) -> None:
         """The slot it waited for is its own."""
         waiter, self._waiter = self._waiter, None
-        self._route.sweeper.discard(self)
-        self.book(SLOT)
+        self._route.timer.discard(self)
+        self.record(SLOT)
         if waiter is not None:
             waiter.slot()
 
@@ -353,7 +353,7 @@ class WorkerPassage:
         if self._waiter is not None:
             self._waiter.refuse(refusal)
 
-    def book(self, event: Event) -> bool:
+    def record(self, event: Event) -> bool:
         """Book an event; an end frees what the request held."""
         route = self._route
         booked = route.ledger.advance(self, event, route.clock.seconds())
@@ -362,13 +362,13 @@ class WorkerPassage:
                 route.preflights.discard(self._asks_for)
             if self._waiter is not None:
                 self._waiter = None
-                route.sweeper.discard(self)
+                route.timer.discard(self)
             route.free(self)
         return booked
 
     # -- towards the backend
 
-    def elsewhere(self, failure: UpstreamError | ReplyHead) -> bool:
+    def next_upstream(self, failure: UpstreamError | ResponseHead) -> bool:
         """There is one backend only."""
         return False
 
@@ -376,7 +376,7 @@ class WorkerPassage:
         """A tunnel lasts as long as both ends like: others have its slot."""
         self._route.free(self)
 
-    def answer(self, head: ReplyHead) -> bytes:
+    def response_fields(self, head: ResponseHead) -> bytes:
         """What the backend says, as it says it."""
         return head.block()
 

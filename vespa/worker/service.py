@@ -18,33 +18,33 @@ from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
 from vespa.http.agent import Agent
 from vespa.http.client_connection import UpstreamError
-from vespa.http.coarse_timer import Sweeper
+from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import Pool, PoolLimits
 from vespa.http.server import Limits, Server
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.browser_guard import Guard
+from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Proxy
-from vespa.proxy.listener import Listening, Upstreams, cannot_listen
+from vespa.proxy.listener import Listener, Upstreams, cannot_listen
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.services import InOrder, SurvivingLoop
 from vespa.runtime.trust import trust_roots
-from vespa.settings import BeaconIdentity, Settings
+from vespa.settings import FailureIdentity, Settings
 from vespa.transport.certificates import Expiry
 from vespa.transport.descriptors import limit, share_out, tell
 from vespa.transport.listen import parse
 from vespa.transport.origin import Origin
 from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition, Identity
-from vespa.worker.admin_routes import OwnRoutes, touch
-from vespa.worker.app import Door
+from vespa.worker.admin_routes import AdminRoutes, touch
+from vespa.worker.app import WorkerApp
 from vespa.worker.health_probe import HealthProbe
 from vespa.worker.keyring import Keyring
-from vespa.worker.readiness import Rhythm, Watch
-from vespa.worker.reporter import Reporter, beacon
-from vespa.worker.reporting_client import Autoscaler
+from vespa.worker.readiness import ProbeConfig, ReadinessMonitor
+from vespa.worker.reporter import Reporter, failure_reporter
+from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.served_model import ServedModel
 
@@ -124,19 +124,19 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         idle=settings.backend_idle_timeout,
         total=settings.backend_total_timeout,
     )
-    sweeper = Sweeper(reactor)
-    tunnels = Tunnels(sweeper, settings.max_tunnels, settings.tunnel_idle_timeout)
+    timer = CoarseTimer(reactor)
+    tunnels = Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout)
     log_served = settings.log_level == "debug"
-    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=log_served, sweeper=sweeper, tunnels=tunnels)
-    own = OwnRoutes(settings.master_token, touch(settings.force_update_file))
-    server = Server(Door(proxy, own, _guard(settings)), reactor, _limits(settings))
+    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=log_served, timer=timer, tunnels=tunnels)
+    own = AdminRoutes(settings.master_token, touch(settings.force_update_file))
+    server = Server(WorkerApp(proxy, own, _guard(settings)), reactor, _limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
     def drain() -> None:
         nonlocal draining
         draining = True
 
-    listening = Listening(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal))
+    listening = Listener(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal))
 
     def condition() -> Condition:
         problem = unreachable(settings)
@@ -170,7 +170,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     return tree
 
 
-def _told_of_trouble(watch: Watch) -> Callable[[UpstreamError], None]:
+def _told_of_trouble(watch: ReadinessMonitor) -> Callable[[UpstreamError], None]:
     """Requests that find no backend have it probed at once."""
 
     def on_trouble(error: UpstreamError) -> None:
@@ -190,11 +190,11 @@ def listen_problem(settings: Settings, error: Exception) -> str:
     return cannot_listen(where, error, "VESPA_WORKER_PORT")
 
 
-def _guard(settings: Settings) -> Guard | None:
+def _guard(settings: Settings) -> BrowserGuard | None:
     """Against web pages, where nothing else asks who sends a request; None where that is not so, or is wanted so."""
     if settings.secured or settings.unsecured_public or settings.listen.startswith("unix:"):
         return None
-    return Guard(
+    return BrowserGuard(
         # With an endpoint of the user's own it is not known here which addresses are meant: any, and no names.
         host="0.0.0.0" if settings.listen else "127.0.0.1",
         allow_hosts=settings.allowed_hosts,
@@ -204,11 +204,11 @@ def _guard(settings: Settings) -> Guard | None:
     )
 
 
-def make_beacon(reactor: Any, identity: BeaconIdentity, message: str) -> IService:
+def make_failure_reporter(reactor: Any, identity: FailureIdentity, message: str) -> IService:
     """What is left of a worker that cannot start: it says so, every ten seconds."""
     agent = Agent(reactor, persistent=False, name="autoscaler")
-    autoscaler = Autoscaler(identity.addresses, plain_client(agent), reactor, random=random.random)
-    return beacon(autoscaler, message, identity, reactor, random=random.random)
+    autoscaler = ReportingClient(identity.addresses, plain_client(agent), reactor, random=random.random)
+    return failure_reporter(autoscaler, message, identity, reactor, random=random.random)
 
 
 def unreachable(settings: Settings) -> str:
@@ -243,11 +243,11 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _autoscaler(reactor: Any, settings: Settings) -> tuple[Autoscaler, Agent]:
+def _autoscaler(reactor: Any, settings: Settings) -> tuple[ReportingClient, Agent]:
     most = (settings.metrics_connection_limit, settings.metrics_connection_limit_per_host)
     limits = PoolLimits(connections=min([limit for limit in most if limit], default=0))
     agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits, name="autoscaler")
-    autoscaler = Autoscaler(
+    autoscaler = ReportingClient(
         settings.report_addresses,
         plain_client(agent),
         reactor,
@@ -262,7 +262,7 @@ def _autoscaler(reactor: Any, settings: Settings) -> tuple[Autoscaler, Agent]:
 def _reporter(
     reactor: Any,
     settings: Settings,
-    autoscaler: Autoscaler,
+    autoscaler: ReportingClient,
     ledger: Ledger,
     condition: Callable[[], Condition],
     identity: Identity,
@@ -286,7 +286,7 @@ def _watch(
     on_ready: Callable[[float | None], None],
     origin: Origin,
     trust: Any,
-) -> Watch:
+) -> ReadinessMonitor:
     log = Logger(namespace="vespa.benchmark")
     backend = settings.backend
     assert backend is not None
@@ -347,7 +347,7 @@ def _watch(
             log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
 
     key = cache_key(settings.benchmark, backend.url, environment)
-    return Watch(
+    return ReadinessMonitor(
         reactor,
         probe=probe,
         run_benchmark=run_benchmark if settings.benchmark else None,
@@ -357,7 +357,7 @@ def _watch(
         secured=settings.secured,
         on_ready=on_ready,
         random=random.random,
-        rhythm=Rhythm(
+        probe_config=ProbeConfig(
             retry_interval=settings.healthcheck_retry_interval,
             poll_interval=settings.healthcheck_poll_interval,
             consecutive_failures=settings.healthcheck_consecutive_failures,
