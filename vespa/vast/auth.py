@@ -16,7 +16,8 @@ MAX_TEXT = 4096
 MAX_NUMBER = 64
 """Characters that a number of ours may have."""
 
-_is_number = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
+is_number = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
+"""Matches the text of a JSON number, whole."""
 _is_integer = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})").fullmatch
 
 
@@ -50,7 +51,7 @@ def parse_cost(text: str, max_cost: float) -> float:
 
 def cost_from(text: bytes, max_cost: float) -> float:
     """Units of work from a JSON number, at most `max_cost` (finite). Raises ValueError that says what is wrong."""
-    if len(text) > MAX_NUMBER or not _is_number(text):
+    if len(text) > MAX_NUMBER or not is_number(text):
         raise ValueError("must be a number")
     cost = float(text)
     if 0.0 <= cost <= max_cost:

@@ -12,19 +12,7 @@ from typing import Annotated
 import msgspec
 
 from vespa.accounting.workload import to_micros
-from vespa.vast.auth import MAX_AUTH_DATA, MAX_TEXT, Auth, cost_from, invalid_envelope, parse_cost
-from vespa.vast.query_envelope import unwrap_query
-
-__all__ = [
-    "Auth",
-    "Envelope",
-    "decode_auth",
-    "decode_session_id",
-    "looks_like_envelope",
-    "parse_cost",
-    "unwrap_json",
-    "unwrap_query",
-]
+from vespa.vast.auth import MAX_AUTH_DATA, MAX_TEXT, Auth, cost_from, invalid_envelope
 
 MAX_MEMBERS = 64
 """Members that the body may have."""
@@ -40,16 +28,20 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_ABSENT = msgspec.Raw(b"")
+ABSENT = msgspec.Raw(b"")
 
 
-class _Members(msgspec.Struct):
-    auth_data: msgspec.Raw = _ABSENT
-    payload: msgspec.Raw = _ABSENT
-    session_id: msgspec.Raw = _ABSENT
+class EnvelopeMembers(msgspec.Struct, gc=False):
+    """The members of a body that mean something, each as its own bytes; no bytes where it is not there."""
+
+    auth_data: msgspec.Raw = ABSENT
+    payload: msgspec.Raw = ABSENT
+    session_id: msgspec.Raw = ABSENT
 
 
-class _Head(msgspec.Struct):
+class SignedMembers(msgspec.Struct, gc=False):
+    """The members of auth_data that mean something; the cost as its own bytes."""
+
     cost: msgspec.Raw
     endpoint: _Text
     reqnum: _Integer
@@ -58,21 +50,15 @@ class _Head(msgspec.Struct):
     url: _Text
 
 
-_decode_members = msgspec.json.Decoder(_Members).decode
-_decode_all_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_head = msgspec.json.Decoder(_Head).decode
+decode_members = msgspec.json.Decoder(EnvelopeMembers).decode
+decode_all_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+decode_signed = msgspec.json.Decoder(SignedMembers).decode
 _decode_text = msgspec.json.Decoder(_Text).decode
-_decode_name = msgspec.json.Decoder(str).decode
 _decode_integer = msgspec.json.Decoder(_Integer).decode
 # Nesting can exhaust the stack, and a name can be no UTF-8.
-_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _begins_envelope = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
-_match_member = re.compile(rb'[ \t\n\r]*[{,][ \t\n\r]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\n\r]*:[ \t\n\r]*').match
-
-
-class NotJson(ValueError):
-    """A body that is no JSON object as a whole; an envelope all the same, if that is its payload's fault alone."""
 
 
 def looks_like_envelope(raw: bytes) -> bool:
@@ -82,8 +68,8 @@ def looks_like_envelope(raw: bytes) -> bool:
     Where it is not JSON, its payload may be to blame: then it has to begin with auth_data.
     """
     try:
-        return bool(bytes(_decode_members(raw).auth_data))
-    except _MALFORMED:
+        return bool(bytes(decode_members(raw).auth_data))
+    except MALFORMED:
         return begins_envelope(raw)
 
 
@@ -92,40 +78,10 @@ def begins_envelope(raw: bytes) -> bool:
     return _begins_envelope(raw) is not None
 
 
-def unwrap_json(raw: bytes, max_cost: float) -> Envelope:
-    """
-    Open a whole body that is JSON, its payload included; `NotJson` if it is not.
-
-    Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong.
-    """
-    try:
-        members = _decode_members(raw)
-    except _MALFORMED:
-        raise NotJson from None
-    head = bytes(members.auth_data)
-    payload = bytes(members.payload)
-    session = bytes(members.session_id)
-    wrong: dict[str, str] = {}
-    # What these do not account for: white space, other members, a member's other occurrence. Less than six bytes hold
-    # neither a repetition (`"":0,"":0,` is the shortest) nor a name that is no UTF-8, and most envelopes leave less.
-    room = len(raw) - len('{"auth_data":,"payload":}') - len(head) - len(payload)
-    if session:
-        room -= len(',"session_id":') + len(session)
-    if room >= 6:
-        _check_members(raw, wrong)
-    auth = _read_auth(head, max_cost, wrong)
-    session_id = _read_session_id(session, wrong) if session else None
-    if not payload:
-        wrong["payload"] = "is missing"
-    if auth is None or wrong:
-        raise invalid_envelope("body", wrong)
-    return Envelope(auth, payload, session_id)
-
-
 def decode_auth(raw: bytes, max_cost: float) -> Auth:
     """Read the bytes of an auth_data. Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong."""
     wrong: dict[str, str] = {}
-    auth = _read_auth(raw, max_cost, wrong)
+    auth = read_auth(raw, max_cost, wrong)
     if auth is None:
         raise invalid_envelope("body", wrong)
     return auth
@@ -134,53 +90,21 @@ def decode_auth(raw: bytes, max_cost: float) -> Auth:
 def decode_session_id(raw: bytes) -> str | None:
     """Read the bytes of a session_id. Raises Refusal 422 "invalid_envelope", whose fields name it."""
     wrong: dict[str, str] = {}
-    session_id = _read_session_id(raw, wrong)
+    session_id = read_session_id(raw, wrong)
     if wrong:
         raise invalid_envelope("body", wrong)
     return session_id
 
 
-def _check_members(raw: bytes, wrong: dict[str, str]) -> None:
-    """
-    Note a name that occurs twice in a valid JSON object.
-
-    The decoder keeps the last of equal names, so each must be met once only, and with the value that was kept.
-    """
-    try:
-        values = _decode_all_members(raw)
-    except _MALFORMED:
-        wrong["body"] = "has a name that is not UTF-8"
-        return
-    if len(values) > MAX_MEMBERS:
-        wrong["body"] = f"has more than {MAX_MEMBERS} members"
-        return
-    position = 0
-    while member := _match_member(raw, position):
-        name = _decode_name(member[1])
-        value = bytes(values.pop(name, _ABSENT))
-        start = member.end()
-        position = start + len(value)
-        if name not in _Members.__struct_fields__:
-            try:
-                value.decode()  # the decoder does not look into the strings that it skips
-            except UnicodeDecodeError:
-                wrong[name] = "is not valid JSON"
-                return
-        # Of two numbers the first may begin with all of the second, and go on.
-        if not value or not raw.startswith(value, start) or raw[position] not in b",} \t\n\r":
-            wrong[name] = "appears more than once"
-            return
-
-
-def _read_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> Auth | None:
+def read_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> Auth | None:
     """What an auth_data says; None if anything is wrong with it, which is noted."""
     try:
         if len(raw) > MAX_AUTH_DATA:
             raise ValueError
         raw.decode()  # the decoder does not look into what it skips
-        head = _decode_head(raw)
+        head = decode_signed(raw)
         cost, lexeme = _decode_cost(bytes(head.cost), max_cost)
-    except (*_MALFORMED, ValueError):
+    except (*MALFORMED, ValueError):
         _explain_auth(raw, max_cost, wrong)
         return None
     return Auth(
@@ -202,12 +126,12 @@ def _explain_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> None:
         return
     try:
         raw.decode()
-        values = _decode_all_members(raw)
-    except _MALFORMED:
+        values = decode_all_members(raw)
+    except MALFORMED:
         wrong["auth_data"] = "must be a JSON object in UTF-8" if raw else "is missing"
         return
-    for name in _Head.__struct_fields__:
-        value = bytes(values.get(name, _ABSENT))
+    for name in SignedMembers.__struct_fields__:
+        value = bytes(values.get(name, ABSENT))
         try:
             if name == "cost":
                 _decode_cost(value, max_cost)
@@ -215,15 +139,15 @@ def _explain_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> None:
                 _decode_integer(value)
             else:
                 _decode_text(value)
-        except (*_MALFORMED, ValueError) as error:
+        except (*MALFORMED, ValueError) as error:
             wrong[f"auth_data.{name}"] = str(error) if value else "is missing"
 
 
-def _read_session_id(raw: bytes, wrong: dict[str, str]) -> str | None:
+def read_session_id(raw: bytes, wrong: dict[str, str]) -> str | None:
     if raw != b"null":
         try:
             return _decode_text(raw)
-        except _MALFORMED:
+        except MALFORMED:
             wrong["session_id"] = f"must be null or a string of at most {MAX_TEXT} characters"
     return None
 

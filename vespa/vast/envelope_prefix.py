@@ -13,7 +13,8 @@ from enum import IntEnum
 import msgspec
 
 from vespa.protocol.refusal import Refusal
-from vespa.vast.envelope import Auth, decode_auth, decode_session_id
+from vespa.vast.auth import Auth
+from vespa.vast.envelope import decode_auth, decode_session_id
 from vespa.vast.json_scanner import Malformed, Scanner
 
 _space = re.compile(rb"[ \t\n\r]*").match

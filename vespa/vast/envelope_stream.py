@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from vespa.vast.envelope import Auth
+from vespa.vast.auth import Auth
 from vespa.vast.envelope_prefix import EnvelopePrefix, invalid, scan, too_large
 from vespa.vast.json_scanner import Scanner
 from vespa.vast.whole_envelope import unwrap_body
