@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.seeds import examples
 from tests.vast.envelopes import AUTH_DATA, an_auth
-from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 from vespa.vast.auth import Auth
 from vespa.worker.request_bodies import LOOK_MAX, WHOLE_MAX, RequestBody
 from vespa.worker.request_unwrapping import RequestUnwrapping

@@ -10,8 +10,8 @@ import re
 from typing import Final
 
 from vespa.accounting.workload import to_micros
-from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 from vespa.vast.auth import Auth, parse_cost
 from vespa.vast.envelope import begins_envelope, looks_like_envelope
 from vespa.vast.envelope_stream import EnvelopeStream
