@@ -47,9 +47,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
-def run(crew: Crew, stage: Stage, chosen: argparse.Namespace) -> Samples:
+def run(crew: Crew, deployment: Stage, chosen: argparse.Namespace) -> Samples:
     """Make all measurements: in each round each work at each proxy in turn. Raises NotReady."""
-    proxies = [stage.start(name) for name in chosen.peers]
+    proxies = [deployment.start(name) for name in chosen.peers]
     print(*(f"{proxy.name} is process {proxy.process.pid}" for proxy in proxies), sep=", ", file=sys.stderr)
     samples: Samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.work}
     for number in range(chosen.rounds):
@@ -108,10 +108,10 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="perf-") as folder:
         crew = Crew(Path(folder))
         try:
-            stage = Stage(crew, chosen.tls, chosen.profile)
+            deployment = Stage(crew, chosen.tls, chosen.profile)
             if chosen.what == "soak":
-                return 0 if soak(crew, stage, chosen.seconds) else 1
-            samples = run(crew, stage, chosen)
+                return 0 if soak(crew, deployment, chosen.seconds) else 1
+            samples = run(crew, deployment, chosen)
         except (NotReady, Failed) as error:
             print(error, file=sys.stderr)
             return 1

@@ -36,9 +36,9 @@ def traffic(proxy: Proxy) -> list[Task]:
     ]
 
 
-def soak(crew: Crew, stage: Stage, seconds: int) -> bool:
+def soak(crew: Crew, deployment: Stage, seconds: int) -> bool:
     """Print a line each second, and a verdict; returns whether all is well. Raises NotReady, Failed."""
-    proxy = stage.start("vespa")
+    proxy = deployment.start("vespa")
     pids = proxy.pids
     held = descriptors(pids)
     load = LoadProcesses(crew, Spec(proxy.port, proxy.tls, CONNECTIONS, traffic(proxy), float(seconds)))

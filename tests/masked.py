@@ -18,7 +18,7 @@ EVERYWHERE = (
     "tests.runtime.test_standard_streams",
     "tests.proxy",
     "tests.contract.test_connections",
-    "tests.contract.test_replies",
+    "tests.contract.test_responses",
     "tests.contract.test_requests",
     "tests.contract.test_tunnels",
     "tests.test_laptops",

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
 from vespa.simulator.launch import clean_environment, worker_command
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.02
@@ -67,11 +67,11 @@ class ProcessCase(TestCase):
         """Start `twistd -n --pidfile= vespa`, or twistd with other arguments in the place of `vespa`."""
         return self.start(worker_command(*arguments), settings, folder=folder or self.temporary_folder())
 
-    def stage(self, on_report: Callable[[Report], None] = lambda report: None, **options: Any) -> Stage:
+    def deployment(self, on_report: Callable[[Report], None] = lambda report: None, **options: Any) -> Deployment:
         """A stage with nothing started yet; what it starts is ended with the test. `options` are Stage's own."""
-        stage = Stage(reactor, self.temporary_folder(), os.environ, on_report=on_report, **options)
-        self.addCleanup(lambda: Deferred.fromCoroutine(stage.stop()))
-        return stage
+        deployment = Deployment(reactor, self.temporary_folder(), os.environ, on_report=on_report, **options)
+        self.addCleanup(lambda: Deferred.fromCoroutine(deployment.stop()))
+        return deployment
 
     def end(self, child: Child) -> Deferred[int]:
         """End a process and wait for it; it is killed when asking did not help."""

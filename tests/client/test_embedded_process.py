@@ -22,18 +22,18 @@ class EmbeddedProcessTests(ProcessCase):
         self.assertEqual(child.text.strip(), "touched: []")
 
     async def through_the_simulator(self, name: str) -> Child:
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
-        stage.start_worker(tls=True, BENCHMARK_CONCURRENCY="4")
-        await stage.until_ready()
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        deployment.start_worker(tls=True, BENCHMARK_CONCURRENCY="4")
+        await deployment.until_ready()
         certificate, key = write_certificate(self.temporary_folder())
         return self.script(
             name,
-            AUTOSCALER=stage.autoscaler_url,
-            CONSOLE=stage.autoscaler_url,
-            ENDPOINT=stage.autoscaler.endpoint,
-            KEY=stage.autoscaler.endpoint_key,
+            AUTOSCALER=deployment.autoscaler_url,
+            CONSOLE=deployment.autoscaler_url,
+            ENDPOINT=deployment.autoscaler.endpoint,
+            KEY=deployment.autoscaler.endpoint_key,
             CERTIFICATE=certificate,
             CERTIFICATE_KEY=key,
             SSL_CERT_FILE=certificate,

@@ -25,19 +25,19 @@ def program(name: str) -> str:
 class ExampleTests(ServiceCase):
     async def run_example(self, interpreter: str, name: str, **settings: str) -> list[str]:
         """An example's output, from beginning to end, against a proxy that runs; its exit code is 0."""
-        stage = await self.start_service(tls=True)
-        client = await stage.start_client(token="t0ken")
+        deployment = await self.start_service(tls=True)
+        client = await deployment.start_client(token="t0ken")
         settings = {"VESPA_URL": client.url, "VESPA_CLIENT_TOKEN": "t0ken", **settings}
         return await self.output(interpreter, name, settings)
 
     async def embed_example(self, interpreter: str, name: str, **settings: str) -> list[str]:
         """The same of an example that brings the proxy itself."""
-        stage = await self.start_service(tls=True)
+        deployment = await self.start_service(tls=True)
         settings = {
-            "VAST_ENDPOINT": stage.autoscaler.endpoint,
-            "VAST_ACCOUNT_KEY": stage.autoscaler.account_key,
-            "VAST_AUTOSCALER_URL": stage.autoscaler_url,
-            "VAST_CONSOLE_URL": stage.autoscaler_url,
+            "VAST_ENDPOINT": deployment.autoscaler.endpoint,
+            "VAST_ACCOUNT_KEY": deployment.autoscaler.account_key,
+            "VAST_AUTOSCALER_URL": deployment.autoscaler_url,
+            "VAST_CONSOLE_URL": deployment.autoscaler_url,
             **settings,
         }
         return await self.output(interpreter, name, settings)

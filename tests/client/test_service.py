@@ -47,8 +47,13 @@ class ServiceTests(TestCase):
         self.slow = Slow()
         self.api = await self.serve(self.autoscaler.resource())
         self.worker = await self.serve(self.slow)
-        book = self.autoscaler.books.of(1)
-        book.url, book.loadtime, book.max_perf, book.last_report_at = self.worker.url, 1.0, 10.0, reactor.seconds()
+        worker_totals = self.autoscaler.totals.of(1)
+        worker_totals.url, worker_totals.loadtime, worker_totals.max_perf, worker_totals.last_report_at = (
+            self.worker.url,
+            1.0,
+            10.0,
+            reactor.seconds(),
+        )
         self.http = plain_client(Agent(reactor))
 
     async def serve(self, resource: Resource) -> Served:

@@ -22,7 +22,7 @@ from .peers import (
     reset,
 )
 from .reader import Asked
-from .reply_cases import head
+from .response_cases import head
 from .waiting import turns
 
 GET = lines()

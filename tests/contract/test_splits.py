@@ -10,10 +10,10 @@ from . import subject
 from .cases import Case, Refused
 from .driver import act, each
 from .peers import Backend
-from .replies import CASES as REPLIES
-from .reply_cases import ReplyCase
-from .reply_driver import act_reply
 from .requests import CASES as REQUESTS
+from .response_cases import ReplyCase
+from .response_driver import act_reply
+from .responses import CASES as REPLIES
 
 # Of longer messages the first and the last bytes are cut everywhere, what lies between here and there.
 EVERYWHERE = 160

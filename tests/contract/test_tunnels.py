@@ -5,7 +5,7 @@ from __future__ import annotations
 from .cases import lines
 from .driver import PROBE
 from .peers import Script, backend_has, client_has, close, half_close, half_closed, reply, reset
-from .reply_cases import head
+from .response_cases import head
 from .test_connections import Stage
 
 ASK = lines(b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")

@@ -14,7 +14,7 @@ from tests.processes import until
 from tests.simulator.wire import Wire
 from vespa.simulator.child import Child
 from vespa.simulator.children import ClientChild, WorkerChild
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 Result = dict[str, Any]
 
@@ -29,19 +29,19 @@ class CallerCase(ServiceCase):
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> tuple[Stage, ClientChild]:
+    ) -> tuple[Deployment, ClientChild]:
         """Start autoscaler, workers and a client; before the simulator's own backend, unless another is given.
 
         `settings` are the workers', `options` the client's.
         """
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
-        stage.backend.tokens_per_second = 500.0
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        deployment.backend.tokens_per_second = 500.0
         if backend_url is not None:
-            stage.backend_url = backend_url
-        await self.start_workers(stage, workers, tls=True, **(settings or {}))
-        return stage, await stage.start_client(**options)
+            deployment.backend_url = backend_url
+        await self.start_workers(deployment, workers, tls=True, **(settings or {}))
+        return deployment, await deployment.start_client(**options)
 
     def call(self, name: str, urls: Sequence[str], *requests: Mapping[str, Any], python: str = "") -> Child:
         """Start a script with a job; see job.py."""
@@ -63,48 +63,50 @@ class CallerCase(ServiceCase):
         self.assertEqual(results[len(requests) :], results[: len(requests)], client.text)
         return results[len(requests) :]
 
-    async def balanced(self, stage: Stage, *, lost: int = 0) -> dict[int, list[int]]:
+    async def balanced(self, deployment: Deployment, *, lost: int = 0) -> dict[int, list[int]]:
         """Wait until the books are settled, and return which worker told each request finished.
 
         Every request that was assigned is told finished once, but so many; what workers received is what they served,
         failed, cancelled and still have; nothing is in flight; no report was malformed.
         """
-        autoscaler = stage.autoscaler
-        books = autoscaler.books
+        autoscaler = deployment.autoscaler
+        totals = autoscaler.totals
 
         def heard() -> list[Any]:
-            return [books.of(worker.id) for worker in stage.workers if worker.exit_code is None]
+            return [totals.of(worker.id) for worker in deployment.workers if worker.exit_code is None]
 
         def settled() -> bool:
             return (
-                len(books.finished()) >= len(books.costs) - lost
-                and all(not book.in_flight and not book.working_request_idxs for book in heard())
-                and all(book.balance(books.costs).adds_up for book in heard())
+                len(totals.finished()) >= len(totals.costs) - lost
+                and all(
+                    not worker_totals.in_flight and not worker_totals.working_request_idxs for worker_totals in heard()
+                )
+                and all(worker_totals.balance(totals.costs).adds_up for worker_totals in heard())
             )
 
         try:
             await until(settled, 20.0, "settled")
         except AssertionError as error:
-            logs = "\n".join(child.text for child in (*stage.workers, *stage.clients))
+            logs = "\n".join(child.text for child in (*deployment.workers, *deployment.clients))
             raise AssertionError(f"{error}: {json.dumps(autoscaler.ledger())}\n{logs}") from error
-        finished = books.finished()
+        finished = totals.finished()
         self.assertEqual([each.problems for each in autoscaler.malformed], [])
-        self.assertEqual(books.twice(), [], "each request is deleted once")
-        self.assertLessEqual(set(finished), set(books.costs), "nothing is deleted that was not assigned")
-        self.assertEqual(len(books.costs) - len(finished), lost)
+        self.assertEqual(totals.twice(), [], "each request is deleted once")
+        self.assertLessEqual(set(finished), set(totals.costs), "nothing is deleted that was not assigned")
+        self.assertEqual(len(totals.costs) - len(finished), lost)
         return finished
 
-    def assert_clean(self, stage: Stage) -> None:
+    def assert_clean(self, deployment: Deployment) -> None:
         """Nothing went wrong in a process that is still there, and none of them said a key."""
-        for child in (*stage.workers, *stage.clients):
+        for child in (*deployment.workers, *deployment.clients):
             if child.exit_code is None:
                 self.assert_clean_log(child)
-            for key in (stage.autoscaler.endpoint_key, stage.autoscaler.account_key):
+            for key in (deployment.autoscaler.endpoint_key, deployment.autoscaler.account_key):
                 self.assertNotIn(key, child.text)
 
-    def assigned(self, stage: Stage) -> WorkerChild:
+    def assigned(self, deployment: Deployment) -> WorkerChild:
         """The worker that the autoscaler named last."""
-        return next(worker for worker in stage.workers if worker.url == stage.autoscaler.routes[-1].url)
+        return next(worker for worker in deployment.workers if worker.url == deployment.autoscaler.routes[-1].url)
 
     async def connect(self, client: ClientChild) -> Wire:
         """A connection to the client."""

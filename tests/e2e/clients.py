@@ -21,7 +21,7 @@ from tests.processes import ProcessCase
 from vespa.simulator.child import Child
 from vespa.simulator.children import WorkerChild
 from vespa.simulator.launch import ROOT
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 BENCHMARK = os.path.join(FOLDER, "benchmark.py") + ":benchmark"
@@ -65,29 +65,31 @@ class ServiceCase(ProcessCase):
         found = await self.until_line(llama, r"^listening (\d+)$")
         return f"http://127.0.0.1:{found[1]}"
 
-    async def start_service(self, backend_url: str | None = None, **settings: str) -> Stage:
+    async def start_service(self, backend_url: str | None = None, **settings: str) -> Deployment:
         """Start a stage, before the simulator's own backend unless another is given, and wait until it is ready."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
         if backend_url is not None:
-            stage.backend_url = backend_url
+            deployment.backend_url = backend_url
         else:
-            stage.backend.tokens_per_second = 500.0
-        await self.start_worker(stage, **settings)
-        return stage
+            deployment.backend.tokens_per_second = 500.0
+        await self.start_worker(deployment, **settings)
+        return deployment
 
-    async def start_worker(self, stage: Stage, *, tls: bool = False, **settings: str) -> WorkerChild:
+    async def start_worker(self, deployment: Deployment, *, tls: bool = False, **settings: str) -> WorkerChild:
         """Start a stage's worker and wait until it is ready."""
-        (worker,) = await self.start_workers(stage, 1, tls=tls, **settings)
+        (worker,) = await self.start_workers(deployment, 1, tls=tls, **settings)
         return worker
 
-    async def start_workers(self, stage: Stage, count: int, *, tls: bool = False, **settings: str) -> list[WorkerChild]:
+    async def start_workers(
+        self, deployment: Deployment, count: int, *, tls: bool = False, **settings: str
+    ) -> list[WorkerChild]:
         """Start so many workers and wait until all are ready."""
         settings = {"VESPA_BENCHMARK": BENCHMARK, **settings}
-        workers = [stage.start_worker(tls=tls, **settings) for _ in range(count)]
+        workers = [deployment.start_worker(tls=tls, **settings) for _ in range(count)]
         try:
-            await stage.until_ready()
+            await deployment.until_ready()
         except Exception as error:
             logs = "\n".join(worker.text for worker in workers)
             raise AssertionError(f"{error}; their logs:\n{logs}") from error
@@ -115,24 +117,24 @@ class ServiceCase(ProcessCase):
         self.assertEqual(len(results), len(job["requests"]), child.text)
         return results
 
-    async def settled(self, stage: Stage, finished: int) -> dict[str, Any]:
-        """The books of the one worker, once it reported so many deletes and nothing in flight."""
-        autoscaler = stage.autoscaler
-        (book,) = autoscaler.books.workers.values()
+    async def settled(self, deployment: Deployment, finished: int) -> dict[str, Any]:
+        """The totals of the one worker, once it reported so many deletes and nothing in flight."""
+        autoscaler = deployment.autoscaler
+        (worker_totals,) = autoscaler.totals.workers.values()
 
         def told() -> bool:
             return (
-                sum(book.outcomes().values()) >= finished
-                and book.in_flight == 0
-                and not book.working_request_idxs
-                and book.balance(autoscaler.books.costs).adds_up
+                sum(worker_totals.outcomes().values()) >= finished
+                and worker_totals.in_flight == 0
+                and not worker_totals.working_request_idxs
+                and worker_totals.balance(autoscaler.totals.costs).adds_up
             )
 
         try:
-            await stage.until(told, 20.0, "settled")
+            await deployment.until(told, 20.0, "settled")
         except Exception as error:
-            worker = "" if stage.worker is None else stage.worker.text
+            worker = "" if deployment.worker is None else deployment.worker.text
             raise AssertionError(f"{error}: {autoscaler.ledger()}\n{worker}") from error
         self.assertEqual(autoscaler.malformed, [])
-        worker_books: dict[str, Any] = autoscaler.books.as_json(reactor.seconds())[str(book.id)]
-        return worker_books
+        reported: dict[str, Any] = autoscaler.totals.as_json(reactor.seconds())[str(worker_totals.id)]
+        return reported

@@ -32,7 +32,7 @@ class UploadTests(CallerCase):
         """A file that curl uploads arrives as it is, of whatever size, its length announced or not."""
         if which("curl") is None:
             raise SkipTest("missing: curl")
-        stage, client = await self.start_chain()
+        deployment, client = await self.start_chain()
         folder = self.temporary_folder()
         for size in SIZES:
             sound = Random(size).randbytes(size)
@@ -43,17 +43,17 @@ class UploadTests(CallerCase):
                 told = await self.upload(client, path, *options)
                 self.assertEqual(told["sha256"], hashlib.sha256(sound).hexdigest(), (size, options))
                 self.assertEqual((told["filename"], told["content_type"]), (os.path.basename(path), "audio/wav"))
-        self.assertEqual(len(await self.balanced(stage)), 3 * len(SIZES))
-        self.assert_clean(stage)
+        self.assertEqual(len(await self.balanced(deployment)), 3 * len(SIZES))
+        self.assert_clean(deployment)
 
 
 class WebSocketTests(CallerCase):
     async def test_echo(self) -> None:
         """Messages of every size, texts and bytes, come back through both proxies as they were sent."""
         need("websockets")
-        stage, client = await self.start_chain()
+        deployment, client = await self.start_chain()
         asked = {"path": "/ws", "sizes": [0, 1, 125, 126, 65_535, 65_536, 300_000], "pings": 3}
         (result,) = await self.results(self.call("websocket_sdk.py", [client.url], asked))
         self.assertEqual(result, {"same": 14, "close_code": 1000}, client.text)
-        self.assertEqual(len(await self.balanced(stage)), 1)
-        self.assert_clean(stage)
+        self.assertEqual(len(await self.balanced(deployment)), 1)
+        self.assert_clean(deployment)

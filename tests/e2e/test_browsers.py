@@ -10,9 +10,9 @@ from tests.proxy.browsers import browser_requests, program_requests
 class BrowserTests(CallerCase):
     async def test_refused(self) -> None:
         """What a foreign page makes a browser send gets 403, without leave to read it, and costs nothing."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        client = await stage.start_client()
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        client = await deployment.start_client()
         port = int(client.url.rsplit(":", 1)[1])
         requests = browser_requests(port)
         self.assertGreaterEqual(len(requests), 30)
@@ -25,10 +25,10 @@ class BrowserTests(CallerCase):
             self.assertNotIn(b"access-control-", bytes(wire.received).lower(), asked.name)
             wire.transport.abortConnection()
             await wire.lost
-        self.assertEqual(list(stage.autoscaler.routes), [], "the autoscaler was never asked")
+        self.assertEqual(list(deployment.autoscaler.routes), [], "the autoscaler was never asked")
         wire = await self.connect(client)
         wire.transport.write(program_requests(port)[0].data)
-        await until(lambda: stage.autoscaler.routes, 10, "a program's request is taken")
+        await until(lambda: deployment.autoscaler.routes, 10, "a program's request is taken")
         wire.transport.abortConnection()
         await wire.lost
-        self.assert_clean(stage)
+        self.assert_clean(deployment)

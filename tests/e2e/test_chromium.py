@@ -12,7 +12,7 @@ from tests.e2e.chromium import ChromiumCase, chromium
 from tests.e2e.comfyui import HEALTH, ComfyUI
 from vespa.simulator.children import ClientChild
 from vespa.simulator.launch import free_port
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.simulator.serving import serve
 
 FOREIGN = """<!doctype html><script type="module">
@@ -63,7 +63,7 @@ class WebApplicationTests(ChromiumCase):
         self.addCleanup(served.stop)
         return app, served.url
 
-    async def start_before(self, url: str, **options: Any) -> tuple[Stage, ClientChild]:
+    async def start_before(self, url: str, **options: Any) -> tuple[Deployment, ClientChild]:
         """A client and a signed worker before an application that no benchmark knows."""
         path = os.path.join(self.temporary_folder(), "constant.py")
         with open(path, "w") as file:
@@ -91,35 +91,35 @@ class WebApplicationTests(ChromiumCase):
     async def test_through_client_and_worker(self) -> None:
         """The page works through client and signed worker, but for its login: cookies stay where they are."""
         app, url = await self.serve_comfyui()
-        stage, client = await self.start_before(url)
+        deployment, client = await self.start_before(url)
         result = await self.visit(client.url + "/")
         self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 401}, client.text)
         self.assertNotIn(403, {status for _, _, status in app.heard})
         self.assertIn(client.url.removeprefix("http://"), app.hosts, "Gradio builds its address from it")
         await self.visit_foreign(app, client.url)
-        await self.balanced(stage)
-        self.assert_clean(stage)
+        await self.balanced(deployment)
+        self.assert_clean(deployment)
 
     async def test_allowed_origin(self) -> None:
         """A page of an origin that `--allow-origin` names calls the endpoint; the same page elsewhere gets nothing."""
         page, document = await self.serve_page()
         other, other_document = await self.serve_page()
-        stage, client = await self.start_chain(allow_origin=[page.rstrip("/")])
+        deployment, client = await self.start_chain(allow_origin=[page.rstrip("/")])
         document.document = other_document.document = CALLER % client.url
         self.assertEqual(await self.visit(page), {"models": 200, "chat": 200}, client.text)
-        asked = len(stage.autoscaler.routes)
+        asked = len(deployment.autoscaler.routes)
         self.assertEqual(await self.visit(other), {"models": "nothing", "chat": "nothing"}, client.text)
-        self.assertEqual(len(stage.autoscaler.routes), asked, "what the other page sent cost nothing")
-        await self.balanced(stage)
-        self.assert_clean(stage)
+        self.assertEqual(len(deployment.autoscaler.routes), asked, "what the other page sent cost nothing")
+        await self.balanced(deployment)
+        self.assert_clean(deployment)
 
     async def test_login(self) -> None:
         """With `--pass cookie` a login in the page holds."""
         _, url = await self.serve_comfyui()
-        stage, client = await self.start_before(url, **{"pass": ["cookie"]})
+        deployment, client = await self.start_before(url, **{"pass": ["cookie"]})
         result = await self.visit(client.url + "/")
         self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200}, client.text)
-        self.assert_clean(stage)
+        self.assert_clean(deployment)
 
     async def test_unsecured_worker(self) -> None:
         """The page works through an unsecured worker, its login too."""

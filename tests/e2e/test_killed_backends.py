@@ -16,7 +16,7 @@ from tests.e2e.callers import CallerCase
 from tests.processes import until
 from vespa.simulator.child import Child
 from vespa.simulator.children import ClientChild, WorkerChild
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 CALLS = 40
 TOLD_SECONDS = 5.0
@@ -31,17 +31,17 @@ def chat(**more: Any) -> bytes:
 
 
 class KilledBackendTests(CallerCase):
-    async def start_two(self, **settings: str) -> tuple[Stage, ClientChild, Child, WorkerChild]:
+    async def start_two(self, **settings: str) -> tuple[Deployment, ClientChild, Child, WorkerChild]:
         """A client before two workers. Returns also the one's backend, in a process of its own, and that worker."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
-        stage.backend.tokens_per_second = 20.0
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        deployment.backend.tokens_per_second = 20.0
         backend = self.script("backend.py", "20", python=sys.executable)
         port = (await self.until_line(backend, r"^listening (\d+)$"))[1]
-        await self.start_workers(stage, 1, tls=True, **settings)
-        await self.start_workers(stage, 1, tls=True, VESPA_BACKEND_URL=f"http://127.0.0.1:{port}", **settings)
-        return stage, await stage.start_client(), backend, stage.workers[1]
+        await self.start_workers(deployment, 1, tls=True, **settings)
+        await self.start_workers(deployment, 1, tls=True, VESPA_BACKEND_URL=f"http://127.0.0.1:{port}", **settings)
+        return deployment, await deployment.start_client(), backend, deployment.workers[1]
 
     async def ask(self, client: ClientChild, data: bytes) -> bytes:
         wire = await self.connect(client)
@@ -56,41 +56,41 @@ class KilledBackendTests(CallerCase):
     def statuses(self, answers: list[bytes]) -> Counter[bytes]:
         return Counter(answer[9:12] for answer in answers)
 
-    async def at_work(self, stage: Stage, worker: WorkerChild) -> None:
+    async def at_work(self, deployment: Deployment, worker: WorkerChild) -> None:
         """Return when a worker was assigned some requests, and has had a moment to begin with them."""
-        assigned = stage.autoscaler.books.assigned
+        assigned = deployment.autoscaler.totals.assigned
         await until(lambda: sum(worker.id in ids for ids in assigned.values()) > 2, 20, "it has some requests")
         await deferLater(reactor, 0.2)
 
-    async def killed(self, stage: Stage, backend: Child, worker: WorkerChild) -> float:
+    async def killed(self, deployment: Deployment, backend: Child, worker: WorkerChild) -> float:
         """Kill the backend; returns after how many seconds its worker told an error."""
         began = reactor.seconds()
         backend.signal("KILL")
-        book = stage.autoscaler.books.of(worker.id)
-        await until(lambda: book.error_msg, 20, "an error is told")
-        self.assertIn("refuses connections", book.error_msg or "")
+        worker_totals = deployment.autoscaler.totals.of(worker.id)
+        await until(lambda: worker_totals.error_msg, 20, "an error is told")
+        self.assertIn("refuses connections", worker_totals.error_msg or "")
         return float(reactor.seconds() - began)
 
     async def test_under_way(self) -> None:
         """Requests at work, waiting in the worker and on their way when it is killed, and those that come after."""
         for settings in ({}, {"VESPA_MAX_CONCURRENCY": "3"}, {"VESPA_CONNECTION_LIMIT": "3"}):
-            stage, client, backend, worker = await self.start_two(**settings)
+            deployment, client, backend, worker = await self.start_two(**settings)
             under_way = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
-            await self.at_work(stage, worker)
-            killing = Deferred.fromCoroutine(self.killed(stage, backend, worker))
+            await self.at_work(deployment, worker)
+            killing = Deferred.fromCoroutine(self.killed(deployment, backend, worker))
             later = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
             self.assertLess(await killing, TOLD_SECONDS)
             answers = await gatherResults([*under_way, *later], consumeErrors=True)
             self.assertEqual(self.statuses(answers), {b"200": CALLS}, client.text)
-            await self.balanced(stage)
-            self.assert_clean(stage)
+            await self.balanced(deployment)
+            self.assert_clean(deployment)
 
     async def test_streams(self) -> None:
         """Streams of which bytes have come break off; all others arrive whole."""
-        stage, client, backend, worker = await self.start_two()
+        deployment, client, backend, worker = await self.start_two()
         streams = [Deferred.fromCoroutine(self.ask(client, chat(stream=True))) for _ in range(10)]
-        await self.at_work(stage, worker)
-        self.assertLess(await self.killed(stage, backend, worker), TOLD_SECONDS)
+        await self.at_work(deployment, worker)
+        self.assertLess(await self.killed(deployment, backend, worker), TOLD_SECONDS)
         answers = await gatherResults(streams, consumeErrors=True)
         self.assertEqual(self.statuses(answers), {b"200": 10}, client.text)
         whole = [answer for answer in answers if answer.endswith(b"0\r\n\r\n")]
@@ -98,7 +98,7 @@ class KilledBackendTests(CallerCase):
 
     async def test_idle(self) -> None:
         """It is killed while nothing is asked: none of forty calls that come then fails."""
-        stage, client, backend, worker = await self.start_two()
+        deployment, client, backend, worker = await self.start_two()
         self.assertEqual(self.statuses(await self.all_of(*(self.ask(client, chat()) for _ in range(4)))), {b"200": 4})
         backend.signal("KILL")
         await backend.exited()
@@ -106,6 +106,6 @@ class KilledBackendTests(CallerCase):
         for _ in range(CALLS // 10):
             answers += await self.all_of(*(self.ask(client, chat()) for _ in range(10)))
         self.assertEqual(self.statuses(answers), {b"200": CALLS}, client.text)
-        book = stage.autoscaler.books.of(worker.id)
-        await until(lambda: book.error_msg, TOLD_SECONDS, "an error is told")
-        await self.balanced(stage)
+        worker_totals = deployment.autoscaler.totals.of(worker.id)
+        await until(lambda: worker_totals.error_msg, TOLD_SECONDS, "an error is told")
+        await self.balanced(deployment)

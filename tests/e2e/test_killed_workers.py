@@ -18,27 +18,27 @@ class KilledWorkerTests(CallerCase):
     async def test_before_the_first_byte(self) -> None:
         """A worker killed while it works on the answer: the call succeeds on another one, under the same index."""
         need("openai")
-        stage, client = await self.start_chain(workers=2)
-        stage.backend.tokens_per_second = 4.0
+        deployment, client = await self.start_chain(workers=2)
+        deployment.backend.tokens_per_second = 4.0
         call = self.call("openai_sdk.py", [client.url], {"call": "chat", "arguments": CHAT})
-        await until(lambda: stage.backend.stats.in_progress == 1, 30, "the backend works on it")
-        killed = self.assigned(stage)
-        await stage.kill(killed)
+        await until(lambda: deployment.backend.stats.in_progress == 1, 30, "the backend works on it")
+        killed = self.assigned(deployment)
+        await deployment.kill(killed)
         (result,) = await self.results(call)
         self.assertEqual(result.get("tokens"), 10, f"{result}\n{client.text}")
-        stage.autoscaler.books.of(killed.id).gone = True
-        (idx,) = stage.autoscaler.books.costs
-        other = next(worker for worker in stage.workers if worker is not killed)
-        self.assertEqual([each.url for each in stage.autoscaler.routes.of(idx)], [killed.url, other.url])
-        self.assertEqual(await self.balanced(stage), {idx: [other.id]})
-        self.assertEqual(stage.backend.stats.hang_ups, 1)
-        self.assert_clean(stage)
+        deployment.autoscaler.totals.of(killed.id).gone = True
+        (idx,) = deployment.autoscaler.totals.costs
+        other = next(worker for worker in deployment.workers if worker is not killed)
+        self.assertEqual([each.url for each in deployment.autoscaler.routes.of(idx)], [killed.url, other.url])
+        self.assertEqual(await self.balanced(deployment), {idx: [other.id]})
+        self.assertEqual(deployment.backend.stats.hang_ups, 1)
+        self.assert_clean(deployment)
 
     async def test_in_the_middle(self) -> None:
         """A worker killed in the middle of streams: every SDK raises, none takes what came for the whole."""
         need("openai", "anthropic", "langchain_openai")
-        stage, client = await self.start_chain()
-        stage.backend.tokens_per_second = 2.0
+        deployment, client = await self.start_chain()
+        deployment.backend.tokens_per_second = 2.0
         announced = {"stream": True, "announce": True}
         asked = {"messages": MESSAGES, "max_tokens": 50}
         options = {"model": "any", "max_tokens": 50}
@@ -52,12 +52,12 @@ class KilledWorkerTests(CallerCase):
             job = {"arguments": asked, **announced}
             calls.append(self.call("litellm_sdk.py", [client.url], job, python=litellm_python()))
         await gatherResults([Deferred.fromCoroutine(self.until_line(call, "^piece$")) for call in calls])
-        await stage.kill(self.assigned(stage), noticed=True)
+        await deployment.kill(self.assigned(deployment), noticed=True)
         results = await gatherResults([Deferred.fromCoroutine(self.results(call)) for call in calls])
         for (result,) in results:
             self.assertIn("raised", result, results)
             self.assertGreater(result["pieces"], 0)
-        assigned = stage.autoscaler.books.assigned
-        self.assertEqual(list(assigned.values()), [[stage.workers[0].id]] * len(calls), "no answer begins anew")
-        await self.balanced(stage, lost=len(calls))
-        self.assert_clean(stage)
+        assigned = deployment.autoscaler.totals.assigned
+        self.assertEqual(list(assigned.values()), [[deployment.workers[0].id]] * len(calls), "no answer begins anew")
+        await self.balanced(deployment, lost=len(calls))
+        self.assert_clean(deployment)

@@ -95,19 +95,19 @@ class LlamaStreamTests(CallerCase):
     async def test_worker(self) -> None:
         """Through the worker, each stream arrives and each prompt is worked on once."""
         llama = await self.start_llama()
-        stage = await self.start_service(llama)
+        deployment = await self.start_service(llama)
 
         def body() -> bytes:
-            auth = stage.autoscaler.assign(stage.worker_url, 10.0)
+            auth = deployment.autoscaler.assign(deployment.worker_url, 10.0)
             return json.dumps({"auth_data": auth, "payload": PAYLOAD}).encode()
 
-        await self.served(llama, stage.worker_url, body)
-        assert stage.worker is not None
-        self.assert_clean_log(stage.worker)
+        await self.served(llama, deployment.worker_url, body)
+        assert deployment.worker is not None
+        self.assert_clean_log(deployment.worker)
 
     async def test_client_and_worker(self) -> None:
         """So it does through client and worker."""
         llama = await self.start_llama()
-        stage, client = await self.start_chain(backend_url=llama)
+        deployment, client = await self.start_chain(backend_url=llama)
         await self.served(llama, client.url, lambda: json.dumps(PAYLOAD).encode())
-        self.assert_clean(stage)
+        self.assert_clean(deployment)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.e2e.clients import ServiceCase, need
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.simulator.signing import Signs
 
 CHAT = "/v1/chat/completions"
@@ -28,12 +28,12 @@ class OfficialClientTests(ServiceCase):
     def setUp(self) -> None:
         need("vastai", "xllamacpp", "gguf", "numpy")
 
-    async def send(self, stage: Stage, *requests: dict[str, Any]) -> list[dict[str, Any]]:
-        autoscaler = stage.autoscaler
+    async def send(self, deployment: Deployment, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+        autoscaler = deployment.autoscaler
         job = {
-            "console": stage.autoscaler_url,
-            "autoscaler": stage.autoscaler_url,
-            "root": stage.autoscaler_url + "/static/jvastai_root.cer",
+            "console": deployment.autoscaler_url,
+            "autoscaler": deployment.autoscaler_url,
+            "root": deployment.autoscaler_url + "/static/jvastai_root.cer",
             "account_key": autoscaler.account_key,
             "endpoint": autoscaler.endpoint,
             "requests": list(requests),
@@ -41,10 +41,10 @@ class OfficialClientTests(ServiceCase):
         return await self.run_script("official_client.py", job)
 
     async def serves(self, signs: Signs, **settings: str) -> None:
-        stage = await self.start_service(await self.start_llama(), **settings)
-        stage.autoscaler.signs = signs
+        deployment = await self.start_service(await self.start_llama(), **settings)
+        deployment.autoscaler.signs = signs
         plain, streamed, wrong = await self.send(
-            stage, chat(16), chat(16, stream=True), {"route": "/nowhere", "payload": {}, "cost": 5}
+            deployment, chat(16), chat(16, stream=True), {"route": "/nowhere", "payload": {}, "cost": 5}
         )
         self.assertTrue(plain["ok"], plain)
         self.assertEqual(plain["response"]["usage"]["completion_tokens"], 16)
@@ -52,11 +52,11 @@ class OfficialClientTests(ServiceCase):
         self.assertGreater(len(streamed["events"]), 2)
         self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])
         self.assertEqual(wrong["status"], 404, "llama.cpp's own answer is passed on")
-        books = await self.settled(stage, 3)
-        self.assertEqual(sorted(books["deletes"]), [str(each["request_idx"]) for each in (plain, streamed, wrong)])
-        self.assertEqual((books["duplicates"], books["unknown"], books["received"]), ([], [], 37.0))
-        assert stage.worker is not None
-        self.assert_clean_log(stage.worker)
+        totals = await self.settled(deployment, 3)
+        self.assertEqual(sorted(totals["deletes"]), [str(each["request_idx"]) for each in (plain, streamed, wrong)])
+        self.assertEqual((totals["duplicates"], totals["unknown"], totals["received"]), ([], [], 37.0))
+        assert deployment.worker is not None
+        self.assert_clean_log(deployment.worker)
 
     async def test_url(self) -> None:
         """Assignments that sign the URL alone are served, plain and streamed, and the books add up."""
@@ -68,35 +68,35 @@ class OfficialClientTests(ServiceCase):
 
     async def test_tls(self) -> None:
         """Over TLS, with a certificate that names the worker's address, the same client is served the same."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        stage.backend_url = await self.start_llama()
-        await self.start_worker(stage, tls=True)
-        self.assertTrue(stage.worker_url.startswith("https://"))
-        plain, streamed = await self.send(stage, chat(16), chat(16, stream=True))
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        deployment.backend_url = await self.start_llama()
+        await self.start_worker(deployment, tls=True)
+        self.assertTrue(deployment.worker_url.startswith("https://"))
+        plain, streamed = await self.send(deployment, chat(16), chat(16, stream=True))
         self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])
-        await self.settled(stage, 2)
+        await self.settled(deployment, 2)
 
     async def test_waits_for_a_worker(self) -> None:
         """A request that comes before the worker is ready waits at the autoscaler, and is then served."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        stage.backend_url = await self.start_llama()
-        starting = self.start_worker(stage)
-        sending = self.send(stage, chat(8))
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        deployment.backend_url = await self.start_llama()
+        starting = self.start_worker(deployment)
+        sending = self.send(deployment, chat(8))
         _, results = await gatherResults([Deferred.fromCoroutine(starting), Deferred.fromCoroutine(sending)])
         self.assertTrue(results[0]["ok"], results)
 
     async def test_leaves_a_stream(self) -> None:
         """A client that leaves in the middle of a stream is cancelled at the backend, and booked as cancelled."""
-        stage = await self.start_service()
-        stage.backend.tokens_per_second = 5.0
+        deployment = await self.start_service()
+        deployment.backend.tokens_per_second = 5.0
         asked = {"messages": MESSAGES, "stream": True}
         (left,) = await self.send(
-            stage, {"route": CHAT, "payload": asked, "cost": 50, "stream": True, "leave_after": 3}
+            deployment, {"route": CHAT, "payload": asked, "cost": 50, "stream": True, "leave_after": 3}
         )
         self.assertEqual(len(left["events"]), 3)
-        books = await self.settled(stage, 1)
-        self.assertEqual(books["deletes"], {str(left["request_idx"]): ["Cancelled"]})
-        self.assertEqual((books["served"], books["failed"], books["cancelled"]), (0.0, 0.0, 50.0))
-        await stage.until(lambda: stage.backend.stats.hang_ups == 1, 10.0, "cancelled at the backend")
+        totals = await self.settled(deployment, 1)
+        self.assertEqual(totals["deletes"], {str(left["request_idx"]): ["Cancelled"]})
+        self.assertEqual((totals["served"], totals["failed"], totals["cancelled"]), (0.0, 0.0, 50.0))
+        await deployment.until(lambda: deployment.backend.stats.hang_ups == 1, 10.0, "cancelled at the backend")

@@ -12,7 +12,7 @@ from tests.e2e.clients import need
 from tests.processes import until
 from vespa.simulator.child import Child
 from vespa.simulator.launch import free_port
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 MESSAGES = [{"role": "user", "content": "Schreib etwas: äöü — 你好"}]
 CHAT: dict[str, Any] = {"messages": MESSAGES, "model": "noise", "max_tokens": 12, "seed": 1, "temperature": 0}
@@ -20,31 +20,33 @@ WORKER_ID = 99
 
 
 class OfficialWorkerTests(CallerCase):
-    async def start_official(self, stage: Stage, backend_url: str) -> Child:
+    async def start_official(self, deployment: Deployment, backend_url: str) -> Child:
         """Start it with TLS, and wait until the autoscaler holds it for ready: it may say so only after 10 s."""
         folder = self.temporary_folder()
         paths = [os.path.join(folder, name) for name in ("instance.key", "instance.crt")]
-        for path, pem in zip(paths, stage.autoscaler.console.authority.issue("127.0.0.1"), strict=True):
+        for path, pem in zip(paths, deployment.autoscaler.console.authority.issue("127.0.0.1"), strict=True):
             with open(path, "wb") as file:
                 file.write(pem)
         port = str(free_port())
         environment = {
             "CONTAINER_ID": str(WORKER_ID),
             "MASTER_TOKEN": "master-token",
-            "REPORT_ADDR": stage.autoscaler_url,
+            "REPORT_ADDR": deployment.autoscaler_url,
             "PUBLIC_IPADDR": "127.0.0.1",
             f"VAST_TCP_PORT_{port}": port,
             "WORKER_PORT": port,
             "WORKER_HTTP_PORT": str(free_port()),
             "USE_SSL": "true",
         }
-        stage.autoscaler.official_workers = True
+        deployment.autoscaler.official_workers = True
         worker = self.script("official_worker.py", backend_url, *paths, settings=environment, folder=folder)
-        books = stage.autoscaler.books
+        totals = deployment.autoscaler.totals
 
         def ready() -> bool:
-            book = books.workers.get(WORKER_ID)
-            return worker.exit_code is not None or (book is not None and book.ready(reactor.seconds(), 30))
+            worker_totals = totals.workers.get(WORKER_ID)
+            return worker.exit_code is not None or (
+                worker_totals is not None and worker_totals.ready(reactor.seconds(), 30)
+            )
 
         await until(ready, 60, "the official worker is ready")
         self.assertIsNone(worker.exit_code, worker.text)
@@ -54,21 +56,23 @@ class OfficialWorkerTests(CallerCase):
         """The official worker serves our client: SDKs get what they get straight; what it cannot do is said at once."""
         need("vastai", "openai", "xllamacpp", "gguf", "numpy")
         llama = await self.start_llama()
-        stage = self.stage()
-        await stage.start_autoscaler()
-        worker = await self.start_official(stage, llama)
-        client = await stage.start_client(dialect="official", cost_from_tokens=True)
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        worker = await self.start_official(deployment, llama)
+        client = await deployment.start_client(dialect="official", cost_from_tokens=True)
         chat = {"call": "chat", "arguments": {**CHAT, "extra_body": {"ignore_eos": True}}}
         whole, streamed = await self.compare("openai_sdk.py", llama, client, chat, {**chat, "stream": True})
         self.assertEqual((whole["tokens"], streamed["text"]), (12, whole["text"]), worker.text)
         self.assertGreater(streamed["pieces"], 2)
         (models,) = await self.results(self.call("openai_sdk.py", [client.url], {"call": "models"}))
         self.assertIn(models["status"], (405, 501), models)
-        self.assertEqual([each.cost for each in stage.autoscaler.routes], [12.0, 12.0])
-        await self.balanced(stage)
-        book = stage.autoscaler.books.of(WORKER_ID)
-        self.assertEqual(book.version, "1.1.0")
-        await until(lambda: book.served == 24_000_000 and not book.in_flight, 15, "it told what it served")
-        balance = book.balance(stage.autoscaler.books.costs)
+        self.assertEqual([each.cost for each in deployment.autoscaler.routes], [12.0, 12.0])
+        await self.balanced(deployment)
+        worker_totals = deployment.autoscaler.totals.of(WORKER_ID)
+        self.assertEqual(worker_totals.version, "1.1.0")
+        await until(
+            lambda: worker_totals.served == 24_000_000 and not worker_totals.in_flight, 15, "it told what it served"
+        )
+        balance = worker_totals.balance(deployment.autoscaler.totals.costs)
         self.assertEqual((balance.received, balance.served, balance.adds_up), (24.0, 24.0, True))
-        self.assert_clean(stage)
+        self.assert_clean(deployment)

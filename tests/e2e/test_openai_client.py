@@ -21,8 +21,8 @@ class OpenAIClientTests(ServiceCase):
         need("openai", "xllamacpp", "gguf", "numpy")
 
     async def serves(self, signs: Signs) -> None:
-        stage = await self.start_service(await self.start_llama())
-        stage.autoscaler.signs = signs
+        deployment = await self.start_service(await self.start_llama())
+        deployment.autoscaler.signs = signs
         requests = [
             {"call": "chat", "arguments": CHAT},
             {"call": "chat", "stream": True, "arguments": CHAT},
@@ -32,9 +32,9 @@ class OpenAIClientTests(ServiceCase):
             {"call": "chat", "arguments": {**CHAT, "messages": "none"}},
         ]
         job = {
-            "autoscaler": stage.autoscaler_url,
-            "endpoint": stage.autoscaler.endpoint,
-            "endpoint_key": stage.autoscaler.endpoint_key,
+            "autoscaler": deployment.autoscaler_url,
+            "endpoint": deployment.autoscaler.endpoint,
+            "endpoint_key": deployment.autoscaler.endpoint_key,
             "requests": requests,
         }
         chat, streamed_chat, text, streamed_text, models, wrong = await self.run_script("openai_client.py", job)
@@ -44,10 +44,10 @@ class OpenAIClientTests(ServiceCase):
         self.assertGreater(min(streamed_chat["pieces"], streamed_text["pieces"]), 2)
         self.assertEqual(models["models"], ["noise"])
         self.assertIn(wrong["status"], (400, 500), wrong)
-        books = await self.settled(stage, 6)
-        self.assertEqual((books["duplicates"], books["received"], len(books["deletes"])), ([], 600.0, 6))
-        assert stage.worker is not None
-        self.assert_clean_log(stage.worker)
+        totals = await self.settled(deployment, 6)
+        self.assertEqual((totals["duplicates"], totals["received"], len(totals["deletes"])), ([], 600.0, 6))
+        assert deployment.worker is not None
+        self.assert_clean_log(deployment.worker)
 
     async def test_url(self) -> None:
         """Chat, text and models, whole and streamed, are served under a signature of the URL alone."""

@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 
 from tests.e2e.clients import ServiceCase
 from tests.processes import until
-from vespa.simulator.demo_client import Customer
+from vespa.simulator.demo_client import DemoClient
 from vespa.simulator.faults import Kind
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
@@ -19,22 +19,22 @@ CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello."}], "ma
 
 class OutageTests(ServiceCase):
     async def survives(self, kind: Kind) -> None:
-        stage = await self.start_service(**QUICK)
-        autoscaler = stage.autoscaler
-        customer = Customer(reactor, stage.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
-        assignments = [await customer.assignment(5) for _ in range(10)]
+        deployment = await self.start_service(**QUICK)
+        autoscaler = deployment.autoscaler
+        demo_client = DemoClient(reactor, deployment.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
+        assignments = [await demo_client.assignment(5) for _ in range(10)]
         autoscaler.faults.plan(kind, float("inf"), paths=REPORTS)
         for assignment in assignments[:5]:
-            answered = await customer.call(assignment, "/v1/chat/completions", CHAT)
-            self.assertEqual(answered.status, 200, answered.body)
+            response = await demo_client.call(assignment, "/v1/chat/completions", CHAT)
+            self.assertEqual(response.status, 200, response.body)
         await until(lambda: autoscaler.faults.met >= 3)
         for assignment in assignments[5:]:
-            answered = await customer.call(assignment, "/v1/chat/completions", CHAT)
-            self.assertEqual(answered.status, 200, answered.body)
+            response = await demo_client.call(assignment, "/v1/chat/completions", CHAT)
+            self.assertEqual(response.status, 200, response.body)
         autoscaler.faults.clear()
-        books = await self.settled(stage, 10)
+        totals = await self.settled(deployment, 10)
         told = {str(assignment["request_idx"]): ["Success"] for assignment in assignments}
-        self.assertEqual((books["deletes"], books["received"], books["served"]), (told, 50.0, 50.0))
+        self.assertEqual((totals["deletes"], totals["received"], totals["served"]), (told, 50.0, 50.0))
 
     async def test_refuses(self) -> None:
         """An autoscaler that answers errors loses nothing."""
@@ -50,19 +50,19 @@ class OutageTests(ServiceCase):
 
     async def test_slow_key(self) -> None:
         """A worker that could not fetch the key at first becomes ready once it can, and serves."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
-        stage.autoscaler.faults.plan("refuse", 2, paths={"/pubkey/"})
-        await self.start_worker(stage, VESPA_PUBKEY_TIMEOUT="0.5")
-        autoscaler = stage.autoscaler
-        customer = Customer(reactor, stage.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        deployment.autoscaler.faults.plan("refuse", 2, paths={"/pubkey/"})
+        await self.start_worker(deployment, VESPA_PUBKEY_TIMEOUT="0.5")
+        autoscaler = deployment.autoscaler
+        demo_client = DemoClient(reactor, deployment.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
         statuses: list[int] = []
 
         async def ask() -> None:
-            answered = await customer.call(await customer.assignment(5), "/v1/chat/completions", CHAT)
-            self.assertIn(answered.status, (200, 503), answered.body)
-            statuses.append(answered.status)
+            response = await demo_client.call(await demo_client.assignment(5), "/v1/chat/completions", CHAT)
+            self.assertIn(response.status, (200, 503), response.body)
+            statuses.append(response.status)
 
         await ask()
         while statuses[-1] != 200 and len(statuses) < 100:

@@ -22,9 +22,9 @@ class ScaleFromZeroTests(CallerCase):
     async def test_waits(self) -> None:
         """While there is no worker for 20 s calls wait, under one index each; told of it, streams still parse."""
         need("openai", "anthropic", "websockets")
-        stage, quiet = await self.start_chain()
-        telling = await stage.start_client(waiting_pings=True)
-        stage.autoscaler.hold(WAIT_SECONDS)
+        deployment, quiet = await self.start_chain()
+        telling = await deployment.start_client(waiting_pings=True)
+        deployment.autoscaler.hold(WAIT_SECONDS)
         began = reactor.seconds()
         plain, streamed = {"call": "chat", "arguments": CHAT}, {"call": "chat", "arguments": CHAT, "stream": True}
         message = {"call": "messages", "arguments": CHAT, "stream": True}
@@ -54,19 +54,19 @@ class ScaleFromZeroTests(CallerCase):
         comments = [line for line in curl.lines if line.startswith(": waiting for a worker")]
         self.assertGreater(len(comments), 3, curl.text)
         self.assertIn("data: [DONE]", curl.lines)
-        self.assertEqual(len(await self.balanced(stage)), len(calls) + 3)
-        for idx in stage.autoscaler.books.costs:
-            questions = stage.autoscaler.routes.of(idx)
+        self.assertEqual(len(await self.balanced(deployment)), len(calls) + 3)
+        for idx in deployment.autoscaler.totals.costs:
+            questions = deployment.autoscaler.routes.of(idx)
             self.assertEqual({each.request_idx for each in questions[1:]}, {idx}, "the index is kept")
             self.assertLess(len(questions), WAIT_SECONDS, "it is not asked all the time")
-        self.assert_clean(stage)
+        self.assert_clean(deployment)
         self.assertIn("waiting for a worker", quiet.text)
 
     async def test_autoscaler_fails(self) -> None:
         """An autoscaler that answers with errors, says it is too much or hangs up is asked again."""
         need("openai")
-        stage, client = await self.start_chain()
-        faults = stage.autoscaler.faults
+        deployment, client = await self.start_chain()
+        faults = deployment.autoscaler.faults
         for status in (500, 429):
             faults.plan("refuse", 2, status=status, paths={"/route/"})
         faults.plan("drop", 2, paths={"/route/"})
@@ -74,5 +74,5 @@ class ScaleFromZeroTests(CallerCase):
         (result,) = await self.results(call)
         self.assertEqual(result.get("tokens"), 8, f"{result}\n{client.text}")
         self.assertEqual(faults.met, 6)
-        await self.balanced(stage)
-        self.assert_clean(stage)
+        await self.balanced(deployment)
+        self.assert_clean(deployment)

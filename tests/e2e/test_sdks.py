@@ -26,12 +26,12 @@ class SDKTests(CallerCase):
     async def served(self, name: str, *requests: dict[str, Any], python: str = "") -> list[dict[str, Any]]:
         """The results of a job through both proxies; the books add up, and nothing was said that should not be."""
         llama = await self.start_llama()
-        stage, client = await self.start_chain(backend_url=llama)
-        self.assertTrue(stage.worker_url.startswith("https://"))
+        deployment, client = await self.start_chain(backend_url=llama)
+        self.assertTrue(deployment.worker_url.startswith("https://"))
         results = await self.compare(name, llama, client, *requests, python=python)
-        self.assertEqual(len(await self.balanced(stage)), len(stage.autoscaler.routes), "one question each")
-        self.assert_clean(stage)
-        self.assertEqual(await stage.stop(), 0, client.text)
+        self.assertEqual(len(await self.balanced(deployment)), len(deployment.autoscaler.routes), "one question each")
+        self.assert_clean(deployment)
+        self.assertEqual(await deployment.stop(), 0, client.text)
         return results
 
     async def test_openai(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vespa.loadtest.outcome import Kind, Outcome
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report, make_report
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 
 ABOUT = About(
     vespa="1.2.3",
@@ -49,18 +49,18 @@ def outcome(
     )
 
 
-def tally_of(*outcomes: Outcome) -> Tally:
+def stats_of(*outcomes: Outcome) -> RunStats:
     """A tally of a run with these requests."""
-    tally = Tally()
+    stats = RunStats()
     for each in outcomes:
-        tally.leaves(each.due, each.sent, False)
+        stats.leaves(each.due, each.sent, False)
     for each in outcomes:
         if each.first_byte is not None:
-            tally.receives(each.first_byte, each.bytes, each.pieces)
-        tally.ends(each)
-    return tally
+            stats.receives(each.first_byte, each.bytes, each.pieces)
+        stats.ends(each)
+    return stats
 
 
-def report_of(tally: Tally, plan: Plan | None = None) -> Report:
+def report_of(stats: RunStats, plan: Plan | None = None) -> Report:
     """Its report, of an open loop."""
-    return make_report(tally, plan or Plan(rps=10), ABOUT)
+    return make_report(stats, plan or Plan(rps=10), ABOUT)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.processes import ProcessCase
 from vespa.simulator.child import Child
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 LOAD = [sys.executable, "-m", "vespa.loadtest.command"]
 SHORT = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
@@ -29,46 +29,46 @@ class CommandTests(ProcessCase):
         path.write_text(f"def get_test_request():\n    return {request}\n")
         return str(path)
 
-    async def backend(self) -> Stage:
-        stage = self.stage()
-        await stage.start_backend()
-        return stage
+    async def backend(self) -> Deployment:
+        deployment = self.deployment()
+        await deployment.start_backend()
+        return deployment
 
     def report(self) -> Any:
         return json.loads(Path(self.folder, "report.json").read_text())
 
     async def test_success(self) -> None:
         """All went well: the table on the terminal, the report as JSON and as a page, and exit code 0."""
-        stage = await self.backend()
+        deployment = await self.backend()
         files = ("--json", "report.json", "--html", "report.html", "--warmup", "1")
-        child = self.load("--url", stage.backend_url, "-n", "20", "--rps", "40", *files)
+        child = self.load("--url", deployment.backend_url, "-n", "20", "--rps", "40", *files)
         self.assertEqual(await self.until_exit(child), 0, child.text)
         self.assertIn("20 sent, 20 succeeded (100.00%), 0 failed", child.text)
         self.assertIn("warm-up: 1 of 1 requests succeeded", child.text)
         self.assertEqual((self.report()["succeeded"], self.report()["tokens"]), (20, 100))
         self.assertIn("<svg", Path(self.folder, "report.html").read_text())
-        self.assertEqual(stage.backend.stats.finished, 21)
+        self.assertEqual(deployment.backend.stats.finished, 21)
         self.assert_clean_log(child)
 
     async def test_json_alone(self) -> None:
         """JSON on standard output has it to itself, where progress is not wanted."""
-        stage = await self.backend()
-        child = self.load("--url", stage.backend_url, "-n", "3", "--json", "-", "--quiet", "--no-stream")
+        deployment = await self.backend()
+        child = self.load("--url", deployment.backend_url, "-n", "3", "--json", "-", "--quiet", "--no-stream")
         self.assertEqual(await self.until_exit(child), 0, child.text)
         self.assertEqual(json.loads(child.text)["succeeded"], 3)
 
     async def test_nobody_reads(self) -> None:
         """Where nobody reads what is printed, the files are written all the same."""
-        stage = await self.backend()
-        line = " ".join(map(shlex.quote, [*LOAD, "--url", stage.backend_url, "-n", "3", "--json", "report.json"]))
+        deployment = await self.backend()
+        line = " ".join(map(shlex.quote, [*LOAD, "--url", deployment.backend_url, "-n", "3", "--json", "report.json"]))
         child = self.start(["/bin/sh", "-c", f"{line} >&- 2>&-"], {"HOME": self.folder, **SHORT}, folder=self.folder)
         self.assertEqual(await self.until_exit(child), 0)
         self.assertEqual(self.report()["succeeded"], 3)
 
     async def test_failure(self) -> None:
         """One failure is enough for exit code 1."""
-        stage = await self.backend()
-        child = self.load("--url", stage.backend_url, "-n", "2", "-b", self.bench("('/status/503', {}, 1)"))
+        deployment = await self.backend()
+        child = self.load("--url", deployment.backend_url, "-n", "2", "-b", self.bench("('/status/503', {}, 1)"))
         self.assertEqual(await self.until_exit(child), 1, child.text)
         self.assertRegex(child.text, "2  status  503 .* status 503, as you asked")
 
@@ -90,8 +90,8 @@ class CommandTests(ProcessCase):
 
     async def test_announced(self) -> None:
         """What is tested is said before the test, but where the report follows in the same place, and says it."""
-        stage = await self.backend()
-        line = " ".join(map(shlex.quote, [*LOAD, "--url", stage.backend_url, "-n", "3"]))
+        deployment = await self.backend()
+        line = " ".join(map(shlex.quote, [*LOAD, "--url", deployment.backend_url, "-n", "3"]))
         said = "3 requests, 10 at a time"
         for more, before, after in (
             (" >out 2>err", 1, 1),
@@ -107,8 +107,8 @@ class CommandTests(ProcessCase):
 
     async def test_unwritable_later(self) -> None:
         """A file that fails when it is written is told with its option, and the rest of the report is there."""
-        stage = await self.backend()
-        child = self.load("--url", stage.backend_url, "-n", "3", "--json", "/dev/full", "--html", "report.html")
+        deployment = await self.backend()
+        child = self.load("--url", deployment.backend_url, "-n", "3", "--json", "/dev/full", "--html", "report.html")
         self.assertEqual(await self.until_exit(child), 1, child.text)
         self.assertIn("--json: cannot write /dev/full", child.text)
         self.assertIn("3 sent, 3 succeeded", child.text)
@@ -116,59 +116,69 @@ class CommandTests(ProcessCase):
 
     async def test_interrupt(self) -> None:
         """A Ctrl-C sends no more, lets what is under way end, and reports; nothing failed, so the exit code is 0."""
-        stage = await self.backend()
-        child = self.load("--url", stage.backend_url, "--duration", "600", "--rps", "20", "--json", "report.json")
-        await self.until_served(stage, 3)
+        deployment = await self.backend()
+        child = self.load("--url", deployment.backend_url, "--duration", "600", "--rps", "20", "--json", "report.json")
+        await self.until_served(deployment, 3)
         child.signal("INT")
         self.assertEqual(await self.until_exit(child, 20), 0, child.text)
         self.assertEqual((self.report()["interrupted"], self.report()["failed"]), ("interrupted", 0))
-        self.assertEqual(self.report()["sent"], stage.backend.stats.finished)
+        self.assertEqual(self.report()["sent"], deployment.backend.stats.finished)
 
     async def test_second_interrupt(self) -> None:
         """A second Ctrl-C waits for nothing, and there is a report all the same."""
-        stage = await self.backend()
+        deployment = await self.backend()
         slow = self.bench("('/sleep?seconds=100', {}, 1)")
-        child = self.load("--url", stage.backend_url, "-b", slow, "--concurrency", "2", "--json", "report.json")
-        await stage.until(lambda: stage.backend.stats.in_progress == 2, 30, "under way")
+        child = self.load("--url", deployment.backend_url, "-b", slow, "--concurrency", "2", "--json", "report.json")
+        await deployment.until(lambda: deployment.backend.stats.in_progress == 2, 30, "under way")
         child.signal("INT")
         await self.until_line(child, "interrupted")
         child.signal("INT")
         self.assertEqual(await self.until_exit(child, 4), 1, child.text)
         self.assertEqual((self.report()["sent"], self.report()["unfinished"]), (2, 2))
 
-    async def until_served(self, stage: Stage, count: int) -> None:
-        await stage.until(lambda: stage.backend.stats.finished >= count, 30, "served")
+    async def until_served(self, deployment: Deployment, count: int) -> None:
+        await deployment.until(lambda: deployment.backend.stats.finished >= count, 30, "served")
 
     async def test_endpoint(self) -> None:
         """An endpoint by name: through a client proxy of its own and a worker; the books tell the same cost."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
-        stage.start_worker(BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4", **SHORT)
-        await stage.until_ready()
-        autoscaler = stage.autoscaler
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        deployment.start_worker(BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4", **SHORT)
+        await deployment.until_ready()
+        autoscaler = deployment.autoscaler
         keys = {"VAST_API_KEY": autoscaler.endpoint_key, "VAST_ENDPOINT": "nobody", "VESPA_CLIENT_TOKEN": "other-token"}
         child = self.load(
-            *("-e", autoscaler.endpoint, "--autoscaler-url", stage.autoscaler_url),
-            *("--console-url", stage.autoscaler_url, "-n", "10", "--rps", "20", "--json", "report.json", "--debug"),
+            *("-e", autoscaler.endpoint, "--autoscaler-url", deployment.autoscaler_url),
+            *(
+                "--console-url",
+                deployment.autoscaler_url,
+                "-n",
+                "10",
+                "--rps",
+                "20",
+                "--json",
+                "report.json",
+                "--debug",
+            ),
             **keys,
         )
         self.assertEqual(await self.until_exit(child), 0, child.text)
         self.assertEqual((self.report()["succeeded"], self.report()["statuses"]), (10, {"200": 10}))
         self.assertEqual(self.report()["about"]["target"], autoscaler.endpoint)
         self.assertGreater(self.report()["between_tokens"]["count"], 0)
-        self.assertEqual(set(autoscaler.books.costs.values()), {5.0})
+        self.assertEqual(set(autoscaler.totals.costs.values()), {5.0})
         self.assertNotIn(autoscaler.endpoint_key, child.text)
         self.assert_clean_log(child)
 
     async def test_no_such_endpoint(self) -> None:
         """An endpoint that the account does not have: nothing is sent, and exit code 1."""
-        stage = self.stage()
-        await stage.start_autoscaler()
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
         child = self.load(
-            *("-e", "demmo", "--autoscaler-url", stage.autoscaler_url, "--console-url", stage.autoscaler_url),
-            VAST_ACCOUNT_KEY=stage.autoscaler.account_key,
+            *("-e", "demmo", "--autoscaler-url", deployment.autoscaler_url, "--console-url", deployment.autoscaler_url),
+            VAST_ACCOUNT_KEY=deployment.autoscaler.account_key,
         )
         self.assertEqual(await self.until_exit(child), 1, child.text)
         self.assertIn("demmo", child.text)
-        self.assertNotIn(stage.autoscaler.account_key, child.text)
+        self.assertNotIn(deployment.autoscaler.account_key, child.text)

@@ -16,7 +16,7 @@ from vespa.http.client_connection import UpstreamError
 from vespa.loadtest.driver import AFTER_FAILURE_SECONDS, Driver
 from vespa.loadtest.load_request import MESSAGE_LENGTH, Target
 from vespa.loadtest.plan import Plan, arrivals
-from vespa.loadtest.run_stats import LATE, Tally
+from vespa.loadtest.run_stats import LATE, RunStats
 from vespa.loadtest.work import Work
 
 WORK = Work("/go", b"{}", 5.0, True)
@@ -29,7 +29,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.agent = FakeAgent()
-        self.tally = Tally()
+        self.stats = RunStats()
         self.works: Callable[[], Work] = lambda: WORK
 
     def start(self, plan: Plan) -> Deferred[None]:
@@ -42,7 +42,7 @@ class Case(SynchronousTestCase):
             lambda: self.works(),
             self.agent,
             Target(url="http://there:80/base", headers={"X-More": "yes"}),
-            self.tally,
+            self.stats,
         )
         return self.driver.run()
 
@@ -66,12 +66,12 @@ class OpenLoopTests(Case):
         self.pass_time(0.25)
         self.assertEqual(len(self.agent.asked), 3)
         self.pass_time(1)
-        self.assertEqual((len(self.agent.asked), self.tally.in_flight), (5, 5))
+        self.assertEqual((len(self.agent.asked), self.stats.in_flight), (5, 5))
         self.assertNoResult(run)
         for asked in self.agent.asked:
             asked.answer()
         self.successResultOf(run)
-        self.assertEqual((self.tally.succeeded, self.tally.in_flight), (5, 0))
+        self.assertEqual((self.stats.succeeded, self.stats.in_flight), (5, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_what_is_sent(self) -> None:
@@ -92,11 +92,11 @@ class OpenLoopTests(Case):
         self.clock.advance(1.0)  # in one leap: nothing ran meanwhile
         self.pass_time(0.5)
         self.successResultOf(run)
-        self.assertEqual((self.tally.late, self.tally.held_back), (9, 0))  # the last was due at the very end
-        latency = self.tally.latency.spread()
+        self.assertEqual((self.stats.late, self.stats.held_back), (9, 0))  # the last was due at the very end
+        latency = self.stats.latency.spread()
         self.assertApproximates(latency.max, 1.0, 0.02)
         self.assertApproximates(latency.p50, 0.6, 0.02)
-        self.assertApproximates(self.tally.service.spread().p50, 0.1, 0.02)
+        self.assertApproximates(self.stats.service.spread().p50, 0.1, 0.02)
         self.assertApproximates(self.driver.lag, 0.9, 0.02)
 
     def test_on_time(self) -> None:
@@ -104,8 +104,8 @@ class OpenLoopTests(Case):
         self.agent.on_request = self.answers(0.1)
         self.start(Plan(requests=20, rps=10))
         self.pass_time(3, 0.005)
-        self.assertEqual((self.tally.late, self.tally.succeeded), (0, 20))
-        self.assertLessEqual(self.tally.lateness.spread().max, LATE)
+        self.assertEqual((self.stats.late, self.stats.succeeded), (0, 20))
+        self.assertLessEqual(self.stats.lateness.spread().max, LATE)
 
     def test_cap(self) -> None:
         """Those that a cap holds back are late by its doing, and count from when they were due all the same."""
@@ -116,9 +116,9 @@ class OpenLoopTests(Case):
             most = max(most, self.driver.under_way)
             self.clock.advance(0.01)
         self.successResultOf(run)
-        self.assertEqual((most, self.tally.late, self.tally.held_back, self.tally.succeeded), (2, 0, 4, 6))
+        self.assertEqual((most, self.stats.late, self.stats.held_back, self.stats.succeeded), (2, 0, 4, 6))
         # Sent at 0, 0.1, 0.5, 0.6, 1.0, 1.1; due at 0, 0.1 … 0.5.
-        self.assertApproximates(self.tally.latency.spread().max, 1.1, 0.05)
+        self.assertApproximates(self.stats.latency.spread().max, 1.1, 0.05)
 
     def test_never_sent(self) -> None:
         """What the cap holds back until the time is over is not sent, but it is counted."""
@@ -127,7 +127,7 @@ class OpenLoopTests(Case):
         self.assertNoResult(run)
         self.agent.asked[0].answer()
         self.successResultOf(run)
-        self.assertEqual((self.tally.sent, self.tally.never_sent), (1, 9))
+        self.assertEqual((self.stats.sent, self.stats.never_sent), (1, 9))
 
     def test_duration(self) -> None:
         """When the time is over no more are sent, and those under way are waited for."""
@@ -137,7 +137,7 @@ class OpenLoopTests(Case):
         self.assertNoResult(run)
         self.pass_time(0.2)
         self.successResultOf(run)
-        self.assertEqual((self.tally.sent, self.tally.succeeded, self.tally.never_sent), (10, 10, 0))
+        self.assertEqual((self.stats.sent, self.stats.succeeded, self.stats.never_sent), (10, 10, 0))
 
     def test_all_fail_at_once(self) -> None:
         """Requests that fail before they are even sent end a run as well."""
@@ -145,7 +145,7 @@ class OpenLoopTests(Case):
         run = self.start(Plan(requests=3, rps=10))
         self.pass_time(1)
         self.successResultOf(run)
-        self.assertEqual(self.tally.failed, 3)
+        self.assertEqual(self.stats.failed, 3)
 
 
 class ClosedLoopTests(Case):
@@ -158,7 +158,7 @@ class ClosedLoopTests(Case):
             most = max(most, self.driver.under_way)
             self.clock.advance(0.01)
         self.successResultOf(run)
-        self.assertEqual((most, self.tally.succeeded, self.tally.late), (3, 7, 0))
+        self.assertEqual((most, self.stats.succeeded, self.stats.late), (3, 7, 0))
 
     def test_fewer_than_places(self) -> None:
         """No more are sent than were asked for."""
@@ -166,7 +166,7 @@ class ClosedLoopTests(Case):
         run = self.start(Plan(requests=2, concurrency=9))
         self.pass_time(0.5)
         self.successResultOf(run)
-        self.assertEqual(self.tally.sent, 2)
+        self.assertEqual(self.stats.sent, 2)
 
     def test_rest_after_failure(self) -> None:
         """A server that refuses at once is not hammered."""
@@ -174,7 +174,7 @@ class ClosedLoopTests(Case):
         run = self.start(Plan(requests=0, concurrency=1, duration=1))
         self.pass_time(1.5)
         self.successResultOf(run)
-        self.assertLessEqual(self.tally.sent, 1 / AFTER_FAILURE_SECONDS + 1)
+        self.assertLessEqual(self.stats.sent, 1 / AFTER_FAILURE_SECONDS + 1)
 
     def test_duration(self) -> None:
         """When the time is over no more are sent."""
@@ -182,7 +182,7 @@ class ClosedLoopTests(Case):
         run = self.start(Plan(requests=0, concurrency=2, duration=1))
         self.pass_time(2)
         self.successResultOf(run)
-        self.assertEqual(self.tally.sent, 8)
+        self.assertEqual(self.stats.sent, 8)
 
 
 class EndTests(Case):
@@ -197,7 +197,7 @@ class EndTests(Case):
         self.assertNoResult(run)
         self.pass_time(0.2)
         self.successResultOf(run)
-        self.assertEqual((self.tally.succeeded, self.tally.failed, self.tally.unfinished), (1, 0, 2))
+        self.assertEqual((self.stats.succeeded, self.stats.failed, self.stats.unfinished), (1, 0, 2))
         self.assertTrue(self.agent.asked[1].cancelled)
         self.assertEqual((self.driver.interrupted, self.clock.getDelayedCalls()), ("interrupted", []))
 
@@ -207,7 +207,7 @@ class EndTests(Case):
         self.driver.stop("interrupted", 5)
         self.driver.stop("interrupted", 0)
         self.successResultOf(run)
-        self.assertEqual(self.tally.unfinished, 4)
+        self.assertEqual(self.stats.unfinished, 4)
         self.driver.stop("again", 0)
 
     def test_timeout(self) -> None:
@@ -217,12 +217,12 @@ class EndTests(Case):
         self.agent.asked[1].result.callback(response)
         self.pass_time(3.1)
         self.successResultOf(run)
-        self.assertEqual({key[0] for key in self.tally.errors}, {"timeout"})
-        self.assertEqual(self.tally.failed, 2)
+        self.assertEqual({key[0] for key in self.stats.errors}, {"timeout"})
+        self.assertEqual(self.stats.failed, 2)
         self.assertTrue(self.agent.asked[0].cancelled and response.transport.aborted)
         assert response.reader is not None
         response.reader.dataReceived(EVENT)  # what was already on its way
-        self.assertEqual(self.tally.failed, 2)
+        self.assertEqual(self.stats.failed, 2)
 
     def test_no_more_requests(self) -> None:
         """A benchmark that fails to make a request ends the run, which says why, after what is under way."""
@@ -241,7 +241,7 @@ class EndTests(Case):
         for asked in self.agent.asked:
             asked.answer()
         self.successResultOf(run)
-        self.assertEqual(self.tally.succeeded, 2)
+        self.assertEqual(self.stats.succeeded, 2)
 
 
 class OutcomeTests(Case):
@@ -249,7 +249,7 @@ class OutcomeTests(Case):
 
     def one(self, response: FakeResponse | Exception) -> tuple[str, int, str, str] | None:
         """Kind, status, code and message of the failure; None when it succeeded."""
-        self.tally = Tally()
+        self.stats = RunStats()
         self.agent.asked.clear()
         run = self.start(Plan(requests=1, concurrency=1))
         if isinstance(response, Exception):
@@ -258,14 +258,14 @@ class OutcomeTests(Case):
             self.agent.asked[0].result.callback(response)
         self.pass_time(0.2)
         self.successResultOf(run)
-        found = [(e.kind, e.status, e.code, e.message) for e in self.tally.errors.values()]
+        found = [(e.kind, e.status, e.code, e.message) for e in self.stats.errors.values()]
         return found[0] if found else None
 
     def test_success(self) -> None:
         """A stream that says that it is over has succeeded."""
         self.assertIsNone(self.one(FakeResponse(200, EVENT, EVENT + EVENT, DONE, headers=STREAM)))
-        self.assertEqual((self.tally.tokens, self.tally.guessed, self.tally.bytes), (3, 1, 3 * len(EVENT) + len(DONE)))
-        self.assertEqual(self.tally.between.spread().count, 2)
+        self.assertEqual((self.stats.tokens, self.stats.guessed, self.stats.bytes), (3, 1, 3 * len(EVENT) + len(DONE)))
+        self.assertEqual(self.stats.between.spread().count, 2)
 
     def test_statuses(self) -> None:
         """A status but 2xx is a failure, with Vespa's word for it and what the body says."""
@@ -274,7 +274,7 @@ class OutcomeTests(Case):
         self.assertEqual(self.one(FakeResponse(429, body, headers=headers)), ("status", 429, "overloaded", "too much"))
         self.assertEqual(self.one(FakeResponse(502, b"Bad\n gate", b"way")), ("status", 502, "", "Bad gateway"))
         self.assertEqual(self.one(FakeResponse(302)), ("status", 302, "", ""))
-        self.assertEqual(self.tally.statuses, {302: 1})
+        self.assertEqual(self.stats.statuses, {302: 1})
         for length in (MESSAGE_LENGTH, MESSAGE_LENGTH + 1):
             found = self.one(FakeResponse(500, b"x" * length))
             cut = length > MESSAGE_LENGTH

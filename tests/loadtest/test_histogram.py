@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.seeds import examples
-from vespa.loadtest.histogram import STEP, Samples
+from vespa.loadtest.histogram import STEP, Histogram
 
 VALUES = st.lists(st.floats(0, 1e5, allow_subnormal=False), min_size=1, max_size=200)
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=5).map(sorted)
 
 
-def samples(values: list[float], exact: int = 1000) -> Samples:
-    made = Samples(exact)
+def samples(values: list[float], exact: int = 1000) -> Histogram:
+    made = Histogram(exact)
     for value in values:
         made.add(value)
     return made
@@ -42,7 +42,7 @@ class ExactTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Of nothing everything is 0."""
-        spread = Samples().spread()
+        spread = Histogram().spread()
         self.assertEqual((spread.count, spread.mean, spread.min, spread.p50, spread.max), (0, 0, 0, 0, 0))
 
 

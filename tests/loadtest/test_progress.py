@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.loadtest.reports import outcome, report_of, tally_of
+from tests.loadtest.reports import outcome, report_of, stats_of
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.page import page
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.plots import HEIGHT, WIDTH
 from vespa.loadtest.progress import LINE_SECONDS, LIVE_SECONDS, Progress
 from vespa.loadtest.report import Report
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.scales import log_ticks, spanning, ticks, up_to
 from vespa.loadtest.text import aligned, intention, progress, table
 from vespa.loadtest.units import duration, short, size, three, tick
@@ -32,11 +32,11 @@ def mixed() -> Report:
     outcomes += [
         outcome(1 + number, 0.01, kind, status=500, code="c", message="m") for number, kind in enumerate(MEANINGS)
     ]
-    return report_of(tally_of(*outcomes))
+    return report_of(stats_of(*outcomes))
 
 
 def hostile() -> Report:
-    report = report_of(tally_of(outcome(0, 1.0), outcome(0, 1.0, "status", status=500, code=HOSTILE, message=HOSTILE)))
+    report = report_of(stats_of(outcome(0, 1.0), outcome(0, 1.0, "status", status=500, code=HOSTILE, message=HOSTILE)))
     about = evolve(report.about, target=HOSTILE, path="/" + HOSTILE, benchmark=HOSTILE)
     return evolve(report, about=about, interrupted=HOSTILE, remarks=(HOSTILE,))
 
@@ -59,14 +59,14 @@ class TableTests(SynchronousTestCase):
 
     def test_without_success(self) -> None:
         """Where nothing succeeded the table says so instead of zeros."""
-        self.assertIn("no request succeeded", table(report_of(tally_of(outcome(0, 1, "timeout")))))
-        self.assertIn("0 sent", table(report_of(Tally())))
+        self.assertIn("no request succeeded", table(report_of(stats_of(outcome(0, 1, "timeout")))))
+        self.assertIn("0 sent", table(report_of(RunStats())))
 
     def test_long_message(self) -> None:
         """What a failure said is there in full, in lines beneath each other; what cannot be broken stays whole."""
         address = "http://" + "x" * 120
         message = f"{'the model is not there ' * 20}{address} end"
-        text = table(report_of(tally_of(outcome(0, 1.0, "status", status=404, code="c" * 70, message=message))))
+        text = table(report_of(stats_of(outcome(0, 1.0, "status", status=404, code="c" * 70, message=message))))
         lines = text.splitlines()
         first = next(place for place, line in enumerate(lines) if line.startswith("failures"))
         column = lines[first].index("the first of them")
@@ -130,7 +130,7 @@ class PageTests(SynchronousTestCase):
 
     def test_plots(self) -> None:
         """Every plot is well-formed, and nothing in it stands outside of it."""
-        for report in (mixed(), hostile(), report_of(Tally()), report_of(tally_of(outcome(0, 0.0)))):
+        for report in (mixed(), hostile(), report_of(RunStats()), report_of(stats_of(outcome(0, 0.0)))):
             plots = re.findall(r"<svg.*?</svg>", page(report), re.S)
             self.assertGreaterEqual(len(plots), 4)
             for plot in plots:
@@ -208,13 +208,13 @@ class ProgressTests(SynchronousTestCase):
 
     def test_line(self) -> None:
         """The line has all that one wants to see."""
-        text = progress(tally_of(outcome(0, 1.0), outcome(0, 1.0, "timeout")), 10.0, waiting="waiting\x1b")
+        text = progress(stats_of(outcome(0, 1.0), outcome(0, 1.0, "timeout")), 10.0, waiting="waiting\x1b")
         self.assertEqual(text, "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10/s  p50 1.00 s  waiting ")
 
     def test_live(self) -> None:
         """On a terminal the line is rewritten a few times a second, and cleared at the end."""
         shown = Progress(self.clock, self.clock.seconds, self.screen, is_live=True)
-        shown.begin(Tally())
+        shown.begin(RunStats())
         shown.waits("loading", 3.0)
         self.clock.pump([LIVE_SECONDS] * 4)
         self.assertEqual(len(self.screen.shown), 5)
@@ -229,7 +229,7 @@ class ProgressTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """Elsewhere there is a line every few seconds, and nothing that only a terminal understands."""
         shown = Progress(self.clock, self.clock.seconds, self.screen, is_live=False)
-        shown.begin(Tally(), "warm-up: ")
+        shown.begin(RunStats(), "warm-up: ")
         self.clock.pump([1.0] * int(LINE_SECONDS * 3))
         shown.end()
         self.assertEqual((len(self.screen.written), self.screen.shown), (3, []))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.asking import Caller, Reply, deletes, worker_status
+from tests.simulator.caller import Caller, Response, deletes, worker_status
 from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.fields import Malformed
 from vespa.simulator.routing import Asked
@@ -31,7 +31,7 @@ class AutoscalerCase(SynchronousTestCase):
         )
         self.caller = Caller(self, self.autoscaler.resource())
 
-    def route(self, key: str = "endpoint-key", **changes: Any) -> Reply:
+    def route(self, key: str = "endpoint-key", **changes: Any) -> Response:
         asked = {"endpoint": "demo", "api_key": key, "cost": 100, "request_idx": 0, "replay_timeout": 60.0, **changes}
         return self.caller.post_json("/route/", asked, Authorization=f"Bearer {key}")
 
@@ -40,7 +40,7 @@ class AutoscalerCase(SynchronousTestCase):
         for number in numbers:
             self.report(id=number, loadtime=1.0, url=f"http://127.0.0.1:{number}")
 
-    def report(self, **changes: Any) -> Reply:
+    def report(self, **changes: Any) -> Response:
         return self.caller.post_json("/worker_status/", worker_status(**changes))
 
 
@@ -149,7 +149,7 @@ class RouteTests(AutoscalerCase):
         self.assertEqual([reply["request_idx"] for reply in replies], [1, 1, 1])
         self.assertEqual(len({reply["reqnum"] for reply in replies}), 3)
         self.assertEqual(len({reply["signature"] for reply in replies}), 3)
-        self.autoscaler.books.of(2).gone = True
+        self.autoscaler.totals.of(2).gone = True
         self.assertEqual(self.route(request_idx=1).json["url"][-1], "1")
         self.assertEqual(self.autoscaler.ledger()["assigned_to"], {"1": [1, 2, 1, 1]})
 
@@ -162,7 +162,7 @@ class RouteTests(AutoscalerCase):
         self.report(id=2, new_load=5.0, cur_perf=5.0, num_requests_recieved=1, url="http://127.0.0.1:2")
         self.caller.post_json("/delete_requests/", deletes(True, (1, "Success"), worker_id=2))
         self.assertTrue(self.autoscaler.ledger()["adds_up"])
-        self.assertEqual(self.autoscaler.books.finished(), {1: [2]})
+        self.assertEqual(self.autoscaler.totals.finished(), {1: [2]})
         self.caller.post_json("/delete_requests/", deletes(True, (1, "Cancelled"), worker_id=1))
         self.assertEqual(self.autoscaler.ledger()["twice"], [1])
         self.assertFalse(self.autoscaler.ledger()["adds_up"])
@@ -184,7 +184,7 @@ class ReportTests(AutoscalerCase):
     def test_malformed(self) -> None:
         """A malformed report is 400, changes no book, and is kept for people to see."""
         self.assertEqual(self.report(cur_load="much").status, 400)
-        self.assertEqual(self.autoscaler.books.workers, {})
+        self.assertEqual(self.autoscaler.totals.workers, {})
         self.assertEqual(self.autoscaler.ledger()["malformed"], [{"cur_load": "not a number of 0 or more"}])
         self.assertIsInstance(self.reports[0], Malformed)
 
@@ -197,7 +197,7 @@ class ReportTests(AutoscalerCase):
         self.assertEqual(self.report(mtoken="other").status, 401)
         wrong = self.caller.post_json("/delete_requests/", deletes(True, (1, "Success"), mtoken="other"))
         self.assertEqual(wrong.status, 401)
-        self.assertEqual(self.autoscaler.books.workers, {})
+        self.assertEqual(self.autoscaler.totals.workers, {})
 
 
 class FaultTests(AutoscalerCase):
@@ -205,7 +205,7 @@ class FaultTests(AutoscalerCase):
         """Refusals last for so many calls, and a refused report is not booked."""
         self.autoscaler.faults.plan("refuse", 2, status=500)
         self.assertEqual([self.report().status for _ in range(3)], [500, 500, 200])
-        self.assertEqual((self.autoscaler.books.of(7).reports, self.autoscaler.faults.met), (1, 2))
+        self.assertEqual((self.autoscaler.totals.of(7).reports, self.autoscaler.faults.met), (1, 2))
 
     def test_plain(self) -> None:
         """A 429 is plain text and says nothing of when to come again; a 5xx is so where it is asked to be."""

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.asking import Caller, Reply
+from tests.simulator.caller import Caller, Response
 from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.completions import ANSWER
 
@@ -23,7 +23,7 @@ class BackendTests(SynchronousTestCase):
         self.backend = SimulatedBackend(self.clock, tokens_per_second=10.0)
         self.caller = Caller(self, self.backend.resource())
 
-    def generate(self, path: str, asked: dict[str, Any], seconds: float = 100.0) -> Reply:
+    def generate(self, path: str, asked: dict[str, Any], seconds: float = 100.0) -> Response:
         started = self.caller.start("POST", path, json.dumps(asked).encode())
         self.caller.stub.flush()
         for _ in range(int(seconds / 0.1)):

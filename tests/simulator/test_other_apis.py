@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.asking import Caller, Reply
+from tests.simulator.caller import Caller, Response
 from vespa.simulator.backend import LAST_WORDS, SimulatedBackend
 from vespa.simulator.completions import ANSWER
 from vespa.simulator.multipart import NoForm, Part, read_form
@@ -48,7 +48,7 @@ class BackendCase(SynchronousTestCase):
             self.caller.stub.flush()
         return started
 
-    def ask(self, path: str, asked: object, seconds: float = 20.0, **headers: str) -> Reply:
+    def ask(self, path: str, asked: object, seconds: float = 20.0, **headers: str) -> Response:
         body = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
         return self.caller.finish(self.start(path, body, seconds, **headers))
 

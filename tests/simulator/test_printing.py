@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.asking import deletes, worker_status
+from tests.simulator.caller import deletes, worker_status
 from vespa.simulator.completions import ANSWER, ModelCompletion
 from vespa.simulator.demo_client import StreamedWords
 from vespa.simulator.fields import Malformed

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.processes import ProcessCase, until
 from vespa.simulator.children import ClientChild
 from vespa.simulator.launch import client_command
-from vespa.simulator.processes import NotReady, Stage
+from vespa.simulator.processes import Deployment, NotReady
 
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
@@ -42,54 +42,54 @@ class StageTests(ProcessCase):
         code: int = response.code
         return code
 
-    async def begin(self, **options: Any) -> Stage:
-        stage = self.stage(**options)
-        await stage.start_autoscaler()
-        await stage.start_backend()
-        return stage
+    async def begin(self, **options: Any) -> Deployment:
+        deployment = self.deployment(**options)
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        return deployment
 
     async def test_worker_dies(self) -> None:
         """A request that was given a dead worker is served by another, under its index, and the books add up."""
-        stage = await self.begin()
-        first, second = stage.start_worker(**BENCHMARK), stage.start_worker(**BENCHMARK)
-        self.assertEqual((first.id, second.id, stage.worker), (7, 8, second))
-        self.assertEqual(stage.worker_url, second.url)
-        await stage.until_ready()
-        client = await stage.start_client()
-        await stage.kill(first)
+        deployment = await self.begin()
+        first, second = deployment.start_worker(**BENCHMARK), deployment.start_worker(**BENCHMARK)
+        self.assertEqual((first.id, second.id, deployment.worker), (7, 8, second))
+        self.assertEqual(deployment.worker_url, second.url)
+        await deployment.until_ready()
+        client = await deployment.start_client()
+        await deployment.kill(first)
         self.assertEqual(await self.ask(client), 200, client.text)
-        asked = [(each.request_idx, each.answered_idx, each.url) for each in stage.autoscaler.routes]
+        asked = [(each.request_idx, each.answered_idx, each.url) for each in deployment.autoscaler.routes]
         self.assertEqual(asked, [(0, 1, first.url), (1, 1, second.url)])
-        books = stage.autoscaler.books
-        await until(lambda: books.finished() == {1: [8]} and books.adds_up(reactor.seconds()))
+        totals = deployment.autoscaler.totals
+        await until(lambda: totals.finished() == {1: [8]} and totals.adds_up(reactor.seconds()))
 
     async def test_noticed(self) -> None:
         """A worker whose death was noticed is given nothing more; one started anew under its id is."""
-        stage = await self.begin()
-        first = stage.start_worker(**BENCHMARK)
-        await stage.until_ready()
-        await stage.kill(first, noticed=True)
-        self.assertIsNone(stage.autoscaler.books.least_loaded(reactor.seconds()))
-        again = stage.start_worker(first.port, **BENCHMARK, CONTAINER_ID="7")
-        await stage.until_ready()
+        deployment = await self.begin()
+        first = deployment.start_worker(**BENCHMARK)
+        await deployment.until_ready()
+        await deployment.kill(first, noticed=True)
+        self.assertIsNone(deployment.autoscaler.totals.least_loaded(reactor.seconds()))
+        again = deployment.start_worker(first.port, **BENCHMARK, CONTAINER_ID="7")
+        await deployment.until_ready()
         self.assertEqual((again.id, again.url), (first.id, first.url))
 
     async def test_tls(self) -> None:
         """A client trusts workers that show a certificate of the simulator's authority; both end well, client first."""
-        stage = await self.begin()
-        worker = stage.start_worker(tls=True, **BENCHMARK)
-        await stage.until_ready()
-        client = await stage.start_client(account_key=stage.autoscaler.account_key)
+        deployment = await self.begin()
+        worker = deployment.start_worker(tls=True, **BENCHMARK)
+        await deployment.until_ready()
+        client = await deployment.start_client(account_key=deployment.autoscaler.account_key)
         self.assertEqual(await self.ask(client), 200, client.text)
         self.assertTrue(worker.url.startswith("https://"))
-        self.assertNotIn(stage.autoscaler.endpoint_key, client.text)
-        self.assertEqual(await stage.stop(), 0, client.text)
+        self.assertNotIn(deployment.autoscaler.endpoint_key, client.text)
+        self.assertEqual(await deployment.stop(), 0, client.text)
         self.assert_clean_log(client)
         self.assert_clean_log(worker)
 
     async def test_client_fails(self) -> None:
         """A client that cannot start is told of, with the last it said."""
-        stage = await self.begin()
-        error = await self.assertFailure(Deferred.fromCoroutine(stage.start_client(account_key="wrong")), NotReady)
+        deployment = await self.begin()
+        error = await self.assertFailure(Deferred.fromCoroutine(deployment.start_client(account_key="wrong")), NotReady)
         self.assertIn("exit code 1", str(error))
         self.assertIn("account key", str(error))

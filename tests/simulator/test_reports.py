@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.asking import deletes, worker_status
+from tests.simulator.caller import deletes, worker_status
 from vespa.simulator.fields import Malformed, read_json_object
 from vespa.simulator.reports import read_delete_requests, read_official_deletes, read_worker_status
 

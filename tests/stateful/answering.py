@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.error import ConnectionLost
 
 from tests.contract.reader import Feed, Request, Truncated, read_requests
-from tests.stateful.transports import Address, Strand
+from tests.stateful.transports import Address, MemoryTransport
 
 PATTERN: Final = bytes(range(1, 250)) * 400
 SIZES: Final = (0, 1, 100, 5000, 70_000)
@@ -51,9 +51,9 @@ class Plan:
 class Server:
     """One connection that the proxy made."""
 
-    def __init__(self, address: Address, strand: Strand) -> None:
+    def __init__(self, address: Address, transport: MemoryTransport) -> None:
         self.address = address
-        self.strand = strand
+        self.transport = transport
         self.requests: list[Request] = []
         self.plans: list[Plan] = []
         self.plan: Plan | None = None
@@ -68,7 +68,7 @@ class Server:
 
     def look(self) -> list[Request]:
         """Read what came; returns the requests that are new."""
-        came = self.strand.came
+        came = self.transport.came
         data = bytes(came[self._read :])
         self._read = len(came)
         if self.tunnel:
@@ -102,16 +102,16 @@ class Server:
             self.plan = None
             self.tunnel = plan.status == 101 and plan.valid
         if data:
-            self.strand.send(data)
-        if plan.sent == len(plan.data) and plan.ending != STAY and self.strand.takes:
+            self.transport.send(data)
+        if plan.sent == len(plan.data) and plan.ending != STAY and self.transport.takes:
             self.leave(None if plan.ending == CLOSE else plan.ending)
 
     def leave(self, how: str | None) -> None:
         """Close the connection, or cut it (`how`)."""
         plan, self.plan = self.plan, None
-        if how is None and plan is not None and self.strand.takes and plan.answered:
+        if how is None and plan is not None and self.transport.takes and plan.answered:
             plan.closed = True
-        self.strand.leave(None if how is None else ConnectionLost())
+        self.transport.leave(None if how is None else ConnectionLost())
 
 
 def plan(status: int, content: bytes, how: int, *lines: bytes, bodiless: bool = False) -> Plan:

@@ -11,7 +11,7 @@ from typing import Final
 from attrs import field, frozen
 
 from tests.contract.reader import Feed, Response, Truncated, read_responses
-from tests.stateful.transports import Strand
+from tests.stateful.transports import MemoryTransport
 from vespa.client.envelope_writer import WHOLE_MAX
 
 HOST: Final = b"Host: localhost:8010"
@@ -160,8 +160,8 @@ class Caller:
     `answers` are what came, as far as it came. `broken` by whom it was ended if not by the proxy.
     """
 
-    def __init__(self, strand: Strand, asks: Sequence[Ask], ahead: bool) -> None:
-        self.strand = strand
+    def __init__(self, transport: MemoryTransport, asks: Sequence[Ask], ahead: bool) -> None:
+        self.transport = transport
         self.asks = asks
         self.ahead = ahead
         self.answers: list[Response] = []
@@ -195,14 +195,14 @@ class Caller:
 
     @property
     def sends(self) -> bool:
-        return self.strand.takes and not self.left and bool(self._due())
+        return self.transport.takes and not self.left and bool(self._due())
 
     def send(self, most: int) -> None:
         due = self._due()[: max(most, 5)]  # a HEAD is to be known by its name
-        if self._sent + len(due) > self._within(AHEAD_MAX - 5000) or (self.strand.full and len(due) > 300):
+        if self._sent + len(due) > self._within(AHEAD_MAX - 5000) or (self.transport.full and len(due) > 300):
             self.slow = True  # far ahead of its turn, or of its own reading: it may be cut
         self._sent += len(due)
-        self.strand.send(due)
+        self.transport.send(due)
 
     def _within(self, most: int) -> int:
         """How far it may send while the current answer is awaited."""
@@ -210,15 +210,15 @@ class Caller:
 
     def say(self, data: bytes) -> None:
         self.said += data
-        self.strand.send(data)
+        self.transport.send(data)
 
     def leave(self, reason: Exception | None) -> None:
         self.left = True
-        self.strand.leave(reason)
+        self.transport.leave(reason)
 
     def tarry(self, seconds: float) -> None:
         """Time went by: it may have taken too long, for which it is cut."""
-        waits = not self.strand.full and not self.within
+        waits = not self.transport.full and not self.within
         self._tarried = 0.0 if waits else self._tarried + seconds
         self.slow = self.slow or self._tarried > 8.0
 
@@ -236,12 +236,12 @@ class Caller:
 
     def look(self) -> None:
         """Read what came."""
-        came = self.strand.came
+        came = self.transport.came
         if len(came) > self._read:
             data = bytes(came[self._read :])
             self._read = len(came)
             self._feed.feed(data)
-        if (self.strand.finished or not self.strand.open) and not self.ended:
+        if (self.transport.finished or not self.transport.open) and not self.ended:
             self.ended = True
             self._feed.end()
         error = self._feed.error
@@ -261,7 +261,7 @@ class Caller:
     def whole(self, answer: Response) -> bool:
         """Whether this answer looks whole to who got it."""
         if answer.framing == "close":
-            cut = self.strand.aborted and not self.strand.finished
+            cut = self.transport.aborted and not self.transport.finished
             return answer.complete and not (cut or self.left)
         return answer.complete
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from tests.system.scripted import Backend
+from tests.system.scripted import ScriptedBackend
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.benchmarking.cache import BenchmarkCache
@@ -23,7 +23,7 @@ from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener
 from vespa.settings import load
 from vespa.simulator.launch import worker_environment
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.transport.splice import Pipes
 from vespa.worker.route import WorkerPassage
 from vespa.worker.service import make_worker
@@ -35,20 +35,22 @@ INDICES = 10_000
 OF_A_REQUEST = (Exchange, ServerConnection, ServerRequest, WorkerPassage, ClientConnection)
 
 
-class House:
+class WorkerHarness:
     """The worker's tree, started on a port that the system chose, and the parts of it that keep accounts."""
 
-    def __init__(self, folder: str, stage: Stage, backend: Backend, listen: str, settings: dict[str, str]) -> None:
+    def __init__(
+        self, folder: str, deployment: Deployment, backend: ScriptedBackend, listen: str, settings: dict[str, str]
+    ) -> None:
         cache = os.path.join(folder, "benchmark")
         environment = worker_environment(
             port=PUBLIC_PORT,
-            backend_url=stage.backend_url,
-            report_addr=stage.autoscaler_url,
+            backend_url=deployment.backend_url,
+            report_addr=deployment.autoscaler_url,
             cache_file=cache,
             benchmark=BENCHMARK,
         )
         environment |= {"VESPA_LISTEN": listen, **settings}
-        BenchmarkCache(cache, cache_key(BENCHMARK, stage.backend_url, {})).save(1000.0)
+        BenchmarkCache(cache, cache_key(BENCHMARK, deployment.backend_url, {})).save(1000.0)
         self.backend = backend
         # What earlier tests of this process have left is not this one's.
         gc.collect()

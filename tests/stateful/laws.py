@@ -10,8 +10,8 @@ from tests.client.test_route import auth_data
 from tests.contract.reader import Request, Response
 from tests.stateful.answering import Plan, Server
 from tests.stateful.callers import PRIVATE, Caller, after_comments, error_event, pinged
-from tests.stateful.scene import Given, Track
-from tests.stateful.stateful_machine import Storm
+from tests.stateful.client_harness import Given, Track
+from tests.stateful.stateful_machine import ClientStateMachine
 
 OURS: Final = frozenset(
     "too_many_requests no_worker autoscaler_unavailable bad_endpoint_key no_endpoint_key route_refused no_worker_root "
@@ -22,20 +22,20 @@ OF_WORKERS: Final = frozenset(
 )
 
 
-def check_callers(storm: Storm) -> None:
+def check_callers(machine: ClientStateMachine) -> None:
     """Each request has one answer, which is the one that it was given, or a visible break."""
-    for caller in storm.callers:
-        assert KEY.encode() not in caller.strand.came, "a caller got to see the endpoint's key"
+    for caller in machine.callers:
+        assert KEY.encode() not in caller.transport.came, "a caller got to see the endpoint's key"
         assert len(caller.answers) <= len(caller.asks), "more answers than requests"
         for at, answer in enumerate(caller.answers):
-            _check_answer(storm, caller, storm.tracks[caller.asks[at].cost], answer)
-        _check_end(storm, caller)
+            _check_answer(machine, caller, machine.tracks[caller.asks[at].cost], answer)
+        _check_end(machine, caller)
 
 
-def _check_end(storm: Storm, caller: Caller) -> None:
+def _check_end(machine: ClientStateMachine, caller: Caller) -> None:
     """No connection ends without a reason."""
     at = len(caller.answers)
-    if not caller.ended or caller.left or caller.slow or storm.draining:
+    if not caller.ended or caller.left or caller.slow or machine.draining:
         return
     if at < len(caller.asks) and caller.sent(at):
         last = caller.answers[-1] if caller.answers else None
@@ -44,13 +44,13 @@ def _check_end(storm: Storm, caller: Caller) -> None:
         assert closes or caller.asks[at - 1].closes, "closed without an answer to the next"
 
 
-def _check_answer(storm: Storm, caller: Caller, track: Track, answer: Response) -> None:
+def _check_answer(machine: ClientStateMachine, caller: Caller, track: Track, answer: Response) -> None:
     ask, whole = track.ask, caller.whole(answer)
     cut = not whole and not (caller.ended and not caller.left and not caller.slow)
     last = track.given[-1] if track.given else None
     marks = answer.values(b"x-worker")
     for code in answer.values(b"x-vespa-error"):
-        _check_refusal(storm, track, code.decode())
+        _check_refusal(machine, track, code.decode())
         if whole and ask.method != b"HEAD":
             assert json.loads(bytes(answer.body))["error"]["code"] == code.decode()
         assert whole or cut
@@ -72,16 +72,18 @@ def _check_answer(storm: Storm, caller: Caller, track: Track, answer: Response) 
         else:
             assert cut or not plan.whole, "a whole answer broke off"
         if plan.status in (429, 503):
-            _check_stay(storm, track)
+            _check_stay(machine, track)
         return
-    assert pinged(answer) and storm.weather.pings and ask.streams, answer
+    assert pinged(answer) and machine.config.pings and ask.streams, answer
     assert not caller.over or answer.complete or caller.ended
     rest = after_comments(bytes(answer.body))
     if rest or whole:
-        _check_after_comments(storm, track, last, rest, whole)
+        _check_after_comments(machine, track, last, rest, whole)
 
 
-def _check_after_comments(storm: Storm, track: Track, last: Given | None, rest: bytes, whole: bool) -> None:
+def _check_after_comments(
+    machine: ClientStateMachine, track: Track, last: Given | None, rest: bytes, whole: bool
+) -> None:
     plan: Plan | None = last.plan if last is not None else None
     if plan is not None and plan.answered and 200 <= plan.status < 300:
         # Its bytes, whatever their type.
@@ -91,43 +93,43 @@ def _check_after_comments(storm: Storm, track: Track, last: Given | None, rest: 
     elif whole:
         error: Any = error_event(rest)
         if "code" in error:
-            _check_refusal(storm, track, error["code"])
+            _check_refusal(machine, track, error["code"])
         else:
             assert plan is not None and error["status"] == plan.status, error
             assert plan.whole, "an answer that broke off looks whole"
 
 
-def _check_refusal(storm: Storm, track: Track, code: str) -> None:
+def _check_refusal(machine: ClientStateMachine, track: Track, code: str) -> None:
     assert code in OURS or code in OF_WORKERS, code
     if code in OF_WORKERS:
         assert track.given, "nobody was asked"
     if code in ("worker_unreachable", "worker_timeout"):
-        _check_stay(storm, track)
+        _check_stay(machine, track)
 
 
-def _check_stay(storm: Storm, track: Track) -> None:
+def _check_stay(machine: ClientStateMachine, track: Track) -> None:
     """It could go nowhere else."""
-    weather = storm.weather
-    if not weather.seconds and weather.replay_bytes and len(track.ask.body) <= weather.replay_bytes:
-        assert len(track.given) == weather.attempts, "another worker could have been asked"
+    config = machine.config
+    if not config.seconds and config.replay_bytes and len(track.ask.body) <= config.replay_bytes:
+        assert len(track.given) == config.attempts, "another worker could have been asked"
 
 
-def check_workers(storm: Storm) -> None:
+def check_workers(machine: ClientStateMachine) -> None:
     """What workers saw is what callers sent, in the wrapping of the assignment that was theirs."""
-    for server in storm.of_workers():
-        came = bytes(server.strand.came)
+    for server in machine.of_workers():
+        came = bytes(server.transport.came)
         assert KEY.encode() not in came and PRIVATE not in came, "a secret left"
-    for track in storm.tracks.values():
+    for track in machine.tracks.values():
         for given in track.given:
             for request, server in given.seen:
-                _check_request(storm, track, given, request, server)
+                _check_request(machine, track, given, request, server)
 
 
-def _check_request(storm: Storm, track: Track, given: Given, request: Request, server: Server) -> None:
+def _check_request(machine: ClientStateMachine, track: Track, given: Given, request: Request, server: Server) -> None:
     ask, said = track.ask, given.said
     query = [ask.query] if ask.query else []
     body = ask.body
-    if ask.wrapped or storm.weather.official:
+    if ask.wrapped or machine.config.official:
         body = b'{"auth_data":' + auth_data(said) + b',"payload":' + body + b"}"
     else:
         query.append(query_of(said))
@@ -138,9 +140,11 @@ def _check_request(storm: Storm, track: Track, given: Given, request: Request, s
     if request.complete:
         assert bytes(request.body) == body, "bytes are missing"
     else:
-        strand = server.strand
-        assert strand.aborted or strand.left or strand.takes, "an upload broke off that looks like another's end"
-        assert not strand.takes, "an upload was forgotten"
+        transport = server.transport
+        assert transport.aborted or transport.left or transport.takes, (
+            "an upload broke off that looks like another's end"
+        )
+        assert not transport.takes, "an upload was forgotten"
     if request.framing == "length":
         assert request.length == len(body)
 
@@ -149,31 +153,34 @@ def _host(given: Given) -> tuple[bytes, int]:
     return given.address[0].encode(), given.address[1]
 
 
-def check_over(storm: Storm) -> None:
+def check_over(machine: ClientStateMachine) -> None:
     """Nothing is left over once everybody has gone."""
-    rig = storm.rig
+    rig = machine.rig
     assert (rig.gate.working, rig.gate.waiting) == (0, 0), "the gate is not empty"
     assert not rig.autoscaler._waiting, "a search waits"
     assert not rig.waits or rig.waits[-1] == ("", 0.0), rig.waits[-1]
     assert not rig.route.timer._members, f"still swept: {rig.route.timer._members}"
     assert not rig.server.channels, "callers are left"
-    assert not storm.net.waiting(), "a connection is being made for nobody"
-    assert all(asked.called for asked in (*storm.lookup.asked, *storm.lookup.wanted)), "a look-up for nobody"
+    assert not machine.net.waiting(), "a connection is being made for nobody"
+    assert all(asked.called for asked in (*machine.lookup.asked, *machine.lookup.wanted)), "a look-up for nobody"
     pools = [rig.asked, *(worker.pool for worker in rig.known._known.values())]
     idle = {connection for pool in pools for connection in pool._idle}
-    for server in storm.servers:
-        strand = server.strand
-        if strand.open:
-            connection = strand.protocol._wrappedProtocol
+    for server in machine.servers:
+        transport = server.transport
+        if transport.open:
+            connection = transport.protocol._wrappedProtocol
             assert connection in idle, f"a connection to {server.address} belongs to nobody"
-            assert not strand.paused and not connection._paused, "a connection is kept that is not read"
+            assert not transport.paused and not connection._paused, "a connection is kept that is not read"
     assert all(pool.size == pool.idle and not pool._queue for pool in pools), "a pool counts wrong"
     rig.known.close()
     rig.asked.close()
-    for server in storm.servers:
-        server.strand.drain()
-    storm.wait(0)
-    assert not any(server.strand.open for server in storm.servers), "a connection was not closed"
+    for server in machine.servers:
+        server.transport.drain()
+    machine.wait(0)
+    assert not any(server.transport.open for server in machine.servers), "a connection was not closed"
     assert not (calls := rig.reactor.getDelayedCalls()), [str(call) for call in calls]
-    for strand in (*(caller.strand for caller in storm.callers), *(server.strand for server in storm.servers)):
-        assert not strand.late, f"written behind the end: {strand.late[:100]!r}"
+    for transport in (
+        *(caller.transport for caller in machine.callers),
+        *(server.transport for server in machine.servers),
+    ):
+        assert not transport.late, f"written behind the end: {transport.late[:100]!r}"

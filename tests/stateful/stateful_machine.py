@@ -11,8 +11,8 @@ from twisted.internet.error import ConnectionLost
 from tests.client.rig import KEY, OTHER, WORKER, assignment
 from tests.stateful.answering import CLOSE, Plan, Server, plan, worker_plan
 from tests.stateful.callers import Caller
-from tests.stateful.scene import Given, Scene, Track
-from tests.stateful.transports import Strand
+from tests.stateful.client_harness import ClientHarness, Given, Track
+from tests.stateful.transports import MemoryTransport
 from vespa.protocol.refusal import Refusal
 
 WORKERS: Final = (WORKER, OTHER, ("203.0.113.9", 31000))
@@ -22,12 +22,12 @@ TIMES: Final = (0.0, 0.0, 0.1, 0.5, 1.0, 1.0, 2.5, 6.0, 11.0, 31.0)
 _T = TypeVar("_T")
 
 
-class Storm(Scene):
-    """`act` lets one of those around the client do something."""
+class ClientStateMachine(ClientHarness):
+    """`step` lets one of those around the client do something."""
 
     _acted = False
 
-    def act(self, name: str, a: int, b: int) -> None:
+    def step(self, name: str, a: int, b: int) -> None:
         """Let one do this; where nobody can, whatever is due."""
         self._acted = False
         for each in (name, *DUE[a % 3 :]):
@@ -45,9 +45,9 @@ class Storm(Scene):
         if self.parties:
             self._acted = True
             asks, ahead = self.parties.pop(0)
-            strand = Strand(self.rig.reactor, later=self.weather.later)
-            strand.attach(self.rig.server.buildProtocol(strand.getPeer()))
-            caller = Caller(strand, asks, ahead)
+            transport = MemoryTransport(self.rig.reactor, later=self.config.later)
+            transport.attach(self.rig.server.buildProtocol(transport.getPeer()))
+            caller = Caller(transport, asks, ahead)
             self.callers.append(caller)
             for at, ask in enumerate(asks):
                 self.tracks[ask.cost] = Track(caller, at, ask)
@@ -63,21 +63,21 @@ class Storm(Scene):
             caller.send(most)
 
     def do_leave(self, a: int, b: int) -> None:
-        for caller in self._pick([each for each in self.callers if each.strand.open], a):
+        for caller in self._pick([each for each in self.callers if each.transport.open], a):
             if b % 2:
                 caller.leave(ConnectionLost())
-            elif caller.strand.takes:
+            elif caller.transport.takes:
                 caller.leave(None)
 
     def do_squeeze(self, a: int, b: int) -> None:
-        strands = [each.strand for each in (*self.callers, *self.servers)]
-        for strand in self._pick([strand for strand in strands if strand.open], a):
-            strand.squeeze((0, 100, 10_000)[b % 3])
+        transports = [each.transport for each in (*self.callers, *self.servers)]
+        for transport in self._pick([transport for transport in transports if transport.open], a):
+            transport.squeeze((0, 100, 10_000)[b % 3])
 
     def do_drain(self, a: int, b: int) -> None:
-        strands = [each.strand for each in (*self.callers, *self.servers)]
-        for strand in self._pick([strand for strand in strands if strand.full], a):
-            strand.drain()
+        transports = [each.transport for each in (*self.callers, *self.servers)]
+        for transport in self._pick([transport for transport in transports if transport.full], a):
+            transport.drain()
 
     def do_accept(self, a: int, b: int) -> None:
         for attempt in self._pick(self.net.waiting(), a):
@@ -132,7 +132,7 @@ class Storm(Scene):
             self._push(server, 1 << 30)
 
     def do_answer(self, a: int, b: int) -> None:
-        idle = [each for each in self.of_workers() if each.current and each.plan is None and each.strand.takes]
+        idle = [each for each in self.of_workers() if each.current and each.plan is None and each.transport.takes]
         for server in self._pick(idle, a):
             request = server.current
             assert request is not None
@@ -150,7 +150,7 @@ class Storm(Scene):
         )
 
     def do_push(self, a: int, b: int) -> None:
-        for server in self._pick([each for each in self.servers if each.plan is not None and each.strand.takes], a):
+        for server in self._pick([each for each in self.servers if each.plan is not None and each.transport.takes], a):
             self._push(server, AMOUNTS[b % len(AMOUNTS)])
 
     def _push(self, server: Server, most: int) -> None:
@@ -167,29 +167,29 @@ class Storm(Scene):
         server.push(most)
 
     def do_die(self, a: int, b: int) -> None:
-        for server in self._pick([each for each in self.servers if each.strand.open], a):
+        for server in self._pick([each for each in self.servers if each.transport.open], a):
             if b % 2:
                 server.leave("cut")
-            elif server.strand.takes:
+            elif server.transport.takes:
                 server.leave(None)
 
     def do_interim(self, a: int, b: int) -> None:
-        idle = [each for each in self.of_workers() if each.current and each.plan is None and each.strand.takes]
+        idle = [each for each in self.of_workers() if each.current and each.plan is None and each.transport.takes]
         for server in self._pick(idle, a):
             self._given(server).spoke = True
-            server.strand.send((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n")[b % 2])
+            server.transport.send((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n")[b % 2])
 
     def do_chatter(self, a: int, b: int) -> None:
-        idle = [each for each in self.servers if each.plan is None and not each.current and each.strand.takes]
+        idle = [each for each in self.servers if each.plan is None and not each.current and each.transport.takes]
         for server in self._pick([each for each in idle if not each.tunnel], a):
-            server.strand.send(b"HTTP/1.1 408 Late\r\n\r\n")
+            server.transport.send(b"HTTP/1.1 408 Late\r\n\r\n")
 
     def do_say(self, a: int, b: int) -> None:
-        for caller in self._pick([each for each in self.callers if each.tunnel and each.strand.takes], a):
+        for caller in self._pick([each for each in self.callers if each.tunnel and each.transport.takes], a):
             caller.say(b"up%d;" % b)
-        for server in self._pick([each for each in self.servers if each.tunnel and each.strand.takes], b):
+        for server in self._pick([each for each in self.servers if each.tunnel and each.transport.takes], b):
             server.said += b"down%d;" % a
-            server.strand.send(b"down%d;" % a)
+            server.transport.send(b"down%d;" % a)
 
     def do_lookup(self, a: int, b: int) -> None:
         self._acted = bool(self.lookup.asked or self.lookup.wanted)

@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.seeds import examples
 from tests.stateful import endings
 from tests.stateful.callers import KINDS, ask
+from tests.stateful.client_harness import Config
 from tests.stateful.laws import check_callers, check_over, check_workers
-from tests.stateful.scene import Weather
-from tests.stateful.stateful_machine import Storm
+from tests.stateful.stateful_machine import ClientStateMachine
 
 EXAMPLES = 350
 # The more often a name stands here, the more often it is done.
-ACTS = (
+STEPS = (
     *("time", "time", "time", "call", "call", "send", "send", "send", "accept", "accept", "accept"),
     *("assign", "assign", "assign", "assign", "tell", "tell", "answer", "answer", "answer", "answer"),
     *("push", "push", "push", "die", "die", "interim", "refuse", "squeeze", "squeeze", "drain", "drain"),
@@ -27,9 +27,9 @@ ACTS = (
 numbers = st.integers(0, 8191)
 asks = st.tuples(st.sampled_from(KINDS), st.integers(0, 7), st.integers(0, 2))
 parties = st.lists(st.tuples(st.lists(asks, min_size=1, max_size=3), st.booleans()), min_size=2, max_size=5)
-acts = st.lists(st.tuples(st.sampled_from(ACTS), numbers, numbers), min_size=30, max_size=120)
-weathers = st.builds(
-    Weather,
+steps = st.lists(st.tuples(st.sampled_from(STEPS), numbers, numbers), min_size=30, max_size=120)
+configs = st.builds(
+    Config,
     later=st.booleans(),
     pings=st.booleans(),
     official=st.sampled_from((*(False,) * 15, True)),
@@ -45,23 +45,25 @@ weathers = st.builds(
 
 
 class ClientStormTests(SynchronousTestCase):
-    def weather(self, weather: Weather, meant: Any, acts: Any) -> None:
-        """One storm, from its first act to its end."""
+    def run_steps(self, config: Config, meant: Any, steps: Any) -> None:
+        """One run, from its first step to its end."""
         costs = iter(range(1, 1000))
-        storm = Storm(weather, [([ask(next(costs), *each) for each in some], ahead) for some, ahead in meant])
-        for name, a, b in acts:
-            storm.act(name, a, b)
-        getattr(endings, weather.ending)(storm)
-        check_callers(storm)
-        check_workers(storm)
-        endings.leave(storm)
-        check_callers(storm)
-        check_workers(storm)
-        check_over(storm)
+        machine = ClientStateMachine(
+            config, [([ask(next(costs), *each) for each in some], ahead) for some, ahead in meant]
+        )
+        for name, a, b in steps:
+            machine.step(name, a, b)
+        getattr(endings, config.ending)(machine)
+        check_callers(machine)
+        check_workers(machine)
+        endings.leave(machine)
+        check_callers(machine)
+        check_workers(machine)
+        check_over(machine)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     @settings(max_examples=examples(EXAMPLES))
-    @given(weathers, parties, acts)
-    def test_storm(self, weather: Weather, meant: Any, acts: Any) -> None:
+    @given(configs, parties, steps)
+    def test_storm(self, config: Config, meant: Any, steps: Any) -> None:
         """Whatever callers, autoscaler and workers do, in whatever order."""
-        self.weather(weather, meant, acts)
+        self.run_steps(config, meant, steps)

@@ -14,13 +14,13 @@ from twisted.internet.task import deferLater
 
 from tests.processes import Impatient, ProcessCase, until
 from tests.seeds import described, random_source
-from tests.stateful.harness import House
-from tests.stateful.kinds import Kinds, furnish
+from tests.stateful.harness import WorkerHarness
 from tests.stateful.visit import HangUp, Visit, Wrong
+from tests.stateful.worker_requests import Kinds, add_routes
 from tests.system.case import QUICK
 from tests.system.certificates import Pair
 from tests.system.peer import connect, way
-from tests.system.scripted import Backend
+from tests.system.scripted import ScriptedBackend
 
 REQUESTS = 500
 AT_ONCE = 30
@@ -31,23 +31,23 @@ SETTINGS = {**QUICK, "VESPA_BACKEND_KEEPALIVE": "0.2", "VESPA_MAX_WAIT_TIME": "0
 class StormTests(ProcessCase):
     timeout = 90
 
-    async def build(self, listen: str, **settings: str) -> House:
+    async def build(self, listen: str, **settings: str) -> WorkerHarness:
         """A worker between a simulated autoscaler and a scripted backend, ready."""
-        stage = self.theatre = self.stage()
-        await stage.start_autoscaler()
-        backend = Backend()
-        furnish(backend)
-        stage.backend_url = f"http://127.0.0.1:{await backend.listen()}"
+        deployment = self.deployed = self.deployment()
+        await deployment.start_autoscaler()
+        backend = ScriptedBackend()
+        add_routes(backend)
+        deployment.backend_url = f"http://127.0.0.1:{await backend.listen()}"
         self.addCleanup(lambda: Deferred.fromCoroutine(backend.stop()))
-        house = House(self.temporary_folder(), stage, backend, listen, {**SETTINGS, **settings})
-        self.addCleanup(house.stop)
-        await until(lambda: house.ready, what="ready")
-        return house
+        harness = WorkerHarness(self.temporary_folder(), deployment, backend, listen, {**SETTINGS, **settings})
+        self.addCleanup(harness.stop)
+        await until(lambda: harness.ready, what="ready")
+        return harness
 
-    def visits(self, house: House, dice: Random) -> list[Visit]:
+    def visits(self, harness: WorkerHarness, dice: Random) -> list[Visit]:
         """As many visits as it takes to make all requests."""
-        autoscaler = self.theatre.autoscaler
-        kinds = Kinds(dice, lambda cost: autoscaler.assign(house.public_url, cost))
+        autoscaler = self.deployed.autoscaler
+        kinds = Kinds(dice, lambda cost: autoscaler.assign(harness.public_url, cost))
         visits: list[Visit] = []
         made = 0
         while made < REQUESTS:
@@ -62,13 +62,15 @@ class StormTests(ProcessCase):
             visits.append(Visit(asks, pipelined, hang_up, Random(dice.random())))
         return visits
 
-    async def storm(self, seed: int, listen: str, trust: bytes = b"", *, away: bool = False, **settings: str) -> None:
-        house = await self.build(listen, **settings)
-        visits = self.visits(house, random_source(seed))
+    async def run_requests(
+        self, seed: int, listen: str, trust: bytes = b"", *, away: bool = False, **settings: str
+    ) -> None:
+        harness = await self.build(listen, **settings)
+        visits = self.visits(harness, random_source(seed))
         for visit in visits:
             visit.away = away
         waiting = iter(visits)
-        endpoint = way(house.port, trust=trust)
+        endpoint = way(harness.port, trust=trust)
 
         wrong: list[str] = []
 
@@ -81,26 +83,26 @@ class StormTests(ProcessCase):
 
         everybody = [some(waiting) for _ in range(AT_ONCE)]
         if away:
-            everybody.append(self.come_and_go(house))
+            everybody.append(self.come_and_go(harness))
         if trust:
-            everybody += [self.fail_to_greet(house, random_source(seed + number)) for number in range(20)]
+            everybody += [self.fail_to_greet(harness, random_source(seed + number)) for number in range(20)]
         await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
         self.assertEqual(wrong, [], f"storm {seed}, {described()}")
         try:
-            await self.check(house, visits, least_cancelled=0 if away else 10)
+            await self.check(harness, visits, least_cancelled=0 if away else 10)
         except AssertionError as error:
             raise AssertionError(f"storm {seed}, {described()}: {error}") from error
 
-    async def come_and_go(self, house: House) -> None:
+    async def come_and_go(self, harness: WorkerHarness) -> None:
         """A backend that refuses connections for a while, twice; those that it has stay."""
         for _ in range(2):
             await deferLater(reactor, 0.3)
-            await house.backend.refuse()
+            await harness.backend.refuse()
             await deferLater(reactor, 0.3)
-            await house.backend.listen(f"tcp:{house.backend.port}:interface=127.0.0.1")
-        await until(lambda: house.ready, what="ready again")
+            await harness.backend.listen(f"tcp:{harness.backend.port}:interface=127.0.0.1")
+        await until(lambda: harness.ready, what="ready again")
 
-    async def fail_to_greet(self, house: House, dice: Random) -> None:
+    async def fail_to_greet(self, harness: WorkerHarness, dice: Random) -> None:
         """Clients that end TLS's handshake half way, or speak something else."""
         greeting = Connection(Context(TLS_CLIENT_METHOD))
         greeting.set_connect_state()
@@ -109,7 +111,7 @@ class StormTests(ProcessCase):
         hello = greeting.bio_read(65536)
         no_tls = b"GET / HTTP/1.1\r\n\r\n"
         for _ in range(5):
-            peer = await connect(way(house.port))
+            peer = await connect(way(harness.port))
             peer.keep = False
             peer.more(dice.choice([hello[: dice.randrange(len(hello))], hello, no_tls, dice.randbytes(99)]))
             await deferLater(reactor, dice.random() * 0.02)
@@ -117,48 +119,53 @@ class StormTests(ProcessCase):
                 dice.choice([peer.cut, peer.leave])()
             await peer.gone
 
-    async def check(self, house: House, visits: list[Visit], least_cancelled: int) -> None:
+    async def check(self, harness: WorkerHarness, visits: list[Visit], least_cancelled: int) -> None:
         """Nothing is held, nothing was logged wrong, and the accounts of both sides agree to the last request."""
         try:
-            await until(lambda: not house.held(), SETTLE_SECONDS)
+            await until(lambda: not harness.held(), SETTLE_SECONDS)
         except Impatient:
-            self.fail(f"still held: {house.held()}")
-        self.assertEqual(house.leaked(), {})
+            self.fail(f"still held: {harness.held()}")
+        self.assertEqual(harness.leaked(), {})
         self.assertEqual(self.flushLoggedErrors(), [])
-        self.assertEqual(house.backend.errors, [], "what the worker sent to the backend is HTTP")
+        self.assertEqual(harness.backend.errors, [], "what the worker sent to the backend is HTTP")
 
-        ledger, autoscaler = house.ledger, self.theatre.autoscaler
+        ledger, autoscaler = harness.ledger, self.deployed.autoscaler
         complete = ledger.served + ledger.unserved
         self.assertEqual(ledger.received, complete + ledger.failed + ledger.cancelled + ledger.expired)
         self.assertEqual(ledger.dropped_deletes, 0)
-        book = autoscaler.books.of(7)
-        await until(lambda: book.balance(autoscaler.books.costs).adds_up and not book.in_flight, SETTLE_SECONDS)
+        worker_totals = autoscaler.totals.of(7)
+        await until(
+            lambda: worker_totals.balance(autoscaler.totals.costs).adds_up and not worker_totals.in_flight,
+            SETTLE_SECONDS,
+        )
         self.assertEqual(autoscaler.malformed, [])
-        self.assertEqual(book.duplicates, [])
-        told = book.outcomes()
+        self.assertEqual(worker_totals.duplicates, [])
+        told = worker_totals.outcomes()
         self.assertEqual(told["Success"], complete)
         self.assertEqual(told["Error"], ledger.failed)
         self.assertEqual(told["Rejected"], ledger.refused + ledger.expired)
         self.assertGreaterEqual(told["Cancelled"], ledger.cancelled)
-        self.assertEqual(book.requests_received, ledger.received + ledger.refused)
+        self.assertEqual(worker_totals.requests_received, ledger.received + ledger.refused)
 
         genuine = {ask.request_idx for visit in visits for ask in visit.asks if ask.request_idx}
-        self.assertLessEqual(set(book.deletes), genuine, "nothing is told of what was not signed")
+        self.assertLessEqual(set(worker_totals.deletes), genuine, "nothing is told of what was not signed")
         for visit in visits:
             for ask, status in visit.answered:
                 if ask.request_idx:
-                    self.assertEqual(book.deletes.get(ask.request_idx), [self.outcome(ask.kind, status)], ask.kind)
+                    self.assertEqual(
+                        worker_totals.deletes.get(ask.request_idx), [self.outcome(ask.kind, status)], ask.kind
+                    )
             for ask in visit.broken:
                 if ask.request_idx:
-                    self.assertEqual(book.deletes.get(ask.request_idx), ["Error"], ask.kind)
+                    self.assertEqual(worker_totals.deletes.get(ask.request_idx), ["Error"], ask.kind)
         answered = Counter(ask.kind for visit in visits for ask, _ in visit.answered)
         self.assertGreater(sum(answered.values()), REQUESTS // 2, answered)
         # While the backend is away nearly all are refused, and then nobody is there to be cancelled.
         self.assertGreater(told["Cancelled"], least_cancelled, told)
 
-        await house.stop()
-        await self.theatre.stop()
-        await house.backend.stop()
+        await harness.stop()
+        await self.deployed.stop()
+        await harness.backend.stop()
         await deferLater(reactor, 0)
         # The one that is left is the test's own timeout.
         self.assertEqual([str(call) for call in reactor.getDelayedCalls() if "onTimeout" not in str(call)], [])
@@ -171,11 +178,11 @@ class StormTests(ProcessCase):
 
     async def test_plain(self) -> None:
         """Over plain sockets."""
-        await self.storm(1, "tcp:0:interface=127.0.0.1")
+        await self.run_requests(1, "tcp:0:interface=127.0.0.1")
 
     async def test_queue(self) -> None:
         """With few slots, a short queue and a patience that ends."""
-        await self.storm(
+        await self.run_requests(
             2,
             "tcp:0:interface=127.0.0.1",
             VESPA_MAX_CONCURRENCY="3",
@@ -186,14 +193,14 @@ class StormTests(ProcessCase):
 
     async def test_refusing_backend(self) -> None:
         """With a backend that refuses connections now and then."""
-        await self.storm(5, "tcp:0:interface=127.0.0.1", away=True, VESPA_MAX_WAIT_TIME="5")
+        await self.run_requests(5, "tcp:0:interface=127.0.0.1", away=True, VESPA_MAX_WAIT_TIME="5")
 
     async def test_one_connection(self) -> None:
         """With one connection to the backend for all requests."""
-        await self.storm(3, "tcp:0:interface=127.0.0.1", VESPA_CONNECTION_LIMIT="1", VESPA_MAX_WAIT_TIME="5")
+        await self.run_requests(3, "tcp:0:interface=127.0.0.1", VESPA_CONNECTION_LIMIT="1", VESPA_MAX_WAIT_TIME="5")
 
     async def test_tls(self) -> None:
         """Over TLS, with few slots."""
         pair = Pair(self.temporary_folder())
         listen = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
-        await self.storm(4, listen, pair.certificate, VESPA_MAX_CONCURRENCY="10", VESPA_MAX_WAIT_TIME="5")
+        await self.run_requests(4, listen, pair.certificate, VESPA_MAX_CONCURRENCY="10", VESPA_MAX_WAIT_TIME="5")

@@ -18,7 +18,7 @@ Address = tuple[str, int]
 
 
 @implementer(IHalfCloseableDescriptor)
-class Strand(Wire):
+class MemoryTransport(Wire):
     """
     One side of a connection. `later`: its loss is told in another turn of the reactor, as by a real transport.
 
@@ -112,14 +112,14 @@ class Attempt:
         return not self.over and not self.connector.stoppedConnecting
 
 
-class Net:
+class MemoryNetwork:
     """Whatever the proxy connects to."""
 
     def __init__(self, reactor: MemoryReactorClock, *, later: bool) -> None:
         self.reactor = reactor
         self.later = later
         self.attempts: list[Attempt] = []
-        self.strands: list[tuple[Address, Strand]] = []
+        self.transports: list[tuple[Address, MemoryTransport]] = []
         self._met = 0
 
     def look(self) -> None:
@@ -140,10 +140,10 @@ class Net:
 
     def accept(self, attempt: Attempt) -> None:
         attempt.over = True
-        strand = Strand(self.reactor, later=self.later)
+        transport = MemoryTransport(self.reactor, later=self.later)
         protocol = attempt.factory.buildProtocol(IPv4Address("TCP", *attempt.address))
-        self.strands.append((attempt.address, strand))
-        strand.attach(protocol)
+        self.transports.append((attempt.address, transport))
+        transport.attach(protocol)
 
     def fail(self, attempt: Attempt, reason: Exception | None = None) -> None:
         attempt.over = True

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.task import deferLater
 
 from tests.contract.reader import Response
-from tests.stateful.kinds import BUSY, Ask
+from tests.stateful.worker_requests import BUSY, Ask
 from tests.system.peer import Peer, connect
 
 PATIENCE_SECONDS = 8.0

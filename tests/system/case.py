@@ -10,16 +10,16 @@ from twisted.internet.defer import Deferred
 
 from tests.processes import ProcessCase, until
 from tests.system.peer import Peer, connect, request, way
-from tests.system.scripted import LOOPBACK, Backend
+from tests.system.scripted import LOOPBACK, ScriptedBackend
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
 from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.child import Child
 from vespa.simulator.launch import ROOT, free_port, worker_environment
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.simulator.reports import DeleteRequests, WorkerStatus
 from vespa.simulator.signing import body_envelope, query_envelope
-from vespa.simulator.worker_totals import WorkerBook
+from vespa.simulator.worker_totals import WorkerTotals
 
 BY_TAC = ("-y", os.path.join(ROOT, "vespa.tac"))
 BENCHMARK = "tests.e2e.benchmark:benchmark"
@@ -42,10 +42,10 @@ class SystemCase(ProcessCase):
         self.folder = self.temporary_folder()
         self.reports: list[WorkerStatus] = []
         self.finished: list[DeleteRequests] = []
-        self.backend = Backend()
+        self.backend = ScriptedBackend()
         self.backend_url = ""
         self.port = 0
-        self.theatre: Stage = self.stage(self._reported)
+        self.theatre: Deployment = self.deployment(self._reported)
         self.trust = b""
 
     @property
@@ -53,9 +53,9 @@ class SystemCase(ProcessCase):
         return self.theatre.autoscaler
 
     @property
-    def book(self) -> WorkerBook:
+    def worker_totals(self) -> WorkerTotals:
         """What the autoscaler knows of the worker."""
-        return self.autoscaler.books.of(WORKER_ID)
+        return self.autoscaler.totals.of(WORKER_ID)
 
     @property
     def url(self) -> str:
@@ -111,7 +111,7 @@ class SystemCase(ProcessCase):
 
     async def until_ready(self, worker: Child) -> None:
         """Wait until the autoscaler holds the worker for ready and the worker has the key."""
-        await self.until_worker(worker, lambda: self.book.ready(reactor.seconds(), 30.0), "ready")
+        await self.until_worker(worker, lambda: self.worker_totals.ready(reactor.seconds(), 30.0), "ready")
         await self.until_line(worker, "a new public key is in use")
 
     async def until_worker(self, worker: Child, holds: Any, what: str) -> None:
@@ -179,18 +179,18 @@ class SystemCase(ProcessCase):
 
     async def told(self, worker: Child, **statuses: int) -> None:
         """Wait until exactly these requests were told as finished, `Success=3` and so on, and the books add up."""
-        book = self.book
+        worker_totals = self.worker_totals
         await self.until_worker(
             worker,
             lambda: (
-                sum(book.outcomes().values()) >= sum(statuses.values())
-                and book.in_flight == 0
-                and book.balance(self.autoscaler.books.costs).adds_up
+                sum(worker_totals.outcomes().values()) >= sum(statuses.values())
+                and worker_totals.in_flight == 0
+                and worker_totals.balance(self.autoscaler.totals.costs).adds_up
             ),
             f"told of {statuses}: {self.autoscaler.ledger()}",
         )
-        self.assertEqual(dict(book.outcomes()), statuses)
-        self.assertEqual(book.duplicates, [])
+        self.assertEqual(dict(worker_totals.outcomes()), statuses)
+        self.assertEqual(worker_totals.duplicates, [])
         self.assertEqual(self.autoscaler.malformed, [])
 
     async def end_well(self, worker: Child, signal: str = "TERM") -> None:

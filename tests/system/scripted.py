@@ -109,7 +109,7 @@ class Connection(Protocol):
     transport: Any
     _log = Logger()
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: ScriptedBackend) -> None:
         self.backend = backend
         self.lost = False
         self.full = False
@@ -208,7 +208,7 @@ class Connection(Protocol):
         """The end is told by connectionLost."""
 
 
-class Backend(Factory):
+class ScriptedBackend(Factory):
     """Runs a script for each request, by its path. /health says 200 while `healthy`."""
 
     noisy = False

@@ -47,7 +47,7 @@ class BackendTests(SystemCase):
         nothing = os.path.join(self.folder, "none")
         url = f"http://[::1]:{self.backend.port}"
         worker = await self.start_worker(VESPA_BACKEND_URL=url, VESPA_BENCHMARK_CACHE_FILE=nothing)
-        self.assertEqual(self.book.max_perf, 200.0)
+        self.assertEqual(self.worker_totals.max_perf, 200.0)
         await self.exercise(worker)
         hosts = {host for asked in self.backend.asked for host in asked.request.values(b"host")}
         self.assertEqual(hosts, {url.removeprefix("http://").encode()})
@@ -68,7 +68,7 @@ class BackendTests(SystemCase):
         self.backend.scripts["/v1/chat/completions"] = lambda asked: asked.answer(200, b"{}")
         nothing = os.path.join(self.folder, "none")
         worker = await self.start_worker(VESPA_BACKEND_URL=f"unix:{path}", VESPA_BENCHMARK_CACHE_FILE=nothing)
-        self.assertEqual(self.book.max_perf, 200.0)
+        self.assertEqual(self.worker_totals.max_perf, 200.0)
         await self.end_well(worker)
 
     async def start_tls_backend(self, pair: Pair) -> str:
@@ -85,7 +85,7 @@ class BackendTests(SystemCase):
             VESPA_BACKEND_CA_FILE=pair.cert_file,
             VESPA_BENCHMARK_CACHE_FILE=os.path.join(self.folder, "none"),
         )
-        self.assertEqual(self.book.max_perf, 200.0)
+        self.assertEqual(self.worker_totals.max_perf, 200.0)
         await self.exercise(worker)
 
     async def test_https_truncated(self) -> None:

@@ -45,7 +45,7 @@ class DrainTests(SystemCase):
         await self.told(worker, Success=2)
         last = self.reports[-1]
         self.assertEqual((last.cur_load, last.num_requests_working, last.working_request_idxs), (0.0, 0, ()))
-        self.assertEqual(self.book.served, 20_000_000)
+        self.assertEqual(self.worker_totals.served, 20_000_000)
 
     async def test_term(self) -> None:
         """After SIGTERM nobody gets in, what is under way ends whole, the last is told, and the exit code is 0."""

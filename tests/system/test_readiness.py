@@ -108,7 +108,7 @@ class TruthTests(SystemCase):
             peer, _ = await self.call(path, {}, cost=100.0)
             await peer.answer()
         await self.told(worker, Success=2)
-        self.assertEqual((self.book.received, self.book.served), (200_000_000, 100_000_000))
+        self.assertEqual((self.worker_totals.received, self.worker_totals.served), (200_000_000, 100_000_000))
         await self.end_well(worker)
 
     async def test_unreachable(self) -> None:
@@ -121,5 +121,5 @@ class TruthTests(SystemCase):
         for report in self.reports:
             self.assertIn(f"at port {self.port}", report.error_msg)
             self.assertEqual((report.loadtime, report.max_perf), (0.0, 0.0))
-        self.assertFalse(self.book.ready(reactor.seconds(), 30.0))  # type: ignore[attr-defined]
+        self.assertFalse(self.worker_totals.ready(reactor.seconds(), 30.0))  # type: ignore[attr-defined]
         await self.end_well(worker)

@@ -45,15 +45,15 @@ class BackendTests(SystemCase):
         self.assertIn(b'"origin":"backend"', answer.body)
         await self.until_worker(worker, lambda: self.reports[-1].error_msg, "an error")
         self.assertIn("nobody listens", self.reports[-1].error_msg)
-        self.assertFalse(self.book.ready(reactor.seconds(), 30.0))
+        self.assertFalse(self.worker_totals.ready(reactor.seconds(), 30.0))
         late, _ = await self.call("/echo", {})
         await self.refused(late)
-        loadtime = self.book.loadtime
+        loadtime = self.worker_totals.loadtime
 
         await self.backend.listen(f"tcp:{port}:interface=127.0.0.1")
-        await self.until_worker(worker, lambda: self.book.ready(reactor.seconds(), 30.0), "ready again")
+        await self.until_worker(worker, lambda: self.worker_totals.ready(reactor.seconds(), 30.0), "ready again")
         self.assertEqual(self.reports[-1].error_msg, "")
-        self.assertEqual((self.book.loadtimes_told, self.book.loadtime), (1, loadtime))
+        self.assertEqual((self.worker_totals.loadtimes_told, self.worker_totals.loadtime), (1, loadtime))
         well, _ = await self.call("/echo", b'"back"')
         self.assertEqual(bytes((await well.answer()).body), b'"back"')
         await self.told(worker, Error=2, Rejected=1, Success=1)
@@ -113,9 +113,9 @@ class AutoscalerTests(SystemCase):
         stream.go_on()
         await peer.answer()
         await self.told(worker, Success=11)
-        self.assertEqual(sorted(self.book.deletes), [*served, idx])
-        self.assertEqual((self.book.received, self.book.served), (110_000_000, 110_000_000))
-        self.assertEqual(self.book.loadtimes_told, 1)
+        self.assertEqual(sorted(self.worker_totals.deletes), [*served, idx])
+        self.assertEqual((self.worker_totals.received, self.worker_totals.served), (110_000_000, 110_000_000))
+        self.assertEqual(self.worker_totals.loadtimes_told, 1)
         await self.end_well(worker)
 
     async def test_refuses(self) -> None:

@@ -27,8 +27,8 @@ class ServingTests(SystemCase):
         self.assertTrue(int(refused.values(b"retry-after")[0]) >= 1)
         self.assertIn(b"loading", refused.body)
         self.backend.healthy = True
-        await self.until_worker(worker, lambda: self.book.ready(reactor.seconds(), 30.0), "ready")
-        self.assertEqual(self.book.max_perf, THROUGHPUT)
+        await self.until_worker(worker, lambda: self.worker_totals.ready(reactor.seconds(), 30.0), "ready")
+        self.assertEqual(self.worker_totals.max_perf, THROUGHPUT)
 
         payload = b'{"a": 1.50, "text": "caf\\u00e9"}'
         served = [early_idx]
@@ -74,12 +74,12 @@ class ServingTests(SystemCase):
             self.assertEqual(json.loads(answer.body)["error"]["origin"], "vespa")
 
         await self.told(worker, Success=5, Rejected=1)
-        self.assertEqual(sorted(self.book.deletes), sorted(served))
-        self.assertEqual(self.book.deletes[early_idx], ["Rejected"])
+        self.assertEqual(sorted(self.worker_totals.deletes), sorted(served))
+        self.assertEqual(self.worker_totals.deletes[early_idx], ["Rejected"])
         # The 500 is complete, and no work.
-        self.assertEqual((self.book.served, self.book.rejected), (40_000_000, 10_000_000))
+        self.assertEqual((self.worker_totals.served, self.worker_totals.rejected), (40_000_000, 10_000_000))
         await self.end_well(worker)
-        self.assertEqual(self.book.loadtimes_told, 1)
+        self.assertEqual(self.worker_totals.loadtimes_told, 1)
         self.assertEqual(self.backend.errors, [])
 
     async def test_plugin(self) -> None:

@@ -11,11 +11,11 @@ from attrs import frozen
 from twisted.internet.threads import deferToThread
 
 from tests.processes import ProcessCase, until
-from tests.stateful.harness import House
+from tests.stateful.harness import WorkerHarness
 from tests.system.case import SystemCase
 from tests.system.certificates import Pair
 from tests.system.peer import Peer, connect, request, way
-from tests.system.scripted import Backend, Stream
+from tests.system.scripted import ScriptedBackend, Stream
 from vespa.runtime.services import SurvivingLoop
 from vespa.simulator.child import Child
 from vespa.simulator.signing import body_envelope
@@ -134,24 +134,24 @@ class RenewalTests(ProcessCase):
 
     async def test_renewed(self) -> None:
         """A renewed certificate is shown to who comes next; who is there stays; a broken one changes nothing."""
-        stage = self.stage()
-        await stage.start_autoscaler()
-        await stage.start_backend()
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
         pair = Pair(self.temporary_folder())
         listen = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
-        house = House(self.temporary_folder(), stage, Backend(), listen, {})
-        self.addCleanup(house.stop)
-        (look,) = (child._call for child in house.tree if isinstance(child, SurvivingLoop))
-        await until(lambda: house.ready, what="ready")
-        old, first = pair.certificate, await self.visitor(house, pair.certificate)
+        harness = WorkerHarness(self.temporary_folder(), deployment, ScriptedBackend(), listen, {})
+        self.addCleanup(harness.stop)
+        (look,) = (child._call for child in harness.tree if isinstance(child, SurvivingLoop))
+        await until(lambda: harness.ready, what="ready")
+        old, first = pair.certificate, await self.visitor(harness, pair.certificate)
         await self.ping(first, 1)
 
         pair.renew()
         look()
-        second = await self.visitor(house, pair.certificate)
+        second = await self.visitor(harness, pair.certificate)
         await self.ping(second, 1)
         await self.ping(first, 2)
-        stranger = await self.visitor(house, old)
+        stranger = await self.visitor(harness, old)
         await stranger.gone
         self.assertFalse(stranger.clean)
 
@@ -160,11 +160,11 @@ class RenewalTests(ProcessCase):
             with open(path, "w") as file:
                 file.write("<html>try again later</html>")
             look()
-        await self.ping(await self.visitor(house, current), 1)
+        await self.ping(await self.visitor(harness, current), 1)
         await self.ping(first, 3)
 
-    async def visitor(self, house: House, trust: bytes) -> Peer:
-        peer = await connect(way(house.port, trust=trust))
+    async def visitor(self, harness: WorkerHarness, trust: bytes) -> Peer:
+        peer = await connect(way(harness.port, trust=trust))
         self.addCleanup(lambda: peer.gone)
         self.addCleanup(lambda: None if peer.lost else peer.cut())
         return peer

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
 from vespa.simulator.launch import ROOT, clean_environment, free_port, worker_command, worker_environment
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.simulator.reports import WorkerStatus
 
 BY_PLUGIN = worker_command()
@@ -33,8 +33,8 @@ class ProcessCase(TestCase):
         self.folder = self.mktemp()
         os.makedirs(self.folder)
         self.reports: list[WorkerStatus] = []
-        self.stage = Stage(reactor, self.folder, os.environ, on_report=self.reported)
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.stage.stop()))
+        self.deployment = Deployment(reactor, self.folder, os.environ, on_report=self.reported)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.deployment.stop()))
 
     def reported(self, report: Report) -> None:
         if isinstance(report, WorkerStatus):
@@ -60,7 +60,7 @@ class ProcessCase(TestCase):
 
     def quick_start(self, **more: str) -> dict[str, str]:
         return {
-            "VESPA_BACKEND_URL": self.stage.backend_url or "http://127.0.0.1:1",
+            "VESPA_BACKEND_URL": self.deployment.backend_url or "http://127.0.0.1:1",
             "VESPA_WORKER_PORT": str(free_port()),
             "VESPA_UNSECURED": "true",
             **more,
@@ -69,8 +69,8 @@ class ProcessCase(TestCase):
     def on_vast(self, **more: str) -> dict[str, str]:
         environ = worker_environment(
             port=free_port(),
-            backend_url=self.stage.backend_url or "http://127.0.0.1:1",
-            report_addr=self.stage.autoscaler_url,
+            backend_url=self.deployment.backend_url or "http://127.0.0.1:1",
+            report_addr=self.deployment.autoscaler_url,
             cache_file=os.path.join(self.folder, "benchmark"),
         )
         return {**environ, **more}
@@ -109,7 +109,7 @@ class BadSettingsTests(ProcessCase):
 
 class BeaconTests(ProcessCase):
     async def check(self, command: list[str]) -> None:
-        await self.stage.start_autoscaler()
+        await self.deployment.start_autoscaler()
         child = self.start(command, **self.on_vast(VESPA_BENCHMARK="", VESPA_MAX_QUEUE="many"))
         await self.until(child, "VESPA_MAX_QUEUE='many'")
         while not self.reports:
@@ -153,9 +153,9 @@ class EndTests(ProcessCase):
 
     async def test_taken_port(self) -> None:
         """A port that is taken is exit code 1, and the launcher reports it once."""
-        await self.stage.start_autoscaler()
-        await self.stage.start_backend()
-        taken = self.stage.backend_url.rpartition(":")[2]
+        await self.deployment.start_autoscaler()
+        await self.deployment.start_backend()
+        taken = self.deployment.backend_url.rpartition(":")[2]
         child = self.start(
             BY_TEMPLATE,
             **self.on_vast(VESPA_WORKER_PORT=taken, **{f"VAST_TCP_PORT_{taken}": "1"}, VESPA_USE_SSL="false"),
@@ -167,7 +167,7 @@ class EndTests(ProcessCase):
 
     async def test_second_signal(self) -> None:
         """With a request still under way the first signal waits for it, and a second one does not."""
-        await self.stage.start_backend()
+        await self.deployment.start_backend()
         environ = self.quick_start(VESPA_DRAIN_TIMEOUT="60")
         child = self.start(BY_PLUGIN, **environ)
         await self.until(child, "listening on")
@@ -200,7 +200,7 @@ class EndTests(ProcessCase):
 class CertificateTests(ProcessCase):
     def with_tls(self, **more: str) -> dict[str, str]:
         return self.on_vast(
-            VESPA_SIGN_URL=f"{self.stage.autoscaler_url}/api/v0/sign_cert/",
+            VESPA_SIGN_URL=f"{self.deployment.autoscaler_url}/api/v0/sign_cert/",
             VESPA_SSL_CERT_FILE=os.path.abspath(os.path.join(self.folder, "instance.crt")),
             VESPA_SSL_KEY_FILE=os.path.abspath(os.path.join(self.folder, "instance.key")),
             **more,
@@ -208,7 +208,7 @@ class CertificateTests(ProcessCase):
 
     async def test_signed(self) -> None:
         """On Vast the template's start has a certificate signed, and then listens with it."""
-        await self.stage.start_autoscaler()
+        await self.deployment.start_autoscaler()
         child = self.start(BY_TEMPLATE, **self.with_tls())
         await self.until(child, "listening on")
         self.assertIn("instance.crt: signed anew", child.text)
@@ -218,9 +218,9 @@ class CertificateTests(ProcessCase):
 
     async def test_error_page(self) -> None:
         """When the answer is no certificate nothing is stored or started, and the autoscaler is told why."""
-        await self.stage.start_autoscaler()
+        await self.deployment.start_autoscaler()
         environ = self.with_tls()
-        environ["VESPA_SIGN_URL"] = f"{self.stage.autoscaler_url}/pubkey/nothing"
+        environ["VESPA_SIGN_URL"] = f"{self.deployment.autoscaler_url}/pubkey/nothing"
         environ["VESPA_SIGN_TRIES"] = "2"
         child = self.start(BY_SCRIPT, **environ)
         self.assertEqual(await child.exited(), 1)

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.iweb import IAgent
 
-from vespa.loadtest.load_request import Sending, Target
+from vespa.loadtest.load_request import LoadRequest, Target
 from vespa.loadtest.outcome import Outcome
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work
 
 AFTER_FAILURE_SECONDS: Final = 0.1
@@ -37,7 +37,7 @@ class Driver:
         works: Callable[[], Work],
         agent: IAgent,
         target: Target,
-        tally: Tally,
+        stats: RunStats,
     ) -> None:
         self.lag = 0.0
         self.interrupted = ""
@@ -48,8 +48,8 @@ class Driver:
         self._works = works
         self._agent = agent
         self._target = target
-        self._tally = tally
-        self._under_way: set[Sending] = set()
+        self._stats = stats
+        self._under_way: set[LoadRequest] = set()
         self._next_due: float | None = None
         self._next_work: Work | None = None
         self._held = False
@@ -61,13 +61,13 @@ class Driver:
 
     def run(self) -> Deferred[None]:
         """Run the plan. Fires when every request is over; `interrupted` then says why it ended early, if it did."""
-        tally = self._tally
-        tally.began = tally.ended = self._now()
+        stats = self._stats
+        stats.began = stats.ended = self._now()
         self._sending = True
         self._prepare()
         if self._plan.duration:
             self._later(self._plan.duration, self._time_is_over)
-        self._later(BEAT_SECONDS, self._beat, tally.began + BEAT_SECONDS)
+        self._later(BEAT_SECONDS, self._beat, stats.began + BEAT_SECONDS)
         if self._plan.open_loop:
             self._next_due = next(self._due, None)
             self._send_due()
@@ -99,10 +99,10 @@ class Driver:
     def _send_due(self) -> None:
         """An open loop: send all that is due, and come back for the next."""
         self._cancel_timer()
-        tally, cap = self._tally, self._plan.concurrency
+        stats, cap = self._stats, self._plan.concurrency
         while self._sending and self._next_due is not None:
             now = self._now()
-            due = tally.began + self._next_due
+            due = stats.began + self._next_due
             if due > now:
                 self._timer = self._clock.callLater(due - now, self._send_due)
                 return
@@ -125,7 +125,7 @@ class Driver:
         if self._sending:
             now = self._now()
             self._send(now, now, False)
-            if self._plan.requests and self._tally.sent >= self._plan.requests:
+            if self._plan.requests and self._stats.sent >= self._plan.requests:
                 self._sending = False
 
     def _send(self, due: float, now: float, held: bool) -> None:
@@ -134,20 +134,20 @@ class Driver:
             work = self._make()
             if work is None:
                 return
-        self._tally.leaves(due, now, held)
-        sending = Sending(self._clock, self._now, self._tally, Outcome(due, now), self._ended)
-        self._under_way.add(sending)
-        sending.begin(self._agent, self._target, work, self._plan.timeout)
+        self._stats.leaves(due, now, held)
+        request = LoadRequest(self._clock, self._now, self._stats, Outcome(due, now), self._ended)
+        self._under_way.add(request)
+        request.begin(self._agent, self._target, work, self._plan.timeout)
         # Made while there is time, so that a slow benchmark module makes no request late.
         self._later(0, self._prepare)
 
-    def _ended(self, sending: Sending) -> None:
-        self._under_way.discard(sending)
-        self._tally.ends(sending.outcome)
+    def _ended(self, request: LoadRequest) -> None:
+        self._under_way.discard(request)
+        self._stats.ends(request.outcome)
         if not self._sending:
             self._look()
         elif not self._plan.open_loop:
-            self._later(0.0 if sending.outcome.ok else AFTER_FAILURE_SECONDS, self._rested)
+            self._later(0.0 if request.outcome.ok else AFTER_FAILURE_SECONDS, self._rested)
         elif self._held:
             self._later(0, self._resume)
 
@@ -182,7 +182,7 @@ class Driver:
         if self._plan.open_loop:
             self._send_due()  # what is due by now, and only the cap may hold back
             if self._held:
-                self._tally.never_sent += 1 + sum(1 for _ in self._due)
+                self._stats.never_sent += 1 + sum(1 for _ in self._due)
         self._stop_sending()
         self._look()
 
@@ -191,8 +191,8 @@ class Driver:
         self._cancel_timer()
 
     def _give_up(self) -> None:
-        for sending in list(self._under_way):
-            sending.give_up("unfinished", "the test was interrupted")
+        for request in list(self._under_way):
+            request.give_up("unfinished", "the test was interrupted")
 
     def _look(self) -> None:
         """See whether all is over."""

@@ -35,7 +35,7 @@ class Spread:
     quantiles: tuple[float, ...]
 
 
-class Samples:
+class Histogram:
     """Values of 0 and above. `exact` is how many are kept as they are."""
 
     def __init__(self, exact: int = EXACT) -> None:
@@ -68,7 +68,7 @@ class Samples:
                 # The bars have counted from the beginning: to count them all now would stop the tester for a while.
                 self._values = None
 
-    def merge(self, other: Samples) -> None:
+    def merge(self, other: Histogram) -> None:
         """Count all that another has counted."""
         self.count += other.count
         self.total += other.total

@@ -18,7 +18,7 @@ from twisted.web.iweb import IAgent, IResponse
 from vespa.http.client_connection import UpstreamError
 from vespa.loadtest.outcome import Kind, Outcome
 from vespa.loadtest.reading import Reader, reader_for
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work, cost_text
 from vespa.runtime.http_client import Bytes
 
@@ -36,22 +36,22 @@ class Target:
     headers: Mapping[str, str] = {}
 
 
-class Sending(Protocol):
+class LoadRequest(Protocol):
     """One request under way. It reads the answer's body, which is why it is a protocol."""
 
     def __init__(
         self,
         clock: IReactorTime,
         now: Callable[[], float],
-        tally: Tally,
+        stats: RunStats,
         outcome: Outcome,
-        over: Callable[[Sending], None],
+        over: Callable[[LoadRequest], None],
     ) -> None:
         """`over` is called once, when `outcome` is complete."""
         self.outcome = outcome
         self._clock = clock
         self._now = now
-        self._tally = tally
+        self._stats = stats
         self._over = over
         self._timer: IDelayedCall | None = None
         self._response: Deferred[IResponse] | None = None
@@ -113,14 +113,14 @@ class Sending(Protocol):
         pieces = reader.feed(data)
         size = len(data)
         outcome.bytes += size
-        self._tally.receives(now, size, pieces)
+        self._stats.receives(now, size, pieces)
         if pieces:
             if outcome.first_token is None:
                 outcome.first_token = now
             else:
-                self._tally.between.add(now - self._last_token)
+                self._stats.between.add(now - self._last_token)
             for _ in range(pieces - 1):  # they came at once
-                self._tally.between.add(0.0)
+                self._stats.between.add(0.0)
             outcome.pieces += pieces
             self._last_token = now
         if outcome.status >= 300 and len(self._page) <= MESSAGE_LENGTH:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.text import progress
 
 LIVE_SECONDS: Final = 0.25
@@ -32,15 +32,15 @@ class Progress:
         self._now = now
         self._screen = screen
         self._is_live = is_live
-        self._tally: Tally | None = None
+        self._stats: RunStats | None = None
         self._title = ""
         self._waiting = ""
         self._timer: IDelayedCall | None = None
 
-    def begin(self, tally: Tally, title: str = "") -> None:
+    def begin(self, stats: RunStats, title: str = "") -> None:
         """Show this one from now on."""
         self.end()
-        self._tally = tally
+        self._stats = stats
         self._title = title
         self._timer = self._clock.callLater(self._interval, self._show)
 
@@ -48,7 +48,7 @@ class Progress:
         """Show no more."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._tally = self._timer = None
+        self._stats = self._timer = None
         if self._is_live:
             self._screen.live("")
 
@@ -69,9 +69,9 @@ class Progress:
         return LIVE_SECONDS if self._is_live else LINE_SECONDS
 
     def _show(self) -> None:
-        if self._tally is None:
+        if self._stats is None:
             return
-        text = self._title + progress(self._tally, self._now(), waiting=self._waiting)
+        text = self._title + progress(self._stats, self._now(), waiting=self._waiting)
         if self._is_live:
             self._screen.live(text)
         else:

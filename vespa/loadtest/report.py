@@ -10,7 +10,7 @@ from attrs import asdict, frozen
 from vespa.loadtest.histogram import EXACT, STEP, Spread
 from vespa.loadtest.outcome import Kind
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.run_stats import LATE, Tally
+from vespa.loadtest.run_stats import LATE, RunStats
 from vespa.loadtest.timeline import Dot
 
 VERSION: Final = 1
@@ -127,43 +127,43 @@ class Report:
 
 
 def make_report(
-    tally: Tally, plan: Plan, about: About, *, interrupted: str = "", cpu: float = 0.0, lag: float = 0.0
+    stats: RunStats, plan: Plan, about: About, *, interrupted: str = "", cpu: float = 0.0, lag: float = 0.0
 ) -> Report:
     """The report of what a run added up to; `cpu` and `lag` as in `Tester`."""
-    seconds = max(0.0, tally.ended - tally.began)
-    tester = Tester(cpu, lag, tally.late, tally.lateness.spread(), tally.held_back, tally.never_sent)
-    errors = sorted(tally.errors.values(), key=lambda failing: -failing.count)
-    spreads = [each.spread() for each in (tally.latency, tally.service, tally.first_byte, tally.first_token)]
+    seconds = max(0.0, stats.ended - stats.began)
+    tester = Tester(cpu, lag, stats.late, stats.lateness.spread(), stats.held_back, stats.never_sent)
+    errors = sorted(stats.errors.values(), key=lambda failing: -failing.count)
+    spreads = [each.spread() for each in (stats.latency, stats.service, stats.first_byte, stats.first_token)]
     latency, service, first_byte, first_token = spreads
-    between = tally.between.spread()
+    between = stats.between.spread()
     return Report(
         version=VERSION,
         about=about,
         plan=plan,
         interrupted=interrupted,
         seconds=seconds,
-        sent=tally.sent,
-        succeeded=tally.succeeded,
-        failed=tally.failed,
-        unfinished=tally.unfinished,
-        statuses={str(status): count for status, count in sorted(tally.statuses.items())},
+        sent=stats.sent,
+        succeeded=stats.succeeded,
+        failed=stats.failed,
+        unfinished=stats.unfinished,
+        statuses={str(status): count for status, count in sorted(stats.statuses.items())},
         errors=tuple(Errors(e.kind, e.status, e.code, e.message, e.count) for e in errors),
-        requests_per_second=_rate(tally.succeeded, seconds),
-        tokens=tally.tokens,
-        tokens_counted_by=_counted_by(tally),
-        tokens_per_second=_rate(tally.tokens, seconds),
-        bytes=tally.bytes,
-        bytes_per_second=_rate(tally.bytes, seconds),
+        requests_per_second=_rate(stats.succeeded, seconds),
+        tokens=stats.tokens,
+        tokens_counted_by=_counted_by(stats),
+        tokens_per_second=_rate(stats.tokens, seconds),
+        bytes=stats.bytes,
+        bytes_per_second=_rate(stats.bytes, seconds),
         latency=latency,
         service=service,
         first_byte=first_byte,
         first_token=first_token,
         between_tokens=between,
-        moment_seconds=tally.timeline.width,
-        timeline=_timeline(tally),
-        dots=tuple(tally.dots.kept),
+        moment_seconds=stats.timeline.width,
+        timeline=_timeline(stats),
+        dots=tuple(stats.dots.kept),
         tester=tester,
-        remarks=(*_misdirected(tally, about), *_remarks(tally, plan, tester, [*spreads, between])),
+        remarks=(*_misdirected(stats, about), *_remarks(stats, plan, tester, [*spreads, between])),
     )
 
 
@@ -171,16 +171,16 @@ def _rate(count: float, seconds: float) -> float:
     return count / seconds if seconds > 0 else 0.0
 
 
-def _counted_by(tally: Tally) -> str:
-    if tally.told and tally.guessed:
+def _counted_by(stats: RunStats) -> str:
+    if stats.told and stats.guessed:
         return "both"
-    return "usage" if tally.told else "pieces" if tally.guessed else ""
+    return "usage" if stats.told else "pieces" if stats.guessed else ""
 
 
-def _timeline(tally: Tally) -> tuple[Second, ...]:
-    width = tally.timeline.width
+def _timeline(stats: RunStats) -> tuple[Second, ...]:
+    width = stats.timeline.width
     seconds = []
-    for place, moment in enumerate(tally.timeline.moments):
+    for place, moment in enumerate(stats.timeline.moments):
         p50, p99 = moment.latency.quantiles(0.5, 0.99)
         seconds.append(
             Second(
@@ -198,10 +198,10 @@ def _timeline(tally: Tally) -> tuple[Second, ...]:
     return tuple(seconds)
 
 
-def _misdirected(tally: Tally, about: About) -> list[str]:
+def _misdirected(stats: RunStats, about: About) -> list[str]:
     """Where a URL's own path may be the reason for answers of status 404."""
     base = urlsplit(about.target).path if about.through == "url" else ""
-    if not base or not tally.statuses[404]:
+    if not base or not stats.statuses[404]:
         return []
     return [
         f"Status 404: the path of --url, {base}, comes before that of each request, so that the first asked for "
@@ -209,31 +209,31 @@ def _misdirected(tally: Tally, about: About) -> list[str]:
     ]
 
 
-def _remarks(tally: Tally, plan: Plan, tester: Tester, spreads: list[Spread]) -> list[str]:
+def _remarks(stats: RunStats, plan: Plan, tester: Tester, spreads: list[Spread]) -> list[str]:
     """What a reader has to know to believe the figures, or not to."""
     remarks = []
     if tester.late:
         remarks.append(
-            f"The tester was late: {tester.late} of {tally.sent} requests left more than {LATE * 1000:g} ms after they "
+            f"The tester was late: {tester.late} of {stats.sent} requests left more than {LATE * 1000:g} ms after they "
             f"were due (at most {tester.lateness.max * 1000:.0f} ms). Their latency counts from when they were due."
         )
-    lasted = tally.ended - tally.began >= BUSY_SECONDS
-    if tally.succeeded and lasted and (tester.cpu > BUSY or tester.lag > LAG):
+    lasted = stats.ended - stats.began >= BUSY_SECONDS
+    if stats.succeeded and lasted and (tester.cpu > BUSY or tester.lag > LAG):
         remarks.append(
             f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {tester.lag * 1000:.0f} ms behind. "
             "Times are in part its own: send less, or from several processes."
         )
-    if tally.held_back:
+    if stats.held_back:
         remarks.append(
-            f"The cap of {plan.concurrency} under way held {tally.held_back} requests back. Their latency counts from "
+            f"The cap of {plan.concurrency} under way held {stats.held_back} requests back. Their latency counts from "
             "when they were due."
         )
-    if tally.never_sent:
+    if stats.never_sent:
         remarks.append(
-            f"{tally.never_sent} requests were due but never sent, as the cap held them back to the end: the true "
+            f"{stats.never_sent} requests were due but never sent, as the cap held them back to the end: the true "
             "latencies are worse than these."
         )
-    if not plan.open_loop and tally.succeeded:
+    if not plan.open_loop and stats.succeeded:
         remarks.append(
             f"A closed loop of {plan.concurrency}: a slow server is asked less, so these latencies say nothing of what "
             "a steady rate of requests would meet. For that give --rps."
@@ -242,8 +242,8 @@ def _remarks(tally: Tally, plan: Plan, tester: Tester, spreads: list[Spread]) ->
         remarks.append(
             f"Of more than {EXACT:,} values (~) the quantiles come from a histogram, to {(STEP - 1) * 50:g}% at worst."
         )
-    if tally.guessed:
+    if stats.guessed:
         remarks.append(
-            f"{tally.guessed} streams did not tell their tokens: the pieces that carried text were counted instead."
+            f"{stats.guessed} streams did not tell their tokens: the pieces that carried text were counted instead."
         )
     return remarks

@@ -16,7 +16,7 @@ from vespa.loadtest.load_request import Target
 from vespa.loadtest.plan import Plan, arrivals
 from vespa.loadtest.progress import Progress
 from vespa.loadtest.report import About, Report, make_report
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work
 
 GRACE_SECONDS: Final = 5.0
@@ -68,14 +68,14 @@ class Run:
             await self._warm_up(target, made.__next__)
         if self.interrupts.count:
             raise Interrupted("interrupted before the test began")
-        tally = Tally()
+        stats = RunStats()
         due = arrivals(self.plan, Random(self.about.seed)) if self.plan.open_loop else iter(())
-        driver = self._driver(self.plan, due, made.__next__, target, tally)
+        driver = self._driver(self.plan, due, made.__next__, target, stats)
         cpu, began = self.cpu(), self.now()
-        await self._drive(driver, tally, "")
+        await self._drive(driver, stats, "")
         seconds = self.now() - began
         return make_report(
-            tally,
+            stats,
             self.plan,
             self.about,
             interrupted=driver.interrupted,
@@ -84,22 +84,22 @@ class Run:
         )
 
     async def _warm_up(self, target: Target, works: Callable[[], Work]) -> None:
-        tally = Tally()
-        await self._drive(self._driver(self.plan.warm, iter(()), works, target, tally), tally, "warm-up: ")
+        stats = RunStats()
+        await self._drive(self._driver(self.plan.warm, iter(()), works, target, stats), stats, "warm-up: ")
         if self.progress is not None:
-            failed = "".join(f"; {each.kind}: {each.message}" for each in list(tally.errors.values())[:1])
-            self.progress.tell(f"warm-up: {tally.succeeded} of {self.plan.warmup} requests succeeded{failed}")
+            failed = "".join(f"; {each.kind}: {each.message}" for each in list(stats.errors.values())[:1])
+            self.progress.tell(f"warm-up: {stats.succeeded} of {self.plan.warmup} requests succeeded{failed}")
 
     def _driver(
-        self, plan: Plan, due: Iterator[float], works: Callable[[], Work], target: Target, tally: Tally
+        self, plan: Plan, due: Iterator[float], works: Callable[[], Work], target: Target, stats: RunStats
     ) -> Driver:
-        return Driver(self.clock, self.now, plan, due, works, self.agent, target, tally)
+        return Driver(self.clock, self.now, plan, due, works, self.agent, target, stats)
 
-    async def _drive(self, driver: Driver, tally: Tally, title: str) -> None:
+    async def _drive(self, driver: Driver, stats: RunStats, title: str) -> None:
         running = driver.run()
         self.interrupts.driver = driver
         if self.progress is not None:
-            self.progress.begin(tally, title)
+            self.progress.begin(stats, title)
         try:
             await running
         finally:

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define, field
 
-from vespa.loadtest.histogram import Samples
+from vespa.loadtest.histogram import Histogram
 from vespa.loadtest.outcome import Kind, Outcome
 from vespa.loadtest.timeline import Dot, Dots, Timeline
 
@@ -32,7 +32,7 @@ class Failing:
 
 
 @define
-class Tally:
+class RunStats:
     """
     Counts and samples of one run, with times as the tester's clock has them; `began` is its zero.
 
@@ -51,7 +51,7 @@ class Tally:
     """Sent late because the cap let no more under way."""
     late: int = 0
     """Sent late by the tester's own fault."""
-    lateness: Samples = field(factory=Samples)
+    lateness: Histogram = field(factory=Histogram)
     bytes: int = 0
     tokens: int = 0
     told: int = 0
@@ -59,14 +59,14 @@ class Tally:
     guessed: int = 0
     statuses: Counter[int] = field(factory=Counter)
     errors: dict[tuple[str, int, str], Failing] = field(factory=dict)
-    latency: Samples = field(factory=Samples)
-    service: Samples = field(factory=Samples)
+    latency: Histogram = field(factory=Histogram)
+    service: Histogram = field(factory=Histogram)
     """As `latency`, but from when the request was sent."""
-    glance: Samples = field(factory=lambda: Samples(GLANCE))
+    glance: Histogram = field(factory=lambda: Histogram(GLANCE))
     """The latencies again, for a look while the run goes on: sorting many exact ones would make requests late."""
-    first_byte: Samples = field(factory=Samples)
-    first_token: Samples = field(factory=Samples)
-    between: Samples = field(factory=Samples)
+    first_byte: Histogram = field(factory=Histogram)
+    first_token: Histogram = field(factory=Histogram)
+    between: Histogram = field(factory=Histogram)
     timeline: Timeline = field(factory=Timeline)
     dots: Dots = field(factory=Dots)
 

@@ -10,7 +10,7 @@ from vespa.loadtest.histogram import Spread
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report
-from vespa.loadtest.run_stats import Tally
+from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.units import duration, printable, rate, size
 
 WIDTH = 100
@@ -47,21 +47,21 @@ def intention(about: About, plan: Plan) -> str:
     return printable(f"{amount}, {pace}, to {target}: POST {about.path}{streamed}, cost {about.cost:g}")
 
 
-def progress(tally: Tally, now: float, *, waiting: str = "") -> str:
+def progress(stats: RunStats, now: float, *, waiting: str = "") -> str:
     """How far a run is, in one line; `now` on the tester's clock, `waiting` what is waited for."""
-    seconds = max(0.0, now - tally.began)
-    done = tally.succeeded + tally.failed + tally.unfinished
+    seconds = max(0.0, now - stats.began)
+    done = stats.succeeded + stats.failed + stats.unfinished
     parts = [
         f"{seconds:.0f} s",
-        f"sent {tally.sent}",
+        f"sent {stats.sent}",
         f"done {done}",
-        f"in flight {tally.in_flight}",
-        f"ok {tally.succeeded}",
-        f"failed {tally.failed}",
-        f"{rate(tally.succeeded / seconds if seconds else 0.0)}/s",
+        f"in flight {stats.in_flight}",
+        f"ok {stats.succeeded}",
+        f"failed {stats.failed}",
+        f"{rate(stats.succeeded / seconds if seconds else 0.0)}/s",
     ]
-    if tally.succeeded:
-        parts.append(f"p50 {duration(tally.glance.quantiles(0.5)[0])}")
+    if stats.succeeded:
+        parts.append(f"p50 {duration(stats.glance.quantiles(0.5)[0])}")
     if waiting:
         parts.append(printable(waiting))
     return "  ".join(parts)

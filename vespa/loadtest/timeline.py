@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import Factory, define, field, frozen
 
-from vespa.loadtest.histogram import Samples
+from vespa.loadtest.histogram import Histogram
 
 MOMENTS: Final = 600
 """The most moments; of a longer run two and two become one."""
@@ -29,7 +29,7 @@ class Moment:
     failed: int = 0
     tokens: int = 0
     bytes: int = 0
-    latency: Samples = Factory(lambda: Samples(_EXACT))
+    latency: Histogram = Factory(lambda: Histogram(_EXACT))
 
     def merge(self, other: Moment) -> None:
         """Take in what happened in another."""

@@ -26,7 +26,7 @@ from vespa.simulator.reports import (
 )
 from vespa.simulator.routing import Asked, Hold, Routes, breakdown
 from vespa.simulator.signing import Signer, Signs
-from vespa.simulator.worker_totals import Books
+from vespa.simulator.worker_totals import EndpointTotals
 
 Report = WorkerStatus | DeleteRequests | Malformed
 
@@ -70,7 +70,7 @@ class SimulatedAutoscaler:
         self.signs: Signs = signs
         self.official_workers = False
         self.faults = Faults()
-        self.books = Books(stale_after)
+        self.totals = EndpointTotals(stale_after)
         self.console = Console(clock, account_key, [EndpointRow(1, endpoint, endpoint_key)])
         self.malformed: list[Malformed] = []
         self.routes = Routes()
@@ -103,7 +103,7 @@ class SimulatedAutoscaler:
     def assign(self, url: str, cost: float, request_idx: int = 0, endpoint: str = "") -> dict[str, Any]:
         """A signed assignment to the worker at `url`, booked; under a new request index unless one is given."""
         idx = request_idx or self._new_request_idx()
-        self.books.costs[idx] = cost
+        self.totals.costs[idx] = cost
         assignment = self.signer.assignment(
             url,
             cost=cost,
@@ -119,11 +119,11 @@ class SimulatedAutoscaler:
         """The books as JSON values: every worker's sums, the cost and the workers of each request, refused reports."""
         now = self._clock.seconds()
         return {
-            "adds_up": self.books.adds_up(now),
-            "workers": self.books.as_json(now),
-            "assigned": {str(idx): cost for idx, cost in self.books.costs.items()},
-            "assigned_to": {str(idx): workers for idx, workers in self.books.assigned.items()},
-            "twice": self.books.twice(),
+            "adds_up": self.totals.adds_up(now),
+            "workers": self.totals.as_json(now),
+            "assigned": {str(idx): cost for idx, cost in self.totals.costs.items()},
+            "assigned_to": {str(idx): workers for idx, workers in self.totals.assigned.items()},
+            "twice": self.totals.twice(),
             "malformed": [each.problems for each in self.malformed],
         }
 
@@ -156,18 +156,18 @@ class SimulatedAutoscaler:
         held = self._hold.holds(now) or held
         stopped = row.endpoint_state != "active"
         idx = asked["request_idx"] or self._new_request_idx()
-        book = None if held or stopped else self.books.least_loaded(now, idx)
+        worker_totals = None if held or stopped else self.totals.least_loaded(now, idx)
         url = status = ""
-        if book is not None:
-            url = book.url
+        if worker_totals is not None:
+            url = worker_totals.url
         else:
-            status = f"endpoint is {row.endpoint_state}" if stopped else breakdown(self.books, now, held=held)
+            status = f"endpoint is {row.endpoint_state}" if stopped else breakdown(self.totals, now, held=held)
         answered = Asked(now, row.endpoint_name, asked["cost"], asked["request_idx"], idx, url, status)
         self.routes.append(answered)
         self._on_route(answered)
-        if book is None:
+        if worker_totals is None:
             return send_json(request, {"endpoint": row.endpoint_name, "status": status, "request_idx": idx})
-        self.books.assign(book, idx, asked["cost"])
+        self.totals.assign(worker_totals, idx, asked["cost"])
         return send_json(request, self.assign(url, asked["cost"], idx, row.endpoint_name))
 
     def _key_of(self, request: Request) -> str:
@@ -200,7 +200,7 @@ class SimulatedAutoscaler:
         await self.faults.meet(request)
         status = read_worker_status(self._report_body(request))
         self._check_token(status.mtoken)
-        self.books.of(status.id).take(status, self._clock.seconds())
+        self.totals.of(status.id).take(status, self._clock.seconds())
         self._on_report(status)
         return send_json(request, {"ok": True})
 
@@ -210,7 +210,7 @@ class SimulatedAutoscaler:
         body = self._report_body(request)
         for report in read_official_deletes(body) if self.official_workers else [read_delete_requests(body)]:
             self._check_token(report.mtoken)
-            self.books.of(report.worker_id).take_deletes(report)
+            self.totals.of(report.worker_id).take_deletes(report)
             self._on_report(report)
         return send_json(request, {"ok": True})
 
@@ -222,14 +222,14 @@ class SimulatedAutoscaler:
             request,
             [
                 {
-                    "id": book.id,
-                    "status": book.state(now, self.books.stale_after),
-                    "cur_load": from_micros(book.in_flight),
-                    "perf": book.max_perf,
-                    "measured_perf": book.max_perf,
-                    "reqs_working": book.requests_working,
+                    "id": worker_totals.id,
+                    "status": worker_totals.state(now, self.totals.stale_after),
+                    "cur_load": from_micros(worker_totals.in_flight),
+                    "perf": worker_totals.max_perf,
+                    "measured_perf": worker_totals.max_perf,
+                    "reqs_working": worker_totals.requests_working,
                 }
-                for book in self.books.workers.values()
+                for worker_totals in self.totals.workers.values()
             ],
         )
 

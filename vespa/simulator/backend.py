@@ -26,7 +26,7 @@ from vespa.simulator.answers import (
     send_json,
 )
 from vespa.simulator.completions import MODEL, Api, ModelCompletion
-from vespa.simulator.failing_routes import Trouble
+from vespa.simulator.failing_routes import FailingRoutes
 from vespa.simulator.faults import Faults, Kind
 from vespa.simulator.generation import Generation
 from vespa.simulator.other_apis import OtherApis
@@ -69,7 +69,7 @@ class SimulatedBackend:
         self.faults = Faults()
         self.clock = clock
         self._other_apis = OtherApis(self)
-        self._trouble = Trouble(self)
+        self._failing_routes = FailingRoutes(self)
 
     def resource(self) -> KleinResource:
         """What to serve."""
@@ -122,7 +122,7 @@ class SimulatedBackend:
 
     @app.route("/trouble/", branch=True)
     def _troubles(self, request: Request) -> KleinResource:
-        return self._trouble.resource()
+        return self._failing_routes.resource()
 
     @app.route("/echo", branch=True)
     def _echo(self, request: Request) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vespa.simulator.launch import ROOT
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.simulator.signing import body_envelope, query_envelope
 
 CHAT = "/v1/chat/completions"
@@ -38,15 +38,15 @@ def by_client(client_url: str) -> list[tuple[str, str]]:
     ]
 
 
-def with_own_client(stage: Stage) -> list[tuple[str, str]]:
+def with_own_client(deployment: Deployment) -> list[tuple[str, str]]:
     """What a client of one's own is told, here of the simulated endpoint, and what may then be run."""
-    autoscaler = stage.autoscaler
+    autoscaler = deployment.autoscaler
     settings = {
         "VAST_ENDPOINT": autoscaler.endpoint,
         "VAST_API_KEY": autoscaler.endpoint_key,
         "VAST_ACCOUNT_KEY": autoscaler.account_key,
-        "VAST_AUTOSCALER_URL": stage.autoscaler_url,
-        "VAST_CONSOLE_URL": stage.autoscaler_url,
+        "VAST_AUTOSCALER_URL": deployment.autoscaler_url,
+        "VAST_CONSOLE_URL": deployment.autoscaler_url,
     }
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     program = _program("vespa-proxy")
@@ -67,7 +67,7 @@ def _program(name: str) -> str:
     return shlex.quote(os.path.join(".venv" if here else own, "bin", name))
 
 
-def by_hand(stage: Stage, assignments: Sequence[dict[str, Any]], folder: str) -> list[tuple[str, str]]:
+def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]], folder: str) -> list[tuple[str, str]]:
     """What the client spares its users: assignments sent along to the worker. Writes files to the folder.
 
     It takes SIGNED assignments, one for each command that is signed.
@@ -83,7 +83,7 @@ def by_hand(stage: Stage, assignments: Sequence[dict[str, Any]], folder: str) ->
     streamed = write("stream.json", body_envelope(for_stream, {**QUESTION, "stream": True}))
     plain = write("plain.json", body_envelope(for_plain, QUESTION))
     query = write("query.txt", query_envelope(for_query).encode("ascii"))
-    worker = stage.worker_url
+    worker = deployment.worker_url
     first, second, third = (f"as request {assignment['request_idx']}" for assignment in assignments)
     return [
         (
@@ -93,5 +93,5 @@ def by_hand(stage: Stage, assignments: Sequence[dict[str, Any]], folder: str) ->
         (f"the same, whole, {second}", f"curl {worker}{CHAT} {_AS_JSON} -d @{plain}"),
         (f"signed in the query, for any method, {third}", f"curl -G {worker}/v1/models -d @{query}"),
         ("not signed", f"curl -i {worker}/v1/models"),
-        ("what the autoscaler was told", f"curl {stage.autoscaler_url}/ledger"),
+        ("what the autoscaler was told", f"curl {deployment.autoscaler_url}/ledger"),
     ]

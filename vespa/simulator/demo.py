@@ -53,7 +53,7 @@ async def _main(reactor: Any, options: argparse.Namespace, environment: Mapping[
         _show_log(terminal, demo)
     finally:
         demo.silence()
-        their_code = await demo.stage.stop()
+        their_code = await demo.deployment.stop()
         shutil.rmtree(folder, ignore_errors=True)
         ended.callback(None)
     if code == 0 and their_code:
@@ -72,7 +72,7 @@ def _said(error: Exception) -> str:
 
 
 def _show_log(terminal: Terminal, demo: Demo) -> None:
-    for name, children in (("client", demo.stage.clients), ("worker", demo.stage.workers)):
+    for name, children in (("client", demo.deployment.clients), ("worker", demo.deployment.workers)):
         for child in children:
             if child.lines:
                 terminal.heading(f"The last of the {name}'s log")

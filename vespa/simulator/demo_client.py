@@ -20,7 +20,7 @@ class Unexpected(Exception):
 
 
 @frozen
-class Answered:
+class ClientResponse:
     """What came back: the status, the code of an error of Vespa's own, the body, and the time it took."""
 
     status: int
@@ -30,7 +30,7 @@ class Answered:
     seconds: float
 
 
-class Customer:
+class DemoClient:
     """Sends requests to one endpoint."""
 
     def __init__(self, reactor: Any, autoscaler_url: str, endpoint: str, endpoint_key: str) -> None:
@@ -49,31 +49,31 @@ class Customer:
             "request_idx": 0,
             "replay_timeout": 60.0,
         }
-        answered = await self.send(
+        response = await self.send(
             self._autoscaler_url + "/route/",
             json.dumps(asked).encode("utf-8"),
             {"Authorization": f"Bearer {self._endpoint_key}"},
         )
-        reply: dict[str, Any] = json.loads(answered.body)
-        if answered.status != 200 or "url" not in reply:
-            raise Unexpected(f"no worker was assigned: {answered.status} {reply}")
+        reply: dict[str, Any] = json.loads(response.body)
+        if response.status != 200 or "url" not in reply:
+            raise Unexpected(f"no worker was assigned: {response.status} {reply}")
         return reply
 
     async def call(
         self, assignment: dict[str, Any], path: str, payload: object, on_data: Callable[[bytes], None] | None = None
-    ) -> Answered:
+    ) -> ClientResponse:
         """POST a payload to the assigned worker, wrapped; `on_data` sees the answer as it comes."""
         return await self.send(assignment["url"] + path, body_envelope(assignment, payload), {}, on_data)
 
     async def ask(
         self, url: str, path: str, payload: object, on_data: Callable[[bytes], None] | None = None
-    ) -> Answered:
+    ) -> ClientResponse:
         """POST a payload to a client proxy as it is; `on_data` sees the answer as it comes."""
         return await self.send(url + path, json.dumps(payload).encode("utf-8"), {}, on_data)
 
     async def send(
         self, url: str, body: bytes, headers: dict[str, str], on_data: Callable[[bytes], None] | None = None
-    ) -> Answered:
+    ) -> ClientResponse:
         """POST JSON and read the whole answer."""
         began = self._reactor.seconds()
         fields = {name: [value] for name, value in {"Content-Type": "application/json", **headers}.items()}
@@ -90,7 +90,7 @@ class Customer:
         await treq.collect(response, take)
         ended = self._reactor.seconds()
         codes = response.headers.getRawHeaders("X-Vespa-Error", [""])
-        return Answered(
+        return ClientResponse(
             status=response.code,
             error_code=codes[0],
             body=b"".join(parts),

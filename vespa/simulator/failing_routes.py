@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vespa.simulator.backend import SimulatedBackend
 
 
-class Trouble:
+class FailingRoutes:
     """The resource at /trouble/. What does well in the end tells which call it was, and what came with it."""
 
     app = answering_app()

@@ -34,7 +34,7 @@ class NotReady(Exception):
     """A process ended, or took too long."""
 
 
-class Stage:
+class Deployment:
     """Starts the parts, and ends those that were started.
 
     `folder` is where workers and clients keep their files; `environment` is what theirs is made from. They belong to
@@ -132,7 +132,7 @@ class Stage:
         await worker.exited()
         if noticed:
             await deferLater(self._reactor, POLL_SECONDS)  # what it had sent is taken first
-            self.autoscaler.books.of(worker.id).gone = True
+            self.autoscaler.totals.of(worker.id).gone = True
 
     async def start_client(
         self, *, settings: Mapping[str, str] | None = None, seconds: float = 30.0, **options: Any
@@ -191,19 +191,21 @@ class Stage:
 
         Raises NotReady, also when one reports an error or ends.
         """
-        books = self.autoscaler.books
+        totals = self.autoscaler.totals
         running = [worker for worker in self.workers if worker.exit_code is None]
 
         def ready() -> bool:
-            for book in books.workers.values():
-                if book.error_msg:
-                    raise NotReady(f"the worker reports: {book.error_msg}")
+            for worker_totals in totals.workers.values():
+                if worker_totals.error_msg:
+                    raise NotReady(f"the worker reports: {worker_totals.error_msg}")
             for worker in running:
                 if worker.exit_code is not None:
                     raise NotReady(f"the worker ended with exit code {worker.exit_code} before ready")
             now = self._reactor.seconds()
-            found = [books.workers.get(worker.id) for worker in running]
-            return all(book is not None and book.ready(now, books.stale_after) for book in found)
+            found = [totals.workers.get(worker.id) for worker in running]
+            return all(
+                worker_totals is not None and worker_totals.ready(now, totals.stale_after) for worker_totals in found
+            )
 
         await self.until(ready, seconds, "ready")
 

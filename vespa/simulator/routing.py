@@ -6,7 +6,7 @@ from collections import Counter, deque
 
 from attrs import frozen
 
-from vespa.simulator.worker_totals import Books
+from vespa.simulator.worker_totals import EndpointTotals
 
 KEPT = 10_000
 """How many questions are remembered, the newest."""
@@ -64,9 +64,9 @@ class Hold:
         return False
 
 
-def breakdown(books: Books, now: float, *, held: bool = False) -> str:
+def breakdown(totals: EndpointTotals, now: float, *, held: bool = False) -> str:
     """The workers by state, as the autoscaler tells those who wait; while it is `held` those that are ready load."""
-    states = Counter(book.state(now, books.stale_after) for book in books.workers.values())
+    states = Counter(worker_totals.state(now, totals.stale_after) for worker_totals in totals.workers.values())
     if held:
         states["loading"] += states.pop("ready", 0)
     counts = ", ".join(f"{state} workers: {states[state]}" for state in ("loading", "standby", "error"))

@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred, DeferredList
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.children import ClientChild
 from vespa.simulator.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
-from vespa.simulator.demo_client import Answered, Customer, StreamedWords, Unexpected
+from vespa.simulator.demo_client import ClientResponse, DemoClient, StreamedWords, Unexpected
 from vespa.simulator.launch import free_port, is_free
 from vespa.simulator.lines import describe
-from vespa.simulator.processes import HOST, Stage
+from vespa.simulator.processes import HOST, Deployment
 from vespa.simulator.routing import Asked
 from vespa.simulator.terminal import Terminal
 
@@ -44,7 +44,7 @@ class Demo:
         self._last_line = ""
         self._held: list[str] | None = None
         self._asked_first: float | None = None
-        self.stage = Stage(
+        self.deployment = Deployment(
             reactor,
             folder,
             environment,
@@ -58,117 +58,127 @@ class Demo:
     async def run(self) -> None:
         """Start everything, send requests, and print. Fails with a failure of theirs, or CancelledError at a Ctrl-C."""
         client = await self._start()
-        autoscaler = self.stage.autoscaler
-        customer = Customer(self._reactor, self.stage.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key)
-        await self._ask_early(customer, client)
-        await self._ask_streamed(customer, client)
-        await self._ask_by_hand(customer)
-        await self._ask_forged(customer)
+        autoscaler = self.deployment.autoscaler
+        demo_client = DemoClient(
+            self._reactor, self.deployment.autoscaler_url, autoscaler.endpoint, autoscaler.endpoint_key
+        )
+        await self._ask_early(demo_client, client)
+        await self._ask_streamed(demo_client, client)
+        await self._ask_by_hand(demo_client)
+        await self._ask_forged(demo_client)
         await self._show_books()
-        self._show_commands(client, [await customer.assignment(LONG) for _ in range(SIGNED)])
+        self._show_commands(client, [await demo_client.assignment(LONG) for _ in range(SIGNED)])
         self.succeeded = True
         if not self._options.once:
             self._terminal.heading("Running until Ctrl-C. Reports, as they come:")
             await Deferred()
 
     async def _start(self) -> ClientChild:
-        stage, terminal, options = self.stage, self._terminal, self._options
-        stage.backend.tokens_per_second = options.rate
-        await stage.start_autoscaler(options.autoscaler_port)
-        await stage.start_backend(options.backend_port)
+        deployment, terminal, options = self.deployment, self._terminal, self._options
+        deployment.backend.tokens_per_second = options.rate
+        await deployment.start_autoscaler(options.autoscaler_port)
+        await deployment.start_backend(options.backend_port)
         port = options.client_port
         if port is None:
             port = CLIENT_PORT if is_free(CLIENT_PORT) else 0
-        client = await stage.start_client(port=port, cost_from_tokens=True)
+        client = await deployment.start_client(port=port, cost_from_tokens=True)
         terminal.heading("Vespa at both ends, a simulated autoscaler and a small backend, on this machine alone")
         terminal.line(f"client      {client.url}  where you ask: vespa-proxy client, process {client.pid}")
-        terminal.line(f"autoscaler  {stage.autoscaler_url}  signs requests, takes reports")
-        terminal.line(f"backend     {stage.backend_url}  speaks OpenAI's API, word by word")
+        terminal.line(f"autoscaler  {deployment.autoscaler_url}  signs requests, takes reports")
+        terminal.line(f"backend     {deployment.backend_url}  speaks OpenAI's API, word by word")
         return client
 
-    async def _ask_early(self, customer: Customer, client: ClientChild) -> None:
-        terminal, stage = self._terminal, self.stage
+    async def _ask_early(self, demo_client: DemoClient, client: ClientChild) -> None:
+        terminal, deployment = self._terminal, self.deployment
         terminal.heading(f"From zero: POST {CHAT} at the client, which waits until there is a worker")
         payload = {**QUESTION, "max_tokens": SHORT}
-        asking = Deferred.fromCoroutine(customer.ask(client.url, CHAT, payload))
+        asking = Deferred.fromCoroutine(demo_client.ask(client.url, CHAT, payload))
         try:
-            await stage.until(lambda: stage.autoscaler.routes or asking.called, SETTLE_SECONDS, "asked for a worker")
+            await deployment.until(
+                lambda: deployment.autoscaler.routes or asking.called, SETTLE_SECONDS, "asked for a worker"
+            )
             port = self._options.port or free_port()
             # A worker on Vast.ai listens at every address; this one is for this machine alone.
             listen = f"tcp:{port}:interface={HOST}"
             # A benchmark of one level: nobody wants to watch it climb.
-            worker = stage.start_worker(port, VESPA_LISTEN=listen, BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4")
+            worker = deployment.start_worker(port, VESPA_LISTEN=listen, BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4")
             terminal.line(f"worker      {worker.url}  starts now: twistd -n vespa, process {worker.pid}")
-            await stage.until_ready()
+            await deployment.until_ready()
         except BaseException:
             asking.cancel()
             await DeferredList([asking], consumeErrors=True)
             raise
-        answered = await asking
-        _expect(answered, 200)
-        terminal.flow(json.loads(answered.body)["choices"][0]["message"]["content"])
+        response = await asking
+        _expect(response, 200)
+        terminal.flow(json.loads(response.body)["choices"][0]["message"]["content"])
         terminal.end_flow()
-        terminal.good(f"200 after {answered.seconds:.2f} s: whoever asked saw a slow answer, and no error")
+        terminal.good(f"200 after {response.seconds:.2f} s: whoever asked saw a slow answer, and no error")
 
-    async def _ask_streamed(self, customer: Customer, client: ClientChild) -> None:
+    async def _ask_streamed(self, demo_client: DemoClient, client: ClientChild) -> None:
         self._terminal.heading("Through the client once more, streamed")
         words = StreamedWords(self._terminal.flow)
         self._held = []  # so that no report falls into the running text
         payload = {**QUESTION, "max_tokens": LONG, "stream": True}
-        answered = await customer.ask(client.url, CHAT, payload, words.take)
+        response = await demo_client.ask(client.url, CHAT, payload, words.take)
         self._terminal.end_flow()
-        _expect(answered, 200)
+        _expect(response, 200)
         if not words.done:
             raise Unexpected("the stream ended before [DONE]")
         self._terminal.good(
-            f"200, first byte after {answered.first_byte_after * 1000:.0f} ms, "
-            f"{words.count} words in {answered.seconds:.2f} s"
+            f"200, first byte after {response.first_byte_after * 1000:.0f} ms, "
+            f"{words.count} words in {response.seconds:.2f} s"
         )
         held, self._held = self._held, None
         for line in held:
             self._terminal.dim(line)
 
-    async def _ask_by_hand(self, customer: Customer) -> None:
+    async def _ask_by_hand(self, demo_client: DemoClient) -> None:
         self._terminal.heading("Without the client: a signed request, straight to the worker")
-        answered = await customer.call(await customer.assignment(SHORT), CHAT, {**QUESTION, "max_tokens": SHORT})
-        _expect(answered, 200)
-        self._terminal.flow(json.loads(answered.body)["choices"][0]["message"]["content"])
+        response = await demo_client.call(await demo_client.assignment(SHORT), CHAT, {**QUESTION, "max_tokens": SHORT})
+        _expect(response, 200)
+        self._terminal.flow(json.loads(response.body)["choices"][0]["message"]["content"])
         self._terminal.end_flow()
-        self._terminal.good(f"200 after {answered.seconds:.2f} s")
+        self._terminal.good(f"200 after {response.seconds:.2f} s")
 
-    async def _ask_forged(self, customer: Customer) -> None:
+    async def _ask_forged(self, demo_client: DemoClient) -> None:
         self._terminal.heading("The same, signed by somebody else")
-        forged = {**await customer.assignment(LONG), "signature": "A" * 342 + "=="}
-        answered = await customer.call(forged, CHAT, QUESTION)
-        _expect(answered, 401)
-        self._terminal.good(f"401 {answered.error_code}: the backend never saw it, and no report counts it")
+        forged = {**await demo_client.assignment(LONG), "signature": "A" * 342 + "=="}
+        response = await demo_client.call(forged, CHAT, QUESTION)
+        _expect(response, 401)
+        self._terminal.good(f"401 {response.error_code}: the backend never saw it, and no report counts it")
 
     async def _show_books(self) -> None:
-        books = self.stage.autoscaler.books
-        (book,) = books.workers.values()
+        totals = self.deployment.autoscaler.totals
+        (worker_totals,) = totals.workers.values()
         self._terminal.heading("What the autoscaler knows now")
-        await self.stage.until(
-            lambda: len(book.deletes) == 3 and book.in_flight == 0 and book.balance(books.costs).adds_up,
+        await self.deployment.until(
+            lambda: (
+                len(worker_totals.deletes) == 3
+                and worker_totals.in_flight == 0
+                and worker_totals.balance(totals.costs).adds_up
+            ),
             SETTLE_SECONDS,
             "reported in full",
         )
-        balance = book.balance(books.costs)
+        balance = worker_totals.balance(totals.costs)
         self._terminal.line(
             f"units of work since the start: {balance.received:g} received = {balance.served:g} served "
             f"+ {balance.failed:g} failed + {balance.in_flight:g} in flight"
         )
-        told = ", ".join(f"request {idx} {' and '.join(statuses)}" for idx, statuses in sorted(book.deletes.items()))
+        told = ", ".join(
+            f"request {idx} {' and '.join(statuses)}" for idx, statuses in sorted(worker_totals.deletes.items())
+        )
         self._terminal.line(f"told finished, once each: {told}")
-        if book.duplicates or self.stage.autoscaler.malformed:
-            raise Unexpected(f"reports went wrong: {book.duplicates} {self.stage.autoscaler.malformed}")
+        if worker_totals.duplicates or self.deployment.autoscaler.malformed:
+            raise Unexpected(f"reports went wrong: {worker_totals.duplicates} {self.deployment.autoscaler.malformed}")
         self._terminal.good("the books add up")
 
     def _show_commands(self, client: ClientChild, assignments: list[dict[str, Any]]) -> None:
         self._terminal.heading("Without --once, these would work now" if self._options.once else "Try it")
         commands = (
             *by_client(client.url),
-            *with_own_client(self.stage),
-            *by_hand(self.stage, assignments, self._folder),
+            *with_own_client(self.deployment),
+            *by_hand(self.deployment, assignments, self._folder),
         )
         for meaning, command in commands:
             self._terminal.dim(f"# {meaning}")
@@ -203,7 +213,7 @@ class Demo:
             self._held.append(line)
 
 
-def _expect(answered: Answered, status: int) -> None:
-    if answered.status != status:
-        shown = answered.body[:500].decode("utf-8", "replace").strip()
-        raise Unexpected(f"the answer was {answered.status} where {status} was expected: {shown}")
+def _expect(response: ClientResponse, status: int) -> None:
+    if response.status != status:
+        shown = response.body[:500].decode("utf-8", "replace").strip()
+        raise Unexpected(f"the answer was {response.status} where {status} was expected: {shown}")

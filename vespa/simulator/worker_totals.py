@@ -39,7 +39,7 @@ class Balance:
 
 
 @define
-class WorkerBook:
+class WorkerTotals:
     """Everything one worker reported. Amounts of work are in millionths of a unit."""
 
     id: int
@@ -141,42 +141,46 @@ class WorkerBook:
         )
 
 
-class Books:
+class EndpointTotals:
     """The books of all workers, by their id; what each assigned request costs, and the workers it was assigned to.
 
     A worker that was silent for `stale_after` seconds is given nothing more; it may be changed at any time.
     """
 
     def __init__(self, stale_after: float = 30.0) -> None:
-        self.workers: dict[int, WorkerBook] = {}
+        self.workers: dict[int, WorkerTotals] = {}
         self.costs: dict[int, float] = {}
         self.assigned: dict[int, list[int]] = {}
         self.stale_after = stale_after
 
-    def of(self, worker_id: int) -> WorkerBook:
+    def of(self, worker_id: int) -> WorkerTotals:
         """The book of one worker, opened at its first report."""
-        return self.workers.setdefault(worker_id, WorkerBook(worker_id))
+        return self.workers.setdefault(worker_id, WorkerTotals(worker_id))
 
-    def least_loaded(self, now: float, request_idx: int = 0) -> WorkerBook | None:
+    def least_loaded(self, now: float, request_idx: int = 0) -> WorkerTotals | None:
         """The ready worker with the least work ahead, by the seconds it takes; None while none is ready.
 
         A request that had a worker already gets another, if there is one: it would not ask again had all gone well.
         """
         before = self.assigned.get(request_idx, [])
-        ready = [book for book in self.workers.values() if book.ready(now, self.stale_after)]
-        return min(ready, key=lambda book: (book.id in before[-1:], book.wait, book.id), default=None)
+        ready = [worker_totals for worker_totals in self.workers.values() if worker_totals.ready(now, self.stale_after)]
+        return min(
+            ready,
+            key=lambda worker_totals: (worker_totals.id in before[-1:], worker_totals.wait, worker_totals.id),
+            default=None,
+        )
 
-    def assign(self, book: WorkerBook, request_idx: int, cost: float) -> None:
+    def assign(self, worker_totals: WorkerTotals, request_idx: int, cost: float) -> None:
         """Book that a request was sent to a worker; until it reports, that counts as its load."""
-        book.assigned_since += to_micros(cost)
-        self.assigned.setdefault(request_idx, []).append(book.id)
+        worker_totals.assigned_since += to_micros(cost)
+        self.assigned.setdefault(request_idx, []).append(worker_totals.id)
 
     def finished(self) -> dict[int, list[int]]:
         """The workers that told each request finished: one, if all is well."""
         told: dict[int, list[int]] = {}
-        for book in self.workers.values():
-            for idx, statuses in book.deletes.items():
-                told.setdefault(idx, []).extend([book.id] * len(statuses))
+        for worker_totals in self.workers.values():
+            for idx, statuses in worker_totals.deletes.items():
+                told.setdefault(idx, []).extend([worker_totals.id] * len(statuses))
         return told
 
     def twice(self) -> list[int]:
@@ -185,24 +189,30 @@ class Books:
 
     def adds_up(self, now: float) -> bool:
         """Whether nothing was told twice, and the books of all workers that are still heard of add up."""
-        heard = [book for book in self.workers.values() if book.state(now, self.stale_after) != "standby"]
-        return not self.twice() and all(book.balance(self.costs).adds_up for book in heard)
+        heard = [
+            worker_totals
+            for worker_totals in self.workers.values()
+            if worker_totals.state(now, self.stale_after) != "standby"
+        ]
+        return not self.twice() and all(worker_totals.balance(self.costs).adds_up for worker_totals in heard)
 
     def as_json(self, now: float) -> dict[str, Any]:
         """All of it as JSON values."""
-        return {str(book.id): self._worker_as_json(book, now) for book in self.workers.values()}
-
-    def _worker_as_json(self, book: WorkerBook, now: float) -> dict[str, Any]:
-        balance = book.balance(self.costs)
         return {
-            "url": book.url,
-            "version": book.version,
-            "ready": book.ready(now, self.stale_after),
-            "reports": book.reports,
-            "error_msg": book.error_msg,
-            "loadtime": book.loadtime,
-            "loadtimes_told": book.loadtimes_told,
-            "max_perf": book.max_perf,
+            str(worker_totals.id): self._worker_as_json(worker_totals, now) for worker_totals in self.workers.values()
+        }
+
+    def _worker_as_json(self, worker_totals: WorkerTotals, now: float) -> dict[str, Any]:
+        balance = worker_totals.balance(self.costs)
+        return {
+            "url": worker_totals.url,
+            "version": worker_totals.version,
+            "ready": worker_totals.ready(now, self.stale_after),
+            "reports": worker_totals.reports,
+            "error_msg": worker_totals.error_msg,
+            "loadtime": worker_totals.loadtime,
+            "loadtimes_told": worker_totals.loadtimes_told,
+            "max_perf": worker_totals.max_perf,
             "received": balance.received,
             "served": balance.served,
             "unserved": balance.unserved,
@@ -213,11 +223,11 @@ class Books:
             "lost": balance.lost,
             "unsettled": balance.unsettled,
             "adds_up": balance.adds_up,
-            "requests_received": book.requests_received,
-            "requests_working": book.requests_working,
-            "working_request_idxs": list(book.working_request_idxs),
-            "deletes": {str(idx): statuses for idx, statuses in book.deletes.items()},
-            "outcomes": dict(book.outcomes()),
-            "duplicates": book.duplicates,
-            "unknown": sorted(idx for idx in book.deletes if idx not in self.costs),
+            "requests_received": worker_totals.requests_received,
+            "requests_working": worker_totals.requests_working,
+            "working_request_idxs": list(worker_totals.working_request_idxs),
+            "deletes": {str(idx): statuses for idx, statuses in worker_totals.deletes.items()},
+            "outcomes": dict(worker_totals.outcomes()),
+            "duplicates": worker_totals.duplicates,
+            "unknown": sorted(idx for idx in worker_totals.deletes if idx not in self.costs),
         }

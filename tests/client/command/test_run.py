@@ -17,7 +17,7 @@ from vespa.client.command.launch import OnWait
 from vespa.client.command.reading import Reading
 from vespa.client.command.run import INTERRUPTED, Command, how_to_use
 from vespa.client.settings import ClientSettings
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 ACCOUNT_KEY = "account-key"
 ENDPOINT_KEY = "endpoint-key"
@@ -72,9 +72,9 @@ class CommandCase(TestCase):
     timeout = 60
 
     async def setUp(self) -> None:  # type: ignore[override]
-        self.stage = Stage(reactor, ".", {})
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.stage.stop()))
-        await self.stage.start_autoscaler()
+        self.deployment = Deployment(reactor, ".", {})
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.deployment.stop()))
+        await self.deployment.start_autoscaler()
         self.reactor = Reactor()
         self.proxy = Proxy()
         self.said = ""
@@ -82,7 +82,7 @@ class CommandCase(TestCase):
         self.hidden: list[str] = []
         self.waits: list[tuple[str, float]] = []
         self.friendly = False
-        self.settings = ClientSettings(endpoint="demo", console_url=self.stage.autoscaler_url)
+        self.settings = ClientSettings(endpoint="demo", console_url=self.deployment.autoscaler_url)
 
     def command(self, asks: Somebody | None = None, *, listing: bool = False, **fields: Any) -> Command:
         def say(text: str) -> None:
@@ -260,7 +260,7 @@ class ListTests(CommandCase):
 
     async def test_none(self) -> None:
         """An account without endpoints is no error."""
-        self.stage.autoscaler.console.endpoints.clear()
+        self.deployment.autoscaler.console.endpoints.clear()
         self.assertEqual(await self.run_to_end(self.command(listing=True, account_key=ACCOUNT_KEY)), 0)
         self.assertEqual(self.said, "the account has no endpoints\n")
 

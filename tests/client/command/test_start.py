@@ -24,7 +24,7 @@ from vespa.runtime.http_client import Answer, call, plain_client
 from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.child import Child
 from vespa.simulator.launch import STOPS_BY_SIGNAL, clean_environment, client_command, worker_command
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 
 termios: Any
 try:
@@ -41,7 +41,7 @@ READY = r"ready: (http://127\.0\.0\.1:\d+) → endpoint demo"
 
 class Case(ProcessCase):
     async def setUp(self) -> None:  # type: ignore[override]
-        self.simulator: Stage = self.stage()
+        self.simulator: Deployment = self.deployment()
         self.simulator.autoscaler = SimulatedAutoscaler(reactor, endpoint_key=ENDPOINT_KEY, account_key=ACCOUNT_KEY)
         await self.simulator.start_autoscaler()
         self.home = self.temporary_folder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .cases import EITHER, lines
 from .peers import Step, client_got, client_has, close, reset
-from .reply_cases import HEAD, BadGateway, Cut, Outcome, Passed, ReplyCase, head, replies
+from .response_cases import HEAD, BadGateway, Cut, Outcome, Passed, ReplyCase, head, replies
 
 CHUNKED = b"Transfer-Encoding: chunked"
 

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 
 from tests.contract.reader import Response
 from tests.system.peer import request
-from tests.system.scripted import Asked, Backend, head
+from tests.system.scripted import Asked, ScriptedBackend, head
 from vespa.simulator.signing import body_envelope, query_envelope
 
 BUSY = frozenset((429, 503))
@@ -327,7 +327,7 @@ GARBAGE = (
 )
 
 
-def furnish(backend: Backend) -> None:
+def add_routes(backend: ScriptedBackend) -> None:
     """Teach the backend what the requests above ask for."""
 
     async def send_bytes(asked: Asked) -> None:

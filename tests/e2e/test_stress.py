@@ -16,7 +16,7 @@ from tests.e2e.clients import ServiceCase
 from tests.processes import until
 from tests.seeds import random_source
 from tests.simulator.wire import Wire
-from vespa.simulator.processes import Stage
+from vespa.simulator.processes import Deployment
 from vespa.simulator.signing import body_envelope, query_envelope
 
 REQUESTS = 500
@@ -42,8 +42,8 @@ def http(method: str, target: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 class StormTests(ServiceCase):
-    def wanted(self, stage: Stage, dice: Random) -> Wanted:
-        auth = stage.autoscaler.assign(stage.worker_url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
+    def wanted(self, deployment: Deployment, dice: Random) -> Wanted:
+        auth = deployment.autoscaler.assign(deployment.worker_url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
         genuine, statuses = True, (200,)
         kind = dice.randrange(9)
         query = query_envelope(auth)
@@ -70,8 +70,8 @@ class StormTests(ServiceCase):
         leaves = dice.random() < 0.3
         return Wanted(auth["request_idx"], data, statuses, genuine, dice.random() / 5 if leaves else None)
 
-    async def send(self, stage: Stage, wanted: Wanted) -> None:
-        port = int(stage.worker_url.rsplit(":", 1)[1])
+    async def send(self, deployment: Deployment, wanted: Wanted) -> None:
+        port = int(deployment.worker_url.rsplit(":", 1)[1])
         wire: Wire = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Wire())
         transport: Any = wire.transport
         transport.write(wanted.data)
@@ -85,32 +85,32 @@ class StormTests(ServiceCase):
 
     async def test_storm(self) -> None:
         """After mixed requests and hang-ups load is 0, the books add up, nothing is open, nothing was logged wrong."""
-        stage = await self.start_service(VESPA_MAX_WAIT_TIME="3", VESPA_BACKEND_KEEPALIVE="0.5")
-        worker = stage.worker
+        deployment = await self.start_service(VESPA_MAX_WAIT_TIME="3", VESPA_BACKEND_KEEPALIVE="0.5")
+        worker = deployment.worker
         assert worker is not None
         files = f"/proc/{worker.pid}/fd"
         before = len(os.listdir(files))
         dice = random_source(2)
-        storm = [self.wanted(stage, dice) for _ in range(REQUESTS)]
+        storm = [self.wanted(deployment, dice) for _ in range(REQUESTS)]
         waiting = iter(storm)
 
         async def one_by_one() -> None:
             for wanted in waiting:
-                await self.send(stage, wanted)
+                await self.send(deployment, wanted)
 
         await gatherResults([Deferred.fromCoroutine(one_by_one()) for _ in range(AT_ONCE)], consumeErrors=True)
 
         must = {wanted.request_idx for wanted in storm if wanted.genuine and wanted.leave_after is None}
-        books = await self.settled(stage, len(must))
-        told = {int(idx) for idx in books["deletes"]}
-        self.assertEqual(books["duplicates"], [], "each request is deleted once")
+        totals = await self.settled(deployment, len(must))
+        told = {int(idx) for idx in totals["deletes"]}
+        self.assertEqual(totals["duplicates"], [], "each request is deleted once")
         self.assertLessEqual(must, told, "each request that was answered is deleted")
         self.assertEqual(told & {wanted.request_idx for wanted in storm if not wanted.genuine}, set())
-        self.assertLessEqual({"Success", "Error", "Cancelled"}, set(books["outcomes"]), books["outcomes"])
-        self.assertGreater(books["outcomes"]["Success"], REQUESTS // 3, books["outcomes"])
-        await until(lambda: not stage.backend.stats.in_progress, 10, "every request ended at the backend")
+        self.assertLessEqual({"Success", "Error", "Cancelled"}, set(totals["outcomes"]), totals["outcomes"])
+        self.assertGreater(totals["outcomes"]["Success"], REQUESTS // 3, totals["outcomes"])
+        await until(lambda: not deployment.backend.stats.in_progress, 10, "every request ended at the backend")
         await until(lambda: len(os.listdir(files)) <= before + 1, 10, "every connection closed")
         code = await worker.end(reactor)
         self.assertEqual(code, 0, worker.text)
         self.assert_clean_log(worker)
-        self.assertEqual(json.dumps(stage.autoscaler.ledger()["malformed"]), "[]")
+        self.assertEqual(json.dumps(deployment.autoscaler.ledger()["malformed"]), "[]")

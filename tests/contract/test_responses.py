@@ -6,8 +6,8 @@ from twisted.trial.unittest import TestCase
 
 from . import subject
 from .driver import each
-from .replies import CASES
-from .reply_driver import play_reply
+from .response_driver import play_reply
+from .responses import CASES
 
 
 @each(CASES, play_reply)

@@ -6,7 +6,7 @@ import gzip
 
 from .cases import EITHER, lines
 from .peers import Step, client_has, close, reset
-from .reply_cases import GET, HEAD, OLD, BadGateway, Cut, Passed, ReplyCase, head, replies
+from .response_cases import GET, HEAD, OLD, BadGateway, Cut, Passed, ReplyCase, head, replies
 
 CHUNKED = b"Transfer-Encoding: chunked"
 ZIPPED = gzip.compress(b"as it was", mtime=0)

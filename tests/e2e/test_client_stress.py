@@ -130,9 +130,9 @@ class ClientStormTests(CallerCase):
 
     async def test_storm(self) -> None:
         """Every request ends as it should but those that the killed worker was answering; nothing stays open."""
-        stage, client = await self.start_chain(workers=2, attempts=5)
-        killed, survivor = stage.workers
-        stage.backend.tokens_per_second = 100.0
+        deployment, client = await self.start_chain(workers=2, attempts=5)
+        killed, survivor = deployment.workers
+        deployment.backend.tokens_per_second = 100.0
         before = self.sockets(client)
         dice = random_source(4)
         storm = [wanted(client, dice) for _ in range(REQUESTS)]
@@ -148,9 +148,9 @@ class ClientStormTests(CallerCase):
             nonlocal killed_at
             await until(lambda: len(ended) >= REQUESTS // 2, 60, "half of it is over")
             killed_at = reactor.seconds()
-            await stage.kill(killed)
+            await deployment.kill(killed)
             await until(lambda: len(ended) > REQUESTS * 2 // 3, 60, "the killed worker was still assigned for a while")
-            stage.autoscaler.books.of(killed.id).gone = True
+            deployment.autoscaler.totals.of(killed.id).gone = True
 
         began = reactor.seconds()
         jobs = [kill(), *(one_by_one() for _ in range(AT_ONCE))]
@@ -164,24 +164,24 @@ class ClientStormTests(CallerCase):
         self.assertEqual(count.total(), REQUESTS)
         self.assertGreater(count["right"], REQUESTS // 2, count)
         self.assertGreater(count["left"], REQUESTS // 10, count)
-        asked = [each.url for each in stage.autoscaler.routes if each.at > killed_at]
+        asked = [each.url for each in deployment.autoscaler.routes if each.at > killed_at]
         self.assertIn(killed.url, asked, "some were sent to the dead one, and then elsewhere")
 
-        books = stage.autoscaler.books
-        alive = books.of(survivor.id)
+        totals = deployment.autoscaler.totals
+        alive = totals.of(survivor.id)
         await until(
-            lambda: not alive.in_flight and not alive.working_request_idxs and alive.balance(books.costs).adds_up,
+            lambda: not alive.in_flight and not alive.working_request_idxs and alive.balance(totals.costs).adds_up,
             20,
-            f"settled: {stage.autoscaler.ledger()}",
+            f"settled: {deployment.autoscaler.ledger()}",
         )
         # Whoever leaves before the worker has the request is not told finished; nor is what the killed one had to tell.
-        last = {idx for idx, workers in books.assigned.items() if workers[-1] == survivor.id}
-        self.assertEqual(books.twice(), [], "each request is deleted once")
-        self.assertLessEqual(set(books.finished()), set(books.costs))
+        last = {idx for idx, workers in totals.assigned.items() if workers[-1] == survivor.id}
+        self.assertEqual(totals.twice(), [], "each request is deleted once")
+        self.assertLessEqual(set(totals.finished()), set(totals.costs))
         self.assertLessEqual(len(last - set(alive.deletes)), count["left"])
-        self.assertLessEqual(len(books.costs), sum(each.costs for each in storm), "browsers cost nothing")
-        self.assertEqual([each.problems for each in stage.autoscaler.malformed], [])
-        await until(lambda: not stage.backend.stats.in_progress, 10, "every request ended at the backend")
-        self.assert_clean(stage)
+        self.assertLessEqual(len(totals.costs), sum(each.costs for each in storm), "browsers cost nothing")
+        self.assertEqual([each.problems for each in deployment.autoscaler.malformed], [])
+        await until(lambda: not deployment.backend.stats.in_progress, 10, "every request ended at the backend")
+        self.assert_clean(deployment)
         await until(lambda: self.sockets(client) <= before, IDLE_SECONDS, "every connection closed")
         self.assertEqual(await client.end(reactor), 0, client.text)

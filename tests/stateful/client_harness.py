@@ -14,7 +14,7 @@ from tests.client.rig import AUTOSCALER, KEY, ClientRig
 from tests.contract.reader import Request
 from tests.stateful.answering import Plan, Server
 from tests.stateful.callers import Ask, Caller
-from tests.stateful.transports import Net
+from tests.stateful.transports import MemoryNetwork
 from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError
@@ -23,7 +23,7 @@ from vespa.runtime.single_flight import Shared
 
 
 @frozen(kw_only=True)
-class Weather:
+class Config:
     """How the client is set up, and what kind of a storm it is."""
 
     later: bool = False
@@ -99,24 +99,24 @@ class Lookup:
                 root.errback(TrustError("no root"))
 
 
-class Scene:
+class ClientHarness:
     """The client, and everybody around it. `look` checks what cannot wait."""
 
-    def __init__(self, weather: Weather, parties: Sequence[tuple[Sequence[Ask], bool]]) -> None:
-        self.weather = weather
+    def __init__(self, config: Config, parties: Sequence[tuple[Sequence[Ask], bool]]) -> None:
+        self.config = config
         self.rig = rig = ClientRig(
-            pings=weather.pings,
-            max_connections=weather.turns,
-            first_byte=weather.first_byte,
-            official=weather.official,
-            attempts=weather.attempts,
-            seconds=weather.seconds,
-            replay_bytes=weather.replay_bytes,
+            pings=config.pings,
+            max_connections=config.turns,
+            first_byte=config.first_byte,
+            official=config.official,
+            attempts=config.attempts,
+            seconds=config.seconds,
+            replay_bytes=config.replay_bytes,
         )
         self.lookup = Lookup()
-        self.net = Net(rig.reactor, later=weather.later)
-        rig.known = rig.route.workers = WorkerPools(rig.reactor, self.lookup, connections=weather.connections)
-        if weather.looked_up:
+        self.net = MemoryNetwork(rig.reactor, later=config.later)
+        rig.known = rig.route.workers = WorkerPools(rig.reactor, self.lookup, connections=config.connections)
+        if config.looked_up:
             rig.autoscaler.key = EndpointKey("demo", rig.reactor, account_key="account", console=self.lookup)  # type: ignore[arg-type]
         self.parties = [(_until_upgrade(asks), ahead) for asks, ahead in parties]
         self.callers: list[Caller] = []
@@ -132,15 +132,15 @@ class Scene:
         return [
             server
             for server in self.servers
-            if server.address == AUTOSCALER and server.strand.takes and server.current and server.plan is None
+            if server.address == AUTOSCALER and server.transport.takes and server.current and server.plan is None
         ]
 
     def look(self) -> None:
         """Read what was sent, until nobody says anything more."""
         net = self.net
         net.look()
-        for address, strand in net.strands[len(self.servers) :]:
-            self.servers.append(Server(address, strand))
+        for address, transport in net.transports[len(self.servers) :]:
+            self.servers.append(Server(address, transport))
         for caller in self.callers:
             caller.look()
         for server in self.servers:
@@ -162,18 +162,18 @@ class Scene:
         elif last is not None:
             assert not last.spoke and not (last.plan is not None and last.plan.sent), "it was being worked on"
         assert question == {"request_idx": track.idx, "replay_timeout": 60.0}, (question, track.idx)
-        assert len(track.given) < self.weather.attempts, "one attempt more than allowed"
-        if server.strand.takes:
+        assert len(track.given) < self.config.attempts, "one attempt more than allowed"
+        if server.transport.takes:
             self._wanted(track)
         others = [each for each in track.questions if each is not server and each.asker is track]
-        assert not any(each.strand.takes and each.current for each in others), "asked twice at once"
+        assert not any(each.transport.takes and each.current for each in others), "asked twice at once"
         track.questions = [server]
         server.asker = track
 
     def _wanted(self, track: Track) -> None:
         """This request still goes somewhere: somebody wants it, and has not been answered."""
         caller = track.caller
-        assert caller.strand.open, "nobody wants this any more"
+        assert caller.transport.open, "nobody wants this any more"
         assert caller.done >= track.at, "it is not its turn"
         assert not caller.begun(track.at), "its answer has begun"
 
@@ -187,8 +187,8 @@ class Scene:
         track = self.tracks[int(request.values(b"x-own")[0])]
         assert given is track.given[-1], "the assignment of another"
         assert given.address == server.address, "sent to another than it was assigned to"
-        assert all(not each.strand.takes for _, each in given.seen), "sent twice at once"
-        if server.strand.takes:
+        assert all(not each.transport.takes for _, each in given.seen), "sent twice at once"
+        if server.transport.takes:
             self._wanted(track)
         given.seen.append((request, server))
 

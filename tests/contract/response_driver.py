@@ -14,7 +14,7 @@ from .driver import PROBE, Broken, shown
 from .model import HOP_BY_HOP, MARKS
 from .peers import Backend, Client, Scene, Script, Step, connect
 from .reader import Feed, Field, Malformed, Response, read_responses
-from .reply_cases import BadGateway, Cut, Outcome, Passed, ReplyCase
+from .response_cases import BadGateway, Cut, Outcome, Passed, ReplyCase
 from .waiting import TookTooLong
 
 # What a proxy may add to a reply that lacks it (RFC 9110 sections 6.6.1 and 7.6.3), or says about framing in its own

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 
 @frozen
-class Reply:
+class Response:
     """A whole answer."""
 
     status: int
@@ -37,20 +37,20 @@ class Caller:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.stub.request(method, "http://sim" + path, data=body, headers=names)
 
-    def finish(self, deferred: Any) -> Reply:
+    def finish(self, deferred: Any) -> Response:
         """The answer to a call, which must be there by now."""
         self.stub.flush()
         response = self.case.successResultOf(deferred)
         body = self.stub.content(response)
         self.stub.flush()
         content_type = response.headers.getRawHeaders("Content-Type", [""])[0]
-        return Reply(response.code, self.case.successResultOf(body), content_type)
+        return Response(response.code, self.case.successResultOf(body), content_type)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Response:
         """Send a call and return its answer."""
         return self.finish(self.start(method, path, body, **headers))
 
-    def post_json(self, path: str, value: object, **headers: str) -> Reply:
+    def post_json(self, path: str, value: object, **headers: str) -> Response:
         """POST a JSON value."""
         return self.ask("POST", path, json.dumps(value).encode(), Content_Type="application/json", **headers)
 
