@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import GET, OK, Rig, Wire, body, post, status, turn
 from tests.worker.test_route import auth
 from vespa.http.server import Limits
-from vespa.protocol import fields, heads
+from vespa.protocol import fields, message_head
 from vespa.simulator.signing import query_envelope
 
 UNVERIFIED = b'POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\n{"payload": "'
@@ -320,7 +320,7 @@ class Answers(SynchronousTestCase):
             name, token = b"X-%d-" % number + b"n" * 200, b"a%d" % number + b"c" * 200
             client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\nConnection: %b\r\n%b: 1\r\n\r\n" % (token, name))
         self.assertTrue(all(len(name) <= 64 for name in fields.KINDS))
-        self.assertTrue(all(len(value) <= 64 for value in heads._connections))
+        self.assertTrue(all(len(value) <= 64 for value in message_head.CONNECTIONS))
         self.assertTrue(len(fields.LINES) <= 4096 and len(fields.KINDS) <= 2048)
 
     def test_every_split(self) -> None:

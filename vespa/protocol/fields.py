@@ -33,8 +33,8 @@ VIA: Final = 15
 MAX_FORWARDS: Final = 16
 DATE: Final = 17
 
-REPLY_MEANINGS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE, DATE))
-"""What means something in a reply; all else may stand there and pass. Only a Date of these passes."""
+RESPONSE_MEANINGS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE, DATE))
+"""What means something in a response; all else may stand there and pass. Only a Date of these passes."""
 
 _SPECIAL: Final = {
     b"host": HOST,
@@ -85,7 +85,7 @@ def kind_of(name: bytes) -> int:
         if like.startswith(b"x-forwarded-"):
             kind = FORWARDED
         elif like != lower and like in _SPECIAL:
-            kind = HOP if _SPECIAL[like] in REPLY_MEANINGS else FORWARDED
+            kind = HOP if _SPECIAL[like] in RESPONSE_MEANINGS else FORWARDED
     # Bounded, and forgotten when full: names come from outside, and junk must not stay.
     if len(name) <= _NAME_MAX:
         if len(KINDS) >= _KNOWN_MAX:

@@ -28,7 +28,8 @@ SILENT: Final = object()
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _CONNECTIONS_MAX: Final = 256
 _CONNECTION_MAX: Final = 64
-_connections: Final[dict[bytes, frozenset[bytes]]] = {}
+CONNECTIONS: Final[dict[bytes, frozenset[bytes]]] = {}
+"""The members of each value of the Connection fields met lately."""
 
 
 class TooManyTokens(ValueError):
@@ -46,7 +47,17 @@ class Head:
     """
 
     # In slots, and set for every head: on some Pythons a default that is looked up on the class costs more.
-    __slots__ = ("lines", "passing", "fields_block", "has_length", "chunked", "connection", "upgrade", "keep_alive")
+    __slots__ = (
+        "lines",
+        "passing",
+        "fields_block",
+        "has_length",
+        "chunked",
+        "connection",
+        "upgrade",
+        "keep_alive",
+        "length",
+    )
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -57,11 +68,16 @@ class Head:
         self.connection = _NO_TOKENS
         self.upgrade = b""
         self.keep_alive = True
+        self.length: int | None = None  # only where `heads` has read it, for one message
 
     @property
     def headers(self) -> Fields:
         """The fields as pairs of name and value."""
         return [(line[: (at := line.find(b":"))], line[at + 1 :].strip(b" \t")) for line in self.lines]
+
+    def block(self) -> bytes:
+        """As `fields_block`."""
+        return self.fields_block
 
     def drop_listed(self) -> None:
         """Leave out the fields that a Connection field names (RFC 9110 7.6.1). For whoever reads the head."""
@@ -83,18 +99,18 @@ def length_of(value: bytes) -> int | None:
 
 def connection_members(value: bytes) -> frozenset[bytes]:
     """The members of all Connection fields, whose values are joined by commas. Raises `TooManyTokens`."""
-    known = _connections.get(value)
+    known = CONNECTIONS.get(value)
     if known is None:
         if value.count(b",") >= TOKENS_MAX:
             raise TooManyTokens
         known = frozenset(tokens(value))
         if len(value) <= _CONNECTION_MAX:
-            if len(_connections) >= _CONNECTIONS_MAX:
-                _connections.clear()
-            _connections[value] = known
+            if len(CONNECTIONS) >= _CONNECTIONS_MAX:
+                CONNECTIONS.clear()
+            CONNECTIONS[value] = known
     return known
 
 
 def forget_connections() -> None:
     """Forget the Connection fields met so far."""
-    _connections.clear()
+    CONNECTIONS.clear()

@@ -14,7 +14,7 @@ from vespa.protocol.fields import (
     KEEP_ALIVE,
     LINES,
     PASSES,
-    REPLY_MEANINGS,
+    RESPONSE_MEANINGS,
     TRANSFER_ENCODING,
     UPGRADE,
     meaning_of,
@@ -106,7 +106,7 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
             passing.append(line)
             continue
         kind, value = meaning
-        if kind not in REPLY_MEANINGS:
+        if kind not in RESPONSE_MEANINGS:
             passing.append(line)
         elif kind == CONTENT_LENGTH:
             number = length_of(value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 
 _RANDOM_BYTES: Final = 8
 
