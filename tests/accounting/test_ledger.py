@@ -6,6 +6,7 @@ from msgspec.structs import astuple, replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.accounting.entries import PlainEntry, opened
+from tests.frames import frames
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.lifecycle import ENDS, TABLE, Event, State
 from vespa.accounting.records import Completion, Snapshot
@@ -200,6 +201,19 @@ def everything(ledger: Ledger) -> tuple[object, ...]:
     counts = (ledger.received, ledger.served, ledger.unserved, ledger.failed, ledger.cancelled, ledger.expired)
     more = (ledger.refused, ledger.late, ledger.dropped_deletes, ledger.in_flight, dict(ledger.under_way))
     return (*counts, *more, ledger.snapshot(), [astuple(record) for record in ledger.deletes()])
+
+
+class FlatTests(SynchronousTestCase):
+    def test_one_call(self) -> None:
+        """The beginning and the end of a usual request are a call each, whether its head came with its end or before."""
+        ledger = Ledger(1)
+        for earlier in ((), (Event.HEAD,), (Event.ERROR_HEAD,)):
+            entry = PlainEntry()
+            self.assertEqual(len(frames(ledger.start, entry, 5, 10, 1.0)), 1)
+            for event in earlier:
+                ledger.advance(entry, event, 2.0)
+            self.assertEqual(len(frames(ledger.finish, entry, True, 3.0)), 1)
+        self.assertEqual((ledger.served, ledger.unserved, ledger.dropped_deletes), (2, 1, 2))
 
 
 class CountTests(SynchronousTestCase):

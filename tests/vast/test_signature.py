@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.frames import frames
 from tests.vast.envelopes import an_auth, auth_data
 from vespa.vast.auth import Auth
 from vespa.vast.signature import SignatureMode, Verifier, message_full, message_url
@@ -135,6 +136,15 @@ class VerifierTests(SynchronousTestCase):
                 found.append((auth, {"any": True, "url": mode == "url", "full": mode == "full"}))
                 found.append((evolve(auth, url="https://192.0.2.9:1"), {"any": False, "url": False, "full": False}))
         return found
+
+
+class FlatTests(SynchronousTestCase):
+    def test_one_call(self) -> None:
+        """A signature that was found good lately is found so in one call."""
+        check = verifier()
+        auth = signed(an_auth())
+        self.assertTrue(check.verify(auth))
+        self.assertEqual(len(frames(check.verify, auth)), 1)
 
 
 class KeyTests(SynchronousTestCase):

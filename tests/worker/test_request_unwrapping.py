@@ -6,6 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.frames import frames
 from tests.vast.envelopes import AUTH_DATA, an_auth
 from tests.worker.test_request_bodies import envelope, post
 from vespa.protocol.refusal import Refusal
@@ -91,6 +92,14 @@ class UnwrapTests(SynchronousTestCase):
         self.assertEqual(len(SECURED.unwrap(post(), raw)[1]), 100_002)
         low = RequestUnwrapping(secured=True, max_unverified=80_000)
         self.assertEqual(self.refused(post(), raw, by=low), (413, "body_too_large"))
+
+
+class FlatTests(SynchronousTestCase):
+    def test_two_calls(self) -> None:
+        """A usual envelope is opened in two calls."""
+        head, body = post(), envelope(b'{"a": 1}')
+        SECURED.unwrap(head, body)
+        self.assertEqual(len(frames(SECURED.unwrap, head, body)), 2)
 
 
 class PlainWorkTests(SynchronousTestCase):
