@@ -205,7 +205,7 @@ def everything(ledger: Ledger) -> tuple[object, ...]:
 
 class FlatTests(SynchronousTestCase):
     def test_one_call(self) -> None:
-        """The beginning and the end of a usual request are a call each, whether its head came with its end or before."""
+        """The beginning and the end of a usual request are a call each, whether its head came earlier or not."""
         ledger = Ledger(1)
         for earlier in ((), (Event.HEAD,), (Event.ERROR_HEAD,)):
             entry = PlainEntry()
