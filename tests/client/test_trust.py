@@ -31,7 +31,7 @@ from vespa.transport.certificates import Certificate
 from vespa.transport.listen import TLSEndpoint
 from vespa.transport.origin import Origin
 from vespa.transport.platform import connects_directly
-from vespa.transport.tls_connect import BadCertificate, TLSConnectedTransport
+from vespa.transport.tls_connect import BadCertificate, TLSClientTransport
 
 reactor: Any = _reactor
 SIMULATOR = "http://127.0.0.1:9000"
@@ -257,7 +257,7 @@ class Letting(TestCase):
         origin = Origin.parse(f"https://127.0.0.1:{port.getHost().port}")
         caller: Any = await origin.endpoint(reactor, 5.0, await trust.roots()).connect(quiet(Caller))
         self.assertIsInstance(
-            caller.transport, TLSConnectedTransport if connects_directly(reactor) else TLSMemoryBIOProtocol
+            caller.transport, TLSClientTransport if connects_directly(reactor) else TLSMemoryBIOProtocol
         )
         word = await caller.heard
         caller.transport.loseConnection()

@@ -67,7 +67,7 @@ class Parse(SynchronousTestCase):
             ("unix:/run/x", BACKLOG),
         ):
             endpoint: Any = parse(reactor, description)
-            self.assertEqual(endpoint._backlog, backlog, description)
+            self.assertEqual(endpoint.backlog, backlog, description)
         self.assertRaises(ValueError, parse, reactor, "nonsense:1")
 
     def test_twisteds_own_tls(self) -> None:

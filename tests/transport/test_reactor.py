@@ -194,7 +194,6 @@ class Dispatch(ReactorBuilder, SynchronousTestCase):
     def test_closed_descriptor(self) -> None:
         """A descriptor whose number is -1 is disconnected and not read."""
         end = self.end("a")
-        self.reactor._selectables[end.number] = end
         end.number = -1
         self.assertEqual(self.turn(), ["a lost: ConnectionFdescWentAway"])
 

@@ -146,8 +146,8 @@ class Uploading(TestCase):
     async def open(self, **drain: Any) -> tuple[Uploader, list[Drain], list[tuple[int, int]]]:
         """A client of a worker before such a drain, and the pipes that are made."""
         pipes: list[tuple[int, int]] = []
-        new_pipe = splice._new_pipe
-        self.patch(splice, "_new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
+        new_pipe = splice.new_pipe
+        self.patch(splice, "new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
         factory = Factory.forProtocol(type("Drain", (Drain,), drain))
         factory.made = []  # type: ignore[attr-defined]
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
@@ -251,8 +251,8 @@ class Splicing(TestCase):
     async def test_every_byte(self) -> None:
         """A large reply arrives whole, through the kernel, and the connections serve the next request."""
         pipes: list[tuple[int, int]] = []
-        new_pipe = splice._new_pipe
-        self.patch(splice, "_new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
+        new_pipe = splice.new_pipe
+        self.patch(splice, "new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
         client, made = await self.open()
         self.assertEqual(await client.done, SIZE)
         self.assertEqual(client.digest.digest(), sha256(BLOCK * 200).digest())

@@ -25,8 +25,9 @@ from zope.interface import implementer
 from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import Peer, client_context, reactor, until, write_certificate
 from vespa.transport.certificates import Certificate, server_context
+from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.listen import TLSEndpoint
-from vespa.transport.tcp import buffered, hung_up
+from vespa.transport.sockets import buffered, hung_up
 from vespa.transport.tls_server import TLS_REQUIRED
 from vespa.transport.tls_transport import TLSFailed
 
@@ -54,7 +55,7 @@ class Meeting(laws.Ends):
         self.tls_port = port
 
     async def begin(self, protocol: Any) -> Any:
-        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", self.port), protocol)
+        await connectProtocol(ConnectingEndpoint(reactor, socket.AF_INET, ("127.0.0.1", self.port), 5.0), protocol)
         self.addCleanup(self.hang_up, protocol)
         return protocol
 
@@ -81,7 +82,7 @@ class Meeting(laws.Ends):
         context = context or client_context(self.certificate, tls12=tls12)
         peer: Peer = await self.begin(kind(context, session=session, trickle=trickle))
         await until(lambda: peer.ready and len(self.served) > known)
-        await until(lambda: self.served[-1].t._phase.name == "OPEN")
+        await until(lambda: self.served[-1].t.phase.name == "OPEN")
         return peer, self.served[-1]
 
 
@@ -93,6 +94,23 @@ class ServersEnd(laws.Laws, Meeting):
         _, served = await self.peer()
         self.assertEqual(served.t.getHost().port, self.port)
         self.assertIsNone(served.t.getPeerCertificate())
+
+
+class Accepting(Meeting):
+    """A burst of connections does not keep others waiting."""
+
+    async def test_one_a_turn(self) -> None:
+        """Of connections that come at once one is accepted in each turn, so that requests go on between handshakes."""
+        await self.listen()
+        for _ in range(5):
+            comer = socket.create_connection(("127.0.0.1", self.port))
+            self.addCleanup(comer.close)
+        self.addCleanup(lambda: [served.t.abortConnection() for served in self.served])
+        for number in range(5):
+            self.assertEqual(len(self.served), number)
+            self.tls_port.doRead()
+        self.tls_port.doRead()
+        self.assertEqual(len(self.served), 5)
 
 
 class Exchange(Meeting):
@@ -274,10 +292,10 @@ class Handshake(Meeting):
         client.close()
         self.addCleanup(self.hang_up, peer)
         peer.transport_.pauseProducing()
-        await until(lambda: self.served and self.served[0].t._phase.name == "HANDSHAKE_BLOCKED")
+        await until(lambda: self.served and self.served[0].t.phase.name == "HANDSHAKE_BLOCKED")
         peer.transport_.resumeProducing()
         peer.send(b"second")
-        await until(lambda: phases.add(self.served[0].t._phase.name) or peer.received == b"first second")
+        await until(lambda: phases.add(self.served[0].t.phase.name) or peer.received == b"first second")
         self.assertIn("OPEN", phases)
 
     async def test_renegotiation(self) -> None:
@@ -351,7 +369,7 @@ class Manners(Meeting):
             served = self.served[-1]
             if n % 4:
                 await until(lambda peer=peer: peer.ready)
-            gone.append(weakref.ref(served.t._tls))
+            gone.append(weakref.ref(served.t.tls))
             end = (peer.transport, served.t)[n // 4 % 2]
             end.abortConnection() if n % 3 else end.loseConnection()
             await until(lambda peer=peer, served=served: peer.reason and served.reason)

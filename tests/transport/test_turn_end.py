@@ -8,13 +8,14 @@ from typing import Any
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.test.reactormixins import ReactorBuilder
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.transport.reactor import LeanReactor
-from vespa.transport.tcp import reader, writer
+from vespa.transport.socket_transport import SocketTransport
+from vespa.transport.sockets import reader, writer
 from vespa.transport.turn_end import QueuedTurnEnd, turn_end_of
 
 
@@ -135,20 +136,20 @@ class Sockets(ReactorBuilder, SynchronousTestCase):
         """A socket, and Twisted's transport for its other end, on which `received(transport, data)` is called."""
         here, there = socket.socketpair()
         self.addCleanup(here.close)
-        made: list[Any] = []
 
         class Made(Protocol):
             def connectionMade(self) -> None:
-                made.append(self.transport)
                 reader(self.transport, lambda data: received(self.transport, data))
 
         there.setblocking(False)
-        factory = Factory.forProtocol(Made)
-        self.reactor.adoptStreamConnection(there.fileno(), socket.AF_UNIX, factory)
-        there.close()
+        protocol = Made()
+        transport = SocketTransport(there, protocol, self.reactor)
+        transport.connected = 1
+        transport.startReading()  # type: ignore[no-untyped-call]
+        protocol.makeConnection(transport)
         here.setblocking(False)
-        self.addCleanup(lambda: made[0].abortConnection())
-        return here, made[0]
+        self.addCleanup(transport.close_now)
+        return here, transport
 
     def turn(self) -> None:
         self.reactor.runUntilCurrent()

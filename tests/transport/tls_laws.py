@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from tests.transport.tls_peer import HalfClosingPeer, Peer, reactor, until
 from vespa.transport import openssl
-from vespa.transport.tcp import buffered, hung_up, is_plain, reader, release, writer
+from vespa.transport.sockets import buffered, hung_up, is_plain, reader, release, writer
 from vespa.transport.tls_transport import TLSTruncated
 
 
@@ -356,7 +356,7 @@ class Ending(Ends):
         peer.transport_.abortConnection()
         await until(lambda: hung_up(ours.t))
         ours.write(b"fails")
-        self.assertRaises(SSL.WantReadError, bystander.t._receive)
+        self.assertRaises(SSL.WantReadError, bystander.t.tls_read)
         bystander.write(b"fine")
         await until(lambda: other.received == b"fine")
         await until(lambda: ours.reason)
@@ -423,7 +423,7 @@ class Crossed(Ends):
     async def test_read_wants_write(self) -> None:
         """A read that must first write goes on when there is room."""
         peer, ours = await self.peer()
-        self.once(ours.t, "_receive", SSL.WantWriteError)
+        self.once(ours.t, "tls_read", SSL.WantWriteError)
         peer.send(b"data")
         await until(lambda: ours.received == b"data")
         ours.write(b"more")
@@ -437,9 +437,9 @@ class Crossed(Ends):
             def __init__(self) -> None:
                 ours.t.pauseProducing()
 
-        self.once(ours.t, "_receive", Pause)
+        self.once(ours.t, "tls_read", Pause)
         peer.send(b"data")
-        await until(lambda: ours.t._phase.name == "READ_BLOCKED")
+        await until(lambda: ours.t.phase.name == "READ_BLOCKED")
         ours.write(b"more")
         await until(lambda: peer.received == b"more")
         self.assertEqual(ours.received, b"")
@@ -449,7 +449,7 @@ class Crossed(Ends):
     async def test_end_of_reading_after_wait(self) -> None:
         """close_notify found after a read had to wait for room is the end of reading only."""
         peer, ours = await self.peer(HalfCloseable)
-        self.once(ours.t, "_receive", SSL.WantWriteError)
+        self.once(ours.t, "tls_read", SSL.WantWriteError)
         peer.close_notify()
         await until(lambda: ours.read_lost)
         ours.write(b"more")
@@ -459,10 +459,10 @@ class Crossed(Ends):
         """A write that must first read goes on when something has come, ahead of what was written later."""
         peer, ours = await self.peer()
         ours.t.pauseProducing()
-        self.once(ours.t, "_send", SSL.WantReadError)
+        self.once(ours.t, "tls_write", SSL.WantReadError)
         ours.write(b"one ")
         ours.write(b"two")
-        self.assertEqual(ours.t._phase.name, "WRITE_BLOCKED")
+        self.assertEqual(ours.t.phase.name, "WRITE_BLOCKED")
         peer.send(b"data")
         await until(lambda: peer.received == b"one two")
         self.assertEqual(ours.received, b"")
@@ -471,7 +471,7 @@ class Crossed(Ends):
         """close_notify waits for room, before a close and before a half-close."""
         for leave in "loseConnection", "loseWriteConnection":
             peer, ours = await self.peer(HalfCloseable, kind=HalfClosingPeer)
-            shutdown: Any = ours.t._tls.shutdown
+            shutdown: Any = ours.t.tls.shutdown
             tries = []
 
             def first(shutdown: Any = shutdown, tries: list[int] = tries) -> bool:
@@ -480,7 +480,7 @@ class Crossed(Ends):
                     raise SSL.WantWriteError
                 return bool(shutdown())
 
-            ours.t._tls.shutdown = first
+            ours.t.tls.shutdown = first
             ours.write(b"last words")
             getattr(ours.t, leave)()
             await until(lambda peer=peer: peer.notified)
@@ -492,7 +492,7 @@ class Crossed(Ends):
         """After a write that found no room the next attempt starts with the same bytes and has no fewer of them."""
         peer, ours = await self.peer()
         attempts: list[tuple[bytes, bool]] = []
-        send = ours.t._send
+        send = ours.t.tls_write
 
         def watched(data: Any) -> int:
             try:
@@ -503,7 +503,7 @@ class Crossed(Ends):
             attempts.append((bytes(data), True))
             return taken
 
-        ours.t._send = watched
+        ours.t.tls_write = watched
         peer.transport_.pauseProducing()
         chance = random.Random(6)
         total = 0

@@ -1,9 +1,10 @@
 """
-Connecting to a plain socket with fewer steps.
+Connecting to a socket with fewer steps.
 
 A burst of new streams is a burst of new connections to the backend, and the last of them waits for all the others.
-Twisted's endpoint makes a connector, three timers and a wrapper for each; here is a socket, one wait until it can be
-written to, and the transport. Names that have to be resolved stay Twisted's; TLS is in `tls_connect`.
+Twisted's endpoint makes a connector, three timers and a wrapper for each. Here the transport itself is what connects:
+there is no other object besides the caller's Deferred, and a server on this machine is connected to within the call.
+TLS is in `tls_connect`, names are in `resolve`.
 """
 
 from __future__ import annotations
@@ -11,152 +12,144 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from twisted.internet import tcp
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, TimeoutError, getConnectError
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-_AGAIN_SECONDS = 0.01
-_AF_UNIX = getattr(socket, "AF_UNIX", None)
-_WAITING = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
+from vespa.transport.socket_transport import AF_UNIX, DirectTransport, SocketTransport, address_of
+
+_AGAIN_SECONDS: Final = 0.01
+_WAITING: Final = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK))
 
 
-class ConnectedTransport(tcp.Connection):
-    """A connection that this side opened; all but its two ends' names is Twisted's."""
+class Connecting(DirectTransport):
+    """
+    Mixed into a transport: the client's end, which first is the attempt to connect.
 
-    def __init__(self, sock: socket.socket, protocol: Any, reactor: Any) -> None:
-        super().__init__(sock, protocol, reactor)
-        self.logstr = "client"
-        self.connected = 1
+    Until then the reactor's events are the attempt's; afterwards they are the transport's.
+    """
 
-    def getHost(self) -> IAddress:
-        return _address(self.socket.family, self.socket.getsockname())
+    _factory: Any = None  # of the protocol; None once the attempt is over
+    _timer: Any = None
+    _again: Any = None
 
-    def getPeer(self) -> IAddress:
-        return _address(self.socket.family, self.socket.getpeername())
+    def __init__(self, family: int, reactor: Any) -> None:
+        """Raises OSError where no descriptor is left."""
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        super().__init__(sock, None, reactor)
 
-
-class ConnectedUnixTransport(ConnectedTransport):
-    """The same on a unix socket, where there is nothing to set of TCP."""
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Unix sockets do not wait for more."""
-
-
-def _address(family: int, name: Any) -> IAddress:
-    if family == _AF_UNIX:
-        return UNIXAddress(name or None)
-    return (IPv4Address if family == socket.AF_INET else IPv6Address)("TCP", *name)
-
-
-class Connecting(FileDescriptor):
-    """A socket that is being connected, until it is a transport's."""
-
-    def __init__(self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float) -> None:
-        super().__init__(reactor)
-        self._later = reactor.callLater
-        self._socket: socket.socket | None = sock
+    def begin(self, address: Any, factory: IProtocolFactory, seconds: float, result: Deferred[Any]) -> None:
+        """Connect within `seconds`; `result` is told, from within this call or later."""
         self._factory = factory
-        self.result: Deferred[Any] = Deferred(lambda _: self._end())
         self._seconds = seconds
-        self._again: Any = None
-        self._timer: Any = None
+        self._result = result
+        self._ask(address)
 
-    def begin(self, address: Any) -> None:
+    def _ask(self, address: Any) -> None:
         """Ask the kernel for the connection."""
-        sock = self._socket
-        if sock is None:
-            return
+        sock = self.socket
         try:
             outcome = sock.connect_ex(address)
         except (OSError, ValueError) as error:  # an address that is none, such as a path too long
-            self.give_up(ConnectError(string=str(error)))
+            self._give_up(ConnectError(string=str(error)))
             return
         if outcome == errno.EINPROGRESS:
             # A server on this machine has answered by now: its part ran within our call.
             outcome = sock.connect_ex(address)
         if not outcome or outcome == errno.EISCONN:
-            self.doWrite()
+            self._connected()
             return
-        self._set_limit()
-        if outcome == errno.EAGAIN and sock.family == _AF_UNIX:
+        self._limit()
+        if outcome == errno.EAGAIN and sock.family == AF_UNIX:
             # The server's queue is full, and the kernel does not tell when it is not.
-            self._again = self._later(_AGAIN_SECONDS, self.begin, address)
+            self._again = self.reactor.callLater(_AGAIN_SECONDS, self._ask, address)  # type: ignore[attr-defined]
         elif outcome in _WAITING:
             self.reactor.addWriter(self)
         else:
-            self.failed(outcome)
+            self._refused(outcome)
 
-    def _set_limit(self) -> None:
+    def _limit(self) -> None:
+        """Count the time, from now."""
         if self._timer is None:
-            self._timer = self._later(self._seconds, lambda: self.give_up(TimeoutError()))
+            later: Any = self.reactor
+            self._timer = later.callLater(self._seconds, self._give_up, TimeoutError())
 
-    def fileno(self) -> int:
-        return -1 if self._socket is None else self._socket.fileno()
-
-    def _end(self) -> None:
-        """Let go of the socket and the timers; the Deferred is the caller's to fire."""
-        sock, self._socket = self._socket, None
-        if sock is not None:
+    def doWrite(self) -> Any:
+        """There is room in the socket; of an attempt, the kernel has an outcome."""
+        if self._factory is None:
+            return super().doWrite()  # type: ignore[no-untyped-call]
+        error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._refused(error)
+        else:
             self.reactor.removeWriter(self)
-            sock.close()
+            self._connected()
+        return None
+
+    def _connected(self) -> None:
+        """The socket is connected."""
+        self.startReading()  # type: ignore[no-untyped-call]
+        self._open()
+
+    def _open(self) -> None:
+        """The connection can be used: this is its protocol's transport from now on."""
+        if self._timer is not None:
+            self._stop_timers()
+        factory, self._factory = self._factory, None
+        result, self._result = self._result, None  # type: ignore[assignment]
+        self.protocol = protocol = factory.buildProtocol(None)
+        self.connected = 1
+        protocol.makeConnection(self)
+        result.callback(protocol)
+
+    def _refused(self, number: int) -> None:
+        """The kernel says no."""
+        self._give_up(getConnectError((number, os.strerror(number))))
+
+    def _give_up(self, error: Exception) -> None:
+        """There will be no connection."""
+        result = self._result
+        self.cancel()
+        result.errback(Failure(error))
+
+    def cancel(self, _: object = None) -> None:
+        """End an attempt: let go of the socket and the timers. Its Deferred is the caller's to fire."""
+        if self._factory is not None:
+            self._factory = None
+            self._result = None  # type: ignore[assignment]
+            self._stop_timers()
+            self.reactor.removeReader(self)
+            self.reactor.removeWriter(self)
+            self.socket.close()
+
+    def _stop_timers(self) -> None:
         for timer in (self._timer, self._again):
             if timer is not None and timer.active():
                 timer.cancel()
-
-    def doWrite(self) -> None:
-        """The kernel has an outcome."""
-        sock = self._socket
-        if sock is None:
-            return
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self.failed(error)
-            return
-        if self._timer is not None:
-            self.reactor.removeWriter(self)
-        self.connected_to(sock)
-
-    def connected_to(self, sock: socket.socket) -> None:
-        """The socket is connected."""
-        self.hand_over(partial(ConnectedUnixTransport if sock.family == _AF_UNIX else ConnectedTransport, sock))
-
-    def hand_over(self, make: Callable[[Any, Any], ConnectedTransport]) -> None:
-        """Leave the socket to the transport that `make` makes for a protocol and the reactor: this is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._socket = None
-        factory: Any = self._factory
-        protocol = factory.buildProtocol(None)
-        made: Any = make(protocol, self.reactor)
-        made.startReading()
-        protocol.makeConnection(made)
-        self.result.callback(protocol)
-
-    def failed(self, error: int) -> None:
-        """The kernel says no."""
-        self.give_up(getConnectError((error, os.strerror(error))))
-
-    def give_up(self, error: Exception) -> None:
-        """There will be no connection."""
-        self._end()
-        self.result.errback(Failure(error))
+        self._timer = self._again = None
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor met an error before `doWrite` did: the socket knows which."""
-        if self._socket is not None:
-            self.failed(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
+        """The end; of an attempt, the reactor met an error before `doWrite` did, and the socket knows which."""
+        if self._factory is None:
+            super().connectionLost(reason)
+        else:
+            self._refused(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
 
-    def logPrefix(self) -> str:
-        return "connecting"
+    def getHost(self) -> IAddress:
+        """This end's address."""
+        return address_of(self.socket.family, self.socket.getsockname())
+
+    def getPeer(self) -> IAddress:
+        """The server's address."""
+        return address_of(self.socket.family, self.socket.getpeername())
+
+
+class ClientTransport(Connecting, SocketTransport):
+    """The client's end of a plain connection."""
 
 
 @implementer(IStreamClientEndpoint)
@@ -170,20 +163,19 @@ class ConnectingEndpoint:
     def __init__(self, reactor: Any, family: int, address: Any, seconds: float) -> None:
         self._reactor = reactor
         self._family = family
-        self._address = address
+        self.address = address
         self._seconds = seconds
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         try:
-            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            transport = self._transport()
         except OSError as error:  # no descriptor is left
             failed: Deferred[Any] = Deferred()
             failed.errback(Failure(getConnectError((error.errno or 0, str(error)))))
             return failed
-        connecting = self._connecting(sock, protocolFactory)
-        result = connecting.result
-        connecting.begin(self._address)
+        result: Deferred[Any] = Deferred(transport.cancel)
+        transport.begin(self.address, protocolFactory, self._seconds, result)
         return result
 
-    def _connecting(self, sock: socket.socket, factory: IProtocolFactory) -> Connecting:
-        return Connecting(self._reactor, sock, factory, self._seconds)
+    def _transport(self) -> Connecting:
+        return ClientTransport(self._family, self._reactor)

@@ -1,25 +1,84 @@
-"""Endpoints: Twisted's, and for `ssl:` our own TLS with a certificate that can be replaced while the port is open."""
+"""
+Listening ports from endpoint strings: with our own transports where they can be used, else with Twisted's.
+
+For `ssl:` the certificate can be replaced while the port is open.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import os
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from attrs import frozen
-from twisted.internet import defer, endpoints
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
+from vespa.transport.accept import Port
 from vespa.transport.certificates import Certificate
-from vespa.transport.tls_server import Contexts, TLSPort
+from vespa.transport.choice import is_fast
+from vespa.transport.tls_server import TLSPort
+from vespa.transport.tls_stock import Contexts, StockTLSServerEndpoint
 
 BACKLOG = 1024
-OURS = {"port", "privateKey", "certKey", "interface", "backlog"}
+
+
+class _Endpoint:
+    """Opens the port that `make_port` makes."""
+
+    def make_port(self, factory: IProtocolFactory) -> Any:
+        """A port that does not listen yet."""
+        raise NotImplementedError
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Fires with the listening port, or fails with CannotListenError."""
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        port = self.make_port(factory)
+        port.startListening()
+        return cast(IListeningPort, port)
 
 
 @implementer(IStreamServerEndpoint)
 @frozen
-class TLSEndpoint:
+class TCPEndpoint(_Endpoint):
+    """Listens on TCP, IPv4 or IPv6 as `interface` is an address of the one or the other."""
+
+    reactor: Any
+    port: int
+    interface: str = ""
+    backlog: int = BACKLOG
+
+    def make_port(self, factory: IProtocolFactory) -> Any:
+        """A port that does not listen yet."""
+        return Port(self.port, factory, self.backlog, self.interface, self.reactor)
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class UNIXEndpoint(_Endpoint):
+    """Listens on a unix socket. With `lockfile` a socket that a process has left behind is replaced."""
+
+    reactor: Any
+    path: str
+    mode: int = 0o666
+    backlog: int = BACKLOG
+    lockfile: bool = True
+
+    def make_port(self, factory: IProtocolFactory) -> Any:
+        """A port that does not listen yet."""
+        from vespa.transport.accept_unix import UNIXPort  # not on every system
+
+        return UNIXPort(os.fsencode(self.path), factory, self.backlog, self.mode, self.reactor, self.lockfile)
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class TLSEndpoint(_Endpoint):
     """Listens for TLS on TCP, IPv4 or IPv6 as `interface` is an address of the one or the other."""
 
     reactor: Any
@@ -28,42 +87,102 @@ class TLSEndpoint:
     backlog: int
     context_source: Contexts
 
-    def listen(self, protocolFactory: IProtocolFactory) -> defer.Deferred[IListeningPort]:
-        """Fires with the listening port, or fails with CannotListenError."""
-        return defer.execute(self._listen, protocolFactory)
-
-    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        port = TLSPort(self.port, factory, self.context_source, self.backlog, self.interface, self.reactor)
-        port.startListening()
-        return port
+    def make_port(self, factory: IProtocolFactory) -> Any:
+        """A port that does not listen yet."""
+        return TLSPort(self.port, factory, self.context_source, self.backlog, self.interface, self.reactor)
 
 
 def parse(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
     The endpoint that a Twisted endpoint string describes, with a backlog of 1024 where it names none.
 
-    `ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDRESS:backlog=NUMBER` gives a `TLSEndpoint`, its
-    `context_source` a `Certificate`. As in Twisted, all but the port may be left out: privateKey is then `server.pem`
-    and certKey the same file, which here may hold the whole chain. What has other arguments (sslmethod, extraCertChain,
-    dhParameters), every other kind of endpoint, and a reactor that does not work on descriptors get what
-    `serverFromString` makes of them. Raises ValueError, CertificateError for a certificate that does not load.
+    `tcp:`, `tcp6:`, `unix:` and `ssl:` give our own, on a reactor that works on descriptors. `tcp:`, `tcp6:` and
+    `unix:` take Twisted's arguments. `ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDRESS:backlog=NUMBER` gives an
+    endpoint whose `context_source` is a `Certificate`. As in Twisted, all but the port may be left out: privateKey is
+    then `server.pem` and certKey the same file, which here may hold the whole chain.
+
+    What has other arguments (sslmethod, extraCertChain, dhParameters), every other kind of endpoint, and any other
+    reactor get what `serverFromString` makes of them. Raises ValueError, CertificateError for a certificate that does
+    not load.
     """
-    (kind, *values), named = endpoints._parse(description)
-    if kind == "ssl" and named.keys() <= OURS and len(values) <= 3 and isinstance(reactor, PosixReactorBase):
-        return _lean(reactor, *values, **named)
+    values, named = split(description)
+    kind = values.pop(0) if values else ""
+    if isinstance(reactor, PosixReactorBase):
+        if kind == "ssl" and named.keys() <= TLS_ARGUMENTS and len(values) <= 3:
+            return _tls(reactor, *values, **named)
+        make = _PLAIN.get(kind)
+        if make is not None and is_fast():
+            try:
+                return make(reactor, *values, **named)
+            except (TypeError, ValueError):
+                pass  # Twisted says what is wrong
     if kind in ("tcp", "tcp6", "ssl", "unix") and len(values) <= 1 and "backlog" not in named:
         description += f":backlog={BACKLOG}"
-    return cast(IStreamServerEndpoint, endpoints.serverFromString(reactor, description))
+    return cast(IStreamServerEndpoint, serverFromString(reactor, description))
 
 
-def _lean(
+def listen_tcp(reactor: Any, port: int, factory: IProtocolFactory, interface: str = "") -> IListeningPort:
+    """Listen on TCP at once. Raises CannotListenError."""
+    if is_fast() and isinstance(reactor, PosixReactorBase):
+        made: Any = Port(port, factory, BACKLOG, interface, reactor)
+        made.startListening()
+        return cast(IListeningPort, made)
+    return cast(IListeningPort, reactor.listenTCP(port, factory, BACKLOG, interface))
+
+
+def split(description: str) -> tuple[list[str], dict[str, str]]:
+    r"""
+    The values and the named values of an endpoint string.
+
+    A ":" stands between them, a "=" behind a name. "\" before a character takes that as it is.
+    """
+    values: list[str] = []
+    named: dict[str, str] = {}
+    name: str | None = None
+    text = ""
+    characters = iter(description)
+    for character in characters:
+        if character == ":":
+            values.append(text) if name is None else named.__setitem__(name, text)
+            name, text = None, ""
+        elif character == "=" and name is None:
+            name, text = text, ""
+        else:
+            text += next(characters, "") if character == "\\" else character
+    values.append(text) if name is None else named.__setitem__(name, text)
+    return values, named
+
+
+TLS_ARGUMENTS: Final = frozenset(("port", "privateKey", "certKey", "interface", "backlog"))
+
+
+def _tls(
     reactor: Any,
     port: str = "",
     privateKey: str = "server.pem",
     certKey: str | None = None,
     interface: str = "",
     backlog: str = str(BACKLOG),
-) -> TLSEndpoint:
+) -> IStreamServerEndpoint:
     if not port.isdecimal():
         raise ValueError(f"ssl: needs a port number, not {port!r}")
-    return TLSEndpoint(reactor, int(port), interface, int(backlog), Certificate(certKey or privateKey, privateKey))
+    certificate = Certificate(certKey or privateKey, privateKey)
+    make = TLSEndpoint if is_fast() else StockTLSServerEndpoint
+    return make(reactor, int(port), interface, int(backlog), certificate)
+
+
+def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPEndpoint:
+    return TCPEndpoint(reactor, int(port), interface, int(backlog))
+
+
+def _tcp6(reactor: Any, port: str, backlog: str = str(BACKLOG), interface: str = "::") -> TCPEndpoint:
+    return TCPEndpoint(reactor, int(port), interface, int(backlog))
+
+
+def _unix(
+    reactor: Any, address: str, mode: str = "666", backlog: str = str(BACKLOG), lockfile: str = "1"
+) -> UNIXEndpoint:
+    return UNIXEndpoint(reactor, address, int(mode, 8), int(backlog), bool(int(lockfile)))
+
+
+_PLAIN: Final[dict[str, Callable[..., IStreamServerEndpoint]]] = {"tcp": _tcp, "tcp6": _tcp6, "unix": _unix}

@@ -16,6 +16,8 @@ from typing import Any, Final
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.selectreactor import SelectReactor
 
+from vespa.transport.choice import is_fast
+
 HAS_EPOLL: Final = hasattr(select, "epoll")
 """Our own reactor can run."""
 
@@ -32,7 +34,7 @@ _SPARE: Final = 64
 
 def connects_directly(reactor: object) -> bool:
     """Whether connections are made on sockets of our own, with Linux's calls; else Twisted's endpoints make them."""
-    return _ATOMIC_FLAGS and isinstance(reactor, PosixReactorBase)
+    return _ATOMIC_FLAGS and isinstance(reactor, PosixReactorBase) and is_fast()
 
 
 def most_callers(reactor: object, most: int) -> int:
@@ -46,7 +48,7 @@ def most_callers(reactor: object, most: int) -> int:
 
 def make_reactor() -> Any:
     """A reactor for this system, which is not made the process's own: ours, or Twisted's for any system."""
-    if HAS_EPOLL:
+    if HAS_EPOLL and is_fast():
         from vespa.transport.reactor import LeanReactor
 
         return LeanReactor()

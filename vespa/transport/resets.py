@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from twisted.internet import tcp
 
-from vespa.transport.tcp import buffered, reset
+from vespa.transport.sockets import buffered, reset
 
 RESET_CHECKS: Final = 8
 RESET_CHECK_SECONDS: Final = 0.001

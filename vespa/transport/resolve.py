@@ -7,6 +7,7 @@ thread beside a program's own loop, would install a reactor for that program.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,9 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from vespa.transport.connect import ConnectingEndpoint
+from vespa.transport.platform import connects_directly
 
 NEXT_SECONDS: Final = 0.3
 """How long one address may take before the next is tried beside it (RFC 8305)."""
@@ -136,7 +140,11 @@ class _Attempts:
             self.result.errback(self._failure)
 
     def _endpoint(self, address: IPv4Address | IPv6Address) -> IStreamClientEndpoint:
-        kind = TCP4ClientEndpoint if isinstance(address, IPv4Address) else TCP6ClientEndpoint
+        is_v4 = isinstance(address, IPv4Address)
+        if connects_directly(self._reactor):
+            family = socket.AF_INET if is_v4 else socket.AF_INET6
+            return ConnectingEndpoint(self._reactor, family, (address.host, address.port), self._seconds)
+        kind = TCP4ClientEndpoint if is_v4 else TCP6ClientEndpoint
         endpoint: IStreamClientEndpoint = kind(self._reactor, address.host, address.port, timeout=self._seconds)
         return endpoint
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from twisted.internet.main import CONNECTION_LOST
 
-from vespa.transport.tcp import buffered, is_plain
+from vespa.transport.sockets import buffered, is_plain
 
 try:
     from fcntl import F_SETPIPE_SZ, fcntl
@@ -37,7 +37,8 @@ def can_splice(source: object, sink: object) -> bool:
     return _AVAILABLE and is_plain(source) and is_plain(sink)
 
 
-def _new_pipe() -> tuple[int, int]:
+def new_pipe() -> tuple[int, int]:
+    """A pipe that does not block, as large as the system lets us have one. Raises OSError."""
     pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl(pipe[1], F_SETPIPE_SZ, _PIPE_BYTES)
@@ -67,7 +68,7 @@ class Splice:
         self.in_pipe = 0
         if Pipes.count >= Pipes.most:
             raise OSError(errno.EMFILE, "as many pipes are open as may be")
-        self._pipe = _new_pipe()
+        self._pipe = new_pipe()
         Pipes.count += 1
         self._source = source
         self._sink = sink

@@ -9,121 +9,108 @@ does not come. Servers known by name stay Twisted's, as resolving names is.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
 from cryptography.x509 import Certificate, ExtensionNotFound, IPAddress, SubjectAlternativeName
 from OpenSSL import SSL
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 
-from vespa.transport.connect import ConnectedTransport, Connecting, ConnectingEndpoint
+from vespa.transport.connect import Connecting, ConnectingEndpoint
 from vespa.transport.openssl import forget_errors, hung_up, reasons_of, why_refused
+from vespa.transport.tls_readiness import OPEN, Phase
 from vespa.transport.tls_transport import TLSTransport, let_alert_pass
 
 _REFUSED: Final = "certificate verify failed"  # among OpenSSL's reasons
 
 
-class _NotShaken(ConnectError):
+class _HandshakeFailed(ConnectError):
     def __init__(self, text: str) -> None:
         super().__init__(string=text)  # type: ignore[no-untyped-call]
 
 
-class NoTLS(_NotShaken):
-    """The handshake failed."""
+class NoTLS(_HandshakeFailed):
+    """The two ends do not agree on TLS."""
 
     MESSAGE = "TLS could not be agreed on"
 
 
-class BadCertificate(_NotShaken):
+class BadCertificate(_HandshakeFailed):
     """The server's certificate is not that of the address, has run out, or leads to no root that is trusted."""
 
     MESSAGE = "The server's certificate is not to be trusted"
 
 
-class TLSConnectedTransport(TLSTransport, ConnectedTransport):
-    """The client's end of a TLS connection, open from the first."""
+class TLSClientTransport(Connecting, TLSTransport):
+    """The client's end of a TLS connection: the attempt to connect, the handshake, then the connection."""
 
-    def __init__(
-        self,
-        tls: SSL.Connection,
-        keep_session: Callable[[SSL.Session | None], None],
-        sock: socket.socket,
-        protocol: Any,
-        reactor: Any,
-    ) -> None:
-        self._keep_session: Callable[[SSL.Session | None], None] | None = keep_session
-        self._use(tls)
-        super().__init__(sock, protocol, reactor)
+    _rules: TLSConnectingEndpoint | None
+    _shaking = False
 
-    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
-        why = super().doRead()
-        keep = self._keep_session
-        if keep is not None:
-            # Under TLS 1.3 what one can come back with is what a server sends first.
-            self._keep_session = None
-            if why is None:
-                keep(self._tls.get_session())
-        return why
+    def __init__(self, family: int, reactor: Any, rules: TLSConnectingEndpoint) -> None:
+        super().__init__(family, reactor)
+        self._rules = rules  # until there is a session to keep
 
-    def connectionLost(self, reason: Failure) -> None:
-        self._keep_session = None
-        super().connectionLost(reason)
+    def _connected(self) -> None:
+        assert self._rules is not None
+        self._limit()
+        self._use(self._rules.begin(self.socket))
+        self._shaking = self._reading = True  # what is watched from the handshake on
+        self._shake_hands()
 
-
-class _Handshake(Connecting):
-    """A socket that is being connected, and then has its handshake."""
-
-    def __init__(
-        self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, seconds: float, way: TLSConnectingEndpoint
-    ) -> None:
-        super().__init__(reactor, sock, factory, seconds)
-        self._way = way
-        self._tls: SSL.Connection | None = None
-
-    def connected_to(self, sock: socket.socket) -> None:
-        self._set_limit()
-        self._tls = self._way.begin(sock)
-        self.doRead()
-
-    def doRead(self) -> None:
-        """Go on shaking hands."""
-        tls, sock = self._tls, self._socket
-        if tls is None or sock is None:
-            return
+    def _shake_hands(self) -> None:
+        """Go on with the handshake."""
+        rules = self._rules
+        assert rules is not None
         try:
-            tls.do_handshake()
-            self._way.verify(tls)
+            self.tls.do_handshake()
+            rules.verify(self.tls)
         except SSL.WantReadError:
-            self.reactor.removeWriter(self)
-            self.reactor.addReader(self)
+            self._enter(Phase.HANDSHAKE)
         except SSL.WantWriteError:
-            self.reactor.removeReader(self)
-            self.reactor.addWriter(self)
+            self._enter(Phase.HANDSHAKE_BLOCKED)
         except (SSL.Error, ConnectError) as error:
             forget_errors()
-            let_alert_pass(sock)
-            self.give_up(error if isinstance(error, ConnectError) else self._way.explain(error, tls))
+            let_alert_pass(self.socket)
+            self._give_up(error if isinstance(error, ConnectError) else rules.explain(error, self.tls))
         else:
-            self._leave_reactor()
-            self.hand_over(partial(TLSConnectedTransport, tls, self._way.keep_session, sock))
+            self._shaking = False
+            self._enter(OPEN)
+            self.startReading()  # also where the server answered within our first call, and nothing was watched
+            self._open()
 
-    def doWrite(self) -> None:
-        super().doWrite() if self._tls is None else self.doRead()
+    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
+        """Something came: of the handshake, or what was sent after it."""
+        if self._shaking:
+            self._shake_hands()
+            return None
+        why = super().doRead()
+        rules = self._rules
+        if rules is not None:
+            # Under TLS 1.3 what one can come back with is what a server sends first.
+            self._rules = None
+            if why is None:
+                rules.keep_session(self.tls.get_session())
+        return why
 
-    def _leave_reactor(self) -> None:
-        self.reactor.removeReader(self)
-        self.reactor.removeWriter(self)
+    def doWrite(self) -> Any:
+        """There is room."""
+        if self._shaking:
+            self._shake_hands()
+            return None
+        return super().doWrite()
 
-    def _end(self) -> None:
-        if self._socket is not None:
-            self._leave_reactor()
-        super()._end()
-        self._tls = None
+    def cancel(self, _: object = None) -> None:
+        """End an attempt, the handshake included."""
+        self._shaking = False
+        super().cancel()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The end."""
+        super().connectionLost(reason)
+        self._rules = None
 
 
 class TLSConnectingEndpoint(ConnectingEndpoint):
@@ -139,11 +126,11 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
         super().__init__(reactor, family, address, seconds)
         self._host, self._port = address
         self._context = CertificateOptions(trustRoot=trust).getContext()
-        self._session: SSL.Session | None = None
+        self.session: SSL.Session | None = None
         self._verified: Certificate | None = None
 
-    def _connecting(self, sock: socket.socket, factory: IProtocolFactory) -> Connecting:
-        return _Handshake(self._reactor, sock, factory, self._seconds, self)
+    def _transport(self) -> Connecting:
+        return TLSClientTransport(self._family, self._reactor, self)
 
     def begin(self, sock: socket.socket | None) -> SSL.Connection:
         """
@@ -153,8 +140,8 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
         """
         tls = SSL.Connection(self._context, sock)
         tls.set_connect_state()
-        if self._session is not None:
-            tls.set_session(self._session)
+        if self.session is not None:
+            tls.set_session(self.session)
         return tls
 
     def verify(self, tls: SSL.Connection) -> None:
@@ -176,7 +163,7 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
 
     def explain(self, error: SSL.Error, tls: SSL.Connection) -> ConnectError:
         """What went wrong in a handshake; the session that it may have been for is not tried again."""
-        self._session = None
+        self.session = None
         if isinstance(error, SSL.SysCallError):
             why = "the server hung up" if hung_up(error) else f"the server is gone ({error.args[-1]})"
             return NoTLS(f"{self.place}: {why}")
@@ -187,7 +174,7 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
 
     def keep_session(self, session: SSL.Session | None) -> None:
         """What the next connection may resume."""
-        self._session = session
+        self.session = session
 
     @property
     def place(self) -> str:

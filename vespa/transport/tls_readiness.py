@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from twisted.internet import tcp
+from vespa.transport.socket_transport import DirectTransport
 
 
 class Phase(enum.Enum):
@@ -22,36 +22,36 @@ class Phase(enum.Enum):
 OPEN = Phase.OPEN
 
 
-class TLSReadiness(tcp.Connection):
+class TLSReadiness(DirectTransport):
     """A connection that remembers whether it was asked to read and write apart from what it watches."""
 
-    _phase = OPEN
+    phase = OPEN
     _reading = _writing = False
 
     def startReading(self) -> None:
         self._reading = True
-        self.reactor.addReader(self) if self._phase is OPEN else self._watch()
+        self.reactor.addReader(self) if self.phase is OPEN else self._watch()
 
     def stopReading(self) -> None:
         self._reading = False
-        self.reactor.removeReader(self) if self._phase is OPEN else self._watch()
+        self.reactor.removeReader(self) if self.phase is OPEN else self._watch()
 
     def startWriting(self) -> None:
         self._writing = True
-        self.reactor.addWriter(self) if self._phase is OPEN else self._watch()
+        self.reactor.addWriter(self) if self.phase is OPEN else self._watch()
 
     def stopWriting(self) -> None:
         self._writing = False
-        self.reactor.removeWriter(self) if self._phase is OPEN else self._watch()
+        self.reactor.removeWriter(self) if self.phase is OPEN else self._watch()
 
     def _enter(self, phase: Phase) -> None:
-        if phase is not self._phase:
-            self._phase = phase
+        if phase is not self.phase:
+            self.phase = phase
             self._watch()
 
     def _watch(self) -> None:
         read, write = self._reading, self._writing
-        match self._phase:
+        match self.phase:
             case Phase.HANDSHAKE:  # unless told to close with nothing to send: then no handshake is needed
                 read, write = True, bool(self.disconnecting and not self._unsent() and self.producer is None)
             case Phase.HANDSHAKE_BLOCKED | Phase.FAILED:

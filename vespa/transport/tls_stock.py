@@ -1,31 +1,72 @@
 """
-Connecting to a TLS server at an IP address by Twisted's own TLS, where connections are not made on sockets of our own.
+Twisted's own TLS, where connections are not made on sockets of our own: listening, and connecting to an IP address.
 
-Twisted's endpoint says "connected" before the handshake. This one waits until the server is known to be the one
+A listening port takes the same certificates, which can be replaced while it is open. For connecting, Twisted's
+endpoint says "connected" before the handshake. This one waits until the server is known to be the one
 that was meant, by the same rules and with the same errors as `tls_connect`, and within the time for connecting.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Protocol
 
+from attrs import frozen
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, TimeoutError
 from twisted.internet.interfaces import (
     IHandshakeListener,
+    IListeningPort,
     IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IStreamClientEndpoint,
+    IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.transport.openssl import forget_errors
 from vespa.transport.tls_connect import NoTLS, TLSConnectingEndpoint
+
+
+class Contexts(Protocol):
+    """Where a port finds the context for its next connection."""
+
+    @property
+    def current(self) -> SSL.Context: ...
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _ServerCreator:
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+
+    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        """OpenSSL on memory, which Twisted moves to the socket and back."""
+        return SSL.Connection(self._contexts.current, None)
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class StockTLSServerEndpoint:
+    """Listens for TLS on TCP, each connection under the context that is current when it comes."""
+
+    reactor: Any
+    port: int
+    interface: str
+    backlog: int
+    context_source: Contexts
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Fires with the listening port, or fails with CannotListenError."""
+        factory = TLSMemoryBIOFactory(_ServerCreator(self.context_source), False, protocolFactory, self.reactor)
+        return execute(self.reactor.listenTCP, self.port, factory, self.backlog, self.interface)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -39,7 +80,7 @@ class _Creator:
 
 
 @implementer(IHandshakeListener)
-class _HandshakeWatch(Protocol):
+class _HandshakeWatch(TwistedProtocol):
     """Stands in for the connection's protocol until the server is verified."""
 
     def __init__(self, attempt: _Attempt) -> None:

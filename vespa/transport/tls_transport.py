@@ -18,7 +18,6 @@ import socket
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import INegotiated, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -26,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.transport.openssl import RECORD_BYTES, calls, forget_errors, hung_up, reasons_of
+from vespa.transport.socket_transport import Received
 from vespa.transport.tls_readiness import OPEN, Phase, TLSReadiness
 
 BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
@@ -45,46 +45,43 @@ class TLSTransport(TLSReadiness):
 
     TLS = True
     negotiatedProtocol: bytes | None = None
-    data_received: Any = None  # set by transport.reader: called in place of the protocol's dataReceived
 
+    _data_received: Any = None  # called in place of the protocol's dataReceived
     _sent_close_notify = False
     _failure: ConnectionLost = CONNECTION_LOST
 
-    # As they are without TLS: Twisted's own look here whether it was started on top.
-    write = FileDescriptor.write
-    writeSequence = FileDescriptor.writeSequence
-    registerProducer = FileDescriptor.registerProducer
-    unregisterProducer = FileDescriptor.unregisterProducer
-    loseConnection = FileDescriptor.loseConnection
-
     def _use(self, tls: SSL.Connection) -> None:
         """Use this connection of OpenSSL's; to be called before all else."""
-        self._tls = tls
-        self._send, self._receive = calls(tls)
+        self.tls = tls
+        self.tls_write, self.tls_read = calls(tls)
 
     def getHandle(self) -> SSL.Connection:  # type: ignore[override]
         """OpenSSL's connection: to be asked, not to be read or written."""
-        return self._tls
+        return self.tls
 
     def getPeerCertificate(self) -> Any:
         """The peer's certificate, None if it showed none."""
-        return self._tls.get_peer_certificate()
-
-    def startTLS(self, *_: object, **__: object) -> None:
-        """Not offered: this is TLS already."""
-        raise NotImplementedError("TLS within TLS")
+        return self.tls.get_peer_certificate()
 
     # -- reading
 
+    def read_to(self, data_received: Received) -> None:
+        """Hand what arrives straight to `data_received`, not to the protocol."""
+        self._data_received = data_received
+
+    def read_to_protocol(self) -> None:
+        """Undo `read_to`."""
+        self._data_received = None
+
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
         """Deliver what has arrived: a few records at most, and none after the protocol has paused."""
-        if self._phase is not OPEN:
+        if self.phase is not OPEN:
             why = self._unblock()
-            if why is not None or self._phase is not OPEN or not self._reading:
+            if why is not None or self.phase is not OPEN or not self._reading:
                 return why
         for _ in range(BURST_RECORDS):
             try:
-                data = self._receive()
+                data = self.tls_read()
             except SSL.WantReadError:
                 return None
             except SSL.WantWriteError:
@@ -95,13 +92,13 @@ class TLSTransport(TLSReadiness):
                 return CONNECTION_DONE
             except SSL.Error as error:
                 return self._fail(error)
-            (self.data_received or self.protocol.dataReceived)(data)
+            (self._data_received or self.protocol.dataReceived)(data)
             if len(data) < RECORD_BYTES or not self._reading:
                 break
         return None
 
     def _unblock(self) -> ConnectionLost | None:
-        match self._phase:
+        match self.phase:
             case Phase.READ_BLOCKED | Phase.WRITE_BLOCKED:
                 self._enter(OPEN)  # and whichever was blocked is tried again
             case Phase.FAILED:
@@ -136,7 +133,7 @@ class TLSTransport(TLSReadiness):
         if (
             self._tempDataLen
             or self.dataBuffer
-            or self._phase is not OPEN
+            or self.phase is not OPEN
             or self.disconnecting
             or self._writeDisconnecting
             or not self.connected
@@ -145,17 +142,17 @@ class TLSTransport(TLSReadiness):
             self.write(bytes(data))  # of bytes: the same object
             return
         sent = self._send_some(data)
-        if sent < len(data) and self._phase is not Phase.FAILED:
+        if sent < len(data) and self.phase is not Phase.FAILED:
             self.write(bytes(memoryview(data)[sent:]) if sent else bytes(data))
 
     def _send_some(self, data: bytes | memoryview) -> int:
         size, sent = len(data), 0
         try:
             if 0 < size <= RECORD_BYTES:
-                return self._send(data)
+                return self.tls_write(data)
             view = memoryview(data)[: self.SEND_LIMIT]
             while sent < len(view):
-                sent += self._send(view[sent : sent + RECORD_BYTES])
+                sent += self.tls_write(view[sent : sent + RECORD_BYTES])
         except SSL.WantWriteError:
             pass
         except SSL.WantReadError:
@@ -167,12 +164,12 @@ class TLSTransport(TLSReadiness):
     def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         """Send from Twisted's buffer what the socket takes, at most SEND_LIMIT bytes, and say how many."""
         sent = self._send_some(data)
-        return self._failure if self._phase is Phase.FAILED else sent
+        return self._failure if self.phase is Phase.FAILED else sent
 
     def doWrite(self) -> Any:
         """Go on with what waited for room in the socket."""
-        if self._phase is not OPEN and self._phase is not Phase.HANDSHAKE:
-            blocked = self._phase is Phase.READ_BLOCKED and self._reading
+        if self.phase is not OPEN and self.phase is not Phase.HANDSHAKE:
+            blocked = self.phase is Phase.READ_BLOCKED and self._reading
             why: Any = self._unblock()
             if blocked:
                 why = self.doRead()
@@ -181,7 +178,7 @@ class TLSTransport(TLSReadiness):
                     self.stopReading()
                     self.readConnectionLost(Failure(why))
                     why = None
-            if why is not None or self._phase is not OPEN or not self._writing:
+            if why is not None or self.phase is not OPEN or not self._writing:
                 return why
         return super().doWrite()  # type: ignore[no-untyped-call]
 
@@ -189,9 +186,9 @@ class TLSTransport(TLSReadiness):
 
     def _send_close_notify(self) -> bool:
         """Send close_notify, once. False: there is no room for it yet."""
-        if self._phase is OPEN and not self._sent_close_notify:
+        if self.phase is OPEN and not self._sent_close_notify:
             try:
-                self._tls.shutdown()
+                self.tls.shutdown()
             except SSL.WantWriteError:
                 return False
             except SSL.Error:
@@ -213,18 +210,18 @@ class TLSTransport(TLSReadiness):
             self.startWriting()
 
     def abortConnection(self) -> None:
-        self._phase = Phase.OVER
+        self.phase = Phase.OVER
         super().abortConnection()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure) -> None:
-        if self._phase is OPEN and isinstance(reason.value, ConnectionDone) and not self._unsent():
+        if self.phase is OPEN and isinstance(reason.value, ConnectionDone) and not self._unsent():
             self._send_close_notify()
-        self._phase = Phase.OVER
+        self.phase = Phase.OVER
         super().connectionLost(reason)
-        self.data_received = None
-        self.__dict__.pop("_tls", None)  # OpenSSL's memory: the transport may be held longer
-        self.__dict__.pop("_send", None)
-        self.__dict__.pop("_receive", None)
+        self._data_received = None
+        self.__dict__.pop("tls", None)  # OpenSSL's memory: the transport may be held longer
+        self.__dict__.pop("tls_write", None)
+        self.__dict__.pop("tls_read", None)
 
 
 def let_alert_pass(sock: socket.socket) -> None:

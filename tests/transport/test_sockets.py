@@ -6,11 +6,12 @@ import errno
 import gc
 import random
 import socket
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import interfaces
+from twisted.internet import interfaces, tcp
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP4ServerEndpoint,
@@ -28,7 +29,20 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from tests.transport.tls_peer import reactor, until
-from vespa.transport.tcp import buffered, hung_up, is_plain, probe, reader, release, reset, writer
+from vespa.transport.connect import ConnectingEndpoint
+from vespa.transport.listen import TCPEndpoint, UNIXEndpoint
+from vespa.transport.sockets import (
+    buffered,
+    close_now,
+    hung_up,
+    is_plain,
+    probe,
+    reader,
+    release,
+    reset,
+    set_no_delay,
+    writer,
+)
 
 
 class End(Protocol):
@@ -81,7 +95,12 @@ class Counted:
 
 
 class Sockets:
-    """The laws, over two ends of one kind of socket."""
+    """The laws of our own transports and of Twisted's, over two ends of one kind of socket."""
+
+    eager = True
+    """Whether a write goes out at once, and how much waits is known to the byte."""
+    tells_resets = True
+    """Whether the kernel tells a reset from an end."""
 
     def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
         """A server endpoint, and what gives the client's when the port is known."""
@@ -112,13 +131,6 @@ class Sockets:
             end.t.abortConnection()
         await until(lambda: all(end.reason for end in ends))
 
-    async def test_at_once(self) -> None:
-        """A write goes out at once: the other end can read it before the reactor has turned."""
-        a, b = await self.ends()
-        a.write(b"now")
-        self.assertEqual(b.t.socket.recv(100), b"now")
-        self.assertNotIn(a.t, reactor.getWriters())
-
     async def test_order(self) -> None:
         """Eager writes, Twisted's own and sequences, of any size and kind, arrive in the order they were made."""
         a, b = await self.ends()
@@ -135,45 +147,13 @@ class Sockets:
             data = chance.randbytes(chance.choice((0, 1, 100, 4000, 65536, 100000)))
             expected += data
             chance.choice(ways)(data)
-        self.assertGreater(buffered(a.t), 65536)
+        self.assertGreater(buffered(a.t), 65536 if self.eager else 0)
         b.t.resumeProducing()
         await until(lambda: len(b.received) == len(expected))
         self.assertEqual(b.received, expected)
         self.assertEqual(buffered(a.t), 0)
         a.write(b"again at once")
-        self.assertEqual(buffered(a.t), 0)
-
-    async def test_one_large_write(self) -> None:
-        """What the socket does not take of a large write waits as it is, without being copied again and again."""
-        a, b = await self.ends()
-        data = random.Random(2).randbytes(32 << 20)
-        a.write(data)
-        waiting = buffered(a.t)
-        self.assertGreater(waiting, 0)
-        self.assertEqual([len(piece) for piece in a.t._tempDataBuffer], [waiting])
-        await until(lambda: len(b.received) == len(data))
-        self.assertTrue(b.received == data)
-
-    async def test_no_room(self) -> None:
-        """With no room in the socket nothing is sent, and the bytes themselves wait: no copy."""
-        a, b = await self.ends()
-        counted = Counted(a.t.socket)
-        a.t.socket = counted
-        write = writer(a.t)
-        data = b"x" * 1000
-        for number in errno.EAGAIN, errno.ENOBUFS:
-            counted.error = OSError(number, "no room")
-            if number == errno.EAGAIN:
-                counted.error = BlockingIOError(number, "no room")
-            write(data)
-            self.assertIs(a.t._tempDataBuffer[0], data)
-            sends = counted.sends
-            write(b"behind")
-            self.assertEqual(counted.sends, sends)
-            counted.error = None
-            known = len(b.received)
-            await until(lambda known=known: len(b.received) == known + 1006)
-        a.t.socket = counted.inner
+        self.assertEqual(buffered(a.t), 0 if self.eager else 1)
 
     async def test_push_producer(self) -> None:
         """A push producer is paused when the buffer fills and resumed when it has emptied."""
@@ -255,55 +235,13 @@ class Sockets:
         a, b = await self.ends()
         self.assertRaises(TypeError, a.write, "text")
 
-    async def test_reader(self) -> None:
-        """`reader` has data delivered elsewhere, and the end told as ever; `release` undoes it."""
-        a, b = await self.ends()
-        seen = bytearray()
-        reader(a.t, seen.extend)
-        b.write(b"there")
-        await until(lambda: seen == b"there")
-        a.t.pauseProducing()
-        b.write(b"!")
-        await until(lambda: a.t.socket.recv(1, socket.MSG_PEEK))
-        self.assertEqual(seen, b"there")
-        a.t.resumeProducing()
-        await until(lambda: seen == b"there!")
-        release(a.t)
-        b.write(b"here")
-        await until(lambda: a.received == b"here")
-        reader(a.t, seen.extend)
-        b.t.loseConnection()
-        await until(lambda: a.reason)
-        self.assertEqual(a.lost, ConnectionDone)
-
-    async def test_nothing_to_read(self) -> None:
-        """An event that brings nothing, as when a descriptor's number is used again in the same turn, does no harm."""
-        a, b = await self.ends()
-        reader(a.t, a.dataReceived)
-        self.assertIsNone(a.t.doRead())
-        b.write(b"x")
-        await until(lambda: a.received == b"x")
-
     async def test_reader_reset(self) -> None:
         """A reset is ConnectionLost where TCP tells it apart; a unix socket just ends."""
         a, b = await self.ends()
         reader(a.t, a.dataReceived)
         b.t.abortConnection()
         await until(lambda: a.reason)
-        self.assertEqual(a.lost, ConnectionLost if a.t.__class__.__module__.endswith("tcp") else ConnectionDone)
-
-    async def test_reader_error(self) -> None:
-        """What the receiver of the data raises is logged and ends the connection."""
-        a, b = await self.ends()
-
-        def raises(data: bytes) -> None:
-            raise ZeroDivisionError
-
-        reader(a.t, raises)
-        b.write(b"x")
-        await until(lambda: a.reason)
-        self.assertEqual(a.lost, ZeroDivisionError)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)  # type: ignore[attr-defined]
+        self.assertEqual(a.lost, ConnectionLost if self.tells_resets else ConnectionDone)
 
     async def test_half_close(self) -> None:
         """The end of one half is told to a protocol that knows of it, and the other half goes on."""
@@ -319,14 +257,6 @@ class Sockets:
         a.t.loseConnection()
         await until(lambda: a.reason and b.read_lost)
         self.assertEqual((b.received, a.lost, a.read_lost), (b"answer", ConnectionDone, 1))
-
-    async def test_release_after_abort(self) -> None:
-        """`release` leaves alone what abortConnection has put in place."""
-        a, b = await self.ends()
-        reader(a.t, a.dataReceived)
-        a.t.abortConnection()
-        release(a.t)
-        self.assertIsNone(a.t.doRead())
 
     async def test_hung_up(self) -> None:
         """A peer that leaves while reading is paused is found out, unread data or not."""
@@ -369,14 +299,108 @@ class Sockets:
         await until(lambda: not gone())
 
 
-class TCP(Sockets, TestCase):
+class Direct(Sockets):
+    """What only our own transports do."""
+
+    async def test_at_once(self) -> None:
+        """A write goes out at once: the other end can read it before the reactor has turned."""
+        a, b = await self.ends()
+        a.write(b"now")
+        self.assertEqual(b.t.socket.recv(100), b"now")
+        self.assertNotIn(a.t, reactor.getWriters())
+
+    async def test_one_large_write(self) -> None:
+        """What the socket does not take of a large write waits as it is, without being copied again and again."""
+        a, b = await self.ends()
+        data = random.Random(2).randbytes(32 << 20)
+        a.write(data)
+        waiting = buffered(a.t)
+        self.assertGreater(waiting, 0)
+        self.assertEqual([len(piece) for piece in a.t.pieces()], [waiting])
+        await until(lambda: len(b.received) == len(data))
+        self.assertTrue(b.received == data)
+
+    async def test_no_room(self) -> None:
+        """With no room in the socket nothing is sent, and the bytes themselves wait: no copy."""
+        a, b = await self.ends()
+        counted = Counted(a.t.socket)
+        a.t.socket = counted
+        write = writer(a.t)
+        data = b"x" * 1000
+        for number in errno.EAGAIN, errno.ENOBUFS:
+            counted.error = OSError(number, "no room")
+            if number == errno.EAGAIN:
+                counted.error = BlockingIOError(number, "no room")
+            write(data)
+            self.assertIs(a.t.pieces()[0], data)
+            sends = counted.sends
+            write(b"behind")
+            self.assertEqual(counted.sends, sends)
+            counted.error = None
+            known = len(b.received)
+            await until(lambda known=known: len(b.received) == known + 1006)
+        a.t.socket = counted.inner
+
+    async def test_reader(self) -> None:
+        """`reader` has data delivered elsewhere, and the end told as ever; `release` undoes it."""
+        a, b = await self.ends()
+        seen = bytearray()
+        reader(a.t, seen.extend)
+        b.write(b"there")
+        await until(lambda: seen == b"there")
+        a.t.pauseProducing()
+        b.write(b"!")
+        await until(lambda: a.t.socket.recv(1, socket.MSG_PEEK))
+        self.assertEqual(seen, b"there")
+        a.t.resumeProducing()
+        await until(lambda: seen == b"there!")
+        release(a.t)
+        b.write(b"here")
+        await until(lambda: a.received == b"here")
+        reader(a.t, seen.extend)
+        b.t.loseConnection()
+        await until(lambda: a.reason)
+        self.assertEqual(a.lost, ConnectionDone)
+
+    async def test_nothing_to_read(self) -> None:
+        """An event that brings nothing, as when a descriptor's number is used again in the same turn, does no harm."""
+        a, b = await self.ends()
+        reader(a.t, a.dataReceived)
+        self.assertIsNone(a.t.doRead())
+        b.write(b"x")
+        await until(lambda: a.received == b"x")
+
+    async def test_reader_error(self) -> None:
+        """What the receiver of the data raises is logged and ends the connection."""
+        a, b = await self.ends()
+
+        def raises(data: bytes) -> None:
+            raise ZeroDivisionError
+
+        reader(a.t, raises)
+        b.write(b"x")
+        await until(lambda: a.reason)
+        self.assertEqual(a.lost, ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)  # type: ignore[attr-defined]
+
+    async def test_release_after_abort(self) -> None:
+        """`release` leaves alone what abortConnection has put in place."""
+        a, b = await self.ends()
+        reader(a.t, a.dataReceived)
+        a.t.abortConnection()
+        release(a.t)
+        self.assertIsNone(a.t.doRead())
+
+
+class TCP(Direct, TestCase):
     """Over TCP."""
 
     timeout = 60
 
     def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
-        here = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        return here, lambda port: TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        return TCPEndpoint(reactor, 0, "127.0.0.1"), lambda port: ConnectingEndpoint(
+            reactor, socket.AF_INET, ("127.0.0.1", port.getHost().port), 5.0
+        )
 
     async def test_reset_of_what_is_closed(self) -> None:
         """A transport that has closed its own socket has nothing more to tell."""
@@ -401,11 +425,80 @@ class TCP(Sockets, TestCase):
         left.close()
         right.close()
 
+    async def test_no_delay(self) -> None:
+        """A connection that was accepted sends small writes at once, as its port does."""
+        a, b = await self.ends()
+        set_no_delay(a.t)
+        self.assertTrue(a.t.getTcpNoDelay())
+        self.assertEqual(a.t.no_delay, sys.platform == "linux")
 
-class Unix(Sockets, TestCase):
+    async def test_ends(self) -> None:
+        """Both ends tell both addresses, and the log whose they are."""
+        a, b = await self.ends()
+        self.assertEqual((a.t.getPeer(), a.t.getHost()), (b.t.getHost(), b.t.getPeer()))
+        self.assertEqual(a.t.logPrefix(), "End")
+
+    async def test_close_now(self) -> None:
+        """A connection that was just made is closed within the call."""
+        a, b = await self.ends()
+        close_now(a.t)
+        self.assertEqual(a.lost, ConnectionDone)
+        await until(lambda: b.reason)
+
+    async def test_no_tls_on_top(self) -> None:
+        """TLS is not started on a transport of ours."""
+        a, b = await self.ends()
+        self.assertRaises(NotImplementedError, a.t.startTLS, None)
+
+
+class Unix(Direct, TestCase):
     """Over unix sockets."""
 
     timeout = 60
+    tells_resets = False
+
+    def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
+        path = self.mktemp()[-90:]
+        return UNIXEndpoint(reactor, path), lambda port: ConnectingEndpoint(reactor, socket.AF_UNIX, path, 5.0)
+
+
+class StockTCP(Sockets, TestCase):
+    """Over TCP, with Twisted's own transports."""
+
+    timeout = 60
+    eager = False
+
+    def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
+        here = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        return here, lambda port: TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+
+    async def test_soon(self) -> None:
+        """A write goes out in the next turn of the reactor; until then it is known that something waits."""
+        a, b = await self.ends()
+        a.write(memoryview(b"soon"))
+        self.assertTrue(buffered(a.t))
+        await until(lambda: b.received == b"soon")
+        self.assertEqual(buffered(a.t), 0)
+
+    async def test_reader_is_the_protocol(self) -> None:
+        """`reader` leaves the protocol to be told, as it was."""
+        a, b = await self.ends()
+        reader(a.t, lambda data: self.fail())
+        b.write(b"there")
+        await until(lambda: a.received == b"there")
+        release(a.t)
+
+    def test_closed(self) -> None:
+        """Of a transport that was never connected, or is closed, nothing waits."""
+        self.assertEqual(buffered(tcp.Connection(socket.socket(), End(), reactor)), 0)
+
+
+class StockUnix(Sockets, TestCase):
+    """Over unix sockets, with Twisted's own transports."""
+
+    timeout = 60
+    eager = False
+    tells_resets = False
 
     def endpoints(self) -> tuple[Any, Callable[[Any], Any]]:
         path = self.mktemp()[-90:]
