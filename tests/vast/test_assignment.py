@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.vast.assignment import Assignment, BadRouteResponse, Waiting, one_line, read_reply, seconds_before
+from vespa.vast.assignment import Assignment, BadRouteResponse, Waiting, one_line, read_route_response, seconds_before
 from vespa.vast.query_envelope import callers_own, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
 
@@ -21,7 +21,7 @@ REPLY = (
 
 class AssignmentTests(SynchronousTestCase):
     def read(self, body: bytes = REPLY) -> Assignment:
-        reply = read_reply(body, 0)
+        reply = read_route_response(body, 0)
         assert isinstance(reply, Assignment)
         return reply
 
@@ -48,7 +48,7 @@ class AssignmentTests(SynchronousTestCase):
             (b'{"url": null, "status": {"a": 1}}', Waiting(3, '{"a": 1}')),
             (b'{"url": "", "status": "a\\nb"}', Waiting(3, "a\nb")),
         ):
-            self.assertEqual(read_reply(body, 3), expected)
+            self.assertEqual(read_route_response(body, 3), expected)
 
     def test_what_cannot_be_used(self) -> None:
         """Anything else is refused with what is wrong with it, and nothing of it is passed on."""
@@ -56,13 +56,17 @@ class AssignmentTests(SynchronousTestCase):
         for name, value in (("cost", "1"), ("reqnum", 1.5), ("request_idx", "x"), ("signature", 5), ("url", 7)):
             self.assertIn(
                 name,
-                str(self.assertRaises(BadRouteResponse, read_reply, json.dumps({**good, name: value}).encode(), 0)),
+                str(
+                    self.assertRaises(
+                        BadRouteResponse, read_route_response, json.dumps({**good, name: value}).encode(), 0
+                    )
+                ),
             )
         for name in ("cost", "endpoint", "reqnum", "signature"):
             body = json.dumps({key: value for key, value in good.items() if key != name}).encode()
-            self.assertIn(name, str(self.assertRaises(BadRouteResponse, read_reply, body, 0)))
+            self.assertIn(name, str(self.assertRaises(BadRouteResponse, read_route_response, body, 0)))
         for body in (b"", b"[]", b"pong", b"\xff", b'{"url": "x"', b"[" * 100_000, b" " * 20_000):
-            self.assertRaises(BadRouteResponse, read_reply, body, 0)
+            self.assertRaises(BadRouteResponse, read_route_response, body, 0)
 
     @given(st.text(max_size=50), st.text(max_size=50))
     def test_any_text(self, endpoint: str, signature: str) -> None:
@@ -73,7 +77,7 @@ class AssignmentTests(SynchronousTestCase):
         except UnicodeEncodeError:
             body = json.dumps(reply).encode()
         try:
-            found = read_reply(body, 0)
+            found = read_route_response(body, 0)
         except BadRouteResponse:
             return  # half of a surrogate pair
         assert isinstance(found, Assignment)

@@ -39,8 +39,8 @@ class Ledger:
     2. `load` is the sum of the work in flight: never negative, and 0 when nothing is in flight.
     3. A request that was opened with a request_idx leaves exactly one delete record, at its end.
     4. Acknowledging a snapshot takes off what it told and nothing else.
-    5. Served work is that of requests whose answer was passed on whole and is no error. A backend's 4xx or 5xx that was
-       passed on whole completes its request (`unserved`, told as a success) and adds nothing to it.
+    5. Served work is that of requests whose response was passed on whole and is no error. A backend's 4xx or 5xx that
+       was passed on whole completes its request (`unserved`, told as a success) and adds nothing to it.
     6. No more than `max_pending_deletes` records are kept; the oldest go first, counted in `dropped_deletes`.
     7. What ends before it was opened is in no count and leaves no delete record.
     8. `start` and `finish` do what the events do that they stand for.
@@ -74,7 +74,7 @@ class Ledger:
 
     @property
     def in_flight(self) -> int:
-        """How many requests are waiting, connecting or streaming, be it an answer or an error."""
+        """How many requests are waiting, connecting or streaming, be it a response of success or an error."""
         return len(self._in_flight)
 
     def open(self, entry: Entry, request_idx: int | None, work: int, now: float) -> bool:

@@ -18,15 +18,15 @@ class State(IntEnum):
     WAITING = 2
     """Admitted, in the queue for a slot."""
     CONNECTING = 3
-    """Has its slot; the backend has not answered."""
+    """Has its slot; the backend has not responded."""
     STREAMING = 4
-    """The head of the backend's answer has come."""
+    """The head of the backend's response has come."""
     STREAMING_ERROR = 5
-    """The head of the backend's answer has come, and its status is 4xx or 5xx."""
+    """The head of the backend's response has come, and its status is 4xx or 5xx."""
     REFUSED = 6
     SERVED = 7
     UNSERVED = 8
-    """Complete, but no work was served: the answer that was passed on is the backend's 4xx or 5xx."""
+    """Complete, but no work was served: the response that was passed on is the backend's 4xx or 5xx."""
     FAILED = 9
     CANCELLED = 10
 
@@ -49,13 +49,13 @@ class Event(IntEnum):
     EXPIRE = 6
     """It waited too long in the queue."""
     HEAD = 7
-    """The head of the backend's answer came."""
+    """The head of the backend's response came."""
     ERROR_HEAD = 8
-    """The head of the backend's answer came, and its status is 4xx or 5xx."""
+    """The head of the backend's response came, and its status is 4xx or 5xx."""
     BREAK = 9
     """The backend failed: 502 or 504 before the head, an aborted connection after it."""
     END = 10
-    """The answer was passed on whole."""
+    """The response was passed on whole."""
 
 
 # The same members as names of this module: looking one up on its class costs more than the rest of a table's step.

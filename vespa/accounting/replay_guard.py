@@ -25,7 +25,7 @@ class SignedRequest(Protocol):
 
     @property
     def reqnum(self) -> int:
-        """The autoscaler's number of the answer that named the worker."""
+        """Another number of the autoscaler's, signed with it."""
 
     @property
     def signature(self) -> str:

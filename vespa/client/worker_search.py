@@ -21,7 +21,7 @@ from vespa.http.client_connection import UpstreamError
 from vespa.http.fetch import Fetch
 from vespa.protocol.heads import ResponseHead
 from vespa.protocol.refusal import Refusal
-from vespa.vast.assignment import Assignment, BadRouteResponse, read_reply
+from vespa.vast.assignment import Assignment, BadRouteResponse, read_route_response
 
 _RETRY_MAX_SECONDS: Final = 5.0
 _RETRY_AFTER_MAX_SECONDS: Final = 30.0
@@ -164,7 +164,7 @@ class WorkerSearch:
 
     def _read(self, body: bytes) -> None:
         try:
-            reply = read_reply(body, self._request_idx)
+            reply = read_route_response(body, self._request_idx)
         except BadRouteResponse as error:
             self._again_after_failure(f"its answer cannot be used: {error}")
             return

@@ -1,4 +1,4 @@
-"""What the autoscaler answers to a client that asks for a worker, and how a request then carries it."""
+"""What the autoscaler responds to a client that asks for a worker, and how a request then carries it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT_MAX: Final = 200
 
 
 class BadRouteResponse(ValueError):
-    """The autoscaler's reply says nothing that can be used; the message says what is wrong with it."""
+    """The autoscaler's response says nothing that can be used; the message says what is wrong with it."""
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
@@ -47,8 +47,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 _ABSENT: Final = msgspec.Raw(b"")
 
 
-class _Reply(msgspec.Struct):
-    # Named here, and so handed on, is what a worker reads. Whatever else a reply holds is none of its business.
+class _RouteResponse(msgspec.Struct):
+    # Named here, and so handed on, is what a worker reads. Whatever else a response holds a worker has no use for.
     cost: msgspec.Raw = _ABSENT
     endpoint: msgspec.Raw = _ABSENT
     reqnum: msgspec.Raw = _ABSENT
@@ -60,35 +60,35 @@ class _Reply(msgspec.Struct):
 
 
 _SIGNED: Final = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
-_decode: Final = msgspec.json.Decoder(_Reply).decode
+_decode: Final = msgspec.json.Decoder(_RouteResponse).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_integer: Final = msgspec.json.Decoder(int).decode
 _decode_number: Final = msgspec.json.Decoder(float).decode
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
-def read_reply(body: bytes, asked_idx: int) -> Assignment | Waiting:
+def read_route_response(body: bytes, asked_idx: int) -> Assignment | Waiting:
     """
     Read the body of a 200 from `/route/`; one with a `url` in it is an assignment.
 
-    `asked_idx` is the index that was asked under: a reply may leave it out. Raises `BadReply`.
+    `asked_idx` is the index that was asked under: a response may leave it out. Raises `BadRouteResponse`.
     """
     if len(body) > MAX_AUTH_DATA:
         raise BadRouteResponse(f"it is longer than {MAX_AUTH_DATA} bytes")
     try:
-        reply = _decode(body)
+        response = _decode(body)
     except _MALFORMED:
         raise BadRouteResponse("it is not a JSON object") from None
-    if not bytes(reply.url) or bytes(reply.url) in (b"null", b'""'):
-        return Waiting(_index(reply.request_idx, asked_idx), _words(reply.status))
-    missing = [name for name in _SIGNED if not bytes(getattr(reply, name))]
+    if not bytes(response.url) or bytes(response.url) in (b"null", b'""'):
+        return Waiting(_index(response.request_idx, asked_idx), _words(response.status))
+    missing = [name for name in _SIGNED if not bytes(getattr(response, name))]
     if missing:
         raise BadRouteResponse(f"it has a url and no {', '.join(missing)}")
-    texts = {name: _text(name, getattr(reply, name)) for name in _SIGNED}
-    members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(reply, name))) for name in _SIGNED]
-    if bytes(reply.request_id):
-        members.append(b'"__request_id":' + bytes(reply.request_id))
-    return Assignment(texts["url"], _index(reply.request_idx, asked_idx), b"{%b}" % b",".join(members), texts)
+    texts = {name: _text(name, getattr(response, name)) for name in _SIGNED}
+    members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(response, name))) for name in _SIGNED]
+    if bytes(response.request_id):
+        members.append(b'"__request_id":' + bytes(response.request_id))
+    return Assignment(texts["url"], _index(response.request_idx, asked_idx), b"{%b}" % b",".join(members), texts)
 
 
 @lru_cache(256)
@@ -98,7 +98,7 @@ def _quoted(text: str) -> str:
 
 
 def _text(name: str, raw: msgspec.Raw) -> str:
-    """A member as the text that goes into a query: a string's own, a number's lexeme. Raises `BadReply`."""
+    """A member as the text that goes into a query: a string's own, a number's lexeme. Raises `BadRouteResponse`."""
     try:
         if name == "cost":
             _decode_number(raw)

@@ -67,7 +67,7 @@ def integer_from(text: bytes) -> int:
 
 
 def invalid_envelope(place: str, wrong: Mapping[str, str]) -> Refusal:
-    """The answer to an envelope in the body or the query (`place`) that has something wrong in it."""
+    """The refusal of an envelope in the body or the query (`place`) that has something wrong in it."""
     message = f"the {place} is not a valid envelope"
     for name in ("auth_data.request_idx", "serverless_request_idx"):
         if wrong.get(name) == "is missing" and len(wrong) == 1:

@@ -191,10 +191,10 @@ def scan(scanner: Scanner, data: bytes, position: int, stop: int) -> int:
 
 
 def invalid(message: str, fields: dict[str, str] | None = None) -> Refusal:
-    """The answer to what is not an envelope; `fields` tells what is wrong with each."""
+    """The refusal of what is not an envelope; `fields` tells what is wrong with each."""
     return Refusal(422, "invalid_envelope", message, fields=fields)
 
 
 def too_large(what: str, limit: int) -> Refusal:
-    """The answer to what may have `limit` bytes and has more."""
+    """The refusal of what may have `limit` bytes and has more."""
     return Refusal(413, "body_too_large", f"{what} may have at most {limit} bytes")

@@ -84,7 +84,7 @@ def divide(query: bytes, few: int = _PARAMETERS_MAX) -> tuple[list[bytes], bytes
 
 
 def unsigned_query() -> Refusal:
-    """The answer to a query that should have been signed and has nothing of ours in it: names every parameter."""
+    """The refusal of a query that should have been signed and has nothing of ours in it: names every parameter."""
     names = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
     return invalid_envelope("query", {_PREFIX + name: "is missing" for name in names})
 
