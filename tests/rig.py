@@ -23,16 +23,17 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool, PoolLimits
-from vespa.http.server import Limits, Server
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.limits import Limits, PoolLimits
+from vespa.http.server import Server
 from vespa.protocol.refusal import Refusal
-from vespa.proxy.exchange import Proxy
+from vespa.proxy.exchange import Exchange
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
-from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
+from vespa.worker.policy import Policy
 
 PUBLIC_URL = "http://203.0.113.7:31000"
 
@@ -192,9 +193,9 @@ class Rig:
             self.clock = Clock()
             self.clock.advance(1_700_000_000.0)
         self.backend = Backend()
-        self.pool = Pool(endpoint or self.backend, self.clock, pool_limits)
+        self.pool = ConnectionPool(endpoint or self.backend, self.clock, pool_limits)
         self.ledger = Ledger(1000)
-        self.gate: FairQueue[WorkerPassage] = FairQueue(max_wait, concurrency, max_queue)
+        self.gate: FairQueue[Exchange] = FairQueue(max_wait, concurrency, max_queue)
         self.unready: Refusal | None = None
         self.verified: list[Auth] = []
         self.bad_signature: Refusal | None = None
@@ -205,7 +206,7 @@ class Rig:
             queue_seconds=queue_seconds,
             authorization=authorization,
         )
-        self.route = WorkerRoute(
+        self.app = WorkerApp(
             policy,
             pool=self.pool,
             host_field=b"backend:8000",
@@ -216,11 +217,12 @@ class Rig:
             ledger=self.ledger,
             replay=ReplayGuard(100, replay),  # type: ignore[arg-type]
             clock=self.clock,
+            admin_routes=AdminRoutes(master_token, self._update),
+            timeouts=timeouts,
+            tunnels=Tunnels(CoarseTimer(self.clock), max_tunnels),
         )
-        tunnels = Tunnels(CoarseTimer(self.clock), max_tunnels)
-        self.proxy = Proxy(self.route, self.clock, timeouts=timeouts, tunnels=tunnels)
-        own = AdminRoutes(master_token, self._update)
-        self.server = Server(WorkerApp(self.proxy, own), self.clock, limits)
+        self.proxy = self.app.proxy
+        self.server = Server(self.app, self.clock, limits)
 
     def _verify(self, auth: Auth) -> None:
         if self.bad_signature is not None:

@@ -1,4 +1,4 @@
-"""The whole path of a request through the client in memory: caller, door, route, autoscaler and workers.
+"""The whole path of a request through the client in memory: caller, application, autoscaler and workers.
 
 Nothing is faked but the sockets, the clock and chance. `caller()` is a connection to the proxy; whatever the proxy
 connects to is a `Wire` among the `wires` of its address.
@@ -19,13 +19,13 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.endpoint_key import EndpointKey
-from vespa.client.route import Calling, ClientPassage, ClientRoute
-from vespa.client.worker_pools import WorkerPools
+from vespa.client.policy import Policy
+from vespa.client.worker_pools import Roots, WorkerPools
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool
+from vespa.http.connection_pool import ConnectionPool
 from vespa.http.server import Server
 from vespa.proxy.browser_guard import BrowserGuard
-from vespa.proxy.exchange import Proxy
+from vespa.proxy.exchange import Exchange
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.transport.origin import Origin
 
@@ -82,14 +82,15 @@ class ClientRig:
         random: float = 0.5,
         first_byte: float = 0.0,
         per_worker: int = 0,
-        **calling: Any,
+        trust: Roots | None = None,
+        **policy: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(1_700_000_000.0)
         self.waits: list[tuple[str, float]] = []
         timer = CoarseTimer(self.reactor)
         origin = Origin.parse(f"http://{AUTOSCALER[0]}")
-        self.asked = Pool(origin.endpoint(self.reactor, 10.0), self.reactor, name="autoscaler")
+        self.asked = ConnectionPool(origin.endpoint(self.reactor, 10.0), self.reactor, name="autoscaler")
         self.autoscaler = AutoscalerClient(
             origin,
             self.asked,
@@ -98,17 +99,18 @@ class ClientRig:
             random=lambda: random,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
         )
-        self.known = WorkerPools(self.reactor, NoTrust(), connections=per_worker)
-        self.gate: FairQueue[ClientPassage] = FairQueue(None, max_connections, 10)
-        self.route = ClientRoute(
-            Calling(token=token.encode(), **calling), autoscaler=self.autoscaler, workers=self.known, gate=self.gate
+        self.known = WorkerPools(self.reactor, trust or NoTrust(), connections=per_worker)
+        self.gate: FairQueue[Exchange] = FairQueue(None, max_connections, 10)
+        self.app = ClientApp(
+            Policy(token=token.encode(), waiting_pings=pings, **policy),
+            autoscaler=self.autoscaler,
+            workers=self.known,
+            gate=self.gate,
+            guard=BrowserGuard(host="127.0.0.1", token=token, allow_origins=allow_origins),
+            timeouts=Timeouts(first_byte=first_byte),
         )
-        timeouts = Timeouts(first_byte=first_byte)
-        self.proxy = Proxy(self.route, self.reactor, timeouts=timeouts, timer=timer)
-        self.door = ClientApp(
-            self.proxy, BrowserGuard(host="127.0.0.1", token=token, allow_origins=allow_origins), pings=pings
-        )
-        self.server = Server(self.door, self.reactor)
+        self.proxy = self.app.proxy
+        self.server = Server(self.app, self.reactor)
         self.refusing: set[tuple[str, int]] = set()
         self._wires: dict[tuple[str, int], list[Wire]] = {}
         self._met = 0
@@ -177,4 +179,4 @@ class ClientRig:
     @property
     def idle(self) -> bool:
         """Nothing is under way, and no timer is left but those of kept connections."""
-        return not self.gate.working and not self.gate.waiting and not self.autoscaler._waiting
+        return not self.gate.working and not self.gate.waiting and not self.autoscaler.waiting

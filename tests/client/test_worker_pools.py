@@ -15,8 +15,25 @@ from tests.transport.test_resolve import Resolver
 from vespa.client import worker_pools
 from vespa.client.trust import TrustError
 from vespa.client.worker_pools import WorkerPools
-from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.connection_pool import Pool
+from vespa.http.client_connection import ClientConnection
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import UpstreamError
+
+
+class Taker:
+    """Somebody who needs a connection: `given` fires with it, or fails."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.given: Deferred[ClientConnection] = Deferred()
+        connection = pool.acquire(self)
+        if connection is not None:
+            self.connected(connection)
+
+    def connected(self, connection: ClientConnection) -> None:
+        self.given.callback(connection)
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        self.given.errback(error)
 
 
 class Slow:
@@ -102,7 +119,7 @@ class WorkersTests(SynchronousTestCase):
             "2002:a9fe:a9fe::1",
             "::7f00:1",
         ):
-            connecting = worker.pool.connect()
+            connecting = Taker(worker.pool).given
             kind = IPv6Address if ":" in address else IPv4Address
             resolver.tell(kind("TCP", address, 31000))
             error = self.failureResultOf(connecting, UpstreamError).value
@@ -110,7 +127,7 @@ class WorkersTests(SynchronousTestCase):
             self.assertIn(address, str(error))
         self.assertEqual(reactor.tcpClients, [])
         for address in ("203.0.113.7", "64:ff9b::cb00:7107", "2606:4700::1"):
-            worker.pool.connect()
+            Taker(worker.pool)
             kind = IPv6Address if ":" in address else IPv4Address
             resolver.tell(kind("TCP", address, 31000))
             self.assertEqual(reactor.tcpClients[-1][0], address)
@@ -120,7 +137,7 @@ class WorkersTests(SynchronousTestCase):
         reactor: Any = MemoryReactorClock()
         reactor.installNameResolver(Resolver())
         worker = self.successResultOf(WorkerPools(reactor, self.trust).get_worker("http://worker.example:31000"))
-        connecting = worker.pool.connect()
+        connecting = Taker(worker.pool).given
         reactor.advance(worker_pools.CONNECT_SECONDS + 0.1)
         self.assertEqual(self.failureResultOf(connecting, UpstreamError).value.code, "worker_timeout")
 
@@ -153,8 +170,8 @@ class WorkersTests(SynchronousTestCase):
         known = WorkerPools(reactor, self.trust, most=3)
         pools = [self.successResultOf(known.get_worker(f"http://203.0.113.7:{port}")).pool for port in range(1, 4)]
 
-        def open_one(pool: Pool) -> ClientConnection:
-            connecting = pool.connect()
+        def open_one(pool: ConnectionPool) -> ClientConnection:
+            connecting = Taker(pool).given
             wire = Wire()
             wire.attach(reactor.tcpClients[-1][2].buildProtocol(IPv4Address("TCP", "203.0.113.7", 1)))
             return self.successResultOf(connecting)

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from vespa.http.server_request import Receiver, ServerRequest
+from vespa.http.interfaces import RequestHandler
+from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 from vespa.simulator.serving import Upgrades
 from vespa.simulator.websocket import EchoSocket
 
@@ -83,10 +85,10 @@ class ComfyUI:
         """All but the WebSocket."""
         return _Everything(self)
 
-    def _socket(self, request: ServerRequest) -> Receiver:
-        if self.look("GET", "/ws", ((name.decode(), value.decode()) for name, value in request.head.headers), 101):
+    def _socket(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
+        if self.look("GET", "/ws", ((name.decode(), value.decode()) for name, value in head.headers), 101):
             raise Refusal(403, "forbidden", "the origin is not the host")
-        return EchoSocket(request)
+        return EchoSocket(client, head)
 
     def look(self, method: str, path: str, fields: Iterable[tuple[str, str]], status: int) -> bool:
         """Note a request; whether it is refused."""

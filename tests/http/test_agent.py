@@ -20,7 +20,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 from zope.interface.verify import verifyObject
 
 from vespa.http.agent import Agent
-from vespa.http.client_connection import UpstreamError
+from vespa.http.interfaces import UpstreamError
 
 
 class Scripted(Protocol):

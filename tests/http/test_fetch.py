@@ -7,11 +7,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import Backend
-from vespa.http.client_connection import UpstreamError
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool
+from vespa.http.connection_pool import ConnectionPool
 from vespa.http.fetch import Fetch
-from vespa.protocol.heads import ResponseHead
+from vespa.http.interfaces import UpstreamError
+from vespa.protocol.response_head import ResponseHead
 
 QUESTION = b"POST /route/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 
@@ -33,7 +33,7 @@ class AskingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.server = Backend()
-        self.pool = Pool(self.server, self.clock, name="autoscaler")
+        self.pool = ConnectionPool(self.server, self.clock, name="autoscaler")
         self.timer = CoarseTimer(self.clock)
         self.receiver = Hears()
 

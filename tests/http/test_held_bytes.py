@@ -14,8 +14,11 @@ from tests.rig import GET, OK, Rig, post, status
 from tests.transport.tls_peer import reactor, until
 from tests.worker.test_route import auth, envelope
 from vespa.http.held_bytes import HeldBytes, keep
-from vespa.http.server import Limits, Server
-from vespa.http.server_request import STREAM, ServerRequest
+from vespa.http.limits import Limits
+from vespa.http.response_writer import STREAM
+from vespa.http.server import Server
+from vespa.http.server_connection import ServerConnection
+from vespa.protocol.request_head import RequestHead
 from vespa.simulator.signing import query_envelope
 from vespa.transport.listen import parse
 
@@ -156,7 +159,7 @@ class Verified(SynchronousTestCase):
 
     def test_large_heads(self) -> None:
         """A request under way holds its head: large ones are counted."""
-        rig = Rig(limits=BOUND)
+        rig = Rig(limits=Limits(held_bytes=70_000))
         large = b"GET / HTTP/1.1\r\nHost: w\r\nX: " + b"y" * 30000 + b"\r\n\r\n"
         clients = [rig.ask(large) for _ in range(4)]
         replies = [client.read() for client in clients]
@@ -178,32 +181,31 @@ class _Endless:
 
     verified = True
 
-    def __init__(self, request: ServerRequest) -> None:
-        self._request = request
+    def __init__(self, client: ServerConnection, head: RequestHead) -> None:
+        self._client: ServerConnection | None = client
         self._paused = False
 
-    def end(self) -> None:
-        self._request.start(200, b"", STREAM)
-        self.resume()
+    def receive(self, data: bytes, complete: bool) -> None:
+        if complete and self._client is not None:
+            self._client.start(200, b"", STREAM)
+            self.resume()
 
     def resume(self) -> None:
         self._paused = False
-        while not self._paused and self._request.channel is not None:
-            self._request.write(bytes(65536))
+        while not self._paused and self._client is not None:
+            self._client.write(bytes(65536))
 
     def pause(self) -> None:
         self._paused = True
 
-    def body(self, data: bytes) -> None:
-        """There is none."""
-
     def hang_up(self) -> None:
         """It left."""
+        self._client = None
 
-    def held(self, received: int) -> int:
+    def held_bytes(self, received: int) -> int:
         return 0
 
-    def release_memory(self) -> None:
+    def drop_replay(self) -> None:
         """There is nothing to let go of."""
 
 
@@ -212,16 +214,16 @@ class SlowReaders(TestCase):
 
     async def test_cut(self) -> None:
         """What waits for clients that do not read is bounded together: the newest over the bound is cut."""
-        asked: list[ServerRequest] = []
+        asked: list[RequestHead] = []
 
-        def application(request: ServerRequest) -> _Endless:
-            asked.append(request)
-            return _Endless(request)
+        def application(client: ServerConnection, head: RequestHead) -> _Endless:
+            asked.append(head)
+            return _Endless(client, head)
 
         server = Server(application, reactor, Limits(held_bytes=300_000))
         port: Any = await parse(reactor, "tcp:0:interface=127.0.0.1").listen(server)
         self.addCleanup(port.stopListening)
-        self.addCleanup(lambda: until(lambda: not server.channels))
+        self.addCleanup(lambda: until(lambda: not server.connections))
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         clients: list[Any] = []
         for _ in range(6):
@@ -232,10 +234,10 @@ class SlowReaders(TestCase):
             client.transport.write(GET)
             await until(lambda: len(asked) == len(clients))
         await until(lambda: server.held.total <= 300_000)
-        self.assertTrue(2 <= len(server.channels) <= 4)
+        self.assertTrue(2 <= len(server.connections) <= 4)
         for client in clients:
             client.transport.abortConnection()
-        await until(lambda: not server.channels)
+        await until(lambda: not server.connections)
         self.assertEqual(server.held.total, 0)
 
     async def test_stalled(self) -> None:
@@ -244,13 +246,13 @@ class SlowReaders(TestCase):
         server = Server(_Endless, clock)
         port: Any = await parse(reactor, "tcp:0:interface=127.0.0.1").listen(server)
         self.addCleanup(port.stopListening)
-        self.addCleanup(lambda: until(lambda: not server.channels))
+        self.addCleanup(lambda: until(lambda: not server.connections))
         client: Any = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), Protocol())
         self.addCleanup(client.transport.abortConnection)
         client.transport.pauseProducing()
         client.transport.write(GET)
         await until(lambda: server.held.total)
         clock.pump([1.0] * 58)
-        self.assertEqual(len(server.channels), 1)
+        self.assertEqual(len(server.connections), 1)
         clock.pump([1.0] * 5)
-        await until(lambda: not server.channels)
+        await until(lambda: not server.connections)

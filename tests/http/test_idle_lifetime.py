@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, Wire, status
-from vespa.http.connection_pool import PoolLimits
 from vespa.http.idle_lifetime import FORGET_SECONDS, REST_LEAST_SECONDS, REST_MAX_SECONDS, IdleLifetime
-from vespa.protocol.heads import read_response_head
+from vespa.http.limits import PoolLimits
+from vespa.protocol.response_head import parse_response_head
 
 
 def told(seconds: bytes) -> bytes:
@@ -78,9 +78,9 @@ class SaidTests(SynchronousTestCase):
             (b"max=5", None),
             (b"", None),
         ):
-            head = read_response_head(b"HTTP/1.1 200 OK\r\nKeep-Alive: " + value + b"\r\n\r\n")
+            head, _ = parse_response_head(b"HTTP/1.1 200 OK\r\nKeep-Alive: " + value + b"\r\n\r\n")
             self.assertEqual(head.keep_alive_seconds, seconds, value)
-            self.assertEqual(head.block(), b"", "it is for us alone")
+            self.assertEqual(head.fields_block, b"", "it is for us alone")
 
 
 class UsingTests(SynchronousTestCase):

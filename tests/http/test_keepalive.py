@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.transport.tls_peer import reactor, until, write_certificate
-from vespa.http.server import Limits, Server
+from vespa.http.limits import Limits
+from vespa.http.server import Server
 from vespa.transport.listen import parse
 
 
@@ -45,10 +46,10 @@ class Probes(TestCase):
         port: Any = await parse(reactor, description).listen(server)
         self.addCleanup(port.stopListening)
         client: Any = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), Protocol())
-        self.addCleanup(lambda: until(lambda: not server.channels))
+        self.addCleanup(lambda: until(lambda: not server.connections))
         self.addCleanup(client.transport.abortConnection)
-        await until(lambda: server.channels)
-        (channel,) = server.channels
+        await until(lambda: server.connections)
+        (channel,) = server.connections
         channel.tick(reactor.seconds())
         sock: socket.socket = channel.transport.socket
         return sock
@@ -80,9 +81,9 @@ class Handshakes(TestCase):
             transport: Any = client.transport
             self.addCleanup(transport.abortConnection)
             transport.write(start)
-        await until(lambda: len(server.channels) == 2)
+        await until(lambda: len(server.connections) == 2)
         clock.pump([1.0] * 9)
         self.assertEqual([client.ended for client in clients], [False, False])
         clock.pump([1.0] * 3)
         await until(lambda: all(client.ended for client in clients))
-        self.assertEqual(len(server.channels), 0)
+        self.assertEqual(len(server.connections), 0)

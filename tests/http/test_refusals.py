@@ -10,9 +10,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.transport.tls_peer import client_context, reactor, until, write_certificate
+from vespa.http.interfaces import RequestHandler
 from vespa.http.server import Server
-from vespa.http.server_request import Receiver, ServerRequest
+from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 from vespa.transport.listen import parse
 
 UPLOAD = 20_000_000
@@ -21,14 +23,14 @@ UPLOAD = 20_000_000
 class _Refusing:
     """Refuses a request at the first bytes of its body."""
 
-    def __init__(self, request: ServerRequest) -> None:
-        self._request = request
+    def __init__(self, client: ServerConnection, head: RequestHead) -> None:
+        self._client = client
 
-    def body(self, data: bytes) -> None:
-        self._request.refuse(Refusal(422, "invalid_envelope", "the body is not a JSON object"))
-
-    def end(self) -> None:
-        raise AssertionError("the body was refused")
+    def receive(self, data: bytes, complete: bool) -> None:
+        if complete:
+            raise AssertionError("the body was refused")
+        if data:
+            self._client.refuse(Refusal(422, "invalid_envelope", "the body is not a JSON object"))
 
     def hang_up(self) -> None:
         """It left."""
@@ -41,14 +43,14 @@ class _Refusing:
 
     verified = True
 
-    def held(self, received: int) -> int:
+    def held_bytes(self, received: int) -> int:
         return 0
 
-    def release_memory(self) -> None:
+    def drop_replay(self) -> None:
         """There is nothing to let go of."""
 
 
-def _refuse_head(request: ServerRequest) -> Receiver:
+def _refuse_head(client: ServerConnection, head: RequestHead) -> RequestHandler:
     raise Refusal(401, "unsigned", "the request is not signed")
 
 
@@ -61,7 +63,7 @@ class Uploads(TestCase):
         self.server = Server(application, reactor)
         port: Any = await parse(reactor, description).listen(self.server)
         self.addCleanup(port.stopListening)
-        self.addCleanup(lambda: until(lambda: not self.server.channels))
+        self.addCleanup(lambda: until(lambda: not self.server.connections))
         return int(port.getHost().port)
 
     def _upload(self, port: int, context: ssl.SSLContext | None, extra: dict[str, str]) -> tuple[int, bytes]:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, Wire, body, post, status, turn
 from tests.worker.test_route import auth
-from vespa.http.server import Limits
+from vespa.http.limits import Limits
 from vespa.protocol import fields, message_head
 from vespa.simulator.signing import query_envelope
 
@@ -207,7 +207,7 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(status(rig.client().read()), 503)  # the next search is a moment away
         rig.clock.advance(1.0)
         self.assertTrue(rig.client().open)
-        self.assertEqual(len(rig.server.channels), 5)
+        self.assertEqual(len(rig.server.connections), 5)
 
     def test_longest_idle(self) -> None:
         """One that lingers, or has sent a part of a head, gives way like one that is silent."""
@@ -255,7 +255,7 @@ class Bounds(SynchronousTestCase):
         rig = Rig()
         client = rig.ask(GET)
         client.hang_up()
-        self.assertEqual(len(rig.server.channels), 0)
+        self.assertEqual(len(rig.server.connections), 0)
 
 
 class Answers(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.web.client import ResponseFailed
 from twisted.web.http_headers import Headers
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
-from vespa.http.client_connection import UpstreamError
+from vespa.http.interfaces import UpstreamError
 from vespa.loadtest.driver import AFTER_FAILURE_SECONDS, Driver
 from vespa.loadtest.load_request import MESSAGE_LENGTH, Target
 from vespa.loadtest.plan import Plan, arrivals

@@ -3,8 +3,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxy.browsers import browser_requests, program_requests
-from vespa.protocol.heads import read_request_head
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import parse_request_head
 from vespa.proxy.browser_guard import BrowserGuard
 
 PORT = 8010
@@ -12,7 +12,7 @@ PORT = 8010
 
 def checked(guard: BrowserGuard, data: bytes) -> bytes:
     """The allowed origin of a page that asks, by both checks. Raises `Refusal`."""
-    head = read_request_head(data)
+    head, _ = parse_request_head(data)
     allowed = guard.check_page(head)
     guard.check_token(head)
     return allowed

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import DATE, GET, OK, Rig, body, post, status
-from vespa.http.connection_pool import PoolLimits
+from vespa.http.limits import PoolLimits
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.upstream_deadlines import Timeouts
 
@@ -541,7 +541,7 @@ class Limiting(SynchronousTestCase):
         """Those who wait when there is no time left are refused; a slot that comes free then goes to nobody."""
         rig = Rig(concurrency=1)
         working, waiting = rig.ask(GET), rig.ask(GET)
-        rig.route.dismiss(lambda: Refusal(503, "draining", "no"))
+        rig.app.dismiss(lambda: Refusal(503, "draining", "no"))
         self.assertEqual(status(waiting.read()), 503)
         working.hang_up()
         self.assertEqual(len(rig.backend.wires), 1)

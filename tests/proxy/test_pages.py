@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import ClientRig, assignment
 from tests.rig import DATE, GET, OK, Rig, body, post, status
-from vespa.http.server import Limits
+from vespa.http.limits import Limits
 
 PAGE = b"http://localhost:8010"
 BACKEND = b"backend:8000"

@@ -18,7 +18,6 @@ from tests.stateful.transports import MemoryNetwork
 from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError
-from vespa.client.worker_pools import WorkerPools
 from vespa.runtime.single_flight import Shared
 
 
@@ -104,6 +103,7 @@ class ClientHarness:
 
     def __init__(self, config: Config, parties: Sequence[tuple[Sequence[Ask], bool]]) -> None:
         self.config = config
+        self.lookup = Lookup()
         self.rig = rig = ClientRig(
             pings=config.pings,
             max_connections=config.turns,
@@ -112,10 +112,10 @@ class ClientHarness:
             attempts=config.attempts,
             seconds=config.seconds,
             replay_bytes=config.replay_bytes,
+            per_worker=config.connections,
+            trust=self.lookup,
         )
-        self.lookup = Lookup()
         self.net = MemoryNetwork(rig.reactor, later=config.later)
-        rig.known = rig.route.workers = WorkerPools(rig.reactor, self.lookup, connections=config.connections)
         if config.looked_up:
             rig.autoscaler.key = EndpointKey("demo", rig.reactor, account_key="account", console=self.lookup)  # type: ignore[arg-type]
         self.parties = [(_until_upgrade(asks), ahead) for asks, ahead in parties]

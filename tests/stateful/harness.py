@@ -15,24 +15,24 @@ from vespa.accounting.ledger import Ledger
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
 from vespa.http.client_connection import ClientConnection
-from vespa.http.connection_pool import Pool
+from vespa.http.connection_pool import ConnectionPool
 from vespa.http.server import Server
 from vespa.http.server_connection import ServerConnection
-from vespa.http.server_request import ServerRequest
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener
 from vespa.settings import load
 from vespa.simulator.launch import worker_environment
 from vespa.simulator.processes import Deployment
 from vespa.transport.splice import Pipes
-from vespa.worker.route import WorkerPassage
+from vespa.worker.app import WorkerApp
+from vespa.worker.keyring import Keyring
 from vespa.worker.service import make_worker
 
 BENCHMARK = "tests.e2e.benchmark:benchmark"
 PUBLIC_PORT = 31000
 INDICES = 10_000
 """More than a storm is assigned: the autoscaler counts them from 1."""
-OF_A_REQUEST = (Exchange, ServerConnection, ServerRequest, WorkerPassage, ClientConnection)
+OF_A_REQUEST = (Exchange, ServerConnection, ClientConnection)
 
 
 class WorkerHarness:
@@ -60,19 +60,21 @@ class WorkerHarness:
         self.tree: Any = make_worker(reactor, self.settings, {})
         self.tree.startService()
         listening: Listener = list(self.tree)[-1]
-        self.listening: Any = listening
-        self.server: Server = self.listening._server
-        self.proxy: Any = self.server.application
-        self.route: Any = self.proxy._proxy.route
-        self.pool: Pool = self.route.pool
-        self.gate: FairQueue = self.route.gate
-        self.ledger: Ledger = self.route.ledger
-        self.port: int = self.listening._port.getHost().port
+        self.listening = listening
+        self.server: Server = listening.server
+        self.app: Any = self.server.application
+        assert isinstance(self.app, WorkerApp)
+        self.pool: ConnectionPool = self.app.pool
+        self.gate: FairQueue[Any] = self.app.admission.gate
+        self.ledger: Ledger = self.app.admission.ledger
+        assert listening.port is not None
+        self.port = listening.port
+        (self.keyring,) = [each for each in self.tree if isinstance(each, Keyring)]
 
     @property
     def ready(self) -> bool:
         """Whether it would let a signed request in."""
-        return self.route.unready() is None and self.route._verify.__self__.has_key
+        return self.app.admission.unready() is None and self.keyring.has_key
 
     def stop(self) -> Deferred[None]:
         """Stop the tree."""
@@ -87,17 +89,17 @@ class WorkerHarness:
             "load": self.ledger.load,
             "slots": self.gate.working,
             "queued": self.gate.waiting,
-            "clients": len(self.server.channels),
-            "addresses": len(self.server._addresses),
+            "clients": len(self.server.connections),
+            "addresses": self.server.stats().addresses,
             "connections to the backend": self.pool.size,
-            "waiting for a connection": len(self.pool._queue),
+            "waiting for a connection": self.pool.stats().waiting,
             "connections at the backend": len(self.backend.connections),
             "scripts": sum(not asked.over for asked in self.backend.asked),
-            "swept": sum(len(each.timer._members) for each in (self.server, self.route, self.proxy._proxy)),
+            "swept": sum(each.timer.size for each in (self.server, self.app.admission, self.app.proxy)),
             "records": len(self.ledger.deletes()),
             "bytes": self.server.held.total,
             "bytes that are not verified": self.server.held.unverified,
-            "tunnels": self.proxy._proxy.tunnels.count,
+            "tunnels": self.app.proxy.tunnels.count,
             "pipes": Pipes.count,
             "indices": sum(index in self.ledger.under_way for index in range(INDICES)),
         }
@@ -115,7 +117,6 @@ class WorkerHarness:
 
     def _ours(self, each: Any) -> bool:
         """Whether it is of the traffic: the connections to the autoscaler, both ends, are kept for the next report."""
-        channel = each.channel if isinstance(each, ServerRequest) else each
-        if isinstance(channel, ServerConnection):
-            return channel.server is self.server
+        if isinstance(each, ServerConnection):
+            return each.server is self.server
         return getattr(each, "pool", self.pool) is self.pool

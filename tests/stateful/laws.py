@@ -6,12 +6,13 @@ import json
 from typing import Any, Final
 
 from tests.client.rig import KEY, query_of
-from tests.client.test_route import auth_data
+from tests.client.test_app import auth_data
 from tests.contract.reader import Request, Response
 from tests.stateful.answering import Plan, Server
 from tests.stateful.callers import PRIVATE, Caller, after_comments, error_event, pinged
 from tests.stateful.client_harness import Given, Track
 from tests.stateful.stateful_machine import ClientStateMachine
+from vespa.protocol.connection_state import ClientState
 
 OURS: Final = frozenset(
     "too_many_requests no_worker autoscaler_unavailable bad_endpoint_key no_endpoint_key route_refused no_worker_root "
@@ -157,21 +158,25 @@ def check_over(machine: ClientStateMachine) -> None:
     """Nothing is left over once everybody has gone."""
     rig = machine.rig
     assert (rig.gate.working, rig.gate.waiting) == (0, 0), "the gate is not empty"
-    assert not rig.autoscaler._waiting, "a search waits"
+    assert not rig.autoscaler.waiting, "a search waits"
     assert not rig.waits or rig.waits[-1] == ("", 0.0), rig.waits[-1]
-    assert not rig.route.timer._members, f"still swept: {rig.route.timer._members}"
-    assert not rig.server.channels, "callers are left"
+    assert not rig.autoscaler.timer.size, "somebody still looks at the clock"
+    assert not rig.server.connections, "callers are left"
     assert not machine.net.waiting(), "a connection is being made for nobody"
     assert all(asked.called for asked in (*machine.lookup.asked, *machine.lookup.wanted)), "a look-up for nobody"
-    pools = [rig.asked, *(worker.pool for worker in rig.known._known.values())]
-    idle = {connection for pool in pools for connection in pool._idle}
+    pools = [rig.asked, *rig.known.pools()]
+    stats = [pool.stats() for pool in pools]
     for server in machine.servers:
         transport = server.transport
         if transport.open:
             connection = transport.protocol._wrappedProtocol
-            assert connection in idle, f"a connection to {server.address} belongs to nobody"
-            assert not transport.paused and not connection._paused, "a connection is kept that is not read"
-    assert all(pool.size == pool.idle and not pool._queue for pool in pools), "a pool counts wrong"
+            assert connection.pool in pools and connection.state is ClientState.IDLE and connection.receiver is None, (
+                f"a connection to {server.address} belongs to nobody"
+            )
+            assert not transport.paused and not connection.held_back, "a connection is kept that is not read"
+    kept = sum(server.transport.open for server in machine.servers)
+    assert kept == sum(each.idle for each in stats), "a connection belongs to nobody"
+    assert all(pool.size == pool.idle and not pool.stats().waiting for pool in pools), "a pool counts wrong"
     rig.known.close()
     rig.asked.close()
     for server in machine.servers:

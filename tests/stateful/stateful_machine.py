@@ -214,7 +214,12 @@ class ClientStateMachine(ClientHarness):
         if not self.draining and b % 8:
             return
         if not self.draining:
-            self.draining = self.rig.door.draining = True
+            self.draining = True
+            self.rig.app.drain(_draining)
             self.rig.server.drain()
         elif b % 2:
-            self.rig.route.dismiss(lambda: Refusal(503, "draining", "the proxy is shutting down"))
+            self.rig.app.dismiss(_draining)
+
+
+def _draining() -> Refusal:
+    return Refusal(503, "draining", "the proxy is shutting down")

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, Wire, status
 from vespa.http.agent import Agent
-from vespa.http.connection_pool import PoolLimits
+from vespa.http.limits import PoolLimits
 
 
 class CapTests(SynchronousTestCase):

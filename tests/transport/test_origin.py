@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import reactor, write_certificate
 from vespa.http.agent import Agent
-from vespa.http.client_connection import UpstreamError
+from vespa.http.interfaces import UpstreamError
 from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
 from vespa.transport.connect import ConnectingEndpoint

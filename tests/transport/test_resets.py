@@ -14,9 +14,10 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.http.takers import connect, take
 from tests.rig import GET, Rig, post, status
 from tests.transport.closers import CHUNKED_OK, OK, Closer, Serve, closes_after, reset
-from vespa.http.connection_pool import PoolLimits
+from vespa.http.limits import PoolLimits
 from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.resets import RESET_CHECK_SECONDS, RESET_CHECKS
 
@@ -191,7 +192,7 @@ class ProofTests(ClosingCase):
         self.serve(serve)
         client = self.rig.client()
         self.server.reply = OK
-        connection = await self.rig.pool.connect()
+        connection = await connect(self.rig.pool)
         connection.reused = True
         self.rig.pool.put(connection)
         client.send(post(b"one"))
@@ -219,21 +220,21 @@ class StaleTests(ClosingCase):
         self.addCleanup(done.set)  # before it is stopped
         self.assertEqual(await self.ask(GET), 200)
         await turns_until(lambda: ends)
-        connection = self.rig.pool.take()
+        connection = take(self.rig.pool)
         assert connection is not None
         self.rig.pool.put(connection)
         return connection, ends[0]
 
     def refused(self, connection: Any) -> None:
         """It is not given out, and closed."""
-        self.assertIsNone(self.rig.pool.take())
+        self.assertIsNone(take(self.rig.pool))
         self.assertEqual(self.rig.pool.idle, 0)
         self.assertTrue(connection.transport.disconnecting)
 
     async def test_alive(self) -> None:
         """One that is well is given out."""
         connection, _ = await self.kept()
-        self.assertIs(self.rig.pool.take(), connection)
+        self.assertIs(take(self.rig.pool), connection)
         connection.cancel()
 
     async def test_closed(self) -> None:

@@ -17,10 +17,11 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionRefusedError, TimeoutError
 from twisted.internet.protocol import Factory
 
+from tests.http.takers import connect, take
 from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import Peer, peer_server_context, reactor, until, write_certificate
-from vespa.http.client_connection import UpstreamError
-from vespa.http.connection_pool import Pool
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import UpstreamError
 from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
 from vespa.transport.listen import TLSEndpoint, listen_tcp
@@ -395,12 +396,12 @@ class Refusing(Connected):
         """A pool's error for a bad certificate has a code of its own."""
         other = write_certificate(self.mktemp(), "other")
         self.listen(lambda: Peer(peer_server_context(*other)))
-        pool = Pool(self.endpoint(), reactor, name="worker")
-        error: Any = await self.assertFailure(pool.connect(), UpstreamError)
+        pool = ConnectionPool(self.endpoint(), reactor, name="worker")
+        error: Any = await self.assertFailure(connect(pool), UpstreamError)
         self.assertEqual((error.code, error.silent), ("bad_certificate", True))
         self.listen(lambda: laws.Ours())
-        pool = Pool(self.endpoint(0.05), reactor, name="worker")
-        error = await self.assertFailure(pool.connect(), UpstreamError)
+        pool = ConnectionPool(self.endpoint(0.05), reactor, name="worker")
+        error = await self.assertFailure(connect(pool), UpstreamError)
         self.assertEqual(error.code, "worker_timeout")
         await until(lambda: all(peer.reason for peer in self.peers))
 
@@ -416,7 +417,15 @@ class Receiver:
     def interim(self, head: Any) -> None:
         """None comes."""
 
-    def response(self, head: Any) -> Callable[[bytes], None]:
+    content_only = False
+    may_retry = True
+
+    def connected(self, connection: Any) -> None:
+        """It is."""
+
+    def respond(self, head: Any, length: int, data: bytes, start: int, complete: bool) -> Callable[[bytes], None]:
+        self.body += data[start:]
+        self.whole = complete
         return self.body.extend
 
     def response_end(self) -> None:
@@ -453,19 +462,19 @@ class Replies(Connected):
             context = peer_server_context(self.certificate, self.key)
             self.listen(lambda: Peer(context))
         known = len(self.peers)
-        pool = Pool(self.way, reactor, name="worker")
-        connection: Any = await pool.connect()
+        pool = ConnectionPool(self.way, reactor, name="worker")
+        connection: Any = await connect(pool)
         self.addCleanup(pool.close)
         await until(lambda: len(self.peers) > known)
         peer, receiver = self.peers[-1], Receiver()
         if used:
-            connection.send(self.REQUEST, receiver)
+            connection.send(receiver, self.REQUEST, False, True)
             peer.send(self.HEAD + b"Content-Length: 0\r\n\r\n")
             await until(lambda: receiver.whole and peer.received == self.REQUEST)
-            self.assertIs(pool.take(), connection)
+            self.assertIs(take(pool), connection)
             peer.received.clear()
             receiver = Receiver()
-        connection.send(self.REQUEST, receiver)
+        connection.send(receiver, self.REQUEST, False, True)
         await until(lambda: peer.received == self.REQUEST)
         return peer, receiver
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.fakes import FakeAgent, FakeResponse
-from vespa.http.client_connection import UpstreamError
+from vespa.http.interfaces import UpstreamError
 from vespa.runtime.http_client import plain_client
 from vespa.worker.health_probe import HealthProbe, ProbeError
 

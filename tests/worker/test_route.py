@@ -161,7 +161,7 @@ class Enveloped(SynchronousTestCase):
         query = b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n\r\n"
         for request in (post(envelope(b"{}")), post(big), query):
             rig = Rig(secured=True)
-            rig.route.max_cost = 2.25
+            rig.app.body.max_cost = 2.25
             reply = rig.ask(request).read()
             self.assertEqual((status(reply), code(reply)), (422, "invalid_envelope"))
             (said,) = json.loads(body(reply))["error"]["fields"].values()

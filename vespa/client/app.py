@@ -1,45 +1,98 @@
-"""The client's door: browsers out, but for pages that were allowed; everything else to a worker."""
+"""The client's application: browsers out, but for pages that were allowed; everything else to a worker."""
 
 from __future__ import annotations
 
-from vespa.client.event_paths import has_event_path
-from vespa.client.request_headers import fields_of
-from vespa.client.sse_keepalive import SSEKeepalive
-from vespa.http.server_request import Receiver, ServerRequest
+from collections.abc import Callable
+
+from vespa.accounting.fair_queue import FairQueue
+from vespa.client.admission import ClientAdmission
+from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.envelope_writer import EnvelopeWriter
+from vespa.client.policy import Policy
+from vespa.client.request_headers import ClientRequestHeaders
+from vespa.client.response_filter import ResponseFilter
+from vespa.client.worker_pools import WorkerPools
+from vespa.client.worker_selection import WorkerSelector
+from vespa.http.interfaces import RequestHandler
+from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.via import Via
+from vespa.proxy.app import App
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.cors import VARY, Preflight, answer_lines, is_preflight
-from vespa.proxy.exchange import Exchange, Proxy
+from vespa.proxy.exchange import Exchange, open_exchange
 from vespa.proxy.server_options import ServerOptions
+from vespa.proxy.upstream_deadlines import Timeouts
 
 
 class ClientApp:
-    """The application that the local server serves."""
+    """
+    The application that the local server serves.
 
-    def __init__(self, proxy: Proxy, guard: BrowserGuard, *, pings: bool = False) -> None:
-        """`pings`: callers that ask for a stream are told while they wait."""
-        self._proxy = proxy
+    Every request that the guard lets in passes the parts of `proxy`, in the order of this list: look into, admit,
+    select, send; the response passes the filter.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        autoscaler: AutoscalerClient,
+        workers: WorkerPools,
+        gate: FairQueue[Exchange],
+        guard: BrowserGuard,
+        timeouts: Timeouts | None = None,
+        log_served: bool = False,
+    ) -> None:
+        """`timeouts` are for workers' responses."""
+        via = Via()
+        timer = autoscaler.timer
+        self.admission = ClientAdmission(policy, gate, timer)
+        self.proxy = App(
+            timer.clock,
+            body=EnvelopeWriter(policy),
+            admission=self.admission,
+            upstreams=WorkerSelector(policy, autoscaler, workers),
+            headers=ClientRequestHeaders(policy, via),
+            responses=ResponseFilter(policy),
+            via=via,
+            replay_limit=policy.replay_bytes,
+            verifies=False,
+            timeouts=timeouts,
+            timer=timer,
+            log_served=log_served,
+        )
+        self._refusal: Callable[[], Refusal] | None = None
+        self._autoscaler = autoscaler
         self._guard = guard
-        self._pings = pings
         self._allows_origins = guard.allows_origins
-        self.draining = False
+        self._seconds = timer.clock.seconds
 
-    def __call__(self, request: ServerRequest) -> Receiver:
-        head = request.head
+    def __call__(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
+        """Who handles a request. Raises `Refusal`."""
         if self._allows_origins:
-            request.own_lines = VARY
+            client.extra_lines = VARY
+            client.plain = False
         origin = self._guard.check_page(head)
         if origin:
-            request.own_lines = answer_lines(origin)
+            client.extra_lines = answer_lines(origin)
             if is_preflight(head):
-                return Preflight(request)
+                return Preflight(client, head)
         self._guard.check_token(head)
         if head.target == b"*" or head.max_forwards == 0:
-            return ServerOptions(request)
-        if self.draining:
-            raise Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
-        if self._pings and head.method != b"HEAD" and not request.upgrade:
-            fields = fields_of(head)
-            if fields.stream or (fields.json and has_event_path(head.target)):
-                request = SSEKeepalive(request)
-        return Exchange(self._proxy, request)
+            return ServerOptions(client, head)
+        if self._refusal is not None:
+            raise self._refusal()
+        exchange = open_exchange(self.proxy, client, head)
+        exchange.received_at = self._seconds()
+        return exchange
+
+    def drain(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse every request from now on."""
+        self._refusal = refusal
+
+    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse all that wait for their turn, or for a worker: it will not come."""
+        self.admission.dismiss(refusal)
+        self._autoscaler.dismiss(refusal)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool
+from vespa.http.connection_pool import ConnectionPool
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.transport.origin import Origin
@@ -43,7 +43,7 @@ class AutoscalerClient:
     def __init__(
         self,
         origin: Origin,
-        pool: Pool,
+        pool: ConnectionPool,
         key: EndpointKey,
         timer: CoarseTimer,
         *,
@@ -62,6 +62,11 @@ class AutoscalerClient:
         self._waiting: OrderedDict[WorkerSearch, str] = OrderedDict()
         self._limited_log = RateLimitedLog(self.log, timer.clock)
         self._unwell = False
+
+    @property
+    def waiting(self) -> int:
+        """How many searches were told that there is no worker yet."""
+        return len(self._waiting)
 
     @property
     def clock(self) -> IReactorTime:

@@ -1,16 +1,22 @@
-"""What becomes of a request's body: wrapped in an envelope beside the assignment, or passed on as it is."""
+"""What becomes of a request's body at the client: put into an envelope beside the assignment, or passed on as it is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import frozen
+
+from vespa.client.caller_fields import CallerFields, fields_of
 from vespa.client.event_paths import has_event_path
 from vespa.client.payload import OneValue, Payload, has_space_around, read_payload
-from vespa.client.request_headers import CallerFields
+from vespa.client.policy import Policy
+from vespa.client.settings import MAX_COST
 from vespa.http.held_bytes import keep
-from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
+from vespa.proxy.interfaces import BodyTransform, RequestBody
+from vespa.vast.auth import parse_cost
 
 WHOLE_MAX: Final = 1 << 20
 """JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
@@ -26,38 +32,107 @@ def body_prefix(auth_data: bytes) -> bytes:
     return b'{"auth_data":%b,"payload":' % auth_data
 
 
+@frozen
+class Content:
+    """
+    What a caller's request says to the client.
+
+    `fields` are its fields, understood. `enveloped`: its body goes into an envelope; otherwise the assignment goes into
+    the query. `streams`: it asks for server-sent events, as far as is known. `cost` is what the autoscaler is asked
+    with, in Vast's units.
+    """
+
+    fields: CallerFields
+    enveloped: bool
+    streams: bool
+    cost: float
+
+
 class EnvelopeWriter:
     """
-    One request's body, as it comes.
+    Reads what a request says, and decides how it carries its assignment.
 
     A JSON body goes into an envelope, unless it turns out not to be JSON: then, and with any other body or none, the
     assignment goes into the query, and the body as it is. Official workers know the envelope only.
     """
 
-    enveloped: bool | None = None
-    """None while that is not decided; what it depends on is in the body."""
-    streams = False
-    """The request asks for server-sent events, as far as is known."""
-    tokens: float | None = None
-    """The most tokens that it wants made, if it says so in a body that was looked into."""
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
-    _value: OneValue | None = None
-    _kept_size = 0
+    def unwrap(self, head: RequestHead, body: bytes) -> tuple[Content, bytes]:
+        """
+        Understand a request that came whole; its body goes on as it is.
 
-    def __init__(self, head: RequestHead, fields: CallerFields, official: bool) -> None:
-        """Raises `Refusal` for what official workers do not take."""
-        self.length: int | None = head.length
-        self.has_body = head.chunked or bool(head.length)
-        self._official = official
-        self._kept: list[bytes] = []
-        if official:
-            self._check_official(head, fields)
-        if not (fields.json and self.has_body and head.method in _ENVELOPED):
-            self.enveloped = False
-        self.streams = fields.stream
-        self._has_event_path = has_event_path(head.target)
+        Raises Refusal 422 "invalid_cost" and "invalid_json"; 405, 415 and 426 for what official workers do not take.
+        """
+        fields = fields_of(head)
+        if not (fields.json and body and head.method in _ENVELOPED):
+            self._check(head, fields, bool(body))
+            return self.content(head, fields, enveloped=False), body
+        if len(body) > WHOLE_MAX:
+            # One verdict on a body, however it comes.
+            parts = self.begin_body(head, len(body))
+            pieces = [*parts.feed(body), *parts.finish()]
+            return parts.content, b"".join(pieces)
+        self._check(head, fields, True)
+        return self.look_into(head, fields, body), body
 
-    def _check_official(self, head: RequestHead, fields: CallerFields) -> None:
+    def begin_body(self, head: RequestHead, length: int | None) -> RequestBody:
+        """
+        Begin with a body that does not come in one read. `length`: its Content-Length; None: it comes in chunks.
+
+        Raises `Refusal` as `unwrap` does, for what is wrong with the head.
+        """
+        fields = fields_of(head)
+        self._check(head, fields, True)
+        if fields.json and head.method in _ENVELOPED:
+            return JSONBody(self, head, fields, length)
+        return PassedBody(self.content(head, fields, enveloped=False), length)
+
+    def look_into(self, head: RequestHead, fields: CallerFields, body: bytes) -> Content:
+        """Understand a JSON body of up to `WHOLE_MAX` bytes. Raises Refusal 422 "invalid_json"."""
+        payload = read_payload(body)
+        official = self._policy.official
+        if payload is None and official:
+            # Python's own NaN and such: the worker's to judge, as in a body too large to look into.
+            value = OneValue()
+            value.feed(body)
+            value.finish()
+            payload = Payload()
+        # What is no JSON the backend is to say itself, as it would without a proxy; white space around JSON would be
+        # lost in an envelope.
+        enveloped = payload is not None and (official or not has_space_around(body))
+        return self.content(head, fields, enveloped=enveloped, payload=payload)
+
+    def keeps_envelope(self, beginning: bytes) -> bool:
+        """Whether a JSON body that begins so, and is too large to be looked into, goes into an envelope."""
+        return self._policy.official or not has_space_around(beginning[:1])
+
+    def content(
+        self, head: RequestHead, fields: CallerFields, *, enveloped: bool, payload: Payload | None = None
+    ) -> Content:
+        """
+        What is known of the request. `payload`: of a body that was looked into.
+
+        The cost is what the field says, then the tokens where that was asked for, then the default. Raises Refusal 422
+        "invalid_cost".
+        """
+        streams = fields.stream
+        cost = self._policy.cost
+        if payload is not None:
+            streams = streams or (payload.streams and has_event_path(head.target))
+            if self._policy.cost_from_tokens and payload.tokens is not None:
+                cost = payload.tokens
+        if fields.cost is not None:
+            cost = _told_cost(fields.cost)
+        return Content(fields, enveloped, streams, cost)
+
+    def _check(self, head: RequestHead, fields: CallerFields, has_body: bool) -> None:
+        """Raises `Refusal` for what the head alone is enough to refuse."""
+        if fields.cost is not None:
+            _told_cost(fields.cost)
+        if not self._policy.official:
+            return
         if b"websocket" in head.upgrade.lower():
             # Programs that try a WebSocket first, such as Codex, fall back at once on this status alone.
             raise Refusal(
@@ -66,14 +141,48 @@ class EnvelopeWriter:
                 "official workers take no WebSocket or other upgrade: send POST with a JSON body over HTTP/1.1",
                 headers=((b"Connection", b"Upgrade"), (b"Upgrade", b"HTTP/1.1")),
             )
-        if head.method != b"POST" or not self.has_body:
+        if head.method != b"POST" or not has_body:
             raise Refusal(405, "official_dialect", "official workers take POST with a JSON body only", allow="POST")
         if not fields.json:
             raise Refusal(415, "official_dialect", "official workers take JSON only: Content-Type: application/json")
 
+
+_check: type[BodyTransform] = EnvelopeWriter
+
+
+class PassedBody:
+    """A body that goes on as it comes; the assignment is in the query."""
+
+    ready = verbatim = True
+
+    def __init__(self, content: Content, length: int | None) -> None:
+        self.content = content
+        self.length = length
+
     def feed(self, data: bytes) -> Sequence[bytes]:
-        """Take bytes of the body; returns those to pass on. Raises `Refusal`."""
-        if self.enveloped is not None:
+        return (data,)
+
+    def finish(self) -> Sequence[bytes]:
+        return ()
+
+
+class JSONBody:
+    """A JSON body in pieces: looked into when it is whole; from `WHOLE_MAX` bytes on it goes on as it comes, unread."""
+
+    ready = verbatim = False
+    content: Content | None = None
+    _value: OneValue | None = None
+    _kept_size = 0
+
+    def __init__(self, writer: EnvelopeWriter, head: RequestHead, fields: CallerFields, length: int | None) -> None:
+        self.length = length
+        self._writer = writer
+        self._head = head
+        self._fields = fields
+        self._kept: list[bytes] = []
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        if self.ready:
             if self._value is not None:
                 self._value.feed(data)
             return (data,)
@@ -84,37 +193,36 @@ class EnvelopeWriter:
         return self._take_unread()
 
     def finish(self) -> Sequence[bytes]:
-        """The body is complete; returns what is left to pass on. Raises `Refusal`."""
-        if self.enveloped is not None:
+        if self.ready:
             if self._value is not None:
                 self._value.finish()
             return ()
         body = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
         self._kept = []
         self.length = len(body)
-        self.has_body = bool(body)
-        payload = read_payload(body)
-        if payload is not None:
-            self.streams = self.streams or (payload.streams and self._has_event_path)
-            self.tokens = payload.tokens
-        elif self._official:
-            # Python's own NaN and such: the worker's to judge, as in a body too large to look into.
-            value = OneValue()
-            value.feed(body)
-            value.finish()
-            payload = Payload()
-        # What is no JSON the backend is to say itself, as it would without a proxy; white space around JSON would be
-        # lost in an envelope.
-        self.enveloped = payload is not None and (self._official or not has_space_around(body))
+        self._understood(self._writer.look_into(self._head, self._fields, body))
         return (body,) if body else ()
 
     def _take_unread(self) -> Sequence[bytes]:
-        """The body is too large to be looked into first: it streams by from here on."""
+        """The body is too large to be looked into first."""
         kept, self._kept = self._kept, []
-        self.enveloped = self._official or not has_space_around(kept[0][:1])
-        if self.enveloped:
+        enveloped = self._writer.keeps_envelope(kept[0])
+        if enveloped:
             # Whatever stood behind the value would become a part of the envelope.
             self._value = OneValue()
             for each in kept:
                 self._value.feed(each)
+        self._understood(self._writer.content(self._head, self._fields, enveloped=enveloped))
         return kept
+
+    def _understood(self, content: Content) -> None:
+        self.content = content
+        self.verbatim = not content.enveloped
+        self.ready = True
+
+
+def _told_cost(text: bytes) -> float:
+    try:
+        return parse_cost(text.decode("ascii", "replace"), MAX_COST)
+    except ValueError as error:
+        raise Refusal(422, "invalid_cost", f"X-Serverless-Cost {error}") from None

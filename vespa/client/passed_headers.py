@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.protocol.heads import RequestHead
+from vespa.protocol.request_head import RequestHead
 
 COOKIE: Final = "cookie"
 AUTHORIZATION: Final = "authorization"

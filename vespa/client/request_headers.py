@@ -1,76 +1,55 @@
-"""What the fields of a caller's request say to the client proxy, and which of them a worker gets to see."""
+"""The request line and fields that the client sends to a worker."""
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-from attrs import frozen
-
-from vespa.protocol.fields import folded
-from vespa.protocol.heads import RequestHead
-
-PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
-"""Besides Authorization: what a caller shows to whom it believes it talks to, or to whatever else is on localhost."""
-
-_JSON: Final = frozenset((b"application/json", b"text/json"))
-_ACCEPT_ENCODING: Final = re.compile(rb"^Accept-Encoding:[^\r\n]*\r\n", re.I | re.M)
-_KNOWN_MAX: Final = 512
-_known: Final[dict[bytes, CallerFields]] = {}
+from vespa.client.caller_fields import uncoded
+from vespa.client.passed_headers import passed_lines
+from vespa.client.policy import Policy
+from vespa.protocol.origin_fields import readdressed
+from vespa.protocol.via import Via
+from vespa.proxy.exchange import Exchange
+from vespa.proxy.forwarded_fields import addressed_lines
+from vespa.proxy.interfaces import HeaderPolicy
+from vespa.vast.query_envelope import callers_own
 
 
-@frozen
-class CallerFields:
-    """
-    One request's fields, understood.
+class ClientRequestHeaders:
+    """A request's head for its worker: the caller's, less what is the caller's own affair; with the assignment."""
 
-    `block` are the lines to pass on; `cost` the text of X-Serverless-Cost, None if there is none; `json` whether the
-    body is JSON as it stands; `stream` whether server-sent events are accepted by name.
-    """
+    def __init__(self, policy: Policy, via: Via) -> None:
+        self._passes = policy.passes
+        self._token = policy.token
+        self._via = via.lines
 
-    block: bytes
-    cost: bytes | None
-    json: bool
-    stream: bool
+    def request_head(self, exchange: Exchange) -> bytes:
+        """The request line and fields, less framing. What is not in an envelope carries the assignment in its query."""
+        head, client, content, selection = exchange.head, exchange.client, exchange.content, exchange.selection
+        path, _, query = head.target.partition(b"?")
+        query = callers_own(query) if query else query
+        if not content.enveloped:
+            signed = selection.assignment.query
+            query = query + b"&" + signed if query else signed
+        origin = selection.worker.origin
+        parts = [head.method, b" ", origin.path_prefix, path]
+        if query:
+            parts += (b"?", query)
+        fields = content.fields.block
+        if exchange.early is not None:
+            fields = uncoded(fields)
+        if head.sources and head.host:
+            fields = readdressed(
+                fields,
+                head.sources,
+                host=head.host,
+                secure=client.secure,
+                origin=b"%b://%b" % (origin.scheme.encode("ascii"), origin.host_field),
+                path_prefix=origin.path_prefix,
+            )
+        parts += (b" HTTP/1.1\r\nHost: ", origin.host_field, b"\r\n", fields, addressed_lines(client, head))
+        if self._passes:
+            parts += passed_lines(head, self._passes, self._token)
+        parts.append(self._via[head.minor])
+        return b"".join(parts)
 
 
-def fields_of(head: RequestHead) -> CallerFields:
-    """Understand a head's fields; programs repeat themselves, so what was met lately is remembered."""
-    block = head.block()
-    known = _known.get(block)
-    if known is None:
-        known = _understand(head.passing)
-        if len(block) <= 4096:  # bounded, both ways
-            if len(_known) >= _KNOWN_MAX:
-                _known.clear()
-            _known[block] = known
-    return known
-
-
-def uncoded(block: bytes) -> bytes:
-    """The same lines, with leave for no content coding; no such line at all would allow any (RFC 9110 12.5.3)."""
-    return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
-
-
-def _understand(lines: list[bytes]) -> CallerFields:
-    passing = []
-    cost: bytes | None = None
-    json = stream = coded = False
-    for line in lines:
-        at = line.find(b":")
-        name, value = line[:at].lower(), line[at + 1 :].strip(b" \t")
-        if name == b"x-serverless-cost":
-            cost = value
-        elif (like := folded(name)) in PRIVATE or like.startswith((b"x-serverless-", b"x-vespa-")):
-            continue
-        else:
-            passing.append(line)
-            if name == b"content-type":
-                kind = value.partition(b";")[0].strip().lower()
-                json = kind in _JSON or kind.endswith(b"+json")
-            elif name == b"content-encoding":
-                coded = value.lower() not in (b"", b"identity")
-            elif name == b"accept":
-                stream = stream or b"text/event-stream" in value.lower()
-    block = b"\r\n".join(passing) + b"\r\n" if passing else b""
-    return CallerFields(block, cost, json and not coded, stream)
+_check: type[HeaderPolicy[Exchange]] = ClientRequestHeaders

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vespa.client.passed_headers import local_cookie
-from vespa.protocol.heads import ResponseHead
+from vespa.client.passed_headers import COOKIE, local_cookie
+from vespa.client.policy import Policy
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import ResponsePolicy
 from vespa.runtime.local_addresses import is_near
 from vespa.transport.origin import Origin
 
@@ -26,6 +29,20 @@ _WEB: Final = frozenset((b"", b"http:", b"https:"))
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
+class ResponseFilter:
+    """Which fields of a worker's response a caller gets."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._cookies = COOKIE in policy.passes
+
+    def response_lines(self, exchange: Exchange, head: ResponseHead) -> bytes:
+        """What the worker says, less what is not for callers. Raises `Refusal`."""
+        return callers_block(head, exchange.selection.worker.origin, exchange.head.method, cookies=self._cookies)
+
+
+_check: type[ResponsePolicy[Exchange]] = ResponseFilter
+
+
 def callers_block(head: ResponseHead, origin: Origin, method: bytes, *, cookies: bool = False) -> bytes:
     """
     The lines of a reply's fields for the caller of a request with this method; `origin` is the worker's.
@@ -35,7 +52,7 @@ def callers_block(head: ResponseHead, origin: Origin, method: bytes, *, cookies:
 
     Raises `Refusal` for a redirect that would have the caller send its request to another host.
     """
-    block = head.block()
+    block = head.fields_block
     if not _is_telling(block):
         return block
     lines: list[bytes] = []

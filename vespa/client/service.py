@@ -13,17 +13,18 @@ from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import Console
 from vespa.client.endpoint_key import EndpointKey
-from vespa.client.route import DEFAULT_COST, Calling, ClientPassage, ClientRoute
+from vespa.client.policy import DEFAULT_COST, Policy
 from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
 from vespa.client.worker_pools import WorkerPools
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool, PoolLimits
-from vespa.http.server import Limits, Server
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.limits import Limits, PoolLimits
+from vespa.http.server import Server
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.browser_guard import BrowserGuard
-from vespa.proxy.exchange import Proxy
+from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, SecondListener, Upstreams
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import plain_client
@@ -99,7 +100,7 @@ def make_client(
     )
     trust = WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http, clock=reactor)
     origin = Origin.parse(settings.autoscaler)
-    asked = Pool(
+    asked = ConnectionPool(
         origin.endpoint(reactor, ASK_SECONDS),
         reactor,
         PoolLimits(idle_seconds=AUTOSCALER_IDLE_SECONDS, connections=AUTOSCALER_CONNECTIONS),
@@ -115,10 +116,7 @@ def make_client(
         most=shares.connections,  # one for each caller, as the descriptors were shared out
         anywhere=bool(settings.autoscaler_url),
     )
-    gate: FairQueue[ClientPassage] = FairQueue(None, settings.max_connections, QUEUE_MAX)
-    route = ClientRoute(_calling(settings), autoscaler=autoscaler, workers=workers, gate=gate)
-    timeouts = Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout)
-    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=settings.debug, timer=timer)
+    gate: FairQueue[Exchange] = FairQueue(None, settings.max_connections, QUEUE_MAX)
     guard = BrowserGuard(
         host=settings.host,
         token=settings.token,
@@ -126,19 +124,25 @@ def make_client(
         allow_origins=settings.allow_origins,
         origin_setting="--allow-origin",
     )
-    door = ClientApp(proxy, guard, pings=settings.waiting_pings)
+    app = ClientApp(
+        _policy(settings),
+        autoscaler=autoscaler,
+        workers=workers,
+        gate=gate,
+        guard=guard,
+        timeouts=Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout),
+        log_served=settings.debug,
+    )
     tell(shares, QUEUE_MAX)
     Pipes.most = shares.pipes
-    server = Server(door, reactor, Limits(connections=most_callers(reactor, shares.connections), held_bytes=HELD_MAX))
+    server = Server(app, reactor, Limits(connections=most_callers(reactor, shares.connections), held_bytes=HELD_MAX))
 
     def refusal() -> Refusal:
         return Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
 
-    def drain() -> None:
-        door.draining = True
-
+    endpoint = parse(reactor, _endpoint(settings))
     listening = Listener(
-        parse(reactor, _endpoint(settings)), server, settings.drain_timeout, drain, lambda: route.dismiss(refusal)
+        endpoint, server, settings.drain_timeout, lambda: app.drain(refusal), lambda: app.dismiss(refusal)
     )
     tree = ClientService(listening, settings.host)
     children: list[Service] = [Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening]
@@ -149,8 +153,8 @@ def make_client(
     return tree
 
 
-def _calling(settings: ClientSettings) -> Calling:
-    return Calling(
+def _policy(settings: ClientSettings) -> Policy:
+    return Policy(
         official=settings.dialect == "official",
         cost=DEFAULT_COST if settings.default_cost is None else settings.default_cost,
         cost_from_tokens=settings.cost_from_tokens and settings.default_cost is None,
@@ -159,6 +163,7 @@ def _calling(settings: ClientSettings) -> Calling:
         replay_bytes=settings.replay_bytes,
         passes=settings.passes,
         token=settings.token.encode("utf-8"),
+        waiting_pings=settings.waiting_pings,
     )
 
 

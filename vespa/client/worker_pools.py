@@ -10,8 +10,9 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from vespa.http.client_connection import UpstreamError
-from vespa.http.connection_pool import Pool, PoolLimits
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import UpstreamError
+from vespa.http.limits import PoolLimits
 from vespa.runtime.local_addresses import is_near, is_public
 from vespa.transport.origin import Origin
 
@@ -36,7 +37,7 @@ class Worker:
     """One worker's address, and the connections there."""
 
     origin: Origin
-    pool: Pool
+    pool: ConnectionPool
 
 
 class WorkerPools:
@@ -93,16 +94,20 @@ class WorkerPools:
             # A name may lead anywhere, and elsewhere each time: what it leads to is looked at whenever it is dialled.
             allows = None if self._anywhere else is_public
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
-            pool = Pool(endpoint, self._reactor, self._limits, name="worker")
+            pool = ConnectionPool(endpoint, self._reactor, self._limits, name="worker")
             if self._most:
                 pool.make_room = self._make_room
             worker = self._known[url] = Worker(origin, pool)
             self._forget_some(url)
         return worker
 
+    def pools(self) -> list[ConnectionPool]:
+        """The pools of all of them."""
+        return [worker.pool for worker in self._known.values()]
+
     def _make_room(self) -> None:
         """Close what is idle the longest, if there are as many connections as may be: each is a descriptor."""
-        pools = [worker.pool for worker in self._known.values()]
+        pools = self.pools()
         if sum(pool.size for pool in pools) >= self._most:
             min(pools, key=attrgetter("idle_longest")).close_one()
 

@@ -17,10 +17,10 @@ from twisted.python.failure import Failure
 
 from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import ConsoleError
-from vespa.http.client_connection import UpstreamError
 from vespa.http.fetch import Fetch
-from vespa.protocol.heads import ResponseHead
+from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import ResponseHead
 from vespa.vast.assignment import Assignment, BadRouteResponse, read_route_response
 
 _RETRY_MAX_SECONDS: Final = 5.0
@@ -56,21 +56,24 @@ class WorkerSearch:
     _asked_with = ""
     _key_refreshed = False
     _status = ""
-    _over = True
+    _seeker: WorkerSeeker | None = None  # nobody while nothing is looked for
 
-    def __init__(self, autoscaler: AutoscalerClient, cost: float, seeker: WorkerSeeker, began_at: float) -> None:
+    def __init__(self, autoscaler: AutoscalerClient, cost: float, began_at: float) -> None:
         """`began_at` is when the request came: from then on it waits."""
         self._autoscaler = autoscaler
         self._cost = cost
-        self._seeker = seeker
         self._request_idx = 0
         self.began_at = began_at
 
-    def begin(self, delay: float = 0.0, *, anew: bool = False) -> None:
-        """Ask, after so many seconds; `anew`: as a new request, whatever was assigned to it before."""
+    def begin(self, seeker: WorkerSeeker, delay: float = 0.0, *, anew: bool = False) -> None:
+        """
+        Ask, after so many seconds; `seeker` hears what comes of it.
+
+        `anew`: as a new request, whatever was assigned to it before.
+        """
         if anew:
             self._request_idx = 0
-        self._over = False
+        self._seeker = seeker
         self._autoscaler.searching.add(self)
         self._polls = self._failures = 0
         if delay:
@@ -78,9 +81,9 @@ class WorkerSearch:
         else:
             self._ask()
 
-    def cancel(self) -> None:
-        """It is not wanted any more; the seeker hears nothing."""
-        self._end()
+    def cancel(self) -> WorkerSeeker | None:
+        """It is not wanted any more. Returns the seeker, which hears nothing."""
+        seeker = self._end()
         asking, self._fetch = self._fetch, None
         timer, self._timer = self._timer, None
         finding, self._finding_key = self._finding_key, None
@@ -90,10 +93,11 @@ class WorkerSearch:
             timer.cancel()
         if finding is not None:
             finding.cancel()
+        return seeker
 
     def give_up(self, seconds: float) -> None:
         """The time is up: say how far it got."""
-        if self._over:
+        if self._seeker is None:
             return
         if self._failures:
             message = f"the autoscaler failed for {seconds:g} s: {self._status}"
@@ -120,12 +124,12 @@ class WorkerSearch:
 
     def _key_found(self, key: str) -> None:
         self._finding_key = None
-        if not self._over:
+        if self._seeker is not None:
             self._ask_with(key)
 
     def _key_not_found(self, failure: Failure) -> None:
         self._finding_key = None
-        if self._over:
+        if self._seeker is None:
             return
         error: Any = failure.value
         if not isinstance(error, ConsoleError):
@@ -172,8 +176,9 @@ class WorkerSearch:
         self._failures = 0
         self._request_idx = reply.request_idx
         if isinstance(reply, Assignment):
-            self._end()
-            self._seeker.found(reply)
+            seeker = self._end()
+            if seeker is not None:
+                seeker.found(reply)
             return
         self._status = self._autoscaler.cleaned(reply.status)
         self._polls += 1
@@ -213,22 +218,25 @@ class WorkerSearch:
         autoscaler = self._autoscaler
         autoscaler.waits(self, status)
         self._later(seconds)
-        self._seeker.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
+        if self._seeker is not None:
+            self._seeker.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
 
     def _later(self, seconds: float) -> None:
         self._timer = self._autoscaler.clock.callLater(seconds, self._ask)
 
     # -- ends
 
-    def _end(self) -> None:
-        self._over = True
+    def _end(self) -> WorkerSeeker | None:
+        seeker, self._seeker = self._seeker, None
         self._autoscaler.searching.discard(self)
         self._autoscaler.waits_no_more(self)
+        return seeker
 
     def refuse(self, refusal: Refusal) -> None:
         """It is over, without a worker; the seeker is told."""
-        self.cancel()
-        self._seeker.not_found(refusal)
+        seeker = self.cancel()
+        if seeker is not None:
+            seeker.not_found(refusal)
 
 
 def _final(status: int, code: str, message: str, *, retry_after: float | None = None) -> Refusal:

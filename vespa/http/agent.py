@@ -11,8 +11,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from vespa.http.agent_request import AgentExchange, AskedRequest
-from vespa.http.connection_pool import Pool, PoolLimits
+from vespa.http.agent_request import AgentRequest, AskedRequest
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.limits import PoolLimits
 from vespa.protocol import fields
 from vespa.protocol.fields import KINDS, kind_of
 from vespa.transport.origin import Origin
@@ -51,7 +52,7 @@ class Agent:
         self._persistent = persistent
         self._trust = trust
         self._unix_socket = unix_socket
-        self._pools: dict[tuple[str, str, int], Pool] = {}
+        self._pools: dict[tuple[str, str, int], ConnectionPool] = {}
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -84,13 +85,13 @@ class Agent:
         elif method in (b"POST", b"PUT", b"PATCH"):
             lines.append(b"Content-Length: 0\r\n")
         lines.append(b"\r\n" if self._persistent else b"Connection: close\r\n\r\n")
-        exchange = AgentExchange(
+        asked = AgentRequest(
             self._pool(origin), AskedRequest(method, uri, headers), b"".join(lines), bodyProducer, self._persistent
         )
-        exchange.begin()
-        return exchange.result
+        asked.begin()
+        return asked.result
 
-    def _pool(self, origin: Origin) -> Pool:
+    def _pool(self, origin: Origin) -> ConnectionPool:
         key = (origin.scheme, origin.host, origin.port)
         pool = self._pools.get(key)
         if pool is None:
@@ -100,7 +101,7 @@ class Agent:
             if self._unix_socket:
                 origin = Origin("http", origin.host, origin.port, b"", self._unix_socket)
             endpoint = origin.endpoint(self._reactor, self._connect_timeout, self._trust)
-            pool = self._pools[key] = Pool(endpoint, self._reactor, self._limits, name=self._name)
+            pool = self._pools[key] = ConnectionPool(endpoint, self._reactor, self._limits, name=self._name)
         return pool
 
     def close(self) -> None:

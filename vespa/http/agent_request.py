@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet import interfaces
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProtocol
@@ -14,9 +12,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
-from vespa.http.client_connection import ClientConnection, UpstreamError
-from vespa.http.connection_pool import Pool
-from vespa.protocol.heads import ResponseHead
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.protocol.response_head import UNTIL_CLOSE, ResponseHead
 
 
 @implementer(IClientRequest)
@@ -33,17 +31,17 @@ class AskedRequest:
 class _Valve:
     """What a response's protocol has as its transport."""
 
-    def __init__(self, exchange: AgentExchange) -> None:
-        self._exchange = exchange
+    def __init__(self, asked: AgentRequest) -> None:
+        self._asked = asked
 
     def pauseProducing(self) -> None:
-        self._exchange.pause()
+        self._asked.pause()
 
     def resumeProducing(self) -> None:
-        self._exchange.resume()
+        self._asked.resume()
 
     def stopProducing(self) -> None:
-        self._exchange.cancel()
+        self._asked.cancel()
 
     loseConnection = stopProducing
     abortConnection = stopProducing
@@ -55,34 +53,34 @@ class _Valve:
         raise NotImplementedError("a response is read, not written")
 
     def getPeer(self) -> interfaces.IAddress:
-        return self._exchange.transport.getPeer()
+        return self._asked.transport.getPeer()
 
     def getHost(self) -> interfaces.IAddress:
-        return self._exchange.transport.getHost()
+        return self._asked.transport.getHost()
 
 
 @implementer(IResponse)
 class Response:
     """A server's reply, its body still to be delivered."""
 
-    def __init__(self, head: ResponseHead, exchange: AgentExchange, request: AskedRequest) -> None:
+    def __init__(self, head: ResponseHead, length: int, asked: AgentRequest, request: AskedRequest) -> None:
         self.version = (b"HTTP", 1, 1)
         self.code = head.status
         self.phrase = b""
         self.headers = Headers()
         for name, value in head.headers:
             self.headers.addRawHeader(name, value)
-        self.length: int | str = UNKNOWN_LENGTH if head.length is None else head.length
+        self.length: int | str = length if head.has_length else UNKNOWN_LENGTH
         self.request = request
         self.previousResponse: IResponse | None = None
-        self._exchange = exchange
+        self._asked = asked
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """
         Give the body to `protocol`; its end is `connectionLost` with ResponseDone, PotentialDataLoss or
         ResponseFailed.
         """
-        self._exchange.deliver(protocol)
+        self._asked.deliver(protocol)
 
     def setPreviousResponse(self, response: IResponse) -> None:
         self.previousResponse = response
@@ -91,7 +89,7 @@ class Response:
 class _Chunks:
     """A consumer that frames what it gets in chunks."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: UpstreamConnection) -> None:
         self._connection = connection
 
     def write(self, data: bytes) -> None:
@@ -99,17 +97,22 @@ class _Chunks:
             self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-class AgentExchange:
+class AgentRequest:
     """One request of an agent, from its connection to the body's end."""
 
-    def __init__(self, pool: Pool, request: AskedRequest, head: bytes, body: IBodyProducer | None, reuse: bool) -> None:
+    content_only = True
+    may_retry = False
+
+    def __init__(
+        self, pool: ConnectionPool, request: AskedRequest, head: bytes, body: IBodyProducer | None, reuse: bool
+    ) -> None:
+        """`head` is the request's, as bytes. `reuse`: an idle connection may be used."""
         self._pool = pool
         self._request = request
         self._head = head
         self._body = body
         self._reuse = reuse
-        self._connection: ClientConnection | None = None
-        self._connecting: Deferred[None] | None = None
+        self._connection: UpstreamConnection | None = None
         self._protocol: IProtocol | None = None
         self._early: list[bytes] = []
         self._ended: Failure | None = None
@@ -119,30 +122,25 @@ class AgentExchange:
 
     @property
     def transport(self) -> interfaces.ITransport:
+        """The connection's."""
         assert self._connection is not None and self._connection.transport is not None
         transport: interfaces.ITransport = self._connection.transport
         return transport
 
     def begin(self) -> None:
-        connection = self._pool.take() if self._reuse else None
+        """Send it."""
+        self._acquire(fresh=not self._reuse)
+
+    def _acquire(self, *, fresh: bool) -> None:
+        connection = self._pool.acquire(self, fresh=fresh)
         if connection is not None:
-            self._send(connection)
-        else:
-            self._connect()
+            self.connected(connection)
 
-    def _connect(self) -> None:
-        self._connecting = self._pool.connect().addCallbacks(self._send, self._failed)
-
-    def _failed(self, failure: Failure) -> None:
-        self._connecting = None
-        if not self.result.called:
-            self.result.errback(failure)
-
-    def _send(self, connection: ClientConnection) -> None:
-        self._connecting = None
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Send the head, and have the body produced."""
         self._connection = connection
         body = self._body
-        connection.send(self._head, self, head_only=self._request.method == b"HEAD", done=body is None, decoded=True)
+        connection.send(self, self._head, self._request.method == b"HEAD", body is None)
         if body is None:
             return
         self._body_started = True
@@ -155,34 +153,38 @@ class AgentExchange:
                     connection.write(b"0\r\n\r\n")
                 connection.finish()
 
-        def broke(failure: Failure) -> None:
+        def not_produced(failure: Failure) -> None:
             if self._connection is connection:
                 self._connection = None
                 connection.cancel()
                 self._finish(failure)
 
-        producing.addCallbacks(produced, broke)
+        producing.addCallbacks(produced, not_produced)
 
     # -- what the connection tells
 
     def interim(self, head: ResponseHead) -> None:
-        """Interim replies mean nothing to an agent's user."""
+        """Interim responses mean nothing to an agent's user."""
 
-    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
-        self._until_close = head.length is None and not head.chunked
+    def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
+        """Hand the response to whoever asked; its body waits until it is delivered."""
+        self._until_close = head.framing == UNTIL_CLOSE
+        connection = self._connection
+        if complete:
+            self._connection = None
         if head.status == 101:
-            connection, self._connection = self._connection, None
+            self._connection = None
             if connection is not None:
                 connection.cancel()
             self._finish(Failure(UpstreamError("bad_reply", "the server switched protocols unasked")))
-            return self._ignore
-        self.result.callback(Response(head, self, self._request))
-        return self._data
+            return _nobody
+        self.result.callback(Response(head, length, self, self._request))
+        self._take(data[start:])
+        if complete:
+            self.response_end()
+        return self._take
 
-    def _ignore(self, data: bytes) -> None:
-        """For what comes when nobody listens any more."""
-
-    def _data(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         if not data:
             return
         if self._protocol is not None:
@@ -192,22 +194,25 @@ class AgentExchange:
             self.pause()
 
     def response_end(self) -> None:
+        """The body was handed out."""
         self._connection = None
         self._finish(Failure(PotentialDataLoss() if self._until_close else ResponseDone()))
 
     def upstream_failed(self, error: UpstreamError) -> None:
+        """No connection, or not all of a response; once more where the connection had been closed while it was idle."""
         connection, self._connection = self._connection, None
-        # A connection that the server closed while it lay in the pool: nothing was read, so once more on a fresh one.
         if error.silent and connection is not None and connection.reused and not self._body_started:
-            self._connect()
+            self._acquire(fresh=True)  # nothing was read
             return
         self._finish(Failure(error))
 
     def pause_request(self) -> None:
+        """The server reads too slowly."""
         if self._body is not None:
             self._body.pauseProducing()
 
     def resume_request(self) -> None:
+        """It caught up."""
         if self._body is not None:
             self._body.resumeProducing()
 
@@ -222,6 +227,7 @@ class AgentExchange:
     # -- what the response's user asks
 
     def deliver(self, protocol: IProtocol) -> None:
+        """Give the body to `protocol`."""
         protocol.makeConnection(_Valve(self))
         while self._early:
             protocol.dataReceived(self._early.pop(0))
@@ -232,17 +238,18 @@ class AgentExchange:
             self.resume()
 
     def pause(self) -> None:
+        """Stop reading."""
         if self._connection is not None:
             self._connection.pause()
 
     def resume(self) -> None:
+        """Read on."""
         if self._connection is not None:
             self._connection.resume()
 
     def cancel(self) -> None:
         """The user wants no more of it."""
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self._pool.abandon(self)
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._body_started and self._body is not None:
@@ -255,3 +262,7 @@ class AgentExchange:
 def _consumer(consumer: object) -> IConsumer:
     # IBodyProducer only ever calls `write`.
     return consumer  # type: ignore[return-value]
+
+
+def _nobody(data: bytes) -> None:
+    """For a response that nobody wants."""

@@ -35,6 +35,11 @@ class CoarseTimer:
         self._due: list[Ticked] = []  # still to be looked at in this round, the next one last
         self._began_at = 0.0
 
+    @property
+    def size(self) -> int:
+        """How many members it has."""
+        return len(self._members)
+
     def add(self, member: Ticked) -> None:
         self._members[member] = None
         if self._call is None:

@@ -1,11 +1,11 @@
-"""Connections to one server, kept open between requests."""
+"""Connections to one upstream, kept open between requests."""
 
 from __future__ import annotations
 
 import errno
 import math
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
@@ -23,30 +23,25 @@ from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEnd
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from vespa.http.client_connection import ClientConnection, UpstreamError
+from vespa.http.client_connection import ClientConnection
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.idle_lifetime import IdleLifetime
-from vespa.protocol.heads import FIELDS_MAX
+from vespa.http.interfaces import ConnectionTaker, UpstreamError
+from vespa.http.limits import PoolLimits
 from vespa.transport.tls_connect import BadCertificate
+from vespa.transport.turn_end import turn_end_of
 
 _idle_since: Final = attrgetter("idle_since")
 
 
-@frozen(kw_only=True)
-class PoolLimits:
-    """
-    Bounds towards one server; sizes in bytes, times in seconds.
+@frozen
+class PoolStats:
+    """A pool at one moment: connections `open`, of those `idle`, being opened, and takers that wait under the cap."""
 
-    `connections` 0: no cap. `idle_seconds` is the longest that an idle connection is kept, if the server does not close
-    it sooner; 0: a connection serves one request. `probe_seconds`: how soon the kernel
-    asks a silent server whether it is still there; 0: never.
-    """
-
-    head_bytes: int = 65536
-    head_fields: int = FIELDS_MAX
-    idle_seconds: float = 2.0
-    connections: int = 0
-    probe_seconds: int = 0
+    open: int
+    idle: int
+    connecting: int
+    waiting: int
 
 
 class _Connections(Factory):
@@ -54,21 +49,21 @@ class _Connections(Factory):
 
     noisy = False
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         return ClientConnection(self._pool)
 
 
-class Pool:
+class ConnectionPool:
     """
     Keep-alive connections to one endpoint.
 
-    Idle ones are used again, newest first, but not those that the server has closed, nor those of an age at which it is
-    known to close them (`IdleLifetime`). They are closed here shortly before that, or after `idle_seconds`.
+    Idle ones are used again, newest first, but not those that the upstream has closed, nor those of an age at which it
+    is known to close them (`IdleLifetime`). They are closed here shortly before that, or after `idle_seconds`.
 
-    `on_trouble` is told of each connection that could not be made, or broke under a request: the server may be gone.
+    `on_trouble` is told of each connection that could not be made, or broke under a request: the upstream may be gone.
     """
 
     on_trouble: Callable[[UpstreamError], None] | None = None
@@ -83,25 +78,28 @@ class Pool:
         *,
         name: str = "backend",
     ) -> None:
-        """`name` is what errors call the server."""
+        """`name` is what errors call the upstream."""
         self.name = name
         self.limits = limits or PoolLimits()
         self.clock = clock
+        self.turn_end = turn_end_of(clock)
         self.idle_lifetime = IdleLifetime(self.limits.idle_seconds)
         self._endpoint = endpoint
         self._factory = _Connections(self)
         self._timer = CoarseTimer(clock)
+        self._timed = False  # the timer looks after the idle ones
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
-        self._connecting = 0
-        self._queue: deque[Deferred[ClientConnection]] = deque()
+        self._connecting: dict[ConnectionTaker, Deferred[Any]] = {}
+        # Under the cap, the first first. A plain dict is slow to find its first key after many were taken.
+        self._waiting: OrderedDict[ConnectionTaker, None] = OrderedDict()
         self._closed = False
         self._serving = False
 
     @property
     def size(self) -> int:
         """Connections open or being opened."""
-        return len(self._open) + self._connecting
+        return len(self._open) + len(self._connecting)
 
     @property
     def full(self) -> bool:
@@ -118,125 +116,128 @@ class Pool:
         """Since when the connection that is idle the longest is; infinite where none is."""
         return self._idle[0].idle_since if self._idle else math.inf
 
-    def close_one(self) -> None:
-        """Close the connection that is idle the longest, if there is one."""
-        if self._idle:
-            self._idle.pop(0).discard()
+    def stats(self) -> PoolStats:
+        """What there is now."""
+        return PoolStats(len(self._open), len(self._idle), len(self._connecting), len(self._waiting))
 
-    def take(self) -> ClientConnection | None:
-        """A free connection, if there is one that can be used again."""
+    # -- taking
+
+    def acquire(self, taker: ConnectionTaker, *, fresh: bool = False) -> ClientConnection | None:
+        """
+        A free connection that can be used again; None if there is none.
+
+        Then `taker` hears `connected` or `upstream_failed`, within this call where a connection is made, or refused, on
+        the spot. Under a cap it may get one that another leaves. `fresh`: none that lies idle is good enough.
+        """
         idle = self._idle
-        if not idle:
-            return None
-        now = self.clock.seconds()
-        idle_lifetime = self.idle_lifetime
-        while idle:
-            at = -1
-            if idle_lifetime.rest:
-                at = bisect_right(idle, now - idle_lifetime.rest, key=_idle_since) - 1
-                if at < 0:
-                    return None
-            connection = idle.pop(at)
-            age = now - connection.idle_since
-            if age >= idle_lifetime.lasts:
-                connection.discard()
-            elif connection.stale():
-                idle_lifetime.closed(age, now)
-                connection.discard()
-            else:
-                connection.reused = True
-                return connection
+        if idle and not fresh:
+            now = self.clock.seconds()
+            lifetime = self.idle_lifetime
+            while idle:
+                at = -1
+                if lifetime.rest:
+                    at = bisect_right(idle, now - lifetime.rest, key=_idle_since) - 1
+                    if at < 0:
+                        break
+                connection = idle.pop(at)
+                age = now - connection.idle_since
+                if age >= lifetime.lasts:
+                    connection.discard()
+                elif connection.stale():
+                    lifetime.closed(age, now)
+                    connection.discard()
+                else:
+                    connection.reused = True
+                    return connection
+        if self.full:
+            self._waiting[taker] = None
+            self.close_one()  # one that is not to be used yet: a fresh one takes its place
+        else:
+            self._connect(taker)
         return None
 
-    def connect(self) -> Deferred[ClientConnection]:
-        """
-        A new connection, or under a cap the next that comes free.
+    def abandon(self, taker: ConnectionTaker) -> None:
+        """It needs no connection any more, and hears nothing."""
+        self._waiting.pop(taker, None)
+        connecting = self._connecting.get(taker)
+        if connecting is not None:
+            connecting.cancel()
 
-        Fires with it, or fails with `UpstreamError`; may be cancelled.
-        """
-        cap = self.limits.connections
-        if cap and self.size >= cap:
-            waiting: Deferred[ClientConnection] = Deferred(self._leave_queue)
-            self._queue.append(waiting)
-            self.close_one()  # one that `take` did not give: a fresh one takes its place
-            return waiting
-        return self._open_one()
-
-    def _open_one(self) -> Deferred[ClientConnection]:
+    def _connect(self, taker: ConnectionTaker) -> None:
         if self.make_room is not None:
             self.make_room()
-        self._connecting += 1
         connecting: Deferred[Any] = maybeDeferred(self._endpoint.connect, self._factory)
+        self._connecting[taker] = connecting
+        connecting.addCallbacks(self._connected, self._not_connected, callbackArgs=(taker,), errbackArgs=(taker,))
 
-        def connected(connection: ClientConnection) -> ClientConnection:
-            self._connecting -= 1
-            return connection
+    def _connected(self, connection: ClientConnection, taker: ConnectionTaker) -> None:
+        del self._connecting[taker]
+        taker.connected(connection)
 
-        def failed(failure: Failure) -> Failure:
-            self._connecting -= 1
-            self._serve_queue()
-            if failure.check(ConnectingCancelledError, CancelledError):
-                return failure
-            text = failure.getErrorMessage()
-            code = f"{self.name}_timeout" if failure.check(TimeoutError) else f"{self.name}_unreachable"
-            if failure.check(BadCertificate):
-                code = "bad_certificate"
-            if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
-                text = f"{failure.type.__name__}: {text}" if failure.type else text
-            refused = _nobody_listens(failure.value)
-            error = UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused)
-            error.__cause__ = failure.value
-            self.trouble(error)
-            return Failure(error)
+    def _not_connected(self, failure: Failure, taker: ConnectionTaker) -> None:
+        del self._connecting[taker]
+        self._serve_waiting()
+        if failure.check(ConnectingCancelledError, CancelledError):
+            return
+        text = failure.getErrorMessage()
+        code = f"{self.name}_timeout" if failure.check(TimeoutError) else f"{self.name}_unreachable"
+        if failure.check(BadCertificate):
+            code = "bad_certificate"
+        if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
+            text = f"{failure.type.__name__}: {text}" if failure.type else text
+        refused = _nobody_listens(failure.value)
+        error = UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused)
+        error.__cause__ = failure.value
+        self.trouble(error)
+        taker.upstream_failed(error)
 
-        return connecting.addCallbacks(connected, failed)
+    def _serve_waiting(self) -> None:
+        """Open connections for those that wait, as far as the cap allows."""
+        if self._serving:
+            return  # an attempt that failed on the spot: the loop below goes on
+        self._serving = True
+        while self._waiting and not self.full and not self._closed:
+            taker, _ = self._waiting.popitem(last=False)
+            self._connect(taker)
+        self._serving = False
 
-    def _leave_queue(self, waiting: Deferred[ClientConnection]) -> None:
-        if waiting in self._queue:
-            self._queue.remove(waiting)
-
-    def _open_for(self, waiting: Deferred[ClientConnection]) -> None:
-        """Open a connection for one that waited under the cap, and may have given up meanwhile."""
-
-        def connected(connection: ClientConnection) -> None:
-            if waiting.called:
-                self.put(connection)
-            else:
-                waiting.callback(connection)
-
-        self._open_one().addCallbacks(connected, lambda failure: None if waiting.called else waiting.errback(failure))
+    # -- what connections tell
 
     def opened(self, connection: ClientConnection) -> None:
         """A connection is made."""
         self._open.add(connection)
 
     def put(self, connection: ClientConnection) -> None:
-        """A connection's exchange is over and it may carry another."""
-        idle_lifetime = self.idle_lifetime
-        if self._closed or not idle_lifetime.lasts > 0:
-            connection.discard()
+        """A connection's response is whole, and it may carry another request."""
+        if self._timed and not self._waiting:
+            connection.idle_since = self.clock.seconds()
+            self._idle.append(connection)
             return
-        if self._queue:
-            if idle_lifetime.rest or connection.stale():
-                connection.discard()  # those that wait get fresh ones
-                return
+        lifetime = self.idle_lifetime
+        if self._closed or not lifetime.lasts > 0:
+            connection.discard()
+        elif not self._waiting:
+            connection.idle_since = self.clock.seconds()
+            self._idle.append(connection)
+            self._timed = True
+            self._timer.add(self)
+        elif lifetime.rest or connection.stale():
+            connection.discard()  # those that wait get fresh ones
+        else:
             connection.reused = True
             connection.idle_since = self.clock.seconds()
-            self._queue.popleft().callback(connection)
-            return
-        connection.idle_since = self.clock.seconds()
-        self._idle.append(connection)
-        self._timer.add(self)
+            taker, _ = self._waiting.popitem(last=False)
+            taker.connected(connection)
 
     def closed_idle(self, connection: ClientConnection) -> None:
-        """An idle connection was closed by the server."""
+        """An idle connection was closed by the upstream."""
         if connection in self._idle:
             self._idle.remove(connection)
             now = self.clock.seconds()
             self.idle_lifetime.closed(now - connection.idle_since, now)
 
     def closed_unseen(self, connection: ClientConnection) -> None:
-        """A connection that was taken for a good one had been closed by the server when its request came there."""
+        """A connection that was taken for a good one had been closed by the upstream when its request came there."""
         now = self.clock.seconds()
         self.idle_lifetime.closed(now - connection.idle_since, now)
 
@@ -254,19 +255,15 @@ class Pool:
         """A connection is over."""
         self._open.discard(connection)
         self.forget(connection)
-        if not self._idle:
-            self._timer.discard(self)
-        self._serve_queue()
+        self._stop_timer()
+        self._serve_waiting()
 
-    def _serve_queue(self) -> None:
-        """Open connections for those that wait, as far as the cap allows."""
-        if self._serving:
-            return  # an attempt that failed on the spot: the loop below goes on
-        self._serving = True
-        cap = self.limits.connections
-        while self._queue and (not cap or self.size < cap) and not self._closed:
-            self._open_for(self._queue.popleft())
-        self._serving = False
+    # -- idle connections
+
+    def close_one(self) -> None:
+        """Close the connection that is idle the longest, if there is one."""
+        if self._idle:
+            self._idle.pop(0).discard()
 
     def tick(self, now: float) -> None:
         """Close what was idle for too long; the oldest stand first."""
@@ -274,13 +271,18 @@ class Pool:
         limit = now - self.idle_lifetime.lasts
         while self._idle and self._idle[0].idle_since <= limit:
             self._idle.pop(0).discard()
+        # Not when the last one is taken: a pool that runs empty with every request would set its clock anew each time.
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if not self._idle:
-            # Not in `take`: a pool that runs empty with every request would set its clock anew each time.
+            self._timed = False
             self._timer.discard(self)
 
     def close(self) -> None:
-        """Close what is free now, and the others when their exchanges end."""
+        """Close what is free now, and the others when their responses end."""
         self._closed = True
+        self._timed = False
         self._timer.discard(self)
         while self._idle:
             self._idle.pop().discard()

@@ -1,24 +1,20 @@
-"""One small request and the whole of its reply: for questions that a request has to wait for, and so must be cheap."""
+"""One small request and the whole of its response: for what a request has to wait for, and so must be cheap."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
-
-from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool
-from vespa.protocol.heads import ResponseHead
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.protocol.response_head import ResponseHead
 
 
 class FetchReceiver(Protocol):
-    """Who asked."""
+    """Who fetches."""
 
     def completed(self, head: ResponseHead, body: bytes) -> None:
-        """The reply, whole."""
+        """The response, whole."""
 
     def failed(self, error: UpstreamError) -> None:
         """There will be none."""
@@ -26,19 +22,19 @@ class FetchReceiver(Protocol):
 
 class Fetch:
     """
-    One question; `receiver` hears exactly once, unless it cancels.
+    One request; `receiver` hears exactly once, unless it cancels.
 
-    `data` is the whole request. It is asked once more where a kept connection turns out to be closed, so it must be
-    one that may be asked twice. `seconds` bounds all of it, `limit` the reply's body in bytes.
+    `data` is the whole request. It is sent once more where a kept connection turns out to be closed, so it must be one
+    that may be sent twice. `seconds` bounds all of it, `limit` the response's body in bytes.
     """
 
-    _connection: ClientConnection | None = None
-    _connecting: Deferred[None] | None = None
-    _head: ResponseHead | None = None
+    content_only = True
+    may_retry = False
+    """It may in any case: there is nothing to find out first."""
 
     def __init__(
         self,
-        pool: Pool,
+        pool: ConnectionPool,
         timer: CoarseTimer,
         data: bytes,
         receiver: FetchReceiver,
@@ -53,13 +49,11 @@ class Fetch:
         self._seconds = seconds
         self._until = timer.clock.seconds() + seconds
         self._left = limit
+        self._connection: UpstreamConnection | None = None
+        self._head: ResponseHead | None = None
         self._body: list[bytes] = []
         timer.add(self)
-        connection = pool.take()
-        if connection is not None:
-            self._send(connection)
-        else:
-            self._connect()
+        self._acquire()
 
     def cancel(self) -> None:
         """Nobody wants to know any more."""
@@ -69,50 +63,42 @@ class Fetch:
     def tick(self, now: float) -> None:
         """Look at the clock."""
         if now >= self._until:
-            self._fail(UpstreamError("timeout", f"no answer in {self._seconds:g} s"))
+            self._fail(UpstreamError("timeout", f"no response in {self._seconds:g} s"))
 
-    # -- the connection
+    def _acquire(self, *, fresh: bool = False) -> None:
+        connection = self._pool.acquire(self, fresh=fresh)
+        if connection is not None:
+            self.connected(connection)
 
-    def _connect(self) -> None:
-        self._connecting = self._pool.connect().addCallbacks(self._connected, self._not_connected)
-        if self._connecting.called:
-            self._connecting = None
-
-    def _connected(self, connection: ClientConnection) -> None:
-        self._connecting = None
-        if self._receiver is None:
-            self._pool.put(connection)
-        else:
-            self._send(connection)
-
-    def _not_connected(self, failure: Failure) -> None:
-        self._connecting = None
-        if failure.check(CancelledError):
-            return
-        error = failure.value
-        self._fail(error if isinstance(error, UpstreamError) else UpstreamError("error", failure.getErrorMessage()))
-
-    def _send(self, connection: ClientConnection) -> None:
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Send the request."""
         self._connection = connection
-        connection.send(self._data, self, decoded=True)
+        connection.send(self, self._data, False, True)
 
-    # -- the reply
+    # -- the response
 
     def interim(self, head: ResponseHead) -> None:
         """Of no use here."""
 
-    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
+    def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
+        """Take the response's head, and what came with it."""
         self._head = head
+        if complete:
+            self._connection = None
+        self._take(data[start:])
+        if complete:
+            self.response_end()
         return self._take
 
     def _take(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
-            self._fail(UpstreamError("bad_reply", "the answer is too long"))
+            self._fail(UpstreamError("bad_reply", "the response is too long"))
         else:
             self._body.append(data)
 
     def response_end(self) -> None:
+        """The response is whole."""
         self._connection = None
         receiver, self._receiver = self._receiver, None
         self._end()
@@ -120,9 +106,10 @@ class Fetch:
             receiver.completed(self._head, b"".join(self._body))
 
     def upstream_failed(self, error: UpstreamError) -> None:
+        """No connection, or no response; once more where the connection had only been closed while it was idle."""
         connection, self._connection = self._connection, None
         if error.silent and connection is not None and connection.reused and self._receiver is not None:
-            self._connect()
+            self._acquire(fresh=True)
         else:
             self._fail(error)
 
@@ -142,9 +129,7 @@ class Fetch:
 
     def _end(self) -> None:
         self._timer.discard(self)
+        self._pool.abandon(self)
         connection, self._connection = self._connection, None
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
         if connection is not None:
             connection.cancel()

@@ -19,11 +19,15 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from vespa.http.server import Limits, Server
-from vespa.http.server_request import LENGTH, NONE, STREAM, ServerRequest
+from vespa.http.limits import Limits
+from vespa.http.response_writer import STREAM
+from vespa.http.server import Server
+from vespa.http.server_connection import ServerConnection
 from vespa.protocol import fields
 from vespa.protocol.fields import KINDS
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.response_head import LENGTH, NO_BODY
 
 BODY_MAX: Final = 64 << 20
 """The largest body that a resource is given, in bytes: it is held in memory."""
@@ -34,17 +38,16 @@ _OURS: Final = (fields.CONNECTION, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODI
 
 @implementer(interfaces.ITransport)
 class _Channel:
-    """What a Twisted request believes to be its channel."""
+    """What a Twisted request believes to be its channel. Once the request is over it does nothing."""
 
     factory = None
 
-    def __init__(self, request: ServerRequest, site: Site) -> None:
-        self._request = request
+    def __init__(self, client: ServerConnection, site: Site) -> None:
+        self.client: ServerConnection | None = client
         self.site = site
+        self._clock = client.server.clock
         self._producer: IPushProducer | None = None
-        channel = request.channel
-        assert channel is not None
-        self._transport: Any = channel.transport
+        self._transport: Any = client.transport
         self.transport = self
 
     def getPeer(self) -> IAddress:
@@ -61,6 +64,9 @@ class _Channel:
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: Headers | list[tuple[bytes, bytes]]
     ) -> None:
+        client = self.client
+        if client is None:
+            return
         pairs = list(headers if isinstance(headers, list) else _pairs(headers))
         lines, length, dated = [], None, False
         for name, value in pairs:
@@ -70,22 +76,20 @@ class _Channel:
             if KINDS.get(name, fields.kind_of(name)) not in _OURS and name.lower() != b"server":
                 lines.append(b"%b: %b\r\n" % (name, value))
         status = int(code)
-        block = b"".join(lines)
-        if self._request.head.method == b"HEAD" or status in (204, 304):
-            self._request.start(status, block, NONE, None if status == 204 else length, dated=dated)
-        elif length is not None:
-            self._request.start(status, block, LENGTH, length, dated=dated)
-        else:
-            self._request.start(status, block, STREAM, dated=dated)
+        framing = NO_BODY if status in (204, 304) else STREAM if length is None else LENGTH
+        client.start(status, b"".join(lines), framing, None if status == 204 else length, dated=dated)
 
     def write(self, data: bytes) -> None:
-        self._request.write(data)
+        if self.client is not None:
+            self.client.write(data)
 
     def writeSequence(self, parts: Iterable[bytes]) -> None:
-        self._request.write(b"".join(parts))
+        self.write(b"".join(parts))
 
     def requestDone(self, request: Request) -> None:
-        self._request.finish()
+        client, self.client = self.client, None
+        if client is not None:
+            client.finish()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if not streaming:
@@ -104,13 +108,18 @@ class _Channel:
             self._producer.resumeProducing()
 
     def loseConnection(self) -> None:
-        self._request.abort()
+        client, self.client = self.client, None
+        if client is not None:
+            client.truncate()
 
     def abortConnection(self) -> None:
-        channel = self._request.channel
-        if channel is not None:
+        if self.client is not None:
             # Later, as Twisted's own does: whoever asks is not told of the loss while still at work.
-            channel.server.clock.callLater(0, channel.cut)
+            self._clock.callLater(0, self._abort)
+
+    def _abort(self) -> None:
+        if self.client is not None:
+            self.client.cut()
 
     forceAbortClient = abortConnection
 
@@ -135,28 +144,41 @@ def _pairs(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
 
 
-class ResourceReceiver:
+class ResourceHandler:
     """Collects a request's body, then renders a resource."""
 
-    def __init__(self, request: ServerRequest, site: Site, body_max: int = BODY_MAX, *, verified: bool = False) -> None:
+    def __init__(
+        self,
+        client: ServerConnection,
+        head: RequestHead,
+        site: Site,
+        body_max: int = BODY_MAX,
+        *,
+        verified: bool = False,
+    ) -> None:
         """`verified`: bodies need no pace."""
         self.verified = verified
-        self._request = request
+        self._head = head
         self._body = BytesIO()
         self._body_max = body_max
-        self._channel = _Channel(request, site)
+        self._channel = _Channel(client, site)
         self._rendered: Request | None = None
-        if request.channel is not None:
-            request.channel.send_continue()
 
-    def body(self, data: bytes) -> None:
+    def receive(self, data: bytes, complete: bool) -> None:
+        client = self._channel.client
+        assert client is not None
         if self._body.tell() + len(data) > self._body_max:
-            self._request.refuse(Refusal(413, "body_too_large", f"the body is larger than {self._body_max} bytes"))
+            self._channel.client = None
+            client.refuse(Refusal(413, "body_too_large", f"the body is larger than {self._body_max} bytes"))
             return
         self._body.write(data)
+        if complete:
+            self._render()
+        else:
+            client.send_continue()
 
-    def end(self) -> None:
-        head = self._request.head
+    def _render(self) -> None:
+        head = self._head
         request: Any = _PlainRequest(self._channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self._rendered = request
         for name, value in head.headers:
@@ -169,6 +191,7 @@ class ResourceReceiver:
         request.requestReceived(head.method, head.target, b"HTTP/1.1" if head.minor else b"HTTP/1.0")
 
     def hang_up(self) -> None:
+        self._channel.client = None
         if self._rendered is not None and not self._rendered.finished:
             self._rendered.connectionLost(Failure(ConnectionDone()))
 
@@ -178,15 +201,15 @@ class ResourceReceiver:
     def resume(self) -> None:
         self._channel.resume()
 
-    def held(self, received: int) -> int:
+    def held_bytes(self, received: int) -> int:
         return received
 
-    def release_memory(self) -> None:
+    def drop_replay(self) -> None:
         """All of it is needed."""
 
 
 def serve_resource(resource: IResource, clock: IReactorTime, limits: Limits | None = None) -> Server:
-    """A server of which every request is answered by `resource`."""
+    """A server of which every request is responded to by `resource`."""
     site = Site(resource)  # only what Request asks of it: getResourceFor, sessions, the log
 
-    return Server(lambda request: ResourceReceiver(request, site, verified=True), clock, limits)
+    return Server(lambda client, head: ResourceHandler(client, head, site, verified=True), clock, limits)

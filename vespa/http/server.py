@@ -16,14 +16,16 @@ from twisted.logger import Logger
 
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.held_bytes import HeldBytes
+from vespa.http.interfaces import RequestHandler
+from vespa.http.limits import Limits
 from vespa.http.server_connection import ServerConnection
-from vespa.http.server_request import Receiver, ServerRequest, status_line
-from vespa.protocol.heads import FIELDS_MAX
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.status_lines import status_line
 from vespa.transport.tcp import close_now, writer
 
-Application = Callable[[ServerRequest], Receiver]
-"""Takes a request when its head is in; what it returns gets the rest. May raise `Refusal`."""
+Application = Callable[[ServerConnection, RequestHead], RequestHandler]
+"""Takes a request when its head is in. May raise `Refusal`, which becomes the response."""
 
 
 def _full_answer() -> tuple[bytes, bytes]:
@@ -37,34 +39,6 @@ def _full_answer() -> tuple[bytes, bytes]:
 _FULL: Final = _full_answer()
 
 
-@frozen(kw_only=True)
-class Limits:
-    """
-    Bounds on what clients may do; sizes in bytes, times in seconds, 0 turns a bound off.
-
-    `body_min_rate` is for bodies of requests that are not verified, `body_idle_seconds` for all others;
-    `held_bytes` and `unverified_bytes` are for all connections together.
-    `upgrades` are the protocols, in lower case, that a client may have offered to the server behind us.
-    """
-
-    head_bytes: int = 32768
-    head_fields: int = FIELDS_MAX
-    upgrades: frozenset[bytes] = frozenset((b"websocket",))
-    head_seconds: float = 10.0
-    body_min_rate: float = 128.0
-    body_idle_seconds: float = 60.0
-    write_stall_seconds: float = 60.0
-    keepalive_seconds: float = 30.0
-    pipeline_bytes: int = 65536
-    held_bytes: int = 256 << 20
-    unverified_bytes: int = 64 << 20
-    connections: int = 10000
-    connections_per_address: int = 0
-    keepalive_probe_seconds: int = 60
-    linger_bytes: int = 64 << 20
-    linger_seconds: float = 5.0
-
-
 EVICTIONS: Final = 16
 """Connections that may be on their way out to make room for others, in one turn of the reactor."""
 CANDIDATES: Final = 256
@@ -72,6 +46,14 @@ CANDIDATES: Final = 256
 SEARCH_SECONDS: Final = 1e-4
 """Time between two searches, for each connection there is: looking at one takes less than a hundredth of it."""
 COMPLAINT_SECONDS: Final = 30.0
+
+
+@frozen
+class ServerStats:
+    """A server at one moment: connections, and the addresses that they come from."""
+
+    connections: int
+    addresses: int
 
 
 class _Full(Protocol):
@@ -98,7 +80,7 @@ class Server(Factory):
         self.limits = limits or Limits()
         self.clock = clock
         self.timer = CoarseTimer(clock)
-        self.channels: set[ServerConnection] = set()
+        self.connections: set[ServerConnection] = set()
         self.held = HeldBytes(self.limits.held_bytes, self.limits.unverified_bytes)
         self.draining = False
         self._addresses: dict[str, int] = {}
@@ -110,6 +92,10 @@ class Server(Factory):
         self._date_at = -1
         self._date = b""
 
+    def stats(self) -> ServerStats:
+        """What there is now."""
+        return ServerStats(len(self.connections), len(self._addresses))
+
     def date(self) -> bytes:
         """The Date line of an answer that begins now; made once a second."""
         now = int(self.clock.seconds())
@@ -119,19 +105,19 @@ class Server(Factory):
         return self._date
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """A channel, or a short answer when a cap is reached and no connection is idle."""
+        """A connection, or a short answer when a cap is reached and no connection is idle."""
         limits = self.limits
         host: str = getattr(addr, "host", "")
         here = self._addresses.get(host, 0)
         if 0 < limits.connections_per_address <= here:
             return _Full(self.date())
-        if 0 < limits.connections <= len(self.channels) and not self._make_room():
+        if 0 < limits.connections <= len(self.connections) and not self._make_room():
             return _Full(self.date())
-        channel = ServerConnection(self, host)
+        connection = ServerConnection(self, host)
         # Counted from here, not from connectionMade: nothing may slip in between.
-        self.channels.add(channel)
+        self.connections.add(connection)
         self._addresses[host] = here + 1
-        return channel
+        return connection
 
     def _make_room(self) -> bool:
         """Close a connection that is idle, the longest idle first; False if there is none, or it is not to be known."""
@@ -139,17 +125,17 @@ class Server(Factory):
             return False
         if not self._idle:
             now = self.clock.seconds()
-            if now - self._searched_at < len(self.channels) * SEARCH_SECONDS:
+            if now - self._searched_at < len(self.connections) * SEARCH_SECONDS:
                 return False
             self._searched_at = now
-            found = islice((channel for channel in self.channels if channel.expendable), CANDIDATES)
-            self._idle = deque(sorted(found, key=lambda channel: channel.waits_since))
+            found = islice((connection for connection in self.connections if connection.expendable), CANDIDATES)
+            self._idle = deque(sorted(found, key=lambda connection: connection.waits_since))
             self._complain(now)
         while self._idle:
-            channel = self._idle.popleft()
-            if channel.expendable and channel not in self._leaving:
-                self._leaving.add(channel)
-                channel.give_way()
+            connection = self._idle.popleft()
+            if connection.expendable and connection not in self._leaving:
+                self._leaving.add(connection)
+                connection.give_way()
                 return True
         return False
 
@@ -159,16 +145,16 @@ class Server(Factory):
             message = "all {most} connections are taken: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)
 
-    def closed(self, channel: ServerConnection) -> None:
-        """A channel's connection is over."""
-        self.channels.discard(channel)
-        self._leaving.discard(channel)
-        here = self._addresses.get(channel.peer, 1) - 1
+    def closed(self, connection: ServerConnection) -> None:
+        """A connection's connection is over."""
+        self.connections.discard(connection)
+        self._leaving.discard(connection)
+        here = self._addresses.get(connection.peer, 1) - 1
         if here:
-            self._addresses[channel.peer] = here
+            self._addresses[connection.peer] = here
         else:
-            self._addresses.pop(channel.peer, None)
-        if self._drained is not None and not self.channels:
+            self._addresses.pop(connection.peer, None)
+        if self._drained is not None and not self.connections:
             drained, self._drained = self._drained, None
             drained.callback(None)
 
@@ -179,9 +165,9 @@ class Server(Factory):
         Cancel it, or call `abort`, to end the rest at once.
         """
         self.draining = True
-        for channel in list(self.channels):
-            channel.drain()
-        if not self.channels:
+        for connection in list(self.connections):
+            connection.drain()
+        if not self.connections:
             return succeed(None)
         self._drained = Deferred(self._stop_waiting)
         return self._drained
@@ -191,5 +177,5 @@ class Server(Factory):
 
     def abort(self) -> None:
         """Cut every connection."""
-        for channel in list(self.channels):
-            channel.cut()
+        for connection in list(self.connections):
+            connection.cut()

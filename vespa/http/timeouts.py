@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from vespa.http.server import Limits
+from vespa.http.limits import Limits
 
 STALL_SECONDS: Final = 10.0
 """

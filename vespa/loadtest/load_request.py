@@ -15,7 +15,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
-from vespa.http.client_connection import UpstreamError
+from vespa.http.interfaces import UpstreamError
 from vespa.loadtest.outcome import Kind, Outcome
 from vespa.loadtest.reading import Reader, reader_for
 from vespa.loadtest.run_stats import RunStats

@@ -19,7 +19,8 @@ _TRAILER: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _LINE_MAX: Final = 4096
 _TRAILERS_MAX: Final = 16384
 _SIZES_MAX: Final = 4096
-_sizes: dict[bytes, int] = {}
+known_sizes: Final[dict[bytes, int]] = {}
+"""Chunk sizes by their lines, without extensions, as met lately. Read with `.get`."""
 
 # Where the walker stands.
 _HEAD, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
@@ -36,9 +37,9 @@ def _size_of(line: bytes) -> int:
     size = int(match.group(1), 16)
     # Streams repeat a few sizes; extensions are not worth remembering.
     if not match.group(2):
-        if len(_sizes) >= _SIZES_MAX:
-            _sizes.clear()
-        _sizes[line] = size
+        if len(known_sizes) >= _SIZES_MAX:
+            known_sizes.clear()
+        known_sizes[line] = size
     return size
 
 
@@ -56,6 +57,11 @@ class Chunked:
         self._line = b""  # a line of which the end has not arrived
         self._trailers = 0
 
+    @property
+    def between_chunks(self) -> bool:
+        """The next byte begins a chunk."""
+        return self._state == _HEAD and not self._line
+
     def feed(self, data: bytes, pieces: list[bytes] | None = None) -> int:
         """Take the next bytes; content is appended to `pieces` when given.
 
@@ -65,7 +71,7 @@ class Chunked:
         if pieces is None and self._state == _HEAD and not self._line:
             # Nearly all reads of a stream: one whole chunk, of a size met before.
             end = data.find(b"\r\n")
-            if _sizes.get(data[:end]) == size - end - 4 > 0 and data.endswith(b"\r\n"):
+            if known_sizes.get(data[:end]) == size - end - 4 > 0 and data.endswith(b"\r\n"):
                 return -1
         while at < size:
             state = self._state
@@ -98,7 +104,7 @@ class Chunked:
                 raise BadChunk("bad line in a chunked body")
             line = line[:-1]
             if state == _HEAD:
-                left = _sizes.get(line, -1)
+                left = known_sizes.get(line, -1)
                 if left < 0:
                     left = _size_of(line)
                 self._left = left

@@ -188,6 +188,11 @@ SERVER: Final[Mapping[ServerState, Mapping[ServerEvent, ServerState]]] = _frozen
 CLIENT: Final[Mapping[ClientState, Mapping[ClientEvent, ClientState]]] = _frozen(CLIENT_STEPS)
 
 
+def after(steps: dict[AnyState, dict[AnyEvent, AnyState]], event: AnyEvent) -> dict[AnyState, AnyState]:
+    """What follows each state by this event; a state that is not among the keys knows no such event."""
+    return {state: row[event] for state, row in steps.items() if event in row}
+
+
 def mermaid(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]]) -> str:
     """`SERVER` or `CLIENT` as a Mermaid state diagram, for the documentation. Both begin with IDLE."""
     lines = ["stateDiagram-v2", "    [*] --> IDLE"]

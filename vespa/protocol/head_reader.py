@@ -166,7 +166,7 @@ class HeadReader(Generic[AnyHead]):
     def _read_another(self, data: bytes) -> tuple[AnyHead | None, int, int]:
         """A head that is not the last one again."""
         kind = self._kind
-        if kind.blank_lines_first and data[0] in b"\r\n":
+        if kind.blank_lines_first and data[:1] in b"\r\n":
             return self._read_behind_blank_lines(data)
         end = data.find(HEAD_END) + 4
         if end == 3:

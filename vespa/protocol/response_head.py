@@ -53,12 +53,14 @@ class ResponseHead(Head):
     `framing` is `NO_BODY`, `LENGTH`, `CHUNKED` or `UNTIL_CLOSE`. `keep_alive_seconds` is how long the server says that
     it leaves an idle connection open; None where it does not. `dated`: it has a Date.
 
+    `reusable`: as soon as the body of a known length is in, the connection may carry another request, and the head says
+    no more about that.
     `verbatim`: a proxy may send the head on as the bytes that came, to an HTTP/1.1 client whose connection lasts.
     Every field passes, the status line is our own, a Date is there, and the framing is told by the one line that every
     recipient reads alike.
     """
 
-    __slots__ = ("status", "framing", "keep_alive_seconds", "dated", "verbatim")
+    __slots__ = ("status", "framing", "keep_alive_seconds", "dated", "reusable", "verbatim")
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,6 +68,7 @@ class ResponseHead(Head):
         self.framing = NO_BODY
         self.keep_alive_seconds: float | None = None
         self.dated = False
+        self.reusable = False
         self.verbatim = False
 
 
@@ -135,6 +138,7 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
         head.keep_alive = head.keep_alive and KEEP_ALIVE in head.connection
     head.fields_block = joined(head.passing)
     head.framing = _framing(head)
+    head.reusable = head.framing == LENGTH and head.keep_alive and head.keep_alive_seconds is None
     head.verbatim = (
         len(head.passing) + 1 == len(lines)
         and head.dated

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from vespa.protocol.heads import RequestHead
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 
 LOOPBACK: Final = (b"localhost", b"127.0.0.1", b"[::1]")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.http.server_request import NONE
-from vespa.protocol.heads import RequestHead
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.response_head import NO_BODY
 from vespa.proxy.local_response import LocalResponse
 
 VARY: Final = b"Vary: Origin\r\n"
@@ -43,14 +43,14 @@ class Preflight(LocalResponse):
     The lines that every response to it has are the request's already.
     """
 
-    def end(self) -> None:
+    def respond(self) -> None:
         """Give leave."""
         lines = [b"Access-Control-Max-Age: %d\r\n" % MAX_AGE_SECONDS]
-        for name, value in self._request.head.headers:
+        for name, value in self.head.headers:
             name = name.lower()
             if name in _ASKED:
                 lines.append(_ASKED[name] + b": " + value + b"\r\n")
             elif name == _PRIVATE_NETWORK and value.lower() == b"true":
                 lines.append(b"Access-Control-Allow-Private-Network: true\r\n")
-        self._request.start(204, b"".join(lines), NONE)
-        self._request.finish()
+        self.client.start(204, b"".join(lines), NO_BODY)
+        self.client.finish()

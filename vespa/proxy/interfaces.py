@@ -1,94 +1,131 @@
-"""The seams of the proxy: what a route has to offer. No logic here.
+"""
+The parts that a proxy is composed of: what differs between the worker and the client. No logic here.
 
-The upstream is where requests go: a worker's is its backend, a client's is a worker.
+The upstream is where requests go: a worker's is its backend, a client's is a worker. docs/data-path.md has the order in
+which the exchange calls them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from vespa.accounting.lifecycle import Event
-from vespa.http.client_connection import UpstreamError
-from vespa.http.connection_pool import Pool
-from vespa.http.server_request import ServerRequest
-from vespa.protocol.heads import ResponseHead
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.response_head import ResponseHead
+
+Piece = bytes | memoryview
+E = TypeVar("E", contravariant=True)
+"""The exchange: `proxy.exchange.Exchange`, which is made of these parts and so stands above them."""
 
 
-class Waiter(Protocol):
-    """A request that was told to wait."""
+class RequestBody(Protocol):
+    """The body of one request that does not come in one read: understood, and transformed, as it comes."""
 
-    def slot(self) -> None:
-        """It may go on."""
+    content: Any
+    """What was understood of it, for `Admission`."""
+    ready: bool
+    """It is understood: the request may be admitted. Until then the body is wanted."""
+    length: int | None
+    """The length towards the upstream, without `Exchange.body_prefix` and `body_suffix`; None: it is not known."""
+    verbatim: bool
+    """It goes on byte for byte: the rest of it need not come through `feed`."""
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        """Take bytes of the body; returns those to pass on. Raises `Refusal`."""
+
+    def finish(self) -> Sequence[Piece]:
+        """The body is complete; returns what is left to pass on. Raises `Refusal`."""
+
+
+class BodyTransform(Protocol):
+    """What becomes of a request's body on its way to the upstream."""
+
+    def unwrap(self, head: RequestHead, body: bytes) -> tuple[Any, bytes]:
+        """Transform a body that is whole: what was understood of it, and the payload. Raises `Refusal`."""
+
+    def begin_body(self, head: RequestHead, length: int | None) -> RequestBody:
+        """Begin with one that is not. `length`: its Content-Length; None: it comes in chunks. Raises `Refusal`."""
+
+
+class Admission(Protocol[E]):
+    """Who may pass, and when; and the record of it."""
+
+    def verify(self, exchange: E, content: Any) -> None:
+        """Check whose request it is. Raises `Refusal`."""
+
+    def admit(self, exchange: E, content: Any) -> bool:
+        """
+        True: the exchange holds a slot, and its state is CONNECTING. False: it is WAITING, and hears `slot`.
+
+        Raises `Refusal`.
+        """
+
+    def advance(self, exchange: E, event: Event) -> None:
+        """Record an event that is no end."""
+
+    def served(self, exchange: E, success: bool) -> None:
+        """Record that the response was passed on whole, and give the slot up; `success`: its status is below 400."""
+
+    def settle(self, exchange: E, event: Event) -> None:
+        """Record any other end, and give up what the request holds here."""
+
+    def release(self, exchange: E) -> None:
+        """Give the slot up, though the exchange goes on: its connection was upgraded."""
+
+
+class UpstreamSelector(Protocol[E]):
+    """Where a request goes."""
+
+    def select(self, exchange: E) -> ConnectionPool | None:
+        """The upstream's pool. None: the exchange hears `upstream_selected` or `refuse`, maybe within this call."""
+
+    def next_upstream(self, exchange: E, failure: UpstreamError | ResponseHead) -> bool:
+        """
+        Whether another upstream is looked for, after one failed without a byte or responded that it did not serve.
+
+        True: the exchange hears as after `select`, never within this call.
+        """
+
+    def abandon(self, exchange: E) -> None:
+        """The exchange needs no upstream any more, or waited for a connection to one, and has it."""
+
+
+class HeaderPolicy(Protocol[E]):
+    """Which fields go on."""
+
+    def request_head(self, exchange: E) -> bytes:
+        """The request line and fields for the upstream, less framing and the empty line."""
+
+
+class ResponsePolicy(Protocol[E]):
+    """What of a response the client gets."""
+
+    def response_lines(self, exchange: E, head: ResponseHead) -> bytes:
+        """The lines of the fields, less framing. Raises `Refusal`: the client is not to get this response."""
+
+
+class EarlyResponse(Protocol):
+    """
+    A response that has begun before there is one of an upstream's (comments in an event stream while it waits).
+
+    It writes on the server connection; after `finish` and `refuse` the response is over.
+    """
+
+    def check(self, head: ResponseHead) -> None:
+        """Raises `Refusal` for a response whose content cannot be passed on within it."""
+
+    def respond(self, head: ResponseHead, data: bytes) -> None:
+        """An upstream's response, and the first bytes of its content."""
+
+    def write(self, data: bytes) -> None:
+        """More of its content."""
+
+    def finish(self) -> None:
+        """It is complete."""
 
     def refuse(self, refusal: Refusal) -> None:
-        """It may not."""
-
-
-class Passage(Protocol):
-    """What a route makes of one request: it unwraps (or wraps) its body, admits it, and books its end."""
-
-    pool: Pool
-    """Where the request goes, once it was admitted."""
-    body_prefix: bytes
-    """What goes to the upstream before the body, and `body_suffix` behind it; b"" and b"" where it goes as it is."""
-    body_suffix: bytes
-    replay_limit: int
-    """The most bytes of a body that are kept, to be sent once more to `next_upstream`."""
-
-    @property
-    def ready(self) -> bool:
-        """The request is understood and authenticated; it may be admitted. Until then its body is wanted."""
-
-    @property
-    def verified(self) -> bool:
-        """It is known who sent the request, or nobody asks."""
-
-    @property
-    def length(self) -> int | None:
-        """The length of the body towards the upstream; None with `has_body` means that it is not known."""
-
-    @property
-    def has_body(self) -> bool:
-        """Whether there is a body."""
-
-    @property
-    def verbatim(self) -> bool:
-        """The body goes on byte for byte: it need not come through `feed`."""
-
-    def feed(self, data: bytes) -> Sequence[bytes | memoryview]:
-        """Take bytes of the request's body; returns those to pass on. Raises `Refusal`."""
-
-    def finish(self) -> Sequence[bytes | memoryview]:
-        """The request's body is complete; returns what is left to pass on. Raises `Refusal`."""
-
-    def admit(self, waiter: Waiter) -> bool:
-        """True: go on now. False: `waiter` hears. Raises `Refusal`."""
-
-    def head(self) -> list[bytes]:
-        """The request line and fields towards the upstream, without framing, as parts to be joined."""
-
-    def next_upstream(self, failure: UpstreamError | ResponseHead) -> bool:
-        """
-        Not a byte came from the upstream; or it answered with one of the statuses that say that it did not serve the
-        request: 429, 502, 503, 504.
-
-        True: another one is looked for, and the waiter of `admit` hears, not from within this call. False: that is all.
-        """
-
-    def switched(self) -> None:
-        """The connection was upgraded: its cost stays booked, but it is no request in flight and holds no slot."""
-
-    def response_fields(self, head: ResponseHead) -> bytes:
-        """The lines of a reply's fields that the caller gets. Raises `Refusal`: the caller is not to get this reply."""
-
-    def record(self, event: Event) -> bool:
-        """Book an event of the request's life; False when it came too late to matter."""
-
-
-class Route(Protocol):
-    """How requests of one kind find their upstream."""
-
-    def open(self, request: ServerRequest) -> Passage:
-        """Take a request by its head. Raises `Refusal`."""
+        """An error of ours: it is told within what has begun, or the response is truncated."""

@@ -121,7 +121,7 @@ class Listener(Service):
         no slot that this frees goes to another.
         """
         self._endpoint = endpoint
-        self._server = server
+        self.server = server
         self._drain_seconds = drain_seconds
         self._drain = drain
         self._give_up = give_up
@@ -133,7 +133,7 @@ class Listener(Service):
         """Listen. Raises what the endpoint fails with, CannotListenError most likely."""
         super().startService()  # type: ignore[no-untyped-call]
         failures: list[Failure] = []
-        self._endpoint.listen(self._server).addCallbacks(self._listening, failures.append)
+        self._endpoint.listen(self.server).addCallbacks(self._listening, failures.append)
         if failures:
             self.error = failures[0].value if isinstance(failures[0].value, Exception) else None
             failures[0].raiseException()
@@ -157,16 +157,16 @@ class Listener(Service):
         self._drain()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
-        server = self._server
-        if server.channels:
+        server = self.server
+        if server.connections:
             self.log.info(
                 "no new requests are taken; {count} open connections may end what they do within {seconds:g} s",
-                count=len(server.channels),
+                count=len(server.connections),
                 seconds=self._drain_seconds,
             )
         try:
             await within(self._drain_seconds, server.clock, server.drain())
         except TimeoutError:
-            self.log.warn("{left} connections were still busy and are cut", left=len(server.channels))
+            self.log.warn("{left} connections were still busy and are cut", left=len(server.connections))
             self._give_up()
             server.abort()

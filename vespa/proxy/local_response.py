@@ -1,24 +1,29 @@
-"""What a response that we make ourselves, from a request's head alone, has to do for the server: nothing."""
+"""What handles a request that we respond to ourselves, from its head alone."""
 
 from __future__ import annotations
 
-from vespa.http.server_request import ServerRequest
+from vespa.http.server_connection import ServerConnection
+from vespa.protocol.request_head import RequestHead
 
 
 class LocalResponse:
-    """The `Receiver` of such a request; a subclass responds in `end`. The body has no meaning, and is not kept."""
+    """A `RequestHandler`; a subclass responds in `respond`. The request's body has no meaning, and is not kept."""
 
     verified = False
     """Nobody asks who sent it, so a body has to come at a pace."""
 
-    def __init__(self, request: ServerRequest) -> None:
-        self._request = request
-        request.send_continue()
+    def __init__(self, client: ServerConnection, head: RequestHead) -> None:
+        self.client = client
+        self.head = head
 
-    def body(self, data: bytes) -> None:
-        """Of no meaning here."""
+    def receive(self, data: bytes, complete: bool) -> None:
+        """Of no meaning here; when the request is whole there is a response."""
+        if complete:
+            self.respond()
+        else:
+            self.client.send_continue()
 
-    def end(self) -> None:
+    def respond(self) -> None:
         """Respond: the request is whole."""
         raise NotImplementedError
 
@@ -31,9 +36,9 @@ class LocalResponse:
     def resume(self) -> None:
         """Nothing is under way."""
 
-    def held(self, received: int) -> int:
+    def held_bytes(self, received: int) -> int:
         """Nothing is kept."""
         return 0
 
-    def release_memory(self) -> None:
+    def drop_replay(self) -> None:
         """There is nothing to let go of."""

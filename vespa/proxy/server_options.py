@@ -1,11 +1,11 @@
-"""What any of our servers answers about itself; apart from the door, because Klein imports the global reactor."""
+"""What any of our servers says about itself; apart from the worker's routes, as Klein imports the global reactor."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from vespa.http.server_request import NONE
-from vespa.protocol.heads import ALLOW
+from vespa.protocol.request_target import ALLOW
+from vespa.protocol.response_head import NO_BODY
 from vespa.proxy.local_response import LocalResponse
 
 _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
@@ -14,7 +14,7 @@ _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
 class ServerOptions(LocalResponse):
     """`OPTIONS *` asks about the server, which is us (RFC 9110 9.3.7)."""
 
-    def end(self) -> None:
+    def respond(self) -> None:
         """Say which methods there are."""
-        self._request.start(204, _METHODS, NONE)
-        self._request.finish()
+        self.client.start(204, _METHODS, NO_BODY)
+        self.client.finish()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 from twisted.logger import Logger
 
-from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.server_request import ServerRequest
-from vespa.protocol.heads import ResponseHead
+from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.http.server_connection import ServerConnection
+from vespa.protocol.fields import tokens
 from vespa.protocol.refusal import Refusal
-from vespa.transport.tcp import buffered
+from vespa.protocol.response_head import ResponseHead
 
 MOST: Final = 1000
 IDLE_SECONDS: Final = 3600.0
@@ -49,21 +49,25 @@ class Tunnel:
     """
     Passes bytes both ways until both sides have closed, or one was cut. It takes the exchange's place at both ends.
 
-    `over` is called once, with False when the backend's side was cut. A client that is cut has left, as clients of
+    `closed` is called once, with False when the upstream's side was cut. A client that is cut has left, as clients of
     such protocols do.
     """
 
-    _sent = 0  # reads from the client
-    _seen = (0, 0)
+    content_only = False
+    may_retry = False
+    verified = True
+    """Or there would be no tunnel."""
 
     def __init__(
-        self, request: ServerRequest, upstream: ClientConnection, tunnels: Tunnels, over: Callable[[bool], None]
+        self, client: ServerConnection, upstream: UpstreamConnection, tunnels: Tunnels, closed: Callable[[bool], None]
     ) -> None:
-        self._request = request
+        self._client: ServerConnection | None = client
         self._upstream = upstream
-        self._over: Callable[[bool], None] | None = over
+        self._closed: Callable[[bool], None] | None = closed
         self._client_done = False
-        self._backend_done = False
+        self._upstream_done = False
+        self._sent = 0  # reads from the client
+        self._seen = (0, 0)
         self._tunnels = tunnels
         self._active_at = tunnels.timer.clock.seconds()
         if tunnels.idle_seconds:
@@ -84,85 +88,107 @@ class Tunnel:
 
     # -- the client's side
 
-    def body(self, data: bytes) -> None:
-        self._sent += 1
-        self._upstream.write(data)
-
-    def end(self) -> None:
-        """The client has no more to say."""
-        self._client_done = True
-        if self._backend_done:
-            self._end(True)
-        else:
-            self._upstream.half_close()
+    def receive(self, data: bytes, complete: bool) -> None:
+        """Bytes of the client's; `complete`: it has no more to say."""
+        if data:
+            self._sent += 1
+            self._upstream.write(data)
+        if complete:
+            self._client_done = True
+            if self._upstream_done:
+                self._end(True)
+            else:
+                self._upstream.half_close()
 
     def hang_up(self) -> None:
+        """The client left."""
+        self._client = None
         self._end(True)
 
     def pause(self) -> None:
+        """The client reads too slowly."""
         self._upstream.pause()
 
     def resume(self) -> None:
+        """The client caught up."""
         self._upstream.resume()
 
-    @property
-    def verified(self) -> bool:
-        """Or there would be no tunnel."""
-        return True
+    def held_bytes(self, received: int) -> int:
+        """What waits for the upstream to read."""
+        return self._upstream.buffered
 
-    def held(self, received: int) -> int:
-        return buffered(self._upstream.transport)
-
-    def release_memory(self) -> None:
+    def drop_replay(self) -> None:
         """All of it is needed."""
 
-    # -- the backend's side
+    # -- the upstream's side
 
     def down(self, data: bytes) -> None:
         """Bytes for the client."""
-        self._request.write(data)
+        if self._client is not None:
+            self._client.send(data)
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """It is."""
 
     def interim(self, head: ResponseHead) -> None:
         """There are no heads in here."""
 
-    def response(self, head: ResponseHead) -> Callable[[bytes], None]:
+    def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
         """There are no heads in here."""
         return self.down
 
     def response_end(self) -> None:
-        """The backend has no more to say."""
-        if self._backend_done:
+        """The upstream has no more to say."""
+        if self._upstream_done:
             return
-        self._backend_done = True
-        channel = self._request.channel
-        if self._client_done or channel is None:
+        self._upstream_done = True
+        if self._client_done or self._client is None:
             self._end(True)
         else:
-            channel.half_close()
+            self._client.half_close()
 
     def upstream_failed(self, error: UpstreamError) -> None:
+        """The upstream's side was cut."""
         self._end(False)
 
     def pause_request(self) -> None:
-        self._request.pause_body()
-        if self._request.account() is not None:
-            self._end(False)
+        """The upstream reads too slowly."""
+        if self._client is not None:
+            self._client.pause_reading()
+            if self._client.account() is not None:
+                self._end(False)
 
     def resume_request(self) -> None:
-        self._request.resume_body()
+        """The upstream caught up."""
+        if self._client is not None:
+            self._client.resume_reading()
 
     def _end(self, whole: bool) -> None:
-        over, self._over = self._over, None
-        if over is None:
+        closed, self._closed = self._closed, None
+        if closed is None:
             return
         self._tunnels.timer.discard(self)
-        over(whole)
-        channel, self._request.channel = self._request.channel, None
+        closed(whole)
+        client, self._client = self._client, None
+        if client is not None:
+            client.handler = None
         if whole:
-            self._upstream.leave()
-            if channel is not None:
-                channel.leave()
+            self._upstream.discard()
+            if client is not None:
+                client.close()
         else:
             self._upstream.cancel()
-            if channel is not None:
-                channel.cut()
+            if client is not None:
+                client.cut()
+
+
+def offered_protocols(offered: bytes, known: Container[bytes]) -> bytes:
+    """Those members of an Upgrade field whose names are known, as they were written, each once; b"" for none."""
+    members = {member.lower(): member for part in offered.split(b",") if (member := part.strip(b" \t"))}
+    return b", ".join([member for name, member in members.items() if name.partition(b"/")[0] in known])
+
+
+def was_offered(protocol: bytes, offered: bytes) -> bool:
+    """Whether a server may switch to what it names (RFC 9110 7.8)."""
+    asked = set(tokens(offered))
+    return bool(asked) and asked.issuperset(tokens(protocol))

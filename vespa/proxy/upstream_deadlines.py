@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from vespa.http.client_connection import ClientConnection, UpstreamError
 from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.interfaces import UpstreamConnection, UpstreamError
 
 
 @frozen(kw_only=True)
@@ -31,7 +31,7 @@ class UpstreamDeadlines:
 
     __slots__ = ("_timeouts", "_timer", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
 
-    def __init__(self, timeouts: Timeouts, timer: CoarseTimer, connection: ClientConnection) -> None:
+    def __init__(self, timeouts: Timeouts, timer: CoarseTimer, connection: UpstreamConnection) -> None:
         self._timeouts = timeouts
         self._timer = timer
         self._connection = connection
@@ -50,7 +50,7 @@ class UpstreamDeadlines:
         if connection.progress != self._reads or connection.held_back:
             self._reads = connection.progress
             self._read_at = now
-        if not connection.request_done:
+        if not connection.request_complete:
             self._asked_at = now
         if timeouts.total and now - self._began_at >= timeouts.total:
             self._give_up("total_timeout", f"took more than {timeouts.total:g} s")
@@ -61,4 +61,4 @@ class UpstreamDeadlines:
 
     def _give_up(self, code: str, what: str) -> None:
         self._timer.discard(self)
-        self._connection.fail(UpstreamError(code, f"the {self._connection.pool.name} {what}"))
+        self._connection.fail(UpstreamError(code, f"the {self._connection.upstream_name} {what}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
@@ -11,7 +11,6 @@ from twisted.web.server import Request
 
 from vespa.http.resource import serve_resource
 from vespa.http.server import Application, Server
-from vespa.http.server_request import Receiver, ServerRequest
 
 
 class Served:
@@ -35,7 +34,7 @@ class Served:
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return len(self._server.channels)
+        return len(self._server.connections)
 
     async def stop(self) -> None:
         """Stop listening, abort what is connected, and return when all of it is gone."""
@@ -47,7 +46,7 @@ class Served:
         await ended
 
 
-Upgrades = Mapping[bytes, Callable[[ServerRequest], Receiver]]
+Upgrades = Mapping[bytes, Application]
 """Who takes the place of the resource at a path: what speaks another protocol than HTTP there."""
 
 
@@ -63,7 +62,7 @@ async def serve(resource: IResource, endpoint: IStreamServerEndpoint, upgrades: 
 
 
 def _with(upgrades: Upgrades, others: Application) -> Application:
-    return lambda request: upgrades.get(request.head.target.partition(b"?")[0], others)(request)
+    return lambda client, head: upgrades.get(head.target.partition(b"?")[0], others)(client, head)
 
 
 def drop(request: Request) -> None:

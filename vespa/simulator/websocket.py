@@ -10,7 +10,9 @@ from typing import Final
 
 from attrs import frozen
 
-from vespa.http.server_request import LENGTH, ServerRequest
+from vespa.http.server_connection import ServerConnection
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.response_head import LENGTH
 
 MESSAGE_MAX: Final = 16 << 20
 """The longest message, in bytes."""
@@ -98,47 +100,57 @@ def accepted(key: bytes) -> bytes:
 class EchoSocket:
     """Takes a request's place once it has shaken hands. With `?hello` it first tells what it was asked, as JSON."""
 
-    def __init__(self, request: ServerRequest) -> None:
-        self._request = request
+    verified = True
+    """Whoever it is."""
+
+    def __init__(self, client: ServerConnection, head: RequestHead) -> None:
+        self._client = client
+        self._head = head
         self._frames = Frames()
         self._parts: list[Frame] = []
         self._open = False
         self._over = False
         self._key = self._protocol = b""
-        fields = {name.lower(): value for name, value in request.head.headers}
-        if request.head.method != b"GET" or request.head.upgrade.lower() != b"websocket":
-            self._refuse(426, b"this speaks WebSocket\n")
+        fields = {name.lower(): value for name, value in head.headers}
+        self._refusal: tuple[int, bytes] | None = None
+        if head.method != b"GET" or head.upgrade.lower() != b"websocket":
+            self._refusal = 426, b"this speaks WebSocket\n"
         elif fields.get(b"sec-websocket-version") != b"13" or not fields.get(b"sec-websocket-key"):
-            self._refuse(400, b"a key and version 13 are needed\n")
+            self._refusal = 400, b"a key and version 13 are needed\n"
         else:
             self._key = fields[b"sec-websocket-key"]
             self._protocol = fields.get(b"sec-websocket-protocol", b"").split(b",")[0].strip()
 
     def _refuse(self, status: int, why: bytes) -> None:
         self._over = True
-        self._request.start(status, b"Content-Type: text/plain\r\n", LENGTH, len(why))
-        self._request.write(why)
-        self._request.finish()
+        self._client.start(status, b"Content-Type: text/plain\r\n", LENGTH, len(why))
+        self._client.write(why)
+        self._client.finish()
 
-    def end(self) -> None:
-        """The request is whole: shake hands; after that the client has no more to say."""
+    def receive(self, data: bytes, complete: bool) -> None:
+        """The request, and once it is whole and hands are shaken, what the client says; `complete`: it says no more."""
         if self._over:
             return
         if self._open:
-            self._leave()
-            return
+            self._hear(data)
+            if complete and not self._over:
+                self._leave()
+        elif complete:
+            if self._refusal is not None:
+                self._refuse(*self._refusal)
+            else:
+                self._shake_hands()
+
+    def _shake_hands(self) -> None:
         self._open = True
-        block = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n" % accepted(self._key)
+        lines = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n" % accepted(self._key)
         if self._protocol:
-            block += b"Sec-WebSocket-Protocol: %b\r\n" % self._protocol
-        self._request.tunnel(block, self)
-        if b"hello" in self._request.head.target.partition(b"?")[2].split(b"&"):
+            lines += b"Sec-WebSocket-Protocol: %b\r\n" % self._protocol
+        self._client.switch_protocols(lines, self)
+        if b"hello" in self._head.target.partition(b"?")[2].split(b"&"):
             self._send(Frame(TEXT, self._hello()))
 
-    def body(self, data: bytes) -> None:
-        """What the client says."""
-        if not self._open or self._over:
-            return
+    def _hear(self, data: bytes) -> None:
         try:
             for frame in self._frames.feed(data):
                 self._take(frame)
@@ -154,21 +166,16 @@ class EchoSocket:
 
     def pause(self) -> None:
         """The client does not read: nor is it read."""
-        self._request.pause_body()
+        self._client.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        self._request.resume_body()
+        self._client.resume_reading()
 
-    @property
-    def verified(self) -> bool:
-        """Whoever it is."""
-        return True
-
-    def held(self, received: int) -> int:
+    def held_bytes(self, received: int) -> int:
         return 0
 
-    def release_memory(self) -> None:
+    def drop_replay(self) -> None:
         """There is nothing to let go of."""
 
     def _take(self, frame: Frame) -> None:
@@ -191,15 +198,13 @@ class EchoSocket:
             self._parts.clear()
 
     def _hello(self) -> bytes:
-        head = self._request.head
+        head = self._head
         lines = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in head.headers]
         return json.dumps({"target": head.target.decode("latin-1"), "headers": lines}).encode("utf-8")
 
     def _send(self, frame: Frame) -> None:
-        self._request.write(frame.written())
+        self._client.send(frame.written())
 
     def _leave(self) -> None:
         self._over = True
-        channel, self._request.channel = self._request.channel, None
-        if channel is not None:
-            channel.leave()
+        self._client.close()

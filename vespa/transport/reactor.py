@@ -21,6 +21,8 @@ from vespa.transport.turn_end import QueuedTurnEnd
 
 _survived = Logger().failureHandler("in the reactor's loop:")
 _LONGEST_SECONDS = 3600.0
+EVENTS_A_TURN = 64
+"""Events that one turn hands out: what they have queued is not to wait for hundreds of others."""
 
 
 class LeanReactor(EPollReactor):
@@ -63,7 +65,7 @@ class LeanReactor(EPollReactor):
     def doPoll(self, timeout: float | None) -> None:
         """Wait up to `timeout` seconds (None: until something happens), hand out what happened, end the turn."""
         try:
-            events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
+            events = self._poller.poll(-1 if timeout is None else timeout, EVENTS_A_TURN)
         except InterruptedError:
             return
         find = self._selectables.get

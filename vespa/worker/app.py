@@ -1,36 +1,132 @@
-"""The worker's application: its own routes, and everything else to the backend."""
+"""The worker's application: the parts that a request passes, its own routes, and everything else to the backend."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Site
 
-from vespa.http.resource import ResourceReceiver
-from vespa.http.server_request import Receiver, ServerRequest
+from vespa.accounting.fair_queue import FairQueue
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.replay_guard import ReplayGuard
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import RequestHandler
+from vespa.http.resource import ResourceHandler
+from vespa.http.server_connection import ServerConnection
+from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.via import Via
+from vespa.proxy.app import App
 from vespa.proxy.browser_guard import BrowserGuard
-from vespa.proxy.exchange import Exchange, Proxy
+from vespa.proxy.exchange import Exchange, open_exchange
+from vespa.proxy.one_upstream import OneUpstream
 from vespa.proxy.server_options import ServerOptions
+from vespa.proxy.upgrade import Tunnels
+from vespa.proxy.upstream_deadlines import Timeouts
+from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
+from vespa.worker.admission import WorkerAdmission
+from vespa.worker.policy import Policy
+from vespa.worker.request_headers import WorkerRequestHeaders
+from vespa.worker.request_unwrapping import RequestUnwrapping
 
-_BODY_MAX: Final = 65536
+REPLAY_LIMIT: Final = 65536
+"""Bytes of a request's body that are kept until the backend responds, should its connection turn out to be closed."""
+_ADMIN_BODY_MAX: Final = 65536
 
 
 class WorkerApp:
-    """The application that the server serves."""
+    """
+    The application that the worker's server serves.
 
-    def __init__(self, proxy: Proxy, own: AdminRoutes, guard: BrowserGuard | None = None) -> None:
-        """`guard` keeps the pages of browsers out, where no signature does."""
-        self._proxy = proxy
+    Every request that is not for a route of our own passes the parts of `proxy`, in the order of this list: unwrap,
+    verify and admit, select, send.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        pool: ConnectionPool,
+        host_field: bytes,
+        path_prefix: bytes,
+        scheme: bytes = b"http",
+        verify: Callable[[Auth], None],
+        unready: Callable[[], Refusal | None],
+        gate: FairQueue[Exchange],
+        ledger: Ledger,
+        replay: ReplayGuard,
+        clock: IReactorTime,
+        admin_routes: AdminRoutes,
+        guard: BrowserGuard | None = None,
+        timeouts: Timeouts | None = None,
+        timer: CoarseTimer | None = None,
+        tunnels: Tunnels | None = None,
+        log_served: bool = False,
+    ) -> None:
+        """
+        `scheme`, `host_field` and `path_prefix` are the backend's. `verify` raises `Refusal` for a bad signature;
+        `unready` returns one while no traffic may pass. `guard` keeps the pages of browsers out, where no signature
+        does.
+        """
+        via = Via()
+        self.pool = pool
+        self.body = RequestUnwrapping(
+            secured=policy.secured, max_cost=policy.max_cost, max_unverified=policy.max_unverified
+        )
+        self.admission = WorkerAdmission(
+            policy,
+            verify=verify,
+            unready=unready,
+            plain_work=self.body.plain_work,
+            gate=gate,
+            ledger=ledger,
+            replay=replay,
+            clock=clock,
+        )
+        self.proxy = App(
+            clock,
+            body=self.body,
+            admission=self.admission,
+            upstreams=OneUpstream(pool),
+            headers=WorkerRequestHeaders(
+                policy, via, self.body.target, scheme=scheme, host_field=host_field, path_prefix=path_prefix
+            ),
+            via=via,
+            replay_limit=REPLAY_LIMIT,
+            verifies=policy.secured,
+            timeouts=timeouts,
+            timer=timer,
+            tunnels=tunnels,
+            log_served=log_served,
+        )
         self._guard = guard
-        self._site = Site(own.app.resource())  # only what a Twisted request asks of one
+        self._site = Site(admin_routes.app.resource())  # only what a Twisted request asks of one
 
-    def __call__(self, request: ServerRequest) -> Receiver:
+    def __call__(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
+        """Who handles a request. Raises `Refusal`."""
+        target = head.target
         if self._guard is not None:
-            self._guard.check_page(request.head)
-        target = request.head.target
+            self._guard.check_page(head)
         if target in ADMIN_PATHS or target.partition(b"?")[0] in ADMIN_PATHS:
-            return ResourceReceiver(request, self._site, _BODY_MAX)
-        if target == b"*" or request.head.max_forwards == 0:
-            return ServerOptions(request)
-        return Exchange(self._proxy, request)
+            return ResourceHandler(client, head, self._site, _ADMIN_BODY_MAX)
+        if head.plain:
+            return Exchange(self.proxy, client, head)
+        if target == b"*" or head.max_forwards == 0:
+            return ServerOptions(client, head)
+        return open_exchange(self.proxy, client, head)
+
+    def set_max_cost(self, units: float) -> None:
+        """The highest cost that a request may name, in units of work."""
+        self.body.max_cost = units
+
+    def drain(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse every request from now on."""
+        self.admission.unready = refusal
+
+    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse all that wait in the queue: their turn will not come."""
+        self.admission.dismiss(refusal)

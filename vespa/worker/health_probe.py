@@ -9,7 +9,7 @@ from treq.client import HTTPClient
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.http.client_connection import UpstreamError
+from vespa.http.interfaces import UpstreamError
 from vespa.runtime.http_client import Answer, CallError, call
 from vespa.vast.assignment import one_line
 

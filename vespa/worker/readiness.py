@@ -137,7 +137,7 @@ class ReadinessMonitor(CoroutineService):
 
     def refusal(self) -> Refusal | None:
         """What a client is to be told while the worker is not ready; None when it is."""
-        if self.ready:
+        if self._state == "ready" or self._state == "suspect":  # asked for each request: without a frame of its own
             return None
         probe_config = self._probe_config
         wait = probe_config.poll_interval if self._state == "errored" else probe_config.retry_interval

@@ -17,13 +17,14 @@ from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
 from vespa.http.agent import Agent
-from vespa.http.client_connection import UpstreamError
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import Pool, PoolLimits
-from vespa.http.server import Limits, Server
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.interfaces import UpstreamError
+from vespa.http.limits import Limits, PoolLimits
+from vespa.http.server import Server
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.browser_guard import BrowserGuard
-from vespa.proxy.exchange import Proxy
+from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, Upstreams, cannot_listen
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
@@ -42,10 +43,10 @@ from vespa.worker.admin_routes import AdminRoutes, touch
 from vespa.worker.app import WorkerApp
 from vespa.worker.health_probe import HealthProbe
 from vespa.worker.keyring import Keyring
+from vespa.worker.policy import Policy
 from vespa.worker.readiness import ProbeConfig, ReadinessMonitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.route import Policy, WorkerPassage, WorkerRoute
 from vespa.worker.served_model import ServedModel
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
@@ -62,7 +63,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     assert backend is not None  # the settings see to it
     origin = Origin.parse(backend.url)
     trust = trust_roots(settings.backend_ca_file)
-    pool = Pool(
+    pool = ConnectionPool(
         origin.endpoint(reactor, settings.backend_connect_timeout, trust),
         reactor,
         PoolLimits(
@@ -73,7 +74,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         ),
     )
     ledger = Ledger(settings.delete_backlog)
-    gate: FairQueue[WorkerPassage] = FairQueue(
+    gate: FairQueue[Exchange] = FairQueue(
         settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue
     )
     autoscaler, speaking = _autoscaler(reactor, settings)
@@ -90,16 +91,16 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         if throughput is not None:
             gate.throughput = throughput
             if settings.max_cost is None:
-                route.max_cost = MAX_COST_SECONDS * throughput
+                app.set_max_cost(MAX_COST_SECONDS * throughput)
 
     watch = _watch(reactor, settings, environment, measured, origin, trust)
     pool.on_trouble = _told_of_trouble(watch)
-    draining = False
 
     def refusal() -> Refusal:
         return Refusal(503, "draining", "the worker is shutting down", retry_after=1)
 
-    route = WorkerRoute(
+    timer = CoarseTimer(reactor)
+    app = WorkerApp(
         Policy(
             secured=settings.secured,
             public_url=settings.public_url if settings.check_url else "",
@@ -113,30 +114,28 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         path_prefix=origin.path_prefix,
         scheme=origin.scheme.encode("ascii"),
         verify=keyring.verify,
-        unready=lambda: refusal() if draining else watch.refusal(),
+        unready=watch.refusal,
         gate=gate,
         ledger=ledger,
         replay=ReplayGuard(settings.replay_capacity, settings.replay),
         clock=reactor,
+        admin_routes=AdminRoutes(settings.master_token, touch(settings.force_update_file)),
+        guard=_guard(settings),
+        timeouts=Timeouts(
+            first_byte=settings.backend_first_byte_timeout,
+            idle=settings.backend_idle_timeout,
+            total=settings.backend_total_timeout,
+        ),
+        timer=timer,
+        tunnels=Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout),
+        log_served=settings.log_level == "debug",
     )
-    timeouts = Timeouts(
-        first_byte=settings.backend_first_byte_timeout,
-        idle=settings.backend_idle_timeout,
-        total=settings.backend_total_timeout,
-    )
-    timer = CoarseTimer(reactor)
-    tunnels = Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout)
-    log_served = settings.log_level == "debug"
-    proxy = Proxy(route, reactor, timeouts=timeouts, log_served=log_served, timer=timer, tunnels=tunnels)
-    own = AdminRoutes(settings.master_token, touch(settings.force_update_file))
-    server = Server(WorkerApp(proxy, own, _guard(settings)), reactor, _limits(settings))
+    server = Server(app, reactor, _limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
-    def drain() -> None:
-        nonlocal draining
-        draining = True
-
-    listening = Listener(endpoint, server, settings.drain_timeout, drain, lambda: route.dismiss(refusal))
+    listening = Listener(
+        endpoint, server, settings.drain_timeout, lambda: app.drain(refusal), lambda: app.dismiss(refusal)
+    )
 
     def condition() -> Condition:
         problem = unreachable(settings)

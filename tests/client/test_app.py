@@ -1,10 +1,12 @@
-"""The client's route, through door and exchange, in memory."""
+"""A request through the client's application, in memory."""
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import tracemalloc
+import weakref
 from typing import Any
 from zlib import compress, compressobj
 
@@ -18,8 +20,8 @@ from tests.rig import DATE
 from tests.unending import ends
 from vespa.client.response_filter import callers_block
 from vespa.http.held_bytes import HeldBytes
-from vespa.protocol.heads import read_response_head
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import parse_response_head
 from vespa.transport.origin import Origin
 
 HOST = b"Host: localhost:8010\r\n"
@@ -519,7 +521,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertIn(b"too_many_requests", fourth.read())
 
 
-class ElsewhereTests(SynchronousTestCase):
+class NextWorkerTests(SynchronousTestCase):
     def start(self, request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
         rig = ClientRig(**calling)
         caller = rig.caller()
@@ -691,7 +693,7 @@ class ElsewhereTests(SynchronousTestCase):
         rig.worker(OTHER).send(reply(200, b"ok"))
         self.assertTrue(caller.read().endswith(b"ok"))
 
-    def test_gone_while_elsewhere(self) -> None:
+    def test_gone_between_workers(self) -> None:
         """A caller that leaves between two workers ends the search."""
         rig, caller = self.start()
         rig.tell(assignment())
@@ -760,8 +762,7 @@ class ElsewhereTests(SynchronousTestCase):
             async def roots(self) -> object:
                 return await Deferred()
 
-        rig, caller = self.start(seconds=5.0)
-        rig.known._trust = SlowTrust()
+        rig, caller = self.start(seconds=5.0, trust=SlowTrust())
         rig.tell({**assignment(), "url": "https://203.0.113.7:31000"})
         rig.advance(7)
         self.assertIn(b"X-Vespa-Error: no_worker_root", caller.read())
@@ -836,7 +837,7 @@ class ElsewhereTests(SynchronousTestCase):
             b"Access-Control-" + b"a" * many + b": x",
             b"Set-Cookie: " + b" " * many,
         ):
-            head = read_response_head(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
+            head, _ = parse_response_head(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
             with self.subTest(line[:40]), ends():
                 callers_block(head, Origin.parse("http://203.0.113.7:31000"), b"GET")
 
@@ -1072,6 +1073,33 @@ class PingTests(SynchronousTestCase):
         self.assertFalse(caller.open)
         self.assertFalse(caller.read().endswith(b"0\r\n\r\n"))
 
+    def test_a_stream_that_did_not_wait(self) -> None:
+        """Its coding may be asked for, and its chunks pass as the worker made them: nothing was begun before it."""
+        rig = ClientRig(pings=True)
+        caller = rig.caller()
+        caller.send(post(STREAM, b"Accept-Encoding: gzip", target=CHAT))
+        rig.tell({"status": "soon", "request_idx": 9})
+        rig.advance(1.1)
+        rig.tell(assignment(idx=9))
+        self.assertIn(b"\r\nAccept-Encoding: gzip\r\n", rig.worker().read())
+        rig.worker().send(EVENTS + b"00009;x=y\r\ndata: 1")
+        rig.worker().send(b"\n\n\r\n")
+        head, _, chunks = caller.read().partition(b"\r\n\r\n")
+        self.assertEqual(chunks, b"00009;x=y\r\ndata: 1\n\n\r\n")
+        self.assertNotIn(b"Cache-Control", head)
+
+    def test_gone_before_the_cut(self) -> None:
+        """A caller that leaves before its broken response is cut is left alone."""
+        rig, caller = self.waiting()
+        rig.tell(assignment(idx=9))
+        with capturedLogs():
+            rig.worker().send(EVENTS.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+            rig.worker().send(b"7\r\nno gzip\r\n")
+        caller.lose(ConnectionDone())
+        rig.advance(0.1)
+        self.assertFalse(caller.aborted)
+        self.assertTrue(rig.idle)
+
     def test_the_body_is_asked_for_before_the_comments(self) -> None:
         """A caller that waits for leave to send its body has it before an answer begins: later there is none."""
         request = post(b"x" * 10, b"Accept: text/event-stream", b"Expect: 100-continue", kind=b"audio/wav")
@@ -1213,7 +1241,7 @@ class OriginTests(SynchronousTestCase):
         self.assertIn(b"\r\nVary: Origin\r\n", answer)
 
 
-class DoorTests(SynchronousTestCase):
+class AppTests(SynchronousTestCase):
     def test_dismissed(self) -> None:
         """At the end those that wait for a turn or a worker are told, and those that have one are not."""
         rig = ClientRig(max_connections=3)
@@ -1223,11 +1251,36 @@ class DoorTests(SynchronousTestCase):
         rig.tell(assignment())
         rig.worker().read()
         rig.tell({"status": "none", "request_idx": 9})
-        rig.route.dismiss(lambda: Refusal(503, "draining", "the proxy is shutting down"))
+        rig.app.dismiss(lambda: Refusal(503, "draining", "the proxy is shutting down"))
         self.assertEqual([b"draining" in caller.read() for caller in callers], [False, True, True, True])
         rig.worker().send(reply(200, b"ok"))
         self.assertTrue(callers[0].read().endswith(b"ok"))
         self.assertTrue(rig.idle)
+
+    def test_nothing_is_left_for_the_collector(self) -> None:
+        """A request that is over is freed at once, whether it was served, refused or given up."""
+        for end in ("served", "in parts", "refused", "left"):
+            rig = ClientRig(seconds=5.0)
+            caller = rig.caller()
+            caller.send(post())
+            gc.collect()
+            gc.disable()
+            self.addCleanup(gc.enable)
+            exchange = weakref.ref(caller.protocol.handler)
+            if end == "refused":
+                rig.advance(7)
+            else:
+                rig.tell(assignment())
+                worker = rig.worker()
+                if end == "left":
+                    caller.hang_up()
+                else:
+                    answer = reply(200, b"fine")
+                    worker.send(answer[:-2] if end == "in parts" else answer)
+                    if end == "in parts":
+                        worker.send(answer[-2:])
+            self.assertIsNone(exchange(), end)
+            gc.enable()
 
     def test_guarded(self) -> None:
         """A browser's page is refused before anything is asked."""
@@ -1241,6 +1294,6 @@ class DoorTests(SynchronousTestCase):
         """While the proxy shuts down, nothing new is begun."""
         rig = ClientRig()
         caller = rig.caller()
-        rig.door.draining = True
+        rig.app.drain(lambda: Refusal(503, "draining", "the proxy is shutting down"))
         caller.send(post())
         self.assertIn(b"draining", caller.read())

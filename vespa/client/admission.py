@@ -1,0 +1,84 @@
+"""Who may look for a worker, and when: so many requests at a time, the others wait for their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vespa.accounting.fair_queue import FairQueue
+from vespa.accounting.lifecycle import ADMIT, CONNECTING, END, OPEN, SERVED, SLOT, TABLE, UNSERVED, WAIT, Event
+from vespa.client.envelope_writer import Content
+from vespa.client.policy import Policy
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.protocol.refusal import Refusal
+from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import Admission
+
+
+class ClientAdmission:
+    """Hands out the slots for requests in flight. It keeps no ledger: workers tell the autoscaler what was done."""
+
+    def __init__(self, policy: Policy, gate: FairQueue[Exchange], timer: CoarseTimer) -> None:
+        self.gate = gate
+        self._seconds = policy.seconds
+        self._timer = timer
+        self._waiting: dict[Exchange, None] = {}  # those in the queue
+
+    def verify(self, exchange: Exchange, content: Content) -> None:
+        """The guard has let it in."""
+
+    def admit(self, exchange: Exchange, content: Content) -> bool:
+        """True: it holds a slot. False: it waits, and hears `slot`. Raises Refusal 429 "queue_full"."""
+        self.advance(exchange, OPEN)
+        if self.gate.admit(exchange, 0):
+            self.advance(exchange, ADMIT)
+            return True
+        self.advance(exchange, WAIT)
+        if self._seconds:
+            self._waiting[exchange] = None
+            self._timer.add(self)
+        return False
+
+    def tick(self, now: float) -> None:
+        """Nobody waits in the queue for ever."""
+        seconds = self._seconds
+        for exchange in [each for each in self._waiting if now - each.received_at >= seconds]:
+            message = f"{seconds:g} s went by before its turn came: too many requests are in flight"
+            exchange.refuse(Refusal(503, "too_many_requests", message, retry_after=1))
+
+    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+        """Refuse all that wait in the queue: their turn will not come."""
+        for exchange in self.gate.dismiss():
+            exchange.refuse(refusal())
+
+    # -- what is recorded
+
+    def advance(self, exchange: Exchange, event: Event) -> None:
+        """Record an event that is no end."""
+        exchange.state = TABLE[exchange.state][event]
+        if event is SLOT:
+            self._wait_no_more(exchange)
+
+    def served(self, exchange: Exchange, success: bool) -> None:
+        """Record that the response was passed on whole; its slot goes to the next."""
+        if exchange.state is CONNECTING:
+            exchange.state = SERVED if success else UNSERVED
+        else:
+            exchange.state = TABLE[exchange.state][END]
+        self.gate.free(exchange)
+
+    def settle(self, exchange: Exchange, event: Event) -> None:
+        """Record any other end; the slot, or the place in the queue, goes to the next."""
+        exchange.state = TABLE[exchange.state][event]
+        self._wait_no_more(exchange)
+        self.gate.free(exchange)
+
+    def release(self, exchange: Exchange) -> None:
+        """An upgraded connection holds no slot: it lasts as long as both ends like."""
+        self.gate.free(exchange)
+
+    def _wait_no_more(self, exchange: Exchange) -> None:
+        if self._waiting.pop(exchange, self) is None and not self._waiting:
+            self._timer.discard(self)
+
+
+_check: type[Admission[Exchange]] = ClientAdmission

@@ -1,0 +1,76 @@
+"""What the fields of a caller's request say to the client proxy."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+from vespa.protocol.fields import folded
+from vespa.protocol.request_head import RequestHead
+
+PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
+"""Besides Authorization: what a caller shows to whom it believes it talks to, or to whatever else is on localhost."""
+
+_JSON: Final = frozenset((b"application/json", b"text/json"))
+_ACCEPT_ENCODING: Final = re.compile(rb"^Accept-Encoding:[^\r\n]*\r\n", re.I | re.M)
+_KNOWN_MAX: Final = 512
+_known: Final[dict[bytes, CallerFields]] = {}
+
+
+@frozen
+class CallerFields:
+    """
+    One request's fields, understood.
+
+    `block` are the lines to pass on; `cost` the text of X-Serverless-Cost, None if there is none; `json` whether the
+    body is JSON as it stands; `stream` whether server-sent events are accepted by name.
+    """
+
+    block: bytes
+    cost: bytes | None
+    json: bool
+    stream: bool
+
+
+def fields_of(head: RequestHead) -> CallerFields:
+    """Understand a head's fields; programs repeat themselves, so what was met lately is remembered."""
+    block = head.fields_block
+    known = _known.get(block)
+    if known is None:
+        known = _understand(head.passing)
+        if len(block) <= 4096:  # bounded, both ways
+            if len(_known) >= _KNOWN_MAX:
+                _known.clear()
+            _known[block] = known
+    return known
+
+
+def uncoded(block: bytes) -> bytes:
+    """The same lines, with leave for no content coding; no such line at all would allow any (RFC 9110 12.5.3)."""
+    return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
+
+
+def _understand(lines: list[bytes]) -> CallerFields:
+    passing = []
+    cost: bytes | None = None
+    json = stream = coded = False
+    for line in lines:
+        at = line.find(b":")
+        name, value = line[:at].lower(), line[at + 1 :].strip(b" \t")
+        if name == b"x-serverless-cost":
+            cost = value
+        elif (like := folded(name)) in PRIVATE or like.startswith((b"x-serverless-", b"x-vespa-")):
+            continue
+        else:
+            passing.append(line)
+            if name == b"content-type":
+                kind = value.partition(b";")[0].strip().lower()
+                json = kind in _JSON or kind.endswith(b"+json")
+            elif name == b"content-encoding":
+                coded = value.lower() not in (b"", b"identity")
+            elif name == b"accept":
+                stream = stream or b"text/event-stream" in value.lower()
+    block = b"\r\n".join(passing) + b"\r\n" if passing else b""
+    return CallerFields(block, cost, json and not coded, stream)

@@ -1,0 +1,227 @@
+"""Which worker a request goes to: the autoscaler names one, and another where that one fails."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.envelope_writer import BODY_SUFFIX, body_prefix
+from vespa.client.policy import Policy
+from vespa.client.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
+from vespa.client.trust import TrustError
+from vespa.client.worker_pools import Worker, WorkerPools
+from vespa.client.worker_search import WorkerSearch
+from vespa.http.interfaces import UpstreamError
+from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import UpstreamSelector
+from vespa.runtime.ratelimited_log import RateLimitedLog
+from vespa.vast.assignment import Assignment, seconds_before
+
+_DIED: Final = "no_reply"
+_DEATHS_MAX: Final = 1
+_GONE: Final = frozenset(("backend_unreachable", "backend_timeout", "not_ready"))
+"""What a worker says that had nobody to give the request to."""
+_GONE_SECONDS: Final = 15.0
+"""A worker tells the autoscaler within five seconds that its backend is gone; so much longer are others asked for."""
+_GONE_ATTEMPTS_MAX: Final = 30
+_BUSY: Final = frozenset((429, 503))
+_CODE_MAX: Final = 40
+
+
+class WorkerSelector:
+    """Has the autoscaler name a worker for each request."""
+
+    log = Logger(namespace="vespa.client")
+
+    def __init__(self, policy: Policy, autoscaler: AutoscalerClient, workers: WorkerPools) -> None:
+        self.policy = policy
+        self.autoscaler = autoscaler
+        self.workers = workers
+        self.timer = autoscaler.timer
+        self.limited_log = RateLimitedLog(self.log, autoscaler.clock)
+
+    def select(self, exchange: Exchange) -> None:
+        """Begin to look for a worker."""
+        exchange.selection = WorkerSelection(self, exchange)
+        exchange.selection.begin()
+
+    def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
+        """Look for another worker, unless there were enough, or the time is up."""
+        selection: WorkerSelection = exchange.selection
+        return selection.begin_again(failure)
+
+    def abandon(self, exchange: Exchange) -> None:
+        """It has a connection to its worker, or is over."""
+        selection: WorkerSelection | None = exchange.selection
+        if selection is not None:
+            selection.cancel()
+
+
+_check: type[UpstreamSelector[Exchange]] = WorkerSelector
+
+
+class WorkerSelection:
+    """
+    One request's worker, or workers one after the other.
+
+    `assignment` is what the autoscaler said last, `worker` whom it named.
+    """
+
+    assignment: Assignment | None = None
+    worker: Worker | None = None
+    _finding: Deferred[None] | None = None
+    _keepalive: SSEKeepalive | None = None
+    _attempts = 0
+    _deaths = 0
+    _gone_since = 0.0
+
+    def __init__(self, selector: WorkerSelector, exchange: Exchange) -> None:
+        self._selector = selector
+        self._exchange = exchange
+        self._policy = selector.policy
+        self._search = WorkerSearch(selector.autoscaler, exchange.content.cost, exchange.received_at)
+
+    def begin(self) -> None:
+        """Look for the first one."""
+        if self._policy.seconds:
+            self._selector.timer.add(self)
+        self._search.begin(self)
+
+    def cancel(self) -> None:
+        """None is looked for any more."""
+        self._selector.timer.discard(self)
+        self._search.cancel()
+        finding, self._finding = self._finding, None
+        if finding is not None:
+            finding.cancel()
+
+    def tick(self, now: float) -> None:
+        """Not for ever: a worker has to be found, and a connection to it, in time."""
+        seconds = self._policy.seconds
+        if now - self._exchange.received_at < seconds:
+            return
+        self._selector.timer.discard(self)
+        if self.worker is not None:
+            message = f"{seconds:g} s went by, and there is no connection to the worker"
+            self.not_found(Refusal(504, "worker_timeout", message, origin="worker"))
+        elif self._finding is not None:
+            message = f"{seconds:g} s went by, and whom workers are to be trusted by is not known"
+            self.not_found(Refusal(502, "no_worker_root", message, origin="console"))
+        else:
+            self._search.give_up(seconds)
+
+    # -- what the search tells
+
+    def still_waiting(self, status: str, seconds: float) -> None:
+        """Tell the caller, if it wants to hear."""
+        exchange = self._exchange
+        if seconds < PING_AFTER_SECONDS or not self._policy.waiting_pings or not exchange.content.streams:
+            return
+        if exchange.upgrade or exchange.head.head_only:
+            return
+        if self._keepalive is None:
+            self._keepalive = exchange.early = SSEKeepalive(exchange.client)
+        self._keepalive.comment(f"waiting for a worker, {seconds:.0f} s: {status}")
+
+    def not_found(self, refusal: Refusal) -> None:
+        """There is no worker for it."""
+        self._exchange.refuse(refusal)
+
+    def found(self, assignment: Assignment) -> None:
+        """The autoscaler named one."""
+        self.assignment = assignment
+        workers = self._selector.workers
+        worker = workers.known(assignment.url)
+        if worker is not None:
+            self._go_to(worker)
+            return
+        finding = workers.get_worker(assignment.url).addCallbacks(self._go_to, self._no_worker)
+        if not finding.called:
+            self._finding = finding
+
+    def _no_worker(self, failure: Failure) -> None:
+        self._finding = None
+        error: Any = failure.value
+        if failure.check(CancelledError):
+            return
+        if failure.check(UpstreamError):
+            self.not_found(Refusal(502, error.code, str(error), origin="autoscaler"))
+        elif failure.check(TrustError):
+            self.not_found(Refusal(502, "no_worker_root", f"no worker can be trusted: {error}", origin="console"))
+        else:
+            self._selector.log.failure("a worker could not be reached", failure)
+            self.not_found(Refusal(500, "internal_error", "the proxy failed; its log says why"))
+
+    def _go_to(self, worker: Worker) -> None:
+        self._finding = None
+        exchange = self._exchange
+        assert self.assignment is not None
+        self._attempts += 1
+        self.worker = worker
+        if exchange.content.enveloped:
+            exchange.body_prefix, exchange.body_suffix = body_prefix(self.assignment.auth_data), BODY_SUFFIX
+        exchange.upstream_selected(worker.pool)
+        if exchange.upstream is not None:
+            self._selector.timer.discard(self)  # from here on others watch the clock
+
+    # -- another one
+
+    def begin_again(self, failure: UpstreamError | ResponseHead) -> bool:
+        """Look for another one after this failure; False where that is no use."""
+        selector, policy, assignment = self._selector, self._policy, self.assignment
+        assert assignment is not None
+        answered = isinstance(failure, ResponseHead)
+        code = _error_code(failure) if isinstance(failure, ResponseHead) else failure.code
+        if not code:
+            return False
+        now = selector.timer.clock.seconds()
+        if self._attempts >= policy.attempts and not self._may_outlast(code, now):
+            return False
+        if code == _DIED:
+            # It had the request, and may have died of it: one other is worth a try, and not all of them.
+            self._deaths += 1
+            if self._deaths > _DEATHS_MAX:
+                return False
+        # The first time at once; then with some time between, as the same worker may be named again.
+        delay = seconds_before(self._attempts, selector.autoscaler.random) if self._attempts > 1 else 0.0
+        if policy.seconds:
+            if now + delay - self._exchange.received_at >= policy.seconds:
+                return False
+            selector.timer.add(self)
+        why = f"it answers {code}" if answered else f"{code}: {failure}"
+        selector.limited_log.log(
+            f"{assignment.url} {code}", f"another worker is asked for, {assignment.url} fails: {why}"
+        )
+        self.worker = None
+        # An assignment that was answered is used up; one that never was is still the same request's.
+        self._search.begin(self, delay, anew=answered)
+        return True
+
+    def _may_outlast(self, code: str, now: float) -> bool:
+        """
+        Whether more workers may be asked for than `attempts`: while the autoscaler has not heard of a dead backend.
+
+        A worker without a backend fails at once, so it has the least to do, and is named again and again until then.
+        """
+        if code not in _GONE or self._policy.attempts < 2:
+            return False
+        if not self._gone_since:
+            self._gone_since = now
+        return now - self._gone_since < _GONE_SECONDS and self._attempts < _GONE_ATTEMPTS_MAX
+
+
+def _error_code(head: ResponseHead) -> str:
+    """Why a worker did not serve a request: its own word, or "busy"; "" where that is a response like any other."""
+    code = ""
+    for line in head.passing:
+        if line[:14].lower() == b"x-vespa-error:":
+            code = line[14:].strip().decode("ascii", "replace")[:_CODE_MAX]
+    if head.status in _BUSY:
+        return code if code in _GONE else "busy"
+    return code if code == _DIED or code in _GONE else ""

@@ -1,0 +1,85 @@
+"""What all exchanges of a process share: the parts that it is composed of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.held_bytes import SMALL
+from vespa.protocol.response_head import ResponseHead
+from vespa.protocol.via import Via
+from vespa.proxy.interfaces import Admission, BodyTransform, HeaderPolicy, ResponsePolicy, UpstreamSelector
+from vespa.proxy.upgrade import Tunnels
+from vespa.proxy.upstream_deadlines import Timeouts
+from vespa.runtime.ratelimited_log import RateLimitedLog
+
+
+class App:
+    """
+    The parts of a proxy, as its exchanges call them.
+
+    `worker.app` and `client.app` compose one each.
+    """
+
+    log = Logger(namespace="vespa.proxy")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        body: BodyTransform,
+        admission: Admission[Any],
+        upstreams: UpstreamSelector[Any],
+        headers: HeaderPolicy[Any],
+        responses: ResponsePolicy[Any] | None = None,
+        via: Via,
+        replay_limit: int,
+        verifies: bool,
+        timeouts: Timeouts | None = None,
+        timer: CoarseTimer | None = None,
+        tunnels: Tunnels | None = None,
+        log_served: bool = False,
+    ) -> None:
+        """
+        `responses`: None where an upstream's responses go on as they are. `replay_limit`: the bytes of a body that are
+        kept until a response begins, to be sent again. `verifies`: requests are signed. `timer` looks after deadlines,
+        `tunnels` after upgraded connections; without one there is a new one.
+        """
+        self.clock = clock
+        # The parts' methods, bound once: each is called for every request.
+        self.unwrap = body.unwrap
+        self.begin_body = body.begin_body
+        self.verify = admission.verify
+        self.admit = admission.admit
+        self.advance = admission.advance
+        self.served = self._served_and_logged if log_served else admission.served
+        self._record_served = admission.served
+        self.settle = admission.settle
+        self.release = admission.release
+        self.select = upstreams.select
+        self.next_upstream = upstreams.next_upstream
+        self.abandon = upstreams.abandon
+        self.request_head = headers.request_head
+        self.looks_at_responses = responses is not None
+        self.response_lines = responses.response_lines if responses is not None else _as_they_are
+        self.replay_limit = replay_limit
+        self.uncounted_bytes = min(SMALL, replay_limit)  # of a payload that was sent
+        self.verifies = verifies
+        self.timeouts = timeouts or Timeouts()
+        self.watches = self.timeouts.any
+        self.timer = timer or CoarseTimer(clock)
+        self.tunnels = tunnels or Tunnels(self.timer)
+        self.warnings = RateLimitedLog(self.log, clock)
+        self.via = via
+
+    def _served_and_logged(self, exchange: Any, success: bool) -> None:
+        # One event costs as much as a third of a request: successes are logged on demand.
+        self._record_served(exchange, success)
+        self.log.info("served: {method} {path}", method=exchange.method, path=exchange.path)
+
+
+def _as_they_are(exchange: object, head: ResponseHead) -> bytes:
+    return head.fields_block

@@ -1,0 +1,88 @@
+"""The request line and fields that the worker sends to its backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from vespa.protocol.origin_fields import readdressed
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.via import Via
+from vespa.proxy.exchange import Exchange
+from vespa.proxy.forwarded_fields import forwarded_lines
+from vespa.proxy.interfaces import HeaderPolicy
+from vespa.worker.policy import Policy
+
+_KEPT_MAX: Final = 4096
+"""The longest head, in bytes, that is kept with its connection."""
+
+
+class WorkerRequestHeaders:
+    """A request's head for the backend: the caller's, less what is of this hop or of the autoscaler's."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        via: Via,
+        target: Callable[[RequestHead], bytes],
+        *,
+        scheme: bytes,
+        host_field: bytes,
+        path_prefix: bytes,
+    ) -> None:
+        """`target` takes off a query what was signed in it. The rest of what is named is the backend's."""
+        self._target = target
+        self._secured = policy.secured
+        self._via = via.lines
+        self._origin = scheme + b"://" + host_field
+        self._path_prefix = path_prefix
+        self._tail = b" HTTP/1.1\r\nHost: " + host_field + b"\r\n"
+        key = policy.authorization.encode("ascii")
+        self._authorization = b"Authorization: " + key + b"\r\n" if key else b""
+
+    def request_head(self, exchange: Exchange) -> bytes:
+        """The request line and fields, less framing. What a connection's last head led to is kept with it."""
+        head, client = exchange.head, exchange.client
+        enveloped = exchange.content is not None
+        if head is client.sent_head and enveloped is client.sent_enveloped:
+            return client.sent_fields
+        fields = self._request_head(exchange, enveloped)
+        if b"?" not in head.target and len(fields) <= _KEPT_MAX:  # a signature is seldom the same twice
+            client.sent_head, client.sent_enveloped, client.sent_fields = head, enveloped, fields
+        return fields
+
+    def _request_head(self, exchange: Exchange, enveloped: bool) -> bytes:
+        head, client = exchange.head, exchange.client
+        target, fields = head.target, head.fields_block
+        if b"?" in target:
+            target = self._target(head)
+        if head.sources and head.host:
+            fields = readdressed(
+                fields,
+                head.sources,
+                host=head.host,
+                secure=client.secure,
+                origin=self._origin,
+                path_prefix=self._path_prefix,
+            )
+        parts = [head.method, b" ", self._path_prefix, target, self._tail, fields]
+        # On Vast.ai the Authorization holds the endpoint's key; a plain request to an unsecured worker keeps its own.
+        if self._authorization:
+            parts.append(self._authorization)
+        elif head.authorization:
+            parts += _own_authorization(head.authorization, not enveloped and not self._secured)
+        parts += (forwarded_lines(client, head, believed=enveloped), self._via[head.minor])
+        return b"".join(parts)
+
+
+_check: type[HeaderPolicy[Exchange]] = WorkerRequestHeaders
+
+
+def _own_authorization(lines: Sequence[bytes], plain: bool) -> list[bytes]:
+    """A caller's credentials for the backend: what a client was told to pass, or all of a plain request."""
+    told = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"x-vespa-authorization":
+            told.append(b"Authorization: " + value.strip(b" \t") + b"\r\n")
+    return told or ([line + b"\r\n" for line in lines] if plain else [])
