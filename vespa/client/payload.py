@@ -69,14 +69,14 @@ def read_payload(body: bytes) -> Payload | None:
 def _tokens(asked: _Asked) -> float | None:
     told = (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens, asked.n_predict)
     for raw in (*told, asked.max_new_tokens):
-        if count := _count(raw):
+        if raw is not _ABSENT and (count := _count(raw)):
             return count
-    return _count(_nested(asked.parameters).max_new_tokens) or _count(_nested(asked.options).num_predict)
+    if asked.parameters is not _ABSENT and (count := _count(_nested(asked.parameters).max_new_tokens)):
+        return count
+    return _count(_nested(asked.options).num_predict) if asked.options is not _ABSENT else None
 
 
 def _nested(raw: msgspec.Raw) -> _Nested:
-    if not bytes(raw):
-        return _NOT_NESTED
     try:
         return _decode_nested(raw)
     except _MALFORMED:
