@@ -139,10 +139,10 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
     head.fields_block = joined(head.passing)
     head.framing = _framing(head)
     head.reusable = head.framing == LENGTH and head.keep_alive and head.keep_alive_seconds is None
+    # No Connection field passes, and the status line says HTTP/1.1: such a connection lasts.
     head.verbatim = (
         len(head.passing) + 1 == len(lines)
         and head.dated
-        and head.keep_alive
         and head.framing in (LENGTH, CHUNKED)
         and _is_usual(framing_line, length)
         and data.startswith(status_line(status))
