@@ -24,6 +24,7 @@ from vespa.protocol.connection_state import (
     ClientState,
     ServerEvent,
     ServerState,
+    after,
     mermaid,
 )
 
@@ -232,6 +233,13 @@ class TableTests(SynchronousTestCase):
         """What is stepped by is what is shown."""
         self.assertEqual({state: dict(row) for state, row in SERVER.items()}, SERVER_STEPS)
         self.assertEqual({state: dict(row) for state, row in CLIENT.items()}, CLIENT_STEPS)
+
+    def test_after(self) -> None:
+        """What follows each state by one event is what the table says, for those states that know the event."""
+        for event in ServerEvent:
+            expected = {state: row[event] for state, row in SERVER.items() if event in row}
+            self.assertEqual(after(SERVER_STEPS, event), expected)
+        self.assertEqual(after(CLIENT_STEPS, ClientEvent.REQUEST), {ClientState.IDLE: ClientState.AWAITING})
 
     def test_drawn_from_the_tables(self) -> None:
         """A diagram has an arrow for each step, one in at IDLE, and one out of CLOSED."""

@@ -61,6 +61,18 @@ class FramingTests(SynchronousTestCase):
         self.assertTrue(head(b"Connection: keep-alive", first=b"HTTP/1.0 200 OK").keep_alive)
         self.assertEqual(head(b"Keep-Alive: max=3, timeout=5").keep_alive_seconds, 5)
 
+    def test_reusable(self) -> None:
+        """A connection whose response has a length may be used again at once, where nothing is said about that."""
+        usual = b"Content-Length: 5"
+        self.assertTrue(head(usual).reusable)
+        self.assertTrue(head(usual, b"Connection: keep-alive", first=b"HTTP/1.0 200 X").reusable)
+        self.assertFalse(head(usual, first=b"HTTP/1.0 200 OK").reusable)
+        self.assertFalse(head(usual, first=b"HTTP/1.1 304 X").reusable)
+        for line in (b"Connection: close", b"Keep-Alive: timeout=5"):
+            self.assertFalse(head(usual, line).reusable, line)
+        for line in (b"X: y", b"Transfer-Encoding: chunked"):
+            self.assertFalse(head(line).reusable, line)
+
 
 class VerbatimTests(SynchronousTestCase):
     def test_verbatim(self) -> None:

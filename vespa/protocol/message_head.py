@@ -47,17 +47,7 @@ class Head:
     """
 
     # In slots, and set for every head: on some Pythons a default that is looked up on the class costs more.
-    __slots__ = (
-        "lines",
-        "passing",
-        "fields_block",
-        "has_length",
-        "chunked",
-        "connection",
-        "upgrade",
-        "keep_alive",
-        "length",
-    )
+    __slots__ = ("lines", "passing", "fields_block", "has_length", "chunked", "connection", "upgrade", "keep_alive")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -68,16 +58,11 @@ class Head:
         self.connection = _NO_TOKENS
         self.upgrade = b""
         self.keep_alive = True
-        self.length: int | None = None  # only where `heads` has read it, for one message
 
     @property
     def headers(self) -> Fields:
         """The fields as pairs of name and value."""
         return [(line[: (at := line.find(b":"))], line[at + 1 :].strip(b" \t")) for line in self.lines]
-
-    def block(self) -> bytes:
-        """As `fields_block`."""
-        return self.fields_block
 
     def drop_listed(self) -> None:
         """Leave out the fields that a Connection field names (RFC 9110 7.6.1). For whoever reads the head."""
