@@ -15,6 +15,7 @@ from twisted.python import threadable
 from vespa.client.reactor_thread import ReactorThread
 from vespa.client.settings import CONSOLE, ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
+from vespa.transport.own_reactor import has_run
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -264,7 +265,7 @@ def _reactor_here(*, running: bool = False) -> Any:
         return reactor if threadable.isInIOThread() else None
     if running or threading.current_thread() is not threading.main_thread():
         return None
-    return None if reactor._startedBefore else reactor
+    return None if has_run(reactor) else reactor
 
 
 def _in_asyncio() -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from threading import Lock, Thread
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
@@ -19,14 +18,12 @@ from twisted.application.service import IService
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
-from vespa.transport.platform import make_reactor
+from vespa.transport.own_reactor import Resolvers, close_reactor, make_own_reactor
 
 ServiceT = TypeVar("ServiceT", bound=IService)
 
 _RESOLVERS: Final = 4
-_LOOKUP_SECONDS: Final = 1.0
 _EXIT_SECONDS: Final = 2.0
 _TURNS: Final = 10
 _running: Final[WeakSet[ReactorThread[Any]]] = WeakSet()
@@ -46,8 +43,8 @@ class ReactorThread(Generic[ServiceT]):
     def __init__(self, make: Callable[[Any], ServiceT], name: str) -> None:
         """`make` is called with the reactor, in the thread. Raises OSError where no descriptors are left."""
         self._make = make
-        self._reactor = _make_reactor()
-        self._threads = _Resolvers(0, _RESOLVERS, name)
+        self._reactor = make_own_reactor()
+        self._threads = Resolvers(0, _RESOLVERS, name)
         self._reactor.threadpool = self._threads
         self._service: ServiceT | None = None
         self._error: BaseException | None = None
@@ -144,38 +141,10 @@ class ReactorThread(Generic[ServiceT]):
 
     def _close(self) -> None:
         """What a reactor keeps after its run, because others are never run but at a process's end."""
-        reactor = self._reactor
         self._threads.stop()
         with self._lock:
             self._closed = True
-            reactor.waker = None  # a lookup that is still going on may want to tell of its end
-            for call in reactor.getDelayedCalls():
-                call.cancel()
-            for reader in list(reactor._internalReaders):
-                reactor._removeInternalReader(reader)
-                reader.connectionLost(None)
-        poller = getattr(reactor, "_poller", None)
-        if poller is not None:
-            poller.close()
-
-
-class _Resolvers(ThreadPool):
-    """Looks names up. Twisted's own threads would keep a program from ending, and a stop waiting for a slow lookup."""
-
-    threadFactory: Any = staticmethod(partial(Thread, daemon=True))
-
-    def stop(self) -> None:
-        self.joined = True
-        self.started = False
-        self._team.quit()
-        for thread in self.threads:
-            thread.join(_LOOKUP_SECONDS / len(self.threads))
-
-
-def _make_reactor() -> Any:
-    reactor = make_reactor()
-    reactor._registerAsIOThread = False  # that says which thread is the global reactor's
-    return reactor
+            close_reactor(self._reactor)
 
 
 @atexit.register

@@ -130,7 +130,7 @@ class _PlainRequest(Request):
     def write(self, data: bytes) -> None:
         if self.startedWriting or self.finished:
             # Twisted would add its own chunk framing.
-            if not self._disconnected and self.channel is not None and data and self.method != b"HEAD":
+            if self.channel is not None and data and self.method != b"HEAD":
                 self.channel.write(data)
             return
         version, self.clientproto = self.clientproto, b"HTTP/1.0"  # no chunk framing from Twisted
