@@ -1,5 +1,15 @@
-"""The tests, in folders that mirror `vespa/`."""
+"""The tests, in folders that mirror `vespa/`; VESPA_TRANSPORT says over which transports they run."""
+
+import os
+import sys
 
 from tests.seeds import load_profile
+from vespa.transport.choice import FAST, choose, is_fast
+from vespa.transport.platform import HAS_EPOLL
 
 load_profile()
+choose(os.environ.get("VESPA_TRANSPORT") or FAST)
+if HAS_EPOLL and is_fast() and "twisted.internet.reactor" not in sys.modules:
+    from vespa.transport.reactor import install
+
+    install()

@@ -1,7 +1,8 @@
 """Every check of the project, and one line about it: `python -m tests.run [module ...]`.
 
-Without a module it runs ruff and mypy, which count as one test each, then all of the tests, and on Linux those that
-have to pass on every system again, with the names masked that macOS and Windows lack.
+Without a module it runs ruff and mypy, which count as one test each, then all of the tests, and on Linux some of them
+again: those that have to pass on every system with the names masked that macOS and Windows lack, and those that have to
+pass over any transports over Twisted's own.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
-from tests import masked
+from tests import masked, over_stock
 from tests.seeds import described
 
 CHECKS = (
@@ -47,11 +49,13 @@ def main(names: Sequence[str]) -> int:
     passed += result.successes + len(result.expectedFailures)
     skipped = len(result.skips)
     if not names and sys.platform == "linux":
-        running = {mask: masked.start(mask) for mask in masked.MASKS}
-        for mask, process in running.items():
-            text, _ = process.communicate()
+        running = {f"masked as {mask}": masked.start(mask) for mask in masked.MASKS}
+        running["over stock transports"] = over_stock.start()
+        with ThreadPoolExecutor(len(running)) as readers:  # one that nobody reads stands still
+            texts = readers.map(lambda process: process.communicate()[0], running.values())
+        for (name, process), text in zip(running.items(), texts, strict=True):
             counts = masked.counts(text)
-            print(text if process.returncode else f"masked as {mask}: {summary(*counts)}", flush=True)
+            print(text if process.returncode else f"{name}: {summary(*counts)}", flush=True)
             passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
     print(summary(passed, failed, skipped), flush=True)
     return 1 if failed or not passed else 0

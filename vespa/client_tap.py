@@ -44,7 +44,7 @@ class Options(GivenOptions):
         secrets = (settings.endpoint_key, settings.account_key, settings.token)
         level = LogLevel.debug if settings.debug else LogLevel.info
         self.observer = _observer = LineObserver(sys.__stdout__, level, secrets)
-        install_reactor()
+        install_reactor(settings.transport)
         if self.parent is not None:
             use_our_log(self.parent, f"{__name__}.log_observer")
 

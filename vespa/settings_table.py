@@ -161,6 +161,13 @@ class Variables:
     drain_timeout: float = _door(
         "VESPA_DRAIN_TIMEOUT", seconds, "8", "After SIGTERM: time to finish what is in flight.", unit="seconds"
     )
+    transport: str = _door(
+        "VESPA_TRANSPORT",
+        choice("fast", "stock"),
+        "fast",
+        "`stock`: sockets, TLS and reactor by Twisted's public interfaces alone, at about twice the CPU time. For a "
+        "Twisted or pyOpenSSL newer than Vespa was checked against; where a name is missing it is so by itself.",
+    )
     log_level: str = _door(
         "VESPA_LOG_LEVEL",
         choice("debug", "info", "warn", "error", "critical", warning="warn"),
@@ -412,5 +419,6 @@ CLIENT_NAMES = frozenset(
         "VESPA_TIMEOUT",
         "VESPA_MAX_CONNECTIONS",
         "VESPA_MAX_CONNECTIONS_PER_HOST",
+        "VESPA_TRANSPORT",
     }
 )

@@ -23,6 +23,7 @@ from .runtime.signals import Signals, Stoppable, exit_with, fail
 from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
 from .transport import listen
 from .transport.certificates import CertificateError
+from .transport.choice import FAST, choose, is_fast
 from .transport.platform import HAS_EPOLL, SELECT_SOCKETS
 
 resource: Any
@@ -67,14 +68,18 @@ class Options(usage.Options):
                 raise SystemExit(f"error: {self.problem}") from None
         if self.parent is not None:
             check_pidfile(self.parent)
-        install_reactor()
+        install_reactor(FAST if self.settings is None else self.settings.transport)
         if self.parent is not None:
             use_our_log(self.parent)
 
 
-def install_reactor() -> None:
-    """Install our own reactor, unless one was named with --reactor or is there already, or it cannot run here."""
-    if not HAS_EPOLL or "twisted.internet.reactor" in sys.modules:
+def install_reactor(transport: str = FAST) -> None:
+    """
+    Choose the transports, `fast` or `stock`, and install our own reactor for the fast ones, unless one was named with
+    --reactor or is there already, or it cannot run here.
+    """
+    choose(transport)
+    if not HAS_EPOLL or not is_fast() or "twisted.internet.reactor" in sys.modules:
         return
     try:
         spec = importlib.util.find_spec(LEAN_REACTOR)

@@ -78,6 +78,8 @@ class ClientSettings:
     worker_ca: str = ""
     """PEM file of roots for workers' certificates; "": Vast's own root."""
     drain_timeout: float = 5.0
+    transport: Literal["fast", "stock"] = "fast"
+    """For commands: which transports the process uses (`vespa.transport.choice`)."""
     debug: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -88,6 +90,7 @@ class ClientSettings:
                 ("endpoint", isinstance(self.endpoint, str)),
                 ("instance", self.instance in AUTOSCALERS),
                 ("dialect", self.dialect in ("vespa", "official")),
+                ("transport", self.transport in ("fast", "stock")),
                 ("allow_origins", not {"*", "null"} & set(self.allow_origins)),
                 ("passes", set(self.passes) <= {"cookie", "authorization"}),
                 ("port", _within(self.port, 0, 65535)),

@@ -35,6 +35,7 @@ from vespa.runtime.signals import flush_and_exit, stop
 from vespa.runtime.standard_streams import shows_escapes, writable
 from vespa.runtime.trust import trust_roots
 from vespa.tap import install_reactor, raise_file_limit
+from vespa.transport.choice import FAST
 
 log = Logger()
 
@@ -164,7 +165,11 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # of a benchmark module's own
         print(f"vespa-proxy load: get_test_request() failed: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    install_reactor()
+    try:
+        install_reactor(os.environ.get("VESPA_TRANSPORT", "").strip().lower() or FAST)
+    except ValueError as error:
+        print(f"vespa-proxy load: VESPA_TRANSPORT: {error}", file=sys.stderr)
+        return 2
     from twisted.internet import reactor as installed
 
     reactor = cast(Any, installed)

@@ -7,6 +7,7 @@ that ours use is missing from the Twisted or pyOpenSSL that is installed, it is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from twisted.logger import Logger
@@ -24,11 +25,15 @@ class _Choice:
     name: str = ""
 
 
-def choose(name: str = FAST) -> None:
-    """Use these transports from now on, of `NAMES`. Raises ValueError for another name."""
+def choose(name: str = FAST, needed: Iterable[str] = private_names.FAST) -> None:
+    """
+    Use these transports from now on, of `NAMES`; the fast ones only where all names that they need are there.
+
+    Raises ValueError for another name.
+    """
     if name not in NAMES:
-        raise ValueError(f"{name!r} names no transport: {' or '.join(NAMES)}")
-    missing = private_names.missing() if name == FAST else ""
+        raise ValueError(f"{name!r} is no transport: it must be {' or '.join(NAMES)}")
+    missing = private_names.missing(needed) if name == FAST else ""
     if missing:
         _log.warn(
             "{name} is not in this version: Twisted's own transports are used, at about twice the CPU time for each"

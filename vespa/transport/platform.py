@@ -47,9 +47,13 @@ def most_callers(reactor: object, most: int) -> int:
 
 
 def make_reactor() -> Any:
-    """A reactor for this system, which is not made the process's own: ours, or Twisted's for any system."""
+    """A reactor for this system, which is not made the process's own: ours, Twisted's, or Twisted's for any system."""
     if HAS_EPOLL and is_fast():
         from vespa.transport.reactor import LeanReactor
 
         return LeanReactor()
+    if HAS_EPOLL:
+        from twisted.internet.epollreactor import EPollReactor
+
+        return EPollReactor()
     return SelectReactor()

@@ -147,6 +147,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_IDLE_TIMEOUT": "4",
             "VESPA_MAX_CONNECTIONS": "6",
             "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
+            "VESPA_TRANSPORT": "stock",
         }
         self.assertEqual({row.variable for row in OPTIONS if row.variable} - values.keys(), {"VAST_ACCOUNT_KEY"})
         found = settings(environ=values)

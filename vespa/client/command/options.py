@@ -186,6 +186,12 @@ OPTIONS: Final = (
         "VESPA_MAX_CONNECTIONS_PER_HOST",
     ),
     Option("drain-timeout", "How long requests may go on after a SIGTERM.", seconds, unit="seconds"),
+    Option(
+        "transport",
+        "`stock`: only Twisted's public interfaces are used, for a Twisted that is newer than Vespa.",
+        choice("fast", "stock"),
+        "VESPA_TRANSPORT",
+    ),
     Option("debug", "Log every request."),
 )
 

@@ -160,7 +160,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     for line in reading.warnings:
         complain(f"note: {line}\n")
-    install_reactor()
+    install_reactor(reading.settings.transport)
     from twisted.internet import reactor as installed
 
     reactor = cast(Any, installed)
