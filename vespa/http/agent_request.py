@@ -12,8 +12,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
+from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
-from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.http.interfaces import Sink, UpstreamError
 from vespa.protocol.response_head import UNTIL_CLOSE, ResponseHead
 
 
@@ -89,7 +90,7 @@ class Response:
 class _Chunks:
     """A consumer that frames what it gets in chunks."""
 
-    def __init__(self, connection: UpstreamConnection) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
     def write(self, data: bytes) -> None:
@@ -112,7 +113,7 @@ class AgentRequest:
         self._head = head
         self._body = body
         self._reuse = reuse
-        self._connection: UpstreamConnection | None = None
+        self._connection: ClientConnection | None = None
         self._protocol: IProtocol | None = None
         self._early: list[bytes] = []
         self._ended: Failure | None = None
@@ -136,7 +137,7 @@ class AgentRequest:
         if connection is not None:
             self.connected(connection)
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """Send the head, and have the body produced."""
         self._connection = connection
         body = self._body

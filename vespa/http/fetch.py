@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vespa.http.client_connection import ClientConnection
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
-from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.http.interfaces import Sink, UpstreamError
 from vespa.protocol.response_head import ResponseHead
 
 
@@ -49,7 +50,7 @@ class Fetch:
         self._seconds = seconds
         self._until = timer.clock.seconds() + seconds
         self._left = limit
-        self._connection: UpstreamConnection | None = None
+        self._connection: ClientConnection | None = None
         self._head: ResponseHead | None = None
         self._body: list[bytes] = []
         timer.add(self)
@@ -70,7 +71,7 @@ class Fetch:
         if connection is not None:
             self.connected(connection)
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """Send the request."""
         self._connection = connection
         connection.send(self, self._data, False, True)

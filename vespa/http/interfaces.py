@@ -59,74 +59,11 @@ class UpstreamError(Exception):
         self.refused = refused
 
 
-class UpstreamConnection(Protocol):
-    """A pooled connection to an upstream, as whoever sends a request on it sees it."""
-
-    transport: Any
-    upstream_name: str
-    """What errors call the upstream."""
-    reused: bool
-    """It has carried a request before."""
-    request_complete: bool
-    """All of the request was sent."""
-    response_started: bool
-    """A final head is in."""
-
-    def send(self, receiver: ResponseReceiver, data: bytes, head_only: bool, complete: bool) -> None:
-        """
-        Begin a request with its head and what is there of its body; `complete`: that is all of it.
-
-        `head_only`: the method is HEAD, so the response has no body.
-        """
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Send more of the request's body, framed by the caller."""
-
-    def finish(self) -> None:
-        """The request is complete."""
-
-    def cancel(self) -> None:
-        """The response is not wanted any more: the connection is cut, and nobody hears of it."""
-
-    def fail(self, error: UpstreamError) -> None:
-        """Give the response up, for a reason such as a timeout; the receiver is told."""
-
-    def discard(self) -> None:
-        """Close it when all that was written is out; nobody hears of it."""
-
-    def pause(self) -> None:
-        """Stop reading the response: whoever takes it is slow."""
-
-    def resume(self) -> None:
-        """Read on."""
-
-    def half_close(self) -> None:
-        """Nothing more will be sent (tunnels)."""
-
-    def hand_over(self, receiver: ResponseReceiver) -> None:
-        """Another receiver takes over, before anything else comes."""
-
-    def splice_to(self, transport: object) -> Any:
-        """Let the kernel move the rest of the body there, if it can; None if it cannot."""
-
-    @property
-    def held_back(self) -> bool:
-        """The response waits for whoever takes it, not for the upstream."""
-
-    @property
-    def progress(self) -> int:
-        """Grows whenever something of the response came."""
-
-    @property
-    def buffered(self) -> int:
-        """How many bytes of the request wait for the upstream to read."""
-
-
 class ConnectionTaker(Protocol):
     """Who needs a connection to an upstream."""
 
-    def connected(self, connection: UpstreamConnection) -> None:
-        """Here is the connection that was waited for."""
+    def connected(self, connection: Any) -> None:
+        """Here is the `ClientConnection` that was waited for."""
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """There will be none."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.http.interfaces import RequestHandler, Sink, UpstreamConnection
+from vespa.http.client_connection import ClientConnection
+from vespa.http.interfaces import RequestHandler, Sink
 from vespa.http.watched_connection import WatchedConnection
 from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
@@ -268,7 +269,7 @@ class ResponseWriter(WatchedConnection):
         if self._ahead:
             handler.receive(self._take_ahead(), False)
 
-    def splice_from(self, connection: UpstreamConnection) -> None:
+    def splice_from(self, connection: ClientConnection) -> None:
         """Have the rest of the body come straight from an upstream's connection, if it can; the head is out by now."""
         if self._framing == LENGTH:
             self.splice = connection.splice_to(self.transport)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from vespa.http.client_connection import ClientConnection
 from vespa.http.held_bytes import keep
-from vespa.http.interfaces import UpstreamConnection
 from vespa.proxy.interfaces import Piece, RequestBody
 
 HELD_MAX: Final = 65536
@@ -81,7 +81,7 @@ class HeldBody:
             frames.append(b"0\r\n\r\n")
         return b"".join((fields, b"Transfer-Encoding: chunked\r\n\r\n", *frames)), done
 
-    def pass_on(self, upstream: UpstreamConnection, pieces: Sequence[Piece]) -> bool:
+    def pass_on(self, upstream: ClientConnection, pieces: Sequence[Piece]) -> bool:
         """Send more of the body, and its end where it is complete. False: what is kept has become too much just now."""
         kept = self._kept
         if kept is not None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vespa.accounting.lifecycle import BREAK, CONNECTING, READING, Event, State
+from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.held_bytes import SMALL
-from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.http.interfaces import Sink, UpstreamError
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
@@ -56,7 +57,7 @@ class RequestSender:
         self.payload = b""
         """The body, if it came in one read: kept until a response begins, as it may have to be sent again."""
         self.pool: ConnectionPool | None = None
-        self.upstream: UpstreamConnection | None = None
+        self.upstream: ClientConnection | None = None
         """The connection that the request was sent on."""
         self.request_idx: int | None = None
         self.work = 0
@@ -80,13 +81,13 @@ class RequestSender:
         elif self.upstream is None and self.state == CONNECTING:
             self._account()
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """The pool has a connection."""
         if self.selection is not None:
             self.app.abandon(self)
         self.send_to(connection)
 
-    def send_to(self, upstream: UpstreamConnection) -> None:
+    def send_to(self, upstream: ClientConnection) -> None:
         """Send what there is of the request."""
         self.upstream = upstream
         app, head = self.app, self.head
@@ -109,7 +110,7 @@ class RequestSender:
             self._drop_payload()
         self.client.account()
 
-    def _send_unusual(self, upstream: UpstreamConnection, fields: bytes) -> None:
+    def _send_unusual(self, upstream: ClientConnection, fields: bytes) -> None:
         app, client, body = self.app, self.client, self.body
         if app.watches:
             self._end_deadlines()

@@ -7,8 +7,9 @@ from typing import Final
 
 from twisted.logger import Logger
 
+from vespa.http.client_connection import ClientConnection
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.interfaces import Sink, UpstreamConnection, UpstreamError
+from vespa.http.interfaces import Sink, UpstreamError
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.fields import tokens
 from vespa.protocol.refusal import Refusal
@@ -59,7 +60,7 @@ class Tunnel:
     """Or there would be no tunnel."""
 
     def __init__(
-        self, client: ServerConnection, upstream: UpstreamConnection, tunnels: Tunnels, closed: Callable[[bool], None]
+        self, client: ServerConnection, upstream: ClientConnection, tunnels: Tunnels, closed: Callable[[bool], None]
     ) -> None:
         self._client: ServerConnection | None = client
         self._upstream = upstream
@@ -127,7 +128,7 @@ class Tunnel:
         if self._client is not None:
             self._client.send(data)
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """It is."""
 
     def interim(self, head: ResponseHead) -> None:

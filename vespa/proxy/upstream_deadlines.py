@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from vespa.http.client_connection import ClientConnection
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.interfaces import UpstreamConnection, UpstreamError
+from vespa.http.interfaces import UpstreamError
 
 
 @frozen(kw_only=True)
@@ -31,7 +32,7 @@ class UpstreamDeadlines:
 
     __slots__ = ("_timeouts", "_timer", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
 
-    def __init__(self, timeouts: Timeouts, timer: CoarseTimer, connection: UpstreamConnection) -> None:
+    def __init__(self, timeouts: Timeouts, timer: CoarseTimer, connection: ClientConnection) -> None:
         self._timeouts = timeouts
         self._timer = timer
         self._connection = connection
