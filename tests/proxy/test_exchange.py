@@ -8,9 +8,11 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import DATE, GET, OK, Rig, body, post, status
+from tests.worker.test_route import auth
 from vespa.http.limits import PoolLimits
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.upstream_deadlines import Timeouts
+from vespa.simulator.signing import query_envelope
 
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -200,6 +202,26 @@ class Tunnelling(SynchronousTestCase):
         rig.backend.wires[0].lose(ConnectionLost())
         self.assertTrue(rig.settled())
         self.assertEqual(rig.ledger.served, 3)
+
+    def test_a_refused_tunnel_is_told(self) -> None:
+        """One that is refused for the limit has its record: the autoscaler waits for nothing that does not come."""
+        rig = Rig(secured=True, max_tunnels=1)
+        for number in (1, 2):
+            query = query_envelope(auth(request_idx=number)).encode()
+            client = rig.ask(WS.replace(b"/ws", b"/ws?" + query))
+        self.assertEqual(status(client.read()), 503)
+        self.assertEqual((rig.ledger.refused, rig.ledger.in_flight), (1, 1))
+        self.assertEqual([record.request_idx for record in rig.ledger.deletes()], [2])
+
+    def test_a_switch_before_its_turn(self) -> None:
+        """An upstream that switches protocols before it has the whole request has failed (RFC 9110 7.8)."""
+        rig = Rig()
+        asked = WS.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 100000\r\n\r\n")
+        client = rig.ask(asked + b"x" * 70000)
+        rig.backend.wire.send(SWITCHED)
+        self.assertEqual(status(client.read()), 502)
+        self.assertTrue(rig.settled())
+        self.assertEqual(rig.proxy.tunnels.count, 0)
 
     def test_most_tunnels(self) -> None:
         """Over the limit an upgrade is refused before the backend hears of it; those under way count."""

@@ -29,6 +29,8 @@ class ClientAdmission:
     def admit(self, exchange: Exchange, content: Content) -> bool:
         """True: it holds a slot. False: it waits, and hears `slot`. Raises Refusal 429 "queue_full"."""
         self.advance(exchange, OPEN)
+        if exchange.upgrade:
+            exchange.claim_upgrade()
         if self.gate.admit(exchange, 0):
             self.advance(exchange, ADMIT)
             return True

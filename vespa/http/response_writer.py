@@ -258,6 +258,11 @@ class ResponseWriter(WatchedConnection):
         if self.head is not None and self.head.minor == 1 and not self.started:
             self.send(status_line(status) + lines + b"\r\n")
 
+    @property
+    def request_complete(self) -> bool:
+        """All of the request has come, and the response is under way."""
+        return self.state is RESPONDING
+
     def switch_protocols(self, lines: bytes, handler: RequestHandler) -> None:
         """Respond 101: from here on `send` sends, and `handler` receives, whatever the two ends say."""
         self._stop_splicing()

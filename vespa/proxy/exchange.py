@@ -59,9 +59,6 @@ class Exchange(RequestSender):
                 return
             self.content = content
             app.verify(self, content)
-            if self.upgrade:
-                app.tunnels.claim()
-                self._claimed = self._has_ends = True
             if app.admit(self, content):
                 self._select()
             else:
@@ -92,6 +89,11 @@ class Exchange(RequestSender):
         if not parts.ready:
             client.send_continue()  # what the body says is needed first
         return parts.ready
+
+    def claim_upgrade(self) -> None:
+        """Count it among the upgraded connections. Raises `Refusal` where there are as many as there may be."""
+        self.app.tunnels.claim()
+        self._claimed = self._has_ends = True
 
     def slot(self) -> None:
         """It has waited for its slot, and holds it now."""
@@ -193,9 +195,12 @@ class Exchange(RequestSender):
         upstream, self.upstream = self.upstream, None
         assert upstream is not None and self.pool is not None
         protocol = head.upgrade or self.upgrade
-        if not was_offered(protocol, self.upgrade):
+        wrong = "" if was_offered(protocol, self.upgrade) else "unasked"
+        if not self.client.request_complete:
+            wrong = "before it had the whole request"
+        if wrong:
             upstream.cancel()
-            self.upstream_failed(UpstreamError("bad_reply", f"the {self.pool.name} switched protocols unasked"))
+            self.upstream_failed(UpstreamError("bad_reply", f"the {self.pool.name} switched protocols {wrong}"))
             return _nobody
         self.app.advance(self, HEAD)
         self._end_deadlines()

@@ -61,7 +61,7 @@ class Admission(Protocol[E]):
         """
         True: the exchange holds a slot, and its state is CONNECTING. False: it is WAITING, and hears `slot`.
 
-        Raises `Refusal`.
+        One that offers an upgrade is counted with `Exchange.claim_upgrade`. Raises `Refusal`.
         """
 
     def advance(self, exchange: E, event: Event) -> None:

@@ -114,6 +114,8 @@ class WorkerAdmission:
             refusal = self.unready()
             if refusal is not None:
                 raise refusal
+            if exchange.upgrade:
+                exchange.claim_upgrade()
             if gate.admit(exchange, load):
                 ledger.start(exchange, idx, work, now)
                 return True
