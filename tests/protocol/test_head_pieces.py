@@ -9,8 +9,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocol.heads import described, filled, request, response
-from tests.protocol.test_head_work import Looked, calls, reply
+from tests.protocol.test_head_work import Looked, calls
 from tests.protocol.test_head_work import request as get
+from tests.protocol.test_head_work import response as ok
 from tests.seeds import examples, random_source
 from vespa.protocol.head_pieces import HeadPieces, RequestHeadPieces, ResponseHeadPieces
 from vespa.protocol.message_head import FIELDS_MAX
@@ -65,7 +66,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """A head that is longer than the limit is refused with the byte that is too much, and not before."""
-        for pieces, data in ((RequestHeadPieces, get(b"A: b")), (ResponseHeadPieces, reply(b"A: b"))):
+        for pieces, data in ((RequestHeadPieces, get(b"A: b")), (ResponseHeadPieces, ok(b"A: b"))):
             for limit in (10, len(data) - 1):
                 cut = pieces(limit)
                 for at in range(limit):
@@ -80,7 +81,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_byte_by_byte(self) -> None:
         """A head that comes in pieces of one byte is looked at a few times, not once for each piece."""
-        for pieces, make in ((RequestHeadPieces, get), (ResponseHeadPieces, reply)):
+        for pieces, make in ((RequestHeadPieces, get), (ResponseHeadPieces, ok)):
             looked, called = [], []
             for size in (2000, 4000):
                 data = make(b"X-Long: " + b"v" * size)

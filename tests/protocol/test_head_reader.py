@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,11 +18,27 @@ COUNT = examples(3000)
 KINDS: tuple[tuple[HeadKind[Any], Any], ...] = ((REQUESTS, request), (RESPONSES, response))
 
 
+def python_calls(work: Callable[[], object]) -> int:
+    """How many calls of Python functions the work makes, itself left out."""
+    count = -1
+
+    def counted(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
 def post(*lines: bytes, host: bytes = b"x") -> bytes:
     return b"\r\n".join([b"POST / HTTP/1.1", b"Host: " + host, *lines]) + b"\r\n\r\n"
 
 
-def reply(*lines: bytes) -> bytes:
+def ok(*lines: bytes) -> bytes:
     return b"\r\n".join([b"HTTP/1.1 200 OK", *lines]) + b"\r\n\r\n"
 
 
@@ -58,7 +77,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_heads_are_known_again(self) -> None:
         """The same head with another length is the same object, on its connection and on the next."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             for field in (b"Content-Length: %d", b"content-length: %d"):
                 reader = HeadReader(kind, LIMIT)
                 first, start, length = reader.read(make(b"A: b", field % 5, b"C: d") + b"hello")
@@ -72,7 +91,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_heads_without_a_body_are_known_again(self) -> None:
         """So is a head whose body has no length, or the length 0; each of these is a head of its own."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             heads = [make(), make(b"Transfer-Encoding: chunked"), make(b"Content-Length: 0"), make(b"A: b")]
             reader = HeadReader(kind, LIMIT)
             found = [reader.read(data)[0] for data in heads]
@@ -87,7 +106,7 @@ class KnownHeadTests(SynchronousTestCase):
         """A length in another spelling is part of what a head is known by."""
         others = (b"CONTENT-LENGTH: %d", b"Content-Length:%d", b"Content-Length:  %d", b"Content-Length:\t%d")
         others += (b"Content-Length: 0%d", b"X: Content-Length: 7\r\nContent-LENGTH: %d")
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             for other in others:
                 reader = HeadReader(kind, LIMIT)
                 for size in (5, 6, 5, 0, 7):
@@ -98,7 +117,7 @@ class KnownHeadTests(SynchronousTestCase):
     def test_lengths_that_are_none(self) -> None:
         """What stands in the place of a known head's length is refused as it ever is if it is no number."""
         values = (b"", b"+5", b"-5", b"5 5", b"5,5", b"0x5", b"5" * 19, b"five", b"\xb2", b"5\n", b"5\r", b"\0")
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             reader = HeadReader(kind, LIMIT)
             reader.read(make(b"Content-Length: 5"))
             for value in values:
@@ -112,7 +131,7 @@ class KnownHeadTests(SynchronousTestCase):
     def test_second_lengths(self) -> None:
         """Digits of a field that only looks like Content-Length are no length, whatever they are."""
         hidden = (b"X-Content-Length: %d", b"X: Content-Length: %d", b"X: ontent-Length: %d", b"Xontent-Length: %d")
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             for lines in ([each, b"Content-Length: 3"] for each in hidden):
                 for order in (lines, lines[::-1]):
                     reader = HeadReader(kind, LIMIT)
@@ -123,9 +142,20 @@ class KnownHeadTests(SynchronousTestCase):
                             self.assertEqual((start, length), (len(data), 3), data)
                             self.assertIn(lines[0] % number, head.passing)
 
+    def test_calls(self) -> None:
+        """The connection's own last head is known in one call, another's in three."""
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+            for lines in ([b"Content-Length: %d"], [b"Transfer-Encoding: chunked"]):
+                first, second = (make(*(line % 5 if b"%" in line else line for line in lines)) for _ in range(2))
+                reader = HeadReader(kind, LIMIT)
+                reader.read(first)
+                self.assertEqual(python_calls(lambda reader=reader, data=second: reader.read(data)), 1)
+                other = HeadReader(kind, LIMIT)
+                self.assertLessEqual(python_calls(lambda reader=other, data=second: reader.read(data)), 3)
+
     def test_bodies_are_not_looked_at(self) -> None:
         """What stands behind a head, and looks like a part of one, is a body's."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             for body in (b"Content-Length: 9\r\n\r\n", b"\r\n\r\n", b"content-length: 9", make(b"Content-Length: 4")):
                 for data in (make(), make(b"A: b"), make(b"Content-Length: 0"), make(b"Content-Length: 2")):
                     expected = self.cold(kind, data)
@@ -136,7 +166,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """No more than some hundred heads are known, and none that is long or has many fields."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             for number in range(2000):
                 HeadReader(kind, LIMIT).read(make(b"A: %d" % number, b"Content-Length: 5"))
             self.assertLess(len(kind.known), 1000)
@@ -148,7 +178,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_limits_hold_for_known_heads(self) -> None:
         """A head that others know is refused where it is beyond this connection's limits."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             wide = HeadReader(kind, LIMIT)
             data = make(*[b"A: b"] * 30, b"Content-Length: 5")
             longer = make(*[b"A: b"] * 30, b"Content-Length: 55555")
@@ -163,7 +193,7 @@ class KnownHeadTests(SynchronousTestCase):
 class ReaderTests(SynchronousTestCase):
     def test_unfinished(self) -> None:
         """A head of which the end has not come is read on with what comes next, and where the body starts is told."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             data = make(b"A: b", b"Content-Length: 5")
             for cut in range(1, len(data)):
                 reader = HeadReader(kind, LIMIT)
@@ -183,11 +213,11 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(reader.read(b"\r\n\n" + data + b"x")[1:], (3 + len(data), 0))
         self.assertEqual(reader.read(b"\r\n" + data[:9]), (None, 11, 0))
         self.assertEqual(bytes(reader.unfinished.held), data[:9])
-        self.assertRaises(BadResponse, HeadReader(RESPONSES, LIMIT).read, b"\r\n" + reply())
+        self.assertRaises(BadResponse, HeadReader(RESPONSES, LIMIT).read, b"\r\n" + ok())
 
     def test_limits(self) -> None:
         """A head of just so many bytes and fields is read, one more is refused, whole and in pieces."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, reply)):
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
             for lines in (3, 60):
                 data = make(*[b"A: b"] * lines)
                 fields = data.count(b"\r\n") - 2

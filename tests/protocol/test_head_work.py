@@ -43,7 +43,7 @@ def request(*lines: bytes) -> bytes:
     return b"GET / HTTP/1.1\r\nHost: w\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
 
 
-def reply(*lines: bytes) -> bytes:
+def response(*lines: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
 
 
@@ -70,7 +70,10 @@ class HeadWork(SynchronousTestCase):
         """A head of 1,200 Connection lines, or of 30 KB of its members, costs no more than one of ten lines."""
         many = [b"Connection: a%d" % n for n in range(1200)]
         long = b"Connection: " + b",".join(b"m%d" % n for n in range(5000))
-        for read, head, refused in ((parse_request_head, request, Refusal), (parse_response_head, reply, BadResponse)):
+        for read, head, refused in (
+            (parse_request_head, request, Refusal),
+            (parse_response_head, response, BadResponse),
+        ):
             usual = calls(lambda read=read, head=head: read(head(*[b"X-%d: %d" % (id(self), n) for n in range(10)])))
             for lines in (many, [long], [b"X: y"] * 8000):
                 data = head(*lines)
@@ -82,17 +85,17 @@ class HeadWork(SynchronousTestCase):
         kinds = (b"Connection: a%d", b"Origin: http://w/%d", b"Referer: http://w/%d", b"Via: 1.1 a%d", b"Upgrade: a%d")
         kinds += (b"X-Forwarded-Host: a%d", b"Authorization: %d", b"x_%d: 1", b"Set-Cookie: %d", b"Cookie: %d")
         for kind in kinds:
-            for read, head in ((parse_request_head, request), (parse_response_head, reply)):
+            for read, head in ((parse_request_head, request), (parse_response_head, response)):
                 small, large = (head(*(kind % (size + n) for n in range(size))) for size in (30, 60))
                 half = calls(lambda read=read, data=small: read(data))
                 whole = calls(lambda read=read, data=large: read(data))
                 self.assertLess(whole, 2 * half + 10, kind)
 
-    def test_replies_byte_by_byte(self) -> None:
-        """A reply's head that comes in pieces of one byte is looked at a few times, not once for each piece."""
+    def test_responses_byte_by_byte(self) -> None:
+        """A response's head that comes in pieces of one byte is looked at a few times, not once for each piece."""
         looked, counted = [], []
         for size in (2000, 4000):
-            data = reply(b"X-Long: " + b"v" * size, b"Content-Length: 0")
+            data = response(b"X-Long: " + b"v" * size, b"Content-Length: 0")
             buffer = Looked()
             pieces = ResponseHeadPieces(65536, held=buffer)
             heads = [pieces.feed(data[at : at + 1])[0] for at in range(len(data))]
