@@ -28,10 +28,11 @@ from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_roo
 from vespa.runtime.http_client import plain_client
 from vespa.simulator.authority import Authority
 from vespa.transport.certificates import Certificate
+from vespa.transport.errors import BadCertificate
 from vespa.transport.listen import TLSEndpoint
 from vespa.transport.origin import Origin
 from vespa.transport.platform import connects_directly
-from vespa.transport.tls_connect import BadCertificate, TLSClientTransport
+from vespa.transport.tls_connect import TLSClientTransport
 
 reactor: Any = _reactor
 SIMULATOR = "http://127.0.0.1:9000"

@@ -67,6 +67,17 @@ def foreign_names(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
                 yield module, name
 
 
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The modules of vespa/transport that a module imports from."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found = re.fullmatch(r"(?:vespa\.)?transport(?:\.(\w+))?", node.module or "")
+            if found is not None:
+                yield from [found[1]] if found[1] else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[2] for alias in node.names if alias.name.startswith("vespa.transport."))
+
+
 def parsed() -> dict[str, ast.Module]:
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
@@ -78,6 +89,14 @@ def parts_of(name: str) -> set[str]:
     return {part for part in name.split(".") if is_private(part)}
 
 
+OPEN = frozenset(
+    {
+        *("certificates", "choice", "descriptors", "errors", "listen", "origin", "own_reactor", "platform", "resets"),
+        *("sockets", "splice", "tls_resolve", "turn_end"),
+    }
+)
+"""What the rest of Vespa may import of this package: these do the same whichever transports are chosen."""
+
 LINES = {part for name in (*FAST, *OTHERS, *private_names.REACTOR) for part in parts_of(name)}
 
 
@@ -85,6 +104,17 @@ class Wall(SynchronousTestCase):
     def test_only_here(self) -> None:
         """No module outside of vespa/transport uses a private name of another project."""
         found = [use for use in foreign_names(parsed()) if not use[0].startswith("vespa.transport.")]
+        self.assertEqual(found, [])
+
+    def test_choice_is_behind_it(self) -> None:
+        """The rest of Vespa imports no module in which one kind of transport is made."""
+        found = [
+            (module, name)
+            for module, tree in parsed().items()
+            if not module.startswith("vespa.transport.")
+            for name in imported(tree)
+            if name not in OPEN
+        ]
         self.assertEqual(found, [])
 
     def test_each_has_a_line(self) -> None:
@@ -139,6 +169,18 @@ class Checks(SynchronousTestCase):
             self.assertEqual(len(list(foreign_names({"vespa.http.x": ast.parse(source)}))), 1, source)
         for source in ("class A:\n    _ours = 1\n    def f(self): return self._ours", "x.__class__", "os._exit(1)"):
             self.assertEqual(list(foreign_names({"vespa.http.x": ast.parse(source)})), [], source)
+
+    def test_imports(self) -> None:
+        """A module of this package is found however it is imported."""
+        for source in (
+            "from vespa.transport.reactor import install",
+            "from vespa.transport import reactor",
+            "import vespa.transport.reactor",
+            "from .transport import reactor",
+            "from .transport.reactor import install",
+        ):
+            self.assertEqual(list(imported(ast.parse(source))), ["reactor"], source)
+        self.assertEqual(list(imported(ast.parse("from vespa.http.upstream_transport import x"))), [])
 
     def test_overrides(self) -> None:
         """A private method of Twisted's that a class of ours overrides is found."""

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from vespa.transport.resolve import NEXT_SECONDS, ForbiddenAddress, ResolvingEndpoint
+from vespa.transport.errors import ForbiddenAddress
+from vespa.transport.resolve import NEXT_SECONDS, ResolvingEndpoint
 
 FOUR, OTHER = IPv4Address("TCP", "192.0.2.1", 80), IPv4Address("TCP", "192.0.2.2", 80)
 SIX = IPv6Address("TCP", "2001:db8::1", 80)

@@ -24,8 +24,9 @@ from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Certificate
+from vespa.transport.errors import BadCertificate, NoTLS
 from vespa.transport.listen import TLSEndpoint, listen_tcp
-from vespa.transport.tls_connect import BadCertificate, NoTLS, TLSConnectingEndpoint
+from vespa.transport.tls_connect import TLSConnectingEndpoint
 
 
 def quiet(build: Callable[[], Any]) -> Factory:

@@ -26,10 +26,10 @@ from tests.transport import tls_laws as laws
 from tests.transport.tls_peer import Peer, client_context, reactor, until, write_certificate
 from vespa.transport.certificates import Certificate, server_context
 from vespa.transport.connect import ConnectingEndpoint
+from vespa.transport.errors import TLSFailed
 from vespa.transport.listen import TLSEndpoint
 from vespa.transport.sockets import buffered, hung_up
 from vespa.transport.tls_server import TLS_REQUIRED
-from vespa.transport.tls_transport import TLSFailed
 
 
 class Meeting(laws.Ends):

@@ -18,8 +18,8 @@ from zope.interface.verify import verifyObject
 
 from tests.transport.tls_peer import HalfClosingPeer, Peer, reactor, until
 from vespa.transport import openssl
+from vespa.transport.errors import TLSTruncated
 from vespa.transport.sockets import buffered, hung_up, is_plain, reader, release, writer
-from vespa.transport.tls_transport import TLSTruncated
 
 
 class Ours(Protocol):

@@ -20,8 +20,8 @@ from vespa.protocol.chunked import BadChunk, Chunked, known_sizes
 from vespa.protocol.connection_state import CLIENT_STEPS, ClientEvent, ClientState, after
 from vespa.protocol.head_reader import RESPONSES, HeadReader
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, BadResponse, ResponseHead
+from vespa.transport.sockets import reader
 from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
-from vespa.transport.tcp import reader
 
 _INTERIM_MAX: Final = 64
 _ORDINARY_MAX: Final = 65536

@@ -28,7 +28,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.idle_lifetime import IdleLifetime
 from vespa.http.interfaces import ConnectionTaker, UpstreamError
 from vespa.http.limits import PoolLimits
-from vespa.transport.tls_connect import BadCertificate
+from vespa.transport.errors import BadCertificate
 from vespa.transport.turn_end import turn_end_of
 
 _idle_since: Final = attrgetter("idle_since")

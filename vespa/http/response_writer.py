@@ -12,7 +12,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, ResponseHead
 from vespa.protocol.status_lines import status_line
-from vespa.transport.tcp import buffered, half_closes
+from vespa.transport.sockets import buffered, half_closes
 
 STREAM: Final = UNTIL_CLOSE
 """The framing of a body whose length is not known: in chunks, or up to the close for an HTTP/1.0 client."""

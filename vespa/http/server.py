@@ -22,7 +22,7 @@ from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.status_lines import status_line
-from vespa.transport.tcp import close_now, writer
+from vespa.transport.sockets import close_now, writer
 
 Application = Callable[[ServerConnection, RequestHead], RequestHandler]
 """Takes a request when its head is in. May raise `Refusal`, which becomes the response."""

@@ -19,8 +19,8 @@ from vespa.protocol.body_decoder import BodyDecoder
 from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.transport.sockets import reader
 from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
-from vespa.transport.tcp import reader
 
 REQUESTS_A_TURN: Final = 16
 """Requests that one connection may begin in one turn of the reactor; what was sent ahead of more waits for the next."""

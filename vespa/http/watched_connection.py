@@ -18,8 +18,8 @@ from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerSta
 from vespa.protocol.head_reader import REQUESTS, HeadReader
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.transport.sockets import buffered, half_closes, hung_up, probe, reader, release, set_no_delay, writer
 from vespa.transport.splice import Splice
-from vespa.transport.tcp import buffered, half_closes, hung_up, probe, reader, release, set_no_delay, writer
 from vespa.transport.turn_end import turn_end_of
 
 IDLE, HEAD, BODY, RESPONDING, DISCARDING, UPGRADED, LINGERING, TRUNCATING, CLOSED = ServerState

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from vespa.http.server import Server
 from vespa.runtime.deadlines import within
+from vespa.transport.listen import listen_tcp
 
 
 def shown_address(address: object) -> str:
@@ -83,7 +84,7 @@ class SecondListener(Service):
         if number is None:
             return
         try:
-            self._port = self._reactor.listenTCP(number, self._server, interface=self._interface)
+            self._port = listen_tcp(self._reactor, number, self._server, self._interface)
         except CannotListenError as error:
             where = f"[{self._interface}] port {number}"
             self.log.info("{why}", why=f"not listening on {where} as well: {error.socketError}")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
+from twisted.internet.error import DNSLookupError, TimeoutError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -27,19 +27,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vespa.transport.connect import ConnectingEndpoint
+from vespa.transport.errors import ForbiddenAddress
 from vespa.transport.platform import connects_directly
 
 NEXT_SECONDS: Final = 0.3
 """How long one address may take before the next is tried beside it (RFC 8305)."""
-
-
-class ForbiddenAddress(ConnectError):
-    """A name leads only to addresses that are not to be connected to."""
-
-    MESSAGE = "The name leads to no address that may be connected to"
-
-    def __init__(self, text: str) -> None:
-        super().__init__(string=text)  # type: ignore[no-untyped-call]
 
 
 @implementer(IStreamClientEndpoint)

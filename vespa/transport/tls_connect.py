@@ -19,28 +19,12 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 
 from vespa.transport.connect import Connecting, ConnectingEndpoint
+from vespa.transport.errors import BadCertificate, NoTLS
 from vespa.transport.openssl import forget_errors, hung_up, reasons_of, why_refused
 from vespa.transport.tls_readiness import OPEN, Phase
 from vespa.transport.tls_transport import TLSTransport, let_alert_pass
 
 _REFUSED: Final = "certificate verify failed"  # among OpenSSL's reasons
-
-
-class _HandshakeFailed(ConnectError):
-    def __init__(self, text: str) -> None:
-        super().__init__(string=text)  # type: ignore[no-untyped-call]
-
-
-class NoTLS(_HandshakeFailed):
-    """The two ends do not agree on TLS."""
-
-    MESSAGE = "TLS could not be agreed on"
-
-
-class BadCertificate(_HandshakeFailed):
-    """The server's certificate is not that of the address, has run out, or leads to no root that is trusted."""
-
-    MESSAGE = "The server's certificate is not to be trusted"
 
 
 class TLSClientTransport(Connecting, TLSTransport):

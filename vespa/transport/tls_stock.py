@@ -31,8 +31,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vespa.transport.errors import NoTLS
 from vespa.transport.openssl import forget_errors
-from vespa.transport.tls_connect import NoTLS, TLSConnectingEndpoint
+from vespa.transport.tls_connect import TLSConnectingEndpoint
 
 
 class Contexts(Protocol):

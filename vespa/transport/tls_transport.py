@@ -24,19 +24,12 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vespa.transport.errors import TLSFailed, TLSTruncated
 from vespa.transport.openssl import RECORD_BYTES, calls, forget_errors, hung_up, reasons_of
 from vespa.transport.socket_transport import Received
 from vespa.transport.tls_readiness import OPEN, Phase, TLSReadiness
 
 BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
-
-
-class TLSFailed(ConnectionLost):
-    """The peer broke the rules of TLS, or shares no version or cipher with us"""
-
-
-class TLSTruncated(ConnectionLost):
-    """The peer closed without close_notify: what came may not be all"""
 
 
 @implementer(ISSLTransport, INegotiated)
