@@ -61,7 +61,7 @@ class Request:
         self.bins[bin] = self.bins.get(bin, 0.0) + count
 
     def finish(self, tokens: float = 0.0) -> None:
-        """The whole answer is there; `tokens` is what it says it took, 0 where it does not tell."""
+        """The whole response is there; `tokens` is what it says it took, 0 where it does not tell."""
         self.last = asyncio.get_running_loop().time()
         if not self.tokens:
             self.first = self.last
@@ -106,7 +106,7 @@ class Level:
 
     @property
     def refused(self) -> bool:
-        """Whether more requests failed than gave an answer."""
+        """Whether more requests failed than gave a response."""
         return len(self.errors) > len([request for request in self.requests if request.tokens])
 
     def enough(self) -> bool:
@@ -176,7 +176,7 @@ class Level:
         return rates[int(0.8 * (len(rates) - 1))] if rates else 0.0
 
     def _whole(self, done: list[Request]) -> float:
-        """Of answers that come whole: those under way count by the share of the usual time that they have had."""
+        """Of responses that come whole: those under way count by the share of the usual time that they have had."""
         tokens = sum(request.tokens for request in done)
         seconds = sum(request.last - request.began for request in done) / len(done)
         under_way = [request for request in self.requests if not request.finished]
@@ -256,7 +256,7 @@ class Climb:
         try:
             while not (task.done() or request.tokens):
                 if self._now() - start >= LOADING:
-                    raise RuntimeError(f"no answer to the first request within {LOADING:g} s")
+                    raise RuntimeError(f"no response to the first request within {LOADING:g} s")
                 await asyncio.wait({task}, timeout=0.05)
             self._deadline = max(start + BUDGET, self._now() + AFTER_FIRST_TOKEN)
             # A slow backend needs more than one token to be timed at all.
@@ -302,7 +302,7 @@ class Climb:
             await _end(places)
         await asyncio.sleep(min(0.2, max(0.0, self._left())))  # for the backend to notice
         if level.streams and level.cpu > BUSY and level.finished and self._left() > 2 * SHORTEST:
-            print("its streams come faster than they can be read: asking for whole answers instead")
+            print("its streams come faster than they can be read: asking for whole responses instead")
             self._source.streams = False
             whole = await self._measure(concurrency, min(seconds, self._left() / 2))
             if whole.rate > 0 and not whole.refused:
@@ -329,7 +329,7 @@ class Climb:
             level.requests.append(request)
             try:
                 await self._source.send(request)
-                await asyncio.sleep(0)  # an answer that is there at once must not keep the others waiting
+                await asyncio.sleep(0)  # a response that is there at once must not keep the others waiting
             except Exception as error:
                 if not level.errors:
                     print(f"a request failed: {type(error).__name__}: {error}")

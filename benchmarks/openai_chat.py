@@ -150,7 +150,7 @@ def _payload(size: Size, model: str) -> dict[str, Any]:
 
 
 def _told(answer: Any, wanted: str) -> float:
-    """The tokens in an answer's `usage`; 0 where it does not tell."""
+    """The tokens in a response's `usage`; 0 where it does not tell."""
     usage = answer.get("usage") if isinstance(answer, dict) else None
     return float((usage or {}).get(_COUNTED[wanted]) or 0)
 

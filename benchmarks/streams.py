@@ -39,7 +39,7 @@ class Refused(RuntimeError):
 
 
 def refusal(what: str, status: int, text: str) -> Refused:
-    """The error for an answer, or an event of a stream, with what to set where a setting helps."""
+    """The error for a response, or an event of a stream, with what to set where a setting helps."""
     text = text[:2000]
     message = f"{what} answered {status}: {text[:300]}"
     if status == 200:

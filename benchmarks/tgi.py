@@ -85,5 +85,5 @@ def _payload(size: Size) -> dict[str, Any]:
 
 
 def _told(answer: dict[str, Any]) -> float:
-    """The tokens in an answer's `details`; 0 where it does not tell."""
+    """The tokens in a response's `details`; 0 where it does not tell."""
     return float((answer.get("details") or {}).get("generated_tokens") or 0)

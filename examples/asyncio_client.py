@@ -20,15 +20,15 @@ client = VastClient(
 
 
 async def ask(asking: AsyncOpenAI, number: int) -> str:
-    answer = await asking.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=20)  # type: ignore[arg-type]
-    return f"{number}: {answer.choices[0].message.content}"
+    response = await asking.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=20)  # type: ignore[arg-type]
+    return f"{number}: {response.choices[0].message.content}"
 
 
 async def main() -> None:
     async with client:
         asking = AsyncOpenAI(base_url=f"{client.url}/v1", api_key="unused", max_retries=0)
-        for answer in await asyncio.gather(*(ask(asking, number) for number in range(3))):
-            print(answer)
+        for response in await asyncio.gather(*(ask(asking, number) for number in range(3))):
+            print(response)
 
 
 asyncio.run(main())

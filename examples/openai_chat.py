@@ -12,13 +12,13 @@ client = OpenAI(
     base_url=f"{URL}/v1", api_key=os.environ.get("VESPA_CLIENT_TOKEN", "unused"), timeout=600, max_retries=0
 )
 
-answer = client.chat.completions.create(
+response = client.chat.completions.create(
     model=MODEL,
     messages=[{"role": "user", "content": "Say hello."}],
     max_tokens=50,
     extra_headers={"X-Serverless-Cost": "50"},  # what the autoscaler reckons with; the benchmark here counts tokens
 )
-print(answer.choices[0].message.content)
+print(response.choices[0].message.content)
 
 stream = client.chat.completions.create(
     model=MODEL,

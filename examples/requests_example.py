@@ -19,18 +19,18 @@ session.trust_env = False  # HTTP_PROXY and ~/.netrc are not for this machine
 if TOKEN:
     session.headers["Authorization"] = f"Bearer {TOKEN}"
 
-reply = session.post(f"{URL}/v1/chat/completions", json=chat("Say hello."), timeout=600)
-reply.raise_for_status()
-print(reply.json()["choices"][0]["message"]["content"])
+response = session.post(f"{URL}/v1/chat/completions", json=chat("Say hello."), timeout=600)
+response.raise_for_status()
+print(response.json()["choices"][0]["message"]["content"])
 
-with session.post(f"{URL}/v1/chat/completions", json=chat("Count.", stream=True), stream=True, timeout=600) as reply:
-    reply.raise_for_status()
-    for line in reply.iter_lines():
+with session.post(f"{URL}/v1/chat/completions", json=chat("Count.", stream=True), stream=True, timeout=600) as response:
+    response.raise_for_status()
+    for line in response.iter_lines():
         if line.startswith(b"data: {"):
             choices = json.loads(line[6:])["choices"]
             print(choices[0]["delta"].get("content") or "" if choices else "", end="", flush=True)
 print()
 
-reply = session.get(f"{URL}/no/such/path", timeout=600)
+response = session.get(f"{URL}/no/such/path", timeout=600)
 # An error with X-Vespa-Error is the proxy's or a worker's; one without it is the backend's own.
-print(reply.status_code, reply.headers.get("X-Vespa-Error", "from the backend"))
+print(response.status_code, response.headers.get("X-Vespa-Error", "from the backend"))

@@ -22,10 +22,10 @@ async def main(reactor) -> None:
     )
     async with client:
         question = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 20}
-        reply = await treq.post(f"{client.url}/v1/chat/completions", json=question, persistent=False)
-        if reply.code != 200:
-            raise SystemExit(await reply.text())
-        answer = await treq.json_content(reply)
+        response = await treq.post(f"{client.url}/v1/chat/completions", json=question, persistent=False)
+        if response.code != 200:
+            raise SystemExit(await response.text())
+        answer = await treq.json_content(response)
         print(answer["choices"][0]["message"]["content"])
 
 

@@ -15,8 +15,8 @@ from statistics import median
 
 from attrs import asdict
 
-from perf.crew import Crew
-from perf.proxies import NotReady, Stage, nginx
+from perf.processes import ProcessGroup
+from perf.proxies import NotReady, ProxySetup, nginx
 from perf.soak import soak
 from perf.works import Failed, Sample, Work, measure, ratio, works
 
@@ -47,9 +47,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
-def run(crew: Crew, deployment: Stage, chosen: argparse.Namespace) -> Samples:
+def run(processes: ProcessGroup, setup: ProxySetup, chosen: argparse.Namespace) -> Samples:
     """Make all measurements: in each round each work at each proxy in turn. Raises NotReady."""
-    proxies = [deployment.start(name) for name in chosen.peers]
+    proxies = [setup.start(name) for name in chosen.peers]
     print(*(f"{proxy.name} is process {proxy.process.pid}" for proxy in proxies), sep=", ", file=sys.stderr)
     samples: Samples = {name: {peer: [] for peer in chosen.peers} for name in chosen.work}
     for number in range(chosen.rounds):
@@ -57,7 +57,7 @@ def run(crew: Crew, deployment: Stage, chosen: argparse.Namespace) -> Samples:
             for proxy in proxies:
                 print(f"round {number + 1}: {name}, {proxy.name}", file=sys.stderr, flush=True)
                 try:
-                    sample = measure(crew, proxy, works(chosen.scale)[name])
+                    sample = measure(processes, proxy, works(chosen.scale)[name])
                 except Failed as error:
                     print(error, file=sys.stderr)
                     sample = None
@@ -106,19 +106,19 @@ def main(argv: Sequence[str]) -> int:
     if chosen.what == "measure" and "json" in chosen.work and not shutil.which("wrk"):
         print("wrk is not installed: small requests come from clients in Python, which are slower", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="perf-") as folder:
-        crew = Crew(Path(folder))
+        processes = ProcessGroup(Path(folder))
         try:
-            deployment = Stage(crew, chosen.tls, chosen.profile)
+            setup = ProxySetup(processes, chosen.tls, chosen.profile)
             if chosen.what == "soak":
-                return 0 if soak(crew, deployment, chosen.seconds) else 1
-            samples = run(crew, deployment, chosen)
+                return 0 if soak(processes, setup, chosen.seconds) else 1
+            samples = run(processes, setup, chosen)
         except (NotReady, Failed) as error:
             print(error, file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130
         finally:
-            crew.end_all()
+            processes.end_all()
     for name, peers in samples.items():
         print("\n".join(show(name, works(chosen.scale)[name], peers)))
     if chosen.json:

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import cast
 
-from perf.content import BLOCK, EVENT_BYTES, Content, answer_to, body_for
+from perf.content import BLOCK, EVENT_BYTES, Content, body_for, response_to
 
 _length = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE).search
 _HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -69,9 +69,9 @@ class Served(asyncio.Protocol):
         self._left -= len(data)
         if self._left <= 0:
             path, self._path = self._path, ""
-            self._answer(path, answer_to(path))
+            self._answer(path, response_to(path))
 
-    def _answer(self, path: str, answer: Content) -> None:
+    def _answer(self, path: str, response: Content) -> None:
         write = self._transport.write
         if not self._right or self._left:
             write(_HEAD % (b"500 Wrong Body", 2) + b"{}")
@@ -80,25 +80,25 @@ class Served(asyncio.Protocol):
         elif path == "/route/":
             said = read(self._assignment).replace(MARK, b"%d" % next(_assigned), 1)
             write(_HEAD % (b"200 OK", len(said)) + said)
-        elif answer.every:
+        elif response.every:
             loop = asyncio.get_running_loop()
             # Streams that begin together do not go on in step: their second pieces are spread over the interval.
-            begun = loop.time() - answer.every * (next(_streams) * _GOLDEN % 1)
-            self._event(loop, answer, 0, begun, _STREAM)
+            begun = loop.time() - response.every * (next(_streams) * _GOLDEN % 1)
+            self._event(loop, response, 0, begun, _STREAM)
         else:
-            write(_HEAD % (b"200 OK", answer.size))
-            self._blocks = answer.size
-            self._send_blocks(answer.unit)
+            write(_HEAD % (b"200 OK", response.size))
+            self._blocks = response.size
+            self._send_blocks(response.unit)
 
     def _event(
-        self, loop: asyncio.AbstractEventLoop, answer: Content, number: int, due: float, head: bytes = b""
+        self, loop: asyncio.AbstractEventLoop, response: Content, number: int, due: float, head: bytes = b""
     ) -> None:
         at = number * EVENT_BYTES
-        end = b"\r\n" if number + 1 < answer.pieces else b"\r\n0\r\n\r\n"
-        self._transport.write(head + b"%x\r\n" % EVENT_BYTES + answer.unit[at : at + EVENT_BYTES] + end)
-        if number + 1 < answer.pieces:
-            due += answer.every
-            self._timer = loop.call_at(due, self._event, loop, answer, number + 1, due)
+        end = b"\r\n" if number + 1 < response.pieces else b"\r\n0\r\n\r\n"
+        self._transport.write(head + b"%x\r\n" % EVENT_BYTES + response.unit[at : at + EVENT_BYTES] + end)
+        if number + 1 < response.pieces:
+            due += response.every
+            self._timer = loop.call_at(due, self._event, loop, response, number + 1, due)
 
     def _send_blocks(self, unit: bytes) -> None:
         self._room = True

@@ -14,7 +14,7 @@ BLOCK = random.Random(7).randbytes(65536)
 EVENT_BYTES = 200
 _text = " ".join("".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=5)) for n in range(170))
 QUESTION = json.dumps({"model": "m", "prompt": _text, "max_tokens": 128, "stream": False}).encode()
-REPLY = json.dumps({"id": "c-1", "choices": [{"index": 0, "text": _text, "finish_reason": "stop"}]}).encode()
+RESPONSE = json.dumps({"id": "c-1", "choices": [{"index": 0, "text": _text, "finish_reason": "stop"}]}).encode()
 
 
 @frozen
@@ -36,7 +36,7 @@ class Content:
 
 
 @cache
-def answer_to(path: str) -> Content:
+def response_to(path: str) -> Content:
     """What the backend answers at a path."""
     match path.split("/")[1:]:
         case ["stream", count, every]:
@@ -46,7 +46,7 @@ def answer_to(path: str) -> Content:
         case ["big", size]:
             return Content(BLOCK, int(size))
         case ["v1", *_]:
-            return Content(REPLY, len(REPLY))
+            return Content(RESPONSE, len(RESPONSE))
     return Content(b"{}", 2)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-from perf.content import BLOCK, answer_to, body_for
+from perf.content import BLOCK, body_for, response_to
 
 MARK = "100000000"
 """The first request's index; where it stands in a request, each one that is sent has an index of its own."""
@@ -26,14 +26,14 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Wrong(Exception):
-    """The answer was not what it should have been."""
+    """The response was not what it should have been."""
 
 
 @frozen
 class Task:
     """A request up to a large body, what should come of it, and how patient the client is.
 
-    `pause`: seconds before the reply is read. `leave`: seconds after which the client hangs up, 0 for never.
+    `pause`: seconds before the response is read. `leave`: seconds after which the client hangs up, 0 for never.
     """
 
     path: str
@@ -57,7 +57,7 @@ class Spec:
 
 @define
 class Result:
-    """What came of it. `first`: milliseconds from each request to the first bytes of its reply's content."""
+    """What came of it. `first`: milliseconds from each request to the first bytes of its response's content."""
 
     done: int = 0
     pieces: int = 0
@@ -128,11 +128,11 @@ class Load:
             raise Wrong(f"{head!r} {await reader.read(500)!r}")
         if task.status != 200:
             return
-        answer, at, size = answer_to(task.path), 0, -1
+        response, at, size = response_to(task.path), 0, -1
         chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
-        if not chunked and b"\r\ncontent-length: %d\r\n" % answer.size not in head:
+        if not chunked and b"\r\ncontent-length: %d\r\n" % response.size not in head:
             raise Wrong(f"{head!r}")
-        while at < answer.size or chunked and size:
+        while at < response.size or chunked and size:
             if chunked:
                 size = int(await reader.readuntil(b"\r\n"), 16)
                 data = (await reader.readexactly(size + 2))[:size]
@@ -140,10 +140,10 @@ class Load:
                 data = await reader.read(READ_BYTES)
             if not at:
                 self.result.first.append((time.monotonic() - sent) * 1000)
-            if not answer.matches(at, data) or not data and at < answer.size:
-                raise Wrong(f"{len(data)} bytes after {at} of {answer.size} are not those that were sent")
+            if not response.matches(at, data) or not data and at < response.size:
+                raise Wrong(f"{len(data)} bytes after {at} of {response.size} are not those that were sent")
             at += len(data)
-        self.result.pieces += answer.pieces
+        self.result.pieces += response.pieces
 
 
 async def main(spec: Spec) -> None:

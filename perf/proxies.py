@@ -16,8 +16,8 @@ from typing import Any
 from attrs import define
 
 from perf.content import QUESTION, body_for
-from perf.crew import Crew, Process, resident, tree
 from perf.load import MARK
+from perf.processes import Process, ProcessGroup, resident, tree
 from vespa.simulator.authority import Authority
 from vespa.simulator.launch import free_port, worker_command, worker_environment
 from vespa.simulator.signing import Signer, body_envelope, query_envelope
@@ -95,12 +95,12 @@ class Proxy:
             return False
 
 
-class Stage:
+class ProxySetup:
     """The backend, and the proxies before it."""
 
-    def __init__(self, crew: Crew, tls: bool, profile: Path | None = None) -> None:
+    def __init__(self, processes: ProcessGroup, tls: bool, profile: Path | None = None) -> None:
         """Start the backend; have a key and a certificate made. `profile`: where the worker's cProfile goes."""
-        self._crew, self._tls, self._folder = crew, tls, crew.folder
+        self._processes, self._tls, self._folder = processes, tls, processes.folder
         profiling = (f"--profile={profile.absolute()}", "--profiler=cprofile", "--savestats") if profile else ()
         self._worker = worker_command(*profiling, "vespa")
         self._signer = Signer()
@@ -109,7 +109,7 @@ class Stage:
         folder, root = self._folder, authority.root
         for name, pem in (("key", key), ("crt", certificate), ("root", root), ("public", self._signer.pem)):
             (folder / name).write_bytes(pem)
-        backend = crew.start(
+        backend = processes.start(
             "backend", [sys.executable, "-m", "perf.backend", f"{folder}/public", f"{folder}/assignment"]
         )
         assert backend.stdout is not None
@@ -122,7 +122,7 @@ class Stage:
         deadline = time.monotonic() + READY_SECONDS
         while not proxy.is_up():
             if proxy.process.poll() is not None or time.monotonic() > deadline:
-                raise NotReady(f"{name} did not start:\n{self._crew.log(name)}")
+                raise NotReady(f"{name} did not start:\n{self._processes.log(name)}")
             time.sleep(0.1)
         proxy.idle_mib = resident(proxy.pids)
         return proxy
@@ -138,7 +138,7 @@ class Stage:
         options = ["--endpoint", "perf", "--port", str(port), "--autoscaler-url", f"http://{self._backend}"]
         argv = [sys.executable, "-m", "vespa.cli", "client", *options, "--worker-ca", f"{self._folder}/root"]
         key = {"VAST_API_KEY": "perf-endpoint-key"}
-        process = self._crew.start("chain", argv, proxy=True, environment=key)
+        process = self._processes.start("chain", argv, proxy=True, environment=key)
         return Proxy("chain", port, False, process, behind=worker.process)
 
     def _vespa(self) -> Proxy:
@@ -152,7 +152,7 @@ class Stage:
             "VESPA_SSL_KEY_FILE": f"{self._folder}/key",
             "VESPA_HEAD_TIMEOUT": "60",  # thousands of connections are made before the first of them is used
         }
-        process = self._crew.start("vespa", self._worker, proxy=True, environment=environment)
+        process = self._processes.start("vespa", self._worker, proxy=True, environment=environment)
         url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
         return Proxy("vespa", port, self._tls, process, self._signer.assignment(url, request_idx=int(MARK)))
 
@@ -161,7 +161,7 @@ class Stage:
         user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
         tls = "ssl" if self._tls else ""
         file.write_text(NGINX.format(user=user, folder=self._folder, backend=self._backend, port=port, tls=tls))
-        process = self._crew.start("nginx", [nginx() or "nginx", "-c", str(file)], proxy=True)
+        process = self._processes.start("nginx", [nginx() or "nginx", "-c", str(file)], proxy=True)
         return Proxy("nginx", port, self._tls, process)
 
 

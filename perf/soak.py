@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 
-from perf.crew import Crew, cpu_seconds, descriptors, resident
 from perf.load import Spec, Task
-from perf.proxies import Proxy, Stage
+from perf.processes import ProcessGroup, cpu_seconds, descriptors, resident
+from perf.proxies import Proxy, ProxySetup
 from perf.works import Failed, LoadProcesses
 
 CONNECTIONS = 48
@@ -36,18 +36,18 @@ def traffic(proxy: Proxy) -> list[Task]:
     ]
 
 
-def soak(crew: Crew, deployment: Stage, seconds: int) -> bool:
+def soak(processes: ProcessGroup, setup: ProxySetup, seconds: int) -> bool:
     """Print a line each second, and a verdict; returns whether all is well. Raises NotReady, Failed."""
-    proxy = deployment.start("vespa")
+    proxy = setup.start("vespa")
     pids = proxy.pids
     held = descriptors(pids)
-    load = LoadProcesses(crew, Spec(proxy.port, proxy.tls, CONNECTIONS, traffic(proxy), float(seconds)))
+    load = LoadProcesses(processes, Spec(proxy.port, proxy.tls, CONNECTIONS, traffic(proxy), float(seconds)))
     used, memory = cpu_seconds(pids), []
     load.go()
     for second in range(1, seconds + 1):
         time.sleep(1)
         if proxy.process.poll() is not None:
-            raise Failed(f"the worker ended:\n{crew.log('vespa')}")
+            raise Failed(f"the worker ended:\n{processes.log('vespa')}")
         before, used = used, cpu_seconds(pids)
         memory.append(resident(pids))
         print(

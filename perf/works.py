@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from attrs import asdict, evolve, frozen
 
-from perf.crew import Crew, Process, cpu_seconds, reset_peak, resident
 from perf.load import Result, Spec, Task
+from perf.processes import Process, ProcessGroup, cpu_seconds, reset_peak, resident
 from perf.proxies import Proxy
 
 _MICRO, _GIB = 1e6, 1 << 30
@@ -42,7 +42,7 @@ def works(scale: float = 1.0) -> Mapping[str, Work]:
         "json": Work("1.1 KB there and back", "us a request", "/v1/completions", 32, 2 * scale),
         "latency": Work("1.1 KB there and back, one after the other", "us a request", "/v1/completions", 1, 2 * scale),
         "sse": Work("256 streams, 50 chunks of 200 B a second", "us a chunk", f"/stream/{chunks}/0.02", 256),
-        "down": Work(f"a reply of {mib} MiB", "s a GiB", f"/big/{size}", gib=gib),
+        "down": Work(f"a response of {mib} MiB", "s a GiB", f"/big/{size}", gib=gib),
         "up": Work(f"a body of {mib} MiB", "s a GiB", f"/sink/{size}", gib=gib),
         "stall": Work(f"{mib} MiB, read after 2 s", "MiB at peak", f"/big/{size}", pause=2, measure="peak", gib=gib),
         "streams": Work(f"{streams} streams, 4 chunks of 200 B a second", "us a chunk", "/stream/40/0.25", streams),
@@ -51,7 +51,7 @@ def works(scale: float = 1.0) -> Mapping[str, Work]:
 
 @frozen
 class Sample:
-    """One measurement. `p50`, `p99`: milliseconds to a reply's first content. `peak`: the proxy's memory, in MiB."""
+    """One measurement. `p50`, `p99`: milliseconds to a response's first content. `peak`: the proxy's memory, in MiB."""
 
     cpu: float
     p50: float
@@ -67,15 +67,15 @@ class Failed(Exception):
 class LoadProcesses:
     """One load, parted among as many processes as there are cores for it."""
 
-    def __init__(self, crew: Crew, spec: Spec) -> None:
+    def __init__(self, processes: ProcessGroup, spec: Spec) -> None:
         """Returns when all are connected. Raises Failed."""
-        self._crew = crew
-        parts = min(len(crew.others), 4, spec.connections)
+        self._processes = processes
+        parts = min(len(processes.others), 4, spec.connections)
         self._running: list[Process] = []
         for part in range(parts):
             share = evolve(spec, connections=(spec.connections + part) // parts)
             argv = [sys.executable, "-m", "perf.load", json.dumps(asdict(share))]
-            self._running.append(crew.start("load", argv))
+            self._running.append(processes.start("load", argv))
         for process in self._running:
             self._line(process)
 
@@ -91,27 +91,27 @@ class LoadProcesses:
         total = Result()
         for process in self._running:
             total.add(Result(**json.loads(self._line(process))))
-            self._crew.end(process)
+            self._processes.end(process)
         return total
 
     def _line(self, process: Process) -> str:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise Failed(f"the load ended: {self._crew.log('load')}")
+            raise Failed(f"the load ended: {self._processes.log('load')}")
         return line
 
 
-def measure(crew: Crew, proxy: Proxy, work: Work) -> Sample:
+def measure(processes: ProcessGroup, proxy: Proxy, work: Work) -> Sample:
     """Do the work once through a proxy. Raises Failed where a request was not answered, or a byte was wrong."""
     task, pids = Task(work.path, proxy.request(work.path), work.pause), proxy.pids
     reset_peak(pids)
     if work.seconds and shutil.which("wrk"):
         before = cpu_seconds(pids)
-        pieces, p50, p99 = _wrk(crew, proxy, work, task.text)
+        pieces, p50, p99 = _wrk(processes, proxy, work, task.text)
         used = cpu_seconds(pids) - before
     else:
-        load = LoadProcesses(crew, Spec(proxy.port, proxy.tls, work.connections, [task], work.seconds))
+        load = LoadProcesses(processes, Spec(proxy.port, proxy.tls, work.connections, [task], work.seconds))
         before = cpu_seconds(pids)
         load.go()
         result = load.result()
@@ -124,17 +124,17 @@ def measure(crew: Crew, proxy: Proxy, work: Work) -> Sample:
     return Sample(cpu, p50, p99, peak, (peak - proxy.idle_mib) * 1024 / work.connections)
 
 
-def _wrk(crew: Crew, proxy: Proxy, work: Work, text: str) -> tuple[int, float, float]:
-    (crew.folder / "request").write_text(text)
+def _wrk(processes: ProcessGroup, proxy: Proxy, work: Work, text: str) -> tuple[int, float, float]:
+    (processes.folder / "request").write_text(text)
     url = f"{'https' if proxy.tls else 'http'}://127.0.0.1:{proxy.port}"
     argv = ["wrk", "-t1", f"-c{work.connections}", f"-d{max(1, round(work.seconds))}", "-s", "perf/requests.lua", url]
-    process = crew.start("wrk", [*argv, "--", f"{crew.folder}/request"])
+    process = processes.start("wrk", [*argv, "--", f"{processes.folder}/request"])
     said = process.communicate(timeout=60)[0]
-    crew.end(process)
+    processes.end(process)
     try:
         found = json.loads(said.splitlines()[-1])
     except (IndexError, ValueError):
-        raise Failed(f"wrk: {said} {crew.log('wrk')}") from None
+        raise Failed(f"wrk: {said} {processes.log('wrk')}") from None
     if found["errors"] or not found["done"]:
         raise Failed(f"wrk: {found['errors']} errors in {found['done']} requests")
     return found["done"], found["p50"], found["p99"]

@@ -25,7 +25,7 @@ class FakeBodyTransport:
 
 @implementer(IResponse)
 class FakeResponse:
-    """A reply whose body comes in chunks; `end` None leaves it hanging."""
+    """A response whose body comes in chunks; `end` None leaves it hanging."""
 
     version = (b"HTTP", 1, 1)
     phrase = b"Any"
@@ -82,13 +82,13 @@ class Asked:
         self.cancelled = True
 
     def answer(self, code: int = 200, *chunks: bytes) -> FakeResponse:
-        """Answer with a whole reply."""
+        """Answer with a whole response."""
         response = FakeResponse(code, *chunks)
         self.result.callback(response)
         return response
 
     def fail(self, error: Exception) -> None:
-        """Fail before there is a reply."""
+        """Fail before there is a response."""
         self.result.errback(Failure(error))
 
 

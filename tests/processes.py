@@ -23,18 +23,18 @@ PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
-class Impatient(AssertionError):
+class NotInTime(AssertionError):
     """What was waited for did not come; the processes' output is in the message."""
 
 
 async def until(
     condition: Callable[[], object], seconds: float = PATIENCE_SECONDS, what: str = "the condition"
 ) -> None:
-    """Return when the condition holds. Raises Impatient after so many seconds."""
+    """Return when the condition holds. Raises NotInTime after so many seconds."""
     deadline = reactor.seconds() + seconds
     while not condition():
         if reactor.seconds() > deadline:
-            raise Impatient(f"{what} did not hold within {seconds:g} seconds")
+            raise NotInTime(f"{what} did not hold within {seconds:g} seconds")
         await deferLater(reactor, POLL_SECONDS)
 
 
@@ -78,7 +78,7 @@ class ProcessCase(TestCase):
         return Deferred.fromCoroutine(child.end(reactor))
 
     async def until_line(self, child: Child, pattern: str, seconds: float = PATIENCE_SECONDS) -> re.Match[str]:
-        """Return the first line of a process's output that matches. Raises Impatient, also when it ended without."""
+        """Return the first line of a process's output that matches. Raises NotInTime, also when it ended without."""
         found: re.Match[str] | None = None
         seen = 0
 
@@ -93,18 +93,18 @@ class ProcessCase(TestCase):
 
         try:
             await until(look, seconds)
-        except Impatient:
+        except NotInTime:
             pass
         if found is None:
-            raise Impatient(f"no line matches {pattern!r}; exit code {child.exit_code}; output:\n{child.text}")
+            raise NotInTime(f"no line matches {pattern!r}; exit code {child.exit_code}; output:\n{child.text}")
         return found
 
     async def until_exit(self, child: Child, seconds: float = PATIENCE_SECONDS) -> int:
-        """Return a process's exit code when it ended of itself. Raises Impatient."""
+        """Return a process's exit code when it ended of itself. Raises NotInTime."""
         try:
             await until(lambda: child.exit_code is not None, seconds)
-        except Impatient:
-            raise Impatient(f"still running after {seconds:g} seconds; output:\n{child.text}") from None
+        except NotInTime:
+            raise NotInTime(f"still running after {seconds:g} seconds; output:\n{child.text}") from None
         assert child.exit_code is not None
         return child.exit_code
 

@@ -1,4 +1,4 @@
-"""The house's floors: an import only points down, and the world is read in few rooms."""
+"""The layers of packages: an import only points down; clock, environment and chance are read in few modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 BELOW_PROXY = "vespa.runtime vespa.http vespa.transport vespa.protocol vespa.vast vespa.accounting"
 
-# What each room may import of ours, itself always included. A module's own row counts before its room's.
+# What each package may import of ours, itself always included. A module's own row counts before its package's.
 ALLOWED: dict[str, frozenset[str]] = {
     name: frozenset(text.split())
     for name, text in {
@@ -58,7 +58,7 @@ VALUES = ("vespa.protocol", "vespa.vast", "vespa.accounting")
 
 VALUES_ARE_WITHOUT = frozenset({"twisted", "treq", "klein", "OpenSSL", "socket", "asyncio", "threading", "time"})
 
-# Entry points: what starts as a process, so that somebody has to read the world for it.
+# Entry points: what starts as a process, and so has to read the clock and the environment.
 ENTRIES = (
     "vespa.tap",
     "vespa.client_tap",
@@ -74,8 +74,8 @@ PROCESSES = (
     "vespa.benchmarking.child",
 )
 
-# A name that reads the world, and the rooms where that is done.
-ROOMS: dict[str, tuple[str, ...]] = {
+# A name that reads clock, environment, chance or the global reactor, and the places where that is done.
+PLACES: dict[str, tuple[str, ...]] = {
     "time.time": (*ENTRIES, *PROCESSES),
     "time.sleep": PROCESSES,
     "os.environ": (*ENTRIES, *PROCESSES, "benchmarks"),
@@ -86,7 +86,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "date.today": (),
     "twisted.internet.reactor": ENTRIES,
 }
-RANDOM_ROOMS = (*ENTRIES, "vespa.worker.service", "vespa.client.service")
+RANDOM_PLACES = (*ENTRIES, "vespa.worker.service", "vespa.client.service")
 RANDOM_WITH_A_SEED = frozenset({"Random", "SystemRandom"})
 
 
@@ -116,23 +116,23 @@ def within(name: str, place: str) -> bool:
 
 
 def row(name: str) -> tuple[str, frozenset[str]]:
-    room = max((room for room in ALLOWED if within(name, room)), key=len)
-    return room, ALLOWED[room]
+    package = max((package for package in ALLOWED if within(name, package)), key=len)
+    return package, ALLOWED[package]
 
 
-def is_allowed(imported: str, room: str, allowed: frozenset[str]) -> bool:
-    home = room if room in {"vespa", "benchmarks"} or room.count(".") == 1 else room.rpartition(".")[0]
+def is_allowed(imported: str, package: str, allowed: frozenset[str]) -> bool:
+    home = package if package in {"vespa", "benchmarks"} or package.count(".") == 1 else package.rpartition(".")[0]
     if home != "vespa" and within(imported, home):
         return True
-    # "vespa" in a row means the package itself, its version, and no room of it.
+    # "vespa" in a row means the package itself, its version, and no package in it.
     return any(imported in {"vespa", "vespa.__version__"} if a == "vespa" else within(imported, a) for a in allowed)
 
 
-def strays(name: str, tree: ast.Module, is_package: bool = False) -> list[str]:
-    room, allowed = row(name)
+def forbidden_imports(name: str, tree: ast.Module, is_package: bool = False) -> list[str]:
+    package, allowed = row(name)
     found = []
     for imported in imports(name, tree, is_package):
-        if imported.split(".")[0] in {"vespa", "benchmarks", "tests"} and not is_allowed(imported, room, allowed):
+        if imported.split(".")[0] in {"vespa", "benchmarks", "tests"} and not is_allowed(imported, package, allowed):
             found.append(f"{name} imports {imported}")
         is_value = any(within(name, package) for package in VALUES)
         if is_value and imported.split(".")[0] in VALUES_ARE_WITHOUT:
@@ -140,19 +140,21 @@ def strays(name: str, tree: ast.Module, is_package: bool = False) -> list[str]:
     return found
 
 
-def worldly(name: str, tree: ast.Module) -> list[str]:
-    """The names in a module that read the world outside of the rooms where that is done."""
+def ambient(name: str, tree: ast.Module) -> list[str]:
+    """The names in a module that read clock, environment, chance or reactor outside of the places for it."""
     used = set(imports(name, tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             used.add(ast.unparse(node))
     found = []
     for use in sorted(used):
-        for forbidden, rooms in ROOMS.items():
-            if (use == forbidden or use.endswith("." + forbidden)) and not any(within(name, room) for room in rooms):
+        for forbidden, places in PLACES.items():
+            if (use == forbidden or use.endswith("." + forbidden)) and not any(
+                within(name, package) for package in places
+            ):
                 found.append(f"{name} uses {use}")
         is_random = use.startswith("random.") and use.split(".")[1].split("(")[0] not in RANDOM_WITH_A_SEED
-        if is_random and not any(within(name, room) for room in RANDOM_ROOMS):
+        if is_random and not any(within(name, package) for package in RANDOM_PLACES):
             found.append(f"{name} uses {use}")
     return found
 
@@ -161,20 +163,20 @@ class FloorTests(SynchronousTestCase):
     def test_imports_point_down(self) -> None:
         """No module imports what stands above it or beside it; worker and client do not know each other."""
         found = [
-            stray
+            found_import
             for package in ("vespa", "benchmarks")
             for name, tree, is_package in modules(package)
-            for stray in strays(name, tree, is_package)
+            for found_import in forbidden_imports(name, tree, is_package)
         ]
         self.assertEqual(found, [])
 
-    def test_world_is_read_in_its_rooms(self) -> None:
+    def test_ambient_state_is_read_in_its_places(self) -> None:
         """Clock, environment, chance and the global reactor are handed down from the entry points."""
         found = [
             use
             for package in ("vespa", "benchmarks")
             for name, tree, _ in modules(package)
-            for use in worldly(name, tree)
+            for use in ambient(name, tree)
         ]
         self.assertEqual(found, [])
 
@@ -184,9 +186,9 @@ class FloorTests(SynchronousTestCase):
 
 
 class CheckTests(SynchronousTestCase):
-    """What looks after the floors does see."""
+    """The checks of the layers find what they look for."""
 
-    def test_stray_imports(self) -> None:
+    def test_forbidden_imports(self) -> None:
         """Upward, sideways, relative and hidden imports are found."""
         for name, source in (
             ("vespa.accounting.admission", "import twisted.internet.defer"),
@@ -211,10 +213,10 @@ class CheckTests(SynchronousTestCase):
             ("vespa.settings", "from vespa.runtime import logging"),
             ("benchmarks.tgi", "from vespa.accounting.workload import to_micros"),
         ):
-            self.assertEqual(len(strays(name, ast.parse(source))), 1, f"{name}: {source}")
+            self.assertEqual(len(forbidden_imports(name, ast.parse(source))), 1, f"{name}: {source}")
 
-    def test_proper_imports(self) -> None:
-        """Imports of one's own room and of the floors below are let be."""
+    def test_allowed_imports(self) -> None:
+        """Imports of one's own package and of the layers below pass."""
         for name, source in (
             ("vespa.accounting.admission", "from .workload import to_micros\nimport collections"),
             ("vespa.vast.status_report", "from vespa.accounting.ledger import Ledger"),
@@ -224,10 +226,10 @@ class CheckTests(SynchronousTestCase):
             ("vespa.worker.service", "from vespa.settings import Settings\nfrom .route import WorkerRoute"),
             ("benchmarks.tgi", "from vespa.benchmarking.contract import Session\nfrom benchmarks import words"),
         ):
-            self.assertEqual(strays(name, ast.parse(source)), [])
+            self.assertEqual(forbidden_imports(name, ast.parse(source)), [])
 
-    def test_worldly_names(self) -> None:
-        """However it is written, a name that reads the world is found outside of its rooms, and only there."""
+    def test_ambient_names(self) -> None:
+        """However it is written, a name that reads such state is found outside of its places, and only there."""
         for source in (
             "import time\ntime.time()",
             "from time import time",
@@ -239,10 +241,10 @@ class CheckTests(SynchronousTestCase):
             "from random import uniform",
             "from twisted.internet import reactor",
         ):
-            self.assertEqual(len(worldly("vespa.runtime.http_client", ast.parse(source))), 1, source)
+            self.assertEqual(len(ambient("vespa.runtime.http_client", ast.parse(source))), 1, source)
         self.assertEqual(
-            worldly("vespa.runtime.http_client", ast.parse("import random\nrandom.Random(1).random()")), []
+            ambient("vespa.runtime.http_client", ast.parse("import random\nrandom.Random(1).random()")), []
         )
         self.assertEqual(
-            worldly("vespa.tap", ast.parse("import os\nos.environ\nfrom twisted.internet import reactor")), []
+            ambient("vespa.tap", ast.parse("import os\nos.environ\nfrom twisted.internet import reactor")), []
         )

@@ -115,5 +115,5 @@ class DemoTests(ProcessCase):
         command = [sys.executable, "-m", "vespa.cli", "demo", "--once", "--rate=500", f"--client-port={free_port()}"]
         demo = self.start(command, folder=self.temporary_folder())
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
-        self.assertIn("the books add up", demo.text)
+        self.assertIn("the totals add up", demo.text)
         self.assertNotIn("Traceback", demo.text)

@@ -218,7 +218,7 @@ class ValueTests(SynchronousTestCase):
             self.assertEqual(found.url, url)
 
     def test_wrong_backends(self) -> None:
-        """What cannot be dialled, or could be read in two ways, is no backend."""
+        """What cannot be connected to, or could be read in two ways, is no backend."""
         for raw in (
             "http://", "http://:80", "http://x:0", "http://" + "a" * 64 + ".org", "http://x:99999", "http://x:y", "http://x/?a=1",
             "http://x/#f",

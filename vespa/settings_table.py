@@ -101,13 +101,17 @@ class Variables:
         unit="seconds",
     )
     backend_first_byte_timeout: float = _backend(
-        "VESPA_BACKEND_FIRST_BYTE_TIMEOUT", seconds, "0", "Time until the reply begins; 0 is no limit.", unit="seconds"
+        "VESPA_BACKEND_FIRST_BYTE_TIMEOUT",
+        seconds,
+        "0",
+        "Time until the response begins; 0 is no limit.",
+        unit="seconds",
     )
     backend_idle_timeout: float = _backend(
-        "VESPA_BACKEND_IDLE_TIMEOUT", seconds, "0", "Longest silence within a reply; 0 is no limit.", unit="seconds"
+        "VESPA_BACKEND_IDLE_TIMEOUT", seconds, "0", "Longest silence within a response; 0 is no limit.", unit="seconds"
     )
     backend_total_timeout: float = _backend(
-        "VESPA_BACKEND_TOTAL_TIMEOUT", seconds, "0", "Longest reply as a whole; 0 is no limit.", unit="seconds"
+        "VESPA_BACKEND_TOTAL_TIMEOUT", seconds, "0", "Longest response as a whole; 0 is no limit.", unit="seconds"
     )
     backend_keepalive: float = _backend(
         "VESPA_BACKEND_KEEPALIVE",
@@ -118,7 +122,7 @@ class Variables:
         unit="seconds",
     )
     backend_head_limit: int = _backend(
-        "VESPA_BACKEND_HEAD_LIMIT", integer(1024), "65536", "Longest head of a reply.", unit="bytes"
+        "VESPA_BACKEND_HEAD_LIMIT", integer(1024), "65536", "Longest head of a response.", unit="bytes"
     )
     connection_limit: int = _backend(
         "VESPA_CONNECTION_LIMIT", integer(0), "0", "Most connections to the backend; 0 is no limit."
@@ -305,7 +309,7 @@ class Variables:
 
     head_limit: int = _limit("VESPA_HEAD_LIMIT", integer(1024), "32768", "Longest head of a request.", unit="bytes")
     head_fields: int = _limit(
-        "VESPA_HEAD_FIELDS", integer(32, 10000), "128", "Most fields in a head, a request's or a reply's."
+        "VESPA_HEAD_FIELDS", integer(32, 10000), "128", "Most fields in a head, a request's or a response's."
     )
     upgrades: frozenset[bytes] = _limit(
         "VESPA_UPGRADES",
@@ -359,7 +363,7 @@ class Variables:
         "VESPA_HELD_LIMIT",
         integer(0),
         "268435456",
-        "Most that all connections together hold of requests and answers under way; more get 503. 0 is no limit.",
+        "Most that all connections together hold of requests and responses under way; more get 503. 0 is no limit.",
         unit="bytes",
     )
     inbound_limit: int = _limit(

@@ -144,7 +144,7 @@ def _http(raw: str) -> SplitResult:
         raise ValueError("must not carry a user name or password")
     host = parts.hostname
     if not host or not _HOST.fullmatch(host) or any(len(label) > _LABEL_MAX for label in host.split(".")):
-        raise ValueError("names no host that can be dialled")
+        raise ValueError("names no host that can be connected to")
     if port == 0:
         raise ValueError("must not have port 0")
     if "?" in raw or "#" in raw:

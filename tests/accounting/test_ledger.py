@@ -154,7 +154,7 @@ class LawTests(SynchronousTestCase):
 
 
 class CombinedTests(SynchronousTestCase):
-    """`start` and `finish` are shorthands: the books are the same as if each event had been told."""
+    """`start` and `finish` are shorthands: the accounts are the same as if each event had been told."""
 
     @given(steps, st.integers(0, 5))
     def test_same_books(self, script: list[tuple[str, int, int]], max_pending: int) -> None:
@@ -270,7 +270,7 @@ class CountTests(SynchronousTestCase):
         for ways in ((Event.REFUSE,), (Event.WAIT, Event.EXPIRE), (Event.ADMIT, Event.HEAD, Event.END)):
             ledger = Ledger(10)
             entry = went(ledger, *ways)
-            values, books = entry.values(), everything(ledger)
+            values, accounts = entry.values(), everything(ledger)
             for event in Event:
                 self.assertFalse(ledger.advance(entry, event, 200.0))
             self.assertFalse(ledger.open(entry, 9, 9, 200.0))
@@ -278,7 +278,7 @@ class CountTests(SynchronousTestCase):
             self.assertFalse(ledger.finish(entry, True, 200.0))
             self.assertEqual(ledger.late, len(Event) + 3)
             ledger.late = 0
-            self.assertEqual((entry.values(), everything(ledger)), (values, books))
+            self.assertEqual((entry.values(), everything(ledger)), (values, accounts))
             self.assertIn(entry.state, ENDS)
 
     def test_no_work_in_errors(self) -> None:

@@ -37,8 +37,8 @@ class Backend(Resource):
     isLeaf = True
 
     def render(self, request: Any) -> Any:
-        answer = getattr(self, "at_" + request.path.decode().strip("/"), self.at_echo)
-        return answer(request)
+        response = getattr(self, "at_" + request.path.decode().strip("/"), self.at_echo)
+        return response(request)
 
     def at_echo(self, request: Any) -> bytes:
         request.setHeader("Content-Type", "application/json; charset=utf-8")
@@ -95,7 +95,7 @@ class Backend(Resource):
         return NOT_DONE_YET
 
 
-STORY = '''
+SCENARIO = '''
 import asyncio, io, json
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, FormData
@@ -243,9 +243,9 @@ class ChildTests(TestCase):
 
 
 class ContractTests(ChildTests):
-    async def story(self, **changes: Any) -> dict[str, Any]:
+    async def scenario(self, **changes: Any) -> dict[str, Any]:
         self.serve()
-        self.assertEqual(await self.start(STORY, **changes), 4.5)
+        self.assertEqual(await self.start(SCENARIO, **changes), 4.5)
         return dict(json.loads(line) for line in self.lines if line.startswith("["))
 
     async def test_as_aiohttp(self) -> None:
@@ -256,9 +256,9 @@ class ContractTests(ChildTests):
             raise SkipTest("aiohttp is not installed") from None
         import asyncio
 
-        ours = await self.story()
+        ours = await self.scenario()
         source: dict[str, Any] = {}
-        exec(compile(STORY, "story", "exec"), source)
+        exec(compile(SCENARIO, "scenario", "exec"), source)
 
         async def theirs() -> dict[str, Any]:
             async with aiohttp.ClientSession(self.url) as session:
@@ -270,12 +270,12 @@ class ContractTests(ChildTests):
 
     async def test_without_aiohttp(self) -> None:
         """A file that imports aiohttp runs, and sees the same, where aiohttp is not installed."""
-        ours = await self.story()
+        ours = await self.scenario()
         hidden = self.folder / "hidden"
         hidden.mkdir()
         (hidden / "sitecustomize.py").write_text("import sys; sys.modules['aiohttp'] = None")
         self.lines.clear()
-        without = await self.story(environment={**ENVIRONMENT, "PYTHONPATH": str(hidden)})
+        without = await self.scenario(environment={**ENVIRONMENT, "PYTHONPATH": str(hidden)})
         self.assertIn("aiohttp is vespa.benchmarking.aiohttp_names.aiohttp", self.lines)
         self.assertEqual(ours, without)
 
@@ -471,16 +471,16 @@ class IsolationTests(ChildTests):
 
 class OutcomeTests(ChildTests):
     async def test_surroundings(self) -> None:
-        """The benchmark has its environment, its neighbours, the current folder, no secret and nothing to read."""
-        (self.folder / "neighbour.py").write_text("x = 2")
+        """The benchmark has its environment, its siblings, the current folder, no secret and nothing to read."""
+        (self.folder / "sibling.py").write_text("x = 2")
         source = """
-            import logging, os, sys, neighbour
+            import logging, os, sys, sibling
             async def benchmark(url, session):
                 assert os.getcwd() == sys.path[-2] and "TOKEN" not in str(os.environ), sys.path
                 assert sys.stdin.read() == ""
                 logging.getLogger("mine").info("logged")
                 print("printed")
-                return neighbour.x + len(os.environ["MODEL_NAME"])
+                return sibling.x + len(os.environ["MODEL_NAME"])
             """
         secret = {**ENVIRONMENT, "MODEL_NAME": "tiny", "MASTER_TOKEN": "x"}
         self.assertEqual(await self.start(source, environment=secret), 6.0)

@@ -57,8 +57,8 @@ class FakeProcess:
     def says(self, descriptor: int, data: bytes) -> None:
         self.protocol.childDataReceived(descriptor, data)
 
-    def answers(self, **answer: object) -> None:
-        self.says(3, json.dumps(answer).encode() + b"\n")
+    def answers(self, **response: object) -> None:
+        self.says(3, json.dumps(response).encode() + b"\n")
 
     def exits(self, status: int | None = 0, signal: int | None = None, pipes: bool = True) -> None:
         self.exited = True
@@ -200,7 +200,7 @@ class RunTests(SynchronousTestCase):
 
     def test_check(self) -> None:
         """A check imports and no more: it ends well, or with what is wrong."""
-        for answer, expected in (({"checked": True}, None), ({"error": "no such module"}, "no such module")):
+        for response, expected in (({"checked": True}, None), ({"error": "no such module"}, "no such module")):
             checking = Deferred.fromCoroutine(
                 check(
                     "a.b:c",
@@ -212,7 +212,7 @@ class RunTests(SynchronousTestCase):
                 )
             )
             self.assertTrue(json.loads(self.spawner.process.input)["check"])
-            self.spawner.process.answers(**answer)
+            self.spawner.process.answers(**response)
             self.spawner.process.exits()
             if expected is None:
                 self.assertIsNone(self.successResultOf(checking))
@@ -234,15 +234,15 @@ class RunTests(SynchronousTestCase):
             self.spawner.process.exits()
             self.assertIn("result is wrong", self.error(running))
 
-    def test_first_answer(self) -> None:
-        """Only the first answer counts."""
+    def test_first_response(self) -> None:
+        """Only the first response counts."""
         running = self.start()
         self.spawner.process.says(3, b'{"result": 1.0}\n{"result": 2.0}\n{"error": "late"}\n')
         self.spawner.process.exits(1)
         self.assertEqual(self.successResultOf(running), 1.0)
 
-    def test_answer_in_pieces(self) -> None:
-        """An answer may arrive in pieces, and after the process has exited."""
+    def test_response_in_pieces(self) -> None:
+        """A response may arrive in pieces, and after the process has exited."""
         running = self.start()
         self.spawner.process.says(3, b'{"resu')
         self.spawner.process.exits(pipes=False)
@@ -251,7 +251,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(running), 2.5)
 
     def test_died(self) -> None:
-        """A process that ends without an answer is an error that says how it ended and what it said last."""
+        """A process that ends without a response is an error that says how it ended and what it said last."""
         for exits, expected in (
             ({"status": 0}, "its process ended before there was a result: last words"),
             ({"status": 3}, "its process ended with status 3 before there was a result: last words"),
@@ -293,7 +293,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.lines, [])
 
     def test_lingers(self) -> None:
-        """A process that has answered and does not end is ended, and its answer stands, also past the deadline."""
+        """A process that has answered and does not end is ended, and its response stands, also past the deadline."""
         running = self.start(timeout=TERM_SECONDS)
         self.spawner.process.answers(result=7)
         self.clock.advance(TERM_SECONDS)
@@ -348,7 +348,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_nonsense(self) -> None:
-        """Something else on the answer's descriptor, or too much, ends the process in error."""
+        """Something else on the response's descriptor, or too much, ends the process in error."""
         for said in (b"hello\n", b"[1]\n", b"[" * 5000 + b"\n", b"x" * 70_000):
             running = self.start()
             self.spawner.process.says(3, said)

@@ -59,25 +59,25 @@ class SessionTests(SynchronousTestCase):
         self.agent = RequestTraversalAgent(self.backend)
         self.session = ClientSession("http://backend:8000", client=client_of(self.agent))
 
-    def run_story(self, story: Coroutine[Any, Any, Any]) -> Any:
+    def run_scenario(self, scenario: Coroutine[Any, Any, Any]) -> Any:
         loop = asyncio.new_event_loop()
         try:
-            return loop.run_until_complete(story)
+            return loop.run_until_complete(scenario)
         finally:
             loop.close()
 
     def seen(self, method: str, url: str, session: ClientSession | None = None, **options: Any) -> dict[str, Any]:
         """What the backend saw of one request."""
 
-        async def story() -> Any:
+        async def scenario() -> Any:
             async with (session or self.session).request(method, url, **options) as response:
                 return await response.json()
 
-        result: dict[str, Any] = self.run_story(story())
+        result: dict[str, Any] = self.run_scenario(scenario())
         return result
 
-    def fails(self, error: type[BaseException], story: Coroutine[Any, Any, Any]) -> Any:
-        return self.assertRaises(error, self.run_story, story)
+    def fails(self, error: type[BaseException], scenario: Coroutine[Any, Any, Any]) -> Any:
+        return self.assertRaises(error, self.run_scenario, scenario)
 
 
 class RequestTests(SessionTests):
@@ -85,41 +85,41 @@ class RequestTests(SessionTests):
         """Each method of the session is that method on the wire."""
         for name in ("get", "post", "put", "delete", "patch", "options"):
 
-            async def story(name: str = name) -> str:
+            async def scenario(name: str = name) -> str:
                 async with getattr(self.session, name)("/x") as response:
                     return (await response.json())["method"]
 
-            self.assertEqual(self.run_story(story()), name.upper())
+            self.assertEqual(self.run_scenario(scenario()), name.upper())
 
     def test_head(self) -> None:
         """HEAD has a status and headers and no body."""
 
-        async def story() -> tuple[int, bytes]:
+        async def scenario() -> tuple[int, bytes]:
             async with self.session.head("/x") as response:
                 return response.status, await response.read()
 
-        self.assertEqual(self.run_story(story()), (200, b""))
+        self.assertEqual(self.run_scenario(scenario()), (200, b""))
         self.assertEqual(self.backend.requests[0].method, b"HEAD")
 
     def test_awaited(self) -> None:
         """A request may be awaited instead of entered."""
 
-        async def story() -> Any:
+        async def scenario() -> Any:
             response = await self.session.post("/x", json={"a": 1})
             try:
                 return (await response.json())["body"]
             finally:
                 await response.release()
 
-        self.assertEqual(json.loads(self.run_story(story())), {"a": 1})
+        self.assertEqual(json.loads(self.run_scenario(scenario())), {"a": 1})
 
     def test_not_sent(self) -> None:
         """A request that nobody awaits is never sent."""
 
-        async def story() -> None:
+        async def scenario() -> None:
             self.session.get("/x")
 
-        self.run_story(story())
+        self.run_scenario(scenario())
         self.assertEqual(self.backend.requests, [])
 
     def test_json(self) -> None:
@@ -201,11 +201,11 @@ class ResponseTests(SessionTests):
         self.backend.handlers[b"/a"] = handler
 
     def got(self, reader: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-        async def story() -> Any:
+        async def scenario() -> Any:
             async with self.session.get("/a") as response:
                 return await reader(response)
 
-        return self.run_story(story())
+        return self.run_scenario(scenario())
 
     def test_status(self) -> None:
         """Status, reason and `ok` are what the backend said."""
@@ -390,13 +390,13 @@ class RedirectTests(SessionTests):
         """A caller may see the redirect itself; HEAD sees it by default."""
         self.backend.handlers[b"/from"] = redirect(302, b"/to")
 
-        async def story() -> list[int]:
+        async def scenario() -> list[int]:
             plain = await self.session.get("/from", allow_redirects=False)
             head = await self.session.head("/from")
             followed = await self.session.get("/from")
             return [plain.status, head.status, followed.status, len(followed.history)]
 
-        self.assertEqual(self.run_story(story()), [302, 302, 200, 1])
+        self.assertEqual(self.run_scenario(scenario()), [302, 302, 200, 1])
 
 
 class StreamTests(SessionTests):
@@ -420,7 +420,7 @@ class StreamTests(SessionTests):
     def test_as_it_comes(self) -> None:
         """A line is read as soon as it was written, long before the end."""
 
-        async def story() -> list[bytes]:
+        async def scenario() -> list[bytes]:
             sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"data: 1\nda")
@@ -436,12 +436,12 @@ class StreamTests(SessionTests):
             lines.append(await response.content.readline())
             return lines
 
-        self.assertEqual(self.run_story(story()), [b"data: 1\n", b"data: 2\n", b""])
+        self.assertEqual(self.run_scenario(scenario()), [b"data: 1\n", b"data: 2\n", b""])
 
     def test_left_early(self) -> None:
         """Leaving a response before its end closes the connection."""
 
-        async def story() -> None:
+        async def scenario() -> None:
             sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"first\n")
@@ -449,13 +449,13 @@ class StreamTests(SessionTests):
                 pass
             self.agent.flush()
 
-        self.run_story(story())
+        self.run_scenario(scenario())
         self.assertEqual(len(self.gone), 1)
 
     def test_cancelled(self) -> None:
         """A cancelled request closes the connection, before the head has arrived too."""
 
-        async def story() -> None:
+        async def scenario() -> None:
             sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
             await asyncio.sleep(0)
             sending.cancel()
@@ -463,13 +463,13 @@ class StreamTests(SessionTests):
             self.assertTrue(sending.cancelled())
             self.agent.flush()
 
-        self.run_story(story())
+        self.run_scenario(scenario())
         self.assertEqual(len(self.gone), 1)
 
     def test_cut(self) -> None:
         """A body that is cut short is ClientPayloadError, after all that had arrived."""
 
-        async def story() -> list[bytes]:
+        async def scenario() -> list[bytes]:
             sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"first\n")
@@ -481,12 +481,12 @@ class StreamTests(SessionTests):
                 await response.content.readline()
             return lines
 
-        self.assertEqual(self.run_story(story()), [b"first\n"])
+        self.assertEqual(self.run_scenario(scenario()), [b"first\n"])
 
     def test_timeout(self) -> None:
         """`timeout` bounds the wait for the head, and the wait for the body, and gives up the connection."""
 
-        async def story() -> None:
+        async def scenario() -> None:
             for timeout in (0.001, ClientTimeout(total=0.001)):
                 with self.assertRaises(asyncio.TimeoutError):
                     await self.session.get("/stream", timeout=timeout)
@@ -498,7 +498,7 @@ class StreamTests(SessionTests):
                     await response.read()
             self.agent.flush()
 
-        self.run_story(story())
+        self.run_scenario(scenario())
         self.assertEqual(len(self.gone), 3)
 
     def test_no_timeout(self) -> None:
@@ -509,7 +509,7 @@ class StreamTests(SessionTests):
     def test_backpressure(self) -> None:
         """A body that nobody reads is not taken from the network without limit; read, it is whole."""
 
-        async def story() -> tuple[int, int]:
+        async def scenario() -> tuple[int, int]:
             sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"x")
@@ -522,7 +522,7 @@ class StreamTests(SessionTests):
             self.assertFalse(response.content._paused)
             return len(body), response.status
 
-        self.assertEqual(self.run_story(story()), (300_001, 200))
+        self.assertEqual(self.run_scenario(scenario()), (300_001, 200))
 
 
 @implementer(IAgent)
@@ -547,7 +547,7 @@ class FailureTests(SessionTests):
             self.assertIn("backend:8000", str(error))
             self.assertIsInstance(error, names().ClientError)
 
-    def test_no_answer(self) -> None:
+    def test_no_response(self) -> None:
         """A connection that ends before the head is ServerDisconnectedError."""
 
         def handler(request: Request) -> int:

@@ -33,11 +33,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.seconds
 
 
-def run(story: Coroutine[Any, Any, _T]) -> tuple[_T, float]:
-    """The story's result, and the seconds that it took by its own clock."""
+def run(scenario: Coroutine[Any, Any, _T]) -> tuple[_T, float]:
+    """The scenario's result, and the seconds that it took by its own clock."""
     loop = VirtualLoop()
     try:
-        return loop.run_until_complete(story), loop.seconds
+        return loop.run_until_complete(scenario), loop.seconds
     finally:
         loop.close()
 
@@ -86,8 +86,8 @@ class Model:
         return _Entered(self._answer(route, json))
 
     async def _models(self) -> Any:
-        status, answer = self.models
-        return _answer(status, json.dumps(answer))
+        status, response = self.models
+        return _answer(status, json.dumps(response))
 
     async def _answer(self, route: str, sent: dict[str, Any]) -> Any:
         self.sent.append(sent)
@@ -167,12 +167,12 @@ async def load(model: Model, level: int, tokens: int, each: int) -> float:
 class _Entered:
     """What a session's request is: entered, it gives the response; left, it wants no more of it."""
 
-    def __init__(self, story: Coroutine[Any, Any, Any]) -> None:
-        self._story = story
+    def __init__(self, scenario: Coroutine[Any, Any, Any]) -> None:
+        self._scenario = scenario
         self._response: Any = None
 
     async def __aenter__(self) -> Any:
-        self._response = await self._story
+        self._response = await self._scenario
         return self._response
 
     async def __aexit__(self, *raised: object) -> None:

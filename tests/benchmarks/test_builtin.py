@@ -38,11 +38,11 @@ class Backend(Resource):
         body = request.content.read()
         sent = json.loads(body) if body else None
         self.sent.append((path, sent))
-        answer = self.answers[path](sent) if path in self.answers else 404
-        if isinstance(answer, int):
-            request.setResponseCode(answer)
+        response = self.answers[path](sent) if path in self.answers else 404
+        if isinstance(response, int):
+            request.setResponseCode(response)
             return b"a page that says why"
-        return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        return response if isinstance(response, bytes) else json.dumps(response).encode()
 
 
 class BenchmarkCase(SynchronousTestCase):
@@ -62,10 +62,10 @@ class BenchmarkCase(SynchronousTestCase):
         self.seconds += 2.0
         return self.seconds
 
-    def run_story(self, story: Coroutine[Any, Any, Any]) -> Any:
+    def run_scenario(self, scenario: Coroutine[Any, Any, Any]) -> Any:
         loop = asyncio.new_event_loop()
         try:
-            return loop.run_until_complete(story)
+            return loop.run_until_complete(scenario)
         finally:
             loop.close()
 
@@ -75,7 +75,7 @@ class BenchmarkCase(SynchronousTestCase):
         """The result, and what the backend was sent for it."""
         backend = Backend(answers)
         session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
-        return self.run_story(benchmark("http://backend", session)), backend.sent
+        return self.run_scenario(benchmark("http://backend", session)), backend.sent
 
     def fails(self, benchmark: Callable[[str, Any], Coroutine[Any, Any, float]], answers: dict[str, Answer]) -> str:
         return str(self.assertRaises((RuntimeError, ValueError), self.measured, benchmark, answers))
@@ -98,18 +98,18 @@ class OpenAITests(BenchmarkCase):
         for name in ("SHORTEST", "WARMUP"):
             self.patch(climb, name, 0.0)
 
-    def counted(self, answer: Answer) -> tuple[float, list[tuple[str, Any]]]:
+    def counted(self, response: Answer) -> tuple[float, list[tuple[str, Any]]]:
         """The tokens of one request, and what the backend was sent for it."""
-        backend = Backend({os.environ.get("BENCHMARK_ROUTE", "/v1/chat/completions"): answer})
+        backend = Backend({os.environ.get("BENCHMARK_ROUTE", "/v1/chat/completions"): response})
         session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
 
-        async def story() -> float:
+        async def scenario() -> float:
             chat = openai_chat.Chat(session, "tiny", "completion")
             request = chat.make()
             await chat.send(request)
             return request.tokens
 
-        return self.run_story(story()), backend.sent
+        return self.run_scenario(scenario()), backend.sent
 
     def test_requests(self) -> None:
         """The requests are those of a client, no two with the same prompt."""
@@ -194,42 +194,42 @@ class TGITests(BenchmarkCase):
         """The stream's details tell the tokens."""
         for name in ("SHORTEST", "WARMUP"):
             self.patch(climb, name, 0.0)
-        answer: Answer = lambda body: stream({"token": {"text": "x"}, "details": {"generated_tokens": 8}})  # noqa: E731
-        result, sent = self.measured(tgi.benchmark, {"/generate_stream": answer})
+        response: Answer = lambda body: stream({"token": {"text": "x"}, "details": {"generated_tokens": 8}})  # noqa: E731
+        result, sent = self.measured(tgi.benchmark, {"/generate_stream": response})
         self.assertGreater(result, 0.0)
         self.assertGreaterEqual(len(sent), 7)
         self.assertEqual(sent[0][1]["parameters"]["max_new_tokens"], 256)
         self.assertTrue(sent[0][1]["parameters"]["details"])
 
     def test_failures(self) -> None:
-        """An error, and an answer without a token, are errors."""
+        """An error, and a response without a token, are errors."""
         self.assertIn("424", self.fails(tgi.benchmark, {"/generate_stream": lambda body: 424}))
         self.assertIn(
             "no tokens", self.fails(tgi.benchmark, {"/generate_stream": lambda body: {"generated_text": "x"}})
         )
 
     def test_whole(self) -> None:
-        """Whole answers tell their tokens, or are an error."""
-        for answer, expected in (
+        """Whole responses tell their tokens, or are an error."""
+        for response, expected in (
             ({"details": {"generated_tokens": 8}}, 8.0),
             ([{"details": {"generated_tokens": 3}}], 3.0),
         ):
-            self.assertEqual(self.whole(answer), expected)
+            self.assertEqual(self.whole(response), expected)
         self.assertRaises(RuntimeError, self.whole, {"generated_text": "x"})
 
-    def whole(self, answer: Any) -> float:
+    def whole(self, response: Any) -> float:
         session = ClientSession(
-            "http://b", client=client_of(RequestTraversalAgent(Backend({"/generate": lambda _: answer})))
+            "http://b", client=client_of(RequestTraversalAgent(Backend({"/generate": lambda _: response})))
         )
 
-        async def story() -> float:
+        async def scenario() -> float:
             source = tgi.Generate(session)
             source.streams = False
             request = source.make()
             await source.send(request)
             return request.tokens
 
-        tokens: float = self.run_story(story())
+        tokens: float = self.run_scenario(scenario())
         return tokens
 
     def test_test_request(self) -> None:
@@ -284,8 +284,8 @@ class ComfyUITests(BenchmarkCase):
         """A job that failed is an error, though the wrapper answers it with 200."""
         self.assertIn("500", self.fails(comfyui.benchmark, {"/generate/sync": lambda body: 500}))
         for status in ("failed", "timeout", "cancelled"):
-            answer = {"status": status, "message": "no such checkpoint"}
-            error = self.fails(comfyui.benchmark, {"/generate/sync": lambda body, answer=answer: answer})
+            response = {"status": status, "message": "no such checkpoint"}
+            error = self.fails(comfyui.benchmark, {"/generate/sync": lambda body, response=response: response})
             self.assertIn("no such checkpoint", error)
 
 
@@ -299,8 +299,8 @@ class MeasureTests(BenchmarkCase):
                 raise outcome
             return outcome
 
-        story: Awaitable[float] = measure.best_of(len(rounds), len(rounds[0]), send, unit)
-        result: float = self.run_story(story)  # type: ignore[arg-type]
+        scenario: Awaitable[float] = measure.best_of(len(rounds), len(rounds[0]), send, unit)
+        result: float = self.run_scenario(scenario)  # type: ignore[arg-type]
         return result
 
     def test_best(self) -> None:

@@ -179,7 +179,7 @@ class CountTests(ClimbCase):
         self.environment["BENCHMARK_COUNT"] = "words"
         self.assertIn("BENCHMARK_COUNT", self.fails(Model(flat(1.0))))
 
-    def test_whole_answers(self) -> None:
+    def test_whole_responses(self) -> None:
         """A backend that takes no streams, or not their options, is asked as it likes."""
         for refused in ("stream", "stream_options"):
             model = Model(saturating(50.0, 400.0))
@@ -190,7 +190,7 @@ class CountTests(ClimbCase):
             self.assertEqual([refused in sent for sent in model.sent].count(True), {"stream": 2}.get(refused, 1))
 
     def test_too_fast_to_read(self) -> None:
-        """Where this process has no time left, whole answers are asked for."""
+        """Where this process has no time left, whole responses are asked for."""
         model = Model(saturating(2000.0, 50_000.0))
         spent = iter(range(10**9))
         self.patch(climb, "cpu_seconds", lambda: float(next(spent) * 100) if model.streamed else 0.0)
@@ -198,8 +198,8 @@ class CountTests(ClimbCase):
         self.assertNotIn("stream", model.sent[-1])
         self.assertApproximates(figure, 50_000.0, 10_000.0)
 
-    def test_too_fast_and_no_whole_answers(self) -> None:
-        """A backend that has no whole answers for us keeps the figure of its streams."""
+    def test_too_fast_and_no_whole_responses(self) -> None:
+        """A backend that has no whole responses for us keeps the figure of its streams."""
         model = Model(saturating(100.0, 1000.0))
         model.refuses = lambda sent: None if sent.get("stream") else (404, "streams only")
         spent = iter(range(10**9))
@@ -219,7 +219,7 @@ class FailureTests(ClimbCase):
     def test_never_answers(self) -> None:
         """A backend that never answers is an error, in bounded time."""
         model = Model(flat(1.0), first_token=1e6)
-        self.assertIn("no answer to the first request", self.fails(model))
+        self.assertIn("no response to the first request", self.fails(model))
 
     def test_still_loading(self) -> None:
         """A model that takes long to load has its two minutes all the same."""

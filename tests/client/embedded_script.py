@@ -48,8 +48,8 @@ def client(**settings: Any) -> VastClient:
 def chat(url: str) -> bytes:
     request = urllib.request.Request(f"{url}/v1/chat/completions", CHAT, {"Content-Type": "application/json"})
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as reply:
-            answer: bytes = reply.read()
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:
+            answer: bytes = response.read()
             return answer
     except urllib.error.HTTPError as error:
         raise AssertionError(error.read()) from None
@@ -64,8 +64,8 @@ def tls_front(target: str) -> str:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name: self.headers[name] for name in ("Authorization", "Content-Type")}
-            with urllib.request.urlopen(urllib.request.Request(target + self.path, body, headers)) as reply:
-                answer = reply.read()
+            with urllib.request.urlopen(urllib.request.Request(target + self.path, body, headers)) as response:
+                answer = response.read()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()

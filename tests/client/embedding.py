@@ -83,8 +83,8 @@ class StubClient(VastClient):
 def fetch(url: str) -> bytes:
     """What a blocking program gets there."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=30) as reply:
-        content: bytes = reply.read()
+    with opener.open(url, timeout=30) as response:
+        content: bytes = response.read()
         return content
 
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
-from vespa.client.console import REPLY_LIMIT, Console, ConsoleError, EndpointInfo
+from vespa.client.console import RESPONSE_LIMIT, Console, ConsoleError, EndpointInfo
 from vespa.runtime.http_client import plain_client
 from vespa.simulator.console import EndpointRow
 
@@ -102,7 +102,7 @@ class ListTests(Case):
         self.assertEqual(self.rows(), [])
 
     def test_malformed(self) -> None:
-        """A reply that is no list of endpoints is an error that shows nothing of it."""
+        """A response that is no list of endpoints is an error that shows nothing of it."""
         for body in (
             b"",
             b"<html>key-of-1</html>",
@@ -126,8 +126,8 @@ class ListTests(Case):
             self.assertNotIn("key-of-1", str(error))
 
     def test_long(self) -> None:
-        """A reply without end is given up at a limit, a broken one is not taken for whole."""
-        error = self.error(self.listed(b" " * (REPLY_LIMIT + 1)))
+        """A response without end is given up at a limit, a broken one is not taken for whole."""
+        error = self.error(self.listed(b" " * (RESPONSE_LIMIT + 1)))
         self.assertIn("broke off", str(error))
         result = Deferred.fromCoroutine(self.console.endpoints(KEY))
         self.asked.result.callback(FakeResponse(200, b'{"results": []}', end=ConnectionRefusedError()))
@@ -168,7 +168,7 @@ class ListTests(Case):
         """A console that says nothing is given up after the timeout."""
         result = Deferred.fromCoroutine(self.console.endpoints(KEY))
         self.clock.advance(10.0)
-        self.assertIn("no answer in 10 s", str(self.error(result)))
+        self.assertIn("no response in 10 s", str(self.error(result)))
 
     def test_bad_key(self) -> None:
         """What cannot be a key is never sent."""

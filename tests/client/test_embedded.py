@@ -44,9 +44,9 @@ class AsyncioTests(Traceless):
         async def main() -> bytes:
             client = StubClient()
             await client.start()
-            answer = fetch(client.url)
+            response = fetch(client.url)
             await client.stop()
-            return answer
+            return response
 
         self.assertEqual(asyncio.run(main()), b"ok")
 

@@ -37,7 +37,7 @@ class EndpointKeyTests(SynchronousTestCase):
         self.console.answers[-1].callback(EndpointInfo(id=1, name="demo", api_key=key))
 
     def test_looked_up_once_for_all(self) -> None:
-        """All who need it at the same time wait for one answer; later it is known."""
+        """All who need it at the same time wait for one response; later it is known."""
         key = self.key()
         first, second = key.find(), key.find()
         self.answer("k1")

@@ -52,13 +52,13 @@ class ExampleTests(ServiceCase):
         return child.lines
 
     async def test_openai_chat(self) -> None:
-        """OpenAI's library: an answer, and a stream."""
+        """OpenAI's library: a response, and a stream."""
         need("openai")
         lines = await self.run_example(e2e_python(), "openai_chat.py")
         self.assertEqual([bool(line.strip()) for line in lines], [True, True], lines)
 
     async def test_requests(self) -> None:
-        """requests: an answer, a stream, and an error of the backend's own."""
+        """requests: a response, a stream, and an error of the backend's own."""
         need("requests")
         lines = await self.run_example(e2e_python(), "requests_example.py")
         self.assertEqual(len(lines), 3, lines)
@@ -76,7 +76,7 @@ class ExampleTests(ServiceCase):
         self.assertNotIn("X-Vespa", text)
 
     async def test_fetch(self) -> None:
-        """Node's own fetch, which names a Sec-Fetch-Mode, is let in: an answer, and a stream."""
+        """Node's own fetch, which names a Sec-Fetch-Mode, is let in: a response, and a stream."""
         lines = await self.run_example(program("node"), "javascript/fetch.mjs")
         self.assertEqual([bool(line.strip()) for line in lines], [True, True], lines)
 

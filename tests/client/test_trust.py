@@ -159,8 +159,8 @@ class Fetched(Case):
         """What is no root is said to be none, with the address that was asked; the next who asks makes a new try."""
         trust = self.trust()
         for content, text in (
-            (FakeResponse(404, b"nothing"), "the answer was 404"),
-            (FakeResponse(302), "the answer was 302"),
+            (FakeResponse(404, b"nothing"), "the response was 404"),
+            (FakeResponse(302), "the response was 302"),
             (FakeResponse(200, b"<html>not found</html>"), "holds no certificate"),
             (FakeResponse(200, b"x" * 70000), "too long"),
             (FakeResponse(200, Root().pem, end=ConnectionRefusedError()), "broke off"),
@@ -184,7 +184,7 @@ class Fetched(Case):
         self.clock.advance(9.9)
         self.assertNoResult(asking)
         self.clock.advance(0.2)
-        self.assertIn("no answer in 10 s", self.error(asking))
+        self.assertIn("no response in 10 s", self.error(asking))
         self.assertTrue(self.agent.asked[0].cancelled)
 
     def test_leaving(self) -> None:

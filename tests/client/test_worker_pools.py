@@ -60,7 +60,7 @@ class WorkersTests(SynchronousTestCase):
         self.assertIsNot(self.successResultOf(self.workers.get_worker("http://203.0.113.7:2")), first)
 
     def test_what_is_no_workers_address(self) -> None:
-        """Nothing is dialled but http and https at an address elsewhere, with a path that is one."""
+        """Nothing is connected to but http and https at an address elsewhere, with a path that is one."""
         for url in (
             "ftp://203.0.113.7",
             "unix:/run/docker.sock",
@@ -95,7 +95,7 @@ class WorkersTests(SynchronousTestCase):
             self.assertEqual(failure.value.code, "bad_assignment", url)
 
     def test_names_that_lead_here(self) -> None:
-        """A name is looked up at each connection, and what it leads to is dialled only where it is on the Internet."""
+        """A name is looked up at each connection; only an address on the Internet is connected to."""
         reactor: Any = MemoryReactorClock()
         resolver = Resolver()
         reactor.installNameResolver(resolver)

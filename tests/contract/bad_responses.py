@@ -1,53 +1,53 @@
-"""Replies that break off or are no HTTP/1.1: a 502 of ours while nothing was passed on, a visible cut after that."""
+"""Responses that break off or are no HTTP/1.1: a 502 of ours while nothing was passed on, a visible cut after that."""
 
 from __future__ import annotations
 
 from .cases import EITHER, lines
 from .peers import Step, client_got, client_has, close, reset
-from .response_cases import HEAD, BadGateway, Cut, Outcome, Passed, ReplyCase, head, replies
+from .response_cases import HEAD, BadGateway, Cut, Outcome, Passed, ResponseCase, head, responses
 
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
-def fails(name: str, *steps: Step, section: str = "9110 15.6.3", request: bytes | None = None) -> ReplyCase:
-    """Nothing of the reply could be passed on."""
+def fails(name: str, *steps: Step, section: str = "9110 15.6.3", request: bytes | None = None) -> ResponseCase:
+    """Nothing of the response could be passed on."""
     if request is not None:
-        return replies(f"fails {name}", steps, BadGateway(), section=section, request=request)
-    return replies(f"fails {name}", steps, BadGateway(), section=section)
+        return responses(f"fails {name}", steps, BadGateway(), section=section, request=request)
+    return responses(f"fails {name}", steps, BadGateway(), section=section)
 
 
-def bad_line(name: str, line: bytes) -> ReplyCase:
-    return replies(f"status line {name}", line + b"\r\nContent-Length: 2\r\n\r\nok", BadGateway(), section="9112 4")
+def bad_line(name: str, line: bytes) -> ResponseCase:
+    return responses(f"status line {name}", line + b"\r\nContent-Length: 2\r\n\r\nok", BadGateway(), section="9112 4")
 
 
-def odd_line(name: str, line: bytes, status: int = 200) -> ReplyCase:
+def odd_line(name: str, line: bytes, status: int = 200) -> ResponseCase:
     """A status line that a recipient may understand all the same."""
     raw = line + b"\r\nContent-Length: 2\r\n\r\nok"
-    return replies(f"status line {name}", raw, BadGateway(), Passed(b"ok", status, after=EITHER), section="9112 4")
+    return responses(f"status line {name}", raw, BadGateway(), Passed(b"ok", status, after=EITHER), section="9112 4")
 
 
-def bad_field(name: str, *fields: bytes, section: str = "9112 5") -> ReplyCase:
-    return replies(f"bad field {name}", head(*fields, b"Content-Length: 2") + b"ok", BadGateway(), section=section)
+def bad_field(name: str, *fields: bytes, section: str = "9112 5") -> ResponseCase:
+    return responses(f"bad field {name}", head(*fields, b"Content-Length: 2") + b"ok", BadGateway(), section=section)
 
 
-def bad_framing(name: str, *fields: bytes, body: bytes = b"hello", start: bytes = b"HTTP/1.1 200 OK") -> ReplyCase:
-    return replies(f"framing {name}", head(*fields, start=start) + body, BadGateway(), section="9112 6.3")
+def bad_framing(name: str, *fields: bytes, body: bytes = b"hello", start: bytes = b"HTTP/1.1 200 OK") -> ResponseCase:
+    return responses(f"framing {name}", head(*fields, start=start) + body, BadGateway(), section="9112 6.3")
 
 
-def cut(name: str, body: bytes, *steps: Step, section: str = "9112 8") -> ReplyCase:
+def cut(name: str, body: bytes, *steps: Step, section: str = "9112 8") -> ResponseCase:
     """The client gets every byte that came, and sees that there should have been more."""
-    return replies(f"cut {name}", steps, Cut(body), section=section)
+    return responses(f"cut {name}", steps, Cut(body), section=section)
 
 
-def bad_chunk(name: str, raw: bytes) -> ReplyCase:
+def bad_chunk(name: str, raw: bytes) -> ResponseCase:
     """A chunked body goes wrong after its first chunk was passed on."""
     steps = (head(CHUNKED) + b"5\r\nhello\r\n", client_has(b"hello"), raw)
-    return replies(f"chunk {name}", steps, Cut(b"hello"), section="9112 7.1")
+    return responses(f"chunk {name}", steps, Cut(b"hello"), section="9112 7.1")
 
 
-def bad_first_chunk(name: str, raw: bytes) -> ReplyCase:
+def bad_first_chunk(name: str, raw: bytes) -> ResponseCase:
     """A chunked body is wrong from the start, in one piece with its head."""
-    return replies(f"first chunk {name}", head(CHUNKED) + raw, BadGateway(), Cut(b""), section="9112 7.1")
+    return responses(f"first chunk {name}", head(CHUNKED) + raw, BadGateway(), Cut(b""), section="9112 7.1")
 
 
 BEFORE_THE_HEAD = [
@@ -55,8 +55,8 @@ BEFORE_THE_HEAD = [
     fails("reset at once", reset),
     fails("closed at once for HEAD", close, request=HEAD),
     fails("closed at once for HTTP/1.0", close, request=lines(start=b"GET /x HTTP/1.0")),
-    replies("fails closed on connecting", (close,), BadGateway(), section="9110 15.6.3", at="connect"),
-    replies("fails reset on connecting", (reset,), BadGateway(), section="9110 15.6.3", at="connect"),
+    responses("fails closed on connecting", (close,), BadGateway(), section="9110 15.6.3", at="connect"),
+    responses("fails reset on connecting", (reset,), BadGateway(), section="9110 15.6.3", at="connect"),
     fails("closed in the status line", b"HTTP/1.1 20", close),
     fails("closed after the status line", b"HTTP/1.1 200 OK\r\n", close),
     fails("closed in a field", b"HTTP/1.1 200 OK\r\nContent-Le", close),
@@ -65,7 +65,7 @@ BEFORE_THE_HEAD = [
     fails("reset before the empty line", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", reset),
     fails("closed on a POST", close, request=lines(b"Content-Length: 2", start=b"POST /x HTTP/1.1") + b"ab"),
     fails("reset on a POST", reset, request=lines(b"Content-Length: 2", start=b"POST /x HTTP/1.1") + b"ab"),
-    replies(
+    responses(
         "fails closed in an upload",
         (close,),
         BadGateway(),
@@ -73,8 +73,8 @@ BEFORE_THE_HEAD = [
         request=lines(b"Content-Length: 100000", start=b"POST /x HTTP/1.1") + b"ab",
         at="head",
     ),
-    replies(
-        "reply before the request",
+    responses(
+        "response before the request",
         (head(b"Content-Length: 5") + b"hasty",),
         BadGateway(),
         Passed(b"hasty", after=EITHER),
@@ -137,12 +137,12 @@ FIELDS = [
     bad_field("escape character in its value", b"X-A: \x1b[31m", section="9110 5.5"),
     bad_field("delete character in its value", b"X-A: \x7f", section="9110 5.5"),
     bad_field("bare carriage return in its value", b"X-A: 1\rSet-Cookie: a=b", section="9112 2.2"),
-    bad_field("the hundred and twenty-ninth", *[b"X-A: 1"] * 128, section="house"),
-    bad_field("of sixty-five Connection members", b"Connection: " + b"a," * 64 + b"a", section="house"),
-    bad_field("of twelve hundred Connection lines", *[b"Connection: a"] * 1200, section="house"),
+    bad_field("the hundred and twenty-ninth", *[b"X-A: 1"] * 128, section="Vespa"),
+    bad_field("of sixty-five Connection members", b"Connection: " + b"a," * 64 + b"a", section="Vespa"),
+    bad_field("of twelve hundred Connection lines", *[b"Connection: a"] * 1200, section="Vespa"),
     bad_field("bare carriage return at its end", b"X-A: 1\r", section="9112 2.2"),
     bad_field("first line folded", b" X-A: 1", section="9112 2.2"),
-    replies(
+    responses(
         "bad field folded",
         head(b"X-A: 1", b" 2", b"Content-Length: 2") + b"ok",
         BadGateway(),
@@ -151,21 +151,21 @@ FIELDS = [
     ),
     bad_field("folded to white space", b"X-A: 1", b"   ", section="9112 5.2"),
     bad_field("of white space only", b" ", section="9112 5"),
-    replies(
+    responses(
         "bad field space before its colon",
         head(b"X-A : 1", b"Content-Length: 2") + b"ok",
         BadGateway(),
         Passed(b"ok", has=((b"x-a", b"1"),)),
         section="9112 5.1",
     ),
-    replies(
+    responses(
         "bad field ended by a bare line feed",
         b"HTTP/1.1 200 OK\r\nX-A: 1\nX-B: 2\r\nContent-Length: 2\r\n\r\nok",
         BadGateway(),
         Passed(b"ok", has=((b"x-a", b"1"), (b"x-b", b"2"))),
         section="9112 2.2",
     ),
-    replies(
+    responses(
         "bad field section of bare line feeds",
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
         BadGateway(),
@@ -175,17 +175,20 @@ FIELDS = [
     fails(
         "head beyond the limit, one field",
         head(b"X-Long: " + b"v" * 70000, b"Content-Length: 2") + b"ok",
-        section="house",
+        section="Vespa",
     ),
-    fails("head beyond the limit, many fields", head(*(b"X-%d: 0123456789" % n for n in range(5000))), section="house"),
-    fails("head beyond the limit, no end", b"HTTP/1.1 200 OK\r\nX-Long: " + b"v" * 200000, section="house"),
+    fails("head beyond the limit, many fields", head(*(b"X-%d: 0123456789" % n for n in range(5000))), section="Vespa"),
+    fails("head beyond the limit, no end", b"HTTP/1.1 200 OK\r\nX-Long: " + b"v" * 200000, section="Vespa"),
     fails(
         "head beyond the limit, reason",
         b"HTTP/1.1 200 " + b"O" * 70000 + b"\r\nContent-Length: 2\r\n\r\nok",
-        section="house",
+        section="Vespa",
     ),
-    replies(
-        "endless interim replies", b"HTTP/1.1 102 Processing\r\n\r\n" * 5000, BadGateway(interim=None), section="house"
+    responses(
+        "endless interim responses",
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 5000,
+        BadGateway(interim=None),
+        section="Vespa",
     ),
 ]
 
@@ -209,7 +212,7 @@ FRAMING = [
     bad_framing("coding chunked with a control character", b"Transfer-Encoding: \x0bchunked", body=b"0\r\n\r\n"),
     bad_framing("coding in HTTP/1.0", CHUNKED, body=b"5\r\nhello\r\n0\r\n\r\n", start=b"HTTP/1.0 200 OK"),
     *(
-        replies(
+        responses(
             f"framing lengths that agree, {name}",
             head(*fields) + b"hello",
             BadGateway(),
@@ -260,7 +263,7 @@ BAD_CHUNKS: tuple[tuple[str, bytes], ...] = (
     ("trailer without a colon", b"0\r\nnonsense\r\n\r\n"),
 )
 
-CHUNKS: list[ReplyCase] = [
+CHUNKS: list[ResponseCase] = [
     *(bad_chunk(name, raw) for name, raw in BAD_CHUNKS),
     *(bad_first_chunk(name, raw) for name, raw in BAD_CHUNKS),
 ]
@@ -268,12 +271,14 @@ CHUNKS: list[ReplyCase] = [
 OVERLONG: tuple[Outcome, ...] = (BadGateway(), Cut(b"hello"), Cut(b""))
 
 CHUNKS += [
-    replies("chunk longer than its size", head(CHUNKED) + b"5\r\nhello!\r\n0\r\n\r\n", *OVERLONG, section="9112 7.1"),
-    replies("chunk not followed by a line end", head(CHUNKED) + b"5\r\nhello0\r\n\r\n", *OVERLONG, section="9112 7.1"),
-    replies(
+    responses("chunk longer than its size", head(CHUNKED) + b"5\r\nhello!\r\n0\r\n\r\n", *OVERLONG, section="9112 7.1"),
+    responses(
+        "chunk not followed by a line end", head(CHUNKED) + b"5\r\nhello0\r\n\r\n", *OVERLONG, section="9112 7.1"
+    ),
+    responses(
         "chunk size ended by a bare line feed", head(CHUNKED) + b"5\nhello\r\n0\r\n\r\n", *OVERLONG, section="9112 7.1"
     ),
-    replies(
+    responses(
         "chunk data ended by a bare line feed", head(CHUNKED) + b"5\r\nhello\n0\r\n\r\n", *OVERLONG, section="9112 7.1"
     ),
 ]

@@ -13,7 +13,7 @@ OPEN, CLOSED, EITHER = "open", "closed", "either"
 @frozen
 class Forwarded:
     """
-    The request reaches the backend, and the backend's answer comes back.
+    The request reaches the backend, and the backend's response comes back.
 
     `has` are field lines (lower-case name) that the backend must see, `lacks` names that it must not. What is None is
     not looked at; that everything else passed untouched is checked for every case against the model.
@@ -68,7 +68,7 @@ class Case:
     """
     `sent` on one connection gets `answers` in order, and leaves the connection `after` open or closed.
 
-    `section` is where the rule stands: of RFC 9110 or 9112, or "house" where the project is stricter.
+    `section` is where the rule stands: of RFC 9110 or 9112, or "Vespa" where the project is stricter.
     """
 
     name: str

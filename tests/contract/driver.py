@@ -12,7 +12,7 @@ from twisted.trial.unittest import FailTest, TestCase
 from . import subject
 from .cases import CLOSED, EITHER, OPEN, Answer, Case, Either, Forwarded, Local, Refused, Unfinished
 from .model import Verdict, differences, verdicts
-from .peers import Arrival, Backend, Client, Scene, connect
+from .peers import Arrival, Backend, Client, Parties, connect
 from .reader import Asked, Response
 from .waiting import TookTooLong
 
@@ -96,11 +96,11 @@ class Played:
                 self.fail(f"the refusal's body is not a JSON error: {shown(response.body)}")
 
     def forwarded(self, answer: Forwarded, response: Response, arrival: Arrival, verdict: Verdict | None) -> None:
-        """The backend saw the same request, and the client its answer."""
+        """The backend saw the same request, and the client its response."""
         seen = arrival.request
         self.check(response.status == 200, f"status {response.status}, expected the backend's 200")
         number = response.values(b"x-seen")
-        self.check(number == [b"%d" % arrival.number], f"the answer of request {number}, expected {arrival.number}")
+        self.check(number == [b"%d" % arrival.number], f"the response of request {number}, expected {arrival.number}")
         self.check(
             bytes(response.body) == (b"" if answer.method == b"HEAD" else b"seen"), "the backend's body did not come"
         )
@@ -121,7 +121,7 @@ class Played:
             self.check(not wrong, "; ".join(wrong))
 
     def answered(self, answer: Answer, response: Response, arrivals: list[Arrival], verdict: Verdict | None) -> None:
-        """One response is what its answer says; takes the arrival that belongs to it off the list."""
+        """One response is what its response says; takes the arrival that belongs to it off the list."""
         if isinstance(answer, Either):
             passed = bool(response.values(b"x-seen"))
             answer = answer.one if isinstance(answer.one, Forwarded) == passed else answer.other
@@ -136,10 +136,10 @@ class Played:
             self.refusal(response, statuses, answer.method)
 
     def responses(self, arrivals: list[Arrival]) -> None:
-        """Every answer is there, in order, and nothing else reached the backend."""
+        """Every response is there, in order, and nothing else reached the backend."""
         answers = [answer for answer in self.case.answers if not isinstance(answer, Unfinished)]
         got = self.client.responses[: len(self.case.answers)]
-        self.check(self.client.feed.error is None, f"the client cannot read the answers: {self.client.feed.error!r}")
+        self.check(self.client.feed.error is None, f"the client cannot read the responses: {self.client.feed.error!r}")
         self.check(len(got) >= len(answers), f"{len(got)} responses, expected {len(answers)}")
         judged = self._verdicts()
         for index, response in enumerate(got):
@@ -158,14 +158,14 @@ class Played:
             self.check(not stray and not errors, f"the backend got a beginning: {stray} {errors}")
 
 
-async def play(test: TestCase, case: Case, pieces: tuple[Any, ...] | None = None) -> None:
-    """Run a case on a stage of its own."""
+async def run_case_alone(test: TestCase, case: Case, pieces: tuple[Any, ...] | None = None) -> None:
+    """Run a case with a backend and a connection of its own."""
     backend = await Backend.start(test)
     port = await subject.start(test, backend.port, **case.limits)
-    await act(test, case, backend, port, case.sent if pieces is None else pieces)
+    await run_case(test, case, backend, port, case.sent if pieces is None else pieces)
 
 
-async def act(
+async def run_case(
     test: TestCase,
     case: Case,
     backend: Backend,
@@ -175,19 +175,19 @@ async def act(
     going_on: bool = False,
 ) -> Client | None:
     """
-    Run a case on this stage, sending it in these pieces, and check all that came of it.
+    Run a case on this connection, sending it in these pieces, and check all that came of it.
 
-    With `going_on` a connection that must stay open is handed back, and the next act on it is the proof.
+    With `going_on` a connection that must stay open is handed back, and the next case on it is the proof.
     """
     backend.forget()
     if client is None:
         client = await connect(test, port, asked_for(case))
     else:
         client.go_on(asked_for(case))
-    backend.scene = Scene(client, backend)
+    backend.parties = Parties(client, backend)
     played = Played(case, client, backend)
     try:
-        await client.play(pieces, backend.scene)
+        await client.run_steps(pieces, backend.parties)
         expected = len(case.answers)
         await client.answered(expected)
     except TookTooLong as error:

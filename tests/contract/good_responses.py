@@ -1,4 +1,4 @@
-"""Replies that are well formed, however odd: they pass, and what belongs to the backend's connection stays behind."""
+"""Responses that are well formed, however odd: they pass, and what belongs to the backend's connection stays behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 
 from .cases import EITHER, lines
 from .peers import Step, client_has, close, reset
-from .response_cases import GET, HEAD, OLD, BadGateway, Cut, Passed, ReplyCase, head, replies
+from .response_cases import GET, HEAD, OLD, BadGateway, Cut, Passed, ResponseCase, head, responses
 
 CHUNKED = b"Transfer-Encoding: chunked"
 ZIPPED = gzip.compress(b"as it was", mtime=0)
@@ -17,22 +17,22 @@ def sized(body: bytes, *fields: bytes, start: bytes = b"HTTP/1.1 200 OK") -> byt
     return head(*fields, b"Content-Length: %d" % len(body), start=start) + body
 
 
-def passes(name: str, steps: bytes | tuple[Step, ...], outcome: Passed, section: str = "9110 7.6") -> ReplyCase:
-    return replies(f"reply {name}", steps, outcome, section=section)
+def passes(name: str, steps: bytes | tuple[Step, ...], outcome: Passed, section: str = "9110 7.6") -> ResponseCase:
+    return responses(f"response {name}", steps, outcome, section=section)
 
 
-def status(code: int, *fields: bytes, reason: bytes = b"Whatever") -> ReplyCase:
+def status(code: int, *fields: bytes, reason: bytes = b"Whatever") -> ResponseCase:
     """Any final status passes, with its fields and body."""
     raw = sized(b"text", *fields, start=b"HTTP/1.1 %d %b" % (code, reason))
     has = tuple((line.partition(b": ")[0].lower(), line.partition(b": ")[2]) for line in fields)
     return passes(f"status {code}", raw, Passed(b"text", code, has=has, reused=True), "9110 15")
 
 
-def reason(name: str, text: bytes) -> ReplyCase:
+def reason(name: str, text: bytes) -> ResponseCase:
     return passes(f"reason {name}", sized(b"ok", start=b"HTTP/1.1 200" + text), Passed(b"ok"), "9112 4")
 
 
-def field(name: str, *fields: bytes, has: tuple[bytes, ...] = (), lacks: tuple[bytes, ...] = ()) -> ReplyCase:
+def field(name: str, *fields: bytes, has: tuple[bytes, ...] = (), lacks: tuple[bytes, ...] = ()) -> ResponseCase:
     lines_seen = tuple((line.partition(b": ")[0].lower(), line.partition(b": ")[2]) for line in has)
     return passes(f"field {name}", sized(b"ok", *fields), Passed(b"ok", has=lines_seen, lacks=lacks), "9110 5.3")
 
@@ -126,7 +126,7 @@ BODIES = [
         "chunks as they come",
         (head(CHUNKED), b"3\r\none\r\n", client_has(b"one"), b"3\r\ntwo\r\n", client_has(b"two"), b"0\r\n\r\n"),
         Passed(b"onetwo"),
-        "house",
+        "Vespa",
     ),
     passes(
         "events as they come",
@@ -138,7 +138,7 @@ BODIES = [
             b"\n\n\r\n0\r\n\r\n",
         ),
         Passed(b"data: 1\n\ndata: 2\n\n"),
-        "house",
+        "Vespa",
     ),
     passes(
         "chunk extensions",
@@ -214,8 +214,8 @@ BODIES = [
 LENGTH_5 = (b"content-length", b"5")
 
 
-def bodiless(name: str, steps: bytes | tuple[Step, ...], outcome: Passed, request: bytes = GET) -> ReplyCase:
-    return replies(f"no body {name}", steps, outcome, section="9110 8.6", request=request)
+def bodiless(name: str, steps: bytes | tuple[Step, ...], outcome: Passed, request: bytes = GET) -> ResponseCase:
+    return responses(f"no body {name}", steps, outcome, section="9110 8.6", request=request)
 
 
 BODILESS = [
@@ -281,8 +281,8 @@ HINTS = INTERIM % (103, b"Link: </style.css>; rel=preload\r\n")
 
 def interim(
     name: str, steps: bytes | tuple[Step, ...], *outcomes: Passed | BadGateway, request: bytes = GET
-) -> ReplyCase:
-    return replies(f"interim {name}", steps, *outcomes, section="9110 15.2", request=request)
+) -> ResponseCase:
+    return responses(f"interim {name}", steps, *outcomes, section="9110 15.2", request=request)
 
 
 INTERIMS = [
@@ -317,29 +317,29 @@ INTERIMS = [
         request=lines(b"Upgrade: websocket"),
     ),
     interim(
-        "103, an empty line, and the reply",
+        "103, an empty line, and the response",
         HINTS + b"\r\n" + sized(b"ok"),
         BadGateway(interim=None),
         Passed(b"ok", interim=(103,)),
     ),
-    interim("103 and no reply", (HINTS, close), BadGateway(interim=(103,))),
-    interim("100 and no reply", (INTERIM % (100, b""), close), BadGateway(), BadGateway(interim=(100,))),
+    interim("103 and no response", (HINTS, close), BadGateway(interim=(103,))),
+    interim("100 and no response", (INTERIM % (100, b""), close), BadGateway(), BadGateway(interim=(100,))),
 ]
 
 
-def extra(name: str, raw: bytes, outcome: Passed) -> ReplyCase:
-    """What comes after a reply's end belongs to no request: that connection is not used again."""
-    return replies(f"extra {name}", raw, outcome, section="9112 9.3")
+def extra(name: str, raw: bytes, outcome: Passed) -> ResponseCase:
+    """What comes after a response's end belongs to no request: that connection is not used again."""
+    return responses(f"extra {name}", raw, outcome, section="9112 9.3")
 
 
 SECOND = sized(b"poison", start=b"HTTP/1.1 201 Created")
 
 EXTRA = [
     extra("bytes after a length", sized(b"ok") + b"garbage", Passed(b"ok", reused=False)),
-    extra("reply after a length", sized(b"ok") + SECOND, Passed(b"ok", reused=False)),
-    extra("reply after no content", sized(b"") + SECOND, Passed(b"", reused=False)),
+    extra("response after a length", sized(b"ok") + SECOND, Passed(b"ok", reused=False)),
+    extra("response after no content", sized(b"") + SECOND, Passed(b"", reused=False)),
     extra("bytes after chunks", head(CHUNKED) + HELLO + b"garbage", Passed(b"hello", reused=False)),
-    extra("reply after chunks", head(CHUNKED) + HELLO + SECOND, Passed(b"hello", reused=False)),
+    extra("response after chunks", head(CHUNKED) + HELLO + SECOND, Passed(b"hello", reused=False)),
     extra("line end after a length", sized(b"ok") + b"\r\n", Passed(b"ok")),
 ]
 
@@ -349,18 +349,18 @@ UPLOAD_CHUNKS = lines(CHUNKED, start=POST) + b"3e8\r\n" + b"u" * 1000 + b"\r\n"
 TOO_LARGE = sized(b"too large", start=b"HTTP/1.1 413 Content Too Large")
 
 
-def early(name: str, steps: tuple[Step, ...], outcome: Passed, *upload: Step) -> ReplyCase:
-    """A final reply while the request is still being sent reaches the client at once (RFC 9112 section 9.5)."""
-    return replies(f"early {name}", steps, outcome, section="9110 7.5", request=upload, at="head")
+def early(name: str, steps: tuple[Step, ...], outcome: Passed, *upload: Step) -> ResponseCase:
+    """A final response while the request is still being sent reaches the client at once (RFC 9112 section 9.5)."""
+    return responses(f"early {name}", steps, outcome, section="9110 7.5", request=upload, at="head")
 
 
 EARLY = [
-    early("reply, upload never ended", (TOO_LARGE,), Passed(b"too large", 413, after=EITHER, reused=False), UPLOAD),
-    early("reply and close", (TOO_LARGE, close), Passed(b"too large", 413, after=EITHER, reused=False), UPLOAD),
-    early("reply in chunks", (head(CHUNKED) + HELLO,), Passed(b"hello", after=EITHER, reused=False), UPLOAD),
-    early("reply to chunks", (TOO_LARGE,), Passed(b"too large", 413, after=EITHER, reused=False), UPLOAD_CHUNKS),
+    early("response, upload never ended", (TOO_LARGE,), Passed(b"too large", 413, after=EITHER, reused=False), UPLOAD),
+    early("response and close", (TOO_LARGE, close), Passed(b"too large", 413, after=EITHER, reused=False), UPLOAD),
+    early("response in chunks", (head(CHUNKED) + HELLO,), Passed(b"hello", after=EITHER, reused=False), UPLOAD),
+    early("response to chunks", (TOO_LARGE,), Passed(b"too large", 413, after=EITHER, reused=False), UPLOAD_CHUNKS),
     early(
-        "reply, upload goes on",
+        "response, upload goes on",
         (TOO_LARGE,),
         Passed(b"too large", 413, after=EITHER),
         UPLOAD,
@@ -368,7 +368,7 @@ EARLY = [
         b"u" * 199000,
     ),
     early(
-        "reply, chunks go on",
+        "response, chunks go on",
         (TOO_LARGE,),
         Passed(b"too large", 413, after=EITHER),
         UPLOAD_CHUNKS,
@@ -386,63 +386,63 @@ EARLY = [
 ]
 
 OLD_CLIENT = [
-    replies(
+    responses(
         "old client, chunks",
         head(CHUNKED) + HELLO,
         Passed(b"hello", lacks=(b"transfer-encoding",), after="closed"),
         section="9112 6.1",
         request=OLD,
     ),
-    replies(
+    responses(
         "old client, chunks with extensions and trailers",
         head(CHUNKED) + b"5;a=b\r\nhello\r\n3\r\nyou\r\n0\r\nX-A: 1\r\n\r\n",
         Passed(b"helloyou", after="closed"),
         section="9112 7.1.3",
         request=OLD,
     ),
-    replies(
+    responses(
         "old client, length",
         sized(b"hello"),
         Passed(b"hello", has=(LENGTH_5,), after="closed"),
         section="9112 9.3",
         request=OLD,
     ),
-    replies(
+    responses(
         "old client, until close",
         (head() + b"hello", close),
         Passed(b"hello", after="closed"),
         section="9112 6.3",
         request=OLD,
     ),
-    replies(
+    responses(
         "old client kept alive, length",
         sized(b"hello"),
         Passed(b"hello", has=(LENGTH_5,)),
         section="9112 9.3",
         request=lines(b"Connection: keep-alive", start=b"GET /x HTTP/1.0"),
     ),
-    replies(
+    responses(
         "old client kept alive, chunks",
         head(CHUNKED) + HELLO,
         Passed(b"hello", after=EITHER),
         section="9112 9.3",
         request=lines(b"Connection: keep-alive", start=b"GET /x HTTP/1.0"),
     ),
-    replies(
+    responses(
         "old client, cut chunks",
         (head(CHUNKED) + b"5\r\nhello\r\n", reset),
         Cut(b"hello"),
         section="9112 8",
         request=OLD,
     ),
-    replies(
+    responses(
         "old client, chunks ended early",
         (head(CHUNKED) + b"5\r\nhello\r\n", close),
         Cut(b"hello"),
         section="9112 8",
         request=OLD,
     ),
-    replies(
+    responses(
         "old client, reset until close",
         (head() + b"hello", client_has(b"hello"), reset),
         Cut(b"hello"),

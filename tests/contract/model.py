@@ -1,5 +1,5 @@
 """
-What a worker's door owes to the bytes of one connection, as a function of those bytes (the table in docs/http.md).
+What a worker owes to the bytes of one connection, as a function of those bytes (the table in docs/http.md).
 
 The model says for each request whether it is passed on, answered by Vespa itself or refused, and what the backend
 must then see. It is checked against the hand-written cases, and then stands for the law where requests are generated.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Scene:
+class Parties:
     """Who takes part in a test, as the steps of a script see it."""
 
     client: Client
@@ -32,7 +32,7 @@ class Scene:
 
 
 # One thing that an end does: bytes to write, or something to await.
-Step = bytes | Callable[[Scene, "End"], Awaitable[None] | None]
+Step = bytes | Callable[[Parties, "End"], Awaitable[None] | None]
 
 
 class End(Protocol):
@@ -56,7 +56,7 @@ class End(Protocol):
         """Whether the other side cut the connection instead of ending it."""
         return self.lost is not None and not self.lost.check(ConnectionDone)
 
-    async def play(self, steps: tuple[Step, ...], scene: Scene) -> None:
+    async def run_steps(self, steps: tuple[Step, ...], parties: Parties) -> None:
         """Do the steps in order, each piece of bytes as a packet of its own, until the connection is lost."""
         for index, step in enumerate(steps):
             if self.lost is not None:
@@ -65,7 +65,7 @@ class End(Protocol):
                 if index:
                     await turns()
                 self.transport.write(step)
-            elif (waiting := step(scene, self)) is not None:
+            elif (waiting := step(parties, self)) is not None:
                 await waiting
 
 
@@ -75,42 +75,44 @@ def client_has(text: bytes) -> Step:
     def there(client: Client) -> bool:
         return text in client.received or any(text in response.body for response in client.responses)
 
-    return lambda scene, end: scene.client.changes.until(lambda: there(scene.client), f"the client to receive {text!r}")
+    return lambda parties, end: parties.client.changes.until(
+        lambda: there(parties.client), f"the client to receive {text!r}"
+    )
 
 
 def backend_has(text: bytes) -> Step:
     """Wait until some connection of the backend has received these bytes."""
-    return lambda scene, end: scene.backend.changes.until(
-        lambda: any(text in connection.received for connection in scene.backend.connections),
+    return lambda parties, end: parties.backend.changes.until(
+        lambda: any(text in connection.received for connection in parties.backend.connections),
         f"the backend to receive {text!r}",
     )
 
 
-def half_closed(scene: Scene, end: End) -> Deferred[None]:
+def half_closed(parties: Parties, end: End) -> Deferred[None]:
     """Wait, as the backend, until the proxy has said that it will send no more."""
     return end.changes.until(lambda: getattr(end, "half_closed", False), "the proxy to half-close")
 
 
 def client_got(count: int) -> Step:
     """Wait until the client has received so many bytes."""
-    return lambda scene, end: scene.client.changes.until(
-        lambda: len(scene.client.received) >= count, f"the client to receive {count} bytes"
+    return lambda parties, end: parties.client.changes.until(
+        lambda: len(parties.client.received) >= count, f"the client to receive {count} bytes"
     )
 
 
-def close(scene: Scene, end: End) -> Awaitable[None]:
+def close(parties: Parties, end: End) -> Awaitable[None]:
     """End the connection (FIN) after what was written."""
     end.transport.loseConnection()
     return turns()
 
 
-def half_close(scene: Scene, end: End) -> Awaitable[None]:
+def half_close(parties: Parties, end: End) -> Awaitable[None]:
     """End this direction only."""
     end.transport.loseWriteConnection()
     return turns()
 
 
-async def reset(scene: Scene, end: End) -> None:
+async def reset(parties: Parties, end: End) -> None:
     """Cut the connection (RST), once what was written has left."""
     await turns()
     end.transport.abortConnection()
@@ -135,7 +137,7 @@ class Client(End):
         super().connectionLost(reason)
 
     def go_on(self, asked: list[Asked]) -> None:
-        """Start a new act on the same connection."""
+        """Begin the next case on the same connection."""
         self.asked.extend(asked)
         self.responses.clear()
         self.received.clear()
@@ -164,7 +166,7 @@ class Script:
     at: str = "end"
 
 
-def reply(body: bytes = b"seen", head: bytes = b"") -> bytes:
+def respond(body: bytes = b"seen", head: bytes = b"") -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s" % (len(body), head, body)
 
 
@@ -187,7 +189,7 @@ class BackendConnection(End):
         self.backend = backend
         self.requests: list[Request] = []
         self.arrivals: list[Arrival] = []
-        self.greeted = False
+        self.script_at_connect = False
         self.tunnel = False
         self.half_closed = False
         self.feed = Feed(lambda source: read_requests(source, self.requests))
@@ -197,7 +199,7 @@ class BackendConnection(End):
         self.received.clear()
         self.requests.clear()
         self.arrivals.clear()
-        self.greeted = False
+        self.script_at_connect = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -253,7 +255,7 @@ class Backend:
     connections: list[BackendConnection] = field(factory=list)
     arrivals: list[Arrival] = field(factory=list)
     changes: Changes = field(factory=Changes)
-    scene: Scene | None = None
+    parties: Parties | None = None
     failures: list[Failure] = field(factory=list)
     playing: int = 0
     port: int = 0
@@ -285,7 +287,7 @@ class Backend:
         return [arrival for arrival in self.arrivals if arrival.request.complete]
 
     def forget(self) -> None:
-        """Start a new act on the same stage: nothing has been received, nothing is scripted."""
+        """Begin the next case with the same parties: nothing has been received, nothing is scripted."""
         self.scripts.clear()
         self.arrivals.clear()
         self.connections[:] = [connection for connection in self.connections if connection.lost is None]
@@ -295,8 +297,8 @@ class Backend:
     def opened(self, connection: BackendConnection) -> None:
         number = len(self.arrivals) + 1
         script = self._script(number)
-        if script is not None and script.at == "connect" and not any(c.greeted for c in self.connections):
-            connection.greeted = True
+        if script is not None and script.at == "connect" and not any(c.script_at_connect for c in self.connections):
+            connection.script_at_connect = True
             self._play(connection, script.steps)
         self.changes.changed()
 
@@ -307,7 +309,7 @@ class Backend:
 
     def ended(self, arrival: Arrival) -> None:
         script = self._script(arrival.number)
-        if script is None or (script.at == "connect" and not arrival.connection.greeted):
+        if script is None or (script.at == "connect" and not arrival.connection.script_at_connect):
             self._play(arrival.connection, (self._default(arrival),))
         elif script.at == "end":
             self._play(arrival.connection, script.steps)
@@ -316,11 +318,11 @@ class Backend:
         return self.scripts[number - 1] if number <= len(self.scripts) else None
 
     def _default(self, arrival: Arrival) -> bytes:
-        whole = reply(b"seen", b"X-Seen: %d\r\n" % arrival.number)
+        whole = respond(b"seen", b"X-Seen: %d\r\n" % arrival.number)
         return whole[:-4] if arrival.request.method == b"HEAD" else whole
 
     def _play(self, connection: BackendConnection, steps: tuple[Step, ...]) -> None:
-        assert self.scene is not None or all(isinstance(step, bytes) for step in steps)
+        assert self.parties is not None or all(isinstance(step, bytes) for step in steps)
         self.playing += 1
         first = steps[0] if steps else b""
         connection.tunnel = isinstance(first, bytes) and first.startswith(b"HTTP/1.1 101 ")
@@ -331,7 +333,7 @@ class Backend:
                 self.failures.append(result)
             self.changes.changed()
 
-        Deferred.fromCoroutine(connection.play(steps, self.scene)).addBoth(over)  # type: ignore[arg-type]
+        Deferred.fromCoroutine(connection.run_steps(steps, self.parties)).addBoth(over)  # type: ignore[arg-type]
 
     async def scripts_over(self) -> None:
         """Fires when every script that was begun is over, and what it wrote last has been read."""

@@ -92,13 +92,13 @@ LENGTHS = [
         "length passed on as it comes",
         (post(b"Content-Length: 10", body=b"first", start=b"DELETE /x HTTP/1.1"), backend_has(b"first"), b"later"),
         Forwarded(method=b"DELETE", body=b"firstlater"),
-        section="house",
+        section="Vespa",
     ),
     case(
         "length of a large body passed on as it comes",
         (post(b"Content-Length: 100000", body=b"first" * 1000), backend_has(b"first"), b"later" * 19000),
         Forwarded(method=b"POST", body=b"first" * 1000 + b"later" * 19000),
-        section="house",
+        section="Vespa",
     ),
     bad_length("twice, different", b"Content-Length: 5", b"Content-Length: 6"),
     bad_length("twice, the same", b"Content-Length: 5", b"Content-Length: 5"),
@@ -210,13 +210,13 @@ CHUNKS = [
         "chunk passed on as it comes",
         (chunked(b"5\r\nfirst\r\n"), backend_has(b"first"), b"5\r\nlater\r\n0\r\n\r\n"),
         Forwarded(method=b"POST", body=b"firstlater"),
-        section="house",
+        section="Vespa",
     ),
     case(
         "chunk part passed on as it comes",
         (chunked(b"a\r\nfirst"), backend_has(b"first"), b"later\r\n0\r\n\r\n"),
         Forwarded(method=b"POST", body=b"firstlater"),
-        section="house",
+        section="Vespa",
     ),
     case(
         "chunk extension of forty thousand bytes",
@@ -309,7 +309,7 @@ def body_of(number: int) -> bytes:
     return post(CHUNKED, body=b"4\r\n%04d\r\n0\r\n\r\n" % number, start=start)
 
 
-def answer_to(number: int) -> Forwarded:
+def response_to(number: int) -> Forwarded:
     if number % 3 == 0:
         return Forwarded(b"/%d" % number, body=b"")
     return Forwarded(b"/%d" % number, b"POST", b"%04d" % number)
@@ -347,14 +347,16 @@ CONNECTIONS = [
     ),
     stays("kept alive", lines(), Forwarded()),
     stays("kept alive in words", lines(b"Connection: keep-alive"), Forwarded()),
-    stays("kept alive through our own answers", lines(start=b"GET /ping HTTP/1.1") * 3, Local(), Local(), Local()),
+    stays("kept alive through our own responses", lines(start=b"GET /ping HTTP/1.1") * 3, Local(), Local(), Local()),
     stays("kept alive one after another", (nth(1), backend_has(b"/1"), nth(2)), Forwarded(b"/1"), Forwarded(b"/2")),
     stays("pipelining two", nth(1) + nth(2), Forwarded(b"/1"), Forwarded(b"/2")),
     stays("pipelining ten", b"".join(nth(n) for n in range(10)), *(Forwarded(b"/%d" % n) for n in range(10))),
-    stays("pipelining twelve with bodies", b"".join(body_of(n) for n in range(12)), *(answer_to(n) for n in range(12))),
-    stays("pipelining in pieces", tuple(body_of(n) for n in range(6)), *(answer_to(n) for n in range(6))),
     stays(
-        "pipelining with our own answers between",
+        "pipelining twelve with bodies", b"".join(body_of(n) for n in range(12)), *(response_to(n) for n in range(12))
+    ),
+    stays("pipelining in pieces", tuple(body_of(n) for n in range(6)), *(response_to(n) for n in range(6))),
+    stays(
+        "pipelining with our own responses between",
         nth(1) + lines(start=b"GET /ping HTTP/1.1") + nth(2),
         Forwarded(b"/1"),
         Local(),

@@ -11,8 +11,8 @@ def host(name: str, *fields: bytes, start: bytes = b"GET /x HTTP/1.1") -> Case:
 
 
 def good_host(name: str, value: bytes) -> Case:
-    answer = Forwarded(b"/x", has=((b"x-forwarded-host", value),))
-    return case(f"host {name}", lines(b"Host: " + value, host=None), answer, section="9112 3.2")
+    response = Forwarded(b"/x", has=((b"x-forwarded-host", value),))
+    return case(f"host {name}", lines(b"Host: " + value, host=None), response, section="9112 3.2")
 
 
 def passes(name: str, *fields: bytes, **expected: object) -> Case:
@@ -26,14 +26,14 @@ def bad(name: str, *fields: bytes, section: str = "9112 5.1") -> Case:
 
 def dropped(name: str, field: bytes) -> Case:
     """This line does not reach the backend, and the request does."""
-    return case(f"field dropped {name}", lines(field), Forwarded(lacks=(field.partition(b":")[0],)), section="house")
+    return case(f"field dropped {name}", lines(field), Forwarded(lacks=(field.partition(b":")[0],)), section="Vespa")
 
 
 def like_ours(name: str, field: bytes) -> Case:
     """A name that some servers take for one of ours: it is dropped, and the body is framed without it."""
     sent = lines(field, b"Content-Length: 3", start=b"POST /x HTTP/1.1") + b"abc"
-    answer = Forwarded(method=b"POST", body=b"abc", lacks=(field.partition(b":")[0].lower(),))
-    return case(f"field like our {name}", sent, answer, section="house")
+    response = Forwarded(method=b"POST", body=b"abc", lacks=(field.partition(b":")[0].lower(),))
+    return case(f"field like our {name}", sent, response, section="Vespa")
 
 
 def removed(name: str, *fields: bytes, has: tuple[bytes, ...] = (), lacks: tuple[bytes, ...]) -> Case:
@@ -156,15 +156,15 @@ SYNTAX = [
     bad("of a form feed before its value", b"X-A:\x0c1", section="9110 5.5"),
     bad("of a bare carriage return in its value", b"X-A: 1\r2", section="9112 2.2"),
     bad("of a bare carriage return hiding a line", b"X-A: 1\rContent-Length: 5", section="9112 2.2"),
-    bad("of a bare line feed hiding a line", b"X-A: 1\nX-B: 2", section="house"),
+    bad("of a bare line feed hiding a line", b"X-A: 1\nX-B: 2", section="Vespa"),
     bad("of two carriage returns", b"X-A: 1\r", section="9112 2.2"),
-    refused("field section ended by bare line feeds", lines()[:-4] + b"\n\n", section="house"),
-    refused("field section ended by a bare line feed", lines()[:-2] + b"\n", section="house"),
+    refused("field section ended by bare line feeds", lines()[:-4] + b"\n\n", section="Vespa"),
+    refused("field section ended by a bare line feed", lines()[:-2] + b"\n", section="Vespa"),
     refused(
-        "field section beyond the limit", lines(*(b"X-%d: 0123456789" % n for n in range(3000))), 431, section="house"
+        "field section beyond the limit", lines(*(b"X-%d: 0123456789" % n for n in range(3000))), 431, section="Vespa"
     ),
-    refused("field beyond the limit", lines(b"X-Long: " + b"v" * 40000), 431, section="house"),
-    refused("field name beyond the limit", lines(b"X" * 40000 + b": v"), 400, 431, section="house"),
+    refused("field beyond the limit", lines(b"X-Long: " + b"v" * 40000), 431, section="Vespa"),
+    refused("field name beyond the limit", lines(b"X" * 40000 + b": v"), 400, 431, section="Vespa"),
 ]
 
 JOINED = b", ".join(b"X-N%d" % n for n in range(63))
@@ -172,17 +172,17 @@ LIMITS = [
     passes(
         "of a hundred and twenty-seven lines", *(b"X-N%d: %d" % (n, n) for n in range(127)), has=((b"x-n126", b"126"),)
     ),
-    refused("field the hundred and twenty-ninth", lines(*(b"X: 1" for _ in range(128))), 431, section="house"),
+    refused("field the hundred and twenty-ninth", lines(*(b"X: 1" for _ in range(128))), 431, section="Vespa"),
     removed("sixty-four members", b"Connection: X-Own, " + JOINED, b"X-Own: 1", lacks=(b"x-own",)),
-    refused("hop of sixty-five members", lines(b"Connection: X-A, X-B, " + JOINED), 431, section="house"),
+    refused("hop of sixty-five members", lines(b"Connection: X-A, X-B, " + JOINED), 431, section="Vespa"),
     refused(
         "hop of sixty-five members in many lines",
         lines(*[b"Connection: X-A, X-B, X-C, X-D, X-E"] * 13),
         431,
-        section="house",
+        section="Vespa",
     ),
-    refused("hop of a head full of members", lines(b"Connection: " + b"a," * 16000), 431, section="house"),
-    refused("hop of a head full of lines", lines(*[b"Connection: a"] * 1200), 431, section="house"),
+    refused("hop of a head full of members", lines(b"Connection: " + b"a," * 16000), 431, section="Vespa"),
+    refused("hop of a head full of lines", lines(*[b"Connection: a"] * 1200), 431, section="Vespa"),
 ]
 
 HOP_BY_HOP = [
@@ -239,7 +239,7 @@ OWN = (b"x-forwarded-for", b"127.0.0.1"), (b"x-forwarded-proto", b"http"), (b"x-
 
 def own(name: str, *fields: bytes, lacks: tuple[bytes, ...] = ()) -> Case:
     """What a client says about its own way here is replaced by what the proxy knows."""
-    return case(f"forwarding {name}", lines(*fields), Forwarded(has=OWN, lacks=lacks), section="house")
+    return case(f"forwarding {name}", lines(*fields), Forwarded(has=OWN, lacks=lacks), section="Vespa")
 
 
 FORWARDING = [
@@ -374,7 +374,7 @@ UPGRADE = [
         f"upgrade offered {name}",
         lines(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + offer, b"HTTP2-Settings: AAEAAEAAAAIAAAAB"),
         Forwarded(lacks=(b"upgrade", b"http2-settings")),
-        section="house",
+        section="Vespa",
     )
     for name, offer in (
         ("h2c", b"h2c"),
@@ -387,7 +387,7 @@ UPGRADE = [
         f"upgrade with websocket {name}",
         lines(b"Connection: Upgrade", *offers),
         Forwarded(has=((b"upgrade", has), (b"connection", b"Upgrade"))),
-        section="house",
+        section="Vespa",
     )
     for name, has, offers in (
         ("in a list", b"websocket", (b"Upgrade: h2c, websocket, IRC/6.9",)),
@@ -400,13 +400,13 @@ UPGRADE = [
 def page(name: str, sent: tuple[bytes, ...], seen: bytes, **head: object) -> Case:
     """What a browser says of the page that asks. The backend's own authority stands for "HERE"."""
     lowered = tuple((line.partition(b": ")[0].lower(), line.partition(b": ")[2]) for line in (seen,))
-    return case(f"page {name}", lines(*sent, **head), Forwarded(has=lowered), section="house")  # type: ignore[arg-type]
+    return case(f"page {name}", lines(*sent, **head), Forwarded(has=lowered), section="Vespa")  # type: ignore[arg-type]
 
 
 # That one which names the host that was asked becomes the backend's is checked for every case against the model.
 PAGES = (
     [
-        case(f"page {name}", lines(*sent, host=b"Host: app.example:81"), Forwarded(), section="house")
+        case(f"page {name}", lines(*sent, host=b"Host: app.example:81"), Forwarded(), section="Vespa")
         for name, sent in (
             ("of the host's own", (b"Origin: http://app.example:81",)),
             (
@@ -432,12 +432,12 @@ PAGES = (
         )
     ]
     + [
-        case("page of a default port", lines(b"Origin: http://example.com:80"), Forwarded(), section="house"),
+        case("page of a default port", lines(b"Origin: http://example.com:80"), Forwarded(), section="Vespa"),
         case(
             "page of absolute form",
             lines(b"Origin: http://real.example:81", start=b"GET http://real.example:81/x HTTP/1.1"),
             Forwarded(),
-            section="house",
+            section="Vespa",
         ),
     ]
 )

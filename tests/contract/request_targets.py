@@ -90,7 +90,7 @@ OTHER_FORMS = [
         section="9110 9.3.7",
         after=EITHER,
     ),
-    case("target of a route of our own", get(b"/ping"), Local(body=b"pong"), section="house"),
+    case("target of a route of our own", get(b"/ping"), Local(body=b"pong"), section="Vespa"),
 ]
 
 REFUSED_TARGETS = [
@@ -134,12 +134,12 @@ REFUSED_TARGETS = [
     bad("script scheme", b"javascript:alert(1)"),
     bad("beyond the limit", b"/" + b"a" * 40000, 414, 431),
     bad("beyond the limit in the query", b"/x?" + b"a=b&" * 12000, 414, 431),
-    case("method TRACE", get(b"/x", b"TRACE"), Refused((405,)), section="house", after=EITHER),
+    case("method TRACE", get(b"/x", b"TRACE"), Refused((405,)), section="Vespa", after=EITHER),
     case(
         "method TRACE with a body",
         b"TRACE /x HTTP/1.1\r\nContent-Length: 30\r\n" + HOST + b"GET /smuggled HTTP/1.1\r\nHost: x",
         Refused((400, 405)),
-        section="house",
+        section="Vespa",
         after=EITHER,
     ),
 ]
@@ -205,7 +205,7 @@ VERSIONS = [
     odd_version("misspelt", b"GET /v HTP/1.1"),
     odd_version("of TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", *NO_METHOD),
     refused("version followed by a bare carriage return", b"GET /v HTTP/1.1\r" + HOST, section="9112 2.2"),
-    refused("version followed by a bare line feed", b"GET /v HTTP/1.1\n" + HOST, section="house"),
+    refused("version followed by a bare line feed", b"GET /v HTTP/1.1\n" + HOST, section="Vespa"),
 ]
 
 LEADING = [

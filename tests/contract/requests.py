@@ -1,4 +1,4 @@
-"""All request cases, as data: what is sent to the worker's door, and what must come of it."""
+"""All request cases, as data: what is sent to the worker, and what must come of it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,7 @@ CASES: tuple[Case, ...] = (*request_targets.CASES, *request_headers.CASES, *requ
 
 # Those of a single request that is passed on, sent in one go: what may be cut anywhere without a difference.
 FORWARDED: tuple[Case, ...] = tuple(
-    case for case in CASES if case.whole is not None and all(isinstance(answer, Forwarded) for answer in case.answers)
+    case
+    for case in CASES
+    if case.whole is not None and all(isinstance(response, Forwarded) for response in case.answers)
 )

@@ -1,4 +1,4 @@
-"""The vocabulary of the reply tables: what the backend does with one request, and what the client must then see."""
+"""The vocabulary of the response tables: what the backend does with one request, and what the client must then see."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ OLD = lines(start=b"GET /x HTTP/1.0")
 @frozen
 class Passed:
     """
-    The reply arrives whole, with this status and body, and the connection then goes on or ends as `after` says.
+    The response arrives whole, with this status and body, and the connection then goes on or ends as `after` says.
 
     `has` are field lines (lower-case name) that the client must see, `lacks` names that it must not; `interim` the
     statuses before the final one. `reused`: whether the next request may, must or must not take the same connection
-    to the backend. That all other fields arrive untouched is checked wherever the reply can be read strictly.
+    to the backend. That all other fields arrive untouched is checked wherever the response can be read strictly.
     """
 
     body: bytes = b""
@@ -34,7 +34,9 @@ class Passed:
 
 @frozen
 class BadGateway:
-    """The client is told in our words that it was the backend; `interim` None: after any number of interim replies."""
+    """
+    The client is told in our words that it was the backend; `interim` None: after any number of interim responses.
+    """
 
     interim: tuple[int, ...] | None = ()
     after: str = EITHER
@@ -52,7 +54,7 @@ Outcome = Passed | BadGateway | Cut
 
 
 @frozen
-class ReplyCase:
+class ResponseCase:
     """The `steps` of the backend, begun `at` the request's "head" or "end" or on "connect", and what may come of it."""
 
     name: str
@@ -79,20 +81,20 @@ class ReplyCase:
         return b"".join(step for step in self.steps if isinstance(step, bytes))
 
 
-def replies(
+def responses(
     name: str,
     steps: bytes | tuple[Step, ...],
     *outcomes: Outcome,
     section: str,
     request: bytes | tuple[Step, ...] = GET,
     at: str = "end",
-) -> ReplyCase:
+) -> ResponseCase:
     """A case; a single piece of bytes need not be a tuple."""
     pieces = (steps,) if isinstance(steps, bytes) else steps
     asked = (request,) if isinstance(request, bytes) else request
-    return ReplyCase(name, pieces, outcomes, section, asked, at)
+    return ResponseCase(name, pieces, outcomes, section, asked, at)
 
 
 def head(*fields: bytes, start: bytes = b"HTTP/1.1 200 OK") -> bytes:
-    """A reply's head of these lines."""
+    """A response's head of these lines."""
     return b"".join(line + b"\r\n" for line in (start, *fields)) + b"\r\n"

@@ -1,4 +1,4 @@
-"""Plays a reply case and checks what the client saw of it."""
+"""Plays a response case and checks what the client saw of it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from . import subject
 from .cases import CLOSED, OPEN
 from .driver import PROBE, Broken, shown
 from .model import HOP_BY_HOP, MARKS
-from .peers import Backend, Client, Scene, Script, Step, connect
+from .peers import Backend, Client, Parties, Script, Step, connect
 from .reader import Feed, Field, Malformed, Response, read_responses
-from .response_cases import BadGateway, Cut, Outcome, Passed, ReplyCase
+from .response_cases import BadGateway, Cut, Outcome, Passed, ResponseCase
 from .waiting import TookTooLong
 
-# What a proxy may add to a reply that lacks it (RFC 9110 sections 6.6.1 and 7.6.3), or says about framing in its own
+# What a proxy may add to a response that lacks it (RFC 9110 sections 6.6.1 and 7.6.3), or says about framing in its own
 # words.
 ITS_OWN = frozenset((b"date", b"via", b"content-length", b"trailer"))
 
@@ -25,7 +25,7 @@ DATE = re.compile(rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GM
 
 
 def passing(fields: list[Field]) -> list[Field]:
-    """The fields of a reply that must pass through untouched and in order, names in lower case."""
+    """The fields of a response that must pass through untouched and in order, names in lower case."""
     named = b",".join(value for name, value in fields if name.lower() == b"connection").split(b",")
     gone = HOP_BY_HOP | ITS_OWN | {token.strip(b" \t").lower() for token in named}
     lower = [(name.lower(), value) for name, value in fields]
@@ -38,8 +38,8 @@ def is_like(name: bytes, names: frozenset[bytes]) -> bool:
     return like != name and like in names
 
 
-def read_strictly(case: ReplyCase) -> Response | None:
-    """The reply as it was scripted, if it can be read strictly."""
+def read_strictly(case: ResponseCase) -> Response | None:
+    """The response as it was scripted, if it can be read strictly."""
     responses: list[Response] = []
     feed = Feed(lambda source: read_responses(source, responses, deque([(case.method, 1)])))
     feed.feed(case.sent)
@@ -49,7 +49,7 @@ def read_strictly(case: ReplyCase) -> Response | None:
 class Seen:
     """What the client saw, and the checks on it."""
 
-    def __init__(self, case: ReplyCase, client: Client, backend: Backend) -> None:
+    def __init__(self, case: ResponseCase, client: Client, backend: Backend) -> None:
         self.case = case
         self.client = client
         self.backend = backend
@@ -150,16 +150,16 @@ class Seen:
         raise AssertionError
 
 
-async def play_reply(test: TestCase, case: ReplyCase) -> None:
-    """Run a case on a stage of its own."""
+async def run_response_case_alone(test: TestCase, case: ResponseCase) -> None:
+    """Run a case with a backend and a connection of its own."""
     backend = await Backend.start(test)
     port = await subject.start(test, backend.port)
-    await act_reply(test, case, backend, port, case.steps)
+    await run_response_case(test, case, backend, port, case.steps)
 
 
-async def act_reply(
+async def run_response_case(
     test: TestCase,
-    case: ReplyCase,
+    case: ResponseCase,
     backend: Backend,
     port: int,
     steps: tuple[Step, ...],
@@ -167,9 +167,9 @@ async def act_reply(
     going_on: bool = False,
 ) -> Client | None:
     """
-    Run a case on this stage, the backend doing these steps, and check all that came of it.
+    Run a case on this connection, the backend doing these steps, and check all that came of it.
 
-    With `going_on` a connection that stays open is handed back, and the next act on it is the proof.
+    With `going_on` a connection that stays open is handed back, and the next case on it is the proof.
     """
     backend.forget()
     backend.scripts.append(Script(steps, case.at))
@@ -177,10 +177,10 @@ async def act_reply(
         client = await connect(test, port, [(case.method, case.version)])
     else:
         client.go_on([(case.method, case.version)])
-    backend.scene = Scene(client, backend)
+    backend.parties = Parties(client, backend)
     seen = Seen(case, client, backend)
     try:
-        await client.play(case.request, backend.scene)
+        await client.run_steps(case.request, backend.parties)
         await client.answered(1)
         if any(isinstance(outcome, Cut) for outcome in case.outcomes) and not case_is_whole(client):
             await client.gone()

@@ -1,8 +1,8 @@
-"""All reply cases, as data: what the backend does, and what the client must see."""
+"""All response cases, as data: what the backend does, and what the client must see."""
 
 from __future__ import annotations
 
 from . import bad_responses, good_responses
-from .response_cases import ReplyCase
+from .response_cases import ResponseCase
 
-CASES: tuple[ReplyCase, ...] = (*good_responses.CASES, *bad_responses.CASES)
+CASES: tuple[ResponseCase, ...] = (*good_responses.CASES, *bad_responses.CASES)

@@ -11,15 +11,15 @@ from .peers import (
     Backend,
     BackendConnection,
     Client,
-    Scene,
+    Parties,
     Script,
     Step,
     backend_has,
     client_has,
     close,
     connect,
-    reply,
     reset,
+    respond,
 )
 from .reader import Asked
 from .response_cases import head
@@ -30,13 +30,13 @@ POST = lines(b"Content-Length: 5", start=b"POST /x HTTP/1.1") + b"hello"
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
-class Stage(TestCase):
+class ConnectionTests(TestCase):
     """A proxy before a scripted backend, and clients as they are needed."""
 
     skip = subject.missing()
     timeout = 60
 
-    async def set_stage(self, *scripts: Script, **limits: int) -> None:
+    async def set_up_backend(self, *scripts: Script, **limits: int) -> None:
         self.backend = await Backend.start(self)
         self.backend.scripts.extend(scripts)
         self.port = await subject.start(self, self.backend.port, **limits)
@@ -45,14 +45,14 @@ class Stage(TestCase):
     async def enter(self, *asked: Asked) -> Client:
         """A new client; scripts wait for what the newest one receives."""
         client = await connect(self, self.port, list(asked))
-        self.backend.scene = Scene(client, self.backend)
+        self.backend.parties = Parties(client, self.backend)
         return client
 
     async def ask(self, *steps: Step) -> int:
-        """Send a request on the client's connection; gives the status of its answer."""
+        """Send a request on the client's connection; gives the status of its response."""
         count = len(self.client.responses) + 1
-        assert self.backend.scene is not None
-        await self.client.play(steps, self.backend.scene)
+        assert self.backend.parties is not None
+        await self.client.run_steps(steps, self.backend.parties)
         await self.client.answered(count)
         self.assertIs(self.client.feed.error, None)
         return self.client.responses[count - 1].status
@@ -64,22 +64,22 @@ class Stage(TestCase):
         return [arrival.request.target for arrival in self.backend.arrivals]
 
 
-DEFAULT = Script((reply(),))
+DEFAULT = Script((respond(),))
 
 
-class Reuse(Stage):
+class Reuse(ConnectionTests):
     """Connections to the backend are kept and used again; one that went stale does no harm (RFC 9112 section 9.3)."""
 
     async def test_kept_and_used_again(self) -> None:
         """One client's requests one after another take one connection to the backend."""
-        await self.set_stage()
+        await self.set_up_backend()
         for _ in range(5):
             self.assertEqual(await self.ask(GET), 200)
         self.assertEqual(len(self.backend.connections), 1)
 
     async def test_kept_across_clients(self) -> None:
         """A connection to the backend outlives its client."""
-        await self.set_stage()
+        await self.set_up_backend()
         await self.ask(GET)
         self.client.transport.loseConnection()
         await self.client.gone()
@@ -89,11 +89,11 @@ class Reuse(Stage):
 
     async def test_two_at_once(self) -> None:
         """Two requests in flight take two connections; nothing is pipelined to the backend."""
-        await self.set_stage(Script((backend_has(b"/second"), reply(b"one"))), Script((reply(b"two"),)))
-        scene = self.backend.scene
-        assert scene is not None
+        await self.set_up_backend(Script((backend_has(b"/second"), respond(b"one"))), Script((respond(b"two"),)))
+        parties = self.backend.parties
+        assert parties is not None
         other = await connect(self, self.port)
-        await self.client.play((GET, backend_has(b"/x")), scene)
+        await self.client.run_steps((GET, backend_has(b"/x")), parties)
         other.transport.write(lines(start=b"GET /second HTTP/1.1"))
         await other.answered(1)
         await self.client.answered(1)
@@ -102,24 +102,24 @@ class Reuse(Stage):
         self.assertEqual(len(self.backend.connections), 2)
 
     async def test_closed_while_idle(self) -> None:
-        """A connection that the backend closed after its reply is not used again, whatever the method."""
-        await self.set_stage(Script((reply(), close)), DEFAULT)
+        """A connection that the backend closed after its response is not used again, whatever the method."""
+        await self.set_up_backend(Script((respond(), close)), DEFAULT)
         self.assertEqual(await self.ask(GET), 200)
         await self.backend_lost(self.backend.connections[0])
         self.assertEqual(await self.ask(POST), 200)
         self.assertEqual(len(self.backend.connections), 2)
 
     async def test_reset_while_idle(self) -> None:
-        """A connection that the backend reset after its reply is not used again."""
-        await self.set_stage(Script((reply(), client_has(b"seen"), reset)), DEFAULT)
+        """A connection that the backend reset after its response is not used again."""
+        await self.set_up_backend(Script((respond(), client_has(b"seen"), reset)), DEFAULT)
         self.assertEqual(await self.ask(GET), 200)
         await self.backend_lost(self.backend.connections[0])
         self.assertEqual(await self.ask(POST), 200)
         self.assertEqual(len(self.backend.connections), 2)
 
-    async def test_unasked_reply_while_idle(self) -> None:
-        """A reply that nobody asked for is dropped with its connection; the next request gets its own."""
-        await self.set_stage(Script((reply(b"mine"), client_has(b"mine"), reply(b"poison"))))
+    async def test_unasked_response_while_idle(self) -> None:
+        """A response that nobody asked for is dropped with its connection; the next request gets its own."""
+        await self.set_up_backend(Script((respond(b"mine"), client_has(b"mine"), respond(b"poison"))))
         self.assertEqual(await self.ask(GET), 200)
         await self.backend_lost(self.backend.connections[0])
         self.assertEqual(await self.ask(GET), 200)
@@ -127,15 +127,15 @@ class Reuse(Stage):
 
     async def test_unasked_bytes_while_idle(self) -> None:
         """Even a stray line end spoils an idle connection, or does no harm."""
-        await self.set_stage(Script((reply(b"mine"), client_has(b"mine"), b"\r\n")))
+        await self.set_up_backend(Script((respond(b"mine"), client_has(b"mine"), b"\r\n")))
         self.assertEqual(await self.ask(GET), 200)
         await self.backend.scripts_over()
         self.assertEqual(await self.ask(GET), 200)
         self.assertEqual(bytes(self.client.responses[1].body), b"seen")
 
     async def test_upload_cut_short_is_not_followed(self) -> None:
-        """After an early reply the rest of the upload never becomes another request at the backend."""
-        await self.set_stage(Script((reply(b"enough"),), at="head"))
+        """After an early response the rest of the upload never becomes another request at the backend."""
+        await self.set_up_backend(Script((respond(b"enough"),), at="head"))
         upload = lines(b"Content-Length: 200000", start=b"POST /x HTTP/1.1") + b"u" * 1000
         self.assertEqual(await self.ask(upload), 200)
         self.client.transport.write(b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
@@ -145,12 +145,12 @@ class Reuse(Stage):
         self.assertEqual(self.targets()[-1], b"/probe")
 
 
-class Retries(Stage):
+class Retries(ConnectionTests):
     """A request is sent a second time only where that cannot do anything twice (RFC 9110 section 9.2.2)."""
 
     async def test_stale_connection(self) -> None:
         """A GET that meets a connection being closed is sent once more, on a fresh one."""
-        await self.set_stage(DEFAULT, Script((close,)), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((close,)), DEFAULT)
         self.assertEqual(await self.ask(GET), 200)
         self.assertEqual(await self.ask(GET), 200)
         self.assertEqual(len(self.backend.connections), 2)
@@ -158,48 +158,48 @@ class Retries(Stage):
 
     async def test_stale_connection_reset(self) -> None:
         """So is one that meets a connection being reset."""
-        await self.set_stage(DEFAULT, Script((reset,)), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((reset,)), DEFAULT)
         await self.ask(GET)
         self.assertEqual(await self.ask(GET), 200)
         self.assertEqual(len(self.backend.arrivals), 3)
 
     async def test_only_once(self) -> None:
         """A second failure is told to the client."""
-        await self.set_stage(DEFAULT, Script((close,)), Script((close,)), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((close,)), Script((close,)), DEFAULT)
         await self.ask(GET)
         self.assertEqual(await self.ask(GET), 502)
         self.assertEqual(len(self.backend.arrivals), 3)
 
     async def test_fresh_connection(self) -> None:
         """What fails on a fresh connection is not sent again."""
-        await self.set_stage(Script((close,)), DEFAULT)
+        await self.set_up_backend(Script((close,)), DEFAULT)
         self.assertEqual(await self.ask(GET), 502)
         self.assertEqual(len(self.backend.arrivals), 1)
 
-    async def test_begun_reply(self) -> None:
+    async def test_begun_response(self) -> None:
         """What was answered in part is not sent again."""
-        await self.set_stage(DEFAULT, Script((b"HTTP/1.1 200 O", close)), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((b"HTTP/1.1 200 O", close)), DEFAULT)
         await self.ask(GET)
         self.assertEqual(await self.ask(GET), 502)
         self.assertEqual(len(self.backend.arrivals), 2)
 
     async def test_post(self) -> None:
         """A POST that the backend has received is never sent again: it may have been done."""
-        await self.set_stage(DEFAULT, Script((close,)), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((close,)), DEFAULT)
         await self.ask(GET)
         self.assertEqual(await self.ask(POST), 502)
         self.assertEqual(len(self.backend.arrivals), 2)
 
     async def test_post_without_a_body(self) -> None:
         """Nor is one without a body."""
-        await self.set_stage(DEFAULT, Script((close,)), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((close,)), DEFAULT)
         await self.ask(GET)
         self.assertEqual(await self.ask(lines(b"Content-Length: 0", start=b"POST /x HTTP/1.1")), 502)
         self.assertEqual(len(self.backend.arrivals), 2)
 
     async def test_upload_half_sent(self) -> None:
         """A body that was half sent is not sent again, and the client hears of it."""
-        await self.set_stage(DEFAULT, Script((close,), at="head"), DEFAULT)
+        await self.set_up_backend(DEFAULT, Script((close,), at="head"), DEFAULT)
         await self.ask(GET)
         self.client.asked.append((b"PUT", 1))
         upload = lines(b"Content-Length: 200000", start=b"PUT /x HTTP/1.1") + b"u" * 100000
@@ -212,14 +212,14 @@ EVENTS = head(b"Content-Type: text/event-stream", CHUNKED) + CHUNK
 DELETE = b"DELETE /x HTTP/1.1"
 
 
-class HangUps(Stage):
+class HangUps(ConnectionTests):
     """A client that hangs up is noticed in every phase, and the backend's work on its request ends."""
 
     async def hang_up(self, script: Script, *steps: Step, cut: bool = True) -> None:
         """Play the steps, leave, and see the backend's connection go."""
-        await self.set_stage(script)
-        assert self.backend.scene is not None
-        await self.client.play(steps, self.backend.scene)
+        await self.set_up_backend(script)
+        assert self.backend.parties is not None
+        await self.client.run_steps(steps, self.backend.parties)
         (connection,) = self.backend.connections
         if cut:
             self.client.transport.abortConnection()
@@ -230,16 +230,16 @@ class HangUps(Stage):
         self.client = await self.enter()
         self.assertEqual(await self.ask(PROBE), 200)
 
-    async def test_before_the_reply(self) -> None:
+    async def test_before_the_response(self) -> None:
         """A reset while the backend thinks reaches the backend."""
         await self.hang_up(Script(()), GET, backend_has(b"\r\n\r\n"))
 
-    async def test_closing_before_the_reply(self) -> None:
+    async def test_closing_before_the_response(self) -> None:
         """So does an ordinary close."""
         await self.hang_up(Script(()), GET, backend_has(b"\r\n\r\n"), cut=False)
 
     async def test_after_the_head(self) -> None:
-        """A reset between the reply's head and its body reaches the backend."""
+        """A reset between the response's head and its body reaches the backend."""
         await self.hang_up(Script((head(CHUNKED),)), GET, client_has(b"\r\n\r\n"))
 
     async def test_in_a_stream(self) -> None:
@@ -268,32 +268,32 @@ class HangUps(Stage):
         self.assertNotIn(b"/behind", self.targets())
 
 
-class Limits(Stage):
+class Limits(ConnectionTests):
     """Bounds that a setting moves."""
 
     async def test_head_limit(self) -> None:
         """A head of as many bytes as the limit is served, one byte more is 431."""
         for size, status in ((2000, 200), (2001, 431)):
-            await self.set_stage(head_limit=2000)
+            await self.set_up_backend(head_limit=2000)
             bare = len(lines(b"X-Fill: "))
             self.assertEqual(await self.ask(lines(b"X-Fill: " + b"f" * (size - bare))), status)
 
     async def test_head_limit_in_pieces(self) -> None:
         """The limit is the same when the head comes in pieces and has no end."""
-        await self.set_stage(head_limit=2000)
+        await self.set_up_backend(head_limit=2000)
         self.assertEqual(await self.ask(b"GET /x HTTP/1.1\r\nX-Fill: ", b"f" * 1200, b"f" * 1200), 431)
 
-    async def test_reply_head_limit(self) -> None:
-        """A reply's head has a limit of its own."""
-        await self.set_stage(Script((reply(head=b"X-Fill: " + b"f" * 3000 + b"\r\n"),)), backend_head_limit=2000)
+    async def test_response_head_limit(self) -> None:
+        """A response's head has a limit of its own."""
+        await self.set_up_backend(Script((respond(head=b"X-Fill: " + b"f" * 3000 + b"\r\n"),)), backend_head_limit=2000)
         self.assertEqual(await self.ask(GET), 502)
 
     async def test_pipelines_too_far(self) -> None:
         """A client that sends ahead more than the limit is cut, and so is its request; what it sent is never begun."""
-        await self.set_stage(Script(()), pipeline_limit=5000)
-        assert self.backend.scene is not None
-        await self.client.play(
-            (GET, backend_has(b"/x"), *(lines(start=b"GET /ahead HTTP/1.1"),) * 200), self.backend.scene
+        await self.set_up_backend(Script(()), pipeline_limit=5000)
+        assert self.backend.parties is not None
+        await self.client.run_steps(
+            (GET, backend_has(b"/x"), *(lines(start=b"GET /ahead HTTP/1.1"),) * 200), self.backend.parties
         )
         await self.client.gone()
         await self.backend_lost(self.backend.connections[0])
@@ -301,9 +301,9 @@ class Limits(Stage):
 
     async def test_connections(self) -> None:
         """Past the limit of connections a client is told so and let go where none is idle; else the idle one is."""
-        await self.set_stage(Script(()), inbound_limit=1)
-        assert self.backend.scene is not None
-        await self.client.play((GET, backend_has(b"/x")), self.backend.scene)
+        await self.set_up_backend(Script(()), inbound_limit=1)
+        assert self.backend.parties is not None
+        await self.client.run_steps((GET, backend_has(b"/x")), self.backend.parties)
         first, self.client = self.client, await self.enter()
         await self.client.gone()
         self.assertEqual(self.client.responses[0].status, 503)

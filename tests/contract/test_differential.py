@@ -11,7 +11,7 @@ from .driver import shown
 from .generated import Connection, generate
 from .model import Verdict, differences, verdicts
 from .parsers import by_all
-from .peers import Backend, Client, Scene, connect
+from .peers import Backend, Client, Parties, connect
 from .reader import Asked
 from .waiting import turns
 
@@ -62,7 +62,7 @@ class Exchange:
         )
 
     def check(self) -> None:
-        """The answers and the backend's requests are those of the model; all parsers agree on the latter."""
+        """The responses and the backend's requests are those of the model; all parsers agree on the latter."""
         self.agreement()
         arrivals = [arrival.request for arrival in self.backend.complete]
         if any(verdict.doubtful for verdict in self.expected):
@@ -70,22 +70,22 @@ class Exchange:
         # Whether a head that cannot be read asks for HEAD is nobody's to say, so its refusal may have a body or not.
         unread = self.expected[-1].kind == "refuse" and self.expected[-1].request is None
         if self.client.feed.error is not None and not unread:
-            self.fail(f"the client cannot read the answers: {self.client.feed.error!r}")
+            self.fail(f"the client cannot read the responses: {self.client.feed.error!r}")
         answers = list(self.client.responses)
         for verdict in self.expected:
             if not answers:
                 if not verdict.optional and verdict.kind != "unfinished":
-                    self.fail(f"no answer where the model says {verdict.kind}")
+                    self.fail(f"no response where the model says {verdict.kind}")
                 break
-            answer = answers.pop(0)
-            status = answer.status
+            response = answers.pop(0)
+            status = response.status
             if verdict.kind == "forward":
                 if status != 200 or not arrivals:
                     self.fail(f"status {status} where the model passes the request on")
                 assert verdict.request is not None
                 if wrong := differences(verdict, arrivals.pop(0)):
                     self.fail("; ".join(wrong))
-                if b"close" in answer.tokens(b"connection") and verdict.request.tokens(b"expect"):
+                if b"close" in response.tokens(b"connection") and verdict.request.tokens(b"expect"):
                     # Whether a body comes after a late or missing 100 is not known: a server may close instead.
                     break
             elif verdict.kind == "local":
@@ -143,7 +143,7 @@ class Differential(TestCase):
             request = verdict.request
             asked.append((request.method, request.version) if request is not None else (b"GET", 1))
         client = await connect(self, port, asked)
-        backend.scene = Scene(client, backend)
+        backend.parties = Parties(client, backend)
         exchange = Exchange(connection, client, backend, expected)
         client.transport.write(raw)
         try:

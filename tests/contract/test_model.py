@@ -11,30 +11,30 @@ from .reader import Feed, Request, read_requests
 from .requests import CASES
 
 
-def agrees(answer: Answer, verdict: Verdict) -> bool:
+def agrees(response: Answer, verdict: Verdict) -> bool:
     """Whether the model allows what the case demands."""
-    if isinstance(answer, Either):
-        return verdict.doubtful or agrees(answer.one, verdict) or agrees(answer.other, verdict)
-    if isinstance(answer, Unfinished):
+    if isinstance(response, Either):
+        return verdict.doubtful or agrees(response.one, verdict) or agrees(response.other, verdict)
+    if isinstance(response, Unfinished):
         return verdict.kind == "unfinished"
-    if isinstance(answer, Refused):
+    if isinstance(response, Refused):
         return verdict.kind == "refuse"
-    if isinstance(answer, Local):
+    if isinstance(response, Local):
         return verdict.kind == "local"
-    assert isinstance(answer, Forwarded)
+    assert isinstance(response, Forwarded)
     if verdict.kind != "forward" or verdict.request is None:
         return False
-    body = answer.body in (None, bytes(verdict.request.body))
-    return answer.target in (None, verdict.target) and answer.method == verdict.request.method and body
+    body = response.body in (None, bytes(verdict.request.body))
+    return response.target in (None, verdict.target) and response.method == verdict.request.method and body
 
 
 def check(test: SynchronousTestCase, case: Case) -> None:
     """The model's verdicts are the case's answers, and what is more could only follow a close."""
     sent = b"".join(step for step in case.sent if isinstance(step, bytes))
     found = verdicts(sent)
-    for number, answer in enumerate(case.answers):
+    for number, response in enumerate(case.answers):
         test.assertLess(number, len(found), f"the model finds {len(found)} requests")
-        test.assertTrue(agrees(answer, found[number]), f"the model says {found[number]}")
+        test.assertTrue(agrees(response, found[number]), f"the model says {found[number]}")
     rest = [verdict for verdict in found[len(case.answers) :] if not verdict.optional]
     test.assertEqual(rest, [], "the model finds more requests")
     if case.after == CLOSED and found[-1].kind == "forward" and not found[-1].optional:

@@ -1,4 +1,4 @@
-"""Every reply case, over sockets."""
+"""Every response case, over sockets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from twisted.trial.unittest import TestCase
 
 from . import subject
 from .driver import each
-from .response_driver import play_reply
+from .response_driver import run_response_case_alone
 from .responses import CASES
 
 
-@each(CASES, play_reply)
-class Replies(TestCase):
+@each(CASES, run_response_case_alone)
+class Responses(TestCase):
     """What a backend answers is passed on, replaced by a 502, or visibly cut as the table says."""
 
     skip = subject.missing()

@@ -8,12 +8,12 @@ from twisted.trial.unittest import TestCase
 
 from . import subject
 from .cases import Case, Refused
-from .driver import act, each
+from .driver import each, run_case
 from .peers import Backend
 from .requests import CASES as REQUESTS
-from .response_cases import ReplyCase
-from .response_driver import act_reply
-from .responses import CASES as REPLIES
+from .response_cases import ResponseCase
+from .response_driver import run_response_case
+from .responses import CASES as RESPONSES
 
 # Of longer messages the first and the last bytes are cut everywhere, what lies between here and there.
 EVERYWHERE = 160
@@ -34,27 +34,27 @@ async def split_request(test: TestCase, case: Case) -> None:
     port = await subject.start(test, backend.port, **case.limits)
     client = None
     for at in cuts(len(whole)):
-        client = await act(test, case, backend, port, (whole[:at], whole[at:]), client, True)
+        client = await run_case(test, case, backend, port, (whole[:at], whole[at:]), client, True)
     if len(whole) <= 2 * EVERYWHERE:
-        client = await act(
+        client = await run_case(
             test, case, backend, port, tuple(whole[at : at + 1] for at in range(len(whole))), client, True
         )
-    await act(test, case, backend, port, (whole,), client)
+    await run_case(test, case, backend, port, (whole,), client)
 
 
-async def split_reply(test: TestCase, case: ReplyCase) -> None:
-    """The reply in two parts, and byte by byte, has one of the outcomes that it may have in one."""
+async def split_response(test: TestCase, case: ResponseCase) -> None:
+    """The response in two parts, and byte by byte, has one of the outcomes that it may have in one."""
     raw, after = case.steps[0], case.steps[1:]
     assert isinstance(raw, bytes)
     backend = await Backend.start(test)
     port = await subject.start(test, backend.port)
     client = None
     for at in cuts(len(raw)):
-        client = await act_reply(test, case, backend, port, (raw[:at], raw[at:], *after), client, True)
+        client = await run_response_case(test, case, backend, port, (raw[:at], raw[at:], *after), client, True)
     if len(raw) <= 2 * EVERYWHERE:
         singly = tuple(raw[at : at + 1] for at in range(len(raw)))
-        client = await act_reply(test, case, backend, port, (*singly, *after), client, True)
-    await act_reply(test, case, backend, port, case.steps, client)
+        client = await run_response_case(test, case, backend, port, (*singly, *after), client, True)
+    await run_response_case(test, case, backend, port, case.steps, client)
 
 
 def of_one_request(case: Case) -> bool:
@@ -62,7 +62,7 @@ def of_one_request(case: Case) -> bool:
     return case.whole is not None and len(case.answers) == 1 and 1 < len(case.whole) < 50000
 
 
-def is_cuttable(case: ReplyCase) -> bool:
+def is_cuttable(case: ResponseCase) -> bool:
     """Whether a case begins with bytes, and these come to a request that is whole."""
     return isinstance(case.steps[0], bytes) and 1 < len(case.steps[0]) < 50000 and case.at == "end"
 
@@ -83,9 +83,9 @@ class RefusedRequests(TestCase):
     timeout = 100
 
 
-@each([case for case in REPLIES if is_cuttable(case)], split_reply)
-class Replies(TestCase):
-    """Replies, cut."""
+@each([case for case in RESPONSES if is_cuttable(case)], split_response)
+class Responses(TestCase):
+    """Responses, cut."""
 
     skip = subject.missing()
     timeout = 100

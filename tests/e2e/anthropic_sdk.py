@@ -16,9 +16,9 @@ def send(url, wanted):
     if wanted.get("stream"):
         with client.messages.stream(**arguments) as stream:
             return job.collect(stream.text_stream, wanted)
-    answer = client.messages.create(**arguments)
-    text = "".join(block.text for block in answer.content if block.type == "text")
-    return {"text": text, "tokens": answer.usage.output_tokens, "stop_reason": answer.stop_reason}
+    response = client.messages.create(**arguments)
+    text = "".join(block.text for block in response.content if block.type == "text")
+    return {"text": text, "tokens": response.usage.output_tokens, "stop_reason": response.stop_reason}
 
 
 if __name__ == "__main__":

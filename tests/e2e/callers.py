@@ -64,7 +64,7 @@ class CallerCase(ServiceCase):
         return results[len(requests) :]
 
     async def balanced(self, deployment: Deployment, *, lost: int = 0) -> dict[int, list[int]]:
-        """Wait until the books are settled, and return which worker told each request finished.
+        """Wait until the totals are settled, and return which worker told each request finished.
 
         Every request that was assigned is told finished once, but so many; what workers received is what they served,
         failed, cancelled and still have; nothing is in flight; no report was malformed.

@@ -1,7 +1,7 @@
-"""A real browser in tests: headless Chromium visits a page, and the page's script tells a collector what it saw.
+"""A real browser in tests: headless Chromium opens a page, and the page's script tells a collector what it saw.
 
 The collector's address goes to the page in the URL's fragment, which no server ever sees. The page posts its results
-there as one JSON object, without waiting for leave to read the answer (`mode: "no-cors"`).
+there as one JSON object, without waiting for leave to read the response (`mode: "no-cors"`).
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class ChromiumCase(CallerCase):
         ]
         return self.start(command, {"HOME": self.temporary_folder()})
 
-    async def visit(self, url: str) -> dict[str, Any]:
-        """Have Chromium visit a page, and return what its script told. Raises Impatient with the browser's log."""
+    async def open_page(self, url: str) -> dict[str, Any]:
+        """Have Chromium open a page, and return what its script told. Raises NotInTime with the browser's log."""
         collector, page = await self.serve_page()
         browser = self.open_browser(f"{url}#{collector}")
         try:

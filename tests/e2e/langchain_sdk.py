@@ -22,12 +22,12 @@ def send(url, wanted):
     if wanted.get("async"):
         if wanted.get("stream"):
             return job.collect(LOOP.run_until_complete(collect_async(model.astream(wanted["text"]))), wanted)
-        answer = LOOP.run_until_complete(model.ainvoke(wanted["text"]))
+        response = LOOP.run_until_complete(model.ainvoke(wanted["text"]))
     elif wanted.get("stream"):
         return job.collect((piece.content for piece in model.stream(wanted["text"])), wanted)
     else:
-        answer = model.invoke(wanted["text"])
-    return {"text": answer.content, "tokens": answer.usage_metadata["output_tokens"]}
+        response = model.invoke(wanted["text"])
+    return {"text": response.content, "tokens": response.usage_metadata["output_tokens"]}
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ def send(url, wanted):
     provider = wanted.get("provider", "openai")
     stream, arguments = wanted.get("stream", False), wanted["arguments"]
     base = url + "/v1" if provider == "openai" else url
-    answer = litellm.completion(
+    response = litellm.completion(
         model=f"{provider}/noise", api_base=base, api_key="unused", num_retries=0, max_retries=0, timeout=60,
         stream=stream, **arguments,
     )  # fmt: skip
     if stream:
-        return job.collect((chunk.choices[0].delta.content or "" for chunk in answer), wanted)
-    return {"text": answer.choices[0].message.content, "tokens": answer.usage.completion_tokens}
+        return job.collect((chunk.choices[0].delta.content or "" for chunk in response), wanted)
+    return {"text": response.choices[0].message.content, "tokens": response.usage.completion_tokens}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from vastai.serverless.client.client import CoroutineServerless
 
 
 async def send(endpoint, wanted):
-    """Send one request, read its answer, and say what came."""
+    """Send one request, read its response, and say what came."""
     stream = wanted.get("stream", False)
     result = await endpoint.request(
         wanted["route"], wanted["payload"], cost=wanted.get("cost", 100), stream=stream, retry=False, timeout=30

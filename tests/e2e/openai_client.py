@@ -33,8 +33,8 @@ class Signing(httpx.BaseTransport):
         asked.update(cost=100, request_idx=0, replay_timeout=60.0)
         headers = {"Authorization": "Bearer " + self.job["endpoint_key"], "Content-Type": "application/json"}
         call = urllib.request.Request(self.job["autoscaler"] + "/route/", json.dumps(asked).encode(), headers)
-        with urllib.request.urlopen(call, timeout=10) as reply:
-            return json.load(reply)
+        with urllib.request.urlopen(call, timeout=10) as response:
+            return json.load(response)
 
     def handle_request(self, request):
         auth = self.assignment()

@@ -7,9 +7,9 @@ import job
 import openai
 
 
-def texts(answer, wanted):
+def texts(response, wanted):
     """The texts that a stream brings."""
-    for event in answer:
+    for event in response:
         if wanted["call"] == "responses":
             if event.type == "response.output_text.delta":
                 yield event.delta
@@ -31,13 +31,13 @@ def send(url, wanted):
         "text": client.completions.create,
         "responses": client.responses.create,
     }[wanted["call"]]
-    answer = create(stream=stream, **arguments)
+    response = create(stream=stream, **arguments)
     if stream:
-        return job.collect(texts(answer, wanted), wanted)
+        return job.collect(texts(response, wanted), wanted)
     if wanted["call"] == "responses":
-        return {"text": answer.output_text, "tokens": answer.usage.output_tokens}
-    text = answer.choices[0].message.content if wanted["call"] == "chat" else answer.choices[0].text
-    return {"text": text, "tokens": answer.usage.completion_tokens}
+        return {"text": response.output_text, "tokens": response.usage.output_tokens}
+    text = response.choices[0].message.content if wanted["call"] == "chat" else response.choices[0].text
+    return {"text": text, "tokens": response.usage.completion_tokens}
 
 
 if __name__ == "__main__":

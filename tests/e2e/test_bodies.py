@@ -23,9 +23,9 @@ class UploadTests(CallerCase):
         url = client.url + "/v1/audio/transcriptions"
         curl = self.start(["curl", "-sS", "--fail-with-body", "--noproxy", "*", *options, *fields, url])
         self.assertEqual(await self.until_exit(curl), 0, curl.text)
-        answer = json.loads(curl.lines[-1])
-        self.assertEqual(answer["fields"], [["model", "whisper"]])
-        (file,) = answer["files"]
+        response = json.loads(curl.lines[-1])
+        self.assertEqual(response["fields"], [["model", "whisper"]])
+        (file,) = response["files"]
         return dict(file)
 
     async def test_multipart(self) -> None:

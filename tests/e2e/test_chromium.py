@@ -71,11 +71,11 @@ class WebApplicationTests(ChromiumCase):
         settings = {"VESPA_BENCHMARK": f"{path}:benchmark", "VESPA_HEALTHCHECK_ENDPOINT": HEALTH}
         return await self.start_chain(backend_url=url, settings=settings, **options)
 
-    async def visit_foreign(self, app: ComfyUI, url: str) -> None:
+    async def open_foreign(self, app: ComfyUI, url: str) -> None:
         """A page of another origin reads nothing, and the application hears nothing of it."""
         heard = len(app.heard)
         page, _ = await self.serve_page(FOREIGN % url)
-        result = await self.visit(page)
+        result = await self.open_page(page)
         # A page is never told whether what it sent blindly was refused: the application tells.
         self.assertEqual(
             result, {"read": "nothing", "post": "nothing", "blind": "sent", "module": "nothing", "socket": "nothing"}
@@ -85,18 +85,18 @@ class WebApplicationTests(ChromiumCase):
     async def test_alone(self) -> None:
         """The page works where nothing stands before it: else the other tests would say nothing."""
         _, url = await self.serve_comfyui()
-        result = await self.visit(url + "/")
+        result = await self.open_page(url + "/")
         self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200})
 
     async def test_through_client_and_worker(self) -> None:
         """The page works through client and signed worker, but for its login: cookies stay where they are."""
         app, url = await self.serve_comfyui()
         deployment, client = await self.start_before(url)
-        result = await self.visit(client.url + "/")
+        result = await self.open_page(client.url + "/")
         self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 401}, client.text)
         self.assertNotIn(403, {status for _, _, status in app.heard})
         self.assertIn(client.url.removeprefix("http://"), app.hosts, "Gradio builds its address from it")
-        await self.visit_foreign(app, client.url)
+        await self.open_foreign(app, client.url)
         await self.balanced(deployment)
         self.assert_clean(deployment)
 
@@ -106,9 +106,9 @@ class WebApplicationTests(ChromiumCase):
         other, other_document = await self.serve_page()
         deployment, client = await self.start_chain(allow_origin=[page.rstrip("/")])
         document.document = other_document.document = CALLER % client.url
-        self.assertEqual(await self.visit(page), {"models": 200, "chat": 200}, client.text)
+        self.assertEqual(await self.open_page(page), {"models": 200, "chat": 200}, client.text)
         asked = len(deployment.autoscaler.routes)
-        self.assertEqual(await self.visit(other), {"models": "nothing", "chat": "nothing"}, client.text)
+        self.assertEqual(await self.open_page(other), {"models": "nothing", "chat": "nothing"}, client.text)
         self.assertEqual(len(deployment.autoscaler.routes), asked, "what the other page sent cost nothing")
         await self.balanced(deployment)
         self.assert_clean(deployment)
@@ -117,7 +117,7 @@ class WebApplicationTests(ChromiumCase):
         """With `--pass cookie` a login in the page holds."""
         _, url = await self.serve_comfyui()
         deployment, client = await self.start_before(url, **{"pass": ["cookie"]})
-        result = await self.visit(client.url + "/")
+        result = await self.open_page(client.url + "/")
         self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200}, client.text)
         self.assert_clean(deployment)
 
@@ -135,7 +135,7 @@ class WebApplicationTests(ChromiumCase):
         )
         await self.until_line(worker, "ready")
         for host in ("localhost", "127.0.0.1"):
-            result = await self.visit(f"http://{host}:{port}/")
+            result = await self.open_page(f"http://{host}:{port}/")
             self.assertEqual(result, {**WORKS, "before": 401, "login": 200, "after": 200}, worker.text)
-        await self.visit_foreign(app, f"http://localhost:{port}")
+        await self.open_foreign(app, f"http://localhost:{port}")
         self.assert_clean_log(worker)

@@ -87,9 +87,9 @@ def wanted(client: ClientChild, dice: Random) -> Wanted:
     return Wanted(dice.choice(browser_requests(port)).data, 403, dice.random() / 4, costs=False)
 
 
-def whole(answer: bytes, head_only: bool) -> bool:
-    """Whether an answer came to its end."""
-    head, found, body = answer.partition(b"\r\n\r\n")
+def whole(response: bytes, head_only: bool) -> bool:
+    """Whether a response came to its end."""
+    head, found, body = response.partition(b"\r\n\r\n")
     if not found:
         return False
     lines = head.lower().split(b"\r\n")
@@ -99,7 +99,7 @@ def whole(answer: bytes, head_only: bool) -> bool:
     return head_only or not lengths or len(body) == lengths[0]
 
 
-class ClientStormTests(CallerCase):
+class ClientStressTests(CallerCase):
     async def outcome(self, client: ClientChild, wanted: Wanted) -> Outcome:
         began = reactor.seconds()
         how = await self.send(client, wanted)
@@ -128,17 +128,17 @@ class ClientStormTests(CallerCase):
         """How many descriptors the client has open."""
         return len(os.listdir(f"/proc/{client.pid}/fd"))
 
-    async def test_storm(self) -> None:
+    async def test_mixed_requests(self) -> None:
         """Every request ends as it should but those that the killed worker was answering; nothing stays open."""
         deployment, client = await self.start_chain(workers=2, attempts=5)
         killed, survivor = deployment.workers
         deployment.backend.tokens_per_second = 100.0
         before = self.sockets(client)
         dice = random_source(4)
-        storm = [wanted(client, dice) for _ in range(REQUESTS)]
+        wanted_requests = [wanted(client, dice) for _ in range(REQUESTS)]
         ended: list[Outcome] = []
         killed_at = 0.0
-        waiting = iter(storm)
+        waiting = iter(wanted_requests)
 
         async def one_by_one() -> None:
             for each in waiting:
@@ -179,7 +179,7 @@ class ClientStormTests(CallerCase):
         self.assertEqual(totals.twice(), [], "each request is deleted once")
         self.assertLessEqual(set(totals.finished()), set(totals.costs))
         self.assertLessEqual(len(last - set(alive.deletes)), count["left"])
-        self.assertLessEqual(len(totals.costs), sum(each.costs for each in storm), "browsers cost nothing")
+        self.assertLessEqual(len(totals.costs), sum(each.costs for each in wanted_requests), "browsers cost nothing")
         self.assertEqual([each.problems for each in deployment.autoscaler.malformed], [])
         await until(lambda: not deployment.backend.stats.in_progress, 10, "every request ended at the backend")
         self.assert_clean(deployment)

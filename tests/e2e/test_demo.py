@@ -42,12 +42,12 @@ class DemoTests(ProcessCase):
     async def test_once(self) -> None:
         """A request waits for a worker and is served, a streamed one and one by hand too; a forged one is refused.
 
-        The books add up, it is quick, and leaves nothing behind.
+        The totals add up, it is quick, and leaves nothing behind.
         """
         began = reactor.seconds()
         demo = self.demo("--once")
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
-        self.assertIn("the books add up", demo.text)
+        self.assertIn("the totals add up", demo.text)
         self.assertIn("401 bad_signature", demo.text)
         self.assertEqual(demo.text.count("Good morning. The autoscaler chose"), 3, demo.text)
         self.assertRegex(demo.text, r"the client: waiting for a worker, 0 s: total workers: 0")

@@ -53,8 +53,8 @@ class KilledBackendTests(CallerCase):
     async def all_of(self, *calls: Coroutine[Any, Any, bytes]) -> list[bytes]:
         return list(await gatherResults([Deferred.fromCoroutine(call) for call in calls], consumeErrors=True))
 
-    def statuses(self, answers: list[bytes]) -> Counter[bytes]:
-        return Counter(answer[9:12] for answer in answers)
+    def statuses(self, responses: list[bytes]) -> Counter[bytes]:
+        return Counter(response[9:12] for response in responses)
 
     async def at_work(self, deployment: Deployment, worker: WorkerChild) -> None:
         """Return when a worker was assigned some requests, and has had a moment to begin with them."""
@@ -80,8 +80,8 @@ class KilledBackendTests(CallerCase):
             killing = Deferred.fromCoroutine(self.killed(deployment, backend, worker))
             later = [Deferred.fromCoroutine(self.ask(client, chat())) for _ in range(CALLS // 2)]
             self.assertLess(await killing, TOLD_SECONDS)
-            answers = await gatherResults([*under_way, *later], consumeErrors=True)
-            self.assertEqual(self.statuses(answers), {b"200": CALLS}, client.text)
+            responses = await gatherResults([*under_way, *later], consumeErrors=True)
+            self.assertEqual(self.statuses(responses), {b"200": CALLS}, client.text)
             await self.balanced(deployment)
             self.assert_clean(deployment)
 
@@ -91,9 +91,9 @@ class KilledBackendTests(CallerCase):
         streams = [Deferred.fromCoroutine(self.ask(client, chat(stream=True))) for _ in range(10)]
         await self.at_work(deployment, worker)
         self.assertLess(await self.killed(deployment, backend, worker), TOLD_SECONDS)
-        answers = await gatherResults(streams, consumeErrors=True)
-        self.assertEqual(self.statuses(answers), {b"200": 10}, client.text)
-        whole = [answer for answer in answers if answer.endswith(b"0\r\n\r\n")]
+        responses = await gatherResults(streams, consumeErrors=True)
+        self.assertEqual(self.statuses(responses), {b"200": 10}, client.text)
+        whole = [response for response in responses if response.endswith(b"0\r\n\r\n")]
         self.assertGreaterEqual(len(whole), 5)
 
     async def test_idle(self) -> None:
@@ -102,10 +102,10 @@ class KilledBackendTests(CallerCase):
         self.assertEqual(self.statuses(await self.all_of(*(self.ask(client, chat()) for _ in range(4)))), {b"200": 4})
         backend.signal("KILL")
         await backend.exited()
-        answers: list[bytes] = []
+        responses: list[bytes] = []
         for _ in range(CALLS // 10):
-            answers += await self.all_of(*(self.ask(client, chat()) for _ in range(10)))
-        self.assertEqual(self.statuses(answers), {b"200": CALLS}, client.text)
+            responses += await self.all_of(*(self.ask(client, chat()) for _ in range(10)))
+        self.assertEqual(self.statuses(responses), {b"200": CALLS}, client.text)
         worker_totals = deployment.autoscaler.totals.of(worker.id)
         await until(lambda: worker_totals.error_msg, TOLD_SECONDS, "an error is told")
         await self.balanced(deployment)

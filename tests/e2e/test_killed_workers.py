@@ -1,4 +1,4 @@
-"""A worker that is killed: before it answers nobody notices, in the middle of an answer it is an error."""
+"""A worker that is killed: before it answers nobody notices, in the middle of a response it is an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHAT = {"model": "any", "messages": MESSAGES, "max_tokens": 10}
 
 class KilledWorkerTests(CallerCase):
     async def test_before_the_first_byte(self) -> None:
-        """A worker killed while it works on the answer: the call succeeds on another one, under the same index."""
+        """A worker killed while it works on the response: the call succeeds on another one, under the same index."""
         need("openai")
         deployment, client = await self.start_chain(workers=2)
         deployment.backend.tokens_per_second = 4.0
@@ -58,6 +58,6 @@ class KilledWorkerTests(CallerCase):
             self.assertIn("raised", result, results)
             self.assertGreater(result["pieces"], 0)
         assigned = deployment.autoscaler.totals.assigned
-        self.assertEqual(list(assigned.values()), [[deployment.workers[0].id]] * len(calls), "no answer begins anew")
+        self.assertEqual(list(assigned.values()), [[deployment.workers[0].id]] * len(calls), "no response begins anew")
         await self.balanced(deployment, lost=len(calls))
         self.assert_clean(deployment)

@@ -39,12 +39,12 @@ def request(body: bytes) -> bytes:
     return head.encode() + b"Content-Type: application/json\r\n\r\n" + body
 
 
-def verdict(answer: bytes) -> str:
+def verdict(response: bytes) -> str:
     """`whole`, or what was wrong."""
-    status = answer[9:12]
+    status = response[9:12]
     if status != b"200":
-        return f"{status.decode('ascii', 'replace')}: {answer[-200:]!r}"
-    return "whole" if b"data: [DONE]" in answer and answer.endswith(b"0\r\n\r\n") else f"cut: {answer[-100:]!r}"
+        return f"{status.decode('ascii', 'replace')}: {response[-200:]!r}"
+    return "whole" if b"data: [DONE]" in response and response.endswith(b"0\r\n\r\n") else f"cut: {response[-100:]!r}"
 
 
 class LlamaStreamTests(CallerCase):
@@ -61,7 +61,7 @@ class LlamaStreamTests(CallerCase):
         return bytes(wire.received)
 
     async def work(self, llama: str) -> dict[str, int]:
-        """What llama.cpp counted: it knows of each prompt that it read, also where nobody took the answer."""
+        """What llama.cpp counted: it knows of each prompt that it read, also where nobody took the response."""
         metrics = await self.ask(llama, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         found = dict(re.findall(r"^llamacpp:(\w+) (\d+)", metrics.decode(), re.M))
         return {name: int(found[name]) for name in WORKS}

@@ -51,7 +51,7 @@ class OfficialClientTests(ServiceCase):
         self.assertTrue(streamed["ok"], streamed)
         self.assertGreater(len(streamed["events"]), 2)
         self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])
-        self.assertEqual(wrong["status"], 404, "llama.cpp's own answer is passed on")
+        self.assertEqual(wrong["status"], 404, "llama.cpp's own response is passed on")
         totals = await self.settled(deployment, 3)
         self.assertEqual(sorted(totals["deletes"]), [str(each["request_idx"]) for each in (plain, streamed, wrong)])
         self.assertEqual((totals["duplicates"], totals["unknown"], totals["received"]), ([], [], 37.0))
@@ -59,11 +59,11 @@ class OfficialClientTests(ServiceCase):
         self.assert_clean_log(deployment.worker)
 
     async def test_url(self) -> None:
-        """Assignments that sign the URL alone are served, plain and streamed, and the books add up."""
+        """Assignments that sign the URL alone are served, plain and streamed, and the totals add up."""
         await self.serves("url", VESPA_SIGNATURE="url")
 
     async def test_full(self) -> None:
-        """Assignments that sign all fields are served, plain and streamed, and the books add up."""
+        """Assignments that sign all fields are served, plain and streamed, and the totals add up."""
         await self.serves("full", VESPA_SIGNATURE="full")
 
     async def test_tls(self) -> None:

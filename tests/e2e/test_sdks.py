@@ -24,7 +24,7 @@ class SDKTests(CallerCase):
         need("xllamacpp", "gguf", "numpy")
 
     async def served(self, name: str, *requests: dict[str, Any], python: str = "") -> list[dict[str, Any]]:
-        """The results of a job through both proxies; the books add up, and nothing was said that should not be."""
+        """The results of a job through both proxies; the totals add up, and nothing was said that should not be."""
         llama = await self.start_llama()
         deployment, client = await self.start_chain(backend_url=llama)
         self.assertTrue(deployment.worker_url.startswith("https://"))

@@ -41,7 +41,7 @@ def http(method: str, target: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-class StormTests(ServiceCase):
+class StressTests(ServiceCase):
     def wanted(self, deployment: Deployment, dice: Random) -> Wanted:
         auth = deployment.autoscaler.assign(deployment.worker_url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
         genuine, statuses = True, (200,)
@@ -83,16 +83,16 @@ class StormTests(ServiceCase):
         if leave is not None and leave.active():
             leave.cancel()
 
-    async def test_storm(self) -> None:
-        """After mixed requests and hang-ups load is 0, the books add up, nothing is open, nothing was logged wrong."""
+    async def test_mixed_requests(self) -> None:
+        """After mixed requests and hang-ups load is 0, the totals add up, nothing is open, nothing was logged wrong."""
         deployment = await self.start_service(VESPA_MAX_WAIT_TIME="3", VESPA_BACKEND_KEEPALIVE="0.5")
         worker = deployment.worker
         assert worker is not None
         files = f"/proc/{worker.pid}/fd"
         before = len(os.listdir(files))
         dice = random_source(2)
-        storm = [self.wanted(deployment, dice) for _ in range(REQUESTS)]
-        waiting = iter(storm)
+        wanted_requests = [self.wanted(deployment, dice) for _ in range(REQUESTS)]
+        waiting = iter(wanted_requests)
 
         async def one_by_one() -> None:
             for wanted in waiting:
@@ -100,12 +100,12 @@ class StormTests(ServiceCase):
 
         await gatherResults([Deferred.fromCoroutine(one_by_one()) for _ in range(AT_ONCE)], consumeErrors=True)
 
-        must = {wanted.request_idx for wanted in storm if wanted.genuine and wanted.leave_after is None}
+        must = {wanted.request_idx for wanted in wanted_requests if wanted.genuine and wanted.leave_after is None}
         totals = await self.settled(deployment, len(must))
         told = {int(idx) for idx in totals["deletes"]}
         self.assertEqual(totals["duplicates"], [], "each request is deleted once")
         self.assertLessEqual(must, told, "each request that was answered is deleted")
-        self.assertEqual(told & {wanted.request_idx for wanted in storm if not wanted.genuine}, set())
+        self.assertEqual(told & {wanted.request_idx for wanted in wanted_requests if not wanted.genuine}, set())
         self.assertLessEqual({"Success", "Error", "Cancelled"}, set(totals["outcomes"]), totals["outcomes"])
         self.assertGreater(totals["outcomes"]["Success"], REQUESTS // 3, totals["outcomes"])
         await until(lambda: not deployment.backend.stats.in_progress, 10, "every request ended at the backend")

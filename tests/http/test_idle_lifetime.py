@@ -28,8 +28,8 @@ class KeepingTests(SynchronousTestCase):
         idle_lifetime.closed(40.0, 101.0)
         self.assertEqual(idle_lifetime.lasts, 4.5)
 
-    def test_just_after_a_reply(self) -> None:
-        """One that closes right after a reply is given time to do so; an older connection is as good as ever."""
+    def test_just_after_a_response(self) -> None:
+        """One that closes right after a response is given time to do so; an older connection is as good as ever."""
         idle_lifetime = IdleLifetime(60.0)
         idle_lifetime.closed(0.0009, 100.0)
         self.assertEqual((idle_lifetime.rest, idle_lifetime.lasts), (REST_LEAST_SECONDS, 60.0))
@@ -89,13 +89,13 @@ class UsingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.rig = Rig(pool_limits=PoolLimits(idle_seconds=60.0))
 
-    def ask(self, reply: bytes = OK) -> Wire:
-        """One request and its answer; returns the backend's end of its connection."""
+    def ask(self, response: bytes = OK) -> Wire:
+        """One request and its response; returns the backend's end of its connection."""
         known = len(self.rig.backend.wires)
         client = self.rig.ask(GET)
         (wire,) = [each for each in self.rig.backend.wires if each.value()]
         wire.clear()
-        wire.send(reply)
+        wire.send(response)
         self.assertEqual(status(client.read()), 200)
         self.fresh = len(self.rig.backend.wires) > known
         return wire
@@ -134,7 +134,9 @@ class UsingTests(SynchronousTestCase):
         self.assertFalse(first.open)
 
     def test_rests(self) -> None:
-        """After one was closed right after its reply, the rested ones are used, and a fresh one where there is none."""
+        """
+        After one was closed right after its response, the rested ones are used, and a fresh one where there is none.
+        """
         first = self.ask()
         self.rig.clock.advance(0.001)
         first.hang_up()

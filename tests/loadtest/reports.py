@@ -1,4 +1,4 @@
-"""Outcomes, tallies and reports for tests."""
+"""Outcomes, statistics and reports for tests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def outcome(
 
 
 def stats_of(*outcomes: Outcome) -> RunStats:
-    """A tally of a run with these requests."""
+    """The statistics of a run with these requests."""
     stats = RunStats()
     for each in outcomes:
         stats.leaves(each.due, each.sent, False)

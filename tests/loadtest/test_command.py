@@ -140,7 +140,7 @@ class CommandTests(ProcessCase):
         await deployment.until(lambda: deployment.backend.stats.finished >= count, 30, "served")
 
     async def test_endpoint(self) -> None:
-        """An endpoint by name: through a client proxy of its own and a worker; the books tell the same cost."""
+        """An endpoint by name: through a client proxy of its own and a worker; the totals show the same cost."""
         deployment = self.deployment()
         await deployment.start_autoscaler()
         await deployment.start_backend()

@@ -211,7 +211,7 @@ class EndTests(Case):
         self.driver.stop("again", 0)
 
     def test_timeout(self) -> None:
-        """A request that is not over in time is cut off, before its answer and in the midst of it."""
+        """A request that is not over in time is cut off, before its response and in the midst of it."""
         run = self.start(Plan(requests=2, concurrency=2, timeout=3))
         response = FakeResponse(200, EVENT, headers=STREAM, end=None)
         self.agent.asked[1].result.callback(response)
@@ -281,7 +281,7 @@ class OutcomeTests(Case):
             self.assertEqual(found and found[3], "x" * (MESSAGE_LENGTH - cut) + "…" * cut)
 
     def test_connections(self) -> None:
-        """No connection, and one that was lost before an answer, are told by the agent's word."""
+        """No connection, and one that was lost before a response, are told by the agent's word."""
         for code, kind in (
             ("backend_unreachable", "connection"),
             ("no_reply", "connection"),
@@ -301,8 +301,8 @@ class OutcomeTests(Case):
         found = self.one(FakeResponse(200, EVENT, headers=STREAM))
         self.assertEqual(found and found[:2], ("truncated", 200))
 
-    def test_failed_answer(self) -> None:
-        """A whole answer of status 200 that says it failed is a failure."""
+    def test_failed_response(self) -> None:
+        """A whole response of status 200 that says it failed is a failure."""
         json = Headers({"Content-Type": ["application/json"]})
         answer = FakeResponse(200, b'{"status": "failed", "message": "no model"}', headers=json)
         self.assertEqual(self.one(answer), ("answer", 200, "", "no model"))

@@ -1,4 +1,4 @@
-"""Answers as they come, in the dialects of several backends."""
+"""Responses as they come, in the dialects of several backends."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ class OtherTests(SynchronousTestCase):
 
 class WholeTests(SynchronousTestCase):
     def test_usage(self) -> None:
-        """A whole answer's tokens, by each backend's name."""
-        for answer in (
+        """A whole response's tokens, by each backend's name."""
+        for response in (
             COMPLETION.whole(),
             {"usage": {"output_tokens": 20}},
             {"generated_text": "…", "details": {"generated_tokens": 20}},
@@ -184,14 +184,14 @@ class WholeTests(SynchronousTestCase):
             {"eval_count": 20, "response": "…"},
         ):
             reader = Whole(True)
-            self.assertEqual(read(reader, json.dumps(answer).encode(), 7), (0, ""))
-            self.assertEqual((reader.tokens, reader.error), (20, ""), answer)
+            self.assertEqual(read(reader, json.dumps(response).encode(), 7), (0, ""))
+            self.assertEqual((reader.tokens, reader.error), (20, ""), response)
 
     def test_failed(self) -> None:
-        """An answer that says that it failed is an error, whatever its status was."""
-        for answer in ({"status": "failed", "message": "no memory"}, {"error": {"message": "no memory"}}):
+        """A response that says that it failed is an error, whatever its status was."""
+        for response in ({"status": "failed", "message": "no memory"}, {"error": {"message": "no memory"}}):
             reader = Whole(True)
-            read(reader, json.dumps(answer).encode())
+            read(reader, json.dumps(response).encode())
             self.assertEqual(reader.error, "no memory")
 
     def test_other(self) -> None:

@@ -65,8 +65,8 @@ class SimulatedTests(TestCase):
         self.assertEqual(sum(second.tokens for second in report.timeline), 400)
         self.assertEqual(self.backend.stats.finished, 20)
 
-    async def test_whole_answers(self) -> None:
-        """Whole answers have no times of tokens, and their tokens count."""
+    async def test_whole_responses(self) -> None:
+        """Whole responses have no times of tokens, and their tokens count."""
         report = await self.run_test(Plan(requests=6, concurrency=3), lambda: chat(False))
         self.assertEqual((report.succeeded, report.tokens), (6, 120))
         self.assertEqual((report.first_token.count, report.between_tokens.count), (0, 0))

@@ -121,10 +121,10 @@ class SourceTests(SynchronousTestCase):
             self.assertNotEqual(prepare(module.get_test_request(), None), prepare(module.get_test_request(), None))
 
     def test_file(self) -> None:
-        """A file is imported, with its neighbours, however its function is called."""
-        self.file("PATH = '/go'", "neighbour.py")
-        path = self.file("import neighbour\ndef get_test_request():\n    return neighbour.PATH, {}, 1\n")
-        self.addCleanup(sys.modules.pop, "neighbour", None)
+        """A file is imported, with its siblings, however its function is called."""
+        self.file("PATH = '/go'", "sibling.py")
+        path = self.file("import sibling\ndef get_test_request():\n    return sibling.PATH, {}, 1\n")
+        self.addCleanup(sys.modules.pop, "sibling", None)
         for spec in (path, path + ":benchmark"):
             self.assertEqual(prepare(find_test_request(spec)(), None).path, "/go")
 

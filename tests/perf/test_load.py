@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from perf.backend import Served
-from perf.content import BLOCK, QUESTION, Content, answer_to, body_for
+from perf.content import BLOCK, QUESTION, Content, body_for, response_to
 from perf.load import MARK, Load, Result, Spec, Task
 
 BIG = 3 * len(BLOCK) + 17
@@ -87,7 +87,7 @@ class ContentTests(SynchronousTestCase):
 
     def test_events(self) -> None:
         """No two events of a stream are the same."""
-        stream = answer_to("/stream/20/0.5")
+        stream = response_to("/stream/20/0.5")
         size = stream.size // stream.pieces
         events = {stream.unit[at : at + size] for at in range(0, stream.size, size)}
         self.assertEqual(len(events), 20)
@@ -95,14 +95,14 @@ class ContentTests(SynchronousTestCase):
 
 class LoadTests(SynchronousTestCase):
     def test_right(self) -> None:
-        """Every kind of request gets its answer, over kept connections and many at once."""
+        """Every kind of request gets its response, over kept connections and many at once."""
         for path in PATHS:
             result = meet([right(path)], connections=3)
             self.assertEqual((result.done, result.hang_ups, result.errors), (3, 0, []), path)
-            self.assertEqual(result.pieces, 3 * answer_to(path).pieces, path)
+            self.assertEqual(result.pieces, 3 * response_to(path).pieces, path)
             self.assertEqual(len(result.first), 3, path)
 
-    def test_changed_answer(self) -> None:
+    def test_changed_response(self) -> None:
         """A byte that was changed, lost or added on the way is an error, whatever was asked for."""
         for path, old, new in (
             ("/v1/completions", b"choices", b"Choices"),

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from perf.__main__ import options, show
 from perf.content import QUESTION
-from perf.crew import cpu_seconds, descriptors, resident, tree
+from perf.processes import cpu_seconds, descriptors, resident, tree
 from perf.proxies import Proxy
 from perf.works import Sample, percentile, ratio, works
 from tests.processes import ProcessCase

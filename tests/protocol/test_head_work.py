@@ -22,7 +22,7 @@ MAX_COST = 1e9
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many calls, of Python's and of C's, the work makes; what it raises is an answer like any other."""
+    """How many calls, of Python's and of C's, the work makes; what it raises is a response like any other."""
     count = 0
 
     def counted(frame: FrameType, event: str, arg: Any) -> None:

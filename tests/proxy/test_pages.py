@@ -166,9 +166,9 @@ class Loops(SynchronousTestCase):
         rig.ask(GET)
         sent = rig.backend.wire.read()
         again = rig.ask(sent)
-        answer = again.read()
-        self.assertEqual(status(answer), 508)
-        self.assertIn(b"X-Vespa-Error: loop_detected", answer)
+        response = again.read()
+        self.assertEqual(status(response), 508)
+        self.assertIn(b"X-Vespa-Error: loop_detected", response)
         self.assertEqual(rig.backend.wire.read(), b"")
         self.assertTrue(len(rig.backend.wires) == 1 and rig.balanced())
 
@@ -187,9 +187,9 @@ class MaxForwards(SynchronousTestCase):
         for secured in (True, False):
             rig = Rig(secured=secured)
             client = rig.ask(b"OPTIONS /x HTTP/1.1\r\nHost: w\r\nMax-Forwards: 0\r\n\r\n")
-            answer = client.read()
-            self.assertEqual((status(answer), rig.backend.wires, rig.ledger.received), (204, [], 0))
-            self.assertIn(b"Allow: ", answer)
+            response = client.read()
+            self.assertEqual((status(response), rig.backend.wires, rig.ledger.received), (204, [], 0))
+            self.assertIn(b"Allow: ", response)
         rig = Rig()
         rig.ask(b"OPTIONS /x HTTP/1.1\r\nHost: w\r\nMax-Forwards: 10\r\n\r\n")
         self.assertEqual(fields(rig.backend.wire.read(), b"max-forwards"), [b"9"])
@@ -250,12 +250,12 @@ class Upgrades(SynchronousTestCase):
 
 
 class Dates(SynchronousTestCase):
-    def test_every_answer(self) -> None:
+    def test_every_response(self) -> None:
         """Answers of the backend that lack a Date, answers of our own, and refusals of all kinds have one."""
         rig = Rig()
         client = rig.ask(GET)
         rig.backend.wire.send(OK)
-        answers = [client.read()]
+        responses = [client.read()]
         for request in (
             GET.replace(b"GET / ", b"GET /ping "),
             b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n",
@@ -264,24 +264,24 @@ class Dates(SynchronousTestCase):
             GET.replace(b"Host", b"X"),
             b"POST /pyworker/update HTTP/1.1\r\nHost: w\r\nContent-Length: 0\r\n\r\n",
         ):
-            answers.append(rig.ask(request).read())
+            responses.append(rig.ask(request).read())
         full = Rig(limits=Limits(connections=1))
         full.ask(GET)  # an idle one would make room
-        answers.append(full.client().read())
-        for answer in answers:
-            self.assertEqual(answer.partition(b"\r\n\r\n")[0].lower().count(b"\r\ndate: "), 1, answer)
+        responses.append(full.client().read())
+        for response in responses:
+            self.assertEqual(response.partition(b"\r\n\r\n")[0].lower().count(b"\r\ndate: "), 1, response)
 
     def test_the_backends_own(self) -> None:
         """Its Date stays, in its spelling."""
         rig = Rig()
         client = rig.ask(GET)
         rig.backend.wire.send(OK.replace(b"\r\n", b"\r\ndate: Tue, 15 Nov 1994 08:12:31 GMT\r\n", 1))
-        answer = client.read()
-        self.assertIn(b"\r\ndate: Tue, 15 Nov 1994 08:12:31 GMT\r\n", answer)
-        self.assertNotIn(b"Date", answer)
+        response = client.read()
+        self.assertIn(b"\r\ndate: Tue, 15 Nov 1994 08:12:31 GMT\r\n", response)
+        self.assertNotIn(b"Date", response)
 
     def test_goes_on(self) -> None:
-        """It is the time of the answer."""
+        """It is the time of the response."""
         rig = Rig()
         self.assertEqual(rig.server.date(), DATE)
         self.assertIs(rig.server.date(), rig.server.date())

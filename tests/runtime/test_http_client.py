@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.agent import Agent
-from vespa.runtime.http_client import Answer, CallError, call, plain_client
+from vespa.runtime.http_client import CallError, Response, call, plain_client
 
 
 class FakeTests(SynchronousTestCase):
@@ -34,25 +34,25 @@ class CallTests(SynchronousTestCase):
         self.agent = FakeAgent()
         self.http = plain_client(self.agent)
 
-    def call(self, method: str = "GET", body: bytes | None = None, limit: int = 100) -> Deferred[Answer]:
+    def call(self, method: str = "GET", body: bytes | None = None, limit: int = 100) -> Deferred[Response]:
         url = "http://a.example/x"
         return Deferred.fromCoroutine(
             call(self.http, self.clock, method, url, timeout=10.0, body=body, headers={"X-A": "b"}, limit=limit)
         )
 
-    def test_answer(self) -> None:
-        """The request goes out as given, and the status and body of the reply come back, with no timer left."""
+    def test_response(self) -> None:
+        """The request goes out as given, and the status and body of the response come back, with no timer left."""
         result = self.call("POST", b"{}")
         asked = self.agent.asked[0]
         self.assertEqual((asked.method, asked.url, asked.body), ("POST", "http://a.example/x", b"{}"))
         self.assertEqual(asked.headers.getRawHeaders("x-a"), ["b"])
         asked.answer(503, b"o", b"h")
         answer = self.successResultOf(result)
-        self.assertEqual(answer, Answer(503, b"oh", True))
+        self.assertEqual(answer, Response(503, b"oh", True))
         self.assertFalse(answer.success)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_redirect_is_an_answer(self) -> None:
+    def test_redirect_is_an_response(self) -> None:
         """A redirect is not followed."""
         result = self.call()
         self.agent.asked[0].result.callback(FakeResponse(302, headers=Headers({"Location": ["http://b.example/"]})))
@@ -61,13 +61,13 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(len(self.agent.asked), 1)
 
     def test_no_cookies(self) -> None:
-        """A cookie that a reply sets is not sent back."""
+        """A cookie that a response sets is not sent back."""
         self.call()
         self.agent.asked[0].result.callback(FakeResponse(200, headers=Headers({"Set-Cookie": ["a=b"]})))
         self.call()
         self.assertFalse(self.agent.asked[1].headers.hasHeader("Cookie"))
 
-    def test_no_answer_in_time(self) -> None:
+    def test_no_response_in_time(self) -> None:
         """A peer that says nothing is given up at the deadline, its request cancelled."""
         result = self.call()
         self.clock.advance(10.0)
@@ -106,14 +106,14 @@ class CallTests(SynchronousTestCase):
         result = self.call(limit=10)
         response = FakeResponse(200, b"x" * 8, b"y" * 8, b"z" * 8)
         self.agent.asked[0].result.callback(response)
-        self.assertEqual(self.successResultOf(result), Answer(200, b"x" * 8 + b"yy", False))
+        self.assertEqual(self.successResultOf(result), Response(200, b"x" * 8 + b"yy", False))
         self.assertTrue(response.transport.aborted)
 
     def test_exactly_the_limit(self) -> None:
         """A body as long as the limit is whole."""
         result = self.call(limit=8)
         response = self.agent.asked[0].answer(200, b"x" * 8)
-        self.assertEqual(self.successResultOf(result), Answer(200, b"x" * 8, True))
+        self.assertEqual(self.successResultOf(result), Response(200, b"x" * 8, True))
         self.assertFalse(response.transport.aborted)
 
     def test_broken_body(self) -> None:
@@ -121,7 +121,7 @@ class CallTests(SynchronousTestCase):
         for end, whole in ((ResponseFailed([]), False), (PotentialDataLoss(), True)):
             result = self.call()
             self.agent.asked[-1].result.callback(FakeResponse(200, b"ab", end=end))
-            self.assertEqual(self.successResultOf(result), Answer(200, b"ab", whole))
+            self.assertEqual(self.successResultOf(result), Response(200, b"ab", whole))
 
     def test_endless_body(self) -> None:
         """A body that does not end is given up at the same deadline, its connection aborted; the status stands."""
@@ -132,7 +132,7 @@ class CallTests(SynchronousTestCase):
         self.clock.advance(3.9)
         self.assertNoResult(result)
         self.clock.advance(0.1)
-        self.assertEqual(self.successResultOf(result), Answer(204, b"", False))
+        self.assertEqual(self.successResultOf(result), Response(204, b"", False))
         self.assertTrue(response.transport.aborted)
 
     def test_decoded_body_is_bounded(self) -> None:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 @frozen
 class Response:
-    """A whole answer."""
+    """A whole response."""
 
     status: int
     body: bytes
@@ -26,7 +26,7 @@ class Response:
 
 
 class Caller:
-    """Calls a resource in memory, one whole answer at a time."""
+    """Calls a resource in memory, one whole response at a time."""
 
     def __init__(self, case: SynchronousTestCase, resource: KleinResource) -> None:
         self.case = case
@@ -38,7 +38,7 @@ class Caller:
         return self.stub.request(method, "http://sim" + path, data=body, headers=names)
 
     def finish(self, deferred: Any) -> Response:
-        """The answer to a call, which must be there by now."""
+        """The response to a call, which must be there by now."""
         self.stub.flush()
         response = self.case.successResultOf(deferred)
         body = self.stub.content(response)
@@ -47,7 +47,7 @@ class Caller:
         return Response(response.code, self.case.successResultOf(body), content_type)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Response:
-        """Send a call and return its answer."""
+        """Send a call and return its response."""
         return self.finish(self.start(method, path, body, **headers))
 
     def post_json(self, path: str, value: object, **headers: str) -> Response:

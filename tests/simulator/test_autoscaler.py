@@ -50,7 +50,7 @@ class RouteTests(AutoscalerCase):
         self.assertEqual(self.caller.ask("GET", "/pubkey/").body, SIGNER.pem)
 
     def test_waiting(self) -> None:
-        """While no worker is ready the reply has no URL, and an index to ask again with, which is kept."""
+        """While no worker is ready the response has no URL, and an index to ask again with, which is kept."""
         first = self.route().json
         self.assertEqual(set(first), {"endpoint", "status", "request_idx"})
         self.assertEqual(self.route(request_idx=first["request_idx"]).json["request_idx"], first["request_idx"])
@@ -143,18 +143,18 @@ class RouteTests(AutoscalerCase):
         """A request that asks again gets another worker if one is ready, else the same, signed anew."""
         self.ready(1, 2)
         self.autoscaler.signs = "full"
-        replies = [self.route().json]
-        replies += [self.route(request_idx=1).json for _ in range(2)]
-        self.assertEqual([reply["url"][-1] for reply in replies], ["1", "2", "1"])
-        self.assertEqual([reply["request_idx"] for reply in replies], [1, 1, 1])
-        self.assertEqual(len({reply["reqnum"] for reply in replies}), 3)
-        self.assertEqual(len({reply["signature"] for reply in replies}), 3)
+        responses = [self.route().json]
+        responses += [self.route(request_idx=1).json for _ in range(2)]
+        self.assertEqual([response["url"][-1] for response in responses], ["1", "2", "1"])
+        self.assertEqual([response["request_idx"] for response in responses], [1, 1, 1])
+        self.assertEqual(len({response["reqnum"] for response in responses}), 3)
+        self.assertEqual(len({response["signature"] for response in responses}), 3)
         self.autoscaler.totals.of(2).gone = True
         self.assertEqual(self.route(request_idx=1).json["url"][-1], "1")
         self.assertEqual(self.autoscaler.ledger()["assigned_to"], {"1": [1, 2, 1, 1]})
 
     def test_died(self) -> None:
-        """A request whose worker died is told by the second alone, and the books add up; told by both they do not."""
+        """A request whose worker died is told by the second alone, and the totals add up; told by both they do not."""
         self.ready(1, 2)
         self.route(cost=5)
         self.report(id=1, new_load=5.0, cur_load=5.0, num_requests_recieved=1, working_request_idxs=[1])
@@ -182,7 +182,7 @@ class ReportTests(AutoscalerCase):
         self.assertEqual((ledger["assigned"], ledger["malformed"]), ({"1": 5.0}, []))
 
     def test_malformed(self) -> None:
-        """A malformed report is 400, changes no book, and is kept for people to see."""
+        """A malformed report is 400, changes no totals, and is kept for people to see."""
         self.assertEqual(self.report(cur_load="much").status, 400)
         self.assertEqual(self.autoscaler.totals.workers, {})
         self.assertEqual(self.autoscaler.ledger()["malformed"], [{"cur_load": "not a number of 0 or more"}])
@@ -193,7 +193,7 @@ class ReportTests(AutoscalerCase):
         self.assertEqual(self.caller.ask("POST", "/worker_status/", b"{}").status, 400)
 
     def test_token(self) -> None:
-        """A report with another master token is 401 and changes no book."""
+        """A report with another master token is 401 and changes no totals."""
         self.assertEqual(self.report(mtoken="other").status, 401)
         wrong = self.caller.post_json("/delete_requests/", deletes(True, (1, "Success"), mtoken="other"))
         self.assertEqual(wrong.status, 401)
@@ -240,7 +240,7 @@ class FaultTests(AutoscalerCase):
         self.assertEqual(self.report().status, 200)
 
     def test_drop(self) -> None:
-        """A dropped connection ends the call without an answer."""
+        """A dropped connection ends the call without a response."""
         self.autoscaler.faults.plan("drop")
         dropped = self.caller.start("GET", "/pubkey/")
         self.caller.stub.flush()

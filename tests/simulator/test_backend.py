@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.caller import Caller, Response
 from vespa.simulator.backend import SimulatedBackend
-from vespa.simulator.completions import ANSWER
+from vespa.simulator.completions import COMPLETION_TEXT
 
 CHAT: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "two words"}]}
-WORDS = len(ANSWER.split())
+WORDS = len(COMPLETION_TEXT.split())
 
 
 class BackendTests(SynchronousTestCase):
@@ -32,9 +32,9 @@ class BackendTests(SynchronousTestCase):
         return self.caller.finish(started)
 
     def events(self, path: str, asked: dict[str, Any]) -> list[Any]:
-        reply = self.generate(path, {**asked, "stream": True})
-        self.assertEqual((reply.status, reply.content_type), (200, "text/event-stream"))
-        *events, done, end = reply.body.split(b"\n\n")
+        response = self.generate(path, {**asked, "stream": True})
+        self.assertEqual((response.status, response.content_type), (200, "text/event-stream"))
+        *events, done, end = response.body.split(b"\n\n")
         self.assertEqual((done, end), (b"data: [DONE]", b""))
         return [json.loads(event.removeprefix(b"data: ")) for event in events]
 
@@ -49,9 +49,9 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(len(self.caller.ask("GET", "/v1/models").json["data"]), 1)
 
     def test_plain_chat(self) -> None:
-        """A plain answer comes after the time its words take, with the tokens counted."""
+        """A plain response comes after the time its words take, with the tokens counted."""
         answer = self.generate("/v1/chat/completions", CHAT).json
-        self.assertEqual(answer["choices"][0]["message"]["content"], ANSWER)
+        self.assertEqual(answer["choices"][0]["message"]["content"], COMPLETION_TEXT)
         self.assertEqual(answer["choices"][0]["finish_reason"], "stop")
         self.assertEqual(answer["usage"], {"prompt_tokens": 2, "completion_tokens": WORDS, "total_tokens": WORDS + 2})
 
@@ -62,10 +62,10 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(answer["choices"][0]["finish_reason"], "length")
 
     def test_streamed_chat(self) -> None:
-        """The pieces of a stream make the whole answer; usage comes last, where it was asked for."""
+        """The pieces of a stream make the whole response; usage comes last, where it was asked for."""
         events = self.events("/v1/chat/completions", {**CHAT, "stream_options": {"include_usage": True}})
         *deltas, usage = events
-        self.assertEqual("".join(e["choices"][0]["delta"].get("content", "") for e in deltas), ANSWER)
+        self.assertEqual("".join(e["choices"][0]["delta"].get("content", "") for e in deltas), COMPLETION_TEXT)
         self.assertEqual((usage["choices"], usage["usage"]["completion_tokens"]), ([], WORDS))
         self.assertNotIn("usage", self.events("/v1/chat/completions", CHAT)[-1])
 
@@ -88,8 +88,8 @@ class BackendTests(SynchronousTestCase):
     def test_bad_requests(self) -> None:
         """What OpenAI's API would refuse is 400 with a message."""
         for body in (b"x", b"[]", b"{}", b'{"messages": [1]}', b'{"messages": [], "max_tokens": 0}'):
-            reply = self.caller.ask("POST", "/v1/chat/completions", body)
-            self.assertEqual((reply.status, "message" in reply.json["error"]), (400, True), body)
+            response = self.caller.ask("POST", "/v1/chat/completions", body)
+            self.assertEqual((response.status, "message" in response.json["error"]), (400, True), body)
 
     def test_echo(self) -> None:
         """An echo tells the method, the raw target, the headers with their repeats, and the body."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.processes import Impatient, ProcessCase, until
+from tests.processes import NotInTime, ProcessCase, until
 from vespa.simulator.child import Child
 from vespa.simulator.launch import clean_environment, free_port, worker_command, worker_environment
 
@@ -57,7 +57,7 @@ class ChildTests(ProcessCase):
         """Waiting for a line ends when it comes, and fails when the process ends without it."""
         child = self.python("print('port 5', flush=True)")
         self.assertEqual((await self.until_line(child, r"port (\d+)"))[1], "5")
-        await self.assertFailure(Deferred.fromCoroutine(self.until_line(child, "never")), Impatient)
+        await self.assertFailure(Deferred.fromCoroutine(self.until_line(child, "never")), NotInTime)
 
 
 class LaunchTests(SynchronousTestCase):

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.caller import Caller, Response
 from vespa.simulator.backend import LAST_WORDS, SimulatedBackend
-from vespa.simulator.completions import ANSWER
+from vespa.simulator.completions import COMPLETION_TEXT
 from vespa.simulator.multipart import NoForm, Part, read_form
 
 MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "two words"}]
@@ -77,11 +77,13 @@ class MessageTests(BackendCase):
 
     def test_stream(self) -> None:
         """A stream names each event, and its pieces make the whole."""
-        reply = self.ask("/v1/messages", {"messages": MESSAGES, "max_tokens": 1000, "stream": True})
-        told = [event.split("\n", 1) for event in reply.body.decode().split("\n\n")[:-1]]
+        received = self.ask("/v1/messages", {"messages": MESSAGES, "max_tokens": 1000, "stream": True})
+        told = [event.split("\n", 1) for event in received.body.decode().split("\n\n")[:-1]]
         events = [json.loads(data.removeprefix("data: ")) for _, data in told]
         self.assertEqual([name for name, _ in told], ["event: " + event["type"] for event in events])
-        self.assertEqual("".join(e["delta"]["text"] for e in events if e["type"] == "content_block_delta"), ANSWER)
+        self.assertEqual(
+            "".join(e["delta"]["text"] for e in events if e["type"] == "content_block_delta"), COMPLETION_TEXT
+        )
         self.assertEqual((events[0]["type"], events[-1]["type"]), ("message_start", "message_stop"))
 
 
@@ -124,7 +126,7 @@ class FaultTests(BackendCase):
         self.assertEqual([self.ask(CHAT, asked).status for _ in range(3)], [429, 429, 200])
 
     def test_dies(self) -> None:
-        """An answer that dies breaks off after its first words, and the next is whole."""
+        """A response that dies breaks off after its first words, and the next is whole."""
         self.backend.faults.plan("die", 2)
         for stream in (True, False):
             dying = self.start(CHAT, json.dumps({"messages": MESSAGES, "stream": stream}).encode(), 20.0)
@@ -158,6 +160,6 @@ class FaultTests(BackendCase):
         self.assertTrue(self.ask("/trouble/stream?events=20", b"").body.endswith(b"data: 19\n\ndata: [DONE]\n\n"))
 
     def test_drops(self) -> None:
-        """A dropped call has no answer, and the next has."""
+        """A dropped call has no response, and the next has."""
         self.failureResultOf(self.start("/trouble/drop", b"", 0.1))
         self.assertEqual(self.ask("/trouble/drop", b"", 0.0).json["calls"], 2)

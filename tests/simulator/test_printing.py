@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.caller import deletes, worker_status
-from vespa.simulator.completions import ANSWER, ModelCompletion
+from vespa.simulator.completions import COMPLETION_TEXT, ModelCompletion
 from vespa.simulator.demo_client import StreamedWords
 from vespa.simulator.fields import Malformed
 from vespa.simulator.lines import describe
@@ -83,4 +83,6 @@ class StreamedWordsTests(SynchronousTestCase):
         words = StreamedWords(told.append)
         for start in range(0, len(stream), size):
             words.take(stream[start : start + size])
-        self.assertEqual(("".join(told), words.done, words.count), (ANSWER, True, len(ANSWER.split())))
+        self.assertEqual(
+            ("".join(told), words.done, words.count), (COMPLETION_TEXT, True, len(COMPLETION_TEXT.split()))
+        )

@@ -49,7 +49,7 @@ class StageTests(ProcessCase):
         return deployment
 
     async def test_worker_dies(self) -> None:
-        """A request that was given a dead worker is served by another, under its index, and the books add up."""
+        """A request that was given a dead worker is served by another, under its index, and the totals add up."""
         deployment = await self.begin()
         first, second = deployment.start_worker(**BENCHMARK), deployment.start_worker(**BENCHMARK)
         self.assertEqual((first.id, second.id, deployment.worker), (7, 8, second))

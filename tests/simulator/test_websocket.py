@@ -31,7 +31,7 @@ def masked(frame: Frame) -> bytes:
 
 class FrameTests(SynchronousTestCase):
     def test_key(self) -> None:
-        """The answer to a key is that of the RFC's example."""
+        """The response to a key is that of the RFC's example."""
         self.assertEqual(accepted(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 
     @settings(max_examples=examples(50))

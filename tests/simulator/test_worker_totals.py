@@ -64,7 +64,7 @@ class ReadyTests(SynchronousTestCase):
         self.assertFalse(worker_totals.ready(0.0, 30.0))
 
     def test_lost(self) -> None:
-        """What was in flight when a life ended without a word is lost, and the books of the next add up."""
+        """What was in flight when a life ended without a word is lost, and the totals of the next add up."""
         worker_totals = WorkerTotals(7)
         take(worker_totals, loadtime=3.0, num_requests_recieved=1, new_load=5.0, cur_load=5.0)
         worker_totals.gone = True

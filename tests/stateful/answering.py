@@ -1,4 +1,4 @@
-"""The servers in a storm that the client's proxy talks to: they read what it sends, and answer by plan."""
+"""The servers that the client's proxy talks to: they read what it sends, and answer by plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAY, CLOSE, CUT = "stay", "close", "cut"
 @define(eq=False)
 class Plan:
     """
-    A reply to send. `content` is its body; `until_close` where its end is the connection's.
+    A response to send. `content` is its body; `until_close` where its end is the connection's.
 
     `sent` bytes of `data` are out. `ending` is what the server does behind it.
     """
@@ -115,7 +115,7 @@ class Server:
 
 
 def plan(status: int, content: bytes, how: int, *lines: bytes, bodiless: bool = False) -> Plan:
-    """A reply; `how` it is framed and what follows it."""
+    """A response; `how` it is framed and what follows it."""
     framing = ("length", "length", "chunked", "close")[how % 4]
     ending = (STAY, STAY, STAY, CLOSE)[how // 4 % 4]
     minor = 1

@@ -1,4 +1,4 @@
-"""The client's callers in a storm: what each sends, and what it makes of the answers."""
+"""The client's callers: what each sends, and what it makes of the responses."""
 
 from __future__ import annotations
 
@@ -180,8 +180,8 @@ class Caller:
 
     @property
     def done(self) -> int:
-        """How many answers are whole."""
-        return sum(answer.complete for answer in self.answers)
+        """How many responses are whole."""
+        return sum(response.complete for response in self.answers)
 
     @property
     def tunnel(self) -> bool:
@@ -249,7 +249,7 @@ class Caller:
             raise AssertionError(f"no HTTP came: {error}: {bytes(came)[-300:]!r}")
 
     def begun(self, at: int) -> bool:
-        """Whether bytes of this request's answer came, comments aside."""
+        """Whether bytes of this request's response came, comments aside."""
         if len(self.answers) <= at:
             return False
         return not pinged(self.answers[at]) or bool(after_comments(bytes(self.answers[at].body)))
@@ -258,17 +258,17 @@ class Caller:
     def over(self) -> bool:
         return self.ended or (self.done >= len(self.asks) and not self.tunnel)
 
-    def whole(self, answer: Response) -> bool:
-        """Whether this answer looks whole to who got it."""
-        if answer.framing == "close":
+    def whole(self, response: Response) -> bool:
+        """Whether this response looks whole to who got it."""
+        if response.framing == "close":
             cut = self.transport.aborted and not self.transport.finished
-            return answer.complete and not (cut or self.left)
-        return answer.complete
+            return response.complete and not (cut or self.left)
+        return response.complete
 
 
-def pinged(answer: Response) -> bool:
-    """Whether this answer began with comments of ours."""
-    return answer.status == 200 and answer.body.startswith(b": waiting for a worker, ")
+def pinged(response: Response) -> bool:
+    """Whether this response began with comments of ours."""
+    return response.status == 200 and response.body.startswith(b": waiting for a worker, ")
 
 
 def after_comments(body: bytes) -> bytes:

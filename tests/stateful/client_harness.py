@@ -23,7 +23,7 @@ from vespa.runtime.single_flight import Shared
 
 @frozen(kw_only=True)
 class Config:
-    """How the client is set up, and what kind of a storm it is."""
+    """How the client is set up, and what kind of a run it is."""
 
     later: bool = False
     pings: bool = False
@@ -35,7 +35,7 @@ class Config:
     seconds: float = 20.0
     first_byte: float = 0.0
     replay_bytes: int = 1 << 20
-    ending: str = "calm"
+    ending: str = "finish"
 
 
 @define(eq=False)
@@ -47,7 +47,7 @@ class Given:
     seen: list[tuple[Request, Server]] = field(factory=list)
     plan: Plan | None = None
     spoke: bool = False
-    """Its worker said something, be it no answer."""
+    """Its worker said something, be it no response."""
 
 
 @define(eq=False)
@@ -175,7 +175,7 @@ class ClientHarness:
         caller = track.caller
         assert caller.transport.open, "nobody wants this any more"
         assert caller.done >= track.at, "it is not its turn"
-        assert not caller.begun(track.at), "its answer has begun"
+        assert not caller.begun(track.at), "its response has begun"
 
     def _came(self, server: Server, request: Request) -> None:
         """A request came to a worker."""

@@ -1,4 +1,4 @@
-"""How a storm over the client ends."""
+"""How a run over the client ends."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _ALL = 1 << 30
 _ROUNDS = 150
 
 
-def calm(machine: ClientStateMachine) -> None:
-    """Everybody does what is right, until every request has its answer."""
+def finish(machine: ClientStateMachine) -> None:
+    """Everybody does what is right, until every request has its response."""
     for _ in range(_ROUNDS):
         if not machine.parties and all(caller.over or caller.left for caller in machine.callers):
             return
         _behave(machine)
         machine.wait(0.5)
     hanging = [(caller.asks, caller.done) for caller in machine.callers if not caller.over]
-    raise AssertionError(f"no answer ever comes: {hanging}")
+    raise AssertionError(f"no response ever comes: {hanging}")
 
 
 def _behave(machine: ClientStateMachine) -> None:

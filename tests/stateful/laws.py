@@ -1,4 +1,4 @@
-"""What holds in every storm over the client, and when it is over."""
+"""What holds in every run over the client, and at its end."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OF_WORKERS: Final = frozenset(
 
 
 def check_callers(machine: ClientStateMachine) -> None:
-    """Each request has one answer, which is the one that it was given, or a visible break."""
+    """Each request has one response, which is the one that it was given, or a visible break."""
     for caller in machine.callers:
         assert KEY.encode() not in caller.transport.came, "a caller got to see the endpoint's key"
-        assert len(caller.answers) <= len(caller.asks), "more answers than requests"
-        for at, answer in enumerate(caller.answers):
-            _check_answer(machine, caller, machine.tracks[caller.asks[at].cost], answer)
+        assert len(caller.answers) <= len(caller.asks), "more responses than requests"
+        for at, response in enumerate(caller.answers):
+            _check_response(machine, caller, machine.tracks[caller.asks[at].cost], response)
         _check_end(machine, caller)
 
 
@@ -40,44 +40,44 @@ def _check_end(machine: ClientStateMachine, caller: Caller) -> None:
         return
     if at < len(caller.asks) and caller.sent(at):
         last = caller.answers[-1] if caller.answers else None
-        assert last is not None, "closed without an answer"
+        assert last is not None, "closed without a response"
         closes = b"close" in last.tokens(b"connection") or not caller.whole(last)
-        assert closes or caller.asks[at - 1].closes, "closed without an answer to the next"
+        assert closes or caller.asks[at - 1].closes, "closed without a response to the next"
 
 
-def _check_answer(machine: ClientStateMachine, caller: Caller, track: Track, answer: Response) -> None:
-    ask, whole = track.ask, caller.whole(answer)
+def _check_response(machine: ClientStateMachine, caller: Caller, track: Track, response: Response) -> None:
+    ask, whole = track.ask, caller.whole(response)
     cut = not whole and not (caller.ended and not caller.left and not caller.slow)
     last = track.given[-1] if track.given else None
-    marks = answer.values(b"x-worker")
-    for code in answer.values(b"x-vespa-error"):
+    marks = response.values(b"x-worker")
+    for code in response.values(b"x-vespa-error"):
         _check_refusal(machine, track, code.decode())
         if whole and ask.method != b"HEAD":
-            assert json.loads(bytes(answer.body))["error"]["code"] == code.decode()
+            assert json.loads(bytes(response.body))["error"]["code"] == code.decode()
         assert whole or cut
         return
-    if answer.status == 101:
+    if response.status == 101:
         assert ask.upgrades and last is not None
         ((_, server),) = last.seen[-1:]
-        assert server.said.startswith(bytes(answer.body)), "not what the worker said"
+        assert server.said.startswith(bytes(response.body)), "not what the worker said"
         assert caller.said.startswith(server.raw), "not what the caller said"
         return
     if marks:
-        assert last is not None and marks == [b"%d" % last.said["reqnum"]], "the answer of another"
+        assert last is not None and marks == [b"%d" % last.said["reqnum"]], "the response of another"
         plan = last.plan
-        assert plan is not None and answer.status == plan.status
-        assert plan.content.startswith(bytes(answer.body)), "not what the worker said"
+        assert plan is not None and response.status == plan.status
+        assert plan.content.startswith(bytes(response.body)), "not what the worker said"
         if whole:
-            assert plan.whole, "an answer that broke off looks whole"
-            assert plan.until_close or bytes(answer.body) == plan.content, "a part of the answer is missing"
+            assert plan.whole, "a response that broke off looks whole"
+            assert plan.until_close or bytes(response.body) == plan.content, "a part of the response is missing"
         else:
-            assert cut or not plan.whole, "a whole answer broke off"
+            assert cut or not plan.whole, "a whole response broke off"
         if plan.status in (429, 503):
             _check_stay(machine, track)
         return
-    assert pinged(answer) and machine.config.pings and ask.streams, answer
-    assert not caller.over or answer.complete or caller.ended
-    rest = after_comments(bytes(answer.body))
+    assert pinged(response) and machine.config.pings and ask.streams, response
+    assert not caller.over or response.complete or caller.ended
+    rest = after_comments(bytes(response.body))
     if rest or whole:
         _check_after_comments(machine, track, last, rest, whole)
 
@@ -89,15 +89,15 @@ def _check_after_comments(
     if plan is not None and plan.answered and 200 <= plan.status < 300:
         # Its bytes, whatever their type.
         assert plan.content.startswith(rest), "not what the worker said"
-        assert not whole or plan.whole, "an answer that broke off looks whole"
-        assert not whole or plan.until_close or rest == plan.content, "a part of the answer is missing"
+        assert not whole or plan.whole, "a response that broke off looks whole"
+        assert not whole or plan.until_close or rest == plan.content, "a part of the response is missing"
     elif whole:
         error: Any = error_event(rest)
         if "code" in error:
             _check_refusal(machine, track, error["code"])
         else:
             assert plan is not None and error["status"] == plan.status, error
-            assert plan.whole, "an answer that broke off looks whole"
+            assert plan.whole, "a response that broke off looks whole"
 
 
 def _check_refusal(machine: ClientStateMachine, track: Track, code: str) -> None:

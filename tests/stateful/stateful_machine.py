@@ -1,4 +1,4 @@
-"""A storm over the client in memory: what each of those around it does next is told by numbers."""
+"""The client in memory; numbers choose what each of those around it does next."""
 
 from __future__ import annotations
 

@@ -102,14 +102,14 @@ class KeptTests(SynchronousTestCase):
         """An agent that is to keep none closes it even where the server would go on."""
         reactor = MemoryReactorClock()
         agent = Agent(reactor, persistent=False)
-        answer = agent.request(b"GET", b"http://127.0.0.1:8000/health")
+        response = agent.request(b"GET", b"http://127.0.0.1:8000/health")
         reactor.advance(0)
         ((_, _, factory, _, _),) = reactor.tcpClients
         wire = Wire()
         wire.attach(factory.buildProtocol(None))
         self.assertIn(b"\r\nConnection: close\r\n", wire.read())
         wire.send(OK)
-        self.assertEqual(self.successResultOf(answer).code, 200)
+        self.assertEqual(self.successResultOf(response).code, 200)
         self.assertFalse(wire.open)
         self.assertEqual(
             [call for call in reactor.getDelayedCalls() if call.getTime() - reactor.seconds() < 5],

@@ -1,4 +1,4 @@
-"""The law of the storm: whatever clients and backend do, nothing is left over, and every request is told once."""
+"""Whatever clients and backend do, nothing is left over, and every request is reported once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.processes import Impatient, ProcessCase, until
+from tests.processes import NotInTime, ProcessCase, until
 from tests.seeds import described, random_source
 from tests.stateful.harness import WorkerHarness
 from tests.stateful.visit import HangUp, Visit, Wrong
@@ -28,7 +28,7 @@ SETTLE_SECONDS = 10.0
 SETTINGS = {**QUICK, "VESPA_BACKEND_KEEPALIVE": "0.2", "VESPA_MAX_WAIT_TIME": "0.6"}
 
 
-class StormTests(ProcessCase):
+class WorkerTests(ProcessCase):
     timeout = 90
 
     async def build(self, listen: str, **settings: str) -> WorkerHarness:
@@ -85,13 +85,13 @@ class StormTests(ProcessCase):
         if away:
             everybody.append(self.come_and_go(harness))
         if trust:
-            everybody += [self.fail_to_greet(harness, random_source(seed + number)) for number in range(20)]
+            everybody += [self.fail_handshake(harness, random_source(seed + number)) for number in range(20)]
         await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
-        self.assertEqual(wrong, [], f"storm {seed}, {described()}")
+        self.assertEqual(wrong, [], f"run {seed}, {described()}")
         try:
             await self.check(harness, visits, least_cancelled=0 if away else 10)
         except AssertionError as error:
-            raise AssertionError(f"storm {seed}, {described()}: {error}") from error
+            raise AssertionError(f"run {seed}, {described()}: {error}") from error
 
     async def come_and_go(self, harness: WorkerHarness) -> None:
         """A backend that refuses connections for a while, twice; those that it has stay."""
@@ -102,13 +102,13 @@ class StormTests(ProcessCase):
             await harness.backend.listen(f"tcp:{harness.backend.port}:interface=127.0.0.1")
         await until(lambda: harness.ready, what="ready again")
 
-    async def fail_to_greet(self, harness: WorkerHarness, dice: Random) -> None:
+    async def fail_handshake(self, harness: WorkerHarness, dice: Random) -> None:
         """Clients that end TLS's handshake half way, or speak something else."""
-        greeting = Connection(Context(TLS_CLIENT_METHOD))
-        greeting.set_connect_state()
+        handshake = Connection(Context(TLS_CLIENT_METHOD))
+        handshake.set_connect_state()
         with contextlib.suppress(WantReadError):
-            greeting.do_handshake()
-        hello = greeting.bio_read(65536)
+            handshake.do_handshake()
+        hello = handshake.bio_read(65536)
         no_tls = b"GET / HTTP/1.1\r\n\r\n"
         for _ in range(5):
             peer = await connect(way(harness.port))
@@ -123,7 +123,7 @@ class StormTests(ProcessCase):
         """Nothing is held, nothing was logged wrong, and the accounts of both sides agree to the last request."""
         try:
             await until(lambda: not harness.held(), SETTLE_SECONDS)
-        except Impatient:
+        except NotInTime:
             self.fail(f"still held: {harness.held()}")
         self.assertEqual(harness.leaked(), {})
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -181,7 +181,7 @@ class StormTests(ProcessCase):
         await self.run_requests(1, "tcp:0:interface=127.0.0.1")
 
     async def test_queue(self) -> None:
-        """With few slots, a short queue and a patience that ends."""
+        """With few slots, a short queue and a short longest wait."""
         await self.run_requests(
             2,
             "tcp:0:interface=127.0.0.1",

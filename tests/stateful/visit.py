@@ -1,4 +1,4 @@
-"""One client's connection in the storm: what it sends, in which pieces, and when it hangs up."""
+"""One client's connection: what it sends, in which pieces, and when it hangs up."""
 
 from __future__ import annotations
 
@@ -182,35 +182,35 @@ class Visit:
             await waiting
 
     def _judge(self, peer: Peer) -> None:
-        """See whether every request got the answer that is its due."""
+        """See whether every request got the response that is its due."""
         closed = False
         for number, ask in enumerate(self.asks):
-            answer: Response | None = peer.responses[number] if number < len(peer.responses) else None
-            if answer is None:
+            response: Response | None = peer.responses[number] if number < len(peer.responses) else None
+            if response is None:
                 if not closed:  # else it was never sent
                     if not ask.cut:
-                        raise Wrong(self._story(peer, f"no answer to {ask.kind}"))
+                        raise Wrong(self._story(peer, f"no response to {ask.kind}"))
                     self.broken.append(ask)
                 return
-            if answer.status == 101 and ask.tunnel:
-                if bytes(answer.body) != ask.tunnel:
+            if response.status == 101 and ask.tunnel:
+                if bytes(response.body) != ask.tunnel:
                     raise Wrong(self._story(peer, "the tunnel's echo is wrong"))
-            elif not answer.complete:
+            elif not response.complete:
                 if not ask.cut:
-                    raise Wrong(self._story(peer, f"half an answer to {ask.kind}"))
+                    raise Wrong(self._story(peer, f"half a response to {ask.kind}"))
                 self.broken.append(ask)
                 return
-            own = answer.values(b"x-vespa-error")
-            busy = ask.request_idx and answer.status in BUSY and own
+            own = response.values(b"x-vespa-error")
+            busy = ask.request_idx and response.status in BUSY and own
             # A kept connection may end under a request of which a part was passed on, and that cannot be sent again.
             stale = ask.streamed and own == [b"no_reply"]
             if self.away:
                 stale = stale or own in ([b"no_reply"], [b"backend_unreachable"])
-            right = answer.status in ask.statuses and (answer.status >= 300 or ask.right(answer))
+            right = response.status in ask.statuses and (response.status >= 300 or ask.right(response))
             if not (busy or stale or right):
-                raise Wrong(self._story(peer, f"a wrong answer to {ask.kind}: {answer.status} {own}"))
-            self.answered.append((ask, answer.status if not busy else -answer.status))
-            closed = b"close" in answer.tokens(b"connection") or ask.minor == 0
+                raise Wrong(self._story(peer, f"a wrong response to {ask.kind}: {response.status} {own}"))
+            self.answered.append((ask, response.status if not busy else -response.status))
+            closed = b"close" in response.tokens(b"connection") or ask.minor == 0
 
     def _story(self, peer: Peer, what: str) -> str:
         kinds = [ask.kind for ask in self.asks]

@@ -1,4 +1,4 @@
-"""The kinds of requests that the storm is made of, and what their backend does."""
+"""The kinds of requests that the tests send, and what their backend does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATTERN = bytes(range(251)) * 30_000
 class Ask:
     """One request. `request_idx` is 0 where it is not to be believed; `statuses` are those that are right.
 
-    `cut`: the answer may break off. `last`: nothing may follow it on its connection. `tunnel`: after a 101 this is
+    `cut`: the response may break off. `last`: nothing may follow it on its connection. `tunnel`: after a 101 this is
     said, and is to be echoed. `pause`: for so many seconds the client does not read what begins to come.
     """
 
@@ -68,8 +68,8 @@ class Kinds:
             self.until_close,
             self.death,
             self.garbage,
-            self.early_answer,
-            self.goodbye,
+            self.early_response,
+            self.broken_keep_alive,
             self.slow_reader,
             self.tunnel,
             self.forged,
@@ -226,12 +226,12 @@ class Kinds:
         target, idx = self._query(f"/garbage?n={self._dice.randrange(len(GARBAGE))}")
         return Ask(kind="garbage", data=request("GET", target), request_idx=idx, statuses=frozenset((502,)))
 
-    def early_answer(self) -> Ask:
+    def early_response(self) -> Ask:
         """The backend answers before the body is there, and may want no more of it."""
         target, idx = self._query(f"/early?close={self._dice.randrange(2)}")
         data = request("PUT", target, bytes(self._dice.choice([100, 300_000])))
         return Ask(
-            kind="early answer",
+            kind="early response",
             data=data,
             request_idx=idx,
             method=b"PUT",
@@ -239,22 +239,22 @@ class Kinds:
             last=True,
         )
 
-    def goodbye(self) -> Ask:
+    def broken_keep_alive(self) -> Ask:
         """The backend promises to keep its connection, and closes it at once or soon after."""
-        path = f"/goodbye?us={self._dice.choice([0, 0, 300, 900, 2000, 3000])}"
+        path = f"/broken_keep_alive?us={self._dice.choice([0, 0, 300, 900, 2000, 3000])}"
         if self._dice.random() < 0.5:
             auth = self._auth()
             payload = {"n": self._dice.randrange(1000)}
             body = json.dumps(payload).encode()
             return Ask(
-                kind="goodbye",
+                kind="broken_keep_alive",
                 data=self._post(auth, payload, path),
                 request_idx=auth["request_idx"],
                 method=b"POST",
                 right=lambda answer: json.loads(bytes(answer.body)) == json.loads(body),
             )
         target, idx = self._query(path)
-        return Ask(kind="goodbye", data=request("GET", target), request_idx=idx)
+        return Ask(kind="broken_keep_alive", data=request("GET", target), request_idx=idx)
 
     def slow_reader(self) -> Ask:
         """More than all the buffers on the way take, for a client that does not read for a while."""
@@ -399,7 +399,7 @@ def add_routes(backend: ScriptedBackend) -> None:
             await asked.answer(413, b"too much")
             await asked.whole()
 
-    async def goodbye(asked: Asked) -> None:
+    async def broken_keep_alive(asked: Asked) -> None:
         body = await asked.whole()
         # One that read on would have read the next request, which then must not be sent a second time.
         asked.connection.transport.pauseProducing()
@@ -425,7 +425,7 @@ def add_routes(backend: ScriptedBackend) -> None:
             "/die": die,
             "/garbage": garbage,
             "/early": early,
-            "/goodbye": goodbye,
+            "/broken_keep_alive": broken_keep_alive,
             "/tunnel": tunnel,
         }
     )

@@ -45,12 +45,12 @@ class SystemCase(ProcessCase):
         self.backend = ScriptedBackend()
         self.backend_url = ""
         self.port = 0
-        self.theatre: Deployment = self.deployment(self._reported)
+        self.deployed: Deployment = self.deployment(self._reported)
         self.trust = b""
 
     @property
     def autoscaler(self) -> SimulatedAutoscaler:
-        return self.theatre.autoscaler
+        return self.deployed.autoscaler
 
     @property
     def worker_totals(self) -> WorkerTotals:
@@ -70,7 +70,7 @@ class SystemCase(ProcessCase):
 
     async def start_around(self, endpoint: str = LOOPBACK) -> None:
         """Start the autoscaler and the backend."""
-        await self.theatre.start_autoscaler()
+        await self.deployed.start_autoscaler()
         await self.start_backend(endpoint)
 
     async def start_backend(self, endpoint: str = LOOPBACK) -> None:
@@ -86,7 +86,7 @@ class SystemCase(ProcessCase):
         environment = worker_environment(
             port=self.port,
             backend_url=self.backend_url,
-            report_addr=self.theatre.autoscaler_url,
+            report_addr=self.deployed.autoscaler_url,
             cache_file=cache,
             benchmark=BENCHMARK,
             container_id=WORKER_ID,
@@ -101,8 +101,8 @@ class SystemCase(ProcessCase):
 
     async def start_worker(self, *arguments: str, **more: str) -> Child:
         """Start everything, and wait until the autoscaler holds the worker for ready."""
-        if not self.theatre.autoscaler_url:
-            await self.theatre.start_autoscaler()
+        if not self.deployed.autoscaler_url:
+            await self.deployed.start_autoscaler()
         if not self.backend_url:
             await self.start_backend()
         worker = self.launch(*arguments, **more)
@@ -178,7 +178,7 @@ class SystemCase(ProcessCase):
         return peer, auth["request_idx"]
 
     async def told(self, worker: Child, **statuses: int) -> None:
-        """Wait until exactly these requests were told as finished, `Success=3` and so on, and the books add up."""
+        """Wait until exactly these requests were told as finished, `Success=3` and so on, and the totals add up."""
         worker_totals = self.worker_totals
         await self.until_worker(
             worker,

@@ -19,7 +19,7 @@ from tests.processes import until
 
 
 class Peer(Protocol):
-    """Sends requests and keeps the answers. `clean`, at the end, is whether the connection was closed in order."""
+    """Sends requests and keeps the responses. `clean`, at the end, is whether the connection was closed in order."""
 
     transport: Any
 
@@ -39,7 +39,7 @@ class Peer(Protocol):
         self.feed = Feed(lambda source: read_responses(source, self.responses, self.asked))
 
     def send(self, data: bytes, method: bytes = b"GET") -> None:
-        """Send a request whole, or the first of it; `method` is what the answer's reader needs to know."""
+        """Send a request whole, or the first of it; `method` is what the response's reader needs to know."""
         self.asked.append((method, 1))
         self.transport.write(data)
 
@@ -71,11 +71,11 @@ class Peer(Protocol):
 
     @property
     def whole(self) -> list[Response]:
-        """The answers that are complete."""
+        """The responses that are complete."""
         return [response for response in self.responses if response.complete]
 
     async def answer(self, number: int = 1) -> Response:
-        """The answer of this number, once it is complete. Raises AssertionError if it will not be."""
+        """The response of this number, once it is complete. Raises AssertionError if it will not be."""
         await until(lambda: len(self.whole) >= number or self.lost, 20.0, f"answer {number}")
         if len(self.whole) < number:
             raise AssertionError(f"the connection was lost: {bytes(self.raw[-2000:])!r} {self.feed.error}")

@@ -70,7 +70,7 @@ class Asked:
         self.connection.write(data)
 
     async def answer(self, status: int = 200, body: bytes = b"", *lines: str) -> None:
-        """A whole reply with a length."""
+        """A whole response with a length."""
         await self.send(head(status, f"Content-Length: {len(body)}", *lines) + body)
 
     async def begin(self, *lines: str) -> None:
@@ -98,7 +98,7 @@ Script = Callable[[Asked], Awaitable[None]]
 
 
 def head(status: int, *lines: str) -> bytes:
-    """A reply's head."""
+    """A response's head."""
     return "\r\n".join([f"HTTP/1.1 {status} Any", *lines, "", ""]).encode("latin-1")
 
 

@@ -89,7 +89,7 @@ class BackendTests(SystemCase):
         await self.exercise(worker)
 
     async def test_https_truncated(self) -> None:
-        """A TLS backend that goes without TLS's goodbye has not ended its reply, and the client is shown that."""
+        """A TLS backend that goes without close_notify has not ended its response, and the client is shown that."""
         pair = Pair(self.folder)
         url = await self.start_tls_backend(pair)
 
@@ -120,7 +120,7 @@ class BackendTests(SystemCase):
         """A backend that shows another certificate is never taken for well, and no request gets there."""
         pair = Pair(self.folder)
         url = await self.start_tls_backend(pair)
-        await self.theatre.start_autoscaler()
+        await self.deployed.start_autoscaler()
         pair.renew()
         worker = self.launch(
             VESPA_BACKEND_URL=url, VESPA_BACKEND_CA_FILE=pair.cert_file, VESPA_READY_TIMEOUT_RESUME="0.3"

@@ -96,7 +96,7 @@ class InterfaceTests(SystemCase):
 
     async def test_unix_socket(self) -> None:
         """VESPA_LISTEN may be a unix socket: requests pass, their hang-ups too, and its file goes with the worker."""
-        path = os.path.join(self.folder, "door.sock")
+        path = os.path.join(self.folder, "worker.sock")
         worker = await self.start_worker(VESPA_LISTEN=f"unix:{path}")
         peer = await connect(UNIXClientEndpoint(reactor, path))
         body = bytes(range(256)) * 2000
@@ -133,7 +133,7 @@ class TakenTests(SystemCase):
 
     async def refused(self, listen: str, why: str) -> None:
         self.backend_url = "http://127.0.0.1:9"
-        await self.theatre.start_autoscaler()
+        await self.deployed.start_autoscaler()
         worker = self.launch(VESPA_LISTEN=listen)
         self.assertEqual(await self.until_exit(worker), 1)
         self.assertIn(f"cannot listen on {listen}: {why}", worker.text)

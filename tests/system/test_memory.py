@@ -115,7 +115,7 @@ class MemoryTests(SystemCase):
         peer.cut()
 
     async def still(self, worker: Child, asked: Asked) -> None:
-        """Wait until a reply no longer moves."""
+        """Wait until a response no longer moves."""
         seen = -1
         while seen != asked.connection.written:
             seen = asked.connection.written
@@ -174,7 +174,7 @@ class MemoryTests(SystemCase):
         await self.end_well(worker)
 
     async def test_no_reader(self) -> None:
-        """A client that never reads a large reply holds the backend back, and has not much of it kept for it."""
+        """A client that never reads a large response holds the backend back, and has not much of it kept for it."""
         worker = await self.start_warm()
         forget_peak(worker)
         before = memory(worker, "VmHWM")
@@ -221,7 +221,7 @@ class MemoryTests(SystemCase):
         await self.end_well(worker)
 
     async def test_pipeline(self) -> None:
-        """A client that sends request after request and reads no answer is cut, and leaves nothing."""
+        """A client that sends request after request and reads no response is cut, and leaves nothing."""
         worker = await self.start_warm()
         peer = Peer()
         with socket.socket() as small:

@@ -56,7 +56,7 @@ class PackageTests(SynchronousTestCase):
 class StartTests(SystemCase):
     async def told_by(self, python: str, *arguments: str, why: str) -> None:
         self.backend_url = "http://127.0.0.1:9"
-        await self.theatre.start_autoscaler()
+        await self.deployed.start_autoscaler()
         worker = self.start([python, *arguments, "-m", "worker"], self.settings(), folder=ROOT)
         self.assertEqual(await self.until_exit(worker), 1)
         self.assertRegex(worker.text, f"^error: {why}")

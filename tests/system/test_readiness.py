@@ -44,7 +44,7 @@ class SayingWhyTests(SystemCase):
 
     async def test_ipv6(self) -> None:
         """A backend on IPv6 is probed like any other."""
-        await self.theatre.start_autoscaler()
+        await self.deployed.start_autoscaler()
         port = await self.backend.listen("tcp6:0:interface=\\:\\:1")
         self.addCleanup(self.backend.stop)
         self.backend_url = f"http://[::1]:{port}"

@@ -22,7 +22,7 @@ from vespa.simulator.signing import body_envelope
 
 
 @frozen
-class Visit:
+class TLSResponse:
     """What came of one connection."""
 
     came: bytes
@@ -31,7 +31,7 @@ class Visit:
     reused: bool | None
 
 
-def visit(port: int, data: bytes, context: ssl.SSLContext, session: Any = None) -> Visit:
+def tls_request(port: int, data: bytes, context: ssl.SSLContext, session: Any = None) -> TLSResponse:
     """Send a request that closes the connection, and read to its orderly end. Blocks."""
     plain = socket.create_connection(("127.0.0.1", port), 20)
     with context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as secure:
@@ -39,7 +39,7 @@ def visit(port: int, data: bytes, context: ssl.SSLContext, session: Any = None) 
         parts = []
         while part := secure.recv(65536):
             parts.append(part)
-        return Visit(b"".join(parts), secure.selected_alpn_protocol(), secure.session, secure.session_reused)
+        return TLSResponse(b"".join(parts), secure.selected_alpn_protocol(), secure.session, secure.session_reused)
 
 
 class TLSTests(SystemCase):
@@ -76,10 +76,10 @@ class TLSTests(SystemCase):
             context = self.context(version)
             context.set_alpn_protocols(["h2", "http/1.1"])
             ping = request("GET", "/ping", None, "Connection: close")
-            first = await deferToThread(visit, self.port, ping, context)
+            first = await deferToThread(tls_request, self.port, ping, context)
             self.assertIn(b"pong", first.came)
             self.assertEqual((first.reused, first.protocol), (False, "http/1.1"))
-            second = await deferToThread(visit, self.port, ping, context, first.session)
+            second = await deferToThread(tls_request, self.port, ping, context, first.session)
             self.assertIn(b"pong", second.came)
             self.assertTrue(second.reused, version)
 
@@ -87,7 +87,7 @@ class TLSTests(SystemCase):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         old.set_ciphers("DEFAULT@SECLEVEL=0")
         with self.assertRaises((ssl.SSLError, ConnectionError)):
-            await deferToThread(visit, self.port, request("GET", "/ping"), old)
+            await deferToThread(tls_request, self.port, request("GET", "/ping"), old)
         plain = await connect(way(self.port))
         plain.send(request("GET", "/ping"))
         await plain.gone
@@ -96,7 +96,7 @@ class TLSTests(SystemCase):
         await self.end_well(worker)
 
     async def test_truncated(self) -> None:
-        """An answer that its backend cut, ended by nothing but the connection, does not end with TLS's goodbye."""
+        """A response that its backend cut, ended by nothing but the connection, does not end with close_notify."""
         await self.start_tls()
 
         async def cut(asked: Any) -> None:
@@ -143,27 +143,27 @@ class RenewalTests(ProcessCase):
         self.addCleanup(harness.stop)
         (look,) = (child._call for child in harness.tree if isinstance(child, SurvivingLoop))
         await until(lambda: harness.ready, what="ready")
-        old, first = pair.certificate, await self.visitor(harness, pair.certificate)
+        old, first = pair.certificate, await self.connect_to(harness, pair.certificate)
         await self.ping(first, 1)
 
         pair.renew()
         look()
-        second = await self.visitor(harness, pair.certificate)
+        second = await self.connect_to(harness, pair.certificate)
         await self.ping(second, 1)
         await self.ping(first, 2)
-        stranger = await self.visitor(harness, old)
-        await stranger.gone
-        self.assertFalse(stranger.clean)
+        third = await self.connect_to(harness, old)
+        await third.gone
+        self.assertFalse(third.clean)
 
         current = pair.certificate
         for path in (pair.key_file, pair.cert_file):
             with open(path, "w") as file:
                 file.write("<html>try again later</html>")
             look()
-        await self.ping(await self.visitor(harness, current), 1)
+        await self.ping(await self.connect_to(harness, current), 1)
         await self.ping(first, 3)
 
-    async def visitor(self, harness: WorkerHarness, trust: bytes) -> Peer:
+    async def connect_to(self, harness: WorkerHarness, trust: bytes) -> Peer:
         peer = await connect(way(harness.port, trust=trust))
         self.addCleanup(lambda: peer.gone)
         self.addCleanup(lambda: None if peer.lost else peer.cut())

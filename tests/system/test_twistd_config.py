@@ -217,7 +217,7 @@ class CertificateTests(ProcessCase):
         self.assertTrue(all(report.url.startswith("https://") for report in self.reports))
 
     async def test_error_page(self) -> None:
-        """When the answer is no certificate nothing is stored or started, and the autoscaler is told why."""
+        """When the response is no certificate nothing is stored or started, and the autoscaler is told why."""
         await self.deployment.start_autoscaler()
         environ = self.with_tls()
         environ["VESPA_SIGN_URL"] = f"{self.deployment.autoscaler_url}/pubkey/nothing"

@@ -19,8 +19,8 @@ Serve = Callable[["Closer", socket.socket, int], None]
 class Closer:
     """Serves each connection by `serve`. `worked` counts the bodies of requests that were read whole."""
 
-    def __init__(self, serve: Serve, reply: bytes = OK, receive_buffer: int = 0) -> None:
-        self.reply = reply
+    def __init__(self, serve: Serve, response: bytes = OK, receive_buffer: int = 0) -> None:
+        self.response = response
         self.worked: Counter[bytes] = Counter()
         self.connections = 0
         self._serve = serve
@@ -78,7 +78,7 @@ class Closer:
         """Read one request and answer it."""
         if not self.read(connection):
             return False
-        connection.sendall(self.reply)
+        connection.sendall(self.response)
         return True
 
     def stop(self) -> None:
@@ -96,7 +96,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def closes_after(seconds: float, *, shut_down: bool) -> Serve:
-    """Close so long after each answer; with `shut_down` first both ways, as llama.cpp does."""
+    """Close so long after each response; with `shut_down` first both ways, as llama.cpp does."""
 
     def serve(server: Closer, connection: socket.socket, number: int) -> None:
         if server.answer(connection):

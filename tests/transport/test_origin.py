@@ -55,7 +55,7 @@ print("twisted.internet.reactor" in sys.modules)
 """
 
 
-class Answers(laws.Ours):
+class Responses(laws.Ours):
     """An HTTP server of few words."""
 
     def dataReceived(self, data: bytes) -> None:
@@ -92,7 +92,7 @@ class Ways(TestCase):
 
     async def serve(self, certificate: str, key: str) -> int:
         """An https server; its port."""
-        factory = Factory.forProtocol(Answers)
+        factory = Factory.forProtocol(Responses)
         factory.noisy = False
         port: Any = await TLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(certificate, key)).listen(factory)
         self.addCleanup(port.stopListening)

@@ -43,8 +43,8 @@ class CheckedReactor:
 class ClosingCase(TestCase):
     timeout = 60
 
-    def serve(self, serve: Serve, reply: bytes = OK, receive_buffer: int = 0) -> None:
-        self.server = Closer(serve, reply, receive_buffer)
+    def serve(self, serve: Serve, response: bytes = OK, receive_buffer: int = 0) -> None:
+        self.server = Closer(serve, response, receive_buffer)
         self.addCleanup(deferToThread, self.server.stop)
         endpoint = ConnectingEndpoint(reactor, socket.AF_INET, self.server.address, 5.0)
         self.clock = CheckedReactor()
@@ -52,7 +52,7 @@ class ClosingCase(TestCase):
         self.addCleanup(self.rig.pool.close)
 
     async def ask(self, data: bytes) -> int:
-        """The status of the answer to a request."""
+        """The status of the response to a request."""
         client = self.rig.ask(data)
         await turns_until(lambda: client.value().endswith(ENDS))
         client.hang_up()
@@ -68,12 +68,12 @@ async def turns_until(condition: Callable[[], object], seconds: float = 10.0) ->
 
 
 class ClosesAfterTests(ClosingCase):
-    """Where a server closes a moment after each answer, nothing fails and nothing is worked on twice."""
+    """Where a server closes a moment after each response, nothing fails and nothing is worked on twice."""
 
-    async def storm(self, shut_down: bool, reply: bytes) -> None:
+    async def run_requests(self, shut_down: bool, response: bytes) -> None:
         dice = Random(8)
         for seconds in (0.0, 0.0003, 0.0009, 0.002, 0.003):
-            self.serve(closes_after(seconds, shut_down=shut_down), reply)
+            self.serve(closes_after(seconds, shut_down=shut_down), response)
             for number in range(60):
                 self.assertEqual(await self.ask(post(b"%d" % number)), 200, f"{seconds} s, request {number}")
                 if number % 2:
@@ -83,11 +83,11 @@ class ClosesAfterTests(ClosingCase):
 
     async def test_closes(self) -> None:
         """It closes at once."""
-        await self.storm(False, OK)
+        await self.run_requests(False, OK)
 
     async def test_shuts_down(self) -> None:
         """It shuts both directions down first, so that a FIN comes before the reset."""
-        await self.storm(True, CHUNKED_OK)
+        await self.run_requests(True, CHUNKED_OK)
 
 
 class ProofTests(ClosingCase):

@@ -53,7 +53,7 @@ class Source(Protocol):
 
 
 class Client(Protocol):
-    """Reads one reply; `done` fires with its body at its end, or at the connection's."""
+    """Reads one response; `done` fires with its body at its end, or at the connection's."""
 
     def connectionMade(self) -> None:
         self.head = b""
@@ -99,8 +99,8 @@ class Drain(Protocol):
         self.size += len(data)
         self.digest.update(data)
         if self.size >= (self.early or SIZE) and b"smuggled" not in self.head:
-            answer = self.digest.hexdigest().encode()
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + answer)
+            response = self.digest.hexdigest().encode()
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + response)
             self.head, self.size, self.digest = b"", 0, sha256()
 
     def connectionLost(self, reason: Any) -> None:
@@ -190,7 +190,7 @@ class Uploading(TestCase):
         self.assertIn(sha256(body).hexdigest().encode(), client.received)
         while b"/smuggled" not in made[0].head:
             await deferLater(reactor, 0.01)
-        self.assertIn(b"X-Forwarded-For", made[0].head)  # it came by the front door
+        self.assertIn(b"X-Forwarded-For", made[0].head)  # it came over HTTP
 
     async def test_slow_backend(self) -> None:
         """A backend that pauses gets every byte all the same, and the client is held back meanwhile."""
@@ -202,8 +202,8 @@ class Uploading(TestCase):
         await client.answered
         self.assertTrue(client.received.endswith(sha256(BLOCK * 200).hexdigest().encode()))
 
-    async def test_early_answer(self) -> None:
-        """A backend that answers before the end: the client gets the answer, and both connections end."""
+    async def test_early_response(self) -> None:
+        """A backend that answers before the end: the client gets the response, and both connections end."""
         client, made, pipes = await self.open(early=100 * len(BLOCK))
         await client.answered
         self.assertIn(b"Connection: close\r\n", client.received)
@@ -249,7 +249,7 @@ class Splicing(TestCase):
         return client, factory.made  # type: ignore[attr-defined]
 
     async def test_every_byte(self) -> None:
-        """A large reply arrives whole, through the kernel, and the connections serve the next request."""
+        """A large response arrives whole, through the kernel, and the connections serve the next request."""
         pipes: list[tuple[int, int]] = []
         new_pipe = splice.new_pipe
         self.patch(splice, "new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])

@@ -408,7 +408,7 @@ class Refusing(Connected):
 
 
 class Receiver:
-    """Keeps a reply."""
+    """Keeps a response."""
 
     def __init__(self) -> None:
         self.body = bytearray()
@@ -446,8 +446,8 @@ class Receiver:
         return self.whole or self.error is not None
 
 
-class Replies(Connected):
-    """What a reply is worth depends on how its connection ends."""
+class Responses(Connected):
+    """What a response is worth depends on how its connection ends."""
 
     REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
     HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -480,7 +480,7 @@ class Replies(Connected):
         return peer, receiver
 
     async def test_until_close(self) -> None:
-        """A reply that ends with its connection is whole if the server said so, and else is not."""
+        """A response that ends with its connection is whole if the server said so, and else is not."""
         for how in "notify", "close", "reset":
             peer, receiver = await self.ask()
             peer.send(self.HEAD + b"\r\nall of it?")
@@ -490,7 +490,7 @@ class Replies(Connected):
             self.assertEqual(receiver.whole, how == "notify")
             self.assertEqual(receiver.error and receiver.error.code, None if receiver.whole else "truncated_reply")
 
-    async def test_no_reply(self) -> None:
+    async def test_no_response(self) -> None:
         """A server that closes has perhaps read the request, with close_notify or without; one that resets has not."""
         for how in "notify", "close", "reset":
             peer, receiver = await self.ask(used=True)

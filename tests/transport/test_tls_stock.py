@@ -28,10 +28,10 @@ class Refusing(_Stock, connecting.Refusing):
     RESET = "the server hung up"  # Twisted does not tell one from the other
 
 
-class Replies(_Stock, connecting.Replies):
-    """What a reply is worth depends on how its connection ends."""
+class Responses(_Stock, connecting.Responses):
+    """What a response is worth depends on how its connection ends."""
 
-    async def test_no_reply(self) -> None:
+    async def test_no_response(self) -> None:
         """What Twisted's TLS does not tell is taken for the worse: the server may have read the request."""
         for how in "notify", "close", "reset":
             peer, receiver = await self.ask(used=True)

@@ -196,10 +196,10 @@ class Sockets(ReactorBuilder, SynchronousTestCase):
             self.turn_end.append((writer(transport), data))
 
         def listen() -> None:  # in a thread: nothing else wakes the reactor
-            for answer in b"ask", b"":
+            for response in b"ask", b"":
                 heard.extend(peer.recv(100))
-                if answer:
-                    peer.send(answer)
+                if response:
+                    peer.send(response)
             heard.extend(peer.recv(100))
             self.reactor.callFromThread(self.reactor.stop)
 

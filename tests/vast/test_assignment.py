@@ -13,14 +13,14 @@ from vespa.vast.assignment import Assignment, BadRouteResponse, Waiting, one_lin
 from vespa.vast.query_envelope import callers_own, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
 
-REPLY = (
+RESPONSE = (
     b'{"__request_id": "r", "cost": 100.0, "endpoint": "caf\xc3\xa9 & co", "reqnum": 12, "request_idx": 7,\n'
     b' "signature": "c2ln+/==", "url": "https://203.0.113.7:31000", "api_key": "secret"}'
 )
 
 
 class AssignmentTests(SynchronousTestCase):
-    def read(self, body: bytes = REPLY) -> Assignment:
+    def read(self, body: bytes = RESPONSE) -> Assignment:
         reply = read_route_response(body, 0)
         assert isinstance(reply, Assignment)
         return reply
@@ -35,13 +35,13 @@ class AssignmentTests(SynchronousTestCase):
         self.assertEqual(unwrap_query(found.query, 1e9), (auth, b""))
 
     def test_only_what_was_signed_is_handed_on(self) -> None:
-        """Whatever else stands in the reply stays here."""
+        """Whatever else stands in the response stays here."""
         found = self.read()
         self.assertNotIn(b"secret", found.auth_data + found.query)
         self.assertEqual(json.loads(found.auth_data)["__request_id"], "r")
 
     def test_waiting(self) -> None:
-        """A reply without a url means wait; its index is the one to ask under."""
+        """A response without a url means wait; its index is the one to ask under."""
         for body, expected in (
             (b'{"endpoint": "e", "status": "0 workers", "request_idx": 9}', Waiting(9, "0 workers")),
             (b'{"endpoint": "e"}', Waiting(3, "")),
@@ -52,7 +52,7 @@ class AssignmentTests(SynchronousTestCase):
 
     def test_what_cannot_be_used(self) -> None:
         """Anything else is refused with what is wrong with it, and nothing of it is passed on."""
-        good = json.loads(REPLY)
+        good = json.loads(RESPONSE)
         for name, value in (("cost", "1"), ("reqnum", 1.5), ("request_idx", "x"), ("signature", 5), ("url", 7)):
             self.assertIn(
                 name,
@@ -71,11 +71,11 @@ class AssignmentTests(SynchronousTestCase):
     @given(st.text(max_size=50), st.text(max_size=50))
     def test_any_text(self, endpoint: str, signature: str) -> None:
         """Whatever characters there are, the query gives them back."""
-        reply = {**json.loads(REPLY), "endpoint": endpoint, "signature": signature}
+        response = {**json.loads(RESPONSE), "endpoint": endpoint, "signature": signature}
         try:
-            body = json.dumps(reply, ensure_ascii=False).encode()
+            body = json.dumps(response, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            body = json.dumps(reply).encode()
+            body = json.dumps(response).encode()
         try:
             found = read_route_response(body, 0)
         except BadRouteResponse:

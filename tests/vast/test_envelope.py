@@ -70,7 +70,7 @@ class GoodEnvelopeTests(SynchronousTestCase):
         self.assertEqual(envelope, Envelope(an_auth(**head), payload.encode(), session))
 
     def test_ways_of_the_official_client(self) -> None:
-        """The whole answer of /route/ may be in auth_data, and numbers and letters of the payload stay as written."""
+        """The whole response of /route/ may be in auth_data, and numbers and letters of the payload stay as written."""
         raw = (
             '{"auth_data": {"__request_id": "é", "cost": 1.50, "endpoint": "chat", "reqnum": 7, "request_idx": 42, '
             '"signature": "c2lnbmVk", "url": "u"}, "payload": {"b":1.50,  "a": "é\\u00e9"}}\n'
@@ -206,7 +206,7 @@ class BadEnvelopeTests(SynchronousTestCase):
             self.assertEqual(list(refused(with_auth(cost=number))), ["auth_data"])
 
     def test_all_at_once(self) -> None:
-        """All mistakes are told in one answer."""
+        """All mistakes are told in one response."""
         raw = json.dumps({"auth_data": dict.fromkeys(AUTH_DATA), "session_id": 5}).encode()
         self.assertEqual(set(refused(raw)), {"payload", "session_id"} | {f"auth_data.{name}" for name in AUTH_DATA})
 

@@ -96,8 +96,8 @@ class CertificateTests(SynchronousTestCase):
 
     def test_second_try(self) -> None:
         """One failure does not matter."""
-        replies = [b"", b"nonsense"]
-        self.assertTrue(self.ensure(lambda url, csr: replies.pop() if replies else self.sign(url, csr)))
+        responses = [b"", b"nonsense"]
+        self.assertTrue(self.ensure(lambda url, csr: responses.pop() if responses else self.sign(url, csr)))
         self.assertTrue(usable(*self.content(), NOW))
 
     def test_cannot_be_stored(self) -> None:

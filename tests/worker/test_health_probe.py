@@ -50,7 +50,7 @@ class ProbeTests(SynchronousTestCase):
             self.agent.asked[-1].answer(status)
             self.assertIn(str(status), str(self.failureResultOf(result, ProbeError).value))
 
-    def test_no_answer(self) -> None:
+    def test_no_response(self) -> None:
         """A backend that is not there, or says nothing, is not well."""
         result = self.run_probe()
         self.agent.asked[-1].fail(ConnectionRefusedError())
@@ -149,7 +149,7 @@ class ProbeTests(SynchronousTestCase):
         """Over TLS it is said whether certificate, name or protocol is wrong, and what to write."""
         self.probe = HealthProbe(plain_client(self.agent), "https://a:443/health", self.clock, timeout=10.0)
         for text, said in (
-            ("certificate verify failed", "is not vouched for by a root that is trusted: set VESPA_BACKEND_CA_FILE"),
+            ("certificate verify failed", "is not signed by a trusted root: set VESPA_BACKEND_CA_FILE"),
             (
                 "VerificationError(errors=[DNSMismatch(...)])",
                 "is not for a: write the name that it is for in",

@@ -33,7 +33,7 @@ def signed(key: rsa.RSAPrivateKey) -> Auth:
 
 
 class FakeSource:
-    """Notes when it is asked; its answers are the test's to give."""
+    """Notes when it is asked; its responses are the test's to give."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

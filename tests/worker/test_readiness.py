@@ -235,12 +235,12 @@ class SayingWhyTests(WatchTests):
         self.assertEqual(self.why(), "the worker is benchmarking")
 
     def test_hanging_check(self) -> None:
-        """A check without an answer is said within five seconds, though it may take longer; a quick one never."""
+        """A check without a response is said within five seconds, though it may take longer; a quick one never."""
         self.backend.held = Deferred()
         self.start()
         self.wait(4)
         self.assertEqual([line[:2] for line in self.lines], [(4, "warn")])
-        self.assertIn("no answer for 4 s", self.why())
+        self.assertIn("no response for 4 s", self.why())
         self.backend.held.callback(None)
         self.assertEqual(self.watch.state, "benchmarking")
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -125,7 +125,7 @@ class ReporterTests(SynchronousTestCase):
     def wait(self, seconds: float) -> None:
         self.clock.pump([0.5] * int(seconds * 2))
 
-    def book(self, index: int, events: Iterable[Event], work: int = UNIT) -> None:
+    def record(self, index: int, events: Iterable[Event], work: int = UNIT) -> None:
         """A request that goes through these events."""
         entry = opened(self.ledger, index, work, self.clock.seconds())
         for event in events:
@@ -144,10 +144,10 @@ class ReportTests(ReporterTests):
         self.assertEqual(self.listener.reports[0].body["id"], 7)
 
     def test_on_change(self) -> None:
-        """What changes, in the books or in the worker's condition, is told within the interval, and only once."""
+        """What changes, in the ledger or in the worker's condition, is told within the interval, and only once."""
         self.start()
         self.wait(3)
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(3)
         self.condition = evolve(LOADING, error_msg="x")
         self.wait(3)
@@ -161,9 +161,9 @@ class ReportTests(ReporterTests):
         """What happens while a report is under way is in the next one, and in no other."""
         self.start()
         self.listener.mode = None
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(1)
-        self.book(2, SERVED, 2 * UNIT)
+        self.record(2, SERVED, 2 * UNIT)
         self.listener.mode = True
         self.listener.release(True)
         self.wait(2)
@@ -174,7 +174,7 @@ class ReportTests(ReporterTests):
         self.listener.mode = False
         self.start()
         for index in range(300):
-            self.book(index, SERVED)
+            self.record(index, SERVED)
             self.wait(1)
         gaps = [after - before for before, after in zip(self.times(), self.times()[1:], strict=False)]
         self.assertEqual(gaps[:6], [1, 2, 4, 8, 16, 30])
@@ -189,7 +189,7 @@ class ReportTests(ReporterTests):
         self.listener.mode = None
         self.start()
         self.listener.mode = True
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(60)
         self.assertEqual(len(self.listener.reports), 1)
         self.assertEqual(len(self.listener.deletes), 1)
@@ -246,7 +246,7 @@ class DeleteTests(ReporterTests):
         """A request that is over is told within the interval, in one body for each value of success."""
         self.start()
         for index, events in enumerate((SERVED, FAILED, CANCELLED, REFUSED)):
-            self.book(index, events)
+            self.record(index, events)
         self.wait(1)
         self.wait(10)
         self.assertEqual(
@@ -257,7 +257,7 @@ class DeleteTests(ReporterTests):
     def test_skipped_address(self) -> None:
         """The address that takes no deletes gets reports only."""
         self.start()
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(1)
         self.assertEqual(self.listener.deletes[0].skip, {"https://cloud.vast.ai/api/v0"})
         self.assertEqual(self.listener.reports[0].skip, frozenset())
@@ -266,8 +266,8 @@ class DeleteTests(ReporterTests):
         """Of two bodies only the one that was not delivered is told again."""
         self.start()
         self.listener.mode = None
-        self.book(1, SERVED)
-        self.book(2, FAILED)
+        self.record(1, SERVED)
+        self.record(2, FAILED)
         self.wait(1)
         self.listener.release(True)
         self.listener.release(False)
@@ -280,7 +280,7 @@ class DeleteTests(ReporterTests):
         self.listener.mode = False
         self.start()
         for index in range(3500):
-            self.book(index, SERVED)
+            self.record(index, SERVED)
         self.wait(1)
         self.listener.mode = True
         self.wait(2)
@@ -293,7 +293,7 @@ class DeleteTests(ReporterTests):
         """In an outage deletes are tried less and less often."""
         self.listener.mode = False
         self.start()
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(200)
         self.assertLess(len(self.listener.deletes), 15)
 
@@ -309,7 +309,7 @@ class StopTests(ReporterTests):
         """A stop tells what is left of both kinds, though nothing was due, and then there is silence."""
         self.start()
         self.wait(1)
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         stopped = self.reporter.stopService()
         self.successResultOf(stopped)
         self.assertEqual(self.listener.deletes[-1].body["request_idxs"], [1])
@@ -320,7 +320,7 @@ class StopTests(ReporterTests):
         """The last words are tried even while a pause after failures lasts."""
         self.listener.mode = False
         self.start()
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(100)
         self.listener.mode = True
         self.successResultOf(self.reporter.stopService())
@@ -332,7 +332,7 @@ class StopTests(ReporterTests):
         """A report under way at the stop is let end, for it may be delivered: nothing is told twice."""
         self.start()
         self.listener.mode = None
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(1)
         stopped = self.reporter.stopService()
         self.wait(0.5)
@@ -347,7 +347,7 @@ class StopTests(ReporterTests):
         """A stop takes two seconds at most, whoever does not answer, and what hung is told once more before."""
         self.start()
         self.listener.mode = None
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(1)
         stopped = self.reporter.stopService()
         self.wait(1)
@@ -367,7 +367,7 @@ class StopTests(ReporterTests):
             autoscaler, self.ledger, lambda: READY, IDENTITY, self.clock, random=lambda: 0.0, disk_usage=self.disk_usage
         )
         self.start()
-        self.book(1, SERVED)
+        self.record(1, SERVED)
         self.wait(1)
         stopped = self.reporter.stopService()
         self.wait(2)
@@ -413,7 +413,7 @@ class BeaconTests(ReporterTests):
 
 KINDS = (SERVED, FAILED, CANCELLED, REFUSED, (Event.WAIT, Event.EXPIRE), (Event.WAIT, Event.SLOT, *SERVED[1:]))
 STEPS = st.one_of(
-    st.tuples(st.just("book"), st.sampled_from(KINDS), st.integers(0, 5 * UNIT)),
+    st.tuples(st.just("record"), st.sampled_from(KINDS), st.integers(0, 5 * UNIT)),
     st.tuples(st.just("mode"), st.sampled_from((True, False, None)), st.none()),
     st.tuples(st.just("release"), st.booleans(), st.none()),
     st.tuples(st.just("wait"), st.sampled_from((0.5, 1.0, 7.0, 40.0)), st.none()),
@@ -427,12 +427,12 @@ class OutageTests(ReporterTests):
         """Through any outages, what is delivered in all is what was booked in all, and each delete is in one body."""
         self.set_up()
         self.start()
-        booked = 0
+        recorded = 0
         served = rejected = 0
         for what, value, work in steps:
-            if what == "book":
-                self.book(booked, value, work)
-                booked += 1
+            if what == "record":
+                self.record(recorded, value, work)
+                recorded += 1
                 served += work * (value[-1] is Event.END)
                 rejected += work * (value[-1] in (Event.REFUSE, Event.EXPIRE))
             elif what == "mode":
@@ -453,6 +453,6 @@ class OutageTests(ReporterTests):
         self.assertEqual(told_in_all("cur_perf"), served)
         self.assertEqual(told_in_all("rej_load"), rejected)
         indexes = [index for told in delivered for index in told.body.get("request_idxs", ())]
-        self.assertEqual(sorted(indexes), list(range(booked)))
+        self.assertEqual(sorted(indexes), list(range(recorded)))
         self.assertLessEqual(self.listener.most_under_way, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])

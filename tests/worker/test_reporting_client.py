@@ -172,14 +172,14 @@ class PostTests(AutoscalerTests):
 class PublicKeyTests(AutoscalerTests):
     def test_first_valid(self) -> None:
         """The key is of the first address that gives an RSA key in PEM; all else is passed over."""
-        replies = {
+        responses = {
             "a": (200, b"<html>login</html>"),
             "b": (200, EC_PEM),
             "c": (404, RSA_PEM),
             "d": (200, b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
             "e": (200, RSA_PEM),
         }
-        self.agent.on_request = lambda asked: asked.answer(*replies[asked.url[7]]) and None
+        self.agent.on_request = lambda asked: asked.answer(*responses[asked.url[7]]) and None
         autoscaler = self.autoscaler(*(f"http://{letter}.example" for letter in "abcdef"))
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(autoscaler.public_key())), RSA_PEM)
         self.assertEqual(self.agent.asked[0].url, A + "/pubkey/")
@@ -204,8 +204,8 @@ class PublicKeyTests(AutoscalerTests):
         self.clock.advance(3.0)
         self.failureResultOf(result, ReportingError)
 
-    def test_huge_reply(self) -> None:
-        """A reply without end is no key and is not kept."""
+    def test_huge_response(self) -> None:
+        """A response without end is no key and is not kept."""
         response = FakeResponse(200, RSA_PEM, bytes(65536), end=None)
         self.agent.on_request = lambda asked: asked.result.callback(response)
         self.failureResultOf(Deferred.fromCoroutine(self.autoscaler(A).public_key()), ReportingError)

@@ -33,7 +33,7 @@ _ROWS = {state: dict(row) for state, row in TABLE.items()}
 
 class Ledger:
     """
-    The books. Whatever the order of events, these hold:
+    The accounts of all requests. Whatever the order of events, these hold:
 
     1. received = served + unserved + failed + cancelled + expired + in_flight.
     2. `load` is the sum of the work in flight: never negative, and 0 when nothing is in flight.

@@ -142,7 +142,7 @@ def _take_descriptors(answering: int) -> tuple[int, int]:
 
 
 def _die_with_worker() -> None:
-    """Have the kernel kill this process when the worker dies, whatever the benchmark is doing then (Linux)."""
+    """Have the kernel kill this process when the worker ends, whatever the benchmark is doing then (Linux)."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (OSError, AttributeError, TypeError):
@@ -150,7 +150,7 @@ def _die_with_worker() -> None:
 
 
 def _watch(orders: int) -> None:
-    """End this process and all it started once the worker has closed its end, or has died."""
+    """End this process and all it started once the worker has closed its end, or has ended."""
     while os.read(orders, 4096):
         pass
     if hasattr(os, "killpg"):
@@ -197,7 +197,7 @@ def _perform(order: dict[str, Any], answer: Callable[[dict[str, Any]], None]) ->
         answer({"error": str(error)})
         return
 
-    async def story() -> None:
+    async def run() -> None:
         try:
             async with session_class(backend_url, client=client) as session:
                 value = await function(backend_url, session)
@@ -218,7 +218,7 @@ def _perform(order: dict[str, Any], answer: Callable[[dict[str, Any]], None]) ->
             await asyncio.wait(left, timeout=_CLEANUP_SECONDS)
 
     def begin() -> None:
-        loop.create_task(story()).add_done_callback(lambda task: reactor.stop())
+        loop.create_task(run()).add_done_callback(lambda task: reactor.stop())
 
     reactor.callWhenRunning(begin)
     reactor.run(installSignalHandlers=False)

@@ -24,7 +24,7 @@ class Content(Protocol):
 
 
 class Response(Protocol):
-    """The answer to one request."""
+    """The response to one request."""
 
     status: int
     reason: str

@@ -25,7 +25,7 @@ TERM_SECONDS = 2.0
 PIPES_SECONDS = 1.0
 """From the end of the process to the end of waiting for what it printed."""
 LOST_SECONDS = 5.0
-"""From SIGKILL to giving the process up: one in the kernel's hands may not die."""
+"""From SIGKILL to giving the process up: a process that waits in the kernel may not end."""
 
 _SECRETS = frozenset(
     "MASTER_TOKEN VAST_API_KEY VAST_ACCOUNT_KEY CONTAINER_API_KEY OPEN_BUTTON_TOKEN JUPYTER_TOKEN "
@@ -122,7 +122,7 @@ async def _perform(
         try:
             await child.end()
         except CancelledError:
-            # Once is asked for politely; a second time there is no time left.
+            # The first time it may end by itself; the second time there is no time left.
             child.kill() if cancelled else child.stop("it was cancelled")
             cancelled = True
     if deadline.active():
@@ -288,7 +288,7 @@ class _Child(ProcessProtocol):
         for descriptor in sorted({0, 1, 2, _ANSWERS}):
             self.transport.closeChildFD(descriptor)
         if self._exit is None:
-            _log.warn("the benchmark's process {pid} does not die and is left alone", pid=self._pid)
+            _log.warn("the benchmark's process {pid} does not end and is left alone", pid=self._pid)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)

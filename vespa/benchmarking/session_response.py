@@ -1,4 +1,4 @@
-"""The answer to a benchmark's request: what is used of aiohttp's ClientResponse."""
+"""The response to a benchmark's request: what is used of aiohttp's ClientResponse."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class _Items(ItemsView[str, str]):
 
 
 class ClientResponse:
-    """The answer to one request; its body arrives through `content`."""
+    """The response to one request; its body arrives through `content`."""
 
     def __init__(self, method: str, url: str, response: IResponse, deadline: Deadline, history: tuple[Any, ...]):
         self.method, self.url, self.history = method, url, history

@@ -20,7 +20,7 @@ from vespa.protocol.request_head import RequestHead
 from vespa.protocol.via import Via
 from vespa.proxy.app import App
 from vespa.proxy.browser_guard import BrowserGuard
-from vespa.proxy.cors import VARY, Preflight, answer_lines, is_preflight
+from vespa.proxy.cors import VARY, Preflight, cors_lines, is_preflight
 from vespa.proxy.exchange import Exchange, open_exchange
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.upstream_deadlines import Timeouts
@@ -76,7 +76,7 @@ class ClientApp:
             client.plain = False
         origin = self._guard.check_page(head)
         if origin:
-            client.extra_lines = answer_lines(origin)
+            client.extra_lines = cors_lines(origin)
             if is_preflight(head):
                 return Preflight(client, head)
         self._guard.check_token(head)

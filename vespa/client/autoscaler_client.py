@@ -35,7 +35,8 @@ class AutoscalerClient:
     """
     Asks one autoscaler about one endpoint.
 
-    `on_wait` hears of the search that has taken longest, its status and seconds; ("", 0.0) when none waits any more.
+    `on_wait` is called with the status and the seconds of the search that has taken longest; with ("", 0.0) when none
+    waits any more.
     """
 
     log = Logger()
@@ -103,7 +104,9 @@ class AutoscalerClient:
             self._on_wait("", 0.0)
 
     def note(self, trouble: str | None) -> None:
-        """Log now and then that the autoscaler fails, and that it is well again; some failures may be among answers."""
+        """
+        Log now and then that the autoscaler fails, and that it is well again; some failures may be among responses.
+        """
         now = self.clock.seconds()
         if trouble is not None:
             self._unwell, self._failed_at = True, now

@@ -13,9 +13,9 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.credentials import is_key
-from vespa.runtime.http_client import Answer, CallError, call
+from vespa.runtime.http_client import CallError, Response, call
 
-REPLY_LIMIT: Final = 4 << 20
+RESPONSE_LIMIT: Final = 4 << 20
 """How many bytes of a list are read: thousands of endpoints."""
 
 _LISTED: Final = 10
@@ -23,7 +23,7 @@ _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class ConsoleError(Exception):
-    """The console gave no answer, or not the one hoped for; the text is for people and has no key in it.
+    """The console gave no response, or not the one hoped for; the text is for people and has no key in it.
 
     `final`: to ask the same again would not help. Else it may: the network failed, or the console did.
     """
@@ -56,7 +56,7 @@ class KeyRefused(ConsoleError):
 
 
 class Console:
-    """Asks the console at `url`; `timeout` in seconds is for one whole answer. Redirects are not followed."""
+    """Asks the console at `url`; `timeout` in seconds is for one whole response. Redirects are not followed."""
 
     def __init__(
         self, url: str, http: HTTPClient, clock: IReactorTime, *, instance: str = "prod", timeout: float = 10.0
@@ -72,20 +72,20 @@ class Console:
         if not is_key(account_key):
             raise KeyRefused("the account key is empty, or has characters that no key has")
         try:
-            answer = await call(
+            response = await call(
                 self._http,
                 self._clock,
                 "GET",
                 f"{self._url}/api/v0/endptjobs/?client_id=me&autoscaler_instance={self._instance}",
                 timeout=self._timeout,
                 headers={"Authorization": f"Bearer {account_key}", "Accept": "application/json"},
-                limit=REPLY_LIMIT,
+                limit=RESPONSE_LIMIT,
             )
         except CallError as error:
             raise ConsoleError(f"the console at {self._url} cannot be reached: {error}") from None
-        if not answer.success:
-            raise self._refused(answer.status)
-        return sorted(self._read(answer), key=lambda row: (row.name.lower(), row.id))
+        if not response.success:
+            raise self._refused(response.status)
+        return sorted(self._read(response), key=lambda row: (row.name.lower(), row.id))
 
     async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
         """
@@ -112,11 +112,13 @@ class Console:
             return ConsoleError(f"{where} has been asked too often (429)")
         return ConsoleError(f"{where} answered {status}", final=400 <= status < 500)
 
-    def _read(self, answer: Answer) -> list[EndpointInfo]:
-        if not answer.whole:
-            raise ConsoleError(f"the list of endpoints from {self._url} broke off, or is over {REPLY_LIMIT >> 20} MB")
+    def _read(self, response: Response) -> list[EndpointInfo]:
+        if not response.whole:
+            raise ConsoleError(
+                f"the list of endpoints from {self._url} broke off, or is over {RESPONSE_LIMIT >> 20} MB"
+            )
         try:
-            rows = _decode(answer.body).results
+            rows = _decode(response.body).results
             return [_info(row) for row in rows if row.endpoint_name]
         except _MALFORMED as error:
             # Says where and which type, never what stood there.

@@ -74,7 +74,7 @@ class VastClient:
         )
         self._on_wait = on_wait
         self._reactor = reactor
-        self._aside: ReactorThread[ClientService] | None = None
+        self._thread: ReactorThread[ClientService] | None = None
         self._here: _Here | None = None
         self._url = ""
 
@@ -102,22 +102,22 @@ class VastClient:
 
     def stop(self) -> Awaitable[None]:
         """Let what is in flight end within `drain_timeout` seconds and cut the rest. Never fails, may be repeated."""
-        here, aside = self._here, self._aside
+        here, thread = self._here, self._thread
         if here is not None:
             return here.stop()
-        if aside is None and (self._reactor or _reactor_here()) is not None:
+        if thread is None and (self._reactor or _reactor_here()) is not None:
             return succeed(None)
-        return self._stop_aside(aside)
+        return self._stop_thread(thread)
 
     async def run_forever(self) -> None:
         """Serve until stopped or cancelled; starts it first if need be, and always ends stopped."""
-        if self._here is None and self._aside is None:
+        if self._here is None and self._thread is None:
             await self.start()
         try:
             if self._here is not None:
                 await self._here.stopped()
-            elif self._aside is not None:
-                await _told(self._aside.ended)
+            elif self._thread is not None:
+                await _told(self._thread.ended)
         finally:
             await self.stop()
 
@@ -133,22 +133,22 @@ class VastClient:
     def __enter__(self) -> Self:
         if self._reactor is not None or _reactor_here(running=True) is not None:
             raise RuntimeError("a reactor runs here, and must not be blocked: use `async with`")
-        aside = self._new_aside()
+        thread = self._new_thread()
         try:
-            self._url = aside.start().result().url
+            self._url = thread.start().result().url
         except BaseException:
-            self._leave(aside).result()
-            aside.join()
+            self._leave(thread).result()
+            thread.join()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        aside = self._aside
-        if aside is not None:
-            self._leave(aside).result()
-            aside.join()
+        thread = self._thread
+        if thread is not None:
+            self._leave(thread).result()
+            thread.join()
 
     def make(self, reactor: Any) -> ClientService:
         """The service that is run, on this reactor. Raises ValueError for settings that are none."""
@@ -158,30 +158,30 @@ class VastClient:
 
     # -- in a thread of its own
 
-    def _new_aside(self) -> ReactorThread[ClientService]:
+    def _new_thread(self) -> ReactorThread[ClientService]:
         self._check_stopped()
-        self._aside = ReactorThread(self.make, f"vespa client {self.settings.endpoint}")
-        return self._aside
+        self._thread = ReactorThread(self.make, f"vespa client {self.settings.endpoint}")
+        return self._thread
 
     async def _start_aside(self) -> None:
-        aside = self._new_aside()
+        thread = self._new_thread()
         try:
-            self._url = (await _told(aside.start())).url
+            self._url = (await _told(thread.start())).url
         except BaseException as error:  # a cancelled start too leaves nothing behind, if a little later
-            self._leave(aside)
-            if aside.started.done() and aside.started.exception() is error:
-                aside.join()
+            self._leave(thread)
+            if thread.started.done() and thread.started.exception() is error:
+                thread.join()
             raise
 
-    async def _stop_aside(self, aside: ReactorThread[ClientService] | None) -> None:
-        if aside is not None:
-            await _told(self._leave(aside))
-            aside.join()
+    async def _stop_thread(self, thread: ReactorThread[ClientService] | None) -> None:
+        if thread is not None:
+            await _told(self._leave(thread))
+            thread.join()
 
-    def _leave(self, aside: ReactorThread[ClientService]) -> Future[None]:
-        if self._aside is aside:
-            self._aside, self._url = None, ""
-        return aside.stop()
+    def _leave(self, thread: ReactorThread[ClientService]) -> Future[None]:
+        if self._thread is thread:
+            self._thread, self._url = None, ""
+        return thread.stop()
 
     # -- on a reactor that runs already
 
@@ -199,7 +199,7 @@ class VastClient:
         self._here, self._url = None, ""
 
     def _check_stopped(self) -> None:
-        if self._aside is not None or self._here is not None:
+        if self._thread is not None or self._here is not None:
             raise RuntimeError("the client is started already")
 
 

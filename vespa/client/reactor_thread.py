@@ -2,7 +2,7 @@
 A reactor of its own, in a thread of its own, for programs that have another event loop or none.
 
 It is never the process's global reactor, and it leaves that one alone: whichever the program installs later is its own
-affair. A reactor runs once; another start needs another `Aside`.
+affair. A reactor runs once; another start needs another `ReactorThread`.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ class ReactorThread(Generic[ServiceT]):
 @atexit.register
 def _cut_all() -> None:
     """No thread of ours is at work while the interpreter takes itself apart."""
-    asides = list(_running)
-    for aside in asides:
-        aside.cut()
-    for aside in asides:
-        aside.join(_EXIT_SECONDS)
+    threads = list(_running)
+    for thread in threads:
+        thread.cut()
+    for thread in threads:
+        thread.join(_EXIT_SECONDS)

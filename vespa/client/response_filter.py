@@ -1,4 +1,4 @@
-"""What of a worker's reply the caller gets: not what is meant for a browser, and no way out to another host."""
+"""What of a worker's response the caller gets: not what is meant for a browser, and no way out to another host."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _check: type[ResponsePolicy[Exchange]] = ResponseFilter
 
 def callers_block(head: ResponseHead, origin: Origin, method: bytes, *, cookies: bool = False) -> bytes:
     """
-    The lines of a reply's fields for the caller of a request with this method; `origin` is the worker's.
+    The lines of a response's fields for the caller of a request with this method; `origin` is the worker's.
 
     A Location that leads to the worker, or to what the worker's machine calls localhost, is made relative: through the
     proxy is the way there. `cookies`: they pass, as a browser takes them here.

@@ -65,7 +65,7 @@ class ClientService(InOrder):
 
 
 class _Held(Service):
-    """Keeps a sweeper's clock going while the proxy runs: it would be set anew with every request."""
+    """Keeps a coarse timer running while the proxy runs: else it would be started anew with every request."""
 
     def __init__(self, timer: CoarseTimer) -> None:
         self._timer = timer

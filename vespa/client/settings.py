@@ -63,11 +63,11 @@ class ClientSettings:
 
     timeout: float = 590.0
     """
-    How long a worker is looked for, and how long each one may take until its answer begins; 0: no limit. OpenAI's and
-    Anthropic's libraries give up after 600 s: where no worker is found they should hear so before.
+    How long a worker is looked for, and how long each one may take until its response begins; 0: no limit. OpenAI's and
+    Anthropic's libraries give up after 600 s: where no worker is found they should be told so before.
     """
     idle_timeout: float = 0.0
-    """The longest silence within an answer; 0: no limit. A worker whose machine has vanished is noticed without it."""
+    """The longest silence within a response; 0: no limit. A worker whose machine has vanished is noticed without it."""
     attempts: int = 5
     """Most workers that one request is sent to."""
     max_connections: int = 1000

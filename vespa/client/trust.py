@@ -53,15 +53,15 @@ class WorkerTrust:
             return shipped_root()
         url = self._url + ROOT_PATH
         try:
-            answer = await call(self._http, self._clock, "GET", url, timeout=_FETCH_SECONDS)
+            response = await call(self._http, self._clock, "GET", url, timeout=_FETCH_SECONDS)
         except CallError as error:
             raise TrustError(f"the root at {url} cannot be fetched: {error}") from None
-        if answer.status != 200:
-            raise TrustError(f"the root at {url} cannot be fetched: the answer was {answer.status}")
-        if not answer.whole:
-            raise TrustError(f"the root at {url} cannot be fetched: the answer broke off, or is too long for one")
+        if response.status != 200:
+            raise TrustError(f"the root at {url} cannot be fetched: the response was {response.status}")
+        if not response.whole:
+            raise TrustError(f"the root at {url} cannot be fetched: the response broke off, or is too long for one")
         try:
-            return roots_in(answer.body, url)
+            return roots_in(response.body, url)
         except ValueError as error:
             raise TrustError(str(error)) from None
 

@@ -91,7 +91,7 @@ class WorkerPools:
         trust = await self._trust.roots() if origin.scheme == "https" else None
         worker = self.known(url)  # another may have met it meanwhile
         if worker is None:
-            # A name may lead anywhere, and elsewhere each time: what it leads to is looked at whenever it is dialled.
+            # A name may lead anywhere, and elsewhere each time: what it leads to is checked at each connection.
             allows = None if self._anywhere else is_public
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
             pool = ConnectionPool(endpoint, self._reactor, self._limits, name="worker")

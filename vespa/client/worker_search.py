@@ -147,7 +147,7 @@ class WorkerSearch:
         self._fetch = Fetch(autoscaler.pool, autoscaler.timer, question, self, seconds=ASK_SECONDS)
 
     def completed(self, head: ResponseHead, body: bytes) -> None:
-        """The autoscaler's reply."""
+        """The autoscaler's response."""
         self._fetch = None
         status = head.status
         if status == 200:
@@ -168,19 +168,19 @@ class WorkerSearch:
 
     def _read(self, body: bytes) -> None:
         try:
-            reply = read_route_response(body, self._request_idx)
+            response = read_route_response(body, self._request_idx)
         except BadRouteResponse as error:
-            self._again_after_failure(f"its answer cannot be used: {error}")
+            self._again_after_failure(f"its response cannot be used: {error}")
             return
         self._autoscaler.note(None)
         self._failures = 0
-        self._request_idx = reply.request_idx
-        if isinstance(reply, Assignment):
+        self._request_idx = response.request_idx
+        if isinstance(response, Assignment):
             seeker = self._end()
             if seeker is not None:
-                seeker.found(reply)
+                seeker.found(response)
             return
-        self._status = self._autoscaler.cleaned(reply.status)
+        self._status = self._autoscaler.cleaned(response.status)
         self._polls += 1
         self._wait(self._autoscaler.seconds_before(self._polls), self._status)
 
@@ -240,7 +240,7 @@ class WorkerSearch:
 
 
 def _final(status: int, code: str, message: str, *, retry_after: float | None = None) -> Refusal:
-    """An answer that says to OpenAI's and Anthropic's libraries that they need not try again: that was done here."""
+    """A response that says to OpenAI's and Anthropic's libraries that they need not try again: that was done here."""
     return Refusal(
         status, code, message, origin="autoscaler", retry_after=retry_after, headers=((b"X-Should-Retry", b"false"),)
     )

@@ -60,9 +60,8 @@ class Agent:
         """
         Send a request to an absolute http or https URI.
 
-        Fires with an IResponse when the reply's head is in; fails with UpstreamError, or ValueError for a URI that is
-        none.
-        Cancelling cuts the connection.
+        Fires with an IResponse when the response's head is in; fails with UpstreamError, or ValueError for a URI that
+        is none. Cancelling cuts the connection.
         """
         try:
             scheme_host, target = _split(uri)

@@ -1,7 +1,7 @@
 """One coarse clock for many connections.
 
 A timer of its own for each request would cost more than the request. Deadlines here are seconds long and
-may be a second late, so one timer looks at every connection once a second, and sleeps when there is none.
+may be a second late, so one timer looks at every connection once a second, and is off when there is none.
 """
 
 from __future__ import annotations

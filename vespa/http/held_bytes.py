@@ -17,8 +17,8 @@ def keep(pieces: list[bytes], data: bytes) -> None:
     """
     Add a piece to those that are kept; small ones are joined.
 
-    A body may come byte by byte, and an object for each byte takes forty times its room. Most bodies come in one piece,
-    for which the caller appends it rather than call this.
+    A body may come byte by byte, and an object for each byte takes forty times its memory. Most bodies come in
+    one piece, for which the caller appends it rather than call this.
     """
     if pieces and len(pieces[-1]) + len(data) <= _JOINED:
         pieces[-1] += data
@@ -53,6 +53,6 @@ class HeldBytes:
             message = f"requests not verified yet hold {self._most_unverified} bytes, which is all they may"
             return Refusal(503, "too_much_unverified", message, retry_after=1)
         if 0 < self._most < self.total:
-            message = f"requests and answers under way hold {self._most} bytes, which is all they may"
+            message = f"requests and responses under way hold {self._most} bytes, which is all they may"
             return Refusal(503, "too_much_held", message, retry_after=1)
         return None

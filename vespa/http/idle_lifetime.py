@@ -6,7 +6,9 @@ from math import inf
 from typing import Final
 
 REST_MAX_SECONDS: Final = 0.25
-"""A connection that is closed sooner than this after a reply was closed because of the reply, not for lying idle."""
+"""
+A connection that is closed sooner than this after a response was closed because of the response, not for lying idle.
+"""
 REST_LEAST_SECONDS: Final = 0.01
 FORGET_SECONDS: Final = 60.0
 """After which what was seen counts no more: servers are restarted, and then close connections of any age."""
@@ -19,7 +21,7 @@ class IdleLifetime:
     When a connection may be used again.
 
     `rest`: not before it was idle for so many seconds, as the server was seen to close connections so soon after a
-    reply (llama.cpp's does, a millisecond after each stream). `lasts`: not after so many, as the server closes idle
+    response (llama.cpp's does, a millisecond after each stream). `lasts`: not after so many, as the server closes idle
     ones then. `resets`: the server was seen to reset an idle connection, so that a reset of its says nothing about
     what it has read.
     """

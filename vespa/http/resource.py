@@ -1,7 +1,7 @@
 """Twisted resources, and so Klein, over our own server.
 
-For the few routes that answer for Vespa itself, and for the simulator; proxied requests never come here. The request is
-Twisted's own `server.Request`, so that everything written for it works; what it writes goes out through ours.
+For the few routes that answer for Vespa itself, and for the simulator; proxied requests never come here. The request
+is Twisted's own `server.Request`, so that everything written for it works; what it writes goes out through ours.
 """
 
 from __future__ import annotations

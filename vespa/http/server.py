@@ -40,7 +40,7 @@ _FULL: Final = _full_answer()
 
 
 EVICTIONS: Final = 16
-"""Connections that may be on their way out to make room for others, in one turn of the reactor."""
+"""Connections that may be closing to make room for others, in one turn of the reactor."""
 CANDIDATES: Final = 256
 """Connections that one search for idle ones finds."""
 SEARCH_SECONDS: Final = 1e-4
@@ -57,14 +57,14 @@ class ServerStats:
 
 
 class _Full(Protocol):
-    """Says that there is no room, and goes."""
+    """Answers 503 and closes: there are as many connections as there may be."""
 
     def __init__(self, date: bytes) -> None:
         self._date = date
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        if not ISSLTransport.providedBy(transport):  # there an answer would have to wait for a handshake
+        if not ISSLTransport.providedBy(transport):  # there a response would have to wait for a handshake
             writer(transport)(self._date.join(_FULL))
         close_now(transport)
 
@@ -97,7 +97,7 @@ class Server(Factory):
         return ServerStats(len(self.connections), len(self._addresses))
 
     def date(self) -> bytes:
-        """The Date line of an answer that begins now; made once a second."""
+        """The Date line of a response that begins now; made once a second."""
         now = int(self.clock.seconds())
         if now != self._date_at:
             self._date_at = now

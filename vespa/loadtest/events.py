@@ -1,4 +1,4 @@
-"""What one piece of an answer says, in the dialects of the backends that Vespa is put before."""
+"""What one piece of a response says, in the dialects of the backends that Vespa is put before."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def of_event(value: Any, name: str = "") -> Said:
 
 
 def of_answer(value: Any) -> Said:
-    """Read a whole answer, decoded: what it counts, and whether it is a failure that came with status 200."""
+    """Read a whole response, decoded: what it counts, and whether it is a failure that came with status 200."""
     if type(value) is list and len(value) == 1:
         value = value[0]
     if type(value) is not dict:

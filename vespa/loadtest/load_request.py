@@ -37,7 +37,7 @@ class Target:
 
 
 class LoadRequest(Protocol):
-    """One request under way. It reads the answer's body, which is why it is a protocol."""
+    """One request under way. It reads the response's body, which is why it is a protocol."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class LoadRequest(Protocol):
         self._end(_BEFORE_ANSWER.get(code, "connection"), str(error) or type(error).__name__)
 
     def dataReceived(self, data: bytes) -> None:
-        """Once for each chunk of each answer: no more than it must."""
+        """Once for each chunk of each response: no more than it must."""
         if self._ended:
             return
         now = self._now()
@@ -159,7 +159,7 @@ class LoadRequest(Protocol):
 
 
 class _Unwanted(Protocol):
-    """For an answer that nobody waits for any more."""
+    """For a response that nobody waits for any more."""
 
     def connectionMade(self) -> None:
         _abort(self.transport)

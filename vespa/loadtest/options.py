@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a module, or a file.py, with get_test_request() [default: VESPA_BENCHMARK, or benchmarks.openai_chat]",
     )
     what.add_argument("--stream", action="store_true", default=None, help="ask for streams [default: where it can be]")
-    what.add_argument("--no-stream", dest="stream", action="store_false", help="ask for whole answers")
+    what.add_argument("--no-stream", dest="stream", action="store_false", help="ask for whole responses")
     what.add_argument("--seed", type=_whole, help="repeats prompts and random arrivals")
     how = parser.add_argument_group("how much")
     how.add_argument("-n", "--requests", type=_whole, help="how many [default: 100, or as many as --duration allows]")

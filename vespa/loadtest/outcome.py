@@ -9,13 +9,13 @@ from attrs import define
 Kind = Literal["connection", "timeout", "status", "answer", "stream", "truncated", "protocol", "unfinished"]
 
 MEANINGS: dict[Kind, str] = {
-    "connection": "no connection, or it was lost before an answer began",
+    "connection": "no connection, or it was lost before a response began",
     "timeout": "not over in time",
     "status": "an HTTP status that is no success",
-    "answer": "status 200, and an answer that says it failed",
+    "answer": "status 200, and a response that says it failed",
     "stream": "an error event in a stream",
-    "truncated": "an answer that broke off",
-    "protocol": "an answer that is not HTTP",
+    "truncated": "a response that broke off",
+    "protocol": "a response that is not HTTP",
     "unfinished": "given up because the test was interrupted",
 }
 
@@ -35,7 +35,7 @@ class Outcome:
     first_byte: float | None = None
     first_token: float | None = None
     status: int = 0
-    """0: no answer began."""
+    """0: no response began."""
     kind: Kind | None = None
     """None: it succeeded."""
     code: str = ""

@@ -1,4 +1,4 @@
-"""Reading an answer as it comes: server-sent events, lines of JSON, or a whole document."""
+"""Reading a response as it comes: server-sent events, lines of JSON, or a whole document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from vespa.loadtest.events import of_answer, of_event
 
 KEPT: Final = 1 << 20
-"""The most bytes of a line, or of a whole answer, that are looked at."""
+"""The most bytes of a line, or of a whole response, that are looked at."""
 
 _decode = msgspec.json.Decoder().decode
 # Deep nesting exhausts the stack.
@@ -18,7 +18,7 @@ _NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 class Reader(Protocol):
     """
-    Takes an answer's bytes. `tokens` is what the backend counts itself, None where it does not tell; `error` is "" as
+    Takes a response's bytes. `tokens` is what the backend counts itself, None where it does not tell; `error` is "" as
     long as there is none.
     """
 
@@ -30,7 +30,7 @@ class Reader(Protocol):
         """Read on; gives how many pieces of generated text the bytes complete."""
 
     def end(self) -> str:
-        """The answer's bytes ended in order; gives what is missing all the same, or ""."""
+        """The response's bytes ended in order; gives what is missing all the same, or ""."""
 
 
 def reader_for(content_type: str) -> Reader:
@@ -119,7 +119,7 @@ class Events:
 
 
 class Whole:
-    """An answer that is read when all of it is there, where it is JSON and not too long."""
+    """A response that is read when all of it is there, where it is JSON and not too long."""
 
     is_stream = False
 

@@ -28,7 +28,7 @@ LAG: Final = 0.05
 
 @frozen
 class Errors:
-    """Failures of one kind; `status` 0 where no answer began, `message` what the first of them said."""
+    """Failures of one kind; `status` 0 where no response began, `message` what the first of them said."""
 
     kind: Kind
     status: int
@@ -199,7 +199,7 @@ def _timeline(stats: RunStats) -> tuple[Second, ...]:
 
 
 def _misdirected(stats: RunStats, about: About) -> list[str]:
-    """Where a URL's own path may be the reason for answers of status 404."""
+    """Where a URL's own path may be the reason for responses of status 404."""
     base = urlsplit(about.target).path if about.through == "url" else ""
     if not base or not stats.statuses[404]:
         return []

@@ -88,7 +88,7 @@ class RunStats:
             self.late += 1
 
     def receives(self, now: float, size: int, pieces: int) -> None:
-        """Bytes of an answer came, with so many pieces of text."""
+        """Bytes of a response came, with so many pieces of text."""
         moment = self.timeline.at(now - self.began)
         moment.bytes += size
         moment.tokens += pieces
@@ -129,7 +129,7 @@ class RunStats:
         if outcome.tokens is not None:
             self.told += 1
             self.tokens += outcome.tokens
-            if not outcome.pieces:  # a whole answer: its tokens came as it ended
+            if not outcome.pieces:  # a whole response: its tokens came as it ended
                 self.timeline.at(outcome.ended - self.began).tokens += outcome.tokens
         elif outcome.pieces:
             self.guessed += 1

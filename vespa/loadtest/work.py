@@ -17,7 +17,7 @@ TestRequest = Callable[[], object]
 
 @frozen
 class Work:
-    """One POST of JSON. `streamed`: its answer was asked for as a stream."""
+    """One POST of JSON. `streamed`: its response was asked for as a stream."""
 
     path: str
     body: bytes

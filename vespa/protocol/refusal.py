@@ -1,4 +1,4 @@
-"""The answer of our own that a client gets when its request is not passed on."""
+"""The response of our own that a client gets when its request is not passed on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Refusal(Exception):
         return json.dumps({"error": error}, separators=(",", ":")).encode("ascii") + b"\n"
 
     def header_list(self) -> list[tuple[bytes, bytes]]:
-        """The headers that belong to this answer, without its length."""
+        """The headers that belong to this response, without its length."""
         headers = [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", self.code.encode("ascii"))]
         if self.retry_after is not None:
             headers.append((b"Retry-After", b"%d" % max(1, math.ceil(self.retry_after))))

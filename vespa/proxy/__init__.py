@@ -1,1 +1,1 @@
-"""The proxy that worker and client share: one request's story, told once."""
+"""The proxy that worker and client share: one request from its head to its end."""

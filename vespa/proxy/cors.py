@@ -1,7 +1,7 @@
 """
 CORS, for the pages of origins that were allowed by name (the Fetch standard, 3.3).
 
-A page's question whether it may ask (a preflight) is answered here, and no upstream hears of it. It shows no token:
+A page's question whether it may ask (a preflight) is answered here, and does not reach an upstream. It shows no token:
 that is asked for with the request itself.
 """
 
@@ -14,7 +14,7 @@ from vespa.protocol.response_head import NO_BODY
 from vespa.proxy.local_response import LocalResponse
 
 VARY: Final = b"Vary: Origin\r\n"
-"""For every answer where origins are allowed: it is another one for another Origin."""
+"""For every response where origins are allowed: it is another one for another Origin."""
 
 MAX_AGE_SECONDS: Final = 600
 _ASKED: Final = {
@@ -24,8 +24,8 @@ _ASKED: Final = {
 _PRIVATE_NETWORK: Final = b"access-control-request-private-network"
 
 
-def answer_lines(origin: bytes) -> bytes:
-    """The lines of every answer to a page of this origin."""
+def cors_lines(origin: bytes) -> bytes:
+    """The lines of every response to a page of this origin."""
     return b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: *\r\n%b" % (origin, VARY)
 
 

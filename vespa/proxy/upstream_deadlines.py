@@ -14,7 +14,7 @@ class Timeouts:
     """
     How long an upstream may take, in seconds; 0 is for ever, which is right where streams may be silent for long.
 
-    `first_byte`: until the head of its reply is whole. `idle`: between any two reads of it. `total`: for all of it.
+    `first_byte`: until the head of its response is whole. `idle`: between any two reads of it. `total`: for all of it.
     """
 
     first_byte: float = 0.0
@@ -28,7 +28,7 @@ class Timeouts:
 
 
 class UpstreamDeadlines:
-    """Watches one reply, and gives it up when it takes too long."""
+    """Watches one response, and gives it up when it takes too long."""
 
     __slots__ = ("_timeouts", "_timer", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
 
@@ -41,7 +41,7 @@ class UpstreamDeadlines:
         timer.add(self)
 
     def end(self) -> None:
-        """The reply is over, one way or another."""
+        """The response is over, one way or another."""
         self._timer.discard(self)
 
     def tick(self, now: float) -> None:

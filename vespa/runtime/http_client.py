@@ -25,14 +25,14 @@ from vespa.runtime.deadlines import within
 from vespa.runtime.treq_url import treq_url
 
 REPLY_LIMIT = 65536
-"""How many bytes of a reply are read, unless told otherwise."""
+"""How many bytes of a response are read, unless told otherwise."""
 
 
 @frozen
-class Answer:
+class Response:
     """
-    A reply. `whole` is False where the body broke off, took too long, or was longer than was to be read; `location` is
-    where a redirect leads, "" where it does not say.
+    A response. `whole` is False where the body broke off, took too long, or was longer than was to be read; `location`
+    is where a redirect leads, "" where it does not say.
     """
 
     status: int
@@ -48,8 +48,8 @@ class Answer:
 
 class CallError(Exception):
     """
-    No reply came. `timed_out` tells a peer that is silent from one that says no; `cause` is what the agent failed with,
-    None where the time was up.
+    No response came. `timed_out` tells a peer that is silent from one that says no; `cause` is what the agent failed
+    with, None where the time was up.
     """
 
     def __init__(self, message: str, *, timed_out: bool, cause: BaseException | None = None) -> None:
@@ -73,23 +73,23 @@ async def call(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     limit: int = REPLY_LIMIT,
-) -> Answer:
+) -> Response:
     """
-    Ask `url` and read at most `limit` bytes of the reply, all in `timeout` seconds. Redirects are not followed.
+    Ask `url` and read at most `limit` bytes of the response, all in `timeout` seconds. Redirects are not followed.
 
-    Raises `CallError` when no reply came. Once there is a status it counts, whatever becomes of the body.
+    Raises `CallError` when no response came. Once there is a status it counts, whatever becomes of the body.
     """
     deadline = clock.seconds() + timeout
     try:
         response = await within(timeout, clock, _request(http, clock, method, url, headers, body))
     except TimeoutError as error:
-        raise CallError(f"no answer in {timeout:g} s", timed_out=True) from error
+        raise CallError(f"no response in {timeout:g} s", timed_out=True) from error
     try:
         content, whole = await within(max(0.0, deadline - clock.seconds()), clock, _read(response, limit))
     except TimeoutError:
         content, whole = b"", False
     location = (response.headers.getRawHeaders("location") or [""])[0]
-    return Answer(response.code, content, whole, location)
+    return Response(response.code, content, whole, location)
 
 
 async def _request(
@@ -100,7 +100,7 @@ async def _request(
     headers: Mapping[str, str] | None,
     body: bytes | None,
 ) -> IResponse:
-    """Ask, and wait for the head of the reply. Raises `CallError`."""
+    """Ask, and wait for the head of the response. Raises `CallError`."""
     data: Any = None if body is None else Bytes(body)
     # Nothing is timed by it; but given none, treq imports the global reactor.
     reactor: Any = clock

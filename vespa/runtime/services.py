@@ -19,7 +19,7 @@ class InOrder(service.MultiService):
     A parent whose children start downward and stop upward, each awaited before the next.
 
     So a child may lean on those above it for the whole of its life: what reports the end of the last request outlives
-    the door that the request came through.
+    the port that the request came through.
     """
 
     log = Logger()

@@ -32,7 +32,7 @@ def roots_in(pem: bytes, name: str) -> Any:
 
 
 def _certificates(pem: bytes) -> Iterator[bytes]:
-    """Each certificate's own lines, in one pass: a console's answer may be anything."""
+    """Each certificate's own lines, in one pass: a console's response may be anything."""
     at = pem.find(_BEGIN)
     while at >= 0 and (end := pem.find(_END, at)) >= 0:
         end += len(_END)

@@ -1,4 +1,4 @@
-"""The small backend's answer in the shapes of Anthropic's Messages API."""
+"""The small backend's response in the shapes of Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vespa.simulator.completions import MODEL, words_of
 
 
 @frozen
-class Reply:
+class AnthropicMessage:
     """One message that was asked for."""
 
     number: int
@@ -21,12 +21,12 @@ class Reply:
 
     @property
     def words(self) -> list[str]:
-        """The answer, word by word; a token is a word here."""
+        """The response, word by word; a token is a word here."""
         return words_of(self.max_tokens)
 
     @property
     def stop_reason(self) -> str:
-        """Why the answer ends where it does."""
+        """Why the response ends where it does."""
         return "max_tokens" if self.max_tokens < len(words_of()) else "end_turn"
 
     def whole(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A stand-in for Vast.ai's autoscaler: it signs assignments, takes reports strictly, and keeps the books."""
+"""A stand-in for Vast.ai's autoscaler: it signs assignments, reads reports strictly, and adds them up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.accounting.workload import from_micros
-from vespa.simulator.answers import Answer, answering_app, header, read_body, send_bytes, send_json, wrong_key
 from vespa.simulator.console import Console, EndpointRow
 from vespa.simulator.faults import Faults
 from vespa.simulator.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
@@ -23,6 +22,15 @@ from vespa.simulator.reports import (
     read_delete_requests,
     read_official_deletes,
     read_worker_status,
+)
+from vespa.simulator.responses import (
+    ErrorResponse,
+    error_response_app,
+    header,
+    read_body,
+    send_bytes,
+    send_json,
+    wrong_key,
 )
 from vespa.simulator.routing import Asked, Hold, Routes, breakdown
 from vespa.simulator.signing import Signer, Signs
@@ -48,7 +56,7 @@ class SimulatedAutoscaler:
     deletes are taken as the `vastai` package's worker tells them; ours must tell them in both dialects.
     """
 
-    app = answering_app()
+    app = error_response_app()
     _log = Logger()
 
     def __init__(
@@ -116,7 +124,7 @@ class SimulatedAutoscaler:
         return {"__request_id": f"sim-{idx}-{assignment['reqnum']}", **assignment}
 
     def ledger(self) -> dict[str, Any]:
-        """The books as JSON values: every worker's sums, the cost and the workers of each request, refused reports."""
+        """The totals as JSON values: every worker's sums, the cost and the workers of each request, refused reports."""
         now = self._clock.seconds()
         return {
             "adds_up": self.totals.adds_up(now),
@@ -180,14 +188,14 @@ class SimulatedAutoscaler:
         try:
             asked = read_json_object(read_body(request))
         except Malformed as error:
-            raise Answer(400, {"error": str(error)}) from None
+            raise ErrorResponse(400, {"error": str(error)}) from None
         problems = problems_of(asked, ROUTE_FIELDS)
         if not problems and self.console.find(asked["endpoint"]) is None:
             problems["endpoint"] = "unknown"
         if not problems and asked["request_idx"] >= self._next_request_idx:
             problems["request_idx"] = "never given out"
         if problems:
-            raise Answer(400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())})
+            raise ErrorResponse(400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())})
         return asked
 
     def _row(self, name: str) -> EndpointRow:
@@ -248,4 +256,4 @@ class SimulatedAutoscaler:
 
     def _check_token(self, token: str) -> None:
         if self._master_token is not None and token != self._master_token:
-            raise Answer(401, {"error": "this is not the master token"})
+            raise ErrorResponse(401, {"error": "this is not the master token"})

@@ -14,8 +14,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from vespa.simulator.answers import (
-    answering_app,
+from vespa.simulator.completions import MODEL, Api, ModelCompletion
+from vespa.simulator.failing_routes import FailingRoutes
+from vespa.simulator.faults import Faults, Kind
+from vespa.simulator.generation import Generation
+from vespa.simulator.other_apis import OtherApis
+from vespa.simulator.responses import (
+    error_response_app,
     limit_of,
     not_found,
     number,
@@ -25,11 +30,6 @@ from vespa.simulator.answers import (
     send_bytes,
     send_json,
 )
-from vespa.simulator.completions import MODEL, Api, ModelCompletion
-from vespa.simulator.failing_routes import FailingRoutes
-from vespa.simulator.faults import Faults, Kind
-from vespa.simulator.generation import Generation
-from vespa.simulator.other_apis import OtherApis
 from vespa.simulator.serving import Upgrades, drop
 from vespa.simulator.websocket import EchoSocket
 
@@ -37,7 +37,7 @@ PIECE = bytes(range(256)) * 256
 """What /big is made of: 64 KiB that repeat."""
 
 LAST_WORDS = 4
-"""How many events a stream has that dies."""
+"""How many events a stream has that is cut."""
 
 
 @define
@@ -52,15 +52,15 @@ class Stats:
 
 
 class SimulatedBackend:
-    """The backend's resource. `tokens_per_second` is the rate of each answer, and may be changed at any time.
+    """The backend's resource. `tokens_per_second` is the rate of each response, and may be changed at any time.
 
-    While `healthy` is false, /health answers 503. `faults` befall what is asked under /v1/: `die` ends an answer in the
-    middle. `upgrades` belong beside the resource: /ws is a WebSocket that says back what it is told.
+    While `healthy` is false, /health answers 503. `faults` apply to requests under /v1/: `die` ends a response in
+    the middle. `upgrades` belong beside the resource: /ws is a WebSocket that says back what it is told.
     """
 
     upgrades: Upgrades = {b"/ws": EchoSocket}
 
-    app = answering_app()
+    app = error_response_app()
 
     def __init__(self, clock: IReactorTime, *, tokens_per_second: float = 50.0, healthy: bool = True) -> None:
         self.tokens_per_second = tokens_per_second
@@ -111,7 +111,7 @@ class SimulatedBackend:
             max_tokens=limit_of(asked, "max_completion_tokens", "max_tokens") or 1_000_000,
         )
         if not asked.get("stream"):
-            return await self.answer(request, completion.whole(), len(completion.words), met)
+            return await self.send_response(request, completion.whole(), len(completion.words), met)
         options = asked.get("stream_options")
         events = completion.events(type(options) is dict and options.get("include_usage") is True)
         return await self.stream(request, events, met)
@@ -181,8 +181,8 @@ class SimulatedBackend:
     def _nothing(self, request: Request) -> bytes:
         raise not_found()
 
-    async def answer(self, request: Request, value: object, words: int = 0, met: Kind | None = None) -> bytes:
-        """Answer with JSON, after the time that so many words take; or with half of it, when it is to die."""
+    async def send_response(self, request: Request, value: object, words: int = 0, met: Kind | None = None) -> bytes:
+        """Answer with JSON, after the time that so many words take; or with half of it, where the fault is `die`."""
         await self.watched(deferLater(self.clock, words / self.tokens_per_second))
         body = send_json(request, value)
         if met != "die":
@@ -193,7 +193,7 @@ class SimulatedBackend:
         return b""
 
     async def stream(self, request: Request, events: Iterator[bytes], met: Kind | None = None) -> bytes:
-        """Answer with server-sent events, at the rate of words; or with the first few, when it is to die."""
+        """Answer with server-sent events, at the rate of words; or with the first few, where the fault is `die`."""
         send_bytes(request, b"", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache")
         if met == "die":

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 MODEL = "vespa-demo"
-ANSWER = (
+COMPLETION_TEXT = (
     "Good morning. The autoscaler chose a worker for you and signed its address. Vespa checked that signature, "
     "took the envelope off, and handed me your words exactly as you wrote them. Each word of mine passes through "
     "it the moment it is made, and when the last one has gone by, the autoscaler is told what this cost."
@@ -20,13 +20,13 @@ OBJECTS: dict[Api, str] = {"chat": "chat.completion", "text": "text_completion"}
 
 
 def words_of(limit: int | None = None) -> list[str]:
-    """The answer's first words, each but the first with the space before it."""
-    return [word if place == 0 else " " + word for place, word in enumerate(ANSWER.split())][:limit]
+    """The response's first words, each but the first with the space before it."""
+    return [word if place == 0 else " " + word for place, word in enumerate(COMPLETION_TEXT.split())][:limit]
 
 
 @frozen
 class ModelCompletion:
-    """One answer that was asked for: how many words, and of which API."""
+    """One response that was asked for: how many words, and of which API."""
 
     api: Api
     number: int
@@ -36,13 +36,13 @@ class ModelCompletion:
 
     @property
     def words(self) -> list[str]:
-        """The answer, word by word; a token is a word here."""
+        """The response, word by word; a token is a word here."""
         return words_of(self.max_tokens)
 
     @property
     def finish_reason(self) -> str:
-        """Why the answer ends where it does."""
-        return "length" if self.max_tokens < len(ANSWER.split()) else "stop"
+        """Why the response ends where it does."""
+        return "length" if self.max_tokens < len(COMPLETION_TEXT.split()) else "stop"
 
     @property
     def usage(self) -> dict[str, int]:
@@ -55,11 +55,11 @@ class ModelCompletion:
         }
 
     def whole(self) -> dict[str, Any]:
-        """The answer in one piece."""
+        """The response in one piece."""
         return {**self._frame(OBJECTS[self.api], [self._choice(self.finish_reason)]), "usage": self.usage}
 
     def events(self, include_usage: bool) -> Iterator[bytes]:
-        """The answer as server-sent events, one a word."""
+        """The response as server-sent events, one a word."""
         name = OBJECTS[self.api] + (".chunk" if self.api == "chat" else "")
         if self.api == "chat":
             yield _event(self._frame(name, [_delta({"role": "assistant", "content": ""}, None)]))

@@ -9,9 +9,10 @@ from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from vespa.simulator.answers import (
-    Answer,
-    answering_app,
+from vespa.simulator.authority import Authority
+from vespa.simulator.responses import (
+    ErrorResponse,
+    error_response_app,
     header,
     parameter,
     read_body,
@@ -19,7 +20,6 @@ from vespa.simulator.answers import (
     send_bytes,
     send_json,
 )
-from vespa.simulator.authority import Authority
 
 NOT_FOUND = {"success": False, "error": "not_found"}
 INSTANCES = ("prod", "alpha", "candidate")
@@ -59,7 +59,7 @@ class Console:
     Its public attributes may be changed at any time.
     """
 
-    app = answering_app()
+    app = error_response_app()
 
     def __init__(self, clock: IReactorTime, account_key: str, endpoints: list[EndpointRow]) -> None:
         self._clock = clock
@@ -99,7 +99,7 @@ class Console:
         require_bearer(request, self.account_key)
         instance = parameter(request, "autoscaler_instance", "prod")
         if instance not in INSTANCES:
-            raise Answer(400, {"success": False, "error": "invalid_args", "msg": "unknown autoscaler_instance"})
+            raise ErrorResponse(400, {"success": False, "error": "invalid_args", "msg": "unknown autoscaler_instance"})
         rows = [row.as_json(self._created_at) for row in self.endpoints if row.autoscaler_instance == instance]
         return send_json(request, {"success": True, "results": rows})
 
@@ -109,7 +109,7 @@ class Console:
         for row in self.endpoints:
             if row.id == row_id:
                 return send_json(request, {"success": True, "result": row.as_json(self._created_at)})
-        raise Answer(404, NOT_FOUND)
+        raise ErrorResponse(404, NOT_FOUND)
 
     @app.route("/static/jvastai_root.cer", methods=["GET"])
     def _root(self, request: Request) -> bytes:
@@ -118,9 +118,11 @@ class Console:
     @app.route("/api/v0/sign_cert/", methods=["POST"])
     def _sign(self, request: Request) -> bytes:
         if header(request, b"Content-Type") != "application/octet-stream":
-            raise Answer(400, {"success": False, "error": "the signing request must be application/octet-stream"})
+            raise ErrorResponse(
+                400, {"success": False, "error": "the signing request must be application/octet-stream"}
+            )
         try:
             certificate = self.authority.sign(read_body(request), "127.0.0.1")
         except ValueError as error:
-            raise Answer(400, {"success": False, "error": str(error)}) from None
+            raise ErrorResponse(400, {"success": False, "error": str(error)}) from None
         return send_bytes(request, certificate, b"application/octet-stream")

@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--client-port", type=int, help=f"the client's port (default: {CLIENT_PORT} if it is free, else any)"
     )
     parser.add_argument("--port", type=int, default=0, help="the worker's port (default: any free one)")
-    parser.add_argument("--rate", type=float, default=50.0, help="words a second of each answer (default: 50)")
+    parser.add_argument("--rate", type=float, default=50.0, help="words a second of each response (default: 50)")
     parser.add_argument("--autoscaler-port", type=int, default=0, help="the simulated autoscaler's port")
     parser.add_argument("--backend-port", type=int, default=0, help="the small backend's port")
     options = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""A customer: asks a client proxy, or by hand the autoscaler for a worker, and the worker with what it signed."""
+"""A client for the demonstration: asks a client proxy, or the autoscaler for a worker, and then that worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vespa.simulator.signing import body_envelope
 
 
 class Unexpected(Exception):
-    """An answer that a customer would not be content with."""
+    """A response other than the one expected."""
 
 
 @frozen
@@ -62,19 +62,19 @@ class DemoClient:
     async def call(
         self, assignment: dict[str, Any], path: str, payload: object, on_data: Callable[[bytes], None] | None = None
     ) -> ClientResponse:
-        """POST a payload to the assigned worker, wrapped; `on_data` sees the answer as it comes."""
+        """POST a payload to the assigned worker, wrapped; `on_data` sees the response as it comes."""
         return await self.send(assignment["url"] + path, body_envelope(assignment, payload), {}, on_data)
 
     async def ask(
         self, url: str, path: str, payload: object, on_data: Callable[[bytes], None] | None = None
     ) -> ClientResponse:
-        """POST a payload to a client proxy as it is; `on_data` sees the answer as it comes."""
+        """POST a payload to a client proxy as it is; `on_data` sees the response as it comes."""
         return await self.send(url + path, json.dumps(payload).encode("utf-8"), {}, on_data)
 
     async def send(
         self, url: str, body: bytes, headers: dict[str, str], on_data: Callable[[bytes], None] | None = None
     ) -> ClientResponse:
-        """POST JSON and read the whole answer."""
+        """POST JSON and read the whole response."""
         began = self._reactor.seconds()
         fields = {name: [value] for name, value in {"Content-Type": "application/json", **headers}.items()}
         response = await self._http.post(url, data=body, headers=Headers(fields), unbuffered=True)

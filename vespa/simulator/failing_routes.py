@@ -14,7 +14,15 @@ from klein.resource import KleinResource
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from vespa.simulator.answers import Answer, answering_app, not_found, number, parameter, read_body, send_json
+from vespa.simulator.responses import (
+    ErrorResponse,
+    error_response_app,
+    not_found,
+    number,
+    parameter,
+    read_body,
+    send_json,
+)
 from vespa.simulator.serving import drop
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 class FailingRoutes:
     """The resource at /trouble/. What does well in the end tells which call it was, and what came with it."""
 
-    app = answering_app()
+    app = error_response_app()
 
     def __init__(self, backend: SimulatedBackend) -> None:
         self.calls: Counter[str] = Counter()
@@ -42,7 +50,7 @@ class FailingRoutes:
         status = int(number(request, "status", 429))
         if retry_after := parameter(request, "retry_after"):
             request.setHeader(b"Retry-After", retry_after.encode("latin-1", "replace"))
-        raise Answer(status, {"error": {"message": "too much to do", "type": "busy", "code": status}})
+        raise ErrorResponse(status, {"error": {"message": "too much to do", "type": "busy", "code": status}})
 
     @app.route("/stall")
     async def _stall(self, request: Request) -> bytes:
@@ -62,7 +70,7 @@ class FailingRoutes:
 
     @app.route("/stream")
     async def _stream(self, request: Request) -> bytes:
-        """A stream of `events` (10) that dies in the middle."""
+        """A stream of `events` (10) that is cut in the middle."""
         events = _events(int(number(request, "events", 10)))
         return await self._backend.stream(request, events, "die" if self._fails(request) else None)
 

@@ -1,4 +1,4 @@
-"""Faults on demand: a server that refuses, hangs, drops the connection, or dies in mid-stream for a number of calls."""
+"""Faults on demand: a server that refuses, hangs, drops the connection, or cuts a stream for a number of calls."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
-from vespa.simulator.answers import Answer, send_bytes
+from vespa.simulator.responses import ErrorResponse, send_bytes
 from vespa.simulator.serving import drop
 
 Kind = Literal["refuse", "hang", "drop", "wait", "die"]
 ROUTE = "/route/"
 
 
-class Refused(Answer):
+class Refused(ErrorResponse):
     """A call that is to be answered with an error status; `plain`: as a load balancer says it, in a line of text."""
 
     def __init__(self, status: int, plain: bool = False) -> None:
@@ -24,7 +24,7 @@ class Refused(Answer):
         self.plain = plain
 
     def send(self, request: Any) -> bytes:
-        """Set the status and the type of the answer, and return its body. It has no Retry-After."""
+        """Set the status and the type of the response, and return its body. It has no Retry-After."""
         if not self.plain:
             return super().send(request)
         request.setResponseCode(self.status)

@@ -1,4 +1,4 @@
-"""Producing a reply over time: words at a steady rate, or many bytes, at the pace at which the client reads."""
+"""Producing a response over time: words at a steady rate, or many bytes, at the pace at which the client reads."""
 
 from __future__ import annotations
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from klein.resource import KleinResource
 from twisted.web.server import Request
 
-from vespa.simulator.answers import (
-    Answer,
-    answering_app,
+from vespa.simulator.anthropic import AnthropicMessage
+from vespa.simulator.completions import MODEL
+from vespa.simulator.multipart import NoForm, Part, read_form
+from vespa.simulator.responses import (
+    ErrorResponse,
     bad_request,
+    error_response_app,
     header,
     limit_of,
     not_found,
@@ -21,9 +24,6 @@ from vespa.simulator.answers import (
     read_body,
     read_object,
 )
-from vespa.simulator.anthropic import Reply
-from vespa.simulator.completions import MODEL
-from vespa.simulator.multipart import NoForm, Part, read_form
 
 if TYPE_CHECKING:
     from vespa.simulator.backend import SimulatedBackend
@@ -34,7 +34,7 @@ DIMENSIONS = 8
 class OtherApis:
     """The resource at /v1/ for what the backend itself has no word for."""
 
-    app = answering_app()
+    app = error_response_app()
 
     def __init__(self, backend: SimulatedBackend) -> None:
         self._backend = backend
@@ -53,7 +53,7 @@ class OtherApis:
             raise bad_request("input must be a text or a list of texts")
         in_base64 = asked.get("encoding_format") == "base64"
         tokens = sum(len(each.split()) for each in texts)
-        answer = {
+        value = {
             "object": "list",
             "model": MODEL,
             "data": [
@@ -62,7 +62,7 @@ class OtherApis:
             ],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-        return await self._backend.answer(request, answer, 0, met)
+        return await self._backend.send_response(request, value, 0, met)
 
     @app.route("/messages", methods=["POST"])
     async def _messages(self, request: Request) -> bytes:
@@ -72,14 +72,16 @@ class OtherApis:
             prompt, limit = prompt_of(asked), limit_of(asked, "max_tokens")
             if limit is None:
                 raise bad_request("max_tokens: Field required")
-        except Answer as answer:
-            told: Any = answer.value
+        except ErrorResponse as error_response:
+            told: Any = error_response.value
             error = {"type": "invalid_request_error", "message": told["error"]["message"]}
-            raise Answer(400, {"type": "error", "error": error}) from None
-        reply = Reply(number=self._backend.stats.requests + 1, input_tokens=len(prompt.split()), max_tokens=limit)
+            raise ErrorResponse(400, {"type": "error", "error": error}) from None
+        message = AnthropicMessage(
+            number=self._backend.stats.requests + 1, input_tokens=len(prompt.split()), max_tokens=limit
+        )
         if asked.get("stream"):
-            return await self._backend.stream(request, reply.events(), met)
-        return await self._backend.answer(request, reply.whole(), len(reply.words), met)
+            return await self._backend.stream(request, message.events(), met)
+        return await self._backend.send_response(request, message.whole(), len(message.words), met)
 
     @app.route("/audio/transcriptions", methods=["POST"])
     async def _transcriptions(self, request: Request) -> bytes:
@@ -92,8 +94,8 @@ class OtherApis:
         fields = [[part.name, part.content.decode("utf-8", "replace")] for part in parts if part.filename is None]
         if not files:
             raise bad_request("there is no file")
-        answer = {"text": f"{files[0]['size']} bytes of sound", "fields": fields, "files": files}
-        return await self._backend.answer(request, answer, 0, met)
+        value = {"text": f"{files[0]['size']} bytes of sound", "fields": fields, "files": files}
+        return await self._backend.send_response(request, value, 0, met)
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:

@@ -16,7 +16,7 @@ KEPT = 10_000
 class Asked:
     """One question that was answered. `request_idx` is as it was asked, 0 for a new request.
 
-    `at` is in seconds of the autoscaler's clock, `answered_idx` the index that the answer gave. Of `url` and `status`
+    `at` is in seconds of the autoscaler's clock, `answered_idx` the index that the response gave. Of `url` and `status`
     one is "": a worker was given, or what those who wait are told.
     """
 

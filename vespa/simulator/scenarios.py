@@ -1,4 +1,4 @@
-"""What the demonstration shows, act by act."""
+"""What the demonstration shows, step by step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vespa.simulator.terminal import Terminal
 
 CLIENT_PORT = 8010
 SHORT = 13
-"""Words, and so tokens, in the answer's first two sentences."""
+"""Words, and so tokens, in the response's first two sentences."""
 LONG = 100
 SETTLE_SECONDS = 15.0
 
@@ -66,7 +66,7 @@ class Demo:
         await self._ask_streamed(demo_client, client)
         await self._ask_by_hand(demo_client)
         await self._ask_forged(demo_client)
-        await self._show_books()
+        await self._show_totals()
         self._show_commands(client, [await demo_client.assignment(LONG) for _ in range(SIGNED)])
         self.succeeded = True
         if not self._options.once:
@@ -112,7 +112,7 @@ class Demo:
         _expect(response, 200)
         terminal.flow(json.loads(response.body)["choices"][0]["message"]["content"])
         terminal.end_flow()
-        terminal.good(f"200 after {response.seconds:.2f} s: whoever asked saw a slow answer, and no error")
+        terminal.good(f"200 after {response.seconds:.2f} s: whoever asked saw a slow response, and no error")
 
     async def _ask_streamed(self, demo_client: DemoClient, client: ClientChild) -> None:
         self._terminal.heading("Through the client once more, streamed")
@@ -147,7 +147,7 @@ class Demo:
         _expect(response, 401)
         self._terminal.good(f"401 {response.error_code}: the backend never saw it, and no report counts it")
 
-    async def _show_books(self) -> None:
+    async def _show_totals(self) -> None:
         totals = self.deployment.autoscaler.totals
         (worker_totals,) = totals.workers.values()
         self._terminal.heading("What the autoscaler knows now")
@@ -171,7 +171,7 @@ class Demo:
         self._terminal.line(f"told finished, once each: {told}")
         if worker_totals.duplicates or self.deployment.autoscaler.malformed:
             raise Unexpected(f"reports went wrong: {worker_totals.duplicates} {self.deployment.autoscaler.malformed}")
-        self._terminal.good("the books add up")
+        self._terminal.good("the totals add up")
 
     def _show_commands(self, client: ClientChild, assignments: list[dict[str, Any]]) -> None:
         self._terminal.heading("Without --once, these would work now" if self._options.once else "Try it")
@@ -216,4 +216,4 @@ class Demo:
 def _expect(response: ClientResponse, status: int) -> None:
     if response.status != status:
         shown = response.body[:500].decode("utf-8", "replace").strip()
-        raise Unexpected(f"the answer was {response.status} where {status} was expected: {shown}")
+        raise Unexpected(f"the response was {response.status} where {status} was expected: {shown}")

@@ -93,7 +93,7 @@ def unmasked(data: bytes, mask: bytes) -> bytes:
 
 
 def accepted(key: bytes) -> bytes:
-    """The answer to a handshake's key."""
+    """The response to a handshake's key."""
     return base64.b64encode(hashlib.sha1(key + _GUID).digest())
 
 

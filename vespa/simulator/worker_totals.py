@@ -92,7 +92,7 @@ class WorkerTotals:
             self.deletes.setdefault(record.request_idx, []).append(record.status)
 
     def ready(self, now: float, stale_after: float) -> bool:
-        """Whether requests may go there: loaded, well, measured, and heard of in the last `stale_after` seconds."""
+        """Whether requests may go there: loaded, well, measured, and reported in the last `stale_after` seconds."""
         return self.state(now, stale_after) == "ready"
 
     def state(self, now: float, stale_after: float) -> State:
@@ -142,7 +142,7 @@ class WorkerTotals:
 
 
 class EndpointTotals:
-    """The books of all workers, by their id; what each assigned request costs, and the workers it was assigned to.
+    """The totals of all workers, by their id; what each assigned request costs, and the workers it was assigned to.
 
     A worker that was silent for `stale_after` seconds is given nothing more; it may be changed at any time.
     """
@@ -154,7 +154,7 @@ class EndpointTotals:
         self.stale_after = stale_after
 
     def of(self, worker_id: int) -> WorkerTotals:
-        """The book of one worker, opened at its first report."""
+        """The totals of one worker, which begin with its first report."""
         return self.workers.setdefault(worker_id, WorkerTotals(worker_id))
 
     def least_loaded(self, now: float, request_idx: int = 0) -> WorkerTotals | None:
@@ -171,7 +171,7 @@ class EndpointTotals:
         )
 
     def assign(self, worker_totals: WorkerTotals, request_idx: int, cost: float) -> None:
-        """Book that a request was sent to a worker; until it reports, that counts as its load."""
+        """Record that a request was sent to a worker; until it reports, that counts as its load."""
         worker_totals.assigned_since += to_micros(cost)
         self.assigned.setdefault(request_idx, []).append(worker_totals.id)
 
@@ -188,7 +188,7 @@ class EndpointTotals:
         return sorted(idx for idx, workers in self.finished().items() if len(workers) > 1)
 
     def adds_up(self, now: float) -> bool:
-        """Whether nothing was told twice, and the books of all workers that are still heard of add up."""
+        """Whether nothing was told twice, and the totals of all workers that still report add up."""
         heard = [
             worker_totals
             for worker_totals in self.workers.values()

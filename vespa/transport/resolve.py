@@ -96,7 +96,7 @@ class _Attempts:
         self.result.errback(Failure(TimeoutError(string=f"{self._host} was not looked up in {self._seconds:g} s")))
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """A lookup cannot be called back: when it is not wanted any more, its end is not heard."""
+        """A lookup cannot be called back: when it is not wanted any more, its end is ignored."""
 
     def addressResolved(self, address: IAddress) -> None:
         host = getattr(address, "host", "")

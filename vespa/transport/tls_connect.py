@@ -2,7 +2,7 @@
 Connecting to a TLS server at an IP address, by OpenSSL directly on the socket.
 
 Here a connection is made when the handshake is done and the certificate is verified, all within the time to connect:
-its protocol never meets a server that is not the one that was meant, and a bad certificate is told from a reply that
+its protocol never meets a server that is not the one that was meant, and a bad certificate is told from a response that
 does not come. Servers known by name stay Twisted's, as resolving names is.
 """
 

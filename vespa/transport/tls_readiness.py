@@ -13,7 +13,7 @@ class Phase(enum.Enum):
     HANDSHAKE = enum.auto()  # handshake, the peer's turn; nothing of the owner's is sent yet
     HANDSHAKE_BLOCKED = enum.auto()  # handshake, no room for our part
     OPEN = enum.auto()  # nothing
-    READ_BLOCKED = enum.auto()  # reading must first send (the answer to a key update), and there is no room
+    READ_BLOCKED = enum.auto()  # reading must first send (the response to a key update), and there is no room
     WRITE_BLOCKED = enum.auto()  # writing must first read
     FAILED = enum.auto()  # OpenSSL has given up, and the reactor is about to hear of it
     OVER = enum.auto()  # the connection is closed, or about to be

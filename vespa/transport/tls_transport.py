@@ -7,7 +7,7 @@ socket's, so the buffer, the producers, `loseConnection` and `abortConnection` a
 is below: OpenSSL may have to write in order to read and the reverse, it keeps a record that it could not send, and it
 has an end of its own (close_notify). The handshake of each end is in `tls_server` and `tls_connect`.
 
-A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut answer is not
+A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut response is not
 taken for a whole one. The peer's close_notify is the end of reading, as a plain socket's empty read is; an end without
 it is ConnectionLost: TLSTruncated if the peer closed, ConnectionLost itself if it was reset.
 """

@@ -26,7 +26,7 @@ from vespa.settings_text import boolean
 SIGN_URL = "https://console.vast.ai/api/v0/sign_cert/"
 TRIES = 5
 TIMEOUT_SECONDS = 30.0
-LONGEST_REPLY = 64 * 1024
+LONGEST_RESPONSE = 64 * 1024
 
 Fetch = Callable[[str, bytes], bytes]
 
@@ -103,13 +103,13 @@ def _signed(
         if attempt:
             sleep(2.0**attempt)
         try:
-            reply = fetch(url, csr)
+            body = fetch(url, csr)
         except (OSError, ValueError) as error:
             why = str(error) or type(error).__name__
             continue
-        if usable(reply, key_pem, now):
-            return reply
-        why = f"the reply was no certificate for our key; it begins {reply[:80]!r}"
+        if usable(body, key_pem, now):
+            return body
+        why = f"the response was no certificate for our key; it begins {body[:80]!r}"
     raise CertificateError(f"no certificate was signed in {tries} tries: {why}")
 
 
@@ -123,7 +123,7 @@ def _public_bytes(key: object) -> bytes:
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(LONGEST_REPLY)
+            return file.read(LONGEST_RESPONSE)
     except OSError:
         return b""
 
@@ -148,8 +148,8 @@ def post(url: str, content: bytes) -> bytes:
     asked = urllib.request.Request(url, content, headers, method="POST")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(asked, timeout=TIMEOUT_SECONDS) as response:
-        reply: bytes = response.read(LONGEST_REPLY)
-        return reply
+        body: bytes = response.read(LONGEST_RESPONSE)
+        return body
 
 
 def wanted(environ: Mapping[str, str]) -> bool:

@@ -66,7 +66,7 @@ def report(environ: Mapping[str, str], message: str, send: Optional[Send] = None
 
 
 def post(url: str, content: bytes) -> bool:
-    """POST `content`; whether the answer was a 2xx. No proxy is used and no redirect followed: the token is in it."""
+    """POST `content`; whether the response was a 2xx. No proxy is used and no redirect followed: the token is in it."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     request = urllib.request.Request(url, content, {"Content-Type": "application/json"}, method="POST")
     try:
@@ -99,7 +99,7 @@ def _url(environ: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    """Report what the arguments say; the exit code tells whether anybody heard it."""
+    """Report what the arguments say; the exit code tells whether it was delivered."""
     message = " ".join(sys.argv[1:])
     if report(os.environ, message):
         return 0

@@ -10,7 +10,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.http.interfaces import UpstreamError
-from vespa.runtime.http_client import Answer, CallError, call
+from vespa.runtime.http_client import CallError, Response, call
 from vespa.vast.assignment import one_line
 
 OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")
@@ -69,20 +69,20 @@ class HealthProbe:
     async def __call__(self) -> None:
         """Ends when the backend is well. Raises `ProbeError` when it is not, within the timeout unless it is a 404."""
         try:
-            answer = await self._ask(self._url, self._timeout)
+            response = await self._ask(self._url, self._timeout)
         except CallError as error:
             refused = isinstance(error.cause, UpstreamError) and error.cause.refused
             raise ProbeError(self._unanswered(error), refused=refused) from error
-        if answer.status != 404:
+        if response.status != 404:
             self._other_path = None
-        if not answer.success:
-            raise ProbeError(f"{self._path} answered {answer.status}{await self._advice(answer)}")
+        if not response.success:
+            raise ProbeError(f"{self._path} answered {response.status}{await self._advice(response)}")
 
-    async def _ask(self, url: str, timeout: float) -> Answer:
+    async def _ask(self, url: str, timeout: float) -> Response:
         return await call(self._http, self._clock, "GET", url, timeout=timeout, headers=self._headers)
 
-    async def _advice(self, answer: Answer) -> str:
-        status = answer.status
+    async def _advice(self, response: Response) -> str:
+        status = response.status
         if status == 404:
             if self._other_path is None:
                 self._other_path = await self._find_other_path()
@@ -94,11 +94,11 @@ class HealthProbe:
                 return ": the backend does not take the key in VESPA_BACKEND_AUTHORIZATION"
             return ": the backend wants a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer KEY`"
         if 300 <= status < 400:
-            where = f" to {one_line(answer.location)}" if answer.location else ""
+            where = f" to {one_line(response.location)}" if response.location else ""
             return f", a redirect{where}: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx itself"
         if status in (405, 501):
             return " to GET: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers GET with 2xx"
-        if status == 400 and not self._tls and b"HTTPS" in answer.body.upper():
+        if status == 400 and not self._tls and b"HTTPS" in response.body.upper():
             return ": the port speaks TLS: write https:// in VESPA_BACKEND_URL"
         if status >= 500:
             return ": the backend says that it is not ready; its own log says why"
@@ -109,15 +109,15 @@ class HealthProbe:
         for path in OTHER_PATHS:
             if path != self._path:
                 try:
-                    answer = await self._ask(self._root + path, min(self._timeout, OTHER_PATH_SECONDS))
+                    response = await self._ask(self._root + path, min(self._timeout, OTHER_PATH_SECONDS))
                 except CallError:
                     return ""
-                if answer.success:
+                if response.success:
                     return path
         return ""
 
     def _unanswered(self, error: CallError) -> str:
-        """Why there was no answer, and what to set, in one sentence."""
+        """Why there was no response, and what to set, in one sentence."""
         text, cause = str(error), error.cause
         code = cause.code if isinstance(cause, UpstreamError) else ""
         place = self._place
@@ -136,7 +136,7 @@ class HealthProbe:
         if self._tls:
             if code == "bad_certificate" or "certificate verify" in text or "VerificationError" in text:
                 mismatch = "Mismatch" in text
-                why = f"is not for {self._host}" if mismatch else "is not vouched for by a root that is trusted"
+                why = f"is not for {self._host}" if mismatch else "is not signed by a trusted root"
                 what = "write the name that it is for in VESPA_BACKEND_URL" if mismatch else "set VESPA_BACKEND_CA_FILE"
                 return f"the certificate of {place} {why}: {what}"
             if "wrong version number" in text or "not TLS" in text:
@@ -145,7 +145,7 @@ class HealthProbe:
                 return f"{place} closed the connection: does it speak TLS? If not, write http:// in VESPA_BACKEND_URL"
         elif code == "no_reply":
             return (
-                f"{place} closed the connection without an answer: does it speak HTTP? If it speaks TLS, write "
+                f"{place} closed the connection without a response: does it speak HTTP? If it speaks TLS, write "
                 "https:// in VESPA_BACKEND_URL"
             )
         if code == "bad_reply":

@@ -24,7 +24,7 @@ class KeySource(Protocol):
     """Whoever has the key."""
 
     async def public_key(self, *, timeout: float | None = None) -> bytes:
-        """The key in PEM. Raises `AutoscalerError`."""
+        """The key in PEM. Raises `ReportingError`."""
         ...
 
 

@@ -24,7 +24,7 @@ MESSAGE_LIMIT = 500
 REPEAT_SECONDS = 60.0
 """How often the same cause of not being ready is logged."""
 SLOW_SECONDS = 4.0
-"""After so long without an answer to a probe it is said that there is none yet."""
+"""After so long without a response to a probe it is said that there is none yet."""
 
 REFUSED_SECONDS = 1.0
 """Between probes where the backend refuses connections: it is gone, and there is nothing to wait for."""
@@ -354,7 +354,9 @@ class ReadinessMonitor(CoroutineService):
         return None
 
     def _slow(self) -> None:
-        self._note(f"the health check has had no answer for {SLOW_SECONDS:g} s; VESPA_HEALTHCHECK_TIMEOUT is its limit")
+        self._note(
+            f"the health check has had no response for {SLOW_SECONDS:g} s; VESPA_HEALTHCHECK_TIMEOUT is its limit"
+        )
 
     def _note(self, trouble: str) -> None:
         """Tell why the backend is not well: to callers from now on, in the log when it is news or a minute old."""

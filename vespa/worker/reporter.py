@@ -33,7 +33,7 @@ DISK_SECONDS = 60.0
 """A disk is asked this often at most: asking may block."""
 
 
-class Listener(Protocol):
+class ReportReceiver(Protocol):
     """Whoever is told."""
 
     async def post(self, path: str, body: bytes, *, skip: Iterable[str] = ...) -> bool:
@@ -99,7 +99,7 @@ class Reporter(service.Service):
 
     def __init__(
         self,
-        listener: Listener,
+        listener: ReportReceiver,
         ledger: Ledger,
         condition: Callable[[], Condition],
         identity: Identity,
@@ -109,26 +109,26 @@ class Reporter(service.Service):
         report_interval: float = 1.0,
         delete_interval: float = 1.0,
         disk_usage: Callable[[], float] = used_gigabytes,
-        farewell_seconds: float = 2.0,
+        last_reports_seconds: float = 2.0,
     ) -> None:
-        """Times in seconds. `disk_usage` in GB; it may block. A stop takes `farewell_seconds` at most."""
+        """Times in seconds. `disk_usage` in GB; it may block. A stop takes `last_reports_seconds` at most."""
         self._listener = listener
         self._ledger = ledger
         self._condition = condition
         self._identity = identity
         self._clock = clock
         self._disk = DiskGauge(disk_usage, clock)
-        self._farewell_seconds = farewell_seconds
+        self._last_reports_seconds = last_reports_seconds
         self._report_pause = Pause(clock, random)
         self._delete_pause = Pause(clock, random)
-        patience = farewell_seconds / 2
+        seconds = last_reports_seconds / 2
         self._loops = [
-            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=patience, what="a report"),
+            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=seconds, what="a report"),
             SurvivingLoop(
                 clock,
                 delete_interval,
                 self._delete_if_due,
-                stop_seconds=patience,
+                stop_seconds=seconds,
                 what="the report of requests that ended",
             ),
         ]
@@ -152,11 +152,11 @@ class Reporter(service.Service):
 
     async def _stop(self) -> None:
         try:
-            await within(self._farewell_seconds, self._clock, self._farewell())
+            await within(self._last_reports_seconds, self._clock, self._last_reports())
         except TimeoutError:
             self.log.warn("the autoscaler could not be told the last news in time")
 
-    async def _farewell(self) -> None:
+    async def _last_reports(self) -> None:
         """Let the calls under way end, for they may be delivered, and then tell what is left, both kinds at once."""
         await DeferredList([loop.stopService() for loop in self._loops], consumeErrors=True)
         condition = self._condition()
@@ -213,7 +213,7 @@ class Reporter(service.Service):
 
 
 def failure_reporter(
-    listener: Listener, message: str, identity: Identity, clock: IReactorTime, *, random: Callable[[], float]
+    listener: ReportReceiver, message: str, identity: Identity, clock: IReactorTime, *, random: Callable[[], float]
 ) -> Reporter:
     """A reporter for a worker that cannot start: it says so, every ten seconds, and nothing else."""
     condition = Condition(loadtime=0.0, max_perf=0.0, error_msg=message, ready=False)

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.runtime.deadlines import sleep
-from vespa.runtime.http_client import Answer, CallError, call
+from vespa.runtime.http_client import CallError, Response, call
 from vespa.vast.signature import MIN_KEY_BITS
 
 SILENT_SECONDS = 30.0
@@ -83,17 +83,17 @@ class ReportingClient:
         """
         The autoscaler's public key, in PEM, of the first address that gives one. One round, `timeout` s an address.
 
-        Raises `AutoscalerError` when none does.
+        Raises `ReportingError` when none does.
         """
         troubles = []
         for address in self._in_turn(self._addresses):
             try:
-                answer = await self._ask(address, "GET", "/pubkey/", timeout or self._timeout)
+                response = await self._ask(address, "GET", "/pubkey/", timeout or self._timeout)
             except ReportingError as error:
                 troubles.append(str(error))
                 continue
-            if answer.whole and _is_rsa_key(answer.body):
-                return answer.body
+            if response.whole and _is_rsa_key(response.body):
+                return response.body
             troubles.append(f"{address}: what it sent is not an RSA public key of {MIN_KEY_BITS} bits or more")
         raise ReportingError("; ".join(troubles) or "there is no address to ask")
 
@@ -101,11 +101,11 @@ class ReportingClient:
         now = self._clock.seconds()
         return sorted(addresses, key=lambda address: self._silent_until.get(address, now) > now)
 
-    async def _ask(self, address: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Answer:
-        """Ask one address. Raises `AutoscalerError` unless it answers 2xx."""
+    async def _ask(self, address: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Response:
+        """Ask one address. Raises `ReportingError` unless it answers 2xx."""
         headers = None if body is None else _JSON
         try:
-            answer = await call(
+            response = await call(
                 self._http, self._clock, method, address + path, timeout=timeout, body=body, headers=headers
             )
         except CallError as error:
@@ -114,11 +114,11 @@ class ReportingClient:
             self._note(address, path, str(error))
             raise ReportingError(f"{address}: {error}") from error
         self._silent_until.pop(address, None)
-        if not answer.success:
-            self._note(address, path, f"answered {answer.status}")
-            raise ReportingError(f"{address}: answered {answer.status}")
+        if not response.success:
+            self._note(address, path, f"answered {response.status}")
+            raise ReportingError(f"{address}: answered {response.status}")
         self._note(address, path, None)
-        return answer
+        return response
 
     def _note(self, address: str, path: str, trouble: str | None) -> None:
         """Log when a call begins to go wrong and when it goes well again, not each time."""

@@ -46,10 +46,12 @@ class ServedModel:
     async def __call__(self) -> str:
         """What is served, for comparison only: the same text for the same model. "" where the backend does not tell."""
         try:
-            answer = await call(self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers)
+            response = await call(
+                self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers
+            )
         except CallError:
             return ""
-        return told(answer.body, self._name) if answer.success and answer.whole else ""
+        return told(response.body, self._name) if response.success and response.whole else ""
 
 
 def told(body: bytes, name: str) -> str:

@@ -158,7 +158,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         expiry = Expiry(certificate, reactor.seconds)  # which are epoch seconds
 
         def renew() -> None:
-            certificate.reload()  # whose answer is nothing to wait for
+            certificate.reload()  # whose response is nothing to wait for
             expiry.check()
 
         children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what="the look at the certificate"))

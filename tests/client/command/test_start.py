@@ -20,7 +20,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.processes import ProcessCase, until
 from vespa.http.agent import Agent
-from vespa.runtime.http_client import Answer, call, plain_client
+from vespa.runtime.http_client import Response, call, plain_client
 from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.child import Child
 from vespa.simulator.launch import STOPS_BY_SIGNAL, clean_environment, client_command, worker_command
@@ -62,7 +62,7 @@ class Case(ProcessCase):
         command = worker_command("vespa-client") if twistd else COMMAND
         return self.start([*command, *arguments], self.environment(**environ), folder=self.home)
 
-    async def get(self, url: str, **headers: str) -> Answer:
+    async def get(self, url: str, **headers: str) -> Response:
         clock: Any = reactor
         agent = Agent(clock, persistent=False)
         return await call(plain_client(agent), clock, "GET", url, timeout=10.0, headers=headers)

@@ -164,13 +164,13 @@ OPTIONS: Final = (
     Option("waiting-pings", "Send comments into a stream that is asked for while it waits for a worker."),
     Option(
         "timeout",
-        "How long a worker is looked for, and how long one may take to begin its answer; 0: no limit.",
+        "How long a worker is looked for, and how long one may take to begin its response; 0: no limit.",
         seconds,
         "VESPA_TIMEOUT",
         "seconds",
     ),
     Option(
-        "idle-timeout", "The longest silence within an answer; 0: no limit.", seconds, "VESPA_IDLE_TIMEOUT", "seconds"
+        "idle-timeout", "The longest silence within a response; 0: no limit.", seconds, "VESPA_IDLE_TIMEOUT", "seconds"
     ),
     Option("attempts", "Most workers that one request is sent to.", integer(1)),
     Option(

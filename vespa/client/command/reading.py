@@ -131,7 +131,7 @@ def read(
         )
     if "authorization" in values["passes"] and values["dialect"] == "official":
         problems["passes"] = f"{sources['passes']}=authorization: workers of the vastai package drop it"
-    hints = _strangers(environ)
+    hints = _unknown_variables(environ)
     if problems:
         raise OptionsError(list(problems.values()), hints)
     return Reading(
@@ -192,7 +192,7 @@ def _check_needed(
         )
 
 
-def _strangers(environ: Mapping[str, str]) -> list[str]:
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     # Names that can only be meant for us, and that we do not know.
     known = [row.variable for row in OPTIONS if row.variable]
     lines = []

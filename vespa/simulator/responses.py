@@ -12,8 +12,8 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 
-class Answer(Exception):
-    """An answer other than 200, with the JSON value to send."""
+class ErrorResponse(Exception):
+    """A response other than 200, with the JSON value to send."""
 
     def __init__(self, status: int, value: object) -> None:
         super().__init__(f"{status} {value}")
@@ -21,16 +21,16 @@ class Answer(Exception):
         self.value = value
 
     def send(self, request: Any) -> bytes:
-        """Set the status and the type of the answer, and return its body."""
+        """Set the status and the type of the response, and return its body."""
         return send_json(request, self.value, self.status)
 
 
-def answering_app() -> Klein:
-    """A Klein app, for a class, whose routes may raise an Answer."""
+def error_response_app() -> Klein:
+    """A Klein app, for a class, whose routes may raise an ErrorResponse."""
     app = Klein()
 
-    @app.handle_errors(Answer)
-    def answer(self: Any, request: IRequest, failure: Failure) -> bytes:
+    @app.handle_errors(ErrorResponse)
+    def respond(self: Any, request: IRequest, failure: Failure) -> bytes:
         said: Any = failure.value
         body: bytes = said.send(request)
         return body
@@ -69,18 +69,18 @@ def parameter(request: Request, name: str, default: str = "") -> str:
     return values[0].decode("utf-8", "replace") if values else default
 
 
-def bad_request(message: str) -> Answer:
+def bad_request(message: str) -> ErrorResponse:
     """What OpenAI's API answers to a request that makes no sense."""
-    return Answer(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
+    return ErrorResponse(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
 
 
-def not_found() -> Answer:
+def not_found() -> ErrorResponse:
     """What it answers where there is nothing."""
-    return Answer(404, {"error": {"message": "there is nothing here", "type": "not_found", "code": 404}})
+    return ErrorResponse(404, {"error": {"message": "there is nothing here", "type": "not_found", "code": 404}})
 
 
 def read_object(request: Request) -> dict[str, Any]:
-    """The body, a JSON object. Raises Answer 400."""
+    """The body, a JSON object. Raises ErrorResponse 400."""
     try:
         value = json.loads(read_body(request))
     except ValueError:
@@ -91,7 +91,7 @@ def read_object(request: Request) -> dict[str, Any]:
 
 
 def number(request: Request, name: str, default: float) -> float:
-    """A query parameter that is a number. Raises Answer 400."""
+    """A query parameter that is a number. Raises ErrorResponse 400."""
     try:
         return float(parameter(request, name, str(default)))
     except ValueError:
@@ -99,7 +99,7 @@ def number(request: Request, name: str, default: float) -> float:
 
 
 def limit_of(asked: dict[str, Any], *names: str) -> int | None:
-    """The most tokens that are wanted, by the first of these names that is there. Raises Answer 400."""
+    """The most tokens that are wanted, by the first of these names that is there. Raises ErrorResponse 400."""
     limit = next((asked[name] for name in names if asked.get(name) is not None), None)
     if limit is not None and (type(limit) is not int or limit < 1):
         raise bad_request("max_tokens must be a whole number of 1 or more")
@@ -107,7 +107,7 @@ def limit_of(asked: dict[str, Any], *names: str) -> int | None:
 
 
 def prompt_of(asked: dict[str, Any]) -> str:
-    """All that a conversation says. Raises Answer 400."""
+    """All that a conversation says. Raises ErrorResponse 400."""
     messages = asked.get("messages")
     if type(messages) is not list or not all(type(each) is dict for each in messages):
         raise bad_request("messages must be a list of objects")
@@ -115,12 +115,12 @@ def prompt_of(asked: dict[str, Any]) -> str:
 
 
 def require_bearer(request: Request, key: str) -> None:
-    """Raise Answer 401 unless the call carries this key, as a bearer or as the parameter `api_key`."""
+    """Raise ErrorResponse 401 unless the call carries this key, as a bearer or as the parameter `api_key`."""
     given = header(request, b"Authorization").removeprefix("Bearer ") or parameter(request, "api_key")
     if not hmac.compare_digest(given.encode("utf-8"), key.encode("utf-8")):
         raise wrong_key()
 
 
-def wrong_key() -> Answer:
-    """The answer to a key that is not the right one."""
-    return Answer(401, {"error": "this key opens nothing here"})
+def wrong_key() -> ErrorResponse:
+    """The response to a key that is not the right one."""
+    return ErrorResponse(401, {"error": "this key opens nothing here"})

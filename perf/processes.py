@@ -18,7 +18,7 @@ _libc = ctypes.CDLL(None)
 Process = subprocess.Popen[str]
 
 
-class Crew:
+class ProcessGroup:
     """Starts processes that log into `folder`. Proxies get one core; all else, this process too, gets the others."""
 
     def __init__(self, folder: Path) -> None:
