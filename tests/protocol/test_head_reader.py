@@ -204,6 +204,15 @@ class ReaderTests(SynchronousTestCase):
                 self.assertEqual(described(head), described(HeadReader(kind, LIMIT).read(data)[0]))
                 self.assertIsNone(reader.unfinished)
 
+    def test_nothing(self) -> None:
+        """A read of nothing changes nothing."""
+        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+            reader = HeadReader(kind, LIMIT)
+            for read in (reader.read, reader.read if kind is REQUESTS else reader.read_more):
+                self.assertEqual(read(b""), (None, 0, 0))
+            read = reader.read if reader.unfinished is None else reader.read_more
+            self.assertEqual(read(make())[1:], (len(make()), 0))
+
     def test_blank_lines(self) -> None:
         """Blank lines before a request are passed over, and are no part of a head (RFC 9112 2.2)."""
         reader = HeadReader(REQUESTS, 40)

@@ -125,7 +125,7 @@ class HeadReader(Generic[AnyHead]):
 
     def read(self, data: bytes) -> tuple[AnyHead | None, int, int]:
         """
-        Read the head that `data`, which is not empty, begins with.
+        Read the head that `data` begins with.
 
         Returns the head, where behind it in `data` the body starts, and the body's length in bytes: 0 where it has
         none, is chunked, or lasts until the connection ends. For a response to HEAD, and for 304, it is the length
