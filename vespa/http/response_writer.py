@@ -6,7 +6,7 @@ from typing import Final
 
 from vespa.http.client_connection import ClientConnection
 from vespa.http.interfaces import RequestHandler, Sink
-from vespa.http.watched_connection import WatchedConnection
+from vespa.http.request_reading import RequestReading
 from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
@@ -34,7 +34,7 @@ _HEAD_METHOD.method = b"HEAD"
 _HEAD_METHOD.head_only = True
 
 
-class ResponseWriter(WatchedConnection):
+class ResponseWriter(RequestReading):
     """
     The response side of a `ServerConnection`.
 
@@ -43,8 +43,6 @@ class ResponseWriter(WatchedConnection):
     the handler's any more.
     """
 
-    started = False
-    """A final response has begun."""
     extra_lines = b""
     """Field lines that the response under way has in any case, whoever makes it."""
     plain = False
@@ -284,11 +282,5 @@ class ResponseWriter(WatchedConnection):
 
     # -- what `ServerConnection` does
 
-    def _next_request(self) -> None:
-        raise NotImplementedError
-
     def _take_ahead(self) -> bytes:
-        raise NotImplementedError
-
-    def resume_reading(self) -> None:
         raise NotImplementedError

@@ -19,13 +19,10 @@ from vespa.protocol.body_decoder import BodyDecoder
 from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
-from vespa.transport.sockets import reader
-from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
 
 REQUESTS_A_TURN: Final = 16
 """Requests that one connection may begin in one turn of the reactor; what was sent ahead of more waits for the next."""
 
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 IDLE, HEAD, BODY, RESPONDING, DISCARDING, UPGRADED, LINGERING, *_ = ServerState
 _after_head_part: Final = after(SERVER_STEPS, ServerEvent.HEAD_PART)
 _after_request_head: Final = after(SERVER_STEPS, ServerEvent.REQUEST_HEAD)
@@ -264,57 +261,6 @@ class ServerConnection(ResponseWriter):
         self.resume_reading()
         if self._ahead and self._may_begin():
             self._read(self._take_ahead())
-
-    # -- the request's body
-
-    def send_continue(self) -> None:
-        """Send 100 Continue if the client waits for it and nothing was responded yet."""
-        if self._continue_due and not self.started:
-            self.send(_CONTINUE)
-        self._continue_due = False
-
-    def pause_reading(self) -> None:
-        """Whoever takes the request's body is slow."""
-        if not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if self._paused:
-            self._paused = False
-            self.transport.resumeProducing()
-
-    def splice_body(self, sink: object) -> None:
-        """Let the kernel move the rest of the request's body there, if it is large and both are plain sockets."""
-        decoder = self._decoder
-        if decoder is None or self._inward is not None:
-            return
-        if decoder.left < LEAST_BYTES or not can_splice(self.transport, sink):
-            return
-        try:
-            self._inward = Splice(self.transport, sink, decoder.left, self._spliced)
-        except OSError:
-            pass  # no descriptor for a pipe: it goes as it did
-
-    def _spliced(self) -> None:
-        """The request's body is through."""
-        self._stop_splicing()
-        self.state = _after_request_end[self.state]
-        if self.handler is not None:
-            self.handler.receive(b"", True)
-        self._next_request()
-
-    def _stop_splicing(self) -> None:
-        splice, self._inward = self._inward, None
-        if splice is not None:
-            splice.stop()
-            if self._decoder is not None:
-                self._decoder.skip(self._decoder.left - splice.left)
-            if self.transport.connected:
-                reader(self.transport, self.dataReceived)
-                if not self._paused:
-                    self.transport.resumeProducing()
 
     # -- flow control
 

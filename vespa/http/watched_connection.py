@@ -37,6 +37,8 @@ class WatchedConnection(Protocol):
 
     transport: Any = None
     log = Logger(namespace="vespa.http")
+    started = False
+    """A final response has begun."""
 
     def __init__(self, server: ConnectionServer, peer: str) -> None:
         """`peer` is the client's address, "" where it has none."""
@@ -222,12 +224,6 @@ class WatchedConnection(Protocol):
         held += unverified
         self.server.held.change(held - self._held, unverified - self._unverified)
         self._held, self._unverified = held, unverified
-
-    def hold_nothing(self) -> None:
-        """The rest of this request's body is sent on as it comes: it is not counted with each read."""
-        self._passes_on = True
-        if self._held:
-            self._count()
 
     # -- its clocks
 
