@@ -152,6 +152,19 @@ class DemoTests(ProcessCase):
         self.assertNotIn("Traceback", demo.text)
         await until(lambda: not any(self.is_alive(pid) for pid in pids))
 
+    async def test_interrupted_twice(self) -> None:
+        """A second Ctrl-C, while client and worker end, changes nothing and prints nothing."""
+        demo = self.demo()
+        await self.until_line(demo, "Running until Ctrl-C")
+        client, worker = self.pids(demo)
+        os.kill(worker, signal.SIGSTOP)  # so that the demonstration waits for it
+        demo.signal("INT")
+        await until(lambda: not self.is_alive(client))
+        demo.signal("INT")
+        os.kill(worker, signal.SIGCONT)
+        self.assertEqual(await self.until_exit(demo), 0, demo.text)
+        self.assertNotIn("Traceback", demo.text)
+
     async def test_failure(self) -> None:
         """A port that is taken is said in a line, with exit code 1."""
         blocker = self.demo()

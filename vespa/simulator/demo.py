@@ -16,6 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 from twisted.web.client import ResponseFailed
 
+from vespa.runtime.signals import STOPPING, stop
 from vespa.simulator.demo_client import Unexpected
 from vespa.simulator.processes import NotReady
 from vespa.simulator.scenarios import CLIENT_PORT, Demo
@@ -38,9 +39,10 @@ async def _main(reactor: Any, options: argparse.Namespace, environment: Mapping[
         return ended
 
     reactor.addSystemEventTrigger("before", "shutdown", shut_down)
-    # Client and worker are in groups of their own, where the end of a terminal does not reach it.
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
+    # The reactor's own handlers would print an error at a second Ctrl-C. SIGHUP is the end of the terminal, which
+    # client and worker are not told of: they are in groups of their own.
+    for number in (*STOPPING, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, lambda *_: reactor.callFromThread(stop, reactor))
     code = 0
     try:
         await running
