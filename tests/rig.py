@@ -47,6 +47,13 @@ class Wire(StringTransport):
         self.aborted = False
         self.paused = False
         self.full = False
+        self.room: int | None = None
+        """So many bytes that nobody has read fill it; None: any number may wait."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.room is not None and not self.full and len(self.value()) > self.room:
+            self.fill()
 
     def attach(self, protocol: Any) -> None:
         self.protocol = protocol

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.rig import GET, OK, Rig, post, status
+from tests.rig import DATE, GET, OK, Rig, post, status
 from tests.transport.tls_peer import reactor, until
 from tests.worker.test_route import auth, envelope
 from vespa.http.held_bytes import HeldBytes, keep
@@ -59,6 +59,20 @@ class Relayed(SynchronousTestCase):
             self.assertGreater(held.changes, 0)
             client.lose(ConnectionDone())
             self.assertEqual((held.total, held.unverified), (0, 0))
+
+
+    def test_the_next_body(self) -> None:
+        """A body that was sent on as it came does not hide what is held of the one behind it."""
+        rig = Rig()
+        client = rig.client()
+        for part in (b"x" * 60_000, b"x" * 60_000):
+            client.send(part if rig.backend.wires else post(b"x" * 120_000)[:-120_000] + part)
+        rig.backend.wire.send(b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 0\r\n\r\n")
+        self.assertEqual(rig.server.held.total, 0)
+        client.send(post(b'{"a": "' + b"y" * 50_000)[:-10_000])
+        self.assertGreater(rig.server.held.total, 40_000)
+        client.lose(ConnectionDone())
+        self.assertEqual(rig.server.held.total, 0)
 
 
 class Unverified(SynchronousTestCase):

@@ -280,6 +280,18 @@ class Answers(SynchronousTestCase):
         rig.clock.pump([1.0] * 6)
         self.assertFalse(client.open)
 
+    def test_refusal_within_a_read(self) -> None:
+        """A client that was held back while its body was looked at is read on when that is refused."""
+        rig = Rig(concurrency=1, max_queue=0)
+        rig.ask(GET)
+        client = rig.client()
+        request = post(b"{" + b"x" * 100_000)
+        client.send(request[:1000])
+        client.send(request[1000:68_000])
+        self.assertEqual((status(client.read()), client.paused), (429, False))
+        client.send(request[68_000:] + GET)
+        self.assertEqual(status(client.read()), 429)
+
     def test_continue(self) -> None:
         """100 Continue is sent when the body is wanted, not before, and not when the answer is no."""
         rig = Rig()

@@ -485,6 +485,62 @@ class Flowing(SynchronousTestCase):
         self.assertFalse(wire.paused)
         self.assertEqual(rig.pool.idle, 1)
 
+    def test_paused_by_a_hint(self) -> None:
+        """A client's transport that a 1xx fills pauses the backend's, which does not go into the pool like that."""
+        rig = Rig()
+        client = rig.client()
+        client.room = 10
+        client.send(GET)
+        rig.backend.wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+        self.assertTrue(client.full)
+        self.assertEqual((rig.pool.idle, rig.backend.wire.paused), (1, False))
+
+    def test_full_before_the_response(self) -> None:
+        """A client whose transport was full before there was a backend gets no faster a response for it."""
+        rig = Rig()
+        client = rig.client()
+        client.room = 10
+        request = post(b'{"a": 1}', extra=b"Expect: 100-continue\r\n")
+        client.send(request[:-8])
+        self.assertTrue(client.full)
+        client.send(request[-8:])
+        backend = rig.backend.wire
+        backend.send(CHUNKED + b"2\r\nab\r\n")
+        self.assertTrue(backend.paused)
+        client.drain()
+        self.assertFalse(backend.paused)
+        backend.send(b"0\r\n\r\n")
+        self.assertTrue(client.read().endswith(b"2\r\nab\r\n0\r\n\r\n"))
+        self.assertTrue(rig.settled())
+
+    def test_full_before_the_tunnel(self) -> None:
+        """So it is with a tunnel."""
+        rig = Rig()
+        client = rig.client()
+        client.room = 10
+        extra = b"Expect: 100-continue\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        request = post(b'{"a": 1}', extra=extra)
+        client.send(request[:-8])
+        client.send(request[-8:])
+        backend = rig.backend.wire
+        backend.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self.assertEqual((client.full, backend.paused), (True, True))
+        client.drain()
+        self.assertFalse(backend.paused)
+
+    def test_full_backend_from_the_start(self) -> None:
+        """A backend that is full with what was held for it holds the client back as before."""
+        rig = Rig()
+        rig.ask(GET)
+        rig.backend.wire.send(OK)
+        rig.backend.wire.room = 90_000
+        rig.backend.wire.clear()
+        client = rig.client()
+        client.send(post(b"x" * 300_000)[:100_000])
+        self.assertEqual((rig.backend.wire.full, client.paused), (True, True))
+        rig.backend.wire.drain()
+        self.assertFalse(client.paused)
+
     def test_slow_backend(self) -> None:
         """A backend that reads slowly holds the client's upload back."""
         rig = Rig()

@@ -50,7 +50,6 @@ class ClientConnection(UpstreamTransport):
         self._read_head = self._heads.read
         self._turn_end = pool.turn_end
         self._head_only = False
-        self._ordinary = False  # the request is whole, small, and may have a response with a body
         self._framing = LENGTH
         self._left = 0
         self._walker: Chunked | None = None
@@ -72,7 +71,7 @@ class ClientConnection(UpstreamTransport):
         self.received = self._interims = 0
         self.response_started = False
         self._head_only = head_only
-        self._ordinary = complete and not head_only and len(data) <= _ORDINARY_MAX
+        self.ordinary = complete and not head_only and len(data) <= _ORDINARY_MAX
         if complete and self.reused:
             # Nothing else is sent on this connection in this turn. On a fresh one it goes at once: the more of a burst
             # of new connections have their requests, the sooner the upstream begins.
@@ -123,7 +122,7 @@ class ClientConnection(UpstreamTransport):
             return
         if head is None:
             return
-        if head.reusable and start + length == len(data) and self._ordinary:
+        if head.reusable and start + length == len(data) and self.ordinary:
             # Whole in one read, as most are: the connection is free before its last receiver hears of it.
             self.state = _after_response[_AWAITING]
             self.receiver = None

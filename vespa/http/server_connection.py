@@ -50,7 +50,7 @@ class ServerConnection(ResponseWriter):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came: a request begins, unless one is under way."""
-        if self.state is not IDLE or self._ahead or self._write_blocked or self.queued_turn == self._turn_end.turn:
+        if self.state is not IDLE or self._ahead or self.write_blocked or self.queued_turn == self._turn_end.turn:
             self._receive_more(data)
             return
         try:
@@ -86,6 +86,7 @@ class ServerConnection(ResponseWriter):
             self.state = _after_request_head[self.state]
             decoder = self._decoder = self._decoder or BodyDecoder()
             decoder.begin(head, length)
+            self._passes_on = False
             self.body_length = None if head.chunked else length
             self._continue_due = head.expects_continue and not data
         else:
@@ -216,7 +217,7 @@ class ServerConnection(ResponseWriter):
 
     def _may_begin(self) -> bool:
         """Whether a request that was sent ahead may be taken up: the last response is out, and there is room."""
-        return self.state is IDLE and not self._write_blocked and self.queued_turn != self._turn_end.turn
+        return self.state is IDLE and not self.write_blocked and self.queued_turn != self._turn_end.turn
 
     def _keep_ahead(self, data: bytes) -> None:
         """Keep what was sent before its turn, up to the bound."""
@@ -251,12 +252,15 @@ class ServerConnection(ResponseWriter):
         """A response is out, or its turn has come: take up what was sent ahead, and read on."""
         if self._held:
             self._count()
-        if self._deferred or self._reading:
+        if self._deferred:
+            return
+        if self._reading:
+            self.resume_reading()  # the read that is under way goes on by itself, and others are to follow
             return
         if self._ahead and self.queued_turn == self._turn_end.turn:
             self._defer(b"")
             return
-        if self._ahead and self._write_blocked and self.state is IDLE:
+        if self._ahead and self.write_blocked and self.state is IDLE:
             return  # until there is room for the next response
         self.resume_reading()
         if self._ahead and self._may_begin():
@@ -266,7 +270,7 @@ class ServerConnection(ResponseWriter):
 
     def pauseProducing(self) -> None:
         """The transport is full."""
-        self._write_blocked = True
+        self.write_blocked = True
         if self.handler is not None:
             self.handler.pause()
         if self.account() is not None:
@@ -274,7 +278,7 @@ class ServerConnection(ResponseWriter):
 
     def resumeProducing(self) -> None:
         """The transport has room again."""
-        self._write_blocked = False
+        self.write_blocked = False
         self._resumed += 1
         if self._held:
             self.account()

@@ -45,6 +45,10 @@ class UpstreamTransport(Protocol):
         self.received = 0
         self.response_started = False
         self.request_complete = True
+        self.ordinary = False
+        """The request is whole, small, and may have a response with a body; and reading was not paused."""
+        self.write_blocked = False
+        """The upstream reads too slowly: what is written waits."""
         self._keep_alive = False
         self._until_close = False
         self._paused = False
@@ -69,6 +73,7 @@ class UpstreamTransport(Protocol):
         """Stop reading the response: whoever takes it is slow."""
         if not self._paused and self.transport is not None:
             self._paused = True
+            self.ordinary = False  # its end has to undo this
             self.transport.pauseProducing()
 
     def resume(self) -> None:
@@ -226,10 +231,12 @@ class UpstreamTransport(Protocol):
     # -- flow control
 
     def pauseProducing(self) -> None:
+        self.write_blocked = True
         if self.receiver is not None:
             self.receiver.pause_request()
 
     def resumeProducing(self) -> None:
+        self.write_blocked = False
         if self.receiver is not None:
             self.receiver.resume_request()
 

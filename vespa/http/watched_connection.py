@@ -51,7 +51,8 @@ class WatchedConnection(Protocol):
         """The turn of the reactor in which a response was left to be written at its end."""
         self._turn_end = turn_end_of(server.clock)
         self._timeouts = ConnectionTimeouts(server.limits, server.clock.seconds())
-        self._write_blocked = False
+        self.write_blocked = False
+        """The client reads too slowly: what is written waits. Who begins to write now was not told to pause."""
         self._resumed = 0
         self._half_closed = False
         self._probed = False

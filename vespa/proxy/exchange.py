@@ -126,6 +126,8 @@ class Exchange(RequestSender):
             self.body.drop_replay()
         if large:
             self.client.account()
+        if self.client.write_blocked and self.upstream is not None:
+            self.upstream.pause()  # a response that came before this one, or a 100, was more than the client has read
 
     def _respond_unusual(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
         app, client, status = self.app, self.client, head.status
@@ -206,6 +208,8 @@ class Exchange(RequestSender):
         self._end_deadlines()
         tunnel = Tunnel(self.client, upstream, self.app.tunnels, self._tunnel_closed)
         self.client.switch_protocols(lines + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
+        if self.client.write_blocked:
+            upstream.pause()
         self.app.release(self)  # a tunnel lasts as long as both ends like: others have its slot
         return tunnel.down
 

@@ -135,7 +135,8 @@ class RequestSender:
         if done or self.upstream is not upstream:
             return
         client.send_continue()
-        client.resume_reading()
+        if not upstream.write_blocked:  # as it may be by what was just sent: then it says when there is room
+            client.resume_reading()
         if not body.replayable:
             client.hold_nothing()
             if body.parts.verbatim and body.parts.length is not None:
