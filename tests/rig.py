@@ -266,7 +266,7 @@ class Rig:
 
 GET = b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n"
 DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
-"""The line that an answer without a Date gets, at the rig's first second."""
+"""The line that a response without a Date gets, at the rig's first second."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -276,11 +276,11 @@ def post(body: bytes, target: bytes = b"/", extra: bytes = b"") -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-def status(reply: bytes) -> int:
-    """The status of the first reply in these bytes."""
-    return int(reply.split(b" ", 2)[1])
+def status(response: bytes) -> int:
+    """The status of the first response in these bytes."""
+    return int(response.split(b" ", 2)[1])
 
 
-def body(reply: bytes) -> bytes:
+def body(response: bytes) -> bytes:
     """What stands behind the first head."""
-    return reply.partition(b"\r\n\r\n")[2]
+    return response.partition(b"\r\n\r\n")[2]

@@ -63,8 +63,8 @@ def query_of(given: dict[str, Any]) -> bytes:
     )
 
 
-def reply(status: int, body: bytes = b"", *lines: bytes) -> bytes:
-    """A reply with a length."""
+def response(status: int, body: bytes = b"", *lines: bytes) -> bytes:
+    """A response with a length."""
     head = [b"HTTP/1.1 %d Any" % status, *lines, b"Content-Length: %d" % len(body)]
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
@@ -158,7 +158,7 @@ class ClientRig:
         for wire in self.wires(AUTOSCALER):
             data = wire.read() if wire.open else b""
             if data:
-                wire.send(answer if isinstance(answer, bytes) else reply(200, json.dumps(answer).encode()))
+                wire.send(answer if isinstance(answer, bytes) else response(200, json.dumps(answer).encode()))
                 return dict(json.loads(data.partition(b"\r\n\r\n")[2]))
         raise AssertionError("the autoscaler was not asked")
 

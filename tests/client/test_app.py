@@ -15,7 +15,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, reply
+from tests.client.rig import AUTOSCALER, KEY, OTHER, WORKER, ClientRig, assignment, query_of, response
 from tests.rig import DATE
 from tests.unending import ends
 from vespa.client.response_filter import callers_block
@@ -81,7 +81,7 @@ class Uploads(SynchronousTestCase):
             rig.tell(assignment())
         self.assertTrue(rig.server.held.total <= 200_000)
         for wire in list(rig.wires(WORKER)):
-            wire.send(reply(200, b"fine"))
+            wire.send(response(200, b"fine"))
         for caller in callers[:3]:
             self.assertTrue(caller.read().endswith(b"fine"))
         rig.advance(2.0)
@@ -105,7 +105,7 @@ class WrappingTests(SynchronousTestCase):
             b"POST /v1/chat HTTP/1.1\r\nHost: 203.0.113.7:31000\r\nContent-Type: application/json\r\n%b"
             b"Content-Length: %d\r\n\r\n%b" % (rig.said, len(envelope), envelope),
         )
-        rig.worker().send(reply(200, b"hello", b"X-Any: 1"))
+        rig.worker().send(response(200, b"hello", b"X-Any: 1"))
         self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-Any: 1\r\n%bContent-Length: 5\r\n\r\nhello" % DATE)
         self.assertTrue(rig.idle)
 
@@ -403,11 +403,11 @@ class WaitingTests(SynchronousTestCase):
     def test_autoscaler_fails(self) -> None:
         """429, 5xx, rubbish and lost connections are asked again; the caller notices nothing."""
         failures = (
-            reply(429, b"slow down", b"Content-Type: text/plain"),
-            reply(500),
-            reply(503, b"", b"Retry-After: 1"),
-            reply(200, b"<html>"),
-            reply(200, b'{"url": "http://x"}'),
+            response(429, b"slow down", b"Content-Type: text/plain"),
+            response(500),
+            response(503, b"", b"Retry-After: 1"),
+            response(200, b"<html>"),
+            response(200, b'{"url": "http://x"}'),
         )
         for failure in failures:
             rig = ClientRig()
@@ -416,7 +416,7 @@ class WaitingTests(SynchronousTestCase):
             rig.tell(failure)
             rig.advance(2)
             rig.tell(assignment())
-            rig.worker().send(reply(200, b"ok"))
+            rig.worker().send(response(200, b"ok"))
             self.assertTrue(caller.read().endswith(b"ok"), failure)
 
     def test_autoscaler_out_of_reach(self) -> None:
@@ -431,7 +431,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertGreater(len(rig.reactor.tcpClients), 3)
 
     def test_autoscaler_is_silent(self) -> None:
-        """A question that gets no answer is asked anew after ten seconds."""
+        """A question that gets no response is asked anew after ten seconds."""
         rig = ClientRig()
         rig.caller().send(post())
         first = rig.wires(AUTOSCALER)[0]
@@ -451,7 +451,7 @@ class WaitingTests(SynchronousTestCase):
             rig = ClientRig()
             caller = rig.caller()
             caller.send(post())
-            rig.tell(reply(status, body, b"Location: http://evil/"))
+            rig.tell(response(status, body, b"Location: http://evil/"))
             answer = caller.read()
             self.assertIn(b"X-Vespa-Error: " + code, answer)
             self.assertNotIn(KEY.encode(), answer)
@@ -462,7 +462,7 @@ class WaitingTests(SynchronousTestCase):
         rig = ClientRig(seconds=3.0)
         first, second = rig.caller(), rig.caller()
         first.send(post())
-        rig.tell(reply(400, b'{"error": "no endpoint for %b"}' % KEY.encode()))
+        rig.tell(response(400, b'{"error": "no endpoint for %b"}' % KEY.encode()))
         second.send(post())
         rig.tell({"status": f"{KEY} waits", "request_idx": 9})
         rig.advance(5)
@@ -478,7 +478,7 @@ class WaitingTests(SynchronousTestCase):
             rig = ClientRig()
             for _ in range(3):
                 rig.caller().send(post())
-                rig.tell(reply(401))
+                rig.tell(response(401))
         texts = [formatEvent(event) for event in logs if event["log_level"] >= LogLevel.warn]
         self.assertEqual(len(texts), 1)
         self.assertIn("bad_endpoint_key", texts[0])
@@ -509,9 +509,9 @@ class WaitingTests(SynchronousTestCase):
         second.send(post())
         rig.tell(assignment())
         self.assertEqual(rig.asked_for(), [])
-        rig.worker().send(reply(200, b"one"))
+        rig.worker().send(response(200, b"one"))
         rig.tell(assignment(idx=8))
-        rig.worker().send(reply(200, b"two"))
+        rig.worker().send(response(200, b"two"))
         self.assertTrue(second.read().endswith(b"two"))
         third, fourth = rig.caller(), rig.caller()
         third.send(post())
@@ -534,7 +534,7 @@ class NextWorkerTests(SynchronousTestCase):
         rig.refusing.add(WORKER)
         rig.tell(assignment(WORKER, 7))
         self.assertEqual(rig.tell(assignment(OTHER, 7))["request_idx"], 7)
-        rig.worker(OTHER).send(reply(200, b"ok"))
+        rig.worker(OTHER).send(response(200, b"ok"))
         self.assertTrue(caller.read().endswith(b"ok"))
         self.assertTrue(rig.idle)
 
@@ -548,7 +548,7 @@ class NextWorkerTests(SynchronousTestCase):
             sent = rig.worker(OTHER).read()
             self.assertIn(b'"reqnum":71', sent)
             self.assertTrue(sent.endswith(b'"payload":' + BODY + b"}"))
-            rig.worker(OTHER).send(reply(200, b"ok"))
+            rig.worker(OTHER).send(response(200, b"ok"))
             self.assertTrue(caller.read().endswith(b"ok"))
 
     def test_worker_is_busy(self) -> None:
@@ -556,18 +556,18 @@ class NextWorkerTests(SynchronousTestCase):
         for status in (429, 503):
             rig, caller = self.start()
             rig.tell(assignment(WORKER, 7))
-            rig.worker().send(reply(status, b'{"error": "busy"}'))
+            rig.worker().send(response(status, b'{"error": "busy"}'))
             self.assertEqual(rig.tell(assignment(OTHER, 8))["request_idx"], 0)
-            rig.worker(OTHER).send(reply(200, b"ok"))
+            rig.worker(OTHER).send(response(200, b"ok"))
             self.assertTrue(caller.read().endswith(b"ok"))
             self.assertTrue(rig.idle)
 
     def test_other_errors_are_passed_on(self) -> None:
-        """What a worker or its backend says otherwise is the answer."""
+        """What a worker or its backend says otherwise is the response."""
         for status in (400, 401, 404, 422, 500, 502, 504):
             rig, caller = self.start()
             rig.tell(assignment())
-            rig.worker().send(reply(status, b"why"))
+            rig.worker().send(response(status, b"why"))
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
 
     def test_worker_without_a_backend(self) -> None:
@@ -575,11 +575,11 @@ class NextWorkerTests(SynchronousTestCase):
         for status, code in ((502, b"backend_unreachable"), (504, b"backend_timeout"), (503, b"not_ready")):
             rig, caller = self.start()
             rig.tell(assignment(WORKER, 7))
-            rig.worker().send(reply(status, b"why", b"X-Vespa-Error: " + code))
+            rig.worker().send(response(status, b"why", b"X-Vespa-Error: " + code))
             self.assertEqual(rig.tell(assignment(OTHER, 8))["request_idx"], 0)
             sent = rig.worker(OTHER).read()
             self.assertTrue(sent.endswith(b'"payload":' + BODY + b"}"))
-            rig.worker(OTHER).send(reply(200, b"ok"))
+            rig.worker(OTHER).send(response(200, b"ok"))
             self.assertTrue(caller.read().endswith(b"ok"))
             self.assertTrue(rig.idle)
 
@@ -588,7 +588,7 @@ class NextWorkerTests(SynchronousTestCase):
         rig, caller = self.start()
         for number, worker in enumerate((WORKER, OTHER)):
             rig.tell(assignment(worker, 7 + number))
-            rig.worker(worker).send(reply(502, b"died", b"x-vespa-error: no_reply"))
+            rig.worker(worker).send(response(502, b"died", b"x-vespa-error: no_reply"))
             rig.advance(2)
         answer = caller.read()
         self.assertTrue(answer.startswith(b"HTTP/1.1 502") and answer.endswith(b"died"), answer)
@@ -596,11 +596,11 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertTrue(rig.idle)
 
     def test_worker_whose_backend_began(self) -> None:
-        """A backend that answered in part, or badly, did the work: that is the answer."""
+        """A backend that answered in part, or badly, did the work: that is the response."""
         for status, code in ((502, b"truncated_reply"), (502, b"bad_reply"), (504, b"first_byte_timeout")):
             rig, caller = self.start()
             rig.tell(assignment())
-            rig.worker().send(reply(status, b"why", b"X-Vespa-Error: " + code))
+            rig.worker().send(response(status, b"why", b"X-Vespa-Error: " + code))
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
             self.assertEqual(rig.asked_for(), [])
 
@@ -609,7 +609,7 @@ class NextWorkerTests(SynchronousTestCase):
         rig, caller = self.start(**calling)
         for attempt in range(times):
             rig.tell(assignment(WORKER, 7 + attempt))
-            rig.worker().send(reply(503, b"gone %d" % attempt, b"X-Vespa-Error: not_ready"))
+            rig.worker().send(response(503, b"gone %d" % attempt, b"X-Vespa-Error: not_ready"))
             rig.advance(2.6)
         return rig, caller
 
@@ -618,11 +618,11 @@ class NextWorkerTests(SynchronousTestCase):
         rig, caller = self.named_again(9, attempts=5)
         self.assertEqual(caller.read(), b"")
         rig.tell(assignment(OTHER, 30))
-        rig.worker(OTHER).send(reply(200, b"ok"))
+        rig.worker(OTHER).send(response(200, b"ok"))
         self.assertTrue(caller.read().endswith(b"ok"))
 
     def test_named_for_ever(self) -> None:
-        """And no longer: the last one's answer is passed on then."""
+        """And no longer: the last one's response is passed on then."""
         rig, caller = self.named_again(11, attempts=5)
         self.assertTrue(caller.read().endswith(b"gone 10"))
         self.assertEqual(rig.asked_for(), [])
@@ -635,7 +635,7 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertEqual(rig.asked_for(), [])
 
     def test_never_after_the_first_byte(self) -> None:
-        """A reply that has begun breaks off visibly."""
+        """A response that has begun breaks off visibly."""
         rig, caller = self.start()
         rig.tell(assignment())
         rig.worker().send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
@@ -646,11 +646,11 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertTrue(rig.idle)
 
     def test_attempts_are_bounded(self) -> None:
-        """The last busy worker's answer is passed on; between attempts some time goes by, but for the first."""
+        """The last busy worker's response is passed on; between attempts some time goes by, but for the first."""
         rig, caller = self.start(attempts=3)
         for attempt in range(3):
             rig.tell(assignment(WORKER, 7 + attempt))
-            rig.worker().send(reply(429, b"busy %d" % attempt))
+            rig.worker().send(response(429, b"busy %d" % attempt))
             rig.advance(1.5)
         self.assertTrue(caller.read().endswith(b"busy 2"))
         self.assertTrue(rig.idle)
@@ -671,7 +671,7 @@ class NextWorkerTests(SynchronousTestCase):
         body = b'"' + b"x" * 3000 + b'"'
         rig, caller = self.start(post(body), replay_bytes=1000)
         rig.tell(assignment())
-        rig.worker().send(reply(429, b"busy"))
+        rig.worker().send(response(429, b"busy"))
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 429"))
         self.assertEqual(rig.asked_for(), [])
 
@@ -683,21 +683,21 @@ class NextWorkerTests(SynchronousTestCase):
         caller = rig.caller()
         caller.send(request[:50_000])
         rig.tell(assignment())
-        rig.worker().send(reply(503, b"busy"))
+        rig.worker().send(response(503, b"busy"))
         caller.send(request[50_000:70_000])
         self.assertTrue(caller.paused)  # enough is held until there is a worker
         rig.tell(assignment(OTHER, 8))
         rig.worker(OTHER)
         caller.send(request[70_000:])
         self.assertTrue(rig.worker(OTHER).read().endswith(b"\r\n\r\n" + body))
-        rig.worker(OTHER).send(reply(200, b"ok"))
+        rig.worker(OTHER).send(response(200, b"ok"))
         self.assertTrue(caller.read().endswith(b"ok"))
 
     def test_gone_between_workers(self) -> None:
         """A caller that leaves between two workers ends the search."""
         rig, caller = self.start()
         rig.tell(assignment())
-        rig.worker().send(reply(503, b"busy"))
+        rig.worker().send(response(503, b"busy"))
         caller.hang_up()
         self.assertEqual(rig.asked_for(), [])
         self.assertTrue(rig.idle)
@@ -711,7 +711,7 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 504"))
 
     def test_a_worker_that_stops_in_its_head(self) -> None:
-        """An answer has begun when its head is whole, and not with an interim one."""
+        """A response has begun when its head is whole, and not with an interim one."""
         for start in (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"):
             rig, caller = self.start(first_byte=5.0)
             rig.tell(assignment())
@@ -798,7 +798,7 @@ class NextWorkerTests(SynchronousTestCase):
         ):
             rig, caller = self.start(request)
             rig.tell(assignment())
-            rig.worker().send(reply(status, b"", b"Location: " + location))
+            rig.worker().send(response(status, b"", b"Location: " + location))
             answer = caller.read()
             if expected is None:
                 self.assertIn(b"foreign_redirect", answer)
@@ -814,7 +814,7 @@ class NextWorkerTests(SynchronousTestCase):
         rig, caller = self.start(get())
         rig.tell(assignment())
         rig.worker().send(b"HTTP/1.1 103 Early Hints\r\n" + places)
-        rig.worker().send(reply(200, b"ok"))
+        rig.worker().send(response(200, b"ok"))
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 200 OK\r\n"))
         self.assertTrue(rig.idle)
         rig, caller = self.start(get(b"/ws", b"Connection: Upgrade", b"Upgrade: websocket"))
@@ -846,7 +846,7 @@ class NextWorkerTests(SynchronousTestCase):
         rig, caller = self.start()
         rig.tell(assignment())
         lines = (b"X-A: 1", b"Set-Cookie: a=b", b"access-control-allow-origin: *", b"Alt-Svc: h3", b"X-B: 2")
-        rig.worker().send(reply(200, b"ok", *lines))
+        rig.worker().send(response(200, b"ok", *lines))
         self.assertEqual(caller.read(), b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B: 2\r\n%bContent-Length: 2\r\n\r\nok" % DATE)
 
 
@@ -856,7 +856,7 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
 
 
 def content(answer: bytes) -> bytes:
-    """The content of a chunked answer."""
+    """The content of a chunked response."""
     rest, out = answer.partition(b"\r\n\r\n")[2], b""
     while rest:
         size, _, rest = rest.partition(b"\r\n")
@@ -876,7 +876,7 @@ class PingTests(SynchronousTestCase):
         return rig, caller
 
     def test_comments_then_the_stream(self) -> None:
-        """After two seconds comments tell of the wait; the worker's events follow in the same answer."""
+        """After two seconds comments tell of the wait; the worker's events follow in the same response."""
         rig, caller = self.waiting()
         rig.tell(assignment(idx=9))
         rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
@@ -890,7 +890,7 @@ class PingTests(SynchronousTestCase):
         self.assertTrue(rig.idle)
         caller.send(get())
         rig.tell(assignment())
-        rig.worker().send(reply(200, b"next"))
+        rig.worker().send(response(200, b"next"))
         self.assertTrue(caller.read().endswith(b"next"))
 
     def test_no_coding_is_asked_for(self) -> None:
@@ -925,7 +925,7 @@ class PingTests(SynchronousTestCase):
             rig, caller = self.waiting(request)
             self.assertEqual(caller.read(), b"")
             rig.tell(assignment(idx=9))
-            rig.worker().send(reply(404, b"no"))
+            rig.worker().send(response(404, b"no"))
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 404"))
 
     def test_who_asks_for_events(self) -> None:
@@ -942,7 +942,7 @@ class PingTests(SynchronousTestCase):
             self.assertIn(b": waiting for a worker", caller.read(), request)
 
     def test_lines_of_json_pass(self) -> None:
-        """An answer of another type than was asked for passes, byte for byte and as it comes."""
+        """A response of another type than was asked for passes, byte for byte and as it comes."""
         rig, caller = self.waiting(post(STREAM, b"Accept: text/event-stream", target=b"/api/chat"))
         caller.read()
         rig.tell(assignment(idx=9))
@@ -969,7 +969,7 @@ class PingTests(SynchronousTestCase):
                 rig, caller = self.waiting()
                 comments = content(caller.read() + b"0\r\n\r\n")
                 rig.tell(assignment(idx=9))
-                answer = reply(200, coded, b"Content-Type: " + kind, b"Content-Encoding: " + coding)
+                answer = response(200, coded, b"Content-Type: " + kind, b"Content-Encoding: " + coding)
                 for at in range(0, len(answer), cut):
                     rig.worker().send(answer[at : at + cut])
                 got = content(b"\r\n\r\n" + caller.read())
@@ -982,7 +982,7 @@ class PingTests(SynchronousTestCase):
         for coding in (b"br", b"zstd", b"gzip, gzip", b"gzip\r\nContent-Encoding: br"):
             rig, caller = self.waiting()
             rig.tell(assignment(idx=9))
-            rig.worker().send(reply(200, b"x" * 1000, b"Content-Encoding: " + coding))
+            rig.worker().send(response(200, b"x" * 1000, b"Content-Encoding: " + coding))
             event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
             error = json.loads(event)["error"]
             self.assertEqual((error["code"], error["status"]), ("unknown_coding", 502))
@@ -995,7 +995,7 @@ class PingTests(SynchronousTestCase):
             rig, caller = self.waiting()
             rig.tell(assignment(idx=9))
             with capturedLogs():
-                rig.worker().send(reply(status, coded, b"Content-Encoding: gzip"))
+                rig.worker().send(response(status, coded, b"Content-Encoding: gzip"))
             self.assertFalse(caller.open, coded[:20])
             self.assertFalse(caller.read().endswith(b"0\r\n\r\n"))
             self.assertTrue(rig.idle)
@@ -1013,7 +1013,7 @@ class PingTests(SynchronousTestCase):
         self.assertTrue(rig.idle)
         rig, caller = self.waiting()
         rig.tell(assignment(idx=9))
-        rig.worker().send(reply(400, bomb, b"Content-Encoding: gzip"))
+        rig.worker().send(response(400, bomb, b"Content-Encoding: gzip"))
         event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
         self.assertEqual(json.loads(event)["error"]["message"], "the worker answered 400")
 
@@ -1024,7 +1024,7 @@ class PingTests(SynchronousTestCase):
             rig, caller = self.waiting()
             caller.read()
             rig.tell(assignment(idx=9))
-            answer = reply(status, many, b"Content-Type: application/json")
+            answer = response(status, many, b"Content-Type: application/json")
             size = 0
             tracemalloc.start()
             self.addCleanup(tracemalloc.stop)
@@ -1045,14 +1045,14 @@ class PingTests(SynchronousTestCase):
         rig.tell({"status": "soon", "request_idx": 9})
         rig.advance(1.1)
         rig.tell(assignment(idx=9))
-        rig.worker().send(reply(400, b"bad"))
+        rig.worker().send(response(400, b"bad"))
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 400"))
 
     def test_errors_become_events(self) -> None:
         """An error after the comments is the stream's last event, with the worker's own message."""
         rig, caller = self.waiting()
         rig.tell(assignment(idx=9))
-        rig.worker().send(reply(400, b'{"error": {"message": "too long", "code": "ctx"}}'))
+        rig.worker().send(response(400, b'{"error": {"message": "too long", "code": "ctx"}}'))
         event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
         error = json.loads(event)["error"]
         self.assertEqual((error["message"], error["code"], error["status"]), ("too long", "ctx", 400))
@@ -1101,7 +1101,7 @@ class PingTests(SynchronousTestCase):
         self.assertTrue(rig.idle)
 
     def test_the_body_is_asked_for_before_the_comments(self) -> None:
-        """A caller that waits for leave to send its body has it before an answer begins: later there is none."""
+        """A caller that waits for leave to send its body has it before a response begins: later there is none."""
         request = post(b"x" * 10, b"Accept: text/event-stream", b"Expect: 100-continue", kind=b"audio/wav")
         rig, caller = self.waiting(request[:-10])
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"))
@@ -1117,7 +1117,7 @@ class PingTests(SynchronousTestCase):
         """The comments do not keep the request from going to another worker."""
         rig, caller = self.waiting()
         rig.tell(assignment(idx=9))
-        rig.worker().send(reply(503, b"busy"))
+        rig.worker().send(response(503, b"busy"))
         rig.tell(assignment(OTHER, 10))
         rig.worker(OTHER).send(EVENTS + b"9\r\ndata: 1\n\n\r\n0\r\n\r\n")
         self.assertTrue(content(caller.read()).endswith(b"data: 1\n\n"))
@@ -1133,7 +1133,7 @@ class PassTests(SynchronousTestCase):
         rig.tell(assignment())
         request = rig.worker().read()
         cookie = b"Set-Cookie: s=1; Domain=w.example; Path=/; Secure; HttpOnly; SameSite=None"
-        rig.worker().send(reply(200, b"ok", cookie, b"Set-Cookie: __Host-t=2; Secure; Path=/", b"X-A: 1"))
+        rig.worker().send(response(200, b"ok", cookie, b"Set-Cookie: __Host-t=2; Secure; Path=/", b"X-A: 1"))
         return request, caller.read()
 
     def test_off(self) -> None:
@@ -1208,7 +1208,7 @@ class OriginTests(SynchronousTestCase):
         allow = b"\r\nAccess-Control-Allow-Origin: app://obsidian.md\r\n"
         rig, caller = self.start(post(BODY, self.APP, b"Sec-Fetch-Site: cross-site"))
         rig.tell(assignment())
-        rig.worker().send(reply(200, b"ok", b"Access-Control-Allow-Origin: *"))
+        rig.worker().send(response(200, b"ok", b"Access-Control-Allow-Origin: *"))
         answer = caller.read()
         self.assertIn(allow, answer)
         self.assertNotIn(b"Allow-Origin: *", answer)
@@ -1235,7 +1235,7 @@ class OriginTests(SynchronousTestCase):
         """They get no CORS, but the word that answers differ."""
         rig, caller = self.start(post())
         rig.tell(assignment())
-        rig.worker().send(reply(200, b"ok"))
+        rig.worker().send(response(200, b"ok"))
         answer = caller.read()
         self.assertNotIn(b"Access-Control", answer)
         self.assertIn(b"\r\nVary: Origin\r\n", answer)
@@ -1253,7 +1253,7 @@ class AppTests(SynchronousTestCase):
         rig.tell({"status": "none", "request_idx": 9})
         rig.app.dismiss(lambda: Refusal(503, "draining", "the proxy is shutting down"))
         self.assertEqual([b"draining" in caller.read() for caller in callers], [False, True, True, True])
-        rig.worker().send(reply(200, b"ok"))
+        rig.worker().send(response(200, b"ok"))
         self.assertTrue(callers[0].read().endswith(b"ok"))
         self.assertTrue(rig.idle)
 
@@ -1275,7 +1275,7 @@ class AppTests(SynchronousTestCase):
                 if end == "left":
                     caller.hang_up()
                 else:
-                    answer = reply(200, b"fine")
+                    answer = response(200, b"fine")
                     worker.send(answer[:-2] if end == "in parts" else answer)
                     if end == "in parts":
                         worker.send(answer[-2:])

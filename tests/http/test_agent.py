@@ -106,8 +106,8 @@ class Agents(TestCase):
         await treq.content(await agent.request(b"POST", url, bodyProducer=producer))
         self.assertTrue(factory.asked[1].endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"))
 
-    async def test_chunked_reply(self) -> None:
-        """A chunked reply is delivered without its framing, also when asked for late."""
+    async def test_chunked_response(self) -> None:
+        """A chunked response is delivered without its framing, also when asked for late."""
         agent, url, _ = await self.serve(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
         )
@@ -116,13 +116,13 @@ class Agents(TestCase):
         self.assertEqual(await treq.content(response), b"abc")
 
     async def test_head(self) -> None:
-        """The reply to HEAD has a length and no body."""
+        """The response to HEAD has a length and no body."""
         agent, url, _ = await self.serve(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
         response = await agent.request(b"HEAD", url)
         self.assertEqual((response.length, await treq.content(response)), (99, b""))
 
-    async def test_broken_reply(self) -> None:
-        """A reply that breaks off fails its body, one that never comes the request."""
+    async def test_broken_response(self) -> None:
+        """A response that breaks off fails its body, one that never comes the request."""
         agent, url, factory = await self.serve(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", None)
         response = await agent.request(b"GET", url)
         content = treq.content(response)

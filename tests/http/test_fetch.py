@@ -1,4 +1,4 @@
-"""One small request, and the whole of its reply."""
+"""One small request, and the whole of its response."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class AskingTests(SynchronousTestCase):
 
     def test_told_whole(self) -> None:
         """Framed by a length, in chunks or by the end, the content is handed over once it is whole."""
-        for answer, end in (
+        for response, end in (
             (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab|cd", False),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n|2\r\ncd\r\n0\r\n\r\n", False),
             (b"HTTP/1.1 200 OK\r\n\r\nab|cd", True),
         ):
             self.receiver.heard.clear()
             self.ask()
-            first, _, second = answer.partition(b"|")
+            first, _, second = response.partition(b"|")
             wire = self.server.wire
             wire.send(first)
             self.assertEqual(self.receiver.heard, [])

@@ -81,9 +81,9 @@ class Unverified(SynchronousTestCase):
         rig = Rig(secured=True, limits=Limits(unverified_bytes=100_000))
         whole = envelope(b'"' + BODY + b'"')
         clients = [rig.ask(post(whole)[:40000]) for _ in range(3)]
-        reply = clients[2].read()
-        self.assertEqual(status(reply), 503)
-        self.assertIn(b"too_much_unverified", reply)
+        response = clients[2].read()
+        self.assertEqual(status(response), 503)
+        self.assertIn(b"too_much_unverified", response)
         for client in clients[:2]:
             client.send(post(whole)[40000:])
         self.assertEqual(len(rig.verified), 2)
@@ -98,8 +98,8 @@ class Unverified(SynchronousTestCase):
         for _ in range(10):
             for client in clients:
                 client.send(BODY)
-        replies = [client.read() for client in clients]
-        self.assertEqual([status(reply) if reply else 0 for reply in replies], [503, 0])
+        responses = [client.read() for client in clients]
+        self.assertEqual([status(response) if response else 0 for response in responses], [503, 0])
         self.assertTrue(rig.server.held.unverified <= 500_000)
 
     def test_heads(self) -> None:
@@ -127,9 +127,9 @@ class Verified(SynchronousTestCase):
         rig = Rig(concurrency=1, limits=BOUND)
         rig.ask(GET)
         clients = [rig.ask(post(BODY)) for _ in range(3)]
-        reply = clients[2].read()
-        self.assertEqual(status(reply), 503)
-        self.assertIn(b"too_much_held", reply)
+        response = clients[2].read()
+        self.assertEqual(status(response), 503)
+        self.assertIn(b"too_much_held", response)
         self.assertEqual(rig.gate.waiting, 2)
         for _ in range(3):
             rig.backend.wire.read()
@@ -176,8 +176,8 @@ class Verified(SynchronousTestCase):
         rig = Rig(limits=Limits(held_bytes=70_000))
         large = b"GET / HTTP/1.1\r\nHost: w\r\nX: " + b"y" * 30000 + b"\r\n\r\n"
         clients = [rig.ask(large) for _ in range(4)]
-        replies = [client.read() for client in clients]
-        self.assertEqual([status(reply) if reply else 0 for reply in replies], [0, 0, 503, 503])
+        responses = [client.read() for client in clients]
+        self.assertEqual([status(response) if response else 0 for response in responses], [0, 0, 503, 503])
         self.assertEqual(len(rig.backend.wires), 2)
 
     def test_pieces(self) -> None:

@@ -80,7 +80,7 @@ class Uploads(TestCase):
             connection.close()
 
     async def test_plain(self) -> None:
-        """Refused by its head, in its body, and for a field that is malformed: the answer is read each time."""
+        """Refused by its head, in its body, and for a field that is malformed: the response is read each time."""
         for application, status, extra in (
             (_refuse_head, 401, {}),
             (_Refusing, 422, {}),

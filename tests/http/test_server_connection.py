@@ -151,7 +151,7 @@ class Bounds(SynchronousTestCase):
         client.drain()
         self.assertEqual(client.read().count(b"pong"), 10)
 
-    def test_answers_in_one_turn(self) -> None:
+    def test_responses_in_one_turn(self) -> None:
         """Of what one client pipelines sixteen requests are answered in one turn, the rest in those that follow."""
         ping = b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n"
         unsigned = b"GET / HTTP/1.1\r\nHost: w\r\n\r\n"
@@ -168,7 +168,7 @@ class Bounds(SynchronousTestCase):
             self.assertTrue(client.open and not client.paused)
 
     def test_turns_and_a_slow_reader(self) -> None:
-        """Where the client reads none of the answers, what is left for the next turn waits until it does."""
+        """Where the client reads none of the responses, what is left for the next turn waits until it does."""
         rig = Rig()
         client = rig.client()
         client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n" * 40)
@@ -225,7 +225,7 @@ class Bounds(SynchronousTestCase):
             self.assertEqual((older.open, younger.open, new.open), (False, True, True))
 
     def test_not_idle(self) -> None:
-        """One that has sent a request ahead is not idle, though its answers cannot be written now."""
+        """One that has sent a request ahead is not idle, though its responses cannot be written now."""
         rig = Rig(limits=Limits(connections=1))
         client = rig.client()
         client.fill()
@@ -258,7 +258,7 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(len(rig.server.connections), 0)
 
 
-class Answers(SynchronousTestCase):
+class Responses(SynchronousTestCase):
     def test_refusal_keeps_the_connection(self) -> None:
         """A refused request whose body is at hand does not cost the connection."""
         rig = Rig(secured=True)
@@ -272,9 +272,9 @@ class Answers(SynchronousTestCase):
         """A refusal that does not wait for a large body ends the connection, after the client could read it."""
         rig = Rig(secured=True)
         client = rig.ask(b"PUT /x?serverless_cost=1 HTTP/1.1\r\nHost: w\r\nContent-Length: 100000000\r\n\r\nabc")
-        reply = client.read()
-        self.assertEqual(status(reply), 422)
-        self.assertIn(b"Connection: close\r\n", reply)
+        response = client.read()
+        self.assertEqual(status(response), 422)
+        self.assertIn(b"Connection: close\r\n", response)
         client.send(b"x" * 1000)
         self.assertTrue(client.open)
         rig.clock.pump([1.0] * 6)
@@ -293,7 +293,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual(status(client.read()), 429)
 
     def test_continue(self) -> None:
-        """100 Continue is sent when the body is wanted, not before, and not when the answer is no."""
+        """100 Continue is sent when the body is wanted, not before, and not when the response is no."""
         rig = Rig()
         rig.backend.slow = True
         client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
@@ -306,9 +306,9 @@ class Answers(SynchronousTestCase):
 
     def test_options_star(self) -> None:
         """`OPTIONS *` is about us."""
-        reply = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n").read()
-        self.assertEqual(status(reply), 204)
-        self.assertIn(b"Allow: GET", reply)
+        response = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n").read()
+        self.assertEqual(status(response), 204)
+        self.assertIn(b"Allow: GET", response)
 
     def test_options_star_with_a_body(self) -> None:
         """Whoever asks about us and waits for a word before the body gets it."""
@@ -317,8 +317,8 @@ class Answers(SynchronousTestCase):
         client.send(b"ab")
         self.assertEqual(status(client.read()), 204)
 
-    def test_one_answer(self) -> None:
-        """When the rest of a body never comes after the answer, the connection ends without a second answer."""
+    def test_one_response(self) -> None:
+        """When the rest of a body never comes after the response, the connection ends without a second response."""
         rig = Rig(secured=True, limits=Limits(body_min_rate=100))
         client = rig.ask(b"PUT /?serverless_cost=1 HTTP/1.1\r\nHost: w\r\nContent-Length: 1000\r\n\r\nabc")
         rig.clock.pump([1.0] * 30)
@@ -350,7 +350,7 @@ class Answers(SynchronousTestCase):
 
 class Draining(SynchronousTestCase):
     def test_drain(self) -> None:
-        """Draining closes idle connections at once and busy ones after their answer, and then is done."""
+        """Draining closes idle connections at once and busy ones after their response, and then is done."""
         rig = Rig()
         idle, busy = rig.client(), rig.ask(GET)
         drained = rig.server.drain()
@@ -358,9 +358,9 @@ class Draining(SynchronousTestCase):
         self.assertTrue(busy.open)
         self.assertNoResult(drained)
         rig.backend.wire.send(OK)
-        reply = busy.read()
-        self.assertIn(b"Connection: close\r\n", reply)
-        self.assertEqual(body(reply), b"ok")
+        response = busy.read()
+        self.assertIn(b"Connection: close\r\n", response)
+        self.assertEqual(body(response), b"ok")
         self.successResultOf(drained)
 
     def test_abort(self) -> None:

@@ -18,8 +18,8 @@ CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Passing(SynchronousTestCase):
-    def test_request_and_reply_pass(self) -> None:
-        """Method, target, fields and body reach the backend as they were sent; so does its reply the client."""
+    def test_request_and_response_pass(self) -> None:
+        """Method, target, fields and body reach the backend as they were sent; so does its response the client."""
         rig = Rig()
         client = rig.ask(post(b"[1.50]", b"/v1/x%2Fy?a=1&a=2&;", b"X-One: 1\r\nx-two: 2\r\nX-One: 3\r\n"))
         sent = rig.backend.wire.read()
@@ -32,9 +32,9 @@ class Passing(SynchronousTestCase):
         rig.backend.wire.send(
             b"HTTP/1.1 201 Fine\r\nSet-Cookie: a\r\nX-B: c\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\r\nyes"
         )
-        reply = client.read()
+        response = client.read()
         self.assertEqual(
-            reply,
+            response,
             b"HTTP/1.1 201 Created\r\nSet-Cookie: a\r\nX-B: c\r\nSet-Cookie: b\r\n%bContent-Length: 3\r\n\r\nyes"
             % DATE,
         )
@@ -48,7 +48,7 @@ class Passing(SynchronousTestCase):
         self.assertTrue(rig.backend.wire.read().startswith(b"GET /api/ HTTP/1.1\r\n"))
 
     def test_first_byte_at_once(self) -> None:
-        """A reply's head goes out before any of its body is there, and each piece of it as it comes."""
+        """A response's head goes out before any of its body is there, and each piece of it as it comes."""
         rig = Rig()
         client = rig.ask(GET)
         backend = rig.backend.wire
@@ -91,17 +91,17 @@ class Passing(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
     def test_old_client_gets_content(self) -> None:
-        """An HTTP/1.0 client gets a chunked reply unchunked, ended by the connection's end."""
+        """An HTTP/1.0 client gets a chunked response unchunked, ended by the connection's end."""
         rig = Rig()
         client = rig.ask(b"GET / HTTP/1.0\r\n\r\n")
         rig.backend.wire.send(CHUNKED + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
-        reply = client.read()
-        self.assertEqual(body(reply), b"abc")
-        self.assertNotIn(b"chunked", reply)
+        response = client.read()
+        self.assertEqual(body(response), b"abc")
+        self.assertNotIn(b"chunked", response)
         self.assertFalse(client.open)
 
-    def test_reply_until_close(self) -> None:
-        """A reply that ends with the backend's connection reaches the client in chunks, whole."""
+    def test_response_until_close(self) -> None:
+        """A response that ends with the backend's connection reaches the client in chunks, whole."""
         rig = Rig()
         client = rig.ask(GET)
         rig.backend.wire.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
@@ -109,9 +109,9 @@ class Passing(SynchronousTestCase):
         self.assertEqual(client.read(), CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
         self.assertEqual(rig.ledger.served, 1)
 
-    def test_bodiless_replies(self) -> None:
+    def test_bodiless_responses(self) -> None:
         """HEAD, 204 and 304 have no body; HEAD and 304 keep the length that a GET would have."""
-        for request, reply, expected in (
+        for request, response, expected in (
             (
                 GET.replace(b"GET", b"HEAD"),
                 b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
@@ -126,25 +126,25 @@ class Passing(SynchronousTestCase):
         ):
             rig = Rig()
             client = rig.ask(request)
-            rig.backend.wire.send(reply)
+            rig.backend.wire.send(response)
             self.assertEqual(client.read(), expected.replace(b"\r\n", b"\r\n" + DATE, 1))
             self.assertEqual(rig.pool.idle, 1)
 
-    def test_interim_replies(self) -> None:
+    def test_interim_responses(self) -> None:
         """103 passes to an HTTP/1.1 client; 100 is ours to send."""
         rig = Rig()
         client = rig.ask(GET)
         rig.backend.wire.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
         self.assertTrue(client.read().startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"))
 
-    def test_early_reply(self) -> None:
-        """A final reply that comes before the upload's end is passed on, and the connection ends after it."""
+    def test_early_response(self) -> None:
+        """A final response that comes before the upload's end is passed on, and the connection ends after it."""
         rig = Rig()
         client = rig.ask(b"PUT /up HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\nabc")
         rig.backend.wire.send(b"HTTP/1.1 413 Large\r\nContent-Length: 1\r\n\r\n!")
-        reply = client.read()
-        self.assertEqual(status(reply), 413)
-        self.assertIn(b"Connection: close\r\n", reply)
+        response = client.read()
+        self.assertEqual(status(response), 413)
+        self.assertIn(b"Connection: close\r\n", response)
         self.assertEqual(rig.backend.open, [])
         self.assertTrue(rig.settled())
 
@@ -227,9 +227,9 @@ class Tunnelling(SynchronousTestCase):
         """Over the limit an upgrade is refused before the backend hears of it; those under way count."""
         rig = Rig(max_tunnels=2)
         first, second, third = rig.ask(WS), rig.ask(WS), rig.ask(WS)
-        reply = third.read()
-        self.assertEqual(status(reply), 503)
-        self.assertIn(b"too_many_tunnels", reply)
+        response = third.read()
+        self.assertEqual(status(response), 503)
+        self.assertIn(b"too_many_tunnels", response)
         self.assertEqual(len(rig.backend.wires), 2)
         plain = rig.ask(GET)
         rig.backend.wire.send(OK)
@@ -264,11 +264,11 @@ class Tunnelling(SynchronousTestCase):
 class ErrorResponses(SynchronousTestCase):
     def test_no_work_served(self) -> None:
         """A backend's 4xx or 5xx is passed on and complete, and no work served; any other status is."""
-        reply = b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nno"
+        response = b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nno"
         for code, served in ((200, 1), (302, 1), (399, 1), (400, 0), (404, 0), (429, 0), (500, 0), (503, 0), (599, 0)):
             rig = Rig()
             client = rig.ask(GET)
-            rig.backend.wire.send(reply % code)
+            rig.backend.wire.send(response % code)
             self.assertEqual(status(client.read()), code)
             self.assertEqual((rig.ledger.served, rig.ledger.unserved), (served, 1 - served))
             self.assertEqual(rig.ledger.snapshot().served, served * 1_000_000)
@@ -286,18 +286,20 @@ class ErrorResponses(SynchronousTestCase):
 
 
 class Failing(SynchronousTestCase):
-    def error(self, reply: bytes) -> dict[str, str]:
-        error: dict[str, str] = json.loads(body(reply))["error"]
+    def error(self, response: bytes) -> dict[str, str]:
+        error: dict[str, str] = json.loads(body(response))["error"]
         return error
 
     def test_unreachable(self) -> None:
         """A backend that cannot be reached is 502, and says whose fault it is."""
         rig = Rig()
         rig.backend.refusing = True
-        reply = rig.ask(GET).read()
-        self.assertEqual(status(reply), 502)
-        self.assertEqual((self.error(reply)["origin"], self.error(reply)["code"]), ("backend", "backend_unreachable"))
-        self.assertIn(b"X-Vespa-Error: backend_unreachable\r\n", reply)
+        response = rig.ask(GET).read()
+        self.assertEqual(status(response), 502)
+        self.assertEqual(
+            (self.error(response)["origin"], self.error(response)["code"]), ("backend", "backend_unreachable")
+        )
+        self.assertIn(b"X-Vespa-Error: backend_unreachable\r\n", response)
         self.assertEqual(rig.ledger.failed, 1)
         self.assertTrue(rig.settled())
 
@@ -310,7 +312,7 @@ class Failing(SynchronousTestCase):
         self.assertEqual(rig.ledger.failed, 1)
 
     def test_truncation_is_visible(self) -> None:
-        """A reply that breaks off never ends cleanly, and what came before is delivered."""
+        """A response that breaks off never ends cleanly, and what came before is delivered."""
         for start in (CHUNKED + b"5\r\nabcde\r\n", b"HTTP/1.1 200 OK\r\n%bContent-Length: 9\r\n\r\nabc" % DATE):
             rig = Rig()
             client = rig.ask(GET)
@@ -322,7 +324,7 @@ class Failing(SynchronousTestCase):
             self.assertTrue(rig.settled())
 
     def test_truncation_for_old_clients(self) -> None:
-        """Where the end of the connection would be the end of the reply, it is reset instead."""
+        """Where the end of the connection would be the end of the response, it is reset instead."""
         rig = Rig()
         client = rig.ask(b"GET / HTTP/1.0\r\n\r\n")
         rig.backend.wire.send(CHUNKED + b"5\r\nabcde\r\n")
@@ -380,9 +382,9 @@ class Failing(SynchronousTestCase):
         self.assertFalse(client.open)
         self.assertEqual(rig.ledger.failed, 1)
 
-    def test_bad_replies(self) -> None:
-        """What is no reply is 502, whatever is wrong with it."""
-        for reply in (
+    def test_bad_responses(self) -> None:
+        """What is no response is 502, whatever is wrong with it."""
+        for response in (
             b"HELLO\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
@@ -391,18 +393,18 @@ class Failing(SynchronousTestCase):
         ):
             rig = Rig()
             client = rig.ask(GET)
-            rig.backend.wire.send(reply)
+            rig.backend.wire.send(response)
             answer = client.read()
-            self.assertEqual(status(answer), 502, reply[:60])
+            self.assertEqual(status(answer), 502, response[:60])
             self.assertIn(b"X-Vespa-Error: bad_reply", answer)
             self.assertTrue(rig.settled())
 
-    def test_bytes_behind_a_reply(self) -> None:
-        """What a backend says behind its reply reaches nobody, and its connection is not used again."""
-        for reply in (OK + b"HTTP/1.1 200 OK\r\n\r\n", CHUNKED + b"2\r\nok\r\n0\r\n\r\nextra"):
+    def test_bytes_behind_a_response(self) -> None:
+        """What a backend says behind its response reaches nobody, and its connection is not used again."""
+        for response in (OK + b"HTTP/1.1 200 OK\r\n\r\n", CHUNKED + b"2\r\nok\r\n0\r\n\r\nextra"):
             rig = Rig()
             client = rig.ask(GET)
-            rig.backend.wire.send(reply)
+            rig.backend.wire.send(response)
             self.assertNotIn(b"extra", client.value())
             self.assertEqual(client.read().count(b"HTTP/1.1"), 1)
             self.assertEqual(rig.pool.idle, 0)
@@ -569,9 +571,9 @@ class Limiting(SynchronousTestCase):
         """Before the worker is ready a request is refused, with the state, and booked as that."""
         rig = Rig()
         rig.unready = Refusal(503, "not_ready", "the worker is loading", retry_after=5)
-        reply = rig.ask(GET).read()
-        self.assertEqual(status(reply), 503)
-        self.assertIn(b"Retry-After: 5\r\n", reply)
+        response = rig.ask(GET).read()
+        self.assertEqual(status(response), 503)
+        self.assertIn(b"Retry-After: 5\r\n", response)
         self.assertEqual((rig.ledger.refused, rig.ledger.received), (1, 0))
 
     def test_busy(self) -> None:
@@ -579,9 +581,9 @@ class Limiting(SynchronousTestCase):
         rig = Rig(max_wait=10)
         rig.gate.throughput = 1.0
         rig.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: 15\r\n\r\n"))
-        reply = rig.ask(GET).read()
-        self.assertEqual(status(reply), 429)
-        self.assertIn(b"Retry-After: 5\r\n", reply)
+        response = rig.ask(GET).read()
+        self.assertEqual(status(response), 429)
+        self.assertIn(b"Retry-After: 5\r\n", response)
         self.assertEqual(rig.ledger.snapshot().rejected, 1_000_000)
 
     def test_queue_timeout(self) -> None:

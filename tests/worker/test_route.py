@@ -31,8 +31,8 @@ def envelope(payload: bytes, **changes: object) -> bytes:
     return b'{"auth_data": ' + json.dumps(auth(**changes)).encode() + b', "payload": ' + payload + b"}"
 
 
-def code(reply: bytes) -> str:
-    found: str = json.loads(body(reply))["error"]["code"]
+def code(response: bytes) -> str:
+    found: str = json.loads(body(response))["error"]["code"]
     return found
 
 
@@ -117,9 +117,9 @@ class Enveloped(SynchronousTestCase):
             (envelope(b"1", request_idx=True), "request_idx"),
         ):
             rig = Rig(secured=True)
-            reply = rig.ask(post(raw)).read()
-            self.assertEqual((status(reply), code(reply)), (422, "invalid_envelope"))
-            self.assertIn(field, str(json.loads(body(reply))["error"]["fields"]))
+            response = rig.ask(post(raw)).read()
+            self.assertEqual((status(response), code(response)), (422, "invalid_envelope"))
+            self.assertIn(field, str(json.loads(body(response))["error"]["fields"]))
             self.assertEqual((rig.ledger.received, rig.ledger.deletes()), (0, ()))
 
     def test_one_at_a_time(self) -> None:
@@ -131,9 +131,9 @@ class Enveloped(SynchronousTestCase):
         for second in (post(envelope(b"{}")), query(), post(envelope(b'"' + b"x" * 100_000 + b'"'))):
             rig = Rig(secured=True)
             first = rig.ask(post(envelope(b"{}")))
-            reply = rig.ask(second).read()
-            self.assertEqual((status(reply), code(reply)), (429, "in_flight"))
-            self.assertIn(b"Retry-After: 1\r\n", reply)
+            response = rig.ask(second).read()
+            self.assertEqual((status(response), code(response)), (429, "in_flight"))
+            self.assertIn(b"Retry-After: 1\r\n", response)
             self.assertEqual((rig.ledger.load, rig.ledger.refused, rig.ledger.deletes()), (2_500_000, 0, ()))
             self.assertEqual(rig.ledger.snapshot().working_request_idxs, (3,))
             first.hang_up()
@@ -162,9 +162,9 @@ class Enveloped(SynchronousTestCase):
         for request in (post(envelope(b"{}")), post(big), query):
             rig = Rig(secured=True)
             rig.app.body.max_cost = 2.25
-            reply = rig.ask(request).read()
-            self.assertEqual((status(reply), code(reply)), (422, "invalid_envelope"))
-            (said,) = json.loads(body(reply))["error"]["fields"].values()
+            response = rig.ask(request).read()
+            self.assertEqual((status(response), code(response)), (422, "invalid_envelope"))
+            (said,) = json.loads(body(response))["error"]["fields"].values()
             self.assertEqual(said, "must be at most 2.25 (VESPA_MAX_COST)")
             self.assertEqual(rig.ledger.load, 0)
 
@@ -177,14 +177,14 @@ class Enveloped(SynchronousTestCase):
         query = b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n\r\n"
         query = query.replace(b"serverless_request_idx=3&", b"")
         for request in (post(small), post(big), query):
-            reply = Rig(secured=True).ask(request).read()
-            self.assertEqual(status(reply), 422)
-            self.assertIn(b"/route/ gives a request_idx", reply, request[:200])
+            response = Rig(secured=True).ask(request).read()
+            self.assertEqual(status(response), 422)
+            self.assertIn(b"/route/ gives a request_idx", response, request[:200])
 
     def test_wrong_url(self) -> None:
         """What was signed for another worker is 401 here."""
-        reply = Rig(secured=True).ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()
-        self.assertEqual((status(reply), code(reply)), (401, "wrong_url"))
+        response = Rig(secured=True).ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()
+        self.assertEqual((status(response), code(response)), (401, "wrong_url"))
 
     def test_sessions(self) -> None:
         """A session that we do not know is 410, which official clients take for closed."""
@@ -198,8 +198,8 @@ class Enveloped(SynchronousTestCase):
         rig.backend.wire.send(OK)
         client.read()
         client.send(post(envelope(b"1")))
-        reply = client.read()
-        self.assertEqual((status(reply), code(reply)), (401, "replayed"))
+        response = client.read()
+        self.assertEqual((status(response), code(response)), (401, "replayed"))
 
     def test_replays_in_the_log(self) -> None:
         """Whoever has one assignment cannot fill the log with it."""
@@ -314,15 +314,15 @@ class Preflight(SynchronousTestCase):
         ask = b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (query_envelope(auth()).encode(), self.ASK)
         first = rig.ask(ask)
         second = rig.ask(ask)
-        reply = second.read()
-        self.assertEqual((status(reply), code(reply), len(rig.backend.wires)), (429, "in_flight", 1))
+        response = second.read()
+        self.assertEqual((status(response), code(response), len(rig.backend.wires)), (429, "in_flight", 1))
         other = query_envelope(auth(request_idx=4)).encode()
         rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (other, self.ASK)).hang_up()
         first.hang_up()
         self.assertEqual(rig.ask(ask).read(), b"", "a hang-up ends it")
         rig.backend.wire.send(OK)
         second.send(ask)
-        self.assertEqual(second.read(), b"", "an answer ends it")
+        self.assertEqual(second.read(), b"", "a response ends it")
         rig.backend.wire.send(OK)
         self.assertTrue(rig.settled())
         self.assertEqual(rig.ledger.deletes(), ())
@@ -363,9 +363,9 @@ class Queried(SynchronousTestCase):
 
     def test_unsigned(self) -> None:
         """Without a signature a request is 422, and told what is missing."""
-        reply = Rig(secured=True).ask(GET).read()
-        self.assertEqual(status(reply), 422)
-        self.assertEqual(len(json.loads(body(reply))["error"]["fields"]), 6)
+        response = Rig(secured=True).ask(GET).read()
+        self.assertEqual(status(response), 422)
+        self.assertEqual(len(json.loads(body(response))["error"]["fields"]), 6)
 
 
 class Unsecured(SynchronousTestCase):
@@ -395,8 +395,8 @@ class Unsecured(SynchronousTestCase):
             rig.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n"))
             self.assertEqual(rig.ledger.load, work)
         for text in (b"NaN", b"-1", b"1e999", b"1_0", b"true", b""):
-            reply = Rig().ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n")).read()
-            self.assertEqual((status(reply), code(reply)), (422, "invalid_cost"))
+            response = Rig().ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n")).read()
+            self.assertEqual((status(response), code(response)), (422, "invalid_cost"))
 
 
 class BackendKey(SynchronousTestCase):
@@ -441,9 +441,9 @@ class Own(SynchronousTestCase):
         """/ping is answered by the worker itself, whatever state the backend is in."""
         rig = Rig(secured=True)
         rig.unready = Refusal(503, "not_ready", "no")
-        reply = rig.ask(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n").read()
-        self.assertEqual((status(reply), body(reply)), (200, b"pong"))
-        self.assertNotIn(b"TwistedWeb", reply)
+        response = rig.ask(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n").read()
+        self.assertEqual((status(response), body(response)), (200, b"pong"))
+        self.assertNotIn(b"TwistedWeb", response)
 
     def test_update(self) -> None:
         """An update needs the machine's token; an empty one never fits."""
@@ -461,7 +461,7 @@ class Own(SynchronousTestCase):
 
     def test_other_methods(self) -> None:
         """Our own paths answer 405 to other methods, as an error of ours."""
-        reply = Rig().ask(post(b"", b"/ping")).read()
-        self.assertEqual(status(reply), 405)
-        self.assertIn(b"X-Vespa-Error", reply)
-        self.assertIn(b"Allow: GET, HEAD", reply)
+        response = Rig().ask(post(b"", b"/ping")).read()
+        self.assertEqual(status(response), 405)
+        self.assertIn(b"X-Vespa-Error", response)
+        self.assertIn(b"Allow: GET, HEAD", response)

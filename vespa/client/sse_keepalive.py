@@ -60,7 +60,7 @@ class SSEKeepalive:
         try:
             ContentDecoder(coding)
         except ValueError as error:
-            message = f"the worker's answer cannot be read: {error}"
+            message = f"the worker's response cannot be read: {error}"
             raise Refusal(502, "unknown_coding", message, origin="worker") from None
 
     def respond(self, head: ResponseHead, data: bytes) -> None:
@@ -121,7 +121,7 @@ class SSEKeepalive:
             self._decoder = None
             self._error, self._error_size = [], _ERROR_MAX
             return
-        self.log.warn("a worker's answer is cut: {why}", why=str(why))
+        self.log.warn("a worker's response is cut: {why}", why=str(why))
         self._broken = True
         # The worker may go on for ever: the exchange has to hear of it, though not within a read of its upstream's.
         self._client.server.clock.callLater(0, self._leave, self._client.handler)

@@ -62,7 +62,7 @@ class _Valve:
 
 @implementer(IResponse)
 class Response:
-    """A server's reply, its body still to be delivered."""
+    """A server's response, its body still to be delivered."""
 
     def __init__(self, head: ResponseHead, length: int, asked: AgentRequest, request: AskedRequest) -> None:
         self.version = (b"HTTP", 1, 1)
