@@ -120,20 +120,11 @@ class ClientEvent(IntEnum):
 
 
 _S, _SE, _C, _CE = ServerState, ServerEvent, ClientState, ClientEvent
+_REQUEST_BEGINS: Final = {_SE.HEAD_PART: _S.HEAD, _SE.REQUEST_HEAD: _S.BODY, _SE.REQUEST: _S.RESPONDING}
 
 SERVER_STEPS: Final[dict[ServerState, dict[ServerEvent, ServerState]]] = {
-    _S.IDLE: {
-        _SE.HEAD_PART: _S.HEAD,
-        _SE.REQUEST_HEAD: _S.BODY,
-        _SE.REQUEST: _S.RESPONDING,
-        _SE.CLOSE: _S.CLOSED,
-    },
-    _S.HEAD: {
-        _SE.HEAD_PART: _S.HEAD,
-        _SE.REQUEST_HEAD: _S.BODY,
-        _SE.REQUEST: _S.RESPONDING,
-        _SE.CLOSE: _S.CLOSED,
-    },
+    _S.IDLE: {**_REQUEST_BEGINS, _SE.CLOSE: _S.CLOSED},
+    _S.HEAD: {**_REQUEST_BEGINS, _SE.CLOSE: _S.CLOSED},
     _S.BODY: {
         _SE.REQUEST_END: _S.RESPONDING,
         _SE.RESPONSE_END: _S.DISCARDING,
@@ -166,11 +157,7 @@ CLIENT_STEPS: Final[dict[ClientState, dict[ClientEvent, ClientState]]] = {
         _CE.UPGRADE: _C.UPGRADED,
         _CE.CLOSE: _C.CLOSED,
     },
-    _C.RECEIVING: {
-        _CE.RESPONSE_END: _C.IDLE,
-        _CE.RESPONSE_END_CLOSE: _C.CLOSED,
-        _CE.CLOSE: _C.CLOSED,
-    },
+    _C.RECEIVING: {_CE.RESPONSE_END: _C.IDLE, _CE.RESPONSE_END_CLOSE: _C.CLOSED, _CE.CLOSE: _C.CLOSED},
     _C.UPGRADED: {_CE.CLOSE: _C.CLOSED},
     _C.CLOSED: {},
 }

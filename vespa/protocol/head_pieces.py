@@ -22,11 +22,7 @@ AnyHead = TypeVar("AnyHead", bound=Head)
 
 
 class HeadPieces(Generic[AnyHead]):
-    """
-    The pieces of one head; used for one head only. `held` is what came of it so far.
-
-    Memory is at most `max_bytes`, and one piece.
-    """
+    """The pieces of one head, as `held`; used for one head only. Memory is at most `max_bytes`, and one piece."""
 
     __slots__ = ("held", "_max_bytes", "_max_fields")
 
@@ -43,30 +39,15 @@ class HeadPieces(Generic[AnyHead]):
         Returns the head (None: its end has not come), where behind it in `data` the body starts, and the body's length
         as `HeadReader.read` tells it. Raises as that does.
         """
+        raise NotImplementedError
+
+    def _keep(self, data: bytes) -> tuple[int, bool]:
+        """Keep the next piece. Returns the head's size so far, less what follows it, and whether its end has come."""
         held = self.held
         before = len(held)
         held += data
         at = held.find(HEAD_END, max(0, before - 3))
-        end = at + 4 if at >= 0 else len(held)
-        if end > self._max_bytes:
-            raise self._too_large()
-        if at < 0:
-            self._look_at(data, before)
-            return None, len(data), 0
-        head, length = self._complete(bytes(held[:end]), data[: end - before])
-        return head, end - before, length
-
-    def _too_large(self) -> Exception:
-        """What is raised for a head of more than `max_bytes`."""
-        raise NotImplementedError
-
-    def _look_at(self, piece: bytes, before: int) -> None:
-        """Raise for what is wrong already; `piece` is held too, behind `before` bytes that were looked at before."""
-        raise NotImplementedError
-
-    def _complete(self, data: bytes, piece: bytes) -> tuple[AnyHead, int]:
-        """Understand the whole head, `data`, which ends with `piece`."""
-        raise NotImplementedError
+        return (at + 4, True) if at >= 0 else (len(held), False)
 
 
 class RequestHeadPieces(HeadPieces[RequestHead]):
@@ -78,15 +59,16 @@ class RequestHeadPieces(HeadPieces[RequestHead]):
         super().__init__(max_bytes, max_fields, held)
         self._parser = httptools.HttpRequestParser(SILENT)
 
-    def _too_large(self) -> Exception:
-        return request_too_large(self._max_bytes)
-
-    def _look_at(self, piece: bytes, before: int) -> None:
-        check_syntax(self._parser, piece)
-
-    def _complete(self, data: bytes, piece: bytes) -> tuple[RequestHead, int]:
-        check_syntax(self._parser, piece)
-        return understand_request_head(data, self._max_fields)
+    def feed(self, data: bytes) -> tuple[RequestHead | None, int, int]:
+        before = len(self.held)
+        end, complete = self._keep(data)
+        if end > self._max_bytes:
+            raise request_too_large(self._max_bytes)
+        check_syntax(self._parser, data[: end - before])
+        if not complete:
+            return None, len(data), 0
+        head, length = understand_request_head(bytes(self.held[:end]), self._max_fields)
+        return head, end - before, length
 
 
 class ResponseHeadPieces(HeadPieces[ResponseHead]):
@@ -94,20 +76,20 @@ class ResponseHeadPieces(HeadPieces[ResponseHead]):
 
     __slots__ = ()
 
-    def _too_large(self) -> Exception:
-        return response_too_large(self._max_bytes)
-
-    def _look_at(self, piece: bytes, before: int) -> None:
-        held, start = self.held, max(0, before - 3)
-        if held.find(b"\n\n", start) >= 0 or held.find(b"\n\r\n", start) >= 0 or not _begins_response(held):
+    def feed(self, data: bytes) -> tuple[ResponseHead | None, int, int]:
+        held = self.held
+        before = len(held)
+        end, complete = self._keep(data)
+        if end > self._max_bytes:
+            raise response_too_large(self._max_bytes)
+        if complete:
+            head, length = parse_response_head(bytes(held[:end]), self._max_fields)
+            return head, end - before, length
+        start = max(0, before - 3)
+        begins_response = len(held) < 5 or held.startswith(b"HTTP/")
+        if held.find(b"\n\n", start) >= 0 or held.find(b"\n\r\n", start) >= 0 or not begins_response:
             raise BadResponse("its head is malformed")
-
-    def _complete(self, data: bytes, piece: bytes) -> tuple[ResponseHead, int]:
-        return parse_response_head(data, self._max_fields)
-
-
-def _begins_response(held: bytearray) -> bool:
-    return len(held) < 5 or held.startswith(b"HTTP/")
+        return None, len(data), 0
 
 
 def request_too_large(max_bytes: int) -> Refusal:

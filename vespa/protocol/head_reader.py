@@ -24,16 +24,9 @@ from typing import Final, Generic
 
 from attrs import frozen
 
+from vespa.protocol import head_pieces
 from vespa.protocol.fields import forget_fields
-from vespa.protocol.head_pieces import (
-    HEAD_END,
-    AnyHead,
-    HeadPieces,
-    RequestHeadPieces,
-    ResponseHeadPieces,
-    request_too_large,
-    response_too_large,
-)
+from vespa.protocol.head_pieces import AnyHead, HeadPieces
 from vespa.protocol.message_head import FIELDS_LEAST, FIELDS_MAX, LENGTH_DIGITS_MAX, forget_connections
 from vespa.protocol.request_head import RequestHead, parse_request_head
 from vespa.protocol.response_head import ResponseHead, parse_response_head
@@ -49,35 +42,26 @@ _NEVER: Final = b"\0"  # no head begins with it
 
 
 @frozen(eq=False)
-class _KnownHead(Generic[AnyHead]):
-    """A head, and its bytes around the digits of its length; `after` is b"" where `before` is all of them."""
-
-    head: AnyHead
-    before: bytes
-    after: bytes
-
-
-@frozen(eq=False)
 class HeadKind(Generic[AnyHead]):
-    """Requests or responses: how their heads are read, and those that all readers know."""
+    """
+    Requests or responses: how their heads are read, and those that all readers know.
+
+    With each known head are its bytes around the digits of its length, the second b"" where the first are all of them.
+    """
 
     parse: Callable[[bytes, int], tuple[AnyHead, int]]
     pieces: Callable[[int, int], HeadPieces[AnyHead]]
     too_large: Callable[[int], Exception]
     blank_lines_first: bool
-    known: dict[bytes, _KnownHead[AnyHead]]
+    known: dict[bytes, tuple[AnyHead, bytes, bytes]]
 
 
+# RFC 9112 2.2: empty lines before a request are passed over.
 REQUESTS: Final[HeadKind[RequestHead]] = HeadKind(
-    # RFC 9112 2.2: empty lines before a request are passed over.
-    parse_request_head,
-    RequestHeadPieces,
-    request_too_large,
-    True,
-    {},
+    parse_request_head, head_pieces.RequestHeadPieces, head_pieces.request_too_large, True, {}
 )
 RESPONSES: Final[HeadKind[ResponseHead]] = HeadKind(
-    parse_response_head, ResponseHeadPieces, response_too_large, False, {}
+    parse_response_head, head_pieces.ResponseHeadPieces, head_pieces.response_too_large, False, {}
 )
 
 
@@ -150,9 +134,8 @@ class HeadReader(Generic[AnyHead]):
 
     def read_more(self, data: bytes) -> tuple[AnyHead | None, int, int]:
         """Read on what is `unfinished`: `data` is what came next, and what is returned and raised is as in `read`."""
-        unfinished = self.unfinished
-        assert unfinished is not None
-        result = unfinished.feed(data)
+        assert self.unfinished is not None
+        result = self.unfinished.feed(data)
         if result[0] is not None:
             self.unfinished = None
         return result
@@ -168,7 +151,7 @@ class HeadReader(Generic[AnyHead]):
         kind = self._kind
         if kind.blank_lines_first and data[:1] in b"\r\n":
             return self._read_behind_blank_lines(data)
-        end = data.find(HEAD_END) + 4
+        end = data.find(head_pieces.HEAD_END) + 4
         if end == 3:
             self.unfinished = kind.pieces(self._max_bytes, self._max_fields)
             return self.read_more(data)
@@ -192,8 +175,8 @@ class HeadReader(Generic[AnyHead]):
         known = kind.known.get(key)
         if known is None:
             return self._parse_and_keep(data, end, key, before, after, length)
-        self._know_again(known)
-        return known.head, end, length
+        self._know_again(*known)
+        return known[0], end, length
 
     def _read_behind_blank_lines(self, data: bytes) -> tuple[AnyHead | None, int, int]:
         rest = data.lstrip(b"\r\n")
@@ -225,14 +208,13 @@ class HeadReader(Generic[AnyHead]):
             known = self._kind.known
             if len(known) >= _KNOWN_MAX:
                 known.clear()
-            entry = known[key] = _KnownHead(head, before, after)
-            self._know_again(entry)
+            known[key] = head, before, after
+            self._know_again(head, before, after)
         return result
 
-    def _know_again(self, known: _KnownHead[AnyHead]) -> None:
-        self._head = known.head
-        self._before, self._after = known.before, known.after
-        self._before_size, self._after_size = len(known.before), len(known.after)
+    def _know_again(self, head: AnyHead, before: bytes, after: bytes) -> None:
+        self._head, self._before, self._after = head, before, after
+        self._before_size, self._after_size = len(before), len(after)
 
 
 def _is_only_length(data: bytes, at: int) -> bool:

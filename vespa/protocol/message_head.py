@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.protocol.fields import USUAL_TOKENS, Fields, tokens
+from vespa.protocol.fields import CLOSE, USUAL_TOKENS, Fields, tokens
 
 FIELDS_MAX: Final = 128
 """Fields that a head may have, unless a limit says otherwise."""
@@ -64,8 +64,14 @@ class Head:
         """The fields as pairs of name and value."""
         return [(line[: (at := line.find(b":"))], line[at + 1 :].strip(b" \t")) for line in self.lines]
 
-    def drop_listed(self) -> None:
-        """Leave out the fields that a Connection field names (RFC 9110 7.6.1). For whoever reads the head."""
+    def understand_connection(self, values: list[bytes]) -> None:
+        """
+        Take note of the Connection fields, for whoever reads the head. Raises `TooManyTokens`.
+
+        The fields that they name are left out (RFC 9110 7.6.1).
+        """
+        self.connection = connection_members(b",".join(values))
+        self.keep_alive = CLOSE not in self.connection
         if not self.connection <= USUAL_TOKENS:
             self.passing = [line for line in self.passing if line[: line.find(b":")].lower() not in self.connection]
 

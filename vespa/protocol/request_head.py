@@ -6,38 +6,9 @@ from typing import Final
 
 import httptools
 
-from vespa.protocol.fields import (
-    AUTHORIZATION,
-    CLOSE,
-    CONNECTION,
-    CONTENT_LENGTH,
-    DATE,
-    EXPECT,
-    FORWARDED_HOST,
-    FORWARDED_PROTO,
-    HOST,
-    INVALID,
-    KEEP_ALIVE,
-    LINES,
-    MAX_FORWARDS,
-    PASSES,
-    SOURCE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    VIA,
-    is_host,
-    meaning_of,
-)
-from vespa.protocol.message_head import (
-    FIELDS_MAX,
-    SILENT,
-    TOKENS_MAX,
-    Head,
-    TooManyTokens,
-    connection_members,
-    joined,
-    length_of,
-)
+from vespa.protocol import fields
+from vespa.protocol.fields import KEEP_ALIVE, LINES, PASSES, is_host, meaning_of
+from vespa.protocol.message_head import FIELDS_MAX, SILENT, TOKENS_MAX, Head, TooManyTokens, joined, length_of
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_target import METHODS_WITHOUT_PATH, origin_form
 
@@ -156,43 +127,43 @@ def understand_request_head(data: bytes, max_fields: int) -> tuple[RequestHead, 
             passing.append(line)
             continue
         kind, value = meaning
-        if kind == HOST:
+        if kind == fields.HOST:
             hosts += 1
             head.host = value
-        elif kind == CONTENT_LENGTH:
+        elif kind == fields.CONTENT_LENGTH:
             if length is not None:
                 raise _bad("more than one Content-Length")
             length = length_of(value)
             if length is None:
                 raise _bad("Content-Length is not a number of bytes")
-        elif kind == TRANSFER_ENCODING:
+        elif kind == fields.TRANSFER_ENCODING:
             if head.chunked or value.lower() != b"chunked":
                 raise Refusal(501, "unknown_coding", "the only transfer coding served is a single 'chunked'")
             head.chunked = True
-        elif kind == CONNECTION:
+        elif kind == fields.CONNECTION:
             options.append(value)
-        elif kind == UPGRADE:
+        elif kind == fields.UPGRADE:
             upgrades.append(value)
-        elif kind == SOURCE:
+        elif kind == fields.SOURCE:
             head.sources += (line,)
             passing.append(line)
-        elif kind == DATE:
+        elif kind == fields.DATE:
             passing.append(line)
-        elif kind == EXPECT:
+        elif kind == fields.EXPECT:
             if value.lower() != b"100-continue":
                 raise Refusal(417, "expectation_failed", "the only expectation served is 100-continue")
             head.expects_continue = not old
-        elif kind == AUTHORIZATION:
+        elif kind == fields.AUTHORIZATION:
             head.authorization += (line,)
-        elif kind == VIA:
+        elif kind == fields.VIA:
             head.via += (value,)
             passing.append(line)
-        elif kind == FORWARDED_HOST or kind == FORWARDED_PROTO:
+        elif kind == fields.FORWARDED_HOST or kind == fields.FORWARDED_PROTO:
             forwarded[kind] = b"," if kind in forwarded else value  # said twice it is believed not even once
-        elif kind == MAX_FORWARDS:
+        elif kind == fields.MAX_FORWARDS:
             plain = False
             passing.append(_one_less(head, line, value))
-        elif kind == INVALID:
+        elif kind == fields.INVALID:
             raise _bad("a field name may hold the characters of a token only")
     head.has_length = length is not None
     head.has_body = head.chunked or bool(length)
@@ -208,7 +179,13 @@ def understand_request_head(data: bytes, max_fields: int) -> tuple[RequestHead, 
     if forwarded:
         _believe(head, forwarded)
     if options:
-        _understand_connection(head, options, upgrades)
+        try:
+            head.understand_connection(options)
+        except TooManyTokens:
+            message = f"the Connection field may have at most {TOKENS_MAX} members"
+            raise Refusal(431, "too_many_fields", message) from None
+        if upgrades and head.minor and b"upgrade" in head.connection:
+            head.upgrade = b", ".join(upgrades)
     if old:
         head.keep_alive = head.keep_alive and KEEP_ALIVE in head.connection
     head.fields_block = joined(head.passing)
@@ -222,22 +199,9 @@ def understand_request_head(data: bytes, max_fields: int) -> tuple[RequestHead, 
     return head, length or 0
 
 
-def _understand_connection(head: RequestHead, options: list[bytes], upgrades: list[bytes]) -> None:
-    """Take note of the Connection fields' values. Raises `Refusal`."""
-    try:
-        head.connection = connection_members(b",".join(options))
-    except TooManyTokens:
-        message = f"the Connection field may have at most {TOKENS_MAX} members"
-        raise Refusal(431, "too_many_fields", message) from None
-    head.keep_alive = CLOSE not in head.connection
-    if upgrades and head.minor and b"upgrade" in head.connection:
-        head.upgrade = b", ".join(upgrades)
-    head.drop_listed()
-
-
 def _believe(head: RequestHead, forwarded: dict[int, bytes]) -> None:
     """Note what is well formed of what a proxy before us says of the request that it had."""
-    host, proto = forwarded.get(FORWARDED_HOST, b""), forwarded.get(FORWARDED_PROTO, b"").lower()
+    host, proto = forwarded.get(fields.FORWARDED_HOST, b""), forwarded.get(fields.FORWARDED_PROTO, b"").lower()
     if is_host(host):
         head.forwarded_host = host
     if proto in (b"http", b"https"):

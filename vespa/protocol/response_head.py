@@ -6,30 +6,9 @@ from typing import Final
 
 import httptools
 
-from vespa.protocol.fields import (
-    CLOSE,
-    CONNECTION,
-    CONTENT_LENGTH,
-    DATE,
-    KEEP_ALIVE,
-    LINES,
-    PASSES,
-    RESPONSE_MEANINGS,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    meaning_of,
-    tokens,
-)
-from vespa.protocol.message_head import (
-    FIELDS_MAX,
-    SILENT,
-    TOKENS_MAX,
-    Head,
-    TooManyTokens,
-    connection_members,
-    joined,
-    length_of,
-)
+from vespa.protocol import fields
+from vespa.protocol.fields import KEEP_ALIVE, LINES, PASSES, RESPONSE_MEANINGS, meaning_of, tokens
+from vespa.protocol.message_head import FIELDS_MAX, SILENT, TOKENS_MAX, Head, TooManyTokens, joined, length_of
 from vespa.protocol.status_lines import status_line
 
 # How a response's body is framed. Plain ints: they are compared several times a request.
@@ -111,21 +90,21 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
         kind, value = meaning
         if kind not in RESPONSE_MEANINGS:
             passing.append(line)
-        elif kind == CONTENT_LENGTH:
+        elif kind == fields.CONTENT_LENGTH:
             number = length_of(value)
             if number is None or length not in (None, number):
                 raise BadResponse("Content-Length is not one number")
             length, framing_line = number, line
-        elif kind == TRANSFER_ENCODING:
+        elif kind == fields.TRANSFER_ENCODING:
             if head.chunked or value.lower() != b"chunked":
                 raise BadResponse("a transfer coding other than a single chunked")
             head.chunked, framing_line = True, line
-        elif kind == DATE:
+        elif kind == fields.DATE:
             head.dated = True
             passing.append(line)
-        elif kind == CONNECTION:
+        elif kind == fields.CONNECTION:
             options.append(value)
-        elif kind == UPGRADE:
+        elif kind == fields.UPGRADE:
             head.upgrade = value
         elif line[:11].lower() == b"keep-alive:":
             head.keep_alive_seconds = _keep_alive_seconds(value)
@@ -133,7 +112,10 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
     if head.chunked and (head.has_length or old):
         raise BadResponse("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
     if options:
-        _understand_connection(head, options)
+        try:
+            head.understand_connection(options)
+        except TooManyTokens:
+            raise BadResponse(f"its Connection field has more than {TOKENS_MAX} members") from None
     if old:
         head.keep_alive = head.keep_alive and KEEP_ALIVE in head.connection
     head.fields_block = joined(head.passing)
@@ -164,16 +146,6 @@ def _is_usual(line: bytes, length: int | None) -> bool:
     if length is None:
         return line.lower() == b"transfer-encoding: chunked"
     return line.lower() == b"content-length: %d" % length
-
-
-def _understand_connection(head: ResponseHead, options: list[bytes]) -> None:
-    """Take note of the Connection fields' values. Raises `BadResponse`."""
-    try:
-        head.connection = connection_members(b",".join(options))
-    except TooManyTokens:
-        raise BadResponse(f"its Connection field has more than {TOKENS_MAX} members") from None
-    head.keep_alive = CLOSE not in head.connection
-    head.drop_listed()
 
 
 def _keep_alive_seconds(value: bytes) -> float | None:
