@@ -191,10 +191,10 @@ class CheckTests(SynchronousTestCase):
     def test_forbidden_imports(self) -> None:
         """Upward, sideways, relative and hidden imports are found."""
         for name, source in (
-            ("vespa.accounting.admission", "import twisted.internet.defer"),
-            ("vespa.accounting.admission", "from vespa.runtime import logging"),
-            ("vespa.accounting.admission", "from ..runtime.logging import LineObserver"),
-            ("vespa.accounting.admission", "def f():\n    import vespa.settings"),
+            ("vespa.accounting.fair_queue", "import twisted.internet.defer"),
+            ("vespa.accounting.fair_queue", "from vespa.runtime import logging"),
+            ("vespa.accounting.fair_queue", "from ..runtime.logging import LineObserver"),
+            ("vespa.accounting.fair_queue", "def f():\n    import vespa.settings"),
             ("vespa.accounting.replay_guard", "from vespa.vast.auth import Auth"),
             ("vespa.protocol.message_head", "from vespa.accounting.workload import to_micros"),
             ("vespa.protocol.message_head", "from twisted.web import http"),
@@ -218,7 +218,7 @@ class CheckTests(SynchronousTestCase):
     def test_allowed_imports(self) -> None:
         """Imports of one's own package and of the layers below pass."""
         for name, source in (
-            ("vespa.accounting.admission", "from .workload import to_micros\nimport collections"),
+            ("vespa.accounting.fair_queue", "from .workload import to_micros\nimport collections"),
             ("vespa.vast.status_report", "from vespa.accounting.ledger import Ledger"),
             ("vespa.http.agent", "from vespa.transport.sockets import writer\nfrom ..protocol import heads"),
             ("vespa.http.agent", "from vespa.protocol.fields import KINDS\nfrom .connection_pool import Pool"),

@@ -21,7 +21,6 @@ class ClientAdmission:
         self.gate = gate
         self._seconds = policy.seconds
         self._timer = timer
-        self._waiting: dict[Exchange, None] = {}  # those in the queue
 
     def verify(self, exchange: Exchange, content: Content) -> None:
         """The guard has let it in."""
@@ -36,14 +35,13 @@ class ClientAdmission:
             return True
         self.advance(exchange, WAIT)
         if self._seconds:
-            self._waiting[exchange] = None
             self._timer.add(self)
         return False
 
     def tick(self, now: float) -> None:
         """Nobody waits in the queue for ever."""
         seconds = self._seconds
-        for exchange in [each for each in self._waiting if now - each.received_at >= seconds]:
+        for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
             message = f"{seconds:g} s went by before its turn came: too many requests are in flight"
             exchange.refuse(Refusal(503, "too_many_requests", message, retry_after=1))
 
@@ -57,8 +55,8 @@ class ClientAdmission:
     def advance(self, exchange: Exchange, event: Event) -> None:
         """Record an event that is no end."""
         exchange.state = TABLE[exchange.state][event]
-        if event is SLOT:
-            self._wait_no_more(exchange)
+        if event is SLOT and not self.gate.waiting:
+            self._timer.discard(self)
 
     def served(self, exchange: Exchange, success: bool) -> None:
         """Record that the response was passed on whole; its slot goes to the next."""
@@ -71,16 +69,13 @@ class ClientAdmission:
     def settle(self, exchange: Exchange, event: Event) -> None:
         """Record any other end; the slot, or the place in the queue, goes to the next."""
         exchange.state = TABLE[exchange.state][event]
-        self._wait_no_more(exchange)
         self.gate.free(exchange)
+        if not self.gate.waiting:
+            self._timer.discard(self)
 
     def release(self, exchange: Exchange) -> None:
         """An upgraded connection holds no slot: it lasts as long as both ends like."""
         self.gate.free(exchange)
-
-    def _wait_no_more(self, exchange: Exchange) -> None:
-        if self._waiting.pop(exchange, self) is None and not self._waiting:
-            self._timer.discard(self)
 
 
 _check: type[Admission[Exchange]] = ClientAdmission

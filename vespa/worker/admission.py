@@ -23,9 +23,7 @@ from vespa.worker.policy import Policy
 
 
 class WorkerAdmission:
-    """
-    Verifies signatures, hands out the backend's slots, and keeps the books.
-    """
+    """Verifies signatures, hands out the backend's slots, and keeps the books."""
 
     log = Logger(namespace="vespa.worker")
 
@@ -61,7 +59,6 @@ class WorkerAdmission:
         self._warnings = RateLimitedLog(self.log, clock)  # whoever has seen an assignment may send it without end
         self._seconds = clock.seconds
         self.timer = CoarseTimer(clock)
-        self._waiting: dict[Exchange, None] = {}  # those in the queue, the first first
         self._preflights: dict[Exchange, int | None] = {}  # the index of the assignment that each is under way with
 
     # -- before admission
@@ -125,7 +122,6 @@ class WorkerAdmission:
         ledger.open(exchange, idx, work, now)
         ledger.advance(exchange, WAIT, now)
         if self._queue_seconds:
-            self._waiting[exchange] = None
             self.timer.add(self)
         return False
 
@@ -143,7 +139,7 @@ class WorkerAdmission:
     def tick(self, now: float) -> None:
         """Nobody waits in the queue for ever."""
         seconds = self._queue_seconds
-        for exchange in [each for each in self._waiting if now - each.received_at >= seconds]:
+        for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
             exchange.refuse(Refusal(503, "queue_timeout", f"no slot came free within {seconds:g} s", retry_after=1))
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
@@ -156,8 +152,8 @@ class WorkerAdmission:
     def advance(self, exchange: Exchange, event: Event) -> None:
         """Record an event that is no end."""
         self.ledger.advance(exchange, event, self._seconds())
-        if event is SLOT:
-            self._wait_no_more(exchange)
+        if event is SLOT and not self.gate.waiting:
+            self.timer.discard(self)
 
     def served(self, exchange: Exchange, success: bool) -> None:
         """Record that the response was passed on whole; its slot goes to the next."""
@@ -170,16 +166,13 @@ class WorkerAdmission:
         """Record any other end; the slot, or the place in the queue, goes to the next."""
         self.ledger.advance(exchange, event, self._seconds())
         self._preflights.pop(exchange, None)
-        self._wait_no_more(exchange)
         self.gate.free(exchange)
+        if not self.gate.waiting:
+            self.timer.discard(self)
 
     def release(self, exchange: Exchange) -> None:
         """An upgraded connection holds no slot: it lasts as long as both ends like."""
         self.gate.free(exchange)
-
-    def _wait_no_more(self, exchange: Exchange) -> None:
-        if self._waiting.pop(exchange, self) is None and not self._waiting:
-            self.timer.discard(self)
 
 
 _check: type[Admission[Exchange]] = WorkerAdmission
