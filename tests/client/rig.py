@@ -20,7 +20,8 @@ from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.policy import Policy
-from vespa.client.worker_pools import Roots, WorkerPools
+from vespa.client.trust import WorkerTrust
+from vespa.client.worker_pools import WorkerPools
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.server import Server
@@ -82,7 +83,7 @@ class ClientRig:
         random: float = 0.5,
         first_byte: float = 0.0,
         per_worker: int = 0,
-        trust: Roots | None = None,
+        trust: WorkerTrust | None = None,
         **policy: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()

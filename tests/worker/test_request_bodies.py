@@ -12,9 +12,9 @@ from tests.seeds import examples
 from tests.vast.envelopes import AUTH_DATA, an_auth
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.proxy.interfaces import RequestBody
 from vespa.vast.auth import Auth
-from vespa.worker.request_bodies import LOOK_MAX, WHOLE_MAX, RequestBody
-from vespa.worker.request_unwrapping import RequestUnwrapping
+from vespa.worker.request_unwrapping import LOOK_MAX, WHOLE_MAX, RequestUnwrapping
 
 HEAD = json.dumps(AUTH_DATA).encode()
 
@@ -187,7 +187,7 @@ class ReadyTests(SynchronousTestCase):
             for byte in envelope():
                 self.assertEqual(list(body.feed(b"%c" % byte)), [])
             self.assertEqual(list(body.finish()), [b"{}"])
-            self.assertEqual((body.content, body.length, body.has_body), (an_auth(), 2, True))
+            self.assertEqual((body.content, body.length), (an_auth(), 2))
 
     def test_nothing_in_chunks(self) -> None:
         """A chunked body of no bytes is a body: no envelope where one is needed, and else a plain one."""

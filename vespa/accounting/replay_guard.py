@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal, Protocol
+from typing import Literal
 
 ReplayMode = Literal["off", "warn", "reject"]
 
@@ -14,22 +14,6 @@ Characters of a signature that are kept.
 One key signs one message in one way only, so a verified signature stands for its message, and so does a good part of
 it, in a tenth of the memory.
 """
-
-
-class SignedRequest(Protocol):
-    """What a signature was given for."""
-
-    @property
-    def request_idx(self) -> int:
-        """The autoscaler's number of the request."""
-
-    @property
-    def reqnum(self) -> int:
-        """Another number of the autoscaler's, signed with it."""
-
-    @property
-    def signature(self) -> str:
-        """In base64."""
 
 
 class ReplayGuard:
@@ -46,11 +30,11 @@ class ReplayGuard:
         self._order: deque[tuple[int, int, str]] = deque()
         self._known: set[tuple[int, int, str]] = set()
 
-    def seen(self, request: SignedRequest) -> bool:
-        """Whether a verified request came before; it is remembered from now on."""
+    def seen(self, request_idx: int, reqnum: int, signature: str) -> bool:
+        """Whether a verified request with these came before; it is remembered from now on."""
         if self.mode == "off":
             return False
-        key = (request.request_idx, request.reqnum, request.signature[:_SIGNATURE_PART])
+        key = (request_idx, reqnum, signature[:_SIGNATURE_PART])
         if key in self._known:
             return True
         self._known.add(key)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from attrs import define
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from vespa.client.trust import WorkerTrust
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.http.limits import PoolLimits
@@ -23,13 +24,6 @@ CONNECT_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 15
 """A model may be silent for long; a worker whose machine has vanished is given up after a minute all the same."""
 _WORKERS_MAX: Final = 256
-
-
-class Roots(Protocol):
-    """Whom workers' certificates have to be signed by."""
-
-    async def roots(self) -> object:
-        """A Twisted trust root; raises what says why there is none."""
 
 
 @define(eq=False)
@@ -46,7 +40,7 @@ class WorkerPools:
     log = Logger()
 
     def __init__(
-        self, reactor: Any, trust: Roots, *, connections: int = 0, most: int = 0, anywhere: bool = False
+        self, reactor: Any, trust: WorkerTrust, *, connections: int = 0, most: int = 0, anywhere: bool = False
     ) -> None:
         """
         `connections` is the most to one worker; 0: no limit. Beyond `most` to all of them idle ones are closed for new
@@ -71,7 +65,7 @@ class WorkerPools:
         """
         The worker at `url`, new or not.
 
-        Fires with it; fails with `UpstreamError` for an address that is none, and as `Roots` does.
+        Fires with it; fails with `UpstreamError` for an address that is none, and as `WorkerTrust.roots` does.
         """
         worker = self.known(url)
         return succeed(worker) if worker is not None else Deferred.fromCoroutine(self._get_worker(url))

@@ -74,7 +74,11 @@ class WorkerAdmission:
         if auth.url != self._url:
             self._check_url(auth.url)
         self._verify(auth)
-        if self._replays and not is_preflight(exchange.head) and self._replay.seen(auth):
+        if (
+            self._replays
+            and not is_preflight(exchange.head)
+            and self._replay.seen(auth.request_idx, auth.reqnum, auth.signature)
+        ):
             if self._replay.mode == "reject":
                 raise Refusal(401, "replayed", "this assignment was used before")
             self._warnings.log("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")

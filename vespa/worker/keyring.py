@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -14,18 +13,10 @@ from vespa.runtime.deadlines import sleep
 from vespa.runtime.services import CoroutineService
 from vespa.vast.auth import Auth
 from vespa.vast.signature import SignatureMode, Verifier
-from vespa.worker.reporting_client import ReportingError
+from vespa.worker.reporting_client import ReportingClient, ReportingError
 
 REFRESH_SECONDS = 30.0
 """At least this long lies between two fetches for which a bad signature was the reason."""
-
-
-class KeySource(Protocol):
-    """Whoever has the key."""
-
-    async def public_key(self, *, timeout: float | None = None) -> bytes:
-        """The key in PEM. Raises `ReportingError`."""
-        ...
 
 
 class Keyring(CoroutineService):
@@ -38,7 +29,7 @@ class Keyring(CoroutineService):
 
     def __init__(
         self,
-        source: KeySource,
+        source: ReportingClient,
         clock: IReactorTime,
         mode: SignatureMode,
         *,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
 
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
@@ -19,6 +18,7 @@ from vespa.runtime.deadlines import within
 from vespa.runtime.services import SurvivingLoop
 from vespa.vast.status_report import Condition, Identity, by_success, delete_requests, worker_status
 from vespa.worker.launch import TOLD
+from vespa.worker.reporting_client import ReportingClient
 
 HEARTBEAT_SECONDS = 10.0
 """With nothing new to say, a report goes out this long after the last one delivered."""
@@ -31,14 +31,6 @@ NO_DELETES = frozenset({"https://cloud.vast.ai/api/v0"})
 
 DISK_SECONDS = 60.0
 """A disk is asked this often at most: asking may block."""
-
-
-class ReportReceiver(Protocol):
-    """Whoever is told."""
-
-    async def post(self, path: str, body: bytes, *, skip: Iterable[str] = ...) -> bool:
-        """Tell a JSON body; whether it was delivered."""
-        ...
 
 
 def used_gigabytes() -> float:
@@ -99,7 +91,7 @@ class Reporter(service.Service):
 
     def __init__(
         self,
-        listener: ReportReceiver,
+        listener: ReportingClient,
         ledger: Ledger,
         condition: Callable[[], Condition],
         identity: Identity,
@@ -213,7 +205,7 @@ class Reporter(service.Service):
 
 
 def failure_reporter(
-    listener: ReportReceiver, message: str, identity: Identity, clock: IReactorTime, *, random: Callable[[], float]
+    listener: ReportingClient, message: str, identity: Identity, clock: IReactorTime, *, random: Callable[[], float]
 ) -> Reporter:
     """A reporter for a worker that cannot start: it says so, every ten seconds, and nothing else."""
     condition = Condition(loadtime=0.0, max_perf=0.0, error_msg=message, ready=False)

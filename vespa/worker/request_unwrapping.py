@@ -2,30 +2,31 @@
 What becomes of a request's body at a worker: the envelope is taken off, what was signed is read. Nothing is verified.
 
 A request is signed in its query, or in the envelope of its body. A worker that is not secured takes plain ones as well.
+What is said of a body, and what the backend gets of it, does not depend on how it was cut.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from vespa.accounting.workload import to_micros
+from vespa.http.held_bytes import keep
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.proxy.interfaces import Piece, RequestBody
 from vespa.vast.auth import Auth, parse_cost
 from vespa.vast.envelope import begins_envelope, looks_like_envelope
 from vespa.vast.envelope_stream import EnvelopeStream
 from vespa.vast.query_envelope import divide, unsigned_query, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
-from vespa.worker.request_bodies import (
-    WHOLE_MAX,
-    EnvelopedBody,
-    PassedBody,
-    RequestBody,
-    UndecidedBody,
-    WholeBody,
-    no_session,
-)
+from vespa.worker.request_bodies import EnvelopedBody, PassedBody, no_session
+
+WHOLE_MAX: Final = 65536
+"""Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""
+LOOK_MAX: Final = 1024
+"""So much of a larger body of known length is looked at, to see whether it is an envelope."""
 
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _UNIT: Final = to_micros(1.0)
@@ -90,9 +91,7 @@ class RequestUnwrapping:
 
     def _begin_unsigned(self, length: int | None) -> RequestBody:
         """For a body that alone can say what was signed."""
-        if length is not None and length <= WHOLE_MAX:
-            return WholeBody(self, length)
-        if self._secured and length is not None:
+        if self._secured and length is not None and length > WHOLE_MAX:
             return self.begin_envelope(length)
         return UndecidedBody(self, length)
 
@@ -142,3 +141,60 @@ class RequestUnwrapping:
         if not signed and not self._secured:
             return head.target
         return path + b"?" + others if others else path
+
+
+class UndecidedBody:
+    """
+    A body that is opened once it is whole, as one that came in one read, if it turns out to be small.
+
+    Of a larger one the beginning tells how it is to be taken.
+    """
+
+    ready = verbatim = False
+    content: Auth | None = None
+
+    def __init__(self, unwrapping: RequestUnwrapping, length: int | None) -> None:
+        self.length = length
+        self._unwrapping = unwrapping
+        self._small = length is not None and length <= WHOLE_MAX
+        self._enough = WHOLE_MAX if length is None or self._small else LOOK_MAX
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self._body: RequestBody | None = None
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        body = self._body
+        if body is None:
+            keep(self._kept, data)
+            self._kept_size += len(data)
+            undecided = self._kept_size <= self._enough and self._unwrapping.may_be_envelope(self._kept[0])
+            if self._small or undecided:
+                return ()
+            data = b"".join(self._kept)
+            body = self._decide(data)
+        pieces = body.feed(data)
+        self._follow(body)
+        return pieces
+
+    def finish(self) -> Sequence[Piece]:
+        if self._body is None:
+            kept, self._kept = self._kept, []
+            self.content, payload = self._unwrapping.open_whole(b"".join(kept))
+            self.length = len(payload)
+            self.ready = True
+            return (payload,)
+        pieces = self._body.finish()
+        self._follow(self._body)
+        return pieces
+
+    def _decide(self, beginning: bytes) -> RequestBody:
+        # No more of it than is certain to be there, so that nothing depends on how the body was cut.
+        if self._unwrapping.is_plain(beginning[: self._enough]):
+            self._body = PassedBody(None, self.length)
+        else:
+            self._body = self._unwrapping.begin_envelope(self.length)
+        self._kept = []
+        return self._body
+
+    def _follow(self, body: RequestBody) -> None:
+        self.ready, self.content, self.length, self.verbatim = body.ready, body.content, body.length, body.verbatim

@@ -38,7 +38,7 @@ from vespa.transport.descriptors import limit, share_out, tell
 from vespa.transport.listen import parse
 from vespa.transport.origin import Origin
 from vespa.transport.splice import Pipes
-from vespa.vast.status_report import Condition, Identity
+from vespa.vast.status_report import Condition
 from vespa.worker.admin_routes import AdminRoutes, touch
 from vespa.worker.app import WorkerApp
 from vespa.worker.health_probe import HealthProbe
@@ -94,7 +94,15 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
                 app.set_max_cost(MAX_COST_SECONDS * throughput)
 
     watch = _watch(reactor, settings, environment, measured, origin, trust)
-    pool.on_trouble = _told_of_trouble(watch)
+
+    def on_trouble(error: UpstreamError) -> None:
+        """Requests that find no backend have it probed at once."""
+        if error.refused:
+            watch.connection_refused(str(error))
+        else:
+            watch.connection_broke()
+
+    pool.on_trouble = on_trouble
 
     def refusal() -> Refusal:
         return Refusal(503, "draining", "the worker is shutting down", retry_after=1)
@@ -150,8 +158,17 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     if settings.identity is not None and settings.report_addresses:
         if problem := unreachable(settings):
             Logger(namespace="vespa.worker.service").error("{problem}", problem=problem)
-        children.append(_reporter(reactor, settings, autoscaler, ledger, condition, settings.identity))
-        children.append(keyring)
+        reporter = Reporter(
+            autoscaler,
+            ledger,
+            condition,
+            settings.identity,
+            reactor,
+            random=random.random,
+            report_interval=settings.metrics_update_interval,
+            delete_interval=settings.delete_requests_interval,
+        )
+        children += (reporter, keyring)
     children.append(watch)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
@@ -167,18 +184,6 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     for child in children:
         child.setServiceParent(tree)
     return tree
-
-
-def _told_of_trouble(watch: ReadinessMonitor) -> Callable[[UpstreamError], None]:
-    """Requests that find no backend have it probed at once."""
-
-    def on_trouble(error: UpstreamError) -> None:
-        if error.refused:
-            watch.connection_refused(str(error))
-        else:
-            watch.connection_broke()
-
-    return on_trouble
 
 
 def listen_problem(settings: Settings, error: Exception) -> str:
@@ -256,26 +261,6 @@ def _autoscaler(reactor: Any, settings: Settings) -> tuple[ReportingClient, Agen
         retry_delay=settings.metrics_retry_delay,
     )
     return autoscaler, agent
-
-
-def _reporter(
-    reactor: Any,
-    settings: Settings,
-    autoscaler: ReportingClient,
-    ledger: Ledger,
-    condition: Callable[[], Condition],
-    identity: Identity,
-) -> Reporter:
-    return Reporter(
-        autoscaler,
-        ledger,
-        condition,
-        identity,
-        reactor,
-        random=random.random,
-        report_interval=settings.metrics_update_interval,
-        delete_interval=settings.delete_requests_interval,
-    )
 
 
 def _watch(
