@@ -43,6 +43,9 @@ class ClientConnection(UpstreamTransport):
     `ResponseReceiver` says, and nothing after `cancel`.
     """
 
+    _content: list[bytes] | None = None  # of a body in chunks, where only its content is wanted
+    _interims = 0
+
     def __init__(self, pool: ConnectionOwner) -> None:
         super().__init__(pool)
         limits = pool.limits
@@ -54,8 +57,6 @@ class ClientConnection(UpstreamTransport):
         self._left = 0
         self._walker: Chunked | None = None
         self._between_chunks = False  # the walker stands at the beginning of a chunk
-        self._content: list[bytes] | None = None  # of a body in chunks, where only its content is wanted
-        self._interims = 0
 
     # -- what the receiver asks
 
@@ -68,7 +69,7 @@ class ClientConnection(UpstreamTransport):
         self.state = _after_request[self.state]
         self.receiver = receiver
         self.request_complete = complete
-        self.received = self._interims = 0
+        self.received = 0
         self.response_started = False
         self._head_only = head_only
         self.ordinary = complete and not head_only and len(data) <= _ORDINARY_MAX
@@ -141,6 +142,7 @@ class ClientConnection(UpstreamTransport):
         if head.keep_alive_seconds is not None:
             self.pool.idle_lifetime.told(head.keep_alive_seconds)
         self.response_started = True
+        self._interims = 0
         self._keep_alive = head.keep_alive
         framing = self._framing = NO_BODY if self._head_only else head.framing
         end = start + length  # where the body ends, if that is known

@@ -55,15 +55,17 @@ class RequestReading(WatchedConnection):
         self._next_request()
 
     def _stop_splicing(self) -> None:
-        splice, self._inward = self._inward, None
-        if splice is not None:
-            splice.stop()
-            if self._decoder is not None:
-                self._decoder.skip(self._decoder.left - splice.left)
-            if self.transport.connected:
-                reader(self.transport, self.dataReceived)
-                if not self._paused:
-                    self.transport.resumeProducing()
+        splice = self._inward
+        if splice is None:
+            return
+        self._inward = None
+        splice.stop()
+        if self._decoder is not None:
+            self._decoder.skip(self._decoder.left - splice.left)
+        if self.transport.connected:
+            reader(self.transport, self.dataReceived)
+            if not self._paused:
+                self.transport.resumeProducing()
 
     def hold_nothing(self) -> None:
         """The rest of this request's body is sent on as it comes: it is not counted with each read."""

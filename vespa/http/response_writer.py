@@ -192,10 +192,13 @@ class ResponseWriter(RequestReading):
 
     def _reset_response(self) -> None:
         self.started = False
-        self.extra_lines = b""
-        self.splice = None
         self._framing = LENGTH
-        self._continue_due = self._passes_on = False
+        if self.extra_lines:
+            self.extra_lines = b""
+        if self.splice is not None:
+            self.splice = None
+        if self._continue_due or self._passes_on:
+            self._continue_due = self._passes_on = False
 
     def _linger(self, unread: bool) -> None:
         """The client is still sending: let it read its response before a close would reset the connection."""

@@ -39,12 +39,13 @@ class ServerConnection(ResponseWriter):
     of the body, `hang_up` when the client left, `pause` and `resume` when it reads slowly.
     """
 
+    _reading = False  # within a read, which goes on to what was sent ahead
+    _deferred = False  # what was sent ahead is taken up in the next turn
+
     def __init__(self, server: ConnectionServer, peer: str) -> None:
         super().__init__(server, peer)
         self._open = server.application
         self._read_head = self._heads.read
-        self._reading = False  # within a read, which goes on to what was sent ahead
-        self._deferred = False  # what was sent ahead is taken up in the next turn
 
     # -- what the client sends
 

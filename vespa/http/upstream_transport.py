@@ -30,7 +30,12 @@ class UpstreamTransport(Protocol):
     `received` counts reads since the request began, `response_started` says that a final head is in.
     """
 
+    # What is seldom set stands on the class: see `WatchedConnection`.
     transport: Any = None
+    _until_close = False
+    _paused = False
+    _splice: Splice | None = None
+    _reset_watch: ResetWatch | None = None
 
     def __init__(self, pool: ConnectionOwner) -> None:
         self.pool = pool
@@ -50,11 +55,7 @@ class UpstreamTransport(Protocol):
         self.write_blocked = False
         """The upstream reads too slowly: what is written waits."""
         self._keep_alive = False
-        self._until_close = False
-        self._paused = False
-        self._splice: Splice | None = None
         self._pending: Callable[[], object] | None = None
-        self._reset_watch: ResetWatch | None = None
 
     def connectionMade(self) -> None:
         transport = self.transport

@@ -35,10 +35,28 @@ class WatchedConnection(Protocol):
     `ServerConnection` is the whole.
     """
 
+    # What few connections ever set stands on the class: CPython keeps up to 30 attributes of an instance in an array
+    # that is shared in form, and more of them in a dictionary of its own, which is larger and slower.
     transport: Any = None
+    secure = False
     log = Logger(namespace="vespa.http")
     started = False
     """A final response has begun."""
+    splice: Splice | None = None
+    """Moves the response's body in the kernel."""
+    body_length: int | None = None
+    """The length of the request's body; None where it is chunked, or there is none."""
+    _inward: Splice | None = None  # moves the request's body in the kernel
+    _decoder: BodyDecoder | None = None
+    _ahead_size = 0
+    _continue_due = False
+    _passes_on = False
+    _resumed = 0
+    _half_closed = False
+    _probed = False
+    _lingered = 0
+    _lingers_for = 0  # the rest of the body; 0 where its length is not known
+    _unverified = 0
 
     def __init__(self, server: ConnectionServer, peer: str) -> None:
         """`peer` is the client's address, "" where it has none."""
@@ -46,41 +64,25 @@ class WatchedConnection(Protocol):
         self.server = server
         self.peer = peer
         self.state: ServerState = IDLE
-        self.secure = False
         self.queued_turn: float = -1
         """The turn of the reactor in which a response was left to be written at its end."""
         self._turn_end = turn_end_of(server.clock)
         self._timeouts = ConnectionTimeouts(server.limits, server.clock.seconds())
         self.write_blocked = False
         """The client reads too slowly: what is written waits. Who begins to write now was not told to pause."""
-        self._resumed = 0
-        self._half_closed = False
-        self._probed = False
-        self._lingered = 0
-        self._lingers_for = 0  # the rest of the body; 0 where its length is not known
-        self._held = self._unverified = 0  # bytes, as the server counts them
+        self._held = 0  # bytes, as the server counts them; of those `_unverified` are of requests not verified yet
         # The request.
         self.handler: RequestHandler | None = None
         self.head: RequestHead | None = None
         self._serial = 0  # requests so far
-        self._decoder: BodyDecoder | None = None
         self._heads = HeadReader(REQUESTS, server.limits.head_bytes, server.limits.head_fields)
         self._head_size = 0
-        self.body_length: int | None = None
-        """The length of the request's body; None where it is chunked, or there is none."""
         self._ahead: list[bytes] = []
-        self._ahead_size = 0
         self._paused = False
-        self._continue_due = False
-        self._passes_on = False
-        self._inward: Splice | None = None  # moves the request's body in the kernel
         # What the last head led to, for whoever makes the upstream's head: clients repeat themselves.
         self.sent_head: RequestHead | None = None
         self.sent_enveloped = False
         self.sent_fields = b""
-        # The response.
-        self.splice: Splice | None = None
-        """Moves the response's body in the kernel."""
 
     # -- its beginning
 
@@ -90,7 +92,8 @@ class WatchedConnection(Protocol):
         self.send = writer(transport)
         reader(transport, self.dataReceived)
         transport.registerProducer(self, True)
-        self.secure = interfaces.ISSLTransport.providedBy(transport)
+        if interfaces.ISSLTransport.providedBy(transport):
+            self.secure = True
         self.server.timer.add(self)
         if self.server.draining:
             self.close()
