@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
-from tests import masked, over_stock
+from tests import install_reactor, masked, over_stock
 from tests.seeds import described
 
 CHECKS = (
@@ -32,6 +32,7 @@ def summary(passed: int, failed: int, skipped: int) -> str:
 def main(names: Sequence[str]) -> int:
     """Run the checks; the exit code is 1 where something failed, or where there was nothing to run."""
     print(described(), flush=True)
+    install_reactor()
     passed = failed = 0
     for name, arguments in () if names else CHECKS:
         print(f"{name} ...", flush=True)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from types import FunctionType
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +20,7 @@ from vespa.transport.private_names import FAST, OTHERS, is_there, missing
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECTS = ("twisted", "OpenSSL", "treq", "klein", "cryptography", "service_identity", "socket", "ssl", "asyncio")
+DISTRIBUTIONS = {"twisted": "Twisted", "OpenSSL": "pyOpenSSL"}
 PYTHONS_OWN = frozenset({"_exit", "_MEIPASS"})
 """Documented by Python, in spite of their names."""
 
@@ -128,7 +130,8 @@ class Wall(SynchronousTestCase):
     def test_versions(self) -> None:
         """A line's version is one of the project's own, and not newer than the one that is installed."""
         for name, checked in {**FAST, **OTHERS}.items():
-            installed = version("Twisted" if name.startswith("twisted") else "pyOpenSSL")
+            project = name.partition(".")[0]
+            installed = python_version() if project == "socket" else version(DISTRIBUTIONS[project])
             self.assertTrue(re.fullmatch(r"\d+\.\d+\.\d+", checked), name)
             self.assertLessEqual(numbers(checked), numbers(installed), name)
 

@@ -209,6 +209,51 @@ class Sockets(ReactorBuilder, SynchronousTestCase):
         self.runReactor(self.reactor, timeout=30)
         self.assertEqual(sorted(heard.decode().split()), ["event", "start", "timer"])
 
+    def test_close(self) -> None:
+        """A connection that is closed ends with the turn and not sooner, after what was written or queued before."""
+        lost: list[bool] = []
+
+        def received(transport: Any, data: bytes) -> None:
+            self.turn_end.append((writer(transport), b"one "))
+            transport.loseConnection()
+            transport.loseConnection()
+            writer(transport)(b"at once ")
+            self.turn_end.append((writer(transport), b"two"))
+            lost.append(bool(transport.disconnected))
+
+        peer, transport = self.connection(received)
+        peer.send(b"x")
+        self.turn()
+        self.assertEqual((lost, bool(transport.disconnected)), ([False], True))
+        self.assertEqual(peer.recv(100), b"at once one ")
+        self.assertEqual(peer.recv(100), b"")
+
+    def test_close_with_no_room(self) -> None:
+        """What the socket does not take before the turn's end is sent before the connection is closed."""
+        peer, transport = self.connection(lambda transport, data: None)
+        data = bytes(8 << 20)
+        self.turn_end.append((writer(transport), data))
+        transport.loseConnection()
+        self.turn()
+        self.assertFalse(transport.disconnected)
+        size = 0
+        while not transport.disconnected:
+            size += len(peer.recv(1 << 20))
+            self.turn()
+        while more := peer.recv(1 << 20):
+            size += len(more)
+        self.assertEqual(size, len(data))
+
+    def test_close_and_abort(self) -> None:
+        """A connection that is cut in the turn in which it was closed is cut."""
+        peer, transport = self.connection(lambda transport, data: None)
+        transport.loseConnection()
+        transport.abortConnection()
+        self.assertFalse(transport.disconnected)
+        self.turn()
+        self.turn()
+        self.assertTrue(transport.disconnected)
+
     def test_write_that_fails(self) -> None:
         """A write that raises does not keep the others of its turn from leaving, nor the reactor from its next."""
         peer, transport = self.connection(lambda transport, data: None)

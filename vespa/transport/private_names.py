@@ -15,6 +15,7 @@ from typing import Any, Final
 
 _TWISTED: Final = "26.10.0"
 _OPENSSL: Final = "26.4.0"
+_PYTHON: Final = "3.10.0"
 
 TRANSPORTS: Final[dict[str, str]] = {
     # What was written in this turn and not joined to dataBuffer yet: to know whether a write may overtake it.
@@ -27,6 +28,8 @@ TRANSPORTS: Final[dict[str, str]] = {
     "twisted.internet.tcp.Connection._closeWriteConnection": _TWISTED,
     "twisted.internet.abstract.FileDescriptor._writeDisconnecting": _TWISTED,
     "twisted.internet.abstract.FileDescriptor._writeDisconnected": _TWISTED,
+    # Accepting a connection without Python's look-up of its enumerations.
+    "socket.socket._accept": _PYTHON,
 }
 
 REACTOR: Final[dict[str, str]] = {

@@ -21,8 +21,11 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from vespa.transport.turn_end import IMMEDIATE, turn_end_of
+
 READ_BYTES: Final = 65536
 AF_UNIX: Final = getattr(socket, "AF_UNIX", None)
+
 
 Received = Callable[[bytes], object]
 
@@ -91,12 +94,14 @@ class DirectTransport(tcp.Connection):
 class SocketTransport(DirectTransport):
     """A plain socket's: TCP or unix."""
 
+    _closing = False  # at the end of this turn
+
     def write_now(self, data: bytes | memoryview) -> None:
         """Do what `write` does, sending at once what the socket takes."""
         if (
             self._tempDataLen
             or self.dataBuffer
-            or self.disconnecting
+            or (self.disconnecting and not self._closing)
             or not self.connected
             or (self.producer is not None and not self.streamingProducer)  # pulled on by the reactor only
         ):
@@ -108,6 +113,28 @@ class SocketTransport(DirectTransport):
             sent = 0
         if sent < len(data):
             self.write(bytes(memoryview(data)[sent:]) if sent else bytes(data))
+
+    def loseConnection(self, _: object = None) -> None:
+        """
+        Close the connection when all that was written is out; connectionLost is called later.
+
+        Where nothing waits that is the end of this turn: the reactor is not asked when there is room for nothing.
+        """
+        turn_end = turn_end_of(self.reactor)
+        if turn_end is IMMEDIATE or self.producer is not None or self._writeDisconnecting or not self.connected:
+            super().loseConnection()  # type: ignore[no-untyped-call]
+        elif not self.disconnecting:
+            self.disconnecting = 1
+            self._closing = True
+            turn_end.append((self._close, b""))
+
+    def _close(self, _: bytes) -> None:
+        self._closing = False
+        if self._tempDataLen or self.dataBuffer or self.producer is not None or self._writeDisconnecting:
+            self.disconnecting = 0  # not asked for yet, as Twisted sees it
+            super().loseConnection()  # type: ignore[no-untyped-call]
+        elif self.connected and not self._aborting:
+            self.connectionLost(Failure(CONNECTION_DONE))
 
     def read_to(self, data_received: Received) -> None:
         """Hand what arrives straight to `data_received`, not to the protocol."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
@@ -73,10 +73,11 @@ class ImmediateTurnEnd:
         write(data)
 
 
-_IMMEDIATE = ImmediateTurnEnd()
+IMMEDIATE: Final = ImmediateTurnEnd()
+"""That of every reactor that does not offer the end of its turn."""
 
 
 def turn_end_of(reactor: Any) -> TurnEnd:
     """The reactor's own, or one that writes at once where the reactor (or a test's clock) does not offer any."""
     own = getattr(reactor, "turn_end", None)
-    return own if isinstance(own, QueuedTurnEnd) else _IMMEDIATE
+    return own if isinstance(own, QueuedTurnEnd) else IMMEDIATE
