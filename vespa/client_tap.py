@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger, LogLevel
 
-from vespa.client.command.launch import Launched, LaunchError, MakeClient, launch
+from vespa.client.command.launch import LaunchError, MakeClient, launch
 from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
 from vespa.client.command.waiting import WaitingLog
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.services import CoroutineService
 from vespa.runtime.signals import Signals, Stoppable, fail
 from vespa.tap import install_reactor, raise_file_limit, settle_memory, use_our_log
+
+if TYPE_CHECKING:
+    from vespa.client.service import ClientService
 
 log = Logger()
 
@@ -66,7 +69,7 @@ class Client(CoroutineService):
         self._reading = reading
         self._hide = hide
         self._make = make
-        self._launched: Launched | None = None
+        self._launched: ClientService | None = None
 
     async def run(self) -> None:
         """Find the key if need be, and listen."""

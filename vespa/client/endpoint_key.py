@@ -33,13 +33,7 @@ class EndpointKey:
     """
 
     def __init__(
-        self,
-        name: str,
-        clock: IReactorTime,
-        *,
-        given: str = "",
-        account_key: str = "",
-        console: Console | None = None,
+        self, name: str, clock: IReactorTime, *, given: str = "", account_key: str = "", console: Console | None = None
     ) -> None:
         """A `given` key is looked up only once it is refused. Raises ValueError where there is no key to be had."""
         if given and not is_key(given):

@@ -140,10 +140,7 @@ def _settings(report: Report) -> str:
         ("statuses", ", ".join(f"{status}: {count:,}" for status, count in report.statuses.items()) or "none"),
         ("received", f"{report.tokens:,} tokens, {size(report.bytes)} ({size(report.bytes_per_second)}/s)"),
         ("took", f"{duration(report.seconds)}; timeout {plan.timeout:g} s, warm-up {plan.warmup}, seed {about.seed}"),
-        (
-            "tester",
-            f"{tester.cpu:.0%} of a core, at most {duration(tester.lag)} behind, {tester.late} requests late",
-        ),
+        ("tester", f"{tester.cpu:.0%} of a core, at most {duration(tester.lag)} behind, {tester.late} requests late"),
         ("made by", f"vespa-proxy {about.vespa}"),
     ]
     return _section("The test", f"<dl>{''.join(f'<dt>{name}</dt><dd>{_e(text)}</dd>' for name, text in rows)}</dl>")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from vespa.client.command.screen import Screen
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.text import progress
 
@@ -14,20 +15,10 @@ LIVE_SECONDS: Final = 0.25
 LINE_SECONDS: Final = 5.0
 
 
-class Shows(Protocol):
-    """A terminal, or what stands in for it."""
-
-    def live(self, text: str) -> None: ...
-
-    def write(self, text: str) -> int: ...
-
-    def flush(self) -> None: ...
-
-
 class Progress:
     """Shows a run's tally again and again, from `begin` to `end`. `is_live`: on a terminal."""
 
-    def __init__(self, clock: IReactorTime, now: Callable[[], float], screen: Shows, *, is_live: bool) -> None:
+    def __init__(self, clock: IReactorTime, now: Callable[[], float], screen: Screen, *, is_live: bool) -> None:
         self._clock = clock
         self._now = now
         self._screen = screen

@@ -101,10 +101,7 @@ def _figures(report: Report) -> list[str]:
     rows = [
         ("requests", f"{counts}, in {duration(report.seconds)}"),
         ("statuses", ", ".join(f"{status}: {count}" for status, count in report.statuses.items()) or "none"),
-        (
-            "throughput",
-            f"{rate(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s",
-        ),
+        ("throughput", f"{rate(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"),
         ("received", f"{report.tokens:,} tokens{_counted(report)}, {size(report.bytes)}"),
     ]
     return aligned(rows)

@@ -93,12 +93,7 @@ async def call(
 
 
 async def _request(
-    http: HTTPClient,
-    clock: IReactorTime,
-    method: str,
-    url: str,
-    headers: Mapping[str, str] | None,
-    body: bytes | None,
+    http: HTTPClient, clock: IReactorTime, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
 ) -> IResponse:
     """Ask, and wait for the head of the response. Raises `CallError`."""
     data: Any = None if body is None else Bytes(body)

@@ -30,12 +30,7 @@ class Demo:
     """One run of the demonstration."""
 
     def __init__(
-        self,
-        reactor: Any,
-        options: argparse.Namespace,
-        terminal: Terminal,
-        environment: Mapping[str, str],
-        folder: str,
+        self, reactor: Any, options: argparse.Namespace, terminal: Terminal, environment: Mapping[str, str], folder: str
     ) -> None:
         self._reactor = reactor
         self._options = options

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from vespa.accounting.workload import from_micros, to_micros
 from vespa.simulator.reports import DeleteRequests, WorkerStatus
@@ -163,24 +163,20 @@ class EndpointTotals:
         A request that had a worker already gets another, if there is one: it would not ask again had all gone well.
         """
         before = self.assigned.get(request_idx, [])
-        ready = [worker_totals for worker_totals in self.workers.values() if worker_totals.ready(now, self.stale_after)]
-        return min(
-            ready,
-            key=lambda worker_totals: (worker_totals.id in before[-1:], worker_totals.wait, worker_totals.id),
-            default=None,
-        )
+        ready = [worker for worker in self.workers.values() if worker.ready(now, self.stale_after)]
+        return min(ready, key=lambda worker: (worker.id in before[-1:], worker.wait, worker.id), default=None)
 
-    def assign(self, worker_totals: WorkerTotals, request_idx: int, cost: float) -> None:
+    def assign(self, worker: WorkerTotals, request_idx: int, cost: float) -> None:
         """Record that a request was sent to a worker; until it reports, that counts as its load."""
-        worker_totals.assigned_since += to_micros(cost)
-        self.assigned.setdefault(request_idx, []).append(worker_totals.id)
+        worker.assigned_since += to_micros(cost)
+        self.assigned.setdefault(request_idx, []).append(worker.id)
 
     def finished(self) -> dict[int, list[int]]:
         """The workers that told each request finished: one, if all is well."""
         told: dict[int, list[int]] = {}
-        for worker_totals in self.workers.values():
-            for idx, statuses in worker_totals.deletes.items():
-                told.setdefault(idx, []).extend([worker_totals.id] * len(statuses))
+        for worker in self.workers.values():
+            for idx, statuses in worker.deletes.items():
+                told.setdefault(idx, []).extend([worker.id] * len(statuses))
         return told
 
     def twice(self) -> list[int]:
@@ -189,45 +185,29 @@ class EndpointTotals:
 
     def adds_up(self, now: float) -> bool:
         """Whether nothing was told twice, and the totals of all workers that still report add up."""
-        heard = [
-            worker_totals
-            for worker_totals in self.workers.values()
-            if worker_totals.state(now, self.stale_after) != "standby"
-        ]
-        return not self.twice() and all(worker_totals.balance(self.costs).adds_up for worker_totals in heard)
+        heard = [worker for worker in self.workers.values() if worker.state(now, self.stale_after) != "standby"]
+        return not self.twice() and all(worker.balance(self.costs).adds_up for worker in heard)
 
     def as_json(self, now: float) -> dict[str, Any]:
         """All of it as JSON values."""
-        return {
-            str(worker_totals.id): self._worker_as_json(worker_totals, now) for worker_totals in self.workers.values()
-        }
+        return {str(worker.id): self._worker_as_json(worker, now) for worker in self.workers.values()}
 
-    def _worker_as_json(self, worker_totals: WorkerTotals, now: float) -> dict[str, Any]:
-        balance = worker_totals.balance(self.costs)
+    def _worker_as_json(self, worker: WorkerTotals, now: float) -> dict[str, Any]:
         return {
-            "url": worker_totals.url,
-            "version": worker_totals.version,
-            "ready": worker_totals.ready(now, self.stale_after),
-            "reports": worker_totals.reports,
-            "error_msg": worker_totals.error_msg,
-            "loadtime": worker_totals.loadtime,
-            "loadtimes_told": worker_totals.loadtimes_told,
-            "max_perf": worker_totals.max_perf,
-            "received": balance.received,
-            "served": balance.served,
-            "unserved": balance.unserved,
-            "failed": balance.failed,
-            "cancelled": balance.cancelled,
-            "rejected": balance.rejected,
-            "in_flight": balance.in_flight,
-            "lost": balance.lost,
-            "unsettled": balance.unsettled,
-            "adds_up": balance.adds_up,
-            "requests_received": worker_totals.requests_received,
-            "requests_working": worker_totals.requests_working,
-            "working_request_idxs": list(worker_totals.working_request_idxs),
-            "deletes": {str(idx): statuses for idx, statuses in worker_totals.deletes.items()},
-            "outcomes": dict(worker_totals.outcomes()),
-            "duplicates": worker_totals.duplicates,
-            "unknown": sorted(idx for idx in worker_totals.deletes if idx not in self.costs),
+            "url": worker.url,
+            "version": worker.version,
+            "ready": worker.ready(now, self.stale_after),
+            "reports": worker.reports,
+            "error_msg": worker.error_msg,
+            "loadtime": worker.loadtime,
+            "loadtimes_told": worker.loadtimes_told,
+            "max_perf": worker.max_perf,
+            **asdict(worker.balance(self.costs)),
+            "requests_received": worker.requests_received,
+            "requests_working": worker.requests_working,
+            "working_request_idxs": list(worker.working_request_idxs),
+            "deletes": {str(idx): statuses for idx, statuses in worker.deletes.items()},
+            "outcomes": dict(worker.outcomes()),
+            "duplicates": worker.duplicates,
+            "unknown": sorted(idx for idx in worker.deletes if idx not in self.costs),
         }

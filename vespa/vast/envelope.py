@@ -107,16 +107,7 @@ def read_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> Auth | None
     except (*MALFORMED, ValueError):
         _explain_auth(raw, max_cost, wrong)
         return None
-    return Auth(
-        cost,
-        to_micros(cost),
-        head.endpoint,
-        head.reqnum,
-        head.request_idx,
-        head.signature,
-        head.url,
-        lexeme,
-    )
+    return Auth(cost, to_micros(cost), head.endpoint, head.reqnum, head.request_idx, head.signature, head.url, lexeme)
 
 
 def _explain_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> None:

@@ -72,14 +72,7 @@ def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
             if known is not None and known[0] <= max_cost:
                 cost, work = known
                 auth = Auth(
-                    cost,
-                    work,
-                    signed.endpoint,
-                    signed.reqnum,
-                    signed.request_idx,
-                    signed.signature,
-                    signed.url,
-                    text,
+                    cost, work, signed.endpoint, signed.reqnum, signed.request_idx, signed.signature, signed.url, text
                 )
                 return Envelope(auth, payload, None)
     except MALFORMED:

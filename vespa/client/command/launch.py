@@ -6,11 +6,10 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -19,6 +18,9 @@ from vespa.client.settings import ClientSettings
 from vespa.http.agent import Agent
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.trust import trust_roots
+
+if TYPE_CHECKING:
+    from vespa.client.service import ClientService
 
 log = Logger()
 
@@ -30,23 +32,8 @@ class LaunchError(Exception):
     """There will be no proxy; the text is one sentence for people, without keys."""
 
 
-class Launched(Protocol):
-    """What is needed of a ClientService."""
-
-    @property
-    def url(self) -> str: ...
-
-    def privilegedStartService(self) -> object: ...
-
-    def startService(self) -> object: ...
-
-    def stopService(self) -> Deferred[None]: ...
-
-
-class MakeClient(Protocol):
-    """What makes one: make_client, but for tests."""
-
-    def __call__(self, reactor: Any, settings: ClientSettings, *, on_wait: OnWait | None = None) -> Launched: ...
+MakeClient = Callable[..., "ClientService"]
+"""`make_client`, or what stands in for it."""
 
 
 @contextmanager
@@ -66,7 +53,7 @@ async def launch(
     on_wait: OnWait,
     hide: Callable[[str], None] = lambda key: None,
     make: MakeClient | None = None,
-) -> tuple[Launched, ClientSettings]:
+) -> tuple[ClientService, ClientSettings]:
     """
     Find the endpoint's key if need be, listen, and return the proxy with the settings that it has.
 

@@ -135,10 +135,7 @@ def read(
     if problems:
         raise OptionsError(list(problems.values()), hints)
     return Reading(
-        settings=ClientSettings(**values),
-        listing=listing,
-        port_given="port" in sources,
-        warnings=(*warnings, *hints),
+        settings=ClientSettings(**values), listing=listing, port_given="port" in sources, warnings=(*warnings, *hints)
     )
 
 
