@@ -9,7 +9,7 @@ from typing import Final
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plots import Plot, endings, latency_over_time, shares, throughput_over_time, tokens_over_time
 from vespa.loadtest.report import Report
-from vespa.loadtest.text import intention, spreads
+from vespa.loadtest.text import intention, times
 from vespa.loadtest.units import duration, printable, rate, size
 
 STYLE: Final = """
@@ -109,13 +109,8 @@ def _remarks(report: Report) -> str:
 
 
 def _times(report: Report) -> str:
-    rows = []
-    for title, spread in spreads(report):
-        figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
-        rows.append([title, *map(duration, figures), f"{'' if spread.exact else '~ '}{spread.count:,}"])
-    if not rows:
-        return ""
-    return _section("Times", _table(["", "p50", "p90", "p99", "max", "mean", "values"], rows))
+    head, *rows = times(report)
+    return _section("Times", _table(head, rows)) if rows else ""
 
 
 def _failures(report: Report) -> str:

@@ -27,10 +27,15 @@ _SPREADS = (
 )
 
 
-def spreads(report: Report) -> list[tuple[str, Spread]]:
-    """The times that there is something to say of, and what they are called."""
-    found = [(title, getattr(report, name)) for name, title in _SPREADS if name != "service" or report.plan.open_loop]
-    return [(title, spread) for title, spread in found if spread.count]
+def times(report: Report) -> list[list[str]]:
+    """A heading, and a row for each of the times that there is something to say of."""
+    rows = [["", "p50", "p90", "p99", "max", "mean", "values"]]
+    for name, title in _SPREADS:
+        spread: Spread = getattr(report, name)
+        if spread.count and (name != "service" or report.plan.open_loop):
+            figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
+            rows.append([title, *map(duration, figures), f"{'' if spread.exact else '~ '}{spread.count:,}"])
+    return rows
 
 
 def intention(about: About, plan: Plan) -> str:
@@ -113,10 +118,7 @@ def _counted(report: Report) -> str:
 
 
 def _spreads(report: Report) -> list[str]:
-    rows = [["", "p50", "p90", "p99", "max", "mean", "values"]]
-    for title, spread in spreads(report):
-        figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
-        rows.append([title, *map(duration, figures), f"{'' if spread.exact else '~ '}{spread.count:,}"])
+    rows = times(report)
     return aligned(rows, frozenset(range(1, 7))) if len(rows) > 1 else ["no request succeeded: there are no times"]
 
 

@@ -25,6 +25,7 @@ from vespa.simulator.reports import (
 )
 from vespa.simulator.responses import (
     ErrorResponse,
+    KleinRoutes,
     error_response_app,
     header,
     read_body,
@@ -47,7 +48,7 @@ ROUTE_FIELDS: Mapping[str, Check] = {
 }
 
 
-class SimulatedAutoscaler:
+class SimulatedAutoscaler(KleinRoutes):
     """The autoscaler's resource, and the console's beside it. The workers serve every endpoint of the account.
 
     `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
@@ -89,10 +90,6 @@ class SimulatedAutoscaler:
         self._hold = Hold()
         self._next_request_idx = 1
         self._next_reqnum = 1
-
-    def resource(self) -> KleinResource:
-        """What to serve."""
-        return self.app.resource()
 
     @property
     def endpoint_key(self) -> str:

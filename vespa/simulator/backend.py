@@ -20,6 +20,7 @@ from vespa.simulator.faults import Faults, Kind
 from vespa.simulator.generation import Generation
 from vespa.simulator.other_apis import OtherApis
 from vespa.simulator.responses import (
+    KleinRoutes,
     error_response_app,
     limit_of,
     not_found,
@@ -51,7 +52,7 @@ class Stats:
     pieces: int = 0
 
 
-class SimulatedBackend:
+class SimulatedBackend(KleinRoutes):
     """The backend's resource. `tokens_per_second` is the rate of each response, and may be changed at any time.
 
     While `healthy` is false, /health answers 503. `faults` apply to requests under /v1/: `die` ends a response in
@@ -70,10 +71,6 @@ class SimulatedBackend:
         self.clock = clock
         self._other_apis = OtherApis(self)
         self._failing_routes = FailingRoutes(self)
-
-    def resource(self) -> KleinResource:
-        """What to serve."""
-        return self.app.resource()
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:

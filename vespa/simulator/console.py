@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve, frozen
-from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
 from vespa.simulator.authority import Authority
 from vespa.simulator.responses import (
     ErrorResponse,
+    KleinRoutes,
     error_response_app,
     header,
     parameter,
@@ -53,7 +53,7 @@ class EndpointRow:
         }
 
 
-class Console:
+class Console(KleinRoutes):
     """The console's resource. The authority is made when a certificate is first asked for: it takes a while.
 
     Its public attributes may be changed at any time.
@@ -67,10 +67,6 @@ class Console:
         self.endpoints = endpoints
         self._created_at = clock.seconds()
         self._authority: Authority | None = None
-
-    def resource(self) -> KleinResource:
-        """What to serve."""
-        return self.app.resource()
 
     def find(self, name: str) -> EndpointRow | None:
         """The endpoint of that name."""

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from klein.resource import KleinResource
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
 from vespa.simulator.responses import (
     ErrorResponse,
+    KleinRoutes,
     error_response_app,
     not_found,
     number,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vespa.simulator.backend import SimulatedBackend
 
 
-class FailingRoutes:
+class FailingRoutes(KleinRoutes):
     """The resource at /trouble/. What does well in the end tells which call it was, and what came with it."""
 
     app = error_response_app()
@@ -37,10 +37,6 @@ class FailingRoutes:
     def __init__(self, backend: SimulatedBackend) -> None:
         self.calls: Counter[str] = Counter()
         self._backend = backend
-
-    def resource(self) -> KleinResource:
-        """What to serve."""
-        return self.app.resource()
 
     @app.route("/busy")
     def _busy(self, request: Request) -> bytes:

@@ -7,7 +7,6 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING, Any
 
-from klein.resource import KleinResource
 from twisted.web.server import Request
 
 from vespa.simulator.anthropic import AnthropicMessage
@@ -15,6 +14,7 @@ from vespa.simulator.completions import MODEL
 from vespa.simulator.multipart import NoForm, Part, read_form
 from vespa.simulator.responses import (
     ErrorResponse,
+    KleinRoutes,
     bad_request,
     error_response_app,
     header,
@@ -31,17 +31,13 @@ if TYPE_CHECKING:
 DIMENSIONS = 8
 
 
-class OtherApis:
+class OtherApis(KleinRoutes):
     """The resource at /v1/ for what the backend itself has no word for."""
 
     app = error_response_app()
 
     def __init__(self, backend: SimulatedBackend) -> None:
         self._backend = backend
-
-    def resource(self) -> KleinResource:
-        """What to serve."""
-        return self.app.resource()
 
     @app.route("/embeddings", methods=["POST"])
     async def _embeddings(self, request: Request) -> bytes:

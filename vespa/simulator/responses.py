@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from klein import Klein
+from klein.resource import KleinResource
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
@@ -36,6 +37,16 @@ def error_response_app() -> Klein:
         return body
 
     return app
+
+
+class KleinRoutes:
+    """What has its routes in `app`."""
+
+    app: Klein
+
+    def resource(self) -> KleinResource:
+        """What to serve."""
+        return self.app.resource()
 
 
 def send_json(request: Any, value: object, status: int = 200) -> bytes:
