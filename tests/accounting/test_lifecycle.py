@@ -4,7 +4,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from vespa.accounting.lifecycle import ENDS, REFUSAL_EVENT, TABLE, Event, State, mermaid
+from vespa.accounting.lifecycle import ENDS, REFUSAL_EVENT, TABLE, Event, State
+from vespa.protocol.connection_state import mermaid
 
 
 class TableTests(SynchronousTestCase):
@@ -58,7 +59,7 @@ class TableTests(SynchronousTestCase):
 class DiagramTests(SynchronousTestCase):
     def test_drawn_from_the_table(self) -> None:
         """The diagram has an arrow for each step, one in, and one out of each end."""
-        arrows = [line.strip() for line in mermaid().splitlines()[1:]]
+        arrows = [line.strip() for line in mermaid(TABLE).splitlines()[1:]]
         steps = [f"{state.name} --> {row[event].name}: {event.name}" for state, row in TABLE.items() for event in row]
         self.assertEqual(
             sorted(arrows), sorted(["[*] --> READING", *steps, *(f"{state.name} --> [*]" for state in ENDS)])
@@ -69,4 +70,4 @@ class DiagramTests(SynchronousTestCase):
         page = Path(__file__).parents[2] / "docs" / "architecture.md"
         if not page.exists():
             raise SkipTest("the documentation is not here")
-        self.assertIn(mermaid(), page.read_text("utf-8"))
+        self.assertIn(mermaid(TABLE), page.read_text("utf-8"))

@@ -14,9 +14,9 @@ from vespa.loadtest.load_request import MESSAGE_LENGTH
 from vespa.loadtest.options import _CLIENTS, AT_ONCE, _parser
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.report import BUSY, BUSY_SECONDS, LAG, VERSION, About, Errors, Report, Second, Tester
+from vespa.loadtest.report import BUSY, BUSY_SECONDS, LAG, VERSION, About, Report, Second, Tester
 from vespa.loadtest.run import GRACE_SECONDS
-from vespa.loadtest.run_stats import LATE
+from vespa.loadtest.run_stats import LATE, FailureCount
 from vespa.loadtest.timeline import DOTS, MOMENTS, Dot
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "load.md").read_text()
@@ -25,7 +25,7 @@ GUIDE = (Path(__file__).parent.parent.parent / "docs" / "load.md").read_text()
 class GuideTests(SynchronousTestCase):
     def test_fields(self) -> None:
         """Every field of the report's JSON is described."""
-        for kind in (Report, About, Plan, Errors, Spread, Second, Dot, Tester):
+        for kind in (Report, About, Plan, FailureCount, Spread, Second, Dot, Tester):
             for field in fields(kind):
                 self.assertIn(f"`{field.name}`", GUIDE, kind)
 

@@ -83,13 +83,3 @@ REFUSAL_EVENT: Final[Mapping[State, Event]] = MappingProxyType(
     {state: event for state, row in TABLE.items() for event in row if event in (REFUSE, EXPIRE, BREAK)}
 )
 """By which event a request ends that gets an error of ours, in each state that is no end."""
-
-
-def mermaid() -> str:
-    """The table as a Mermaid state diagram, for the documentation."""
-    lines = ["stateDiagram-v2", f"    [*] --> {READING.name}"]
-    for state, row in TABLE.items():
-        lines.extend(f"    {state.name} --> {target.name}: {event.name}" for event, target in row.items())
-        if not row:
-            lines.append(f"    {state.name} --> [*]")
-    return "\n".join(lines) + "\n"

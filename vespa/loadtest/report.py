@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from attrs import asdict, frozen
 
 from vespa.loadtest.histogram import EXACT, STEP, Spread
-from vespa.loadtest.outcome import Kind
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.run_stats import LATE, RunStats
+from vespa.loadtest.run_stats import LATE, FailureCount, RunStats
 from vespa.loadtest.timeline import Dot
 
 VERSION: Final = 1
@@ -24,17 +23,6 @@ BUSY_SECONDS: Final = 1.0
 
 LAG: Final = 0.05
 """Seconds that the tester's event loop may be behind, before the report says so."""
-
-
-@frozen
-class Errors:
-    """Failures of one kind; `status` 0 where no response began, `message` what the first of them said."""
-
-    kind: Kind
-    status: int
-    code: str
-    message: str
-    count: int
 
 
 @frozen
@@ -96,7 +84,7 @@ class Report:
     failed: int
     unfinished: int
     statuses: dict[str, int]
-    errors: tuple[Errors, ...]
+    errors: tuple[FailureCount, ...]
     requests_per_second: float
     """Of those that succeeded."""
     tokens: int
@@ -147,7 +135,7 @@ def make_report(
         failed=stats.failed,
         unfinished=stats.unfinished,
         statuses={str(status): count for status, count in sorted(stats.statuses.items())},
-        errors=tuple(Errors(e.kind, e.status, e.code, e.message, e.count) for e in errors),
+        errors=tuple(errors),
         requests_per_second=_rate(stats.succeeded, seconds),
         tokens=stats.tokens,
         tokens_counted_by=_counted_by(stats),

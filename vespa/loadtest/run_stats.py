@@ -21,8 +21,8 @@ GLANCE: Final = 500
 
 
 @define
-class Failing:
-    """One kind of failure: how often it came, and what the first of them said."""
+class FailureCount:
+    """Failures of one kind; `status` 0 where no answer began, `message` what the first of them said."""
 
     kind: Kind
     status: int
@@ -58,7 +58,7 @@ class RunStats:
     """How many requests' tokens the backend counted; those of `guessed` are the pieces of their streams."""
     guessed: int = 0
     statuses: Counter[int] = field(factory=Counter)
-    errors: dict[tuple[str, int, str], Failing] = field(factory=dict)
+    errors: dict[tuple[str, int, str], FailureCount] = field(factory=dict)
     latency: Histogram = field(factory=Histogram)
     service: Histogram = field(factory=Histogram)
     """As `latency`, but from when the request was sent."""
@@ -141,5 +141,5 @@ class RunStats:
         if failing is None:
             if len(self.errors) >= ERRORS:
                 key = (kind, 0, "other")
-            failing = self.errors.setdefault(key, Failing(kind, key[1], key[2], outcome.message))
+            failing = self.errors.setdefault(key, FailureCount(kind, key[1], key[2], outcome.message))
         failing.count += 1

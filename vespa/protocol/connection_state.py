@@ -163,8 +163,8 @@ CLIENT_STEPS: Final[dict[ClientState, dict[ClientEvent, ClientState]]] = {
 }
 """As `CLIENT`, for the steps themselves."""
 
-AnyState = TypeVar("AnyState", ServerState, ClientState)
-AnyEvent = TypeVar("AnyEvent", ServerEvent, ClientEvent)
+AnyState = TypeVar("AnyState", bound=IntEnum)
+AnyEvent = TypeVar("AnyEvent", bound=IntEnum)
 
 
 def _frozen(steps: dict[AnyState, dict[AnyEvent, AnyState]]) -> Mapping[AnyState, Mapping[AnyEvent, AnyState]]:
@@ -181,8 +181,8 @@ def after(steps: dict[AnyState, dict[AnyEvent, AnyState]], event: AnyEvent) -> d
 
 
 def mermaid(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]]) -> str:
-    """`SERVER` or `CLIENT` as a Mermaid state diagram, for the documentation. Both begin with IDLE."""
-    lines = ["stateDiagram-v2", "    [*] --> IDLE"]
+    """A table as a Mermaid state diagram, for the documentation. The table's first state is the beginning."""
+    lines = ["stateDiagram-v2", f"    [*] --> {next(iter(table)).name}"]
     for state, row in table.items():
         lines.extend(f"    {state.name} --> {target.name}: {event.name}" for event, target in row.items())
         if not row:
