@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.iweb import IAgent
@@ -21,6 +22,7 @@ AFTER_FAILURE_SECONDS: Final = 0.1
 BEAT_SECONDS: Final = 0.1
 
 
+@define(eq=False, slots=False)
 class Driver:
     """
     One run of a plan. `now` gives seconds that only go forward, `clock` the timers; `works` makes the next request.
@@ -28,27 +30,18 @@ class Driver:
     `lag` is how late the clock's timers came at worst, in seconds: what the tester's own slowness added to some times.
     """
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        now: Callable[[], float],
-        plan: Plan,
-        due: Iterator[float],
-        works: Callable[[], Work],
-        agent: IAgent,
-        target: Target,
-        stats: RunStats,
-    ) -> None:
+    _clock: IReactorTime
+    _now: Callable[[], float]
+    _plan: Plan
+    _due: Iterator[float]
+    _works: Callable[[], Work]
+    _agent: IAgent
+    _target: Target
+    _stats: RunStats
+
+    def __attrs_post_init__(self) -> None:
         self.lag = 0.0
         self.interrupted = ""
-        self._clock = clock
-        self._now = now
-        self._plan = plan
-        self._due = due
-        self._works = works
-        self._agent = agent
-        self._target = target
-        self._stats = stats
         self._under_way: set[LoadRequest] = set()
         self._next_due: float | None = None
         self._next_work: Work | None = None
