@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
-from vespa.http.interfaces import Sink, UpstreamError
+from vespa.http.interfaces import Sink, UpstreamError, nobody
 from vespa.protocol.response_head import UNTIL_CLOSE, ResponseHead
 
 
@@ -178,7 +178,7 @@ class AgentRequest:
             if connection is not None:
                 connection.cancel()
             self._finish(Failure(UpstreamError("bad_reply", "the server switched protocols unasked")))
-            return _nobody
+            return nobody
         self.result.callback(Response(head, length, self, self._request))
         self._take(data[start:])
         if complete:
@@ -263,7 +263,3 @@ class AgentRequest:
 def _consumer(consumer: object) -> IConsumer:
     # IBodyProducer only ever calls `write`.
     return consumer  # type: ignore[return-value]
-
-
-def _nobody(data: bytes) -> None:
-    """For a response that nobody wants."""

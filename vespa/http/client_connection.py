@@ -14,7 +14,7 @@ from twisted.internet import interfaces
 from zope.interface import implementer
 
 from vespa.http.connection_owner import ConnectionOwner
-from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError
+from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError, nobody
 from vespa.http.upstream_transport import UpstreamTransport
 from vespa.protocol.chunked import BadChunk, Chunked, known_sizes
 from vespa.protocol.connection_state import CLIENT_STEPS, ClientEvent, ClientState, after
@@ -171,9 +171,9 @@ class ClientConnection(UpstreamTransport):
         if end > len(data):
             self._left = end - len(data)
             self.state = _after_response_head[self.state]
-            self.sink = _nobody  # until the receiver says who
+            self.sink = nobody  # until the receiver says who
             sink = receiver.respond(head, length, data, start, False)
-            if self.receiver is receiver and self.sink is _nobody:
+            if self.receiver is receiver and self.sink is nobody:
                 self.sink = sink
                 if framing == CHUNKED and self._content is None and self.state is _RECEIVING:
                     # A stream is many small reads: they go straight to `relay_chunk` until its end.
@@ -191,7 +191,7 @@ class ClientConnection(UpstreamTransport):
             self.state = _after_upgrade[self.state]
             self._keep_alive = False
             self.response_started = True
-            self.sink = _nobody
+            self.sink = nobody
             sink = receiver.respond(head, 0, b"", 0, False)
             if self.receiver is not None:
                 self.sink = sink
@@ -314,7 +314,3 @@ class ClientConnection(UpstreamTransport):
     def _fail_chunks(self, error: BadChunk) -> None:
         message = f"the {self.pool.name}'s response is not in the chunked coding: {error}"
         self.fail(UpstreamError("bad_reply", message))
-
-
-def _nobody(data: bytes) -> None:
-    """Stands for the sink while a receiver is asked for it."""

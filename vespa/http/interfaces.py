@@ -15,6 +15,10 @@ Sink = Callable[[bytes], object]
 """Takes bytes of a response's body."""
 
 
+def nobody(data: bytes) -> None:
+    """The sink of a response that nobody wants."""
+
+
 class RequestHandler(Protocol):
     """Who handles one request of a server connection."""
 

@@ -20,10 +20,9 @@ from vespa.accounting.lifecycle import (
     REFUSAL_EVENT,
     SLOT,
     Event,
-    State,
 )
 from vespa.http.held_bytes import SMALL
-from vespa.http.interfaces import Sink, UpstreamError
+from vespa.http.interfaces import Sink, UpstreamError, nobody
 from vespa.http.response_writer import STREAM
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
@@ -34,9 +33,7 @@ from vespa.proxy.request_body import HeldBody
 from vespa.proxy.request_sender import RequestSender
 from vespa.proxy.upgrade import Tunnel, offered_protocols, was_offered
 
-_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _NOT_SERVED: Final = frozenset((429, 502, 503, 504))
-_STREAMING: Final = frozenset((State.STREAMING, State.STREAMING_ERROR))
 
 
 class Exchange(RequestSender):
@@ -136,7 +133,7 @@ class Exchange(RequestSender):
         if status == 101:
             return self._switch_protocols(head)
         if status in _NOT_SERVED and self._next_upstream(head):
-            return _nobody
+            return nobody
         early = self.early
         try:
             lines = app.response_lines(self, head)
@@ -144,7 +141,7 @@ class Exchange(RequestSender):
                 early.check(head)
         except Refusal as refusal:
             self.refuse(refusal)
-            return _nobody
+            return nobody
         if complete:
             app.served(self, status < 400)
             self._end_rest()
@@ -160,7 +157,7 @@ class Exchange(RequestSender):
         if complete:
             client.write(data[start:])
             client.finish()
-            return _nobody
+            return nobody
         sink = client.begin_body(data[start:])
         if framing == LENGTH and self.upstream is not None:
             client.splice_from(self.upstream)
@@ -193,7 +190,7 @@ class Exchange(RequestSender):
             lines = self.app.response_lines(self, head)
         except Refusal as refusal:
             self.refuse(refusal)
-            return _nobody
+            return nobody
         upstream, self.upstream = self.upstream, None
         assert upstream is not None and self.pool is not None
         protocol = head.upgrade or self.upgrade
@@ -203,7 +200,7 @@ class Exchange(RequestSender):
         if wrong:
             upstream.cancel()
             self.upstream_failed(UpstreamError("bad_reply", f"the {self.pool.name} switched protocols {wrong}"))
-            return _nobody
+            return nobody
         self.app.advance(self, HEAD)
         self._end_deadlines()
         tunnel = Tunnel(self.client, upstream, self.app.tunnels, self._tunnel_closed)
@@ -296,7 +293,3 @@ def open_exchange(app: App, client: ServerConnection, head: RequestHead) -> Exch
     if head.upgrade:
         exchange.upgrade = offered_protocols(head.upgrade, client.server.limits.upgrades)
     return exchange
-
-
-def _nobody(data: bytes) -> None:
-    """For a response that nobody wants."""

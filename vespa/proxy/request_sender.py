@@ -29,8 +29,6 @@ class RequestSender:
     """What an exchange holds, and how it sends its request."""
 
     # Of most requests these are never set: what is on the class costs nothing.
-    connecting: ConnectionPool | None = None
-    """The pool that is to give a connection."""
     body: HeldBody | None = None
     """A body that did not come in one read."""
     early: EarlyResponse | None = None
