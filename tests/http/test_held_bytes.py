@@ -60,7 +60,6 @@ class Relayed(SynchronousTestCase):
             client.lose(ConnectionDone())
             self.assertEqual((held.total, held.unverified), (0, 0))
 
-
     def test_the_next_body(self) -> None:
         """A body that was sent on as it came does not hide what is held of the one behind it."""
         rig = Rig()

@@ -1,4 +1,4 @@
-"""The story of a request, in memory: what passes, what is booked, and what happens when either side goes away."""
+"""One request, in memory: what passes, what is recorded, and what happens when either side goes away."""
 
 from __future__ import annotations
 

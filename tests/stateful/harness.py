@@ -31,7 +31,7 @@ from vespa.worker.service import make_worker
 BENCHMARK = "tests.e2e.benchmark:benchmark"
 PUBLIC_PORT = 31000
 INDICES = 10_000
-"""More than a storm is assigned: the autoscaler counts them from 1."""
+"""More than a run is assigned: the autoscaler counts them from 1."""
 OF_A_REQUEST = (Exchange, ServerConnection, ClientConnection)
 
 

@@ -17,7 +17,7 @@ SLICE: Final = 500
 
 
 class Ticked(Protocol):
-    """What a sweeper looks at."""
+    """What a coarse timer calls."""
 
     def tick(self, now: float) -> None:
         """Look at your deadlines; `now` is the clock's time in seconds."""

@@ -105,7 +105,7 @@ class Server(Factory):
         return self._date
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """A connection, or a short answer when a cap is reached and no connection is idle."""
+        """A connection, or a short response when a cap is reached and no connection is idle."""
         limits = self.limits
         host: str = getattr(addr, "host", "")
         here = self._addresses.get(host, 0)

@@ -54,10 +54,10 @@ class DemoClient:
             json.dumps(asked).encode("utf-8"),
             {"Authorization": f"Bearer {self._endpoint_key}"},
         )
-        reply: dict[str, Any] = json.loads(response.body)
-        if response.status != 200 or "url" not in reply:
-            raise Unexpected(f"no worker was assigned: {response.status} {reply}")
-        return reply
+        assigned: dict[str, Any] = json.loads(response.body)
+        if response.status != 200 or "url" not in assigned:
+            raise Unexpected(f"no worker was assigned: {response.status} {assigned}")
+        return assigned
 
     async def call(
         self, assignment: dict[str, Any], path: str, payload: object, on_data: Callable[[bytes], None] | None = None
