@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rig import GET, OK, Rig, Wire, body, post, status, turn
+from tests.rig import DATE, GET, OK, Rig, Wire, body, post, status, turn
 from tests.worker.test_route import auth
 from vespa.http.limits import Limits
 from vespa.protocol import fields, message_head
 from vespa.simulator.signing import query_envelope
+from vespa.transport.turn_end import QueuedTurnEnd
 
 UNVERIFIED = b'POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 1000000\r\n\r\n{"payload": "'
+
+
+class TurnClock(Clock):
+    """A clock with an end of the turn, at the time of `Rig`'s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn_end = QueuedTurnEnd()
+        self.advance(1_700_000_000.0)
 
 
 class Lasting:
@@ -362,6 +373,19 @@ class Draining(SynchronousTestCase):
         self.assertIn(b"Connection: close\r\n", response)
         self.assertEqual(body(response), b"ok")
         self.successResultOf(drained)
+
+    def test_blank_lines_ahead(self) -> None:
+        """Blank lines that came behind the last request do not keep a connection open."""
+        clock = TurnClock()
+        rig = Rig(clock=clock)
+        client = rig.ask(GET)
+        clock.turn_end.flush()
+        rig.backend.wire.send(b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok")
+        client.send(b"\r\n")
+        rig.server.drain()
+        clock.turn_end.flush()
+        turn(clock)
+        self.assertEqual((body(client.read()), client.open), (b"ok", False))
 
     def test_abort(self) -> None:
         """What is still there is cut, and its requests are cancelled."""

@@ -266,6 +266,8 @@ class ServerConnection(ResponseWriter):
         self.resume_reading()
         if self._ahead and self._may_begin():
             self._read(self._take_ahead())
+            if self.server.draining and self.state is IDLE and not self._ahead:
+                self.close()  # nothing but blank lines had kept it from that
 
     # -- flow control
 
