@@ -8,7 +8,6 @@ from vespa.protocol.request_head import RequestHead
 
 COOKIE: Final = "cookie"
 AUTHORIZATION: Final = "authorization"
-PASSES: Final = (COOKIE, AUTHORIZATION)
 
 # Authorization itself is dropped by workers: on Vast.ai it holds the endpoint's key.
 _FOR_BACKEND: Final = b"X-Vespa-Authorization: "

@@ -117,8 +117,7 @@ class Fetch:
     def pause_request(self) -> None:
         """It is small."""
 
-    def resume_request(self) -> None:
-        """It is small."""
+    resume_request = pause_request
 
     # -- ends
 

@@ -28,17 +28,10 @@ class LocalResponse:
         raise NotImplementedError
 
     def hang_up(self) -> None:
-        """Nothing is under way."""
+        """Nothing is under way, and nothing is kept."""
 
-    def pause(self) -> None:
-        """Nothing is under way."""
-
-    def resume(self) -> None:
-        """Nothing is under way."""
+    pause = resume = drop_replay = hang_up
 
     def held_bytes(self, received: int) -> int:
         """Nothing is kept."""
         return 0
-
-    def drop_replay(self) -> None:
-        """There is nothing to let go of."""

@@ -140,13 +140,9 @@ class Bytes:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """All is written at once: there is nothing to pause."""
+        """All is written at once: there is nothing to pause, to resume or to stop."""
 
-    def resumeProducing(self) -> None:
-        """All is written at once: there is nothing to resume."""
-
-    def stopProducing(self) -> None:
-        """All is written at once: there is nothing to stop."""
+    resumeProducing = stopProducing = pauseProducing
 
 
 def _read(response: IResponse, limit: int) -> Deferred[tuple[bytes, bool]]:

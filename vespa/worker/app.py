@@ -119,10 +119,6 @@ class WorkerApp:
             return ServerOptions(client, head)
         return open_exchange(self.proxy, client, head)
 
-    def set_max_cost(self, units: float) -> None:
-        """The highest cost that a request may name, in units of work."""
-        self.body.max_cost = units
-
     def drain(self, refusal: Callable[[], Refusal]) -> None:
         """Refuse every request from now on."""
         self.admission.unready = refusal

@@ -91,7 +91,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         if throughput is not None:
             gate.throughput = throughput
             if settings.max_cost is None:
-                app.set_max_cost(MAX_COST_SECONDS * throughput)
+                app.body.max_cost = MAX_COST_SECONDS * throughput
 
     watch = _watch(reactor, settings, environment, measured, origin, trust)
 
