@@ -17,7 +17,7 @@ from vespa.http.connection_owner import ConnectionOwner
 from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError, nobody
 from vespa.http.upstream_transport import UpstreamTransport
 from vespa.protocol.chunked import BadChunk, Chunked, known_sizes
-from vespa.protocol.connection_state import CLIENT_STEPS, ClientEvent, ClientState, after
+from vespa.protocol.connection_state import CLIENT, ClientEvent, ClientState, after
 from vespa.protocol.head_reader import RESPONSES, HeadReader
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, BadResponse, ResponseHead
 from vespa.transport.sockets import reader
@@ -26,12 +26,12 @@ from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
 _INTERIM_MAX: Final = 64
 _ORDINARY_MAX: Final = 65536
 _AWAITING, _RECEIVING = ClientState.AWAITING, ClientState.RECEIVING
-_after_request: Final = after(CLIENT_STEPS, ClientEvent.REQUEST)
-_after_interim: Final = after(CLIENT_STEPS, ClientEvent.INTERIM)
-_after_response: Final = after(CLIENT_STEPS, ClientEvent.RESPONSE)
-_after_response_head: Final = after(CLIENT_STEPS, ClientEvent.RESPONSE_HEAD)
-_after_response_end: Final = after(CLIENT_STEPS, ClientEvent.RESPONSE_END)
-_after_upgrade: Final = after(CLIENT_STEPS, ClientEvent.UPGRADE)
+_after_request: Final = after(CLIENT, ClientEvent.REQUEST)
+_after_interim: Final = after(CLIENT, ClientEvent.INTERIM)
+_after_response: Final = after(CLIENT, ClientEvent.RESPONSE)
+_after_response_head: Final = after(CLIENT, ClientEvent.RESPONSE_HEAD)
+_after_response_end: Final = after(CLIENT, ClientEvent.RESPONSE_END)
+_after_upgrade: Final = after(CLIENT, ClientEvent.UPGRADE)
 
 
 @implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from vespa.http.watched_connection import WatchedConnection
-from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, after
+from vespa.protocol.connection_state import SERVER, ServerEvent, after
 from vespa.transport.sockets import reader
 from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_after_request_end: Final = after(SERVER_STEPS, ServerEvent.REQUEST_END)
+_after_request_end: Final = after(SERVER, ServerEvent.REQUEST_END)
 
 
 class RequestReading(WatchedConnection):

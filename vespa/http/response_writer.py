@@ -7,7 +7,7 @@ from typing import Final
 from vespa.http.client_connection import ClientConnection
 from vespa.http.interfaces import RequestHandler, Sink
 from vespa.http.request_reading import RequestReading
-from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
+from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, ResponseHead
@@ -22,11 +22,11 @@ DISCARD_MAX: Final = 65536
 
 _JOINED_MAX: Final = 65536
 IDLE, HEAD, BODY, RESPONDING = ServerState.IDLE, ServerState.HEAD, ServerState.BODY, ServerState.RESPONDING
-_after_response_end: Final = after(SERVER_STEPS, ServerEvent.RESPONSE_END)
-_after_last_response: Final = after(SERVER_STEPS, ServerEvent.RESPONSE_END_CLOSE)
-_after_truncate: Final = after(SERVER_STEPS, ServerEvent.TRUNCATE)
-_after_upgrade: Final = after(SERVER_STEPS, ServerEvent.UPGRADE)
-_after_request_head: Final = after(SERVER_STEPS, ServerEvent.REQUEST_HEAD)
+_after_response_end: Final = after(SERVER, ServerEvent.RESPONSE_END)
+_after_last_response: Final = after(SERVER, ServerEvent.RESPONSE_END_CLOSE)
+_after_truncate: Final = after(SERVER, ServerEvent.TRUNCATE)
+_after_upgrade: Final = after(SERVER, ServerEvent.UPGRADE)
+_after_request_head: Final = after(SERVER, ServerEvent.REQUEST_HEAD)
 _TAKING_REQUESTS: Final = frozenset((IDLE, HEAD, BODY, RESPONDING))
 _NO_HEAD: Final = RequestHead()
 _HEAD_METHOD: Final = RequestHead()

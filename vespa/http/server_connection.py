@@ -16,7 +16,7 @@ from vespa.http.connection_server import ConnectionServer
 from vespa.http.held_bytes import SMALL, keep
 from vespa.http.response_writer import ResponseWriter
 from vespa.protocol.body_decoder import BodyDecoder
-from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
+from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 
@@ -24,10 +24,10 @@ REQUESTS_A_TURN: Final = 16
 """Requests that one connection may begin in one turn of the reactor; what was sent ahead of more waits for the next."""
 
 IDLE, HEAD, BODY, RESPONDING, DISCARDING, UPGRADED, LINGERING, *_ = ServerState
-_after_head_part: Final = after(SERVER_STEPS, ServerEvent.HEAD_PART)
-_after_request_head: Final = after(SERVER_STEPS, ServerEvent.REQUEST_HEAD)
-_after_request: Final = after(SERVER_STEPS, ServerEvent.REQUEST)
-_after_request_end: Final = after(SERVER_STEPS, ServerEvent.REQUEST_END)
+_after_head_part: Final = after(SERVER, ServerEvent.HEAD_PART)
+_after_request_head: Final = after(SERVER, ServerEvent.REQUEST_HEAD)
+_after_request: Final = after(SERVER, ServerEvent.REQUEST)
+_after_request_end: Final = after(SERVER, ServerEvent.REQUEST_END)
 
 
 @implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from vespa.http.connection_owner import ConnectionOwner
 from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError
-from vespa.protocol.connection_state import CLIENT_STEPS, ClientEvent, ClientState, after
+from vespa.protocol.connection_state import CLIENT, ClientEvent, ClientState, after
 from vespa.transport.errors import TLSTruncated
 from vespa.transport.resets import ResetWatch, is_socket, pending, refused_bytes
 from vespa.transport.sockets import buffered, half_closes, hides_resets, probe, reader, release, set_no_delay, writer
@@ -20,7 +20,7 @@ from vespa.transport.splice import Splice
 
 IDLE, AWAITING, RECEIVING, UPGRADED, CLOSED = ClientState
 # To close once more changes nothing.
-_after_close: Final = {**after(CLIENT_STEPS, ClientEvent.CLOSE), CLOSED: CLOSED}
+_after_close: Final = {**after(CLIENT, ClientEvent.CLOSE), CLOSED: CLOSED}
 
 
 class UpstreamTransport(Protocol):

@@ -14,7 +14,7 @@ from vespa.http.held_bytes import SMALL
 from vespa.http.interfaces import RequestHandler
 from vespa.http.timeouts import Activity, ConnectionTimeouts
 from vespa.protocol.body_decoder import BodyDecoder
-from vespa.protocol.connection_state import SERVER_STEPS, ServerEvent, ServerState, after
+from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, after
 from vespa.protocol.head_reader import REQUESTS, HeadReader
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
@@ -24,7 +24,7 @@ from vespa.transport.turn_end import turn_end_of
 
 IDLE, HEAD, BODY, RESPONDING, DISCARDING, UPGRADED, LINGERING, TRUNCATING, CLOSED = ServerState
 # To close once more changes nothing.
-_after_close: Final = {**after(SERVER_STEPS, ServerEvent.CLOSE), CLOSED: CLOSED}
+_after_close: Final = {**after(SERVER, ServerEvent.CLOSE), CLOSED: CLOSED}
 _IN_BODY: Final = frozenset((BODY, DISCARDING))
 
 

@@ -119,50 +119,6 @@ class ClientEvent(IntEnum):
     """The upstream left, or we close."""
 
 
-_S, _SE, _C, _CE = ServerState, ServerEvent, ClientState, ClientEvent
-_REQUEST_BEGINS: Final = {_SE.HEAD_PART: _S.HEAD, _SE.REQUEST_HEAD: _S.BODY, _SE.REQUEST: _S.RESPONDING}
-
-SERVER_STEPS: Final[dict[ServerState, dict[ServerEvent, ServerState]]] = {
-    _S.IDLE: {**_REQUEST_BEGINS, _SE.CLOSE: _S.CLOSED},
-    _S.HEAD: {**_REQUEST_BEGINS, _SE.CLOSE: _S.CLOSED},
-    _S.BODY: {
-        _SE.REQUEST_END: _S.RESPONDING,
-        _SE.RESPONSE_END: _S.DISCARDING,
-        _SE.RESPONSE_END_CLOSE: _S.LINGERING,
-        _SE.TRUNCATE: _S.TRUNCATING,
-        _SE.CLOSE: _S.CLOSED,
-    },
-    _S.RESPONDING: {
-        _SE.RESPONSE_END: _S.IDLE,
-        _SE.RESPONSE_END_CLOSE: _S.CLOSED,
-        _SE.UPGRADE: _S.UPGRADED,
-        _SE.TRUNCATE: _S.TRUNCATING,
-        _SE.CLOSE: _S.CLOSED,
-    },
-    _S.DISCARDING: {_SE.REQUEST_END: _S.IDLE, _SE.CLOSE: _S.CLOSED},
-    _S.UPGRADED: {_SE.CLOSE: _S.CLOSED},
-    _S.LINGERING: {_SE.CLOSE: _S.CLOSED},
-    _S.TRUNCATING: {_SE.CLOSE: _S.CLOSED},
-    _S.CLOSED: {},
-}
-"""As `SERVER`, for the steps themselves: a plain dict is the quickest. Nobody changes it."""
-
-CLIENT_STEPS: Final[dict[ClientState, dict[ClientEvent, ClientState]]] = {
-    _C.IDLE: {_CE.REQUEST: _C.AWAITING, _CE.CLOSE: _C.CLOSED},
-    _C.AWAITING: {
-        _CE.INTERIM: _C.AWAITING,
-        _CE.RESPONSE: _C.IDLE,
-        _CE.RESPONSE_CLOSE: _C.CLOSED,
-        _CE.RESPONSE_HEAD: _C.RECEIVING,
-        _CE.UPGRADE: _C.UPGRADED,
-        _CE.CLOSE: _C.CLOSED,
-    },
-    _C.RECEIVING: {_CE.RESPONSE_END: _C.IDLE, _CE.RESPONSE_END_CLOSE: _C.CLOSED, _CE.CLOSE: _C.CLOSED},
-    _C.UPGRADED: {_CE.CLOSE: _C.CLOSED},
-    _C.CLOSED: {},
-}
-"""As `CLIENT`, for the steps themselves."""
-
 AnyState = TypeVar("AnyState", bound=IntEnum)
 AnyEvent = TypeVar("AnyEvent", bound=IntEnum)
 
@@ -171,13 +127,56 @@ def _frozen(steps: dict[AnyState, dict[AnyEvent, AnyState]]) -> Mapping[AnyState
     return MappingProxyType({state: MappingProxyType(row) for state, row in steps.items()})
 
 
-SERVER: Final[Mapping[ServerState, Mapping[ServerEvent, ServerState]]] = _frozen(SERVER_STEPS)
-CLIENT: Final[Mapping[ClientState, Mapping[ClientEvent, ClientState]]] = _frozen(CLIENT_STEPS)
+_S, _SE, _C, _CE = ServerState, ServerEvent, ClientState, ClientEvent
+_REQUEST_BEGINS: Final = {_SE.HEAD_PART: _S.HEAD, _SE.REQUEST_HEAD: _S.BODY, _SE.REQUEST: _S.RESPONDING}
+
+SERVER: Final[Mapping[ServerState, Mapping[ServerEvent, ServerState]]] = _frozen(
+    {
+        _S.IDLE: {**_REQUEST_BEGINS, _SE.CLOSE: _S.CLOSED},
+        _S.HEAD: {**_REQUEST_BEGINS, _SE.CLOSE: _S.CLOSED},
+        _S.BODY: {
+            _SE.REQUEST_END: _S.RESPONDING,
+            _SE.RESPONSE_END: _S.DISCARDING,
+            _SE.RESPONSE_END_CLOSE: _S.LINGERING,
+            _SE.TRUNCATE: _S.TRUNCATING,
+            _SE.CLOSE: _S.CLOSED,
+        },
+        _S.RESPONDING: {
+            _SE.RESPONSE_END: _S.IDLE,
+            _SE.RESPONSE_END_CLOSE: _S.CLOSED,
+            _SE.UPGRADE: _S.UPGRADED,
+            _SE.TRUNCATE: _S.TRUNCATING,
+            _SE.CLOSE: _S.CLOSED,
+        },
+        _S.DISCARDING: {_SE.REQUEST_END: _S.IDLE, _SE.CLOSE: _S.CLOSED},
+        _S.UPGRADED: {_SE.CLOSE: _S.CLOSED},
+        _S.LINGERING: {_SE.CLOSE: _S.CLOSED},
+        _S.TRUNCATING: {_SE.CLOSE: _S.CLOSED},
+        _S.CLOSED: {},
+    }
+)
+
+CLIENT: Final[Mapping[ClientState, Mapping[ClientEvent, ClientState]]] = _frozen(
+    {
+        _C.IDLE: {_CE.REQUEST: _C.AWAITING, _CE.CLOSE: _C.CLOSED},
+        _C.AWAITING: {
+            _CE.INTERIM: _C.AWAITING,
+            _CE.RESPONSE: _C.IDLE,
+            _CE.RESPONSE_CLOSE: _C.CLOSED,
+            _CE.RESPONSE_HEAD: _C.RECEIVING,
+            _CE.UPGRADE: _C.UPGRADED,
+            _CE.CLOSE: _C.CLOSED,
+        },
+        _C.RECEIVING: {_CE.RESPONSE_END: _C.IDLE, _CE.RESPONSE_END_CLOSE: _C.CLOSED, _CE.CLOSE: _C.CLOSED},
+        _C.UPGRADED: {_CE.CLOSE: _C.CLOSED},
+        _C.CLOSED: {},
+    }
+)
 
 
-def after(steps: dict[AnyState, dict[AnyEvent, AnyState]], event: AnyEvent) -> dict[AnyState, AnyState]:
-    """What follows each state by this event; a state that is not among the keys knows no such event."""
-    return {state: row[event] for state, row in steps.items() if event in row}
+def after(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]], event: AnyEvent) -> dict[AnyState, AnyState]:
+    """What follows each state by this event, as a plain dict; a state that is not in it knows no such event."""
+    return {state: row[event] for state, row in table.items() if event in row}
 
 
 def mermaid(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]]) -> str:
