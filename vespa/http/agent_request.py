@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import interfaces
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IProtocol
+from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
@@ -145,8 +147,9 @@ class AgentRequest:
         if body is None:
             return
         self._body_started = True
-        consumer: object = connection if body.length != UNKNOWN_LENGTH else _Chunks(connection)
-        producing: Deferred[None] = body.startProducing(_consumer(consumer))
+        # IBodyProducer only ever calls `write`.
+        consumer: Any = connection if body.length != UNKNOWN_LENGTH else _Chunks(connection)
+        producing: Deferred[None] = body.startProducing(consumer)
 
         def produced(_: object) -> None:
             if self._connection is connection:
@@ -258,8 +261,3 @@ class AgentRequest:
             connection.cancel()
             if self.result.called:
                 self._finish(Failure(UpstreamError("cancelled", "the response was given up")))
-
-
-def _consumer(consumer: object) -> IConsumer:
-    # IBodyProducer only ever calls `write`.
-    return consumer  # type: ignore[return-value]

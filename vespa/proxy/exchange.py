@@ -10,17 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.accounting.lifecycle import (
-    BREAK,
-    END,
-    ERROR_HEAD,
-    HANG_UP,
-    HEAD,
-    READING,
-    REFUSAL_EVENT,
-    SLOT,
-    Event,
-)
+from vespa.accounting.lifecycle import BREAK, END, ERROR_HEAD, HANG_UP, HEAD, READING, REFUSAL_EVENT, SLOT, Event
 from vespa.http.held_bytes import SMALL
 from vespa.http.interfaces import Sink, UpstreamError, nobody
 from vespa.http.response_writer import STREAM
