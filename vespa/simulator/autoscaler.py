@@ -13,6 +13,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.accounting.workload import from_micros
+from vespa.simulator import responses
 from vespa.simulator.console import Console, EndpointRow
 from vespa.simulator.faults import Faults
 from vespa.simulator.fields import Check, Malformed, amount, count, problems_of, read_json_object, text
@@ -22,16 +23,6 @@ from vespa.simulator.reports import (
     read_delete_requests,
     read_official_deletes,
     read_worker_status,
-)
-from vespa.simulator.responses import (
-    ErrorResponse,
-    KleinRoutes,
-    error_response_app,
-    header,
-    read_body,
-    send_bytes,
-    send_json,
-    wrong_key,
 )
 from vespa.simulator.routing import Asked, Hold, Routes, breakdown
 from vespa.simulator.signing import Signer, Signs
@@ -48,7 +39,7 @@ ROUTE_FIELDS: Mapping[str, Check] = {
 }
 
 
-class SimulatedAutoscaler(KleinRoutes):
+class SimulatedAutoscaler(responses.KleinRoutes):
     """The autoscaler's resource, and the console's beside it. The workers serve every endpoint of the account.
 
     `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
@@ -57,7 +48,7 @@ class SimulatedAutoscaler(KleinRoutes):
     deletes are taken as the `vastai` package's worker tells them; ours must tell them in both dialects.
     """
 
-    app = error_response_app()
+    app = responses.error_response_app()
     _log = Logger()
 
     def __init__(
@@ -142,12 +133,12 @@ class SimulatedAutoscaler(KleinRoutes):
         self._log.warn("a malformed report: {problems}", problems=malformed.problems)
         self.malformed.append(malformed)
         self._on_report(malformed)
-        return send_json(request, {"error": "malformed", "fields": malformed.problems}, 400)
+        return responses.send_json(request, {"error": "malformed", "fields": malformed.problems}, 400)
 
     @app.route("/pubkey/", methods=["GET"])
     async def _pubkey(self, request: Request) -> bytes:
         await self.faults.meet(request)
-        return send_bytes(request, self.signer.pem, b"text/plain")
+        return responses.send_bytes(request, self.signer.pem, b"text/plain")
 
     @app.route("/route/", methods=["POST"])
     async def _route(self, request: Request) -> bytes:
@@ -156,7 +147,7 @@ class SimulatedAutoscaler(KleinRoutes):
         asked = self._question(request)
         row = self._row(asked["endpoint"])
         if not row.api_key == key == asked["api_key"]:
-            raise wrong_key()
+            raise responses.wrong_key()
         now = self._clock.seconds()
         held = self._hold.holds(now) or held
         stopped = row.endpoint_state != "active"
@@ -171,28 +162,30 @@ class SimulatedAutoscaler(KleinRoutes):
         self.routes.append(answered)
         self._on_route(answered)
         if worker_totals is None:
-            return send_json(request, {"endpoint": row.endpoint_name, "status": status, "request_idx": idx})
+            return responses.send_json(request, {"endpoint": row.endpoint_name, "status": status, "request_idx": idx})
         self.totals.assign(worker_totals, idx, asked["cost"])
-        return send_json(request, self.assign(url, asked["cost"], idx, row.endpoint_name))
+        return responses.send_json(request, self.assign(url, asked["cost"], idx, row.endpoint_name))
 
     def _key_of(self, request: Request) -> str:
-        key = header(request, b"Authorization").removeprefix("Bearer ")
+        key = responses.header(request, b"Authorization").removeprefix("Bearer ")
         if key not in {row.api_key for row in self.console.endpoints}:
-            raise wrong_key()
+            raise responses.wrong_key()
         return key
 
     def _question(self, request: Request) -> dict[str, Any]:
         try:
-            asked = read_json_object(read_body(request))
+            asked = read_json_object(responses.read_body(request))
         except Malformed as error:
-            raise ErrorResponse(400, {"error": str(error)}) from None
+            raise responses.ErrorResponse(400, {"error": str(error)}) from None
         problems = problems_of(asked, ROUTE_FIELDS)
         if not problems and self.console.find(asked["endpoint"]) is None:
             problems["endpoint"] = "unknown"
         if not problems and asked["request_idx"] >= self._next_request_idx:
             problems["request_idx"] = "never given out"
         if problems:
-            raise ErrorResponse(400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())})
+            raise responses.ErrorResponse(
+                400, {"error": "; ".join(f"{name}: {problem}" for name, problem in problems.items())}
+            )
         return asked
 
     def _row(self, name: str) -> EndpointRow:
@@ -207,7 +200,7 @@ class SimulatedAutoscaler(KleinRoutes):
         self._check_token(status.mtoken)
         self.totals.of(status.id).take(status, self._clock.seconds())
         self._on_report(status)
-        return send_json(request, {"ok": True})
+        return responses.send_json(request, {"ok": True})
 
     @app.route("/delete_requests/", methods=["POST"])
     async def _delete_requests(self, request: Request) -> bytes:
@@ -217,13 +210,13 @@ class SimulatedAutoscaler(KleinRoutes):
             self._check_token(report.mtoken)
             self.totals.of(report.worker_id).take_deletes(report)
             self._on_report(report)
-        return send_json(request, {"ok": True})
+        return responses.send_json(request, {"ok": True})
 
     @app.route("/get_endpoint_workers/", methods=["POST"])
     async def _workers(self, request: Request) -> bytes:
         await self.faults.meet(request)
         now = self._clock.seconds()
-        return send_json(
+        return responses.send_json(
             request,
             [
                 {
@@ -240,17 +233,17 @@ class SimulatedAutoscaler(KleinRoutes):
 
     @app.route("/ledger", methods=["GET"])
     def _ledger(self, request: Request) -> bytes:
-        return send_json(request, self.ledger())
+        return responses.send_json(request, self.ledger())
 
     @app.route("/", branch=True)
     def _console(self, request: Request) -> KleinResource:
         return self.console.resource()
 
     def _report_body(self, request: Request) -> bytes:
-        if header(request, b"Content-Type").split(";")[0].strip().lower() != "application/json":
+        if responses.header(request, b"Content-Type").split(";")[0].strip().lower() != "application/json":
             raise Malformed({"Content-Type": "not application/json"})
-        return read_body(request)
+        return responses.read_body(request)
 
     def _check_token(self, token: str) -> None:
         if self._master_token is not None and token != self._master_token:
-            raise ErrorResponse(401, {"error": "this is not the master token"})
+            raise responses.ErrorResponse(401, {"error": "this is not the master token"})

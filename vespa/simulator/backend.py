@@ -14,23 +14,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
+from vespa.simulator import responses
 from vespa.simulator.completions import MODEL, Api, ModelCompletion
 from vespa.simulator.failing_routes import FailingRoutes
 from vespa.simulator.faults import Faults, Kind
 from vespa.simulator.generation import Generation
 from vespa.simulator.other_apis import OtherApis
-from vespa.simulator.responses import (
-    KleinRoutes,
-    error_response_app,
-    limit_of,
-    not_found,
-    number,
-    prompt_of,
-    read_body,
-    read_object,
-    send_bytes,
-    send_json,
-)
 from vespa.simulator.serving import Upgrades, drop
 from vespa.simulator.websocket import EchoSocket
 
@@ -52,7 +41,7 @@ class Stats:
     pieces: int = 0
 
 
-class SimulatedBackend(KleinRoutes):
+class SimulatedBackend(responses.KleinRoutes):
     """The backend's resource. `tokens_per_second` is the rate of each response, and may be changed at any time.
 
     While `healthy` is false, /health answers 503. `faults` apply to requests under /v1/: `die` ends a response in
@@ -61,7 +50,7 @@ class SimulatedBackend(KleinRoutes):
 
     upgrades: Upgrades = {b"/ws": EchoSocket}
 
-    app = error_response_app()
+    app = responses.error_response_app()
 
     def __init__(self, clock: IReactorTime, *, tokens_per_second: float = 50.0, healthy: bool = True) -> None:
         self.tokens_per_second = tokens_per_second
@@ -74,27 +63,29 @@ class SimulatedBackend(KleinRoutes):
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
-        return send_json(request, {"status": "ok" if self.healthy else "loading"}, 200 if self.healthy else 503)
+        return responses.send_json(
+            request, {"status": "ok" if self.healthy else "loading"}, 200 if self.healthy else 503
+        )
 
     @app.route("/stats", methods=["GET"])
     def _stats(self, request: Request) -> bytes:
-        return send_json(request, asdict(self.stats))
+        return responses.send_json(request, asdict(self.stats))
 
     @app.route("/v1/models", methods=["GET"])
     def _models(self, request: Request) -> bytes:
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "vespa"}
-        return send_json(request, {"object": "list", "data": [model]})
+        return responses.send_json(request, {"object": "list", "data": [model]})
 
     @app.route("/v1/chat/completions", methods=["POST"])
     async def _chat(self, request: Request) -> bytes:
         met = await self.faults.meet(request)
-        asked = read_object(request)
-        return await self._complete(request, "chat", asked, prompt_of(asked), met)
+        asked = responses.read_object(request)
+        return await self._complete(request, "chat", asked, responses.prompt_of(asked), met)
 
     @app.route("/v1/completions", methods=["POST"])
     async def _completions(self, request: Request) -> bytes:
         met = await self.faults.meet(request)
-        asked = read_object(request)
+        asked = responses.read_object(request)
         return await self._complete(request, "text", asked, str(asked.get("prompt", "")), met)
 
     async def _complete(
@@ -105,7 +96,7 @@ class SimulatedBackend(KleinRoutes):
             number=self.stats.requests + 1,
             created=int(self.clock.seconds()),
             prompt_tokens=len(prompt.split()),
-            max_tokens=limit_of(asked, "max_completion_tokens", "max_tokens") or 1_000_000,
+            max_tokens=responses.limit_of(asked, "max_completion_tokens", "max_tokens") or 1_000_000,
         )
         if not asked.get("stream"):
             return await self.send_response(request, completion.whole(), len(completion.words), met)
@@ -123,7 +114,7 @@ class SimulatedBackend(KleinRoutes):
 
     @app.route("/echo", branch=True)
     def _echo(self, request: Request) -> bytes:
-        body = read_body(request)
+        body = responses.read_body(request)
         headers = [
             [name.decode("latin-1"), value.decode("latin-1")]
             for name, values in request.requestHeaders.getAllRawHeaders()
@@ -137,7 +128,7 @@ class SimulatedBackend(KleinRoutes):
             "crc32": zlib.crc32(body),
             "body": body[:65536].decode("latin-1"),
         }
-        return send_json(request, said)
+        return responses.send_json(request, said)
 
     @app.route("/upload", methods=["POST", "PUT", "PATCH"])
     def _upload(self, request: Request) -> bytes:
@@ -145,18 +136,18 @@ class SimulatedBackend(KleinRoutes):
         length = crc = 0
         while piece := content.read(len(PIECE)):
             length, crc = length + len(piece), zlib.crc32(piece, crc)
-        return send_json(request, {"length": length, "crc32": crc})
+        return responses.send_json(request, {"length": length, "crc32": crc})
 
     @app.route("/sleep")
     async def _sleep(self, request: Request) -> bytes:
-        seconds = number(request, "seconds", 1.0)
+        seconds = responses.number(request, "seconds", 1.0)
         await self.watched(deferLater(self.clock, seconds))
-        return send_json(request, {"slept": seconds})
+        return responses.send_json(request, {"slept": seconds})
 
     @app.route("/big", methods=["GET"])
     async def _big(self, request: Request) -> bytes:
-        size = int(number(request, "size", 1 << 20))
-        send_bytes(request, b"", b"application/octet-stream")
+        size = int(responses.number(request, "size", 1 << 20))
+        responses.send_bytes(request, b"", b"application/octet-stream")
         request.setHeader(b"Content-Length", b"%d" % size)
         await self.watched(Generation(self.clock, request, _pieces(size), 0).run())
         return b""
@@ -164,7 +155,7 @@ class SimulatedBackend(KleinRoutes):
     @app.route("/die", methods=["GET", "POST"])
     async def _die(self, request: Request) -> bytes:
         """Promise `size` bytes, send `after` of them, and drop the connection."""
-        size, after = int(number(request, "size", 1 << 20)), int(number(request, "after", 1000))
+        size, after = int(responses.number(request, "size", 1 << 20)), int(responses.number(request, "after", 1000))
         request.setHeader(b"Content-Length", b"%d" % size)
         await self.watched(Generation(self.clock, request, _pieces(min(after, size)), 0).run())
         await self._crash(request)
@@ -172,16 +163,18 @@ class SimulatedBackend(KleinRoutes):
 
     @app.route("/status/<int:status>")
     def _status(self, request: Request, status: int) -> bytes:
-        return send_json(request, {"error": {"message": f"status {status}, as you asked", "code": status}}, status)
+        return responses.send_json(
+            request, {"error": {"message": f"status {status}, as you asked", "code": status}}, status
+        )
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:
-        raise not_found()
+        raise responses.not_found()
 
     async def send_response(self, request: Request, value: object, words: int = 0, met: Kind | None = None) -> bytes:
         """Answer with JSON, after the time that so many words take; or with half of it, where the fault is `die`."""
         await self.watched(deferLater(self.clock, words / self.tokens_per_second))
-        body = send_json(request, value)
+        body = responses.send_json(request, value)
         if met != "die":
             return body
         request.setHeader(b"Content-Length", b"%d" % len(body))
@@ -191,7 +184,7 @@ class SimulatedBackend(KleinRoutes):
 
     async def stream(self, request: Request, events: Iterator[bytes], met: Kind | None = None) -> bytes:
         """Answer with server-sent events, at the rate of words; or with the first few, where the fault is `die`."""
-        send_bytes(request, b"", b"text/event-stream")
+        responses.send_bytes(request, b"", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache")
         if met == "die":
             events = islice(events, LAST_WORDS)

@@ -8,18 +8,8 @@ from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
+from vespa.simulator import responses
 from vespa.simulator.authority import Authority
-from vespa.simulator.responses import (
-    ErrorResponse,
-    KleinRoutes,
-    error_response_app,
-    header,
-    parameter,
-    read_body,
-    require_bearer,
-    send_bytes,
-    send_json,
-)
 
 NOT_FOUND = {"success": False, "error": "not_found"}
 INSTANCES = ("prod", "alpha", "candidate")
@@ -53,13 +43,13 @@ class EndpointRow:
         }
 
 
-class Console(KleinRoutes):
+class Console(responses.KleinRoutes):
     """The console's resource. The authority is made when a certificate is first asked for: it takes a while.
 
     Its public attributes may be changed at any time.
     """
 
-    app = error_response_app()
+    app = responses.error_response_app()
 
     def __init__(self, clock: IReactorTime, account_key: str, endpoints: list[EndpointRow]) -> None:
         self._clock = clock
@@ -92,33 +82,35 @@ class Console(KleinRoutes):
 
     @app.route("/api/v0/endptjobs/", methods=["GET"])
     def _list_endpoints(self, request: Request) -> bytes:
-        require_bearer(request, self.account_key)
-        instance = parameter(request, "autoscaler_instance", "prod")
+        responses.require_bearer(request, self.account_key)
+        instance = responses.parameter(request, "autoscaler_instance", "prod")
         if instance not in INSTANCES:
-            raise ErrorResponse(400, {"success": False, "error": "invalid_args", "msg": "unknown autoscaler_instance"})
+            raise responses.ErrorResponse(
+                400, {"success": False, "error": "invalid_args", "msg": "unknown autoscaler_instance"}
+            )
         rows = [row.as_json(self._created_at) for row in self.endpoints if row.autoscaler_instance == instance]
-        return send_json(request, {"success": True, "results": rows})
+        return responses.send_json(request, {"success": True, "results": rows})
 
     @app.route("/api/v0/endptjobs/<int:row_id>/", methods=["GET"])
     def _one_endpoint(self, request: Request, row_id: int) -> bytes:
-        require_bearer(request, self.account_key)
+        responses.require_bearer(request, self.account_key)
         for row in self.endpoints:
             if row.id == row_id:
-                return send_json(request, {"success": True, "result": row.as_json(self._created_at)})
-        raise ErrorResponse(404, NOT_FOUND)
+                return responses.send_json(request, {"success": True, "result": row.as_json(self._created_at)})
+        raise responses.ErrorResponse(404, NOT_FOUND)
 
     @app.route("/static/jvastai_root.cer", methods=["GET"])
     def _root(self, request: Request) -> bytes:
-        return send_bytes(request, self.authority.root, b"application/x-x509-ca-cert")
+        return responses.send_bytes(request, self.authority.root, b"application/x-x509-ca-cert")
 
     @app.route("/api/v0/sign_cert/", methods=["POST"])
     def _sign(self, request: Request) -> bytes:
-        if header(request, b"Content-Type") != "application/octet-stream":
-            raise ErrorResponse(
+        if responses.header(request, b"Content-Type") != "application/octet-stream":
+            raise responses.ErrorResponse(
                 400, {"success": False, "error": "the signing request must be application/octet-stream"}
             )
         try:
-            certificate = self.authority.sign(read_body(request), "127.0.0.1")
+            certificate = self.authority.sign(responses.read_body(request), "127.0.0.1")
         except ValueError as error:
-            raise ErrorResponse(400, {"success": False, "error": str(error)}) from None
-        return send_bytes(request, certificate, b"application/octet-stream")
+            raise responses.ErrorResponse(400, {"success": False, "error": str(error)}) from None
+        return responses.send_bytes(request, certificate, b"application/octet-stream")

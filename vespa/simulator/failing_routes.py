@@ -13,26 +13,17 @@ from typing import TYPE_CHECKING
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from vespa.simulator.responses import (
-    ErrorResponse,
-    KleinRoutes,
-    error_response_app,
-    not_found,
-    number,
-    parameter,
-    read_body,
-    send_json,
-)
+from vespa.simulator import responses
 from vespa.simulator.serving import drop
 
 if TYPE_CHECKING:
     from vespa.simulator.backend import SimulatedBackend
 
 
-class FailingRoutes(KleinRoutes):
+class FailingRoutes(responses.KleinRoutes):
     """The resource at /trouble/. What does well in the end tells which call it was, and what came with it."""
 
-    app = error_response_app()
+    app = responses.error_response_app()
 
     def __init__(self, backend: SimulatedBackend) -> None:
         self.calls: Counter[str] = Counter()
@@ -43,15 +34,15 @@ class FailingRoutes(KleinRoutes):
         """Answer `status` (429), with Retry-After where `retry_after` is given."""
         if not self._fails(request):
             return self._well(request)
-        status = int(number(request, "status", 429))
-        if retry_after := parameter(request, "retry_after"):
+        status = int(responses.number(request, "status", 429))
+        if retry_after := responses.parameter(request, "retry_after"):
             request.setHeader(b"Retry-After", retry_after.encode("latin-1", "replace"))
-        raise ErrorResponse(status, {"error": {"message": "too much to do", "type": "busy", "code": status}})
+        raise responses.ErrorResponse(status, {"error": {"message": "too much to do", "type": "busy", "code": status}})
 
     @app.route("/stall")
     async def _stall(self, request: Request) -> bytes:
         """Say nothing for `seconds` (60)."""
-        seconds = number(request, "seconds", 60.0)
+        seconds = responses.number(request, "seconds", 60.0)
         if self._fails(request):
             await self._backend.watched(deferLater(self._backend.clock, seconds))
         return self._well(request)
@@ -67,24 +58,24 @@ class FailingRoutes(KleinRoutes):
     @app.route("/stream")
     async def _stream(self, request: Request) -> bytes:
         """A stream of `events` (10) that is cut in the middle."""
-        events = _events(int(number(request, "events", 10)))
+        events = _events(int(responses.number(request, "events", 10)))
         return await self._backend.stream(request, events, "die" if self._fails(request) else None)
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:
-        raise not_found()
+        raise responses.not_found()
 
     def _fails(self, request: Request) -> bool:
         self.calls[self._key(request)] += 1
-        return self.calls[self._key(request)] <= number(request, "times", 1)
+        return self.calls[self._key(request)] <= responses.number(request, "times", 1)
 
     def _well(self, request: Request) -> bytes:
-        body = read_body(request)
+        body = responses.read_body(request)
         said = {"calls": self.calls[self._key(request)], "length": len(body), "crc32": zlib.crc32(body)}
-        return send_json(request, said)
+        return responses.send_json(request, said)
 
     def _key(self, request: Request) -> str:
-        return parameter(request, "key") or request.path.decode("latin-1")
+        return responses.parameter(request, "key") or request.path.decode("latin-1")
 
 
 def _events(count: int) -> Iterator[bytes]:

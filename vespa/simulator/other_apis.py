@@ -9,21 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.web.server import Request
 
+from vespa.simulator import responses
 from vespa.simulator.anthropic import AnthropicMessage
 from vespa.simulator.completions import MODEL
 from vespa.simulator.multipart import NoForm, Part, read_form
-from vespa.simulator.responses import (
-    ErrorResponse,
-    KleinRoutes,
-    bad_request,
-    error_response_app,
-    header,
-    limit_of,
-    not_found,
-    prompt_of,
-    read_body,
-    read_object,
-)
 
 if TYPE_CHECKING:
     from vespa.simulator.backend import SimulatedBackend
@@ -31,10 +20,10 @@ if TYPE_CHECKING:
 DIMENSIONS = 8
 
 
-class OtherApis(KleinRoutes):
+class OtherApis(responses.KleinRoutes):
     """The resource at /v1/ for what the backend itself has no word for."""
 
-    app = error_response_app()
+    app = responses.error_response_app()
 
     def __init__(self, backend: SimulatedBackend) -> None:
         self._backend = backend
@@ -42,11 +31,11 @@ class OtherApis(KleinRoutes):
     @app.route("/embeddings", methods=["POST"])
     async def _embeddings(self, request: Request) -> bytes:
         met = await self._backend.faults.meet(request)
-        asked = read_object(request)
+        asked = responses.read_object(request)
         given = asked.get("input")
         texts = [given] if isinstance(given, str) else given
         if type(texts) is not list or not texts or not all(isinstance(each, str) for each in texts):
-            raise bad_request("input must be a text or a list of texts")
+            raise responses.bad_request("input must be a text or a list of texts")
         in_base64 = asked.get("encoding_format") == "base64"
         tokens = sum(len(each.split()) for each in texts)
         value = {
@@ -64,14 +53,14 @@ class OtherApis(KleinRoutes):
     async def _messages(self, request: Request) -> bytes:
         met = await self._backend.faults.meet(request)
         try:
-            asked = read_object(request)
-            prompt, limit = prompt_of(asked), limit_of(asked, "max_tokens")
+            asked = responses.read_object(request)
+            prompt, limit = responses.prompt_of(asked), responses.limit_of(asked, "max_tokens")
             if limit is None:
-                raise bad_request("max_tokens: Field required")
-        except ErrorResponse as error_response:
+                raise responses.bad_request("max_tokens: Field required")
+        except responses.ErrorResponse as error_response:
             told: Any = error_response.value
             error = {"type": "invalid_request_error", "message": told["error"]["message"]}
-            raise ErrorResponse(400, {"type": "error", "error": error}) from None
+            raise responses.ErrorResponse(400, {"type": "error", "error": error}) from None
         message = AnthropicMessage(
             number=self._backend.stats.requests + 1, input_tokens=len(prompt.split()), max_tokens=limit
         )
@@ -83,19 +72,19 @@ class OtherApis(KleinRoutes):
     async def _transcriptions(self, request: Request) -> bytes:
         met = await self._backend.faults.meet(request)
         try:
-            parts = read_form(read_body(request), header(request, b"Content-Type"))
+            parts = read_form(responses.read_body(request), responses.header(request, b"Content-Type"))
         except NoForm as error:
-            raise bad_request(str(error)) from None
+            raise responses.bad_request(str(error)) from None
         files = [_file(part) for part in parts if part.filename is not None]
         fields = [[part.name, part.content.decode("utf-8", "replace")] for part in parts if part.filename is None]
         if not files:
-            raise bad_request("there is no file")
+            raise responses.bad_request("there is no file")
         value = {"text": f"{files[0]['size']} bytes of sound", "fields": fields, "files": files}
         return await self._backend.send_response(request, value, 0, met)
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:
-        raise not_found()
+        raise responses.not_found()
 
 
 def _embedding(text: str, in_base64: bool) -> list[float] | str:

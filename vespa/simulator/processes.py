@@ -10,18 +10,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 
+from vespa.simulator import launch
 from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.child import Child
 from vespa.simulator.children import ClientChild, WorkerChild
-from vespa.simulator.launch import (
-    SECRETS,
-    clean_environment,
-    client_command,
-    free_port,
-    worker_command,
-    worker_environment,
-)
 from vespa.simulator.routing import Asked
 from vespa.simulator.serving import Served, Upgrades, serve
 
@@ -99,10 +92,10 @@ class Deployment:
 
         Each has an id of its own. With `tls` it shows a certificate of the simulator's authority.
         """
-        port = port or free_port()
+        port = port or launch.free_port()
         environment = {
-            **clean_environment(self._environment),
-            **worker_environment(
+            **launch.clean_environment(self._environment),
+            **launch.worker_environment(
                 port=port,
                 backend_url=self.backend_url,
                 report_addr=self.autoscaler_url,
@@ -112,7 +105,7 @@ class Deployment:
             **(self._certificate(port) if tls else {}),
             **settings,
         }
-        command = worker_command(own_group=self._own_group)
+        command = launch.worker_command(own_group=self._own_group)
         worker = WorkerChild.start(self._reactor, command, environment, folder=self._folder, on_line=self._on_line)
         scheme = "https" if environment.get("VESPA_USE_SSL") == "true" else "http"
         worker.id, worker.port, worker.url = int(environment["CONTAINER_ID"]), port, f"{scheme}://{HOST}:{port}"
@@ -143,11 +136,11 @@ class Deployment:
         into which `settings` go as well. It has the endpoint's key unless an `account_key` is given or `api_key` is "".
         Raises NotReady.
         """
-        secrets = {name: options.pop(name) for name in SECRETS if name in options}
+        secrets = {name: options.pop(name) for name in launch.SECRETS if name in options}
         if "account_key" not in secrets:
             secrets.setdefault("api_key", self.autoscaler.endpoint_key)
         environment = {
-            **clean_environment(self._environment),
+            **launch.clean_environment(self._environment),
             # Nobody's own keys are read, and what is asked for goes nowhere else.
             "HOME": self._folder,
             "XDG_CONFIG_HOME": self._folder,
@@ -157,10 +150,10 @@ class Deployment:
             "VAST_CONSOLE_URL": self.autoscaler_url,
             "VAST_ENDPOINT": self.autoscaler.endpoint,
             "VESPA_CLIENT_PORT": "0",
-            **{SECRETS[name]: value for name, value in secrets.items() if value},
+            **{launch.SECRETS[name]: value for name, value in secrets.items() if value},
             **(settings or {}),
         }
-        command = client_command(options, own_group=self._own_group)
+        command = launch.client_command(options, own_group=self._own_group)
         client = ClientChild.start(
             self._reactor, command, environment, folder=self._folder, on_line=self._on_client_line
         )

@@ -7,21 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vespa.simulator.fields import (
-    Check,
-    Malformed,
-    amount,
-    count,
-    flag,
-    number,
-    objects,
-    problems_of,
-    read_json_object,
-    text,
-    whole,
-    wholes,
-    zero,
-)
+from vespa.simulator import fields
 
 STATUSES = ("Success", "Error", "Cancelled", "Rejected")
 SUCCESSFUL = frozenset({"Success", "Cancelled"})
@@ -74,49 +60,53 @@ def _status(value: Any) -> str | None:
     return None if value in STATUSES else f"not one of {', '.join(STATUSES)}"
 
 
-STATUS_FIELDS: Mapping[str, Check] = {
-    "id": whole,
-    "mtoken": text,
-    "version": text,
-    "loadtime": amount,
-    "cur_load": amount,
-    "rej_load": amount,
-    "new_load": amount,
-    "error_msg": text,
-    "max_perf": amount,
-    "cur_perf": amount,
-    "cur_capacity": zero,
-    "max_capacity": zero,
-    "num_requests_working": count,
-    "num_requests_recieved": count,
-    "additional_disk_usage": number,
-    "disk_usage": amount,
-    "working_request_idxs": wholes,
-    "url": text,
+STATUS_FIELDS: Mapping[str, fields.Check] = {
+    "id": fields.whole,
+    "mtoken": fields.text,
+    "version": fields.text,
+    "loadtime": fields.amount,
+    "cur_load": fields.amount,
+    "rej_load": fields.amount,
+    "new_load": fields.amount,
+    "error_msg": fields.text,
+    "max_perf": fields.amount,
+    "cur_perf": fields.amount,
+    "cur_capacity": fields.zero,
+    "max_capacity": fields.zero,
+    "num_requests_working": fields.count,
+    "num_requests_recieved": fields.count,
+    "additional_disk_usage": fields.number,
+    "disk_usage": fields.amount,
+    "working_request_idxs": fields.wholes,
+    "url": fields.text,
 }
-DELETE_FIELDS: Mapping[str, Check] = {
-    "worker_id": whole,
-    "mtoken": text,
-    "request_idxs": wholes,
-    "success": flag,
-    "requests": objects,
+DELETE_FIELDS: Mapping[str, fields.Check] = {
+    "worker_id": fields.whole,
+    "mtoken": fields.text,
+    "request_idxs": fields.wholes,
+    "success": fields.flag,
+    "requests": fields.objects,
 }
-OFFICIAL_DELETE_FIELDS: Mapping[str, Check] = {"worker_id": whole, "mtoken": text, "requests": objects}
-DELETED_FIELDS: Mapping[str, Check] = {
-    "request_idx": whole,
-    "success": flag,
+OFFICIAL_DELETE_FIELDS: Mapping[str, fields.Check] = {
+    "worker_id": fields.whole,
+    "mtoken": fields.text,
+    "requests": fields.objects,
+}
+DELETED_FIELDS: Mapping[str, fields.Check] = {
+    "request_idx": fields.whole,
+    "success": fields.flag,
     "status": _status,
-    "entered_queue_at": amount,
-    "work_started_at": amount,
-    "work_completed_at": amount,
+    "entered_queue_at": fields.amount,
+    "work_started_at": fields.amount,
+    "work_completed_at": fields.amount,
 }
 
 
 def read_worker_status(raw: bytes) -> WorkerStatus:
     """A body of POST /worker_status/. Raises Malformed."""
-    body = read_json_object(raw)
-    if problems := problems_of(body, STATUS_FIELDS):
-        raise Malformed(problems)
+    body = fields.read_json_object(raw)
+    if problems := fields.problems_of(body, STATUS_FIELDS):
+        raise fields.Malformed(problems)
     del body["cur_capacity"], body["max_capacity"]
     body["working_request_idxs"] = tuple(body["working_request_idxs"])
     return WorkerStatus(**body)
@@ -124,8 +114,8 @@ def read_worker_status(raw: bytes) -> WorkerStatus:
 
 def read_delete_requests(raw: bytes) -> DeleteRequests:
     """A body of POST /delete_requests/, which must speak both dialects and say the same in both. Raises Malformed."""
-    body = read_json_object(raw)
-    problems = problems_of(body, DELETE_FIELDS)
+    body = fields.read_json_object(raw)
+    problems = fields.problems_of(body, DELETE_FIELDS)
     if not problems:
         for place, record in enumerate(body["requests"]):
             problems.update(_problems_of_record(record, body["success"], f"requests[{place}]."))
@@ -134,7 +124,7 @@ def read_delete_requests(raw: bytes) -> DeleteRequests:
     if not problems and not body["requests"]:
         problems["requests"] = "empty: there was nothing to tell"
     if problems:
-        raise Malformed(problems)
+        raise fields.Malformed(problems)
     for record in body["requests"]:
         del record["success"]
     return DeleteRequests(
@@ -150,13 +140,13 @@ def read_official_deletes(raw: bytes) -> list[DeleteRequests]:
 
     Raises Malformed.
     """
-    body = read_json_object(raw)
-    problems = problems_of(body, OFFICIAL_DELETE_FIELDS)
+    body = fields.read_json_object(raw)
+    problems = fields.problems_of(body, OFFICIAL_DELETE_FIELDS)
     if not problems:
         for place, record in enumerate(body["requests"]):
             problems.update(_problems_of_record(record, record.get("success") is True, f"requests[{place}]."))
     if problems:
-        raise Malformed(problems)
+        raise fields.Malformed(problems)
     by_success: dict[bool, list[ReportedCompletion]] = {}
     for record in body["requests"]:
         by_success.setdefault(record.pop("success"), []).append(ReportedCompletion(**record))
@@ -167,7 +157,7 @@ def read_official_deletes(raw: bytes) -> list[DeleteRequests]:
 
 
 def _problems_of_record(record: Mapping[str, Any], success: bool, place: str) -> dict[str, str]:
-    problems = problems_of(record, DELETED_FIELDS, place)
+    problems = fields.problems_of(record, DELETED_FIELDS, place)
     if problems:
         return problems
     if record["success"] is not success:
