@@ -13,8 +13,7 @@ from typing import Final
 from twisted.internet import interfaces
 from zope.interface import implementer
 
-from vespa.http.connection_owner import ConnectionOwner
-from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError, nobody
+from vespa.http.interfaces import ConnectionOwner, ResponseReceiver, Sink, UpstreamError, nobody
 from vespa.http.upstream_transport import UpstreamTransport
 from vespa.protocol.chunked import BadChunk, Chunked, known_sizes
 from vespa.protocol.connection_state import CLIENT, ClientEvent, ClientState, after

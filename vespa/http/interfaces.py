@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.held_bytes import HeldBytes
+from vespa.http.idle_lifetime import IdleLifetime
+from vespa.http.limits import Limits, PoolLimits
+from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
+from vespa.transport.turn_end import TurnEnd
 
 Sink = Callable[[bytes], object]
 """Takes bytes of a response's body."""
@@ -106,3 +114,51 @@ class ResponseReceiver(ConnectionTaker, Protocol):
 
     def resume_request(self) -> None:
         """It caught up."""
+
+
+class ConnectionServer(Protocol):
+    """The server of a `ServerConnection`: what a connection needs of it."""
+
+    application: Callable[[Any, RequestHead], RequestHandler]
+    limits: Limits
+    clock: IReactorTime
+    timer: CoarseTimer
+    held: HeldBytes
+    draining: bool
+
+    def date(self) -> bytes:
+        """The Date line of a response that begins now."""
+
+    def closed(self, connection: Any) -> None:
+        """A connection is over."""
+
+
+class ConnectionOwner(Protocol):
+    """The pool of a `ClientConnection`: what a connection needs of it."""
+
+    name: str
+    limits: PoolLimits
+    clock: IReactorTime
+    turn_end: TurnEnd
+    idle_lifetime: IdleLifetime
+
+    def opened(self, connection: Any) -> None:
+        """A connection is made."""
+
+    def put(self, connection: Any) -> None:
+        """A connection's response is whole, and it may carry another request."""
+
+    def gone(self, connection: Any) -> None:
+        """A connection is over."""
+
+    def forget(self, connection: Any) -> None:
+        """An idle connection is over."""
+
+    def closed_idle(self, connection: Any) -> None:
+        """An idle connection was closed by the upstream."""
+
+    def closed_unseen(self, connection: Any) -> None:
+        """A connection that was taken for a good one had been closed by the upstream when its request came there."""
+
+    def trouble(self, error: UpstreamError) -> None:
+        """A request met a connection that could not be made, or broke."""

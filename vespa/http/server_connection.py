@@ -12,8 +12,8 @@ from typing import Final
 from twisted.internet import interfaces
 from zope.interface import implementer
 
-from vespa.http.connection_server import ConnectionServer
 from vespa.http.held_bytes import SMALL, keep
+from vespa.http.interfaces import ConnectionServer
 from vespa.http.response_writer import ResponseWriter
 from vespa.protocol.body_decoder import BodyDecoder
 from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, after

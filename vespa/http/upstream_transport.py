@@ -10,8 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from vespa.http.connection_owner import ConnectionOwner
-from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError
+from vespa.http.interfaces import ConnectionOwner, ResponseReceiver, Sink, UpstreamError
 from vespa.protocol.connection_state import CLIENT, ClientEvent, ClientState, after
 from vespa.transport.errors import TLSTruncated
 from vespa.transport.resets import ResetWatch, is_socket, pending, refused_bytes

@@ -9,9 +9,8 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vespa.http.connection_server import ConnectionServer
 from vespa.http.held_bytes import SMALL
-from vespa.http.interfaces import RequestHandler
+from vespa.http.interfaces import ConnectionServer, RequestHandler
 from vespa.http.timeouts import Activity, ConnectionTimeouts
 from vespa.protocol.body_decoder import BodyDecoder
 from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, after
