@@ -13,16 +13,17 @@ from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
-from vespa.http.interfaces import RequestHandler
+from vespa.http.interfaces import RequestHandler, UpstreamError
 from vespa.http.resource import ResourceHandler
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.protocol.response_head import ResponseHead
 from vespa.protocol.via import Via
 from vespa.proxy.app import App
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
-from vespa.proxy.one_upstream import OneUpstream
+from vespa.proxy.interfaces import UpstreamSelector
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
@@ -126,3 +127,24 @@ class WorkerApp:
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
         """Refuse all that wait in the queue: their turn will not come."""
         self.admission.dismiss(refusal)
+
+
+class OneUpstream:
+    """Every request goes to the same pool, and to no other."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def select(self, exchange: Exchange) -> ConnectionPool:
+        """The pool, at once."""
+        return self._pool
+
+    def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
+        """There is none."""
+        return False
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nothing was looked for."""
+
+
+_check: type[UpstreamSelector[Exchange]] = OneUpstream
