@@ -8,8 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from vespa.client.caller_fields import CallerFields, fields_of
-from vespa.client.event_paths import has_event_path
-from vespa.client.payload import OneValue, Payload, has_space_around, read_payload
+from vespa.client.payload import OneValue, Payload, has_event_path, has_space_around, read_payload
 from vespa.client.policy import Policy
 from vespa.client.settings import MAX_COST
 from vespa.http.held_bytes import keep

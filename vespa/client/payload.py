@@ -48,6 +48,13 @@ _SPACE: Final = b" \t\r\n"
 _SPACES: Final = frozenset((b" ", b"\t", b"\r", b"\n"))
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+# OpenAI's and Anthropic's, whatever stands before them.
+_EVENT_PATH_ENDINGS: Final = (b"/v1/chat/completions", b"/v1/completions", b"/v1/responses", b"/v1/messages")
+# The same without a version, llama.cpp's, SGLang's and TGI's own.
+_EVENT_PATHS: Final = frozenset(
+    b"/chat/completions /completions /completion /responses /messages /infill /generate /generate_stream".split()
+)
+
 
 def read_payload(body: bytes) -> Payload | None:
     """
@@ -81,6 +88,16 @@ def _nested(raw: msgspec.Raw) -> _Nested:
         return _decode_nested(raw)
     except _MALFORMED:
         return _NOT_NESTED
+
+
+def has_event_path(target: bytes) -> bool:
+    """
+    Whether a stream that is asked for at this target is one of server-sent events.
+
+    Elsewhere `"stream": true` may mean lines of JSON, as in Ollama's /api/chat.
+    """
+    path = target.partition(b"?")[0]
+    return path.endswith(_EVENT_PATH_ENDINGS) or path in _EVENT_PATHS
 
 
 class OneValue:

@@ -16,18 +16,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
 
 _OURS = ("VESPA_", "VAST_", "BENCHMARK_")
 _VASTS = frozenset(
-    {
-        "CONTAINER_ID",
-        "MASTER_TOKEN",
-        "REPORT_ADDR",
-        "PUBLIC_IPADDR",
-        "MODEL_NAME",
-        "WORKER_PORT",
-        "USE_SSL",
-        "UNSECURED",
-    }
+    "CONTAINER_ID MASTER_TOKEN REPORT_ADDR PUBLIC_IPADDR MODEL_NAME WORKER_PORT USE_SSL UNSECURED".split()
 )
-
 
 STOPS_BY_SIGNAL: Final = os.name == "posix"
 """Else the end of its standard input asks a process that is started here to end: Windows would just end it."""
