@@ -31,6 +31,8 @@ class Poison:
             raise ImportError("the global reactor is not to be touched")
 
 
+if "twisted.internet.reactor" in sys.modules:
+    sys.exit("there is a global reactor already: nobody would be seen importing it")
 sys.meta_path.insert(0, Poison())  # type: ignore[arg-type]
 
 from tests.client.embedding import StubClient, descriptors, fetch  # noqa: E402
