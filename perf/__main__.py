@@ -17,7 +17,7 @@ from attrs import asdict
 
 from perf.processes import ProcessGroup
 from perf.proxies import NotReady, ProxySetup, nginx
-from perf.soak import soak
+from perf.soak import SETTINGS, soak
 from perf.works import Failed, Sample, Work, measure, ratio, works
 
 PEERS = ("direct", "nginx", "vespa", "chain")
@@ -108,7 +108,8 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="perf-") as folder:
         processes = ProcessGroup(Path(folder))
         try:
-            setup = ProxySetup(processes, chosen.tls, chosen.profile)
+            settings = SETTINGS if chosen.what == "soak" else None
+            setup = ProxySetup(processes, chosen.tls, chosen.profile, settings)
             if chosen.what == "soak":
                 return 0 if soak(processes, setup, chosen.seconds) else 1
             samples = run(processes, setup, chosen)

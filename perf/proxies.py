@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,19 @@ class Proxy:
 class ProxySetup:
     """The backend, and the proxies before it."""
 
-    def __init__(self, processes: ProcessGroup, tls: bool, profile: Path | None = None) -> None:
-        """Start the backend; have a key and a certificate made. `profile`: where the worker's cProfile goes."""
+    def __init__(
+        self,
+        processes: ProcessGroup,
+        tls: bool,
+        profile: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """
+        Start the backend; have a key and a certificate made.
+
+        `profile`: where the worker's cProfile goes. `settings`: the worker's, beside those it needs.
+        """
+        self._settings = settings or {}
         self._processes, self._tls, self._folder = processes, tls, processes.folder
         profiling = (f"--profile={profile.absolute()}", "--profiler=cprofile", "--savestats") if profile else ()
         self._worker = worker_command(*profiling, "vespa")
@@ -151,6 +163,7 @@ class ProxySetup:
             "VESPA_SSL_CERT_FILE": f"{self._folder}/crt",
             "VESPA_SSL_KEY_FILE": f"{self._folder}/key",
             "VESPA_HEAD_TIMEOUT": "60",  # thousands of connections are made before the first of them is used
+            **self._settings,
         }
         process = self._processes.start("vespa", self._worker, proxy=True, environment=environment)
         url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
