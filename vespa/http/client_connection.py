@@ -199,6 +199,7 @@ class ClientConnection(UpstreamTransport):
             return
         self.state = _after_interim[self.state]
         self._interims += 1
+        self.ordinary = False  # the end of this response has to undo that
         if self._interims > _INTERIM_MAX:
             self._fail_head(BadResponse("too many interim responses"))
             return
