@@ -12,7 +12,7 @@ from vespa.accounting.lifecycle import BREAK, CONNECTING, READING, Event, State
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.held_bytes import SMALL
-from vespa.http.interfaces import Sink, UpstreamError
+from vespa.http.interfaces import ResponseReceiver, UpstreamError
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
@@ -25,7 +25,7 @@ from vespa.proxy.upstream_deadlines import UpstreamDeadlines
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
-class RequestSender:
+class RequestSender(ResponseReceiver):
     """What an exchange holds, and how it sends its request."""
 
     # Of most requests these are never set: what is on the class costs nothing.
@@ -253,18 +253,6 @@ class RequestSender:
 
     def refuse(self, refusal: Refusal) -> None:
         """Respond with an error of ours, whatever was under way."""
-        raise NotImplementedError
-
-    def interim(self, head: ResponseHead) -> None:
-        """A 1xx response came before the final one."""
-        raise NotImplementedError
-
-    def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
-        """The response's head came, and some of its body or (`complete`) all. Returns who takes the rest."""
-        raise NotImplementedError
-
-    def response_end(self) -> None:
-        """The rest of the body was handed out."""
         raise NotImplementedError
 
     def _refuse(self, refusal: Refusal) -> None:
