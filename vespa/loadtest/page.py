@@ -10,7 +10,7 @@ from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plots import Plot, endings, latency_over_time, shares, throughput_over_time, tokens_over_time
 from vespa.loadtest.report import Report
 from vespa.loadtest.text import intention, times
-from vespa.loadtest.units import duration, printable, rate, size
+from vespa.loadtest.units import duration, printable, size, three
 
 STYLE: Final = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1b2330; --dim: #5d6878; --rule: #dfe3e8;
@@ -82,10 +82,10 @@ def _tiles(report: Report) -> str:
     share = f"{report.succeeded / report.sent:.2%}" if report.sent else "none sent"
     tiles = [
         (good, share, f"succeeded: {report.succeeded:,} of {report.sent:,}"),
-        ("", rate(report.requests_per_second), "requests a second"),
+        ("", three(report.requests_per_second), "requests a second"),
     ]
     if report.tokens:
-        tiles.append(("", rate(report.tokens_per_second), "tokens a second"))
+        tiles.append(("", three(report.tokens_per_second), "tokens a second"))
     if report.latency.count:
         tiles.append(("", duration(report.latency.p50), "latency, p50"))
         tiles.append(("", duration(report.latency.p99), "latency, p99"))

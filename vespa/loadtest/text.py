@@ -11,7 +11,7 @@ from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report
 from vespa.loadtest.run_stats import RunStats
-from vespa.loadtest.units import duration, printable, rate, size
+from vespa.loadtest.units import duration, printable, size, three
 
 WIDTH = 100
 
@@ -63,7 +63,7 @@ def progress(stats: RunStats, now: float, *, waiting: str = "") -> str:
         f"in flight {stats.in_flight}",
         f"ok {stats.succeeded}",
         f"failed {stats.failed}",
-        f"{rate(stats.succeeded / seconds if seconds else 0.0)}/s",
+        f"{three(stats.succeeded / seconds if seconds else 0.0)}/s",
     ]
     if stats.succeeded:
         parts.append(f"p50 {duration(stats.glance.quantiles(0.5)[0])}")
@@ -102,11 +102,11 @@ def _figures(report: Report) -> list[str]:
     counts = f"{report.sent} sent, {report.succeeded} succeeded{share}, {report.failed} failed"
     if report.unfinished:
         counts += f", {report.unfinished} given up"
-    tokens = f"{rate(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens told"
+    tokens = f"{three(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens told"
     rows = [
         ("requests", f"{counts}, in {duration(report.seconds)}"),
         ("statuses", ", ".join(f"{status}: {count}" for status, count in report.statuses.items()) or "none"),
-        ("throughput", f"{rate(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"),
+        ("throughput", f"{three(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"),
         ("received", f"{report.tokens:,} tokens{_counted(report)}, {size(report.bytes)}"),
     ]
     return aligned(rows)

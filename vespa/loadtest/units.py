@@ -39,11 +39,6 @@ def three(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def rate(number: float) -> str:
-    """A rate: as many digits as matter."""
-    return three(number)
-
-
 def size(count: float) -> str:
     """A number of bytes, in powers of 1000."""
     for limit, prefix in _STEPS:

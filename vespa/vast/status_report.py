@@ -61,28 +61,27 @@ def worker_status(
     loadtime: float,
 ) -> bytes:
     """The body of /worker_status/. Disk usage is in GB; `loadtime` is what to tell now, not always the condition's."""
-    return _dump(
-        {
-            "id": identity.id,
-            "mtoken": identity.mtoken,
-            "version": identity.version,
-            "loadtime": loadtime,
-            "cur_load": from_micros(snapshot.load),
-            "rej_load": from_micros(snapshot.rejected),
-            "new_load": from_micros(max(0, snapshot.new_load)),
-            "error_msg": condition.error_msg,
-            "max_perf": condition.max_perf,
-            "cur_perf": from_micros(snapshot.served),
-            "cur_capacity": 0,
-            "max_capacity": 0,
-            "num_requests_working": snapshot.num_working,
-            "num_requests_recieved": snapshot.num_received,  # spelt so on the wire
-            "additional_disk_usage": additional_disk_usage,
-            "disk_usage": disk_usage,
-            "working_request_idxs": snapshot.working_request_idxs,
-            "url": identity.url,
-        }
-    )
+    fields = {
+        "id": identity.id,
+        "mtoken": identity.mtoken,
+        "version": identity.version,
+        "loadtime": loadtime,
+        "cur_load": from_micros(snapshot.load),
+        "rej_load": from_micros(snapshot.rejected),
+        "new_load": from_micros(max(0, snapshot.new_load)),
+        "error_msg": condition.error_msg,
+        "max_perf": condition.max_perf,
+        "cur_perf": from_micros(snapshot.served),
+        "cur_capacity": 0,
+        "max_capacity": 0,
+        "num_requests_working": snapshot.num_working,
+        "num_requests_recieved": snapshot.num_received,  # spelt so on the wire
+        "additional_disk_usage": additional_disk_usage,
+        "disk_usage": disk_usage,
+        "working_request_idxs": snapshot.working_request_idxs,
+        "url": identity.url,
+    }
+    return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def by_success(records: Iterable[Completion]) -> list[list[Completion]]:
@@ -120,7 +119,3 @@ def _delete_request(identity: Identity, records: Sequence[Completion]) -> bytes:
             ],
         }
     )
-
-
-def _dump(body: Mapping[str, object]) -> bytes:
-    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
