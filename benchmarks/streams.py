@@ -104,6 +104,11 @@ class Events:
         self._tail = b""
         self._begun = False
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of the stream: its end."""
+        return len(self._tail) + len(self._rest)
+
     def feed(self, data: bytes) -> int:
         """How many pieces of text `data` ends. Raises Refused where an event tells of an error."""
         whole, newline, self._rest = (self._rest + data).rpartition(b"\n")

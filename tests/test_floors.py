@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -52,6 +52,29 @@ ALLOWED: dict[str, frozenset[str]] = {
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
+
+MOST_LINES = 250
+LONG_MODULES: dict[str, int] = {
+    "vespa.benchmarking.runner": 328,
+    "vespa.benchmarking.session": 266,
+    "vespa.client.embedded": 303,
+    "vespa.client.worker_search": 279,
+    "vespa.http.agent_request": 284,
+    "vespa.http.client_connection": 335,
+    "vespa.http.connection_pool": 308,
+    "vespa.http.response_writer": 304,
+    "vespa.http.server_connection": 307,
+    "vespa.http.watched_connection": 308,
+    "vespa.loadtest.command": 294,
+    "vespa.proxy.exchange": 317,
+    "vespa.proxy.request_sender": 291,
+    "vespa.settings": 318,
+    "vespa.settings_table": 443,
+    "vespa.simulator.autoscaler": 274,
+    "vespa.worker.readiness": 396,
+    "vespa.worker.service": 366,
+}
+"""Modules that are longer than one should be, and their lines. No line is added, no number is raised."""
 
 VALUES = ("vespa.protocol", "vespa.vast", "vespa.accounting")
 """Packages that do no I/O, know no clock and import no Twisted."""
@@ -109,6 +132,56 @@ def imports(name: str, tree: ast.Module, is_package: bool = False) -> Iterator[s
                 base = name.split(".")[: 1 - node.level]
             start = ".".join([*base, node.module] if node.module else base) if node.level else node.module or ""
             yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def import_graph(trees: Iterable[tuple[str, ast.Module, bool]]) -> dict[str, set[str]]:
+    """Which of these modules each of them imports: at its top, in a function, or for its annotations alone."""
+    found = list(trees)
+    names = {name for name, _, _ in found}
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for name, tree, is_package in found:
+        for imported in imports(name, tree, is_package):
+            while imported and imported not in names:
+                imported = imported.rpartition(".")[0]
+            if imported and imported != name:
+                graph[name].add(imported)
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules in which each imports each of the others, directly or through them."""
+    reached: dict[str, set[str]] = {}
+    for name in graph:
+        seen: set[str] = set()
+        todo = [*graph[name]]
+        while todo:
+            imported = todo.pop()
+            if imported not in seen:
+                seen.add(imported)
+                todo.extend(graph[imported])
+        reached[name] = seen
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other]) for name in graph if name in reached[name]
+    }
+    return sorted(sorted(group) for group in groups)
+
+
+def lengths(package: str) -> dict[str, int]:
+    """The lines of each module."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): len(path.read_text().splitlines())
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+
+
+def too_long(lines: dict[str, int], known: dict[str, int]) -> list[str]:
+    """The modules with more lines than they may have, and what is listed for nothing."""
+    found = [
+        f"{name} has {count} lines, {max(MOST_LINES, known.get(name, 0))} are allowed"
+        for name, count in lines.items()
+        if count > max(MOST_LINES, known.get(name, 0))
+    ]
+    return found + [f"{name} need not be listed" for name in known if lines.get(name, 0) <= MOST_LINES]
 
 
 def within(name: str, place: str) -> bool:
@@ -170,6 +243,14 @@ class FloorTests(SynchronousTestCase):
         ]
         self.assertEqual(found, [])
 
+    def test_no_circles(self) -> None:
+        """No module imports one that imports it, directly or through others, be it for its annotations alone."""
+        self.assertEqual(circles(import_graph(modules("vespa"))), [])
+
+    def test_modules_are_short(self) -> None:
+        """A module has 250 lines at most; one that is longer already does not grow."""
+        self.assertEqual(too_long(lengths("vespa"), LONG_MODULES), [])
+
     def test_ambient_state_is_read_in_its_places(self) -> None:
         """Clock, environment, chance and the global reactor are handed down from the entry points."""
         found = [
@@ -227,6 +308,31 @@ class CheckTests(SynchronousTestCase):
             ("benchmarks.tgi", "from vespa.benchmarking.contract import Session\nfrom benchmarks import words"),
         ):
             self.assertEqual(forbidden_imports(name, ast.parse(source)), [])
+
+    def test_circles(self) -> None:
+        """A circle is found wherever its imports stand; a module that is imported twice makes none."""
+
+        def found(**sources: str) -> list[list[str]]:
+            trees = [(name.replace("_in_", "."), ast.parse(source), name == "p") for name, source in sources.items()]
+            return circles(import_graph(trees))
+
+        annotations = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.a import A"
+        for source in ("import p.a", "from p import a", "from .a import A", annotations, "def f():\n    import p.a"):
+            self.assertEqual(found(p="", p_in_a="from p.b import B", p_in_b=source), [["p.a", "p.b"]], source)
+        self.assertEqual(
+            found(p="", p_in_a="import p.b", p_in_b="import p.c", p_in_c="import p.a", p_in_d="import p.a"),
+            [["p.a", "p.b", "p.c"]],
+        )
+        self.assertEqual(found(p="from .a import A", p_in_a="from p import version"), [["p", "p.a"]])
+        self.assertEqual(found(p="", p_in_a="import p.c, os", p_in_b="import p.a, p.c", p_in_c="import p.d"), [])
+
+    def test_lengths(self) -> None:
+        """A module that is new and long, or listed and longer, is found, and so is an entry without a reason."""
+        self.assertEqual(len(too_long({"vespa.a": MOST_LINES + 1}, {})), 1)
+        self.assertEqual(len(too_long({"vespa.a": 301}, {"vespa.a": 300})), 1)
+        self.assertEqual(len(too_long({"vespa.a": MOST_LINES}, {"vespa.a": 300})), 1)
+        self.assertEqual(len(too_long({}, {"vespa.a": 300})), 1)
+        self.assertEqual(too_long({"vespa.a": 299, "vespa.b": MOST_LINES}, {"vespa.a": 300}), [])
 
     def test_ambient_names(self) -> None:
         """However it is written, a name that reads such state is found outside of its places, and only there."""

@@ -23,6 +23,7 @@ from vespa.simulator.launch import STOPS_BY_SIGNAL, free_port
 from vespa.transport import platform
 from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.origin import Origin
+from vespa.transport.own_reactor import close_reactor
 from vespa.transport.tls_connect import TLSConnectingEndpoint
 from vespa.transport.tls_stock import StockTLSEndpoint
 
@@ -41,9 +42,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIsInstance(https, TLSConnectingEndpoint if IS_LINUX else StockTLSEndpoint)
         made: Any = platform.make_reactor()
         self.assertEqual(type(made) is SelectReactor, not IS_LINUX)
-        for reader in list(made._internalReaders):
-            made._removeInternalReader(reader)
-            reader.connectionLost(None)
+        close_reactor(made)
 
     def root(self) -> Path:
         return ROOT / "vespa" / "client" / "vast_root.pem"

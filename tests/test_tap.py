@@ -215,7 +215,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(parent["logger"], "vespa.client_tap.log_observer")
         observer = client_tap.log_observer()
         stream = io.StringIO()
-        observer._stream = stream
+        observer.stream = stream
         observer.hide("found-later")
         Logger(observer=observer).debug("endpoint-key-2718 token-8462 found-later seen")
         self.assertIn("[hidden] [hidden] [hidden] seen", stream.getvalue())

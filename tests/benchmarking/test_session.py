@@ -181,13 +181,13 @@ class RequestTests(SessionTests):
 
     def test_no_body_of_two(self) -> None:
         """`json` and `data` together, or what is no body at all, are errors."""
-        self.fails(ValueError, self.session._send("POST", "/x", json={}, data=b""))
-        self.fails(TypeError, self.session._send("POST", "/x", data=object()))
+        self.fails(ValueError, self.session.send("POST", "/x", json={}, data=b""))
+        self.fails(TypeError, self.session.send("POST", "/x", data=object()))
 
     def test_bad_url(self) -> None:
         """A URL that cannot be one is InvalidURL, as is a relative one without a base."""
-        self.fails(names().InvalidURL, ClientSession(client=client_of(self.agent))._send("GET", "/x"))
-        self.fails(names().InvalidURL, self.session._send("GET", "http://h:port/x"))
+        self.fails(names().InvalidURL, ClientSession(client=client_of(self.agent)).send("GET", "/x"))
+        self.fails(names().InvalidURL, self.session.send("GET", "http://h:port/x"))
 
 
 class ResponseTests(SessionTests):
@@ -232,9 +232,9 @@ class ResponseTests(SessionTests):
     def test_session_raises(self) -> None:
         """A session or a request may ask for that at once."""
         self.answer(b"", 500)
-        self.fails(names().ClientResponseError, self.session._send("GET", "/a", raise_for_status=True))
+        self.fails(names().ClientResponseError, self.session.send("GET", "/a", raise_for_status=True))
         strict = ClientSession("http://backend", client=client_of(self.agent), raise_for_status=True)
-        self.fails(names().ClientResponseError, strict._send("GET", "/a"))
+        self.fails(names().ClientResponseError, strict.send("GET", "/a"))
 
     def test_headers(self) -> None:
         """Headers are found in any case; repeats are kept."""
@@ -383,7 +383,7 @@ class RedirectTests(SessionTests):
     def test_bound(self) -> None:
         """The eleventh redirect is TooManyRedirects."""
         self.backend.handlers[b"/loop"] = redirect(302, b"/loop")
-        self.fails(names().TooManyRedirects, self.session._send("GET", "/loop"))
+        self.fails(names().TooManyRedirects, self.session.send("GET", "/loop"))
         self.assertEqual(len(self.backend.requests), 11)
 
     def test_not_followed(self) -> None:
@@ -421,7 +421,7 @@ class StreamTests(SessionTests):
         """A line is read as soon as it was written, long before the end."""
 
         async def scenario() -> list[bytes]:
-            sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
+            sending = asyncio.ensure_future(self.session.send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"data: 1\nda")
             response = await sending
@@ -442,7 +442,7 @@ class StreamTests(SessionTests):
         """Leaving a response before its end closes the connection."""
 
         async def scenario() -> None:
-            sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
+            sending = asyncio.ensure_future(self.session.send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"first\n")
             async with await sending:
@@ -456,7 +456,7 @@ class StreamTests(SessionTests):
         """A cancelled request closes the connection, before the head has arrived too."""
 
         async def scenario() -> None:
-            sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
+            sending = asyncio.ensure_future(self.session.send("GET", "/stream"))
             await asyncio.sleep(0)
             sending.cancel()
             await asyncio.wait([sending])
@@ -470,7 +470,7 @@ class StreamTests(SessionTests):
         """A body that is cut short is ClientPayloadError, after all that had arrived."""
 
         async def scenario() -> list[bytes]:
-            sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
+            sending = asyncio.ensure_future(self.session.send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"first\n")
             response = await sending
@@ -490,7 +490,7 @@ class StreamTests(SessionTests):
             for timeout in (0.001, ClientTimeout(total=0.001)):
                 with self.assertRaises(asyncio.TimeoutError):
                     await self.session.get("/stream", timeout=timeout)
-            sending = asyncio.ensure_future(self.session._send("GET", "/stream", timeout=0.05))
+            sending = asyncio.ensure_future(self.session.send("GET", "/stream", timeout=0.05))
             await asyncio.sleep(0)
             self.write(b"first\n")
             with self.assertRaises(asyncio.TimeoutError):
@@ -510,16 +510,16 @@ class StreamTests(SessionTests):
         """A body that nobody reads is not taken from the network without limit; read, it is whole."""
 
         async def scenario() -> tuple[int, int]:
-            sending = asyncio.ensure_future(self.session._send("GET", "/stream"))
+            sending = asyncio.ensure_future(self.session.send("GET", "/stream"))
             await asyncio.sleep(0)
             self.write(b"x")
             response = await sending
             self.write(b"x" * 300_000)
-            self.assertTrue(response.content._paused)
+            self.assertTrue(response.content.paused)
             self.backend.requests[-1].finish()
             self.agent.flush()
             body = await response.read()
-            self.assertFalse(response.content._paused)
+            self.assertFalse(response.content.paused)
             return len(body), response.status
 
         self.assertEqual(self.run_scenario(scenario()), (300_001, 200))
@@ -543,7 +543,7 @@ class FailureTests(SessionTests):
     def test_no_connection(self) -> None:
         """A backend that is not there is ClientConnectorError, which names it."""
         for cause in (ConnectionRefusedError(osError=111), DNSLookupError("no such host")):
-            error = self.fails(names().ClientConnectorError, self.failing(cause)._send("GET", "/"))
+            error = self.fails(names().ClientConnectorError, self.failing(cause).send("GET", "/"))
             self.assertIn("backend:8000", str(error))
             self.assertIsInstance(error, names().ClientError)
 
@@ -555,7 +555,7 @@ class FailureTests(SessionTests):
             return NOT_DONE_YET
 
         self.backend.handlers[b"/a"] = handler
-        error = self.fails(names().ServerDisconnectedError, self.session._send("GET", "/a"))
+        error = self.fails(names().ServerDisconnectedError, self.session.send("GET", "/a"))
         self.assertIsInstance(error, names().ClientConnectionError)
 
 

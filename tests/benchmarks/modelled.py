@@ -80,12 +80,12 @@ class Model:
         self.told: dict[str, str] = {}
 
     def get(self, route: str, **options: Any) -> Any:
-        return _Entered(self._models())
+        return _Entered(self.list_models())
 
     def post(self, route: str, *, json: dict[str, Any]) -> Any:
         return _Entered(self._answer(route, json))
 
-    async def _models(self) -> Any:
+    async def list_models(self) -> Any:
         status, response = self.models
         return _answer(status, json.dumps(response))
 
@@ -100,18 +100,18 @@ class Model:
         if route == "/generate_stream":
             return SimpleNamespace(status=200, headers={}, content=_Content(self._tgi(limit)))
         if not sent.get("stream"):
-            async for _ in self._tokens(limit):
+            async for _ in self.tokens(limit):
                 pass
             return _answer(200, json.dumps({"usage": _usage(limit, prompt)}))
         headers = {"Content-Type": "text/event-stream"}
         options = sent.get("stream_options") and self.usage
-        content = _Content(self._events(limit, _usage(limit, prompt) if options else None))
+        content = _Content(self.events(limit, _usage(limit, prompt) if options else None))
         return SimpleNamespace(status=200, headers=headers, content=content)
 
-    async def _events(self, limit: int, usage: dict[str, int] | None) -> AsyncIterator[bytes]:
+    async def events(self, limit: int, usage: dict[str, int] | None) -> AsyncIterator[bytes]:
         self.streamed += 1
         yield _event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
-        async for count in self._tokens(limit):
+        async for count in self.tokens(limit):
             yield _event({"choices": [{"delta": {"content": "a"}}]}) * max(1, count // self.piece)
         yield _event({"choices": [{"delta": {}, "finish_reason": "length"}]})
         if usage:
@@ -119,11 +119,11 @@ class Model:
         yield b"data: [DONE]\n\n"
 
     async def _tgi(self, limit: int) -> AsyncIterator[bytes]:
-        async for count in self._tokens(limit):
+        async for count in self.tokens(limit):
             yield _event({"token": {"text": "a"}, "details": None}) * count
         yield _event({"token": {"text": "a"}, "details": {"generated_tokens": limit}})
 
-    async def _tokens(self, limit: int) -> AsyncIterator[int]:
+    async def tokens(self, limit: int) -> AsyncIterator[int]:
         """How many tokens have come, each time that some have."""
         if self.waiting is None:
             self.waiting = asyncio.Semaphore(self.slots)
@@ -157,7 +157,7 @@ async def load(model: Model, level: int, tokens: int, each: int) -> float:
 
     async def place() -> None:
         for _ in range(each):
-            async for _ in model._tokens(tokens):
+            async for _ in model.tokens(tokens):
                 pass
 
     await asyncio.gather(*[place() for _ in range(level)])

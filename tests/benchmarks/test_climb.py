@@ -225,13 +225,13 @@ class FailureTests(ClimbCase):
         """A model that takes long to load has its two minutes all the same."""
         waits = iter([100.0])
         model = Model(saturating(10.0, 100.0))
-        usual = model._models
+        usual = model.list_models
 
         async def loading() -> Any:
             model.first_token = next(waits)
             return await usual()
 
-        model._models = loading  # type: ignore[method-assign]
+        model.list_models = loading  # type: ignore[method-assign]
         curve = model.curve
 
         def loaded(streams: int) -> float:
@@ -278,7 +278,7 @@ class FailureTests(ClimbCase):
         async def events(*given: Any) -> Any:
             yield b'data: {"error": {"message": "EngineCore died", "code": 500}}\n\n'
 
-        model._events = events  # type: ignore[method-assign,assignment]
+        model.events = events  # type: ignore[method-assign,assignment]
         self.assertIn("EngineCore died", self.fails(model))
 
     def test_no_text(self) -> None:
@@ -289,7 +289,7 @@ class FailureTests(ClimbCase):
         async def events(*given: Any) -> Any:
             yield b"data: [DONE]\n\n"
 
-        model._events = events  # type: ignore[method-assign,assignment]
+        model.events = events  # type: ignore[method-assign,assignment]
         self.assertIn("no tokens", self.fails(model))
 
 

@@ -35,18 +35,18 @@ def _behave(machine: ClientStateMachine) -> None:
     for server in machine.of_workers():
         request = server.current
         if request is not None and request.complete and server.plan is None and server.transport.takes:
-            given = machine._given(server)
+            given = machine.given_of(server)
             mark = b"X-Worker: %d" % given.said["reqnum"]
             given.plan = plan(200, b"calm", 0, mark, bodiless=request.method == b"HEAD")
             server.answer(given.plan)
     for caller in machine.callers:
-        machine._send(caller, _ALL)
+        machine.send(caller, _ALL)
         if caller.tunnel and caller.transport.takes:
             caller.leave(None)
     machine.look()
     for server in machine.servers:
         if server.plan is not None and server.transport.takes:
-            machine._push(server, _ALL)
+            machine.push(server, _ALL)
         elif server.transport.finished and server.transport.takes:
             server.leave(None)
     machine.look()
@@ -71,7 +71,7 @@ def silence(machine: ClientStateMachine) -> None:
         if server.transport.open and (server.plan is not None or server.tunnel):
             server.leave("cut")
     for caller in machine.callers:
-        machine._send(caller, _ALL)
+        machine.send(caller, _ALL)
     machine.look()
     if not config.seconds or not config.first_byte:
         return
@@ -79,7 +79,7 @@ def silence(machine: ClientStateMachine) -> None:
         machine.wait(config.seconds + config.first_byte + 15)
         _let_flow(machine)
         for caller in machine.callers:
-            machine._send(caller, _ALL)
+            machine.send(caller, _ALL)
         machine.look()
     for caller in machine.callers:
         assert caller.over or caller.left, "no end ever comes"

@@ -52,13 +52,13 @@ class ClientStateMachine(ClientHarness):
             for at, ask in enumerate(asks):
                 self.tracks[ask.cost] = Track(caller, at, ask)
             if b % 2:
-                self._send(caller, (1 << 30, 40_000, 1000)[b // 2 % 3])
+                self.send(caller, (1 << 30, 40_000, 1000)[b // 2 % 3])
 
     def do_send(self, a: int, b: int) -> None:
         for caller in self._pick([each for each in self.callers if each.sends], a):
-            self._send(caller, AMOUNTS[b % len(AMOUNTS)])
+            self.send(caller, AMOUNTS[b % len(AMOUNTS)])
 
-    def _send(self, caller: Caller, most: int) -> None:
+    def send(self, caller: Caller, most: int) -> None:
         if caller.sends:
             caller.send(most)
 
@@ -129,20 +129,20 @@ class ClientStateMachine(ClientHarness):
     def _tell(self, server: Server, made: Plan) -> None:
         server.answer(made)
         if len(made.data) % 3:
-            self._push(server, 1 << 30)
+            self.push(server, 1 << 30)
 
     def do_answer(self, a: int, b: int) -> None:
         idle = [each for each in self.of_workers() if each.current and each.plan is None and each.transport.takes]
         for server in self._pick(idle, a):
             request = server.current
             assert request is not None
-            given = self._given(server)
+            given = self.given_of(server)
             made = given.plan = worker_plan(given.said["reqnum"], request, a // 7, b)
             server.answer(made)
             if a % 2:
-                self._push(server, 1 << 30)
+                self.push(server, 1 << 30)
 
-    def _given(self, server: Server) -> Given:
+    def given_of(self, server: Server) -> Given:
         return next(
             given
             for given in self.givens.values()
@@ -151,9 +151,9 @@ class ClientStateMachine(ClientHarness):
 
     def do_push(self, a: int, b: int) -> None:
         for server in self._pick([each for each in self.servers if each.plan is not None and each.transport.takes], a):
-            self._push(server, AMOUNTS[b % len(AMOUNTS)])
+            self.push(server, AMOUNTS[b % len(AMOUNTS)])
 
-    def _push(self, server: Server, most: int) -> None:
+    def push(self, server: Server, most: int) -> None:
         made = server.plan
         assert made is not None
         if made.told is not None and made.sent + most >= len(made.data):
@@ -176,7 +176,7 @@ class ClientStateMachine(ClientHarness):
     def do_interim(self, a: int, b: int) -> None:
         idle = [each for each in self.of_workers() if each.current and each.plan is None and each.transport.takes]
         for server in self._pick(idle, a):
-            self._given(server).spoke = True
+            self.given_of(server).spoke = True
             server.transport.send((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n")[b % 2])
 
     def do_chatter(self, a: int, b: int) -> None:

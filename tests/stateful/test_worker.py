@@ -11,6 +11,7 @@ from OpenSSL.SSL import TLS_CLIENT_METHOD, Connection, Context, WantReadError
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from tests.processes import NotInTime, ProcessCase, until
 from tests.seeds import described, random_source
@@ -41,8 +42,16 @@ class WorkerTests(ProcessCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(backend.stop()))
         harness = WorkerHarness(self.temporary_folder(), deployment, backend, listen, {**SETTINGS, **settings})
         self.addCleanup(harness.stop)
+        self.errors: list[str] = []
+        globalLogPublisher.addObserver(self.note_error)
+        self.addCleanup(globalLogPublisher.removeObserver, self.note_error)
         await until(lambda: harness.ready, what="ready")
         return harness
+
+    def note_error(self, event: LogEvent) -> None:
+        """Keep what is logged as an error or worse, with a traceback or without."""
+        if event.get("log_level", LogLevel.info) >= LogLevel.error:
+            self.errors.append(f"{event.get('log_namespace')}: {formatEvent(event)}")
 
     def visits(self, harness: WorkerHarness, dice: Random) -> list[Visit]:
         """As many visits as it takes to make all requests."""
@@ -89,6 +98,8 @@ class WorkerTests(ProcessCase):
         await gatherResults([Deferred.fromCoroutine(one) for one in everybody], consumeErrors=True)
         self.assertEqual(wrong, [], f"run {seed}, {described()}")
         try:
+            if away:  # it is logged that the backend does not listen, as it must be
+                self.errors = [error for error in self.errors if "the backend refuses connections" not in error]
             await self.check(harness, visits, least_cancelled=0 if away else 10)
         except AssertionError as error:
             raise AssertionError(f"run {seed}, {described()}: {error}") from error
@@ -127,9 +138,11 @@ class WorkerTests(ProcessCase):
             self.fail(f"still held: {harness.held()}")
         self.assertEqual(harness.leaked(), {})
         self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(self.errors, [])
         self.assertEqual(harness.backend.errors, [], "what the worker sent to the backend is HTTP")
 
         ledger, autoscaler = harness.ledger, self.deployed.autoscaler
+        self.assertEqual(ledger.late, 0, "nothing reaches a request that has ended")
         complete = ledger.served + ledger.unserved
         self.assertEqual(ledger.received, complete + ledger.failed + ledger.cancelled + ledger.expired)
         self.assertEqual(ledger.dropped_deletes, 0)

@@ -80,7 +80,7 @@ class ClientSession:
         unknown = sorted(options.keys() - _OPTIONS - _IGNORED)
         if unknown:
             raise TypeError(f"request() got an unexpected keyword argument {unknown[0]!r}")
-        return _Request(lambda: self._send(method.upper(), url, **options))
+        return _Request(lambda: self.send(method.upper(), url, **options))
 
     def get(self, url: object, **options: Any) -> _Request:
         return self.request("GET", url, **options)
@@ -115,7 +115,7 @@ class ClientSession:
     async def __aexit__(self, *raised: object) -> None:
         await self.close()
 
-    async def _send(
+    async def send(
         self,
         method: str,
         url: object,
@@ -132,7 +132,7 @@ class ClientSession:
         raise_for_status: bool | None = None,
         **ignored: Any,
     ) -> ClientResponse:
-        """Fires with the response as soon as its head has arrived; fails as aiohttp does."""
+        """Send a request; the response as soon as its head has arrived. Fails as aiohttp does."""
         deadline = Deadline(_total(self._timeout if timeout is _UNSET else timeout))
         try:
             target = resolve(self._base, url, params)
@@ -204,7 +204,7 @@ class ClientSession:
         return ClientResponse(method, url, response, deadline, tuple(history))
 
 
-_OPTIONS = frozenset(ClientSession._send.__kwdefaults__ or ())
+_OPTIONS = frozenset(ClientSession.send.__kwdefaults__ or ())
 
 
 def _total(timeout: Any) -> float | None:

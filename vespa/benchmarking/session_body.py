@@ -41,15 +41,16 @@ class Body(Protocol):
         self._deadline = deadline
         self._buffer = bytearray()
         self._changed = asyncio.Event()
-        self._paused = False
+        self.paused = False
+        """The backend is made to wait."""
         self._ended = False
         self._failure: Failure | None = None
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
         self._changed.set()
-        if len(self._buffer) > _HIGH_WATER and not self._paused:
-            self._paused = True
+        if len(self._buffer) > _HIGH_WATER and not self.paused:
+            self.paused = True
             self.transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -139,8 +140,8 @@ class Body(Protocol):
         return taken
 
     def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             if not self._ended:
                 self.transport.resumeProducing()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -18,9 +18,6 @@ from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
 
-if TYPE_CHECKING:
-    from vespa.client.worker_search import WorkerSearch
-
 ASK_SECONDS: Final = 10.0
 """How long the autoscaler may take to answer once."""
 POLLS_PER_SECOND: Final = 50.0
@@ -29,6 +26,15 @@ WELL_SECONDS: Final = 10.0
 """Without a failure for so long, the autoscaler is well again."""
 REPLAY_SECONDS: Final = 60.0
 """For how long the autoscaler is to know a request by its index (`replay_timeout`)."""
+
+
+class Search(Protocol):
+    """What asks for a worker, again and again: a `WorkerSearch`. `began_at` is in seconds of the clock."""
+
+    began_at: float
+
+    def refuse(self, refusal: Refusal) -> None:
+        """It is over, without a worker."""
 
 
 class AutoscalerClient:
@@ -56,11 +62,11 @@ class AutoscalerClient:
         self.timer = timer
         self.random = random
         self._start = b"POST %b/route/ HTTP/1.1\r\nHost: %b\r\n" % (origin.path_prefix, origin.host_field)
-        self.searching: set[WorkerSearch] = set()
+        self.searching: set[Search] = set()
         self._on_wait = on_wait
         self._failed_at = 0.0
         # A plain dict is slow to find its first key after many were taken from its front.
-        self._waiting: OrderedDict[WorkerSearch, str] = OrderedDict()
+        self._waiting: OrderedDict[Search, str] = OrderedDict()
         self._limited_log = RateLimitedLog(self.log, timer.clock)
         self._unwell = False
 
@@ -91,14 +97,14 @@ class AutoscalerClient:
         for search in list(self.searching):
             search.refuse(refusal())
 
-    def waits(self, search: WorkerSearch, status: str) -> None:
+    def waits(self, search: Search, status: str) -> None:
         """A search goes on."""
         self._waiting[search] = status
         if self._on_wait is not None:
             oldest = next(iter(self._waiting))
             self._on_wait(self._waiting[oldest], self.clock.seconds() - oldest.began_at)
 
-    def waits_no_more(self, search: WorkerSearch) -> None:
+    def waits_no_more(self, search: Search) -> None:
         """A search is over."""
         if self._waiting.pop(search, None) is not None and not self._waiting and self._on_wait is not None:
             self._on_wait("", 0.0)

@@ -52,6 +52,11 @@ class Histogram:
         """Whether quantiles are values that were added, and not a histogram's."""
         return self._values is not None
 
+    @property
+    def held(self) -> int:
+        """How many numbers are kept: values, and bars that count them."""
+        return len(self._bars) + len(self._values or ())
+
     def add(self, value: float) -> None:
         """Count one more."""
         self.count += 1

@@ -22,7 +22,7 @@ AT_ONCE: Final = 10
 """The places of a closed loop, where nothing is said."""
 
 # Of the client's options those that make sense for a proxy that only this test uses.
-_CLIENTS: Final = (
+CLIENT_OPTIONS: Final = (
     "api-key account-key instance autoscaler-url console-url worker-ca dialect attempts max-connections-per-host debug"
 ).split()
 
@@ -52,7 +52,7 @@ class LoadOptions:
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> LoadOptions:
     """Read the command line. Raises BadOptions; SystemExit for --help."""
-    given = _parser().parse_args(argv)
+    given = make_parser().parse_args(argv)
     requests = given.requests
     if requests is None:
         requests = 0 if given.duration else Plan().requests
@@ -96,7 +96,7 @@ def _settings(
 ) -> tuple[ClientSettings, tuple[str, ...]]:
     texts: dict[str, list[str]] = {"endpoint": [given["endpoint"]] if given["endpoint"] else []}
     for row in OPTIONS:
-        if row.flag in _CLIENTS and (value := given[row.flag.replace("-", "_")]):
+        if row.flag in CLIENT_OPTIONS and (value := given[row.flag.replace("-", "_")]):
             texts[row.flag] = ["" if row.parse is None else value]
     # Any free port of this machine, and no cap of the proxy's own on what is measured.
     texts |= {"port": ["0"], "host": ["127.0.0.1"], "max-connections": ["0"], "timeout": [f"{plan.timeout:f}"]}
@@ -115,7 +115,8 @@ class _Parser(argparse.ArgumentParser):
         raise BadOptions(message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """What reads the command line, and writes its help."""
     # No abbreviations, and no values in messages: one might be a key.
     parser = _Parser(prog="vespa-proxy load", description=DESCRIPTION, allow_abbrev=False)
     where = parser.add_argument_group("where to")
@@ -156,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--quiet", action="store_true", help="no progress")
     client = parser.add_argument_group("the client proxy, with --endpoint", "As for `vespa-proxy client`.")
     for row in OPTIONS:
-        if row.flag in _CLIENTS:
+        if row.flag in CLIENT_OPTIONS:
             usage = row.usage.replace("%", "%%")
             if row.parse is None:
                 client.add_argument(f"--{row.flag}", action="store_true", help=usage)

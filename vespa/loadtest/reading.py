@@ -58,6 +58,11 @@ class Events:
         self._spoke_openai = False
         self._last = False
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of a line that has not ended."""
+        return sum(map(len, self._rest))
+
     def feed(self, data: bytes) -> int:
         if b"\n" not in data:
             self._keep(data)

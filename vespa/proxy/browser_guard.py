@@ -87,6 +87,11 @@ class BrowserGuard:
         """Whether pages of other origins may ask at all."""
         return bool(self._allow_origins)
 
+    @property
+    def known_hosts(self) -> int:
+        """How many Host fields are remembered."""
+        return len(self._hosts)
+
     def check_page(self, head: RequestHead) -> bytes:
         """
         Return the allowed origin of the page that asks, b"" where it is our own, or a program asks.

@@ -33,7 +33,7 @@ class LineObserver:
     def __init__(
         self, stream: TextIO | None, level: NamedConstant = LogLevel.info, secrets: Sequence[str] = ()
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._level = level
         self._secrets: tuple[str, ...] = ()
         self.hide(*secrets)
@@ -47,7 +47,7 @@ class LineObserver:
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level") or LogLevel.info
-        if self._stream is None or level < self._level:
+        if self.stream is None or level < self._level:
             return
         self._write(self._line(event, level))
 
@@ -79,16 +79,16 @@ class LineObserver:
         return line
 
     def _write(self, line: str) -> None:
-        assert self._stream is not None
+        assert self.stream is not None
         try:
-            self._stream.write(line)
-            self._stream.flush()
+            self.stream.write(line)
+            self.stream.flush()
         except BlockingIOError:
             pass  # the reader is behind: this line is lost
         except UnicodeEncodeError:  # under a locale that has no such characters
             self._write(line.encode("ascii", "backslashreplace").decode("ascii"))
         except (OSError, ValueError):
-            stream, self._stream = self._stream, None
+            stream, self.stream = self.stream, None
             _drain_into_nothing(stream)
 
 

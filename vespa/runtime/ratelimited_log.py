@@ -30,6 +30,11 @@ class RateLimitedLog:
         self._clock = clock
         self._heard: dict[str, _Heard] = {}
 
+    @property
+    def known_kinds(self) -> int:
+        """How many kinds of trouble are remembered."""
+        return len(self._heard)
+
     def log(self, kind: str, text: str) -> None:
         """Log a trouble of some kind, or count it."""
         now = self._clock.seconds()

@@ -132,7 +132,7 @@ class SurvivingLoop(service.Service):
         """
         self._clock = clock
         self._interval = interval
-        self._call = call
+        self.call = call
         self._now = now
         self._stop_seconds = stop_seconds
         self._what = what
@@ -159,7 +159,7 @@ class SurvivingLoop(service.Service):
 
     async def _once(self) -> None:
         try:
-            result = self._call()
+            result = self.call()
             if result is not None:
                 await result
         except Exception as error:

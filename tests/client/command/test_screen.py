@@ -14,7 +14,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.processes import until
-from vespa.client.command.screen import Questions, Screen, _Line
+from vespa.client.command.screen import LineReader, Questions, Screen
 
 fcntl: Any
 termios: Any
@@ -160,7 +160,7 @@ class QuestionTests(TestCase):
         await self.assertFailure(answer, CancelledError)
         self.assertTrue(self.echoes)
         clock: Any = reactor
-        self.assertFalse([each for each in clock.getReaders() if isinstance(each, _Line)])
+        self.assertFalse([each for each in clock.getReaders() if isinstance(each, LineReader)])
 
     async def test_end(self) -> None:
         """The end of input is an EOFError, hidden or not."""
@@ -180,4 +180,4 @@ class QuestionTests(TestCase):
 
     def test_interface(self) -> None:
         """What the reactor is given is what it wants."""
-        verifyObject(IReadDescriptor, _Line(self.descriptor, Deferred()))
+        verifyObject(IReadDescriptor, LineReader(self.descriptor, Deferred()))

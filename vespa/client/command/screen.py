@@ -105,7 +105,7 @@ class Questions:
 
     async def _line(self) -> str:
         answer: Deferred[bytes] = Deferred()
-        reader = _Line(self._descriptor, answer)
+        reader = LineReader(self._descriptor, answer)
         self._reactor.addReader(reader)
         try:
             return (await answer).decode("utf-8", "replace").strip()
@@ -114,7 +114,9 @@ class Questions:
 
 
 @implementer(IReadDescriptor)
-class _Line:
+class LineReader:
+    """Reads one line of a terminal, without a thread."""
+
     def __init__(self, descriptor: int, answer: Deferred[bytes]) -> None:
         self._descriptor = descriptor
         self._answer = answer
