@@ -21,7 +21,7 @@ _DRAWING: Final = re.compile(r"(<!-- drawing: ([^>]+) -->\n)(.*?)(<!-- end of dr
 def drawings() -> dict[str, str]:
     """Each drawing by its name, as Markdown."""
     drawn = {
-        "lifecycle": lifecycle.mermaid(),
+        "lifecycle": connection_state.mermaid(lifecycle.TABLE),
         "server connection": connection_state.mermaid(connection_state.SERVER),
         "client connection": connection_state.mermaid(connection_state.CLIENT),
     }

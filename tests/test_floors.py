@@ -70,7 +70,6 @@ LONG_MODULES: dict[str, int] = {
     "vespa.proxy.request_sender": 291,
     "vespa.settings": 318,
     "vespa.settings_table": 443,
-    "vespa.simulator.autoscaler": 274,
     "vespa.worker.readiness": 396,
     "vespa.worker.service": 366,
 }

@@ -24,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from tests import install_reactor
 from tests.system.certificates import Pair
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
@@ -297,7 +298,8 @@ class Counting:
 
 def main(secure: bool) -> int:
     """Write the counts to standard output; the exit code."""
-    from twisted.internet import reactor  # which `tests` has installed
+    install_reactor()  # before anything imports another: what the worker is made of does
+    from twisted.internet import reactor
 
     from vespa.worker.service import make_worker
 

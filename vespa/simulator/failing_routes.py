@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
@@ -16,16 +16,14 @@ from twisted.web.server import Request
 from vespa.simulator import responses
 from vespa.simulator.serving import drop
 
-if TYPE_CHECKING:
-    from vespa.simulator.backend import SimulatedBackend
-
 
 class FailingRoutes(responses.KleinRoutes):
     """The resource at /trouble/. What does well in the end tells which call it was, and what came with it."""
 
     app = responses.error_response_app()
 
-    def __init__(self, backend: SimulatedBackend) -> None:
+    def __init__(self, backend: Any) -> None:
+        """`backend` is the `SimulatedBackend` whose routes these are, which stands above this module."""
         self.calls: Counter[str] = Counter()
         self._backend = backend
 
@@ -59,7 +57,8 @@ class FailingRoutes(responses.KleinRoutes):
     async def _stream(self, request: Request) -> bytes:
         """A stream of `events` (10) that is cut in the middle."""
         events = _events(int(responses.number(request, "events", 10)))
-        return await self._backend.stream(request, events, "die" if self._fails(request) else None)
+        sent: bytes = await self._backend.stream(request, events, "die" if self._fails(request) else None)
+        return sent
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:

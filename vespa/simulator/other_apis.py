@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.web.server import Request
 
@@ -13,9 +13,6 @@ from vespa.simulator import responses
 from vespa.simulator.anthropic import AnthropicMessage
 from vespa.simulator.completions import MODEL
 from vespa.simulator.multipart import NoForm, Part, read_form
-
-if TYPE_CHECKING:
-    from vespa.simulator.backend import SimulatedBackend
 
 DIMENSIONS = 8
 
@@ -25,7 +22,8 @@ class OtherApis(responses.KleinRoutes):
 
     app = responses.error_response_app()
 
-    def __init__(self, backend: SimulatedBackend) -> None:
+    def __init__(self, backend: Any) -> None:
+        """`backend` is the `SimulatedBackend` whose routes these are, which stands above this module."""
         self._backend = backend
 
     @app.route("/embeddings", methods=["POST"])
@@ -47,7 +45,8 @@ class OtherApis(responses.KleinRoutes):
             ],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-        return await self._backend.send_response(request, value, 0, met)
+        sent: bytes = await self._backend.send_response(request, value, 0, met)
+        return sent
 
     @app.route("/messages", methods=["POST"])
     async def _messages(self, request: Request) -> bytes:
@@ -64,9 +63,12 @@ class OtherApis(responses.KleinRoutes):
         message = AnthropicMessage(
             number=self._backend.stats.requests + 1, input_tokens=len(prompt.split()), max_tokens=limit
         )
+        sent: bytes
         if asked.get("stream"):
-            return await self._backend.stream(request, message.events(), met)
-        return await self._backend.send_response(request, message.whole(), len(message.words), met)
+            sent = await self._backend.stream(request, message.events(), met)
+        else:
+            sent = await self._backend.send_response(request, message.whole(), len(message.words), met)
+        return sent
 
     @app.route("/audio/transcriptions", methods=["POST"])
     async def _transcriptions(self, request: Request) -> bytes:
@@ -80,7 +82,8 @@ class OtherApis(responses.KleinRoutes):
         if not files:
             raise responses.bad_request("there is no file")
         value = {"text": f"{files[0]['size']} bytes of sound", "fields": fields, "files": files}
-        return await self._backend.send_response(request, value, 0, met)
+        sent: bytes = await self._backend.send_response(request, value, 0, met)
+        return sent
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:
