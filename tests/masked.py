@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,8 +35,10 @@ def environment(mask: str) -> dict[str, str]:
     return {**os.environ, "MASKED_AS": mask, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def start(mask: str, names: Sequence[str] = EVERYWHERE) -> subprocess.Popen[str]:
-    """Run tests under a mask; what they say is told together at the end."""
+def start(
+    mask: str, names: Sequence[str] = EVERYWHERE, output: int | TextIO = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    """Run tests under a mask; what they say goes to a pipe, or to a file."""
     # Nothing would be masked, and nobody would notice, if another module of that name came first.
     code = (
         "import sys, sitecustomize; from tests.run import main; "
@@ -45,7 +48,7 @@ def start(mask: str, names: Sequence[str] = EVERYWHERE) -> subprocess.Popen[str]
         [sys.executable, "-c", code, *names],
         env=environment(mask),
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,8 +15,8 @@ NAMES = ("tests.contract", "tests.client.test_service", "tests.client.test_trust
 """What has to pass whichever transports are used."""
 
 
-def start(names: Sequence[str] = NAMES) -> subprocess.Popen[str]:
-    """Run tests over the stock transports; what they say is told together at the end."""
+def start(names: Sequence[str] = NAMES, output: int | TextIO = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Run tests over the stock transports; what they say goes to a pipe, or to a file."""
     # Nothing would be tested twice, and nobody would notice, if the choice were lost.
     code = (
         "import sys; from tests.run import main; from vespa.transport.choice import is_fast; "
@@ -25,7 +26,7 @@ def start(names: Sequence[str] = NAMES) -> subprocess.Popen[str]:
         [sys.executable, "-c", code, *names],
         env={**os.environ, "VESPA_TRANSPORT": "stock"},
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
