@@ -530,6 +530,20 @@ class Flowing(SynchronousTestCase):
         client.drain()
         self.assertFalse(backend.paused)
 
+    def test_tunnel_to_a_full_backend(self) -> None:
+        """A backend that has not read the request is sent nothing more when it switches protocols, until it has."""
+        rig = Rig()
+        rig.ask(GET)
+        backend = rig.backend.wire
+        backend.send(OK)
+        backend.clear()
+        backend.room = 100
+        client = rig.ask(post(b"x" * 5000, extra=b"Connection: upgrade\r\nUpgrade: websocket\r\n"))
+        backend.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self.assertEqual((backend.full, client.paused), (True, True))
+        backend.drain()
+        self.assertFalse(client.paused)
+
     def test_full_backend_from_the_start(self) -> None:
         """A backend that is full with what was held for it holds the client back as before."""
         rig = Rig()

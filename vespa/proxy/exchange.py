@@ -197,6 +197,8 @@ class Exchange(RequestSender):
         self.client.switch_protocols(lines + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n", tunnel)
         if self.client.write_blocked:
             upstream.pause()
+        if upstream.write_blocked:
+            self.client.pause_reading()
         self.app.release(self)  # a tunnel lasts as long as both ends like: others have its slot
         return tunnel.down
 
