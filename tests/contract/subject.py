@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import os
 import socket
 from collections.abc import Awaitable
@@ -45,6 +46,9 @@ def missing() -> str | None:
     return None if found else "there is no engine yet"
 
 
+_numbers = itertools.count(os.getpid() * 37)  # processes that run side by side begin at different ports
+
+
 def start(test: TestCase, backend_port: int, **limits: int) -> Awaitable[int]:
     """Start a subject; see the module's text."""
     if OTHER:
@@ -54,11 +58,21 @@ def start(test: TestCase, backend_port: int, **limits: int) -> Awaitable[int]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    """
+    A port of loopback that nobody listens at.
+
+    It is below those that systems give to connections, which other processes open all the time: one would now and then
+    take the port before the worker listens there.
+    """
+    for number in _numbers:
+        port = 15_000 + number % 15_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("unreachable")
 
 
 async def start_worker(test: TestCase, backend_port: int, limits: dict[str, int]) -> int:
