@@ -364,6 +364,32 @@ class Failing(SynchronousTestCase):
         self.assertEqual(status(client.read()), 502)
         self.assertEqual(len(rig.backend.wires), 1)
 
+    def test_second_try_of_a_part(self) -> None:
+        """A request of which a part was sent goes again from its beginning, and on, as long as all of it is kept."""
+        for size, kept in ((10, True), (65536, True), (65537, False)):
+            rig = Rig()
+            client = rig.ask(GET)
+            rig.backend.wire.send(OK)
+            client.read()
+            first = rig.backend.wire
+            first.read()
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            client.send(b"%x\r\n%b\r\n" % (size, b"x" * size))
+            self.assertGreater(len(first.read()), size)
+            first.lose(ConnectionLost())
+            self.assertEqual(len(rig.backend.wires), 1 + kept)
+            if not kept:
+                self.assertEqual(status(client.read()), 502)
+                continue
+            client.send(b"2\r\nyz\r\n0\r\n\r\n")
+            again = rig.backend.wire.read()
+            self.assertTrue(again.startswith(b"POST / HTTP/1.1\r\n"))
+            self.assertTrue(again.endswith(b"x\r\n2\r\nyz\r\n0\r\n\r\n"), again[-40:])
+            self.assertGreater(len(again), size)
+            rig.backend.wire.send(OK)
+            self.assertEqual(body(client.read()), b"ok")
+            self.assertTrue(rig.settled())
+
     def test_timeouts(self) -> None:
         """First byte, silence and total are bounded where set, and answered 504 while that can be."""
         rig = Rig(timeouts=Timeouts(first_byte=5))
