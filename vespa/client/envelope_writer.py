@@ -15,6 +15,7 @@ from vespa.http.held_bytes import keep
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.proxy.interfaces import BodyTransform, RequestBody
+from vespa.proxy.request_body import PassedBody
 from vespa.vast.auth import parse_cost
 
 WHOLE_MAX: Final = 1 << 20
@@ -147,22 +148,6 @@ class EnvelopeWriter:
 
 
 _check: type[BodyTransform] = EnvelopeWriter
-
-
-class PassedBody:
-    """A body that goes on as it comes; the assignment is in the query."""
-
-    ready = verbatim = True
-
-    def __init__(self, content: Content, length: int | None) -> None:
-        self.content = content
-        self.length = length
-
-    def feed(self, data: bytes) -> Sequence[bytes]:
-        return (data,)
-
-    def finish(self) -> Sequence[bytes]:
-        return ()
 
 
 class JSONBody:

@@ -127,7 +127,7 @@ class ConnectionPool:
         A free connection that can be used again; None if there is none.
 
         Then `taker` hears `connected` or `upstream_failed`, within this call where a connection is made, or refused, on
-        the spot. Under a cap it may get one that another leaves. `fresh`: none that lies idle is good enough.
+        the spot. Under a cap it may get one that another leaves. `fresh`: no idle one is good enough, so this is None.
         """
         idle = self._idle
         if idle and not fresh:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from vespa.http.client_connection import ClientConnection
 from vespa.http.held_bytes import keep
@@ -116,6 +116,22 @@ class HeldBody:
     def drop_replay(self) -> None:
         """It is not sent again."""
         self._kept = None
+
+
+class PassedBody:
+    """A `RequestBody` that goes on as it comes: plain, or with what was signed in the query."""
+
+    ready = verbatim = True
+
+    def __init__(self, content: Any, length: int | None) -> None:
+        self.content = content
+        self.length = length
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        return (data,) if data else ()
+
+    def finish(self) -> Sequence[Piece]:
+        return ()
 
 
 def framed(pieces: Iterable[Piece]) -> list[Piece]:

@@ -172,9 +172,7 @@ class RequestSender(ResponseReceiver):
                 if pool.full and self._next_upstream(error):
                     return  # rather than to wait there for a connection of another's
                 self._rewind()
-                upstream = pool.acquire(self, fresh=True)
-                if upstream is not None:
-                    self.send_to(upstream)
+                pool.acquire(self, fresh=True)
                 return
         # One that began to respond has done the work, whatever is wrong with what it says of it.
         if error.silent and self._next_upstream(error, sent=upstream is not None):

@@ -68,7 +68,6 @@ class EnvelopeStream:
         self.payload_complete = False
         """Whether the payload's end was seen; what has to follow it may still be missing."""
         self._max_cost = max_cost
-        self._max_head = max_head
         self._max_unverified = max_unverified
         self._content_length = content_length
         self._place = _Place.HEAD

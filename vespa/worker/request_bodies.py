@@ -10,22 +10,6 @@ from vespa.vast.auth import Auth
 from vespa.vast.envelope_stream import EnvelopeStream
 
 
-class PassedBody:
-    """A body that goes on as it comes: signed in the query, or plain."""
-
-    ready = verbatim = True
-
-    def __init__(self, content: Auth | None, length: int | None) -> None:
-        self.content = content
-        self.length = length
-
-    def feed(self, data: bytes) -> Sequence[Piece]:
-        return (data,) if data else ()
-
-    def finish(self) -> Sequence[Piece]:
-        return ()
-
-
 class EnvelopedBody:
     """An envelope of any size: its payload goes on as soon as what was signed is known, which stands before it."""
 

@@ -16,12 +16,13 @@ from vespa.http.held_bytes import keep
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.proxy.interfaces import Piece, RequestBody
+from vespa.proxy.request_body import PassedBody
 from vespa.vast.auth import Auth, parse_cost
 from vespa.vast.envelope import begins_envelope, looks_like_envelope
 from vespa.vast.envelope_stream import EnvelopeStream
 from vespa.vast.query_envelope import divide, unsigned_query, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
-from vespa.worker.request_bodies import EnvelopedBody, PassedBody, no_session
+from vespa.worker.request_bodies import EnvelopedBody, no_session
 
 WHOLE_MAX: Final = 65536
 """Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""
