@@ -19,7 +19,7 @@ from vespa.simulator.child import Child
 from vespa.simulator.launch import clean_environment, worker_command
 from vespa.simulator.processes import Deployment
 
-PATIENCE_SECONDS = 60.0
+WAIT_MAX_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
@@ -28,7 +28,7 @@ class NotInTime(AssertionError):
 
 
 async def until(
-    condition: Callable[[], object], seconds: float = PATIENCE_SECONDS, what: str = "the condition"
+    condition: Callable[[], object], seconds: float = WAIT_MAX_SECONDS, what: str = "the condition"
 ) -> None:
     """Return when the condition holds. Raises NotInTime after so many seconds."""
     deadline = reactor.seconds() + seconds
@@ -68,7 +68,11 @@ class ProcessCase(TestCase):
         return self.start(worker_command(*arguments), settings, folder=folder or self.temporary_folder())
 
     def deployment(self, on_report: Callable[[Report], None] = lambda report: None, **options: Any) -> Deployment:
-        """A stage with nothing started yet; what it starts is ended with the test. `options` are Stage's own."""
+        """
+        A deployment with nothing started yet; what it starts is ended with the test.
+
+        `options` are `Deployment`'s own.
+        """
         deployment = Deployment(reactor, self.temporary_folder(), os.environ, on_report=on_report, **options)
         self.addCleanup(lambda: Deferred.fromCoroutine(deployment.stop()))
         return deployment
@@ -77,7 +81,7 @@ class ProcessCase(TestCase):
         """End a process and wait for it; it is killed when asking did not help."""
         return Deferred.fromCoroutine(child.end(reactor))
 
-    async def until_line(self, child: Child, pattern: str, seconds: float = PATIENCE_SECONDS) -> re.Match[str]:
+    async def until_line(self, child: Child, pattern: str, seconds: float = WAIT_MAX_SECONDS) -> re.Match[str]:
         """Return the first line of a process's output that matches. Raises NotInTime, also when it ended without."""
         found: re.Match[str] | None = None
         seen = 0
@@ -99,7 +103,7 @@ class ProcessCase(TestCase):
             raise NotInTime(f"no line matches {pattern!r}; exit code {child.exit_code}; output:\n{child.text}")
         return found
 
-    async def until_exit(self, child: Child, seconds: float = PATIENCE_SECONDS) -> int:
+    async def until_exit(self, child: Child, seconds: float = WAIT_MAX_SECONDS) -> int:
         """Return a process's exit code when it ended of itself. Raises NotInTime."""
         try:
             await until(lambda: child.exit_code is not None, seconds)

@@ -322,7 +322,7 @@ class SecrecyTests(SynchronousTestCase):
         self.assertNotIn("hunter2", problem)
 
 
-class BeaconTests(SynchronousTestCase):
+class FailureReportTests(SynchronousTestCase):
     def test_readable(self) -> None:
         """Whatever else is wrong, a worker that knows itself can tell that it does not start."""
         environ = {**ON_VAST, "VESPA_BACKEND_URL": "", "VESPA_MAX_QUEUE": "many", "REPORT_ADDR": "http://a,http://b/"}

@@ -66,7 +66,7 @@ class ServiceCase(ProcessCase):
         return f"http://127.0.0.1:{found[1]}"
 
     async def start_service(self, backend_url: str | None = None, **settings: str) -> Deployment:
-        """Start a stage, before the simulator's own backend unless another is given, and wait until it is ready."""
+        """Start a deployment, before the simulator's backend unless another is given, and wait until it is ready."""
         deployment = self.deployment()
         await deployment.start_autoscaler()
         await deployment.start_backend()
@@ -78,7 +78,7 @@ class ServiceCase(ProcessCase):
         return deployment
 
     async def start_worker(self, deployment: Deployment, *, tls: bool = False, **settings: str) -> WorkerChild:
-        """Start a stage's worker and wait until it is ready."""
+        """Start a deployment's worker and wait until it is ready."""
         (worker,) = await self.start_workers(deployment, 1, tls=tls, **settings)
         return worker
 

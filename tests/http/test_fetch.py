@@ -29,7 +29,7 @@ class Hears:
         self.heard.append(error.code)
 
 
-class AskingTests(SynchronousTestCase):
+class FetchTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.server = Backend()
@@ -44,7 +44,7 @@ class AskingTests(SynchronousTestCase):
         self.pool.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_told_whole(self) -> None:
+    def test_completed(self) -> None:
         """Framed by a length, in chunks or by the end, the content is handed over once it is whole."""
         for response, end in (
             (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab|cd", False),
@@ -74,7 +74,7 @@ class AskingTests(SynchronousTestCase):
         self.server.wire.send(b"HTTP/1.1 204 No\r\n\r\n")
         self.assertEqual(self.receiver.heard, [(204, b"")] * 3)
 
-    def test_untold(self) -> None:
+    def test_failed(self) -> None:
         """Each failure is told once: out of reach, cut, too long, too slow, not HTTP."""
         self.server.refusing = True
         self.ask()
@@ -96,7 +96,7 @@ class AskingTests(SynchronousTestCase):
         """Who cancels hears nothing, connected or not."""
         self.ask().cancel()
         self.server.slow = True
-        asking = self.ask()
-        asking.cancel()
+        fetch = self.ask()
+        fetch.cancel()
         self.server.accept()
         self.assertEqual(self.receiver.heard, [])

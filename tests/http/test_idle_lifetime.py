@@ -14,7 +14,7 @@ def told(seconds: bytes) -> bytes:
     return OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=" + seconds + b", max=100\r\n\r\n")
 
 
-class KeepingTests(SynchronousTestCase):
+class IdleLifetimeTests(SynchronousTestCase):
     def test_at_first(self) -> None:
         """Nothing is known: any connection is good until the most that is allowed."""
         idle_lifetime = IdleLifetime(60.0)

@@ -49,9 +49,9 @@ class Probes(TestCase):
         self.addCleanup(lambda: until(lambda: not server.connections))
         self.addCleanup(client.transport.abortConnection)
         await until(lambda: server.connections)
-        (channel,) = server.connections
-        channel.tick(reactor.seconds())
-        sock: socket.socket = channel.transport.socket
+        (connection,) = server.connections
+        connection.tick(reactor.seconds())
+        sock: socket.socket = connection.transport.socket
         return sock
 
 

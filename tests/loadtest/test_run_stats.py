@@ -19,7 +19,7 @@ from vespa.loadtest.timeline import Dot, Dots, Timeline
 KINDS = st.sampled_from([None, *MEANINGS])
 
 
-class TallyTests(SynchronousTestCase):
+class RunStatsTests(SynchronousTestCase):
     @given(st.lists(st.tuples(KINDS, st.floats(0, 3000), st.floats(0, 100)), max_size=60))
     def test_nothing_is_lost(self, ends: list[tuple[Kind | None, float, float]]) -> None:
         """Sent is succeeded, failed, given up and in flight; and so it is in the timeline, however often it folds."""

@@ -39,7 +39,7 @@ WARM_UP: Final = 100
 """How many go before those that are counted: connections are made, heads and chunks' sizes are known."""
 BODY_BYTES: Final = range(900, 1200)
 CHUNK_BYTES: Final = range(180, 230)
-PATIENCE_SECONDS: Final = 20.0
+WAIT_MAX_SECONDS: Final = 20.0
 BENCHMARK: Final = "tests.e2e.benchmark:benchmark"
 DATE: Final = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
 
@@ -142,7 +142,7 @@ class Backend(threading.Thread):
                     b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Type: text/event-stream\r\n"
                     b"Transfer-Encoding: chunked\r\n\r\n"
                 )
-                while (content := self.chunks.get(timeout=PATIENCE_SECONDS)) is not None:
+                while (content := self.chunks.get(timeout=WAIT_MAX_SECONDS)) is not None:
                     connection.sendall(b"%x\r\n%b\r\n" % (len(content), content))
                 connection.sendall(b"0\r\n\r\n")
                 continue
@@ -175,7 +175,7 @@ class Client:
     """One keep-alive connection to the worker, each request in one write and signed as the autoscaler signs."""
 
     def __init__(self, port: int, signer: Signer, trust: str | None) -> None:
-        connection = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+        connection = socket.create_connection(("127.0.0.1", port), WAIT_MAX_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if trust is not None:
             context = ssl.create_default_context(cafile=trust)
@@ -241,7 +241,7 @@ class Counting:
     def _connect_when_ready(self) -> Client:
         """A connection to a worker that serves: before it has the key, it refuses with 503."""
         pause = threading.Event()
-        for _ in range(int(PATIENCE_SECONDS / 0.05)):
+        for _ in range(int(WAIT_MAX_SECONDS / 0.05)):
             try:
                 client = self._connect()
                 client.send(b"/json")
@@ -293,7 +293,7 @@ class Counting:
     def _on_reactor(self, call: Callable[[], Any]) -> Any:
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._reactor.callFromThread(lambda: done.put(call()))
-        return done.get(timeout=PATIENCE_SECONDS)
+        return done.get(timeout=WAIT_MAX_SECONDS)
 
 
 def main(secure: bool) -> int:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vespa.runtime.ratelimited_log import RateLimitedLog
 
 
-class ComplaintsTests(SynchronousTestCase):
+class RateLimitedLogTests(SynchronousTestCase):
     def test_one_line_in_half_a_minute(self) -> None:
         """The first is logged at once, the next after half a minute with how many there were; each kind by itself."""
         clock = Clock()

@@ -17,7 +17,7 @@ from tests.contract.reader import Response
 from tests.stateful.worker_requests import BUSY, Ask
 from tests.system.peer import Peer, connect
 
-PATIENCE_SECONDS = 8.0
+WAIT_MAX_SECONDS = 8.0
 
 
 class Wrong(AssertionError):
@@ -74,7 +74,7 @@ class Visit:
             self._slow_down(peer)
         if self.hang_up is not None and self.hang_up.sent == 0:
             self._leave()
-        deadline = reactor.callLater(PATIENCE_SECONDS, self._give_up)
+        deadline = reactor.callLater(WAIT_MAX_SECONDS, self._give_up)
         try:
             await self._talk(peer)
         finally:
@@ -84,7 +84,7 @@ class Visit:
             if deadline.active():
                 deadline.cancel()
         if peer.timed_out:
-            raise Wrong(self._story(peer, f"not done after {PATIENCE_SECONDS:g} s"))
+            raise Wrong(self._story(peer, f"not done after {WAIT_MAX_SECONDS:g} s"))
         if not self.left:
             self._judge(peer)
 

@@ -161,7 +161,7 @@ class TakenTests(SystemCase):
         await self.refused(f"unix:{self.folder}/no/a.sock", "No such file or directory; its folder does not exist")
 
 
-class BeaconTests(SystemCase):
+class FailureReportTests(SystemCase):
     async def check(self, message: str, **settings: str) -> None:
         await self.start_around()
         worker = self.launch(**settings)

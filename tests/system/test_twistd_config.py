@@ -23,7 +23,7 @@ BY_COMMAND = [sys.executable, "-m", "vespa.cli", "worker"]
 BY_TEMPLATE = [sys.executable, os.path.join(ROOT, "worker.py")]
 BY_SCRIPT = [os.path.join(ROOT, "start_server.sh")]
 POLL_SECONDS = 0.05
-PATIENCE_SECONDS = 60.0
+WAIT_MAX_SECONDS = 60.0
 
 
 class ProcessCase(TestCase):
@@ -52,7 +52,7 @@ class ProcessCase(TestCase):
 
     async def until(self, child: Child, text: str) -> None:
         clock: Any = reactor
-        deadline = clock.seconds() + PATIENCE_SECONDS
+        deadline = clock.seconds() + WAIT_MAX_SECONDS
         while text not in child.text:
             if child.exit_code is not None or clock.seconds() > deadline:
                 self.fail(f"exit code {child.exit_code}, and never {text!r} in:\n{child.text}")
@@ -107,7 +107,7 @@ class BadSettingsTests(ProcessCase):
         await self.check(BY_SCRIPT)
 
 
-class BeaconTests(ProcessCase):
+class FailureReportTests(ProcessCase):
     async def check(self, command: list[str]) -> None:
         await self.deployment.start_autoscaler()
         child = self.start(command, **self.on_vast(VESPA_BENCHMARK="", VESPA_MAX_QUEUE="many"))

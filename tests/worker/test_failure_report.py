@@ -1,4 +1,4 @@
-"""Laws of the beacon that the standard library alone sends."""
+"""Laws of the failure report that the standard library alone sends."""
 
 from __future__ import annotations
 

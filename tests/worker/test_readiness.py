@@ -76,7 +76,7 @@ class WatchTests(SynchronousTestCase):
         self.benchmark = Benchmark()
         self.cache = Cache()
         self.throughputs: list[float | None] = []
-        self.watch = self.make()
+        self.monitor = self.make()
 
     def make(
         self,
@@ -103,12 +103,12 @@ class WatchTests(SynchronousTestCase):
         )
 
     def start(self) -> None:
-        self.watch.startService()
+        self.monitor.startService()
 
     def start_ready(self, figure: float = 50.0) -> None:
         self.start()
         self.benchmark.runs[0].callback(figure)
-        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual(self.monitor.state, "ready")
 
     def wait(self, seconds: float) -> None:
         """Let time pass, half a second at a time."""
@@ -119,13 +119,13 @@ class WatchTests(SynchronousTestCase):
         return [time - 1000 for time in self.backend.probes]
 
     def message(self) -> str:
-        return self.watch.condition().error_msg
+        return self.monitor.condition().error_msg
 
 
 class LoadingTests(WatchTests):
     def test_before_the_start(self) -> None:
         """Before it is started the worker is loading."""
-        self.assertEqual((self.watch.state, self.watch.ready), ("loading", False))
+        self.assertEqual((self.monitor.state, self.monitor.ready), ("loading", False))
 
     def test_until_well(self) -> None:
         """While loading the backend is asked at the retry interval; then it is benchmarked; then it is ready."""
@@ -133,26 +133,26 @@ class LoadingTests(WatchTests):
         self.start()
         self.wait(12)
         self.assertEqual(self.at(), [0, 5, 10])
-        self.assertEqual((self.watch.state, self.message()), ("loading", ""))
+        self.assertEqual((self.monitor.state, self.message()), ("loading", ""))
         self.backend.trouble = None
         self.wait(3)
-        self.assertEqual((self.watch.state, self.watch.ready), ("benchmarking", False))
+        self.assertEqual((self.monitor.state, self.monitor.ready), ("benchmarking", False))
         self.wait(60)
         self.assertEqual(self.at(), [0, 5, 10, 15])
         self.benchmark.runs[0].callback(50.0)
-        self.assertEqual((self.watch.state, self.watch.ready), ("ready", True))
+        self.assertEqual((self.monitor.state, self.monitor.ready), ("ready", True))
         self.assertEqual(self.throughputs, [50.0])
 
     def test_condition(self) -> None:
         """Load time and throughput are told from the first ready on, and stay."""
         self.start()
         self.wait(7)
-        self.assertEqual((self.watch.condition().loadtime, self.watch.condition().max_perf), (0.0, 0.0))
+        self.assertEqual((self.monitor.condition().loadtime, self.monitor.condition().max_perf), (0.0, 0.0))
         self.benchmark.runs[0].callback(50.0)
         for trouble in (None, DEAD, None):
             self.backend.trouble = trouble
             self.wait(60)
-            condition = self.watch.condition()
+            condition = self.monitor.condition()
             self.assertEqual((condition.loadtime, condition.max_perf), (7.0, 50.0))
             self.assertIs(condition.ready, trouble is None)
         self.assertEqual(self.throughputs, [50.0])
@@ -160,25 +160,25 @@ class LoadingTests(WatchTests):
     def test_ready_at_once(self) -> None:
         """A start without any wait has a load time too, for 0 means that there is none yet."""
         self.start_ready()
-        self.assertGreater(self.watch.condition().loadtime, 0.0)
+        self.assertGreater(self.monitor.condition().loadtime, 0.0)
 
     def test_deadline(self) -> None:
         """A backend that does not come up in time is an error that says so, and recovers when it does come up."""
         for cached, limit in ((None, 1200), (40.0, 300)):
             self.cache.value = cached
-            self.watch = self.make()
+            self.monitor = self.make()
             self.backend.trouble = DEAD
             self.start()
             self.wait(limit - 0.5)
-            self.assertEqual(self.watch.state, "loading")
+            self.assertEqual(self.monitor.state, "loading")
             self.wait(0.5)
-            self.assertEqual(self.watch.state, "errored")
+            self.assertEqual(self.monitor.state, "errored")
             self.assertEqual(self.message(), f"the backend was not ready within {limit} s: {DEAD}")
             self.backend.trouble = None
             self.wait(10)
-            self.assertEqual(self.watch.state, "ready" if cached else "benchmarking")
+            self.assertEqual(self.monitor.state, "ready" if cached else "benchmarking")
             self.assertEqual(self.message(), "")
-            self.successResultOf(self.watch.stopService())
+            self.successResultOf(self.monitor.stopService())
 
     def test_hanging_probe(self) -> None:
         """A probe that takes its time delays the next: there is one at a time."""
@@ -187,14 +187,14 @@ class LoadingTests(WatchTests):
         self.wait(20)
         self.assertEqual(len(self.backend.probes), 1)
         self.backend.held.callback(None)
-        self.assertEqual(self.watch.state, "benchmarking")
+        self.assertEqual(self.monitor.state, "benchmarking")
 
     def test_no_probe(self) -> None:
         """With nothing to ask the backend is taken to be well, and nothing is asked later."""
-        self.watch = self.make(probe=False)
+        self.monitor = self.make(probe=False)
         self.start_ready()
         self.wait(60)
-        self.assertEqual((self.watch.state, self.backend.probes), ("ready", []))
+        self.assertEqual((self.monitor.state, self.backend.probes), ("ready", []))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -210,7 +210,7 @@ class SayingWhyTests(WatchTests):
             self.lines.append((self.clock.seconds() - 1000, event["log_level"].name, formatEvent(event)))
 
     def why(self) -> str:
-        refusal = self.watch.refusal()
+        refusal = self.monitor.refusal()
         assert refusal is not None
         return refusal.message
 
@@ -242,7 +242,7 @@ class SayingWhyTests(WatchTests):
         self.assertEqual([line[:2] for line in self.lines], [(4, "warn")])
         self.assertIn("no response for 4 s", self.why())
         self.backend.held.callback(None)
-        self.assertEqual(self.watch.state, "benchmarking")
+        self.assertEqual(self.monitor.state, "benchmarking")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_levels(self) -> None:
@@ -265,7 +265,7 @@ class SayingWhyTests(WatchTests):
 
     def test_unmeasurable(self) -> None:
         """A secured worker without a benchmark says so at once, as an error, in its reports too."""
-        self.watch = self.make(benchmark=False)
+        self.monitor = self.make(benchmark=False)
         self.start()
         self.assertEqual(self.lines, [(0, "error", f"the worker is errored: {self.message()}")])
 
@@ -280,17 +280,17 @@ class BenchmarkTests(WatchTests):
             return checks[-1]
 
         self.backend.trouble = DEAD
-        self.watch = self.make(check=check)
+        self.monitor = self.make(check=check)
         self.start()
         checks[0].errback(ValueError("cannot import benchmarks.vllm; did you mean benchmarks.openai_chat:benchmark?"))
-        self.assertEqual(self.watch.state, "errored")
-        refusal = self.watch.refusal()
+        self.assertEqual(self.monitor.state, "errored")
+        refusal = self.monitor.refusal()
         assert refusal is not None
         for told in (self.message(), refusal.message):
             self.assertIn("the benchmark cannot be used: cannot import benchmarks.vllm; did you mean", told)
         self.wait(60)
         checks[1].callback(None)
-        self.assertEqual((self.watch.state, self.message()), ("loading", ""))
+        self.assertEqual((self.monitor.state, self.message()), ("loading", ""))
 
     def test_another_model(self) -> None:
         """A kept figure is dropped where the backend now serves another model, and kept where it does not tell."""
@@ -301,37 +301,37 @@ class BenchmarkTests(WatchTests):
             async def served(now: str = now) -> str:
                 return now
 
-            self.watch = self.make(served=served)
+            self.monitor = self.make(served=served)
             self.start()
-            self.assertEqual(self.watch.state, "ready" if spared else "benchmarking")
+            self.assertEqual(self.monitor.state, "ready" if spared else "benchmarking")
             self.assertEqual(len(self.benchmark.runs), 0 if spared else 1)
             if not spared:
                 self.benchmark.runs[0].callback(7.0)
-                self.assertEqual((self.watch.state, self.throughputs[-1]), ("ready", 7.0))
+                self.assertEqual((self.monitor.state, self.throughputs[-1]), ("ready", 7.0))
 
     def test_check_spared(self) -> None:
         """With a figure from before nothing is imported."""
         self.cache.value = 40.0
-        self.watch = self.make(check=lambda: self.fail("it was checked"))
+        self.monitor = self.make(check=lambda: self.fail("it was checked"))
         self.start()
-        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual(self.monitor.state, "ready")
 
     def test_cached(self) -> None:
         """A figure from before spares the benchmark."""
         self.cache.value = 40.0
         self.start()
-        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual(self.monitor.state, "ready")
         self.assertEqual((self.throughputs, self.benchmark.runs), ([40.0], []))
-        self.assertEqual(self.watch.condition().max_perf, 40.0)
+        self.assertEqual(self.monitor.condition().max_perf, 40.0)
 
     def test_saved(self) -> None:
         """A figure is kept; that it cannot be kept is no reason not to be ready."""
         self.start_ready(60.0)
         self.assertEqual(self.cache.value, 60.0)
-        self.successResultOf(self.watch.stopService())
+        self.successResultOf(self.monitor.stopService())
         self.cache.value, self.cache.broken = None, True
         self.benchmark.runs.clear()
-        self.watch = self.make()
+        self.monitor = self.make()
         self.start_ready()
 
     def test_failure(self) -> None:
@@ -340,26 +340,26 @@ class BenchmarkTests(WatchTests):
         starts = []
         for run in range(7):
             self.benchmark.runs[run].errback(ValueError("no tokens"))
-            self.assertEqual((self.watch.state, self.message()), ("errored", "benchmark failed: no tokens"))
+            self.assertEqual((self.monitor.state, self.message()), ("errored", "benchmark failed: no tokens"))
             failed_at = self.clock.seconds()
             while len(self.benchmark.runs) == run + 1:
                 self.wait(0.5)
             starts.append(self.clock.seconds() - failed_at)
-            self.assertEqual((self.watch.state, self.message()), ("benchmarking", "benchmark failed: no tokens"))
+            self.assertEqual((self.monitor.state, self.message()), ("benchmarking", "benchmark failed: no tokens"))
         self.assertEqual(starts, [30, 60, 120, 240, 480, 600, 600])
         self.benchmark.runs[7].callback(50.0)
-        self.assertEqual((self.watch.state, self.message(), self.throughputs), ("ready", "", [50.0]))
+        self.assertEqual((self.monitor.state, self.message(), self.throughputs), ("ready", "", [50.0]))
 
     def test_never_made_up(self) -> None:
         """What is not a positive number is a failed benchmark, not a throughput."""
         for figure in (0.0, -1.0, float("nan"), float("inf")):
-            self.watch = self.make()
+            self.monitor = self.make()
             self.benchmark.runs.clear()
             self.start()
             self.benchmark.runs[0].callback(figure)
-            self.assertEqual(self.watch.state, "errored")
+            self.assertEqual(self.monitor.state, "errored")
             self.assertIn("benchmark failed", self.message())
-            self.successResultOf(self.watch.stopService())
+            self.successResultOf(self.monitor.stopService())
         self.assertEqual((self.cache.value, self.throughputs), (None, []))
 
     def test_raised_at_once(self) -> None:
@@ -368,7 +368,7 @@ class BenchmarkTests(WatchTests):
         def broken() -> Awaitable[float]:
             raise ValueError("no such file")
 
-        self.watch = self.make(benchmark=broken)
+        self.monitor = self.make(benchmark=broken)
         self.start()
         self.assertEqual(self.message(), "benchmark failed: no such file")
 
@@ -376,7 +376,7 @@ class BenchmarkTests(WatchTests):
         """A benchmark that ends as cancelled, though nobody here cancelled it, is a failed one."""
         self.start()
         self.benchmark.runs[0].cancel()
-        self.assertEqual(self.watch.state, "errored")
+        self.assertEqual(self.monitor.state, "errored")
 
     def test_backend_gone_meanwhile(self) -> None:
         """A failed benchmark is not run again before the backend is well."""
@@ -384,10 +384,10 @@ class BenchmarkTests(WatchTests):
         self.backend.trouble = DEAD
         self.benchmark.runs[0].errback(ValueError("x"))
         self.wait(200)
-        self.assertEqual((len(self.benchmark.runs), self.watch.state, self.message()), (1, "errored", DEAD))
+        self.assertEqual((len(self.benchmark.runs), self.monitor.state, self.message()), (1, "errored", DEAD))
         self.backend.trouble = None
         self.wait(10)
-        self.assertEqual((len(self.benchmark.runs), self.watch.state, self.message()), (2, "benchmarking", ""))
+        self.assertEqual((len(self.benchmark.runs), self.monitor.state, self.message()), (2, "benchmarking", ""))
 
     def test_long_message(self) -> None:
         """However long an exception's text, a report stays short."""
@@ -397,18 +397,18 @@ class BenchmarkTests(WatchTests):
 
     def test_none_secured(self) -> None:
         """A secured worker without a benchmark never becomes ready, and says why."""
-        self.watch = self.make(benchmark=False)
+        self.monitor = self.make(benchmark=False)
         self.start()
         self.wait(100)
-        self.assertEqual((self.watch.state, self.throughputs), ("errored", []))
+        self.assertEqual((self.monitor.state, self.throughputs), ("errored", []))
         self.assertIn("VESPA_BENCHMARK", self.message())
 
     def test_none_unsecured(self) -> None:
         """An unsecured worker without a benchmark becomes ready with no throughput."""
-        self.watch = self.make(benchmark=False, secured=False)
+        self.monitor = self.make(benchmark=False, secured=False)
         self.start()
-        self.assertEqual((self.watch.state, self.throughputs), ("ready", [None]))
-        self.assertEqual(self.watch.condition().max_perf, 0.0)
+        self.assertEqual((self.monitor.state, self.throughputs), ("ready", [None]))
+        self.assertEqual(self.monitor.condition().max_perf, 0.0)
 
 
 class ReadyTests(WatchTests):
@@ -417,9 +417,9 @@ class ReadyTests(WatchTests):
         self.start_ready()
         self.backend.trouble = DEAD
         self.wait(29.5)
-        self.assertEqual((self.watch.state, self.watch.ready, self.message()), ("suspect", True, ""))
+        self.assertEqual((self.monitor.state, self.monitor.ready, self.message()), ("suspect", True, ""))
         self.wait(0.5)
-        self.assertEqual((self.watch.state, self.watch.ready), ("errored", False))
+        self.assertEqual((self.monitor.state, self.monitor.ready), ("errored", False))
         self.assertEqual(self.message(), f"the backend failed 3 checks in a row: {DEAD}")
         self.assertEqual(self.at(), [0, 10, 20, 30])
 
@@ -429,18 +429,18 @@ class ReadyTests(WatchTests):
         for _ in range(3):
             self.backend.trouble = DEAD
             self.wait(20)
-            self.assertEqual(self.watch.state, "suspect")
+            self.assertEqual(self.monitor.state, "suspect")
             self.backend.trouble = None
             self.wait(10)
-            self.assertEqual(self.watch.state, "ready")
+            self.assertEqual(self.monitor.state, "ready")
 
     def test_one_failure_may_be_enough(self) -> None:
         """Where one failure is to be enough there is no suspicion."""
-        self.watch = self.make(probe_config=ProbeConfig(consecutive_failures=1))
+        self.monitor = self.make(probe_config=ProbeConfig(consecutive_failures=1))
         self.start_ready()
         self.backend.trouble = DEAD
         self.wait(10)
-        self.assertEqual(self.watch.state, "errored")
+        self.assertEqual(self.monitor.state, "errored")
 
     def test_recovery(self) -> None:
         """When the backend is well again so is the worker: message cleared, benchmark not repeated."""
@@ -449,20 +449,20 @@ class ReadyTests(WatchTests):
         self.wait(100)
         self.backend.trouble = None
         self.wait(10)
-        self.assertEqual((self.watch.state, self.watch.ready, self.message()), ("ready", True, ""))
+        self.assertEqual((self.monitor.state, self.monitor.ready, self.message()), ("ready", True, ""))
         self.assertEqual((len(self.benchmark.runs), self.throughputs), (1, [50.0]))
-        self.assertIsNone(self.watch.refusal())
+        self.assertIsNone(self.monitor.refusal())
 
     def test_a_bug_of_ours(self) -> None:
-        """An error that is nobody's verdict on the backend is logged, and the watch goes on."""
+        """An error that is nobody's verdict on the backend is logged, and the monitor goes on."""
         self.start_ready()
         self.backend.bug = KeyError("bug")
         self.wait(10)
-        self.assertEqual((self.watch.state, self.message()), ("errored", "internal error: KeyError"))
+        self.assertEqual((self.monitor.state, self.message()), ("errored", "internal error: KeyError"))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.backend.bug = None
         self.wait(10)
-        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual(self.monitor.state, "ready")
 
 
 class RefusedConnectionTests(WatchTests):
@@ -475,23 +475,23 @@ class RefusedConnectionTests(WatchTests):
         self.start_ready()
         self.wait(5)
         self.refuse()
-        self.watch.connection_refused("port 8000")
-        self.assertEqual((self.watch.state, self.watch.ready), ("errored", False))
+        self.monitor.connection_refused("port 8000")
+        self.assertEqual((self.monitor.state, self.monitor.ready), ("errored", False))
         self.assertEqual(self.at(), [0, 5])
         self.assertEqual(self.message(), f"the backend refuses connections: {DEAD}")
         self.backend.trouble = None
         self.wait(10)
-        self.assertEqual((self.watch.state, self.message()), ("ready", ""))
+        self.assertEqual((self.monitor.state, self.message()), ("ready", ""))
 
     def test_suspect_meanwhile(self) -> None:
         """While that probe is under way the backend is suspect, and well again when the probe is answered."""
         self.start_ready()
         self.wait(5)
         self.backend.held = Deferred()
-        self.watch.connection_refused("port 8000")
-        self.assertEqual((self.watch.state, self.watch.ready), ("suspect", True))
+        self.monitor.connection_refused("port 8000")
+        self.assertEqual((self.monitor.state, self.monitor.ready), ("suspect", True))
         self.backend.held.callback(None)
-        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual(self.monitor.state, "ready")
         self.wait(10)
         self.assertEqual(self.at(), [0, 5, 15])
 
@@ -500,59 +500,59 @@ class RefusedConnectionTests(WatchTests):
         self.start_ready()
         for _ in range(20):
             for _ in range(100):
-                self.watch.connection_refused("port 8000")
+                self.monitor.connection_refused("port 8000")
             self.wait(0.5)
         self.assertEqual(self.at(), list(range(11)))
         self.wait(2)
-        self.assertEqual(self.watch.state, "ready")
+        self.assertEqual(self.monitor.state, "ready")
 
     def test_told_by_a_probe(self) -> None:
         """A probe whose connection is refused is followed by another within a second; two are enough."""
         self.start_ready()
         self.refuse()
         self.wait(10)
-        self.assertEqual(self.watch.state, "suspect")
+        self.assertEqual(self.monitor.state, "suspect")
         self.wait(1)
-        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 10, 11]))
+        self.assertEqual((self.monitor.state, self.at()), ("errored", [0, 10, 11]))
 
     def test_another_trouble(self) -> None:
         """A probe that fails otherwise after a refused request is one failure like any."""
         self.start_ready()
         self.wait(5)
         self.backend.trouble = "health check answered 500"
-        self.watch.connection_refused("port 8000")
+        self.monitor.connection_refused("port 8000")
         self.wait(19.5)
-        self.assertEqual(self.watch.state, "suspect")
+        self.assertEqual(self.monitor.state, "suspect")
         self.wait(0.5)
-        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 15, 25]))
+        self.assertEqual((self.monitor.state, self.at()), ("errored", [0, 5, 15, 25]))
 
     def test_while_it_is_not_ready(self) -> None:
         """A worker that is loading, measured or errored goes on as it does; so does one that has nothing to probe."""
         self.refuse()
         self.start()
-        self.watch.connection_refused("port 8000")
+        self.monitor.connection_refused("port 8000")
         self.wait(4)
-        self.assertEqual((self.watch.state, self.at()), ("loading", [0]))
-        self.successResultOf(self.watch.stopService())
-        self.watch = self.make(probe=False)
+        self.assertEqual((self.monitor.state, self.at()), ("loading", [0]))
+        self.successResultOf(self.monitor.stopService())
+        self.monitor = self.make(probe=False)
         self.start_ready()
-        self.watch.connection_refused("port 8000")
-        self.assertEqual(self.watch.state, "ready")
+        self.monitor.connection_refused("port 8000")
+        self.assertEqual(self.monitor.state, "ready")
 
     def test_broken_off(self) -> None:
         """A request that the backend broke off has it probed at once: one that is gone is known in a second."""
         self.start_ready()
         self.wait(5)
-        self.watch.connection_broke()
-        self.assertEqual((self.watch.state, self.at()), ("ready", [0, 5]))
-        self.watch.connection_broke()
-        self.watch.connection_broke()
+        self.monitor.connection_broke()
+        self.assertEqual((self.monitor.state, self.at()), ("ready", [0, 5]))
+        self.monitor.connection_broke()
+        self.monitor.connection_broke()
         self.refuse()
         self.wait(1)
-        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 5, 6]))
+        self.assertEqual((self.monitor.state, self.at()), ("suspect", [0, 5, 6]))
         self.wait(1)
-        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 6, 7]))
-        self.watch.connection_broke()
+        self.assertEqual((self.monitor.state, self.at()), ("errored", [0, 5, 6, 7]))
+        self.monitor.connection_broke()
         self.assertEqual(self.at(), [0, 5, 6, 7])
 
     def test_broken_off_by_a_dying_backend(self) -> None:
@@ -560,40 +560,40 @@ class RefusedConnectionTests(WatchTests):
         self.start_ready()
         self.wait(5)
         self.backend.trouble = "health check failed: the backend closed its connection"
-        self.watch.connection_broke()
+        self.monitor.connection_broke()
         self.refuse()
         self.wait(1)
-        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 5, 6]))
+        self.assertEqual((self.monitor.state, self.at()), ("suspect", [0, 5, 6]))
         self.wait(1)
-        self.assertEqual((self.watch.state, self.at()), ("errored", [0, 5, 6, 7]))
+        self.assertEqual((self.monitor.state, self.at()), ("errored", [0, 5, 6, 7]))
 
     def test_broken_off_during_a_probe(self) -> None:
         """What breaks while a probe is under way has the next one follow."""
         self.start_ready()
         self.backend.held = Deferred()
         self.wait(10)
-        self.watch.connection_broke()
+        self.monitor.connection_broke()
         held, self.backend.held = self.backend.held, None
         self.refuse()
         self.backend.trouble, trouble = None, self.backend.trouble
         held.callback(None)
         self.backend.trouble = trouble
         self.wait(1)
-        self.assertEqual((self.watch.state, self.at()), ("suspect", [0, 10, 11]))
+        self.assertEqual((self.monitor.state, self.at()), ("suspect", [0, 10, 11]))
 
     def test_stop(self) -> None:
         """A stop leaves no timer, in the pause before the next probe too."""
         self.start_ready()
-        self.watch.connection_refused("port 8000")
-        self.successResultOf(self.watch.stopService())
+        self.monitor.connection_refused("port 8000")
+        self.successResultOf(self.monitor.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.watch.connection_refused("port 8000")
+        self.monitor.connection_refused("port 8000")
 
 
 class RefusalTests(WatchTests):
     def test_says_when_and_why(self) -> None:
         """A request before ready is 503 with the state, its cause, and when to come back; when ready there is none."""
-        self.watch = self.make(probe_config=ProbeConfig(retry_interval=4.0, poll_interval=8.0))
+        self.monitor = self.make(probe_config=ProbeConfig(retry_interval=4.0, poll_interval=8.0))
         self.backend.trouble = DEAD
         self.start()
         for state, retry_after, forward in (
@@ -603,7 +603,7 @@ class RefusalTests(WatchTests):
         ):
             forward()
             self.wait(4)
-            refusal = self.watch.refusal()
+            refusal = self.monitor.refusal()
             assert refusal is not None
             self.assertEqual((refusal.status, refusal.code), (503, "not_ready"))
             self.assertEqual(refusal.retry_after, retry_after)
@@ -613,30 +613,30 @@ class RefusalTests(WatchTests):
 
 class StopTests(WatchTests):
     def assert_stops(self) -> None:
-        self.successResultOf(self.watch.stopService())
+        self.successResultOf(self.monitor.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        state = self.watch.state
+        state = self.monitor.state
         self.wait(2000)
-        self.assertEqual(self.watch.state, state)
+        self.assertEqual(self.monitor.state, state)
 
     def test_between_probes(self) -> None:
         """A stop leaves no timer in any state that waits for one."""
         self.backend.trouble = DEAD
         for seconds, state in ((1, "loading"), (1201, "errored")):
-            self.watch = self.make()
+            self.monitor = self.make()
             self.start()
             self.wait(seconds)
-            self.assertEqual(self.watch.state, state)
+            self.assertEqual(self.monitor.state, state)
             self.assert_stops()
         self.backend.trouble = None
         for seconds, state in ((1, "ready"), (10, "suspect"), (60, "errored")):
-            self.watch = self.make()
+            self.monitor = self.make()
             self.benchmark.runs.clear()
             self.cache.value = None
             self.start_ready()
             self.backend.trouble = DEAD
             self.wait(seconds)
-            self.assertEqual(self.watch.state, state)
+            self.assertEqual(self.monitor.state, state)
             self.assert_stops()
             self.backend.trouble = None
 
@@ -654,15 +654,15 @@ class StopTests(WatchTests):
         self.assert_stops()
         self.assertEqual(self.benchmark.cancelled, 1)
         self.benchmark.runs.clear()
-        self.watch = self.make()
+        self.monitor = self.make()
         self.start()
         self.benchmark.runs[0].errback(ValueError("x"))
         self.assert_stops()
         self.assertEqual(len(self.benchmark.runs), 1)
 
     def test_without_work(self) -> None:
-        """A watch that waits for nothing stops too."""
-        for watch in (self.make(probe=False, benchmark=False, secured=False), self.make(benchmark=False)):
-            self.watch = watch
+        """A monitor that waits for nothing stops too."""
+        for monitor in (self.make(probe=False, benchmark=False, secured=False), self.make(benchmark=False)):
+            self.monitor = monitor
             self.start()
             self.assert_stops()

@@ -400,9 +400,9 @@ class StopTests(ReporterTests):
             self.assertEqual(TOLD in said, heard, said)
 
 
-class BeaconTests(ReporterTests):
+class FailureReportTests(ReporterTests):
     def test_says_why(self) -> None:
-        """The beacon tells the error at once and every ten seconds, and nothing else."""
+        """The failure reporter tells the error at once and every ten seconds, and nothing else."""
         self.reporter = failure_reporter(self.listener, "bad settings", IDENTITY, self.clock, random=lambda: 0.0)
         self.start()
         self.wait(25)

@@ -83,7 +83,7 @@ class SSEKeepalive:
             try:
                 data = self._decoder.decode(data)
             except ValueError as error:
-                self._break_off(error)
+                self._truncate(error)
                 return
         if self._error is None:
             self._client.write(data)
@@ -98,7 +98,7 @@ class SSEKeepalive:
             try:
                 self._decoder.finish()
             except ValueError as error:
-                self._break_off(error)
+                self._truncate(error)
         if self._broken:
             self._client.truncate()
             return
@@ -115,7 +115,7 @@ class SSEKeepalive:
         self._client.write(_event(refusal.status, refusal.body()))
         self._client.finish()
 
-    def _break_off(self, why: ValueError) -> None:
+    def _truncate(self, why: ValueError) -> None:
         """The content cannot be decoded: an error is told without its text, anything else is seen to be cut."""
         if self._error is not None:
             self._decoder = None

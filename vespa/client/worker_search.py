@@ -1,9 +1,9 @@
 """
 Finding a worker for one request: the autoscaler is asked, and asked again while it has none.
 
-A search ends with an assignment, with a refusal, or because nobody wants it any more. A request that has to go
-elsewhere searches again: under its own index where the worker never answered, so that the autoscaler knows it for the
-same one; under a new one where it did, since that worker has told the autoscaler what became of the old.
+A search ends with an assignment, with a refusal, or because nobody wants it any more. A request that goes to another
+worker searches again: under its own index where the worker never answered, so that the autoscaler knows it for the same
+one; under a new one where it did, since that worker has told the autoscaler what became of the old.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _RETRY_AFTER_MAX_SECONDS: Final = 30.0
 _AGAIN: Final = frozenset((408, 425, 429))
 
 
-class WorkerSeeker(Protocol):
-    """Who looks for a worker."""
+class SearchListener(Protocol):
+    """Who hears what comes of a search."""
 
     def found(self, assignment: Assignment) -> None:
         """Here is one."""
@@ -56,7 +56,7 @@ class WorkerSearch:
     _asked_with = ""
     _key_refreshed = False
     _status = ""
-    _seeker: WorkerSeeker | None = None  # nobody while nothing is looked for
+    _listener: SearchListener | None = None  # nobody while nothing is looked for
 
     def __init__(self, autoscaler: AutoscalerClient, cost: float, began_at: float) -> None:
         """`began_at` is when the request came: from then on it waits."""
@@ -65,15 +65,15 @@ class WorkerSearch:
         self._request_idx = 0
         self.began_at = began_at
 
-    def begin(self, seeker: WorkerSeeker, delay: float = 0.0, *, anew: bool = False) -> None:
+    def begin(self, listener: SearchListener, delay: float = 0.0, *, anew: bool = False) -> None:
         """
-        Ask, after so many seconds; `seeker` hears what comes of it.
+        Ask, after so many seconds; `listener` hears what comes of it.
 
         `anew`: as a new request, whatever was assigned to it before.
         """
         if anew:
             self._request_idx = 0
-        self._seeker = seeker
+        self._listener = listener
         self._autoscaler.searching.add(self)
         self._polls = self._failures = 0
         if delay:
@@ -81,23 +81,23 @@ class WorkerSearch:
         else:
             self._ask()
 
-    def cancel(self) -> WorkerSeeker | None:
-        """It is not wanted any more. Returns the seeker, which hears nothing."""
-        seeker = self._end()
-        asking, self._fetch = self._fetch, None
+    def cancel(self) -> SearchListener | None:
+        """It is not wanted any more. Returns the listener, which hears nothing."""
+        listener = self._end()
+        fetch, self._fetch = self._fetch, None
         timer, self._timer = self._timer, None
         finding, self._finding_key = self._finding_key, None
-        if asking is not None:
-            asking.cancel()
+        if fetch is not None:
+            fetch.cancel()
         if timer is not None and timer.active():
             timer.cancel()
         if finding is not None:
             finding.cancel()
-        return seeker
+        return listener
 
     def give_up(self, seconds: float) -> None:
         """The time is up: say how far it got."""
-        if self._seeker is None:
+        if self._listener is None:
             return
         if self._failures:
             message = f"the autoscaler failed for {seconds:g} s: {self._status}"
@@ -124,12 +124,12 @@ class WorkerSearch:
 
     def _key_found(self, key: str) -> None:
         self._finding_key = None
-        if self._seeker is not None:
+        if self._listener is not None:
             self._ask_with(key)
 
     def _key_not_found(self, failure: Failure) -> None:
         self._finding_key = None
-        if self._seeker is None:
+        if self._listener is None:
             return
         error: Any = failure.value
         if not isinstance(error, ConsoleError):
@@ -176,9 +176,9 @@ class WorkerSearch:
         self._failures = 0
         self._request_idx = response.request_idx
         if isinstance(response, Assignment):
-            seeker = self._end()
-            if seeker is not None:
-                seeker.found(response)
+            listener = self._end()
+            if listener is not None:
+                listener.found(response)
             return
         self._status = self._autoscaler.cleaned(response.status)
         self._polls += 1
@@ -218,25 +218,25 @@ class WorkerSearch:
         autoscaler = self._autoscaler
         autoscaler.waits(self, status)
         self._later(seconds)
-        if self._seeker is not None:
-            self._seeker.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
+        if self._listener is not None:
+            self._listener.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
 
     def _later(self, seconds: float) -> None:
         self._timer = self._autoscaler.clock.callLater(seconds, self._ask)
 
     # -- ends
 
-    def _end(self) -> WorkerSeeker | None:
-        seeker, self._seeker = self._seeker, None
+    def _end(self) -> SearchListener | None:
+        listener, self._listener = self._listener, None
         self._autoscaler.searching.discard(self)
         self._autoscaler.waits_no_more(self)
-        return seeker
+        return listener
 
     def refuse(self, refusal: Refusal) -> None:
-        """It is over, without a worker; the seeker is told."""
-        seeker = self.cancel()
-        if seeker is not None:
-            seeker.not_found(refusal)
+        """It is over, without a worker; the listener is told."""
+        listener = self.cancel()
+        if listener is not None:
+            listener.not_found(refusal)
 
 
 def _final(status: int, code: str, message: str, *, retry_after: float | None = None) -> Refusal:

@@ -206,7 +206,7 @@ class AgentRequest:
         """No connection, or not all of a response; once more where the connection had been closed while it was idle."""
         connection, self._connection = self._connection, None
         if error.silent and connection is not None and connection.reused and not self._body_started:
-            self._acquire(fresh=True)  # nothing was read
+            self._acquire(fresh=True)  # nothing was taken from the producer of a body
             return
         self._finish(Failure(error))
 

@@ -43,7 +43,7 @@ class CoarseTimer:
     def add(self, member: Ticked) -> None:
         self._members[member] = None
         if self._call is None:
-            self._call = self.clock.callLater(INTERVAL_SECONDS, self._sweep)
+            self._call = self.clock.callLater(INTERVAL_SECONDS, self._look)
 
     def discard(self, member: Ticked) -> None:
         self._members.pop(member, None)
@@ -51,7 +51,7 @@ class CoarseTimer:
             self._call.cancel()
             self._call = None
 
-    def _sweep(self) -> None:
+    def _look(self) -> None:
         self._call = None
         now = self.clock.seconds()
         if not self._due:
@@ -71,4 +71,4 @@ class CoarseTimer:
         if self._call is not None:
             self._call.cancel()
         wait = 0.0 if due else max(0.0, self._began_at + INTERVAL_SECONDS - now)
-        self._call = self.clock.callLater(wait, self._sweep)
+        self._call = self.clock.callLater(wait, self._look)

@@ -45,7 +45,7 @@ CANDIDATES: Final = 256
 """Connections that one search for idle ones finds."""
 SEARCH_SECONDS: Final = 1e-4
 """Time between two searches, for each connection there is: looking at one takes less than a hundredth of it."""
-COMPLAINT_SECONDS: Final = 30.0
+LOG_AGAIN_SECONDS: Final = 30.0
 
 
 @frozen
@@ -87,7 +87,7 @@ class Server(Factory):
         self._idle: deque[ServerConnection] = deque()  # that were idle when last looked for
         self._leaving: set[ServerConnection] = set()
         self._searched_at = -1.0
-        self._complained_at = -COMPLAINT_SECONDS
+        self._logged_at = -LOG_AGAIN_SECONDS
         self._drained: Deferred[None] | None = None
         self._date_at = -1
         self._date = b""
@@ -130,7 +130,7 @@ class Server(Factory):
             self._searched_at = now
             found = islice((connection for connection in self.connections if connection.expendable), CANDIDATES)
             self._idle = deque(sorted(found, key=lambda connection: connection.waits_since))
-            self._complain(now)
+            self._log_full(now)
         while self._idle:
             connection = self._idle.popleft()
             if connection.expendable and connection not in self._leaving:
@@ -139,9 +139,9 @@ class Server(Factory):
                 return True
         return False
 
-    def _complain(self, now: float) -> None:
-        if now - self._complained_at >= COMPLAINT_SECONDS:
-            self._complained_at = now
+    def _log_full(self, now: float) -> None:
+        if now - self._logged_at >= LOG_AGAIN_SECONDS:
+            self._logged_at = now
             message = "all {most} connections are taken: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)
 

@@ -16,7 +16,7 @@ LINE_SECONDS: Final = 5.0
 
 
 class Progress:
-    """Shows a run's tally again and again, from `begin` to `end`. `is_live`: on a terminal."""
+    """Shows a run's statistics again and again, from `begin` to `end`. `is_live`: on a terminal."""
 
     def __init__(self, clock: IReactorTime, now: Callable[[], float], screen: Screen, *, is_live: bool) -> None:
         self._clock = clock

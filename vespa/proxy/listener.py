@@ -48,7 +48,7 @@ _ADVICE = {
 
 
 class Upstreams(Service):
-    """The connections to the backend."""
+    """The connections to upstreams."""
 
     def __init__(self, *closers: Callable[[], None]) -> None:
         self._closers = closers

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 SECONDS: Final = 30.0
-"""How long the same complaint is kept back after it was logged."""
+"""How long the same message is kept back after it was logged."""
 KINDS_MAX: Final = 64
 """Beyond so many kinds in that time, the others share one line."""
 

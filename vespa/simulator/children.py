@@ -1,4 +1,4 @@
-"""The processes of a stage: workers and clients, each with where it is to be found."""
+"""The processes of a deployment: workers and clients, each with where it is to be found."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class ReadinessMonitor(CoroutineService):
             except Exception as error:
                 if not self.running:
                     raise
-                self.log.failure("the watch itself failed")
+                self.log.failure("the readiness monitor itself failed")
                 step = partial(self._errored, f"internal error: {type(error).__name__}")
 
     async def _starting(self) -> Step:

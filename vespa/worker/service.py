@@ -93,14 +93,14 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
             if settings.max_cost is None:
                 app.body.max_cost = MAX_COST_SECONDS * throughput
 
-    watch = _watch(reactor, settings, environment, measured, origin, trust)
+    readiness = _readiness_monitor(reactor, settings, environment, measured, origin, trust)
 
     def on_trouble(error: UpstreamError) -> None:
         """Requests that find no backend have it probed at once."""
         if error.refused:
-            watch.connection_refused(str(error))
+            readiness.connection_refused(str(error))
         else:
-            watch.connection_broke()
+            readiness.connection_broke()
 
     pool.on_trouble = on_trouble
 
@@ -122,7 +122,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         path_prefix=origin.path_prefix,
         scheme=origin.scheme.encode("ascii"),
         verify=keyring.verify,
-        unready=watch.refusal,
+        unready=readiness.refusal,
         gate=gate,
         ledger=ledger,
         replay=ReplayGuard(settings.replay_capacity, settings.replay),
@@ -152,7 +152,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         if problem:
             # Whatever is behind it: were it told to be ready, the autoscaler would send it requests that never arrive.
             return Condition(0.0, 0.0, error_msg=problem, ready=False)
-        return watch.condition()
+        return readiness.condition()
 
     children: list[IService] = [Upstreams(pool.close, speaking.close)]
     if settings.identity is not None and settings.report_addresses:
@@ -169,7 +169,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
             delete_interval=settings.delete_requests_interval,
         )
         children += (reporter, keyring)
-    children.append(watch)
+    children.append(readiness)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # which are epoch seconds
@@ -263,7 +263,7 @@ def _autoscaler(reactor: Any, settings: Settings) -> tuple[ReportingClient, Agen
     return autoscaler, agent
 
 
-def _watch(
+def _readiness_monitor(
     reactor: Any,
     settings: Settings,
     environment: Mapping[str, str],

@@ -78,7 +78,7 @@ class CommandCase(TestCase):
         self.reactor = Reactor()
         self.proxy = Proxy()
         self.said = ""
-        self.complaints = ""
+        self.errors = ""
         self.hidden: list[str] = []
         self.waits: list[tuple[str, float]] = []
         self.friendly = False
@@ -89,7 +89,7 @@ class CommandCase(TestCase):
             self.said += text
 
         def complain(text: str) -> None:
-            self.complaints += text
+            self.errors += text
 
         return Command(
             self.reactor,
@@ -122,7 +122,7 @@ class ServeTests(CommandCase):
         await self.run_to_ready(command)
         self.assertEqual(self.said, "ready: http://127.0.0.1:8010 → endpoint demo\n")
         await command.end()
-        self.assertEqual((command.code, self.proxy.running, self.complaints), (0, False, ""))
+        self.assertEqual((command.code, self.proxy.running, self.errors), (0, False, ""))
 
     async def test_account_key(self) -> None:
         """With the account's key the endpoint's is found first, by the endpoint's name or id, and hidden in the log."""
@@ -138,13 +138,13 @@ class ServeTests(CommandCase):
         """An account key that is refused ends the command; its text is not shown."""
         code = await self.run_to_end(self.command(account_key="wrong-key-5926"))
         self.assertEqual(code, 1)
-        self.assertIn("does not accept the account key (401)", self.complaints)
-        self.assertNotIn("wrong-key-5926", self.complaints + self.said)
+        self.assertIn("does not accept the account key (401)", self.errors)
+        self.assertNotIn("wrong-key-5926", self.errors + self.said)
 
     async def test_wrong_endpoint(self) -> None:
         """So does an endpoint that is none, with the names that are."""
         self.assertEqual(await self.run_to_end(self.command(endpoint="dem", account_key=ACCOUNT_KEY)), 1)
-        self.assertEqual(self.complaints, "vespa-proxy client: the account has no endpoint 'dem'; did you mean demo?\n")
+        self.assertEqual(self.errors, "vespa-proxy client: the account has no endpoint 'dem'; did you mean demo?\n")
 
     async def test_console_away(self) -> None:
         """A console that is away does not keep the proxy from its start: it has the account's key."""
@@ -161,24 +161,24 @@ class ServeTests(CommandCase):
             (errno.EADDRINUSE, "127.0.0.1 port 8010 is taken by another program: choose another with --port"),
             (errno.EACCES, "cannot listen at 127.0.0.1 port 8010: Permission denied"),
         ):
-            self.complaints = ""
+            self.errors = ""
             self.reactor.stopped = 0
             self.proxy.error = CannotListenError("127.0.0.1", 8010, OSError(number, "?"))  # type: ignore[no-untyped-call]
             self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
-            self.assertIn(text, self.complaints)
-            self.assertEqual(self.complaints.count("\n"), 1)
+            self.assertIn(text, self.errors)
+            self.assertEqual(self.errors.count("\n"), 1)
 
     async def test_bad_roots(self) -> None:
         """Roots that are none are told before anything is asked for."""
         self.assertEqual(await self.run_to_end(self.command(endpoint_key="key", worker_ca=__file__)), 1)
-        self.assertIn("holds no certificate", self.complaints)
+        self.assertIn("holds no certificate", self.errors)
         self.assertIsNone(self.proxy.settings)
 
     async def test_bad_settings(self) -> None:
         """What only shows when the proxy is made is told, too."""
         self.proxy.error = ValueError("no such thing")
         self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
-        self.assertEqual(self.complaints, "vespa-proxy client: no such thing\n")
+        self.assertEqual(self.errors, "vespa-proxy client: no such thing\n")
 
     async def test_bug(self) -> None:
         """An error that nobody thought of is logged with its traceback, and is exit code 1."""
@@ -234,7 +234,7 @@ class AskTests(CommandCase):
     async def test_end_of_input(self) -> None:
         """Where the input ends before all is answered, that is an error."""
         self.assertEqual(await self.run_to_end(self.command(Somebody(), endpoint="")), 1)
-        self.assertEqual(self.complaints, "vespa-proxy client: nothing was chosen\n")
+        self.assertEqual(self.errors, "vespa-proxy client: nothing was chosen\n")
 
     async def test_interrupted(self) -> None:
         """Ended at a question, nothing was done, and the exit code is that of an interrupt."""
@@ -270,11 +270,11 @@ class ListTests(CommandCase):
             ({"account_key": "wrong"}, "does not accept"),
             ({"account_key": ACCOUNT_KEY, "console_url": "http://127.0.0.1:1"}, "cannot be reached"),
         ):
-            self.complaints = ""
+            self.errors = ""
             self.reactor.stopped = 0
             self.assertEqual(await self.run_to_end(self.command(listing=True, **fields)), 1)
-            self.assertIn(text, self.complaints)
-            self.assertEqual(self.complaints.count("\n"), 1)
+            self.assertIn(text, self.errors)
+            self.assertEqual(self.errors.count("\n"), 1)
 
 
 class TextTests(SynchronousTestCase):
