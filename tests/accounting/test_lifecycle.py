@@ -4,8 +4,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.drawings import mermaid
 from vespa.accounting.lifecycle import ENDS, REFUSAL_EVENT, TABLE, Event, State
-from vespa.protocol.connection_state import mermaid
 
 
 class TableTests(SynchronousTestCase):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.drawings import mermaid
 from vespa.protocol.connection_state import (
     CLIENT,
     SERVER,
@@ -23,7 +24,6 @@ from vespa.protocol.connection_state import (
     ServerEvent,
     ServerState,
     after,
-    mermaid,
 )
 
 CHOICES = st.integers(0, 5039)  # of the events that are possible: each is as likely as any other

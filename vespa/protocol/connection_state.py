@@ -177,13 +177,3 @@ CLIENT: Final[Mapping[ClientState, Mapping[ClientEvent, ClientState]]] = _frozen
 def after(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]], event: AnyEvent) -> dict[AnyState, AnyState]:
     """What follows each state by this event, as a plain dict; a state that is not in it knows no such event."""
     return {state: row[event] for state, row in table.items() if event in row}
-
-
-def mermaid(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]]) -> str:
-    """A table as a Mermaid state diagram, for the documentation. The table's first state is the beginning."""
-    lines = ["stateDiagram-v2", f"    [*] --> {next(iter(table)).name}"]
-    for state, row in table.items():
-        lines.extend(f"    {state.name} --> {target.name}: {event.name}" for event, target in row.items())
-        if not row:
-            lines.append(f"    {state.name} --> [*]")
-    return "\n".join(lines) + "\n"
