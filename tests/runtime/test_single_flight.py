@@ -5,14 +5,14 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.runtime.single_flight import Shared
+from vespa.runtime.single_flight import SingleFlight
 
 
 class SharedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.works: list[Deferred[int]] = []
         self.cancelled: list[Deferred[int]] = []
-        self.shared = Shared(self.work)
+        self.shared = SingleFlight(self.work)
 
     async def work(self) -> int:
         self.works.append(Deferred(self.cancelled.append))
@@ -38,7 +38,7 @@ class SharedTests(SynchronousTestCase):
         async def work() -> int:
             return 1
 
-        shared = Shared(work)
+        shared = SingleFlight(work)
         self.assertEqual([self.successResultOf(shared.join()) for _ in range(2)], [1, 1])
 
     def test_leaving(self) -> None:
@@ -62,7 +62,7 @@ class SharedTests(SynchronousTestCase):
             return await stubborn
 
         stays: Deferred[int] = Deferred()
-        shared = Shared(work)
+        shared = SingleFlight(work)
         left = shared.join()
         left.cancel()
         self.failureResultOf(left, CancelledError)

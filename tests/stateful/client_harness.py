@@ -18,7 +18,7 @@ from tests.stateful.transports import MemoryNetwork
 from vespa.client.console import ConsoleError, EndpointInfo
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.trust import TrustError
-from vespa.runtime.single_flight import Shared
+from vespa.runtime.single_flight import SingleFlight
 
 
 @frozen(kw_only=True)
@@ -68,7 +68,7 @@ class Lookup:
     def __init__(self) -> None:
         self.asked: list[Deferred[EndpointInfo]] = []
         self.wanted: list[Deferred[object]] = []
-        self._sharing: Shared[object] = Shared(self._wait)
+        self._single_flight: SingleFlight[object] = SingleFlight(self._wait)
 
     async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
         waiting: Deferred[EndpointInfo] = Deferred()
@@ -76,7 +76,7 @@ class Lookup:
         return await waiting
 
     async def roots(self) -> object:
-        return await self._sharing.join()
+        return await self._single_flight.join()
 
     async def _wait(self) -> object:
         waiting: Deferred[object] = Deferred()

@@ -29,7 +29,7 @@ Key = TypeVar("Key", bound=Waiter)
 
 class FairQueue(Generic[Key]):
     """
-    Slots at the backend and the queue before them, first come, first served.
+    The gate: slots at the backend and the queue before them, first come, first served.
 
     `max_wait_seconds` limits the estimated wait (None: no limit), `max_concurrency` the slots (0: no limit),
     `max_queue` the places in the queue. `throughput`, in units of work a second, is set once the backend was measured.

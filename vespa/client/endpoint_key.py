@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from vespa.client.console import Console, EndpointInfo
 from vespa.client.credentials import is_key
 from vespa.runtime.logging import HIDDEN
-from vespa.runtime.single_flight import Shared
+from vespa.runtime.single_flight import SingleFlight
 
 LOOK_UP_SECONDS: Final = 30.0
 """The least time between two look-ups after a key was refused."""
@@ -49,7 +49,7 @@ class EndpointKey:
         # With an account's key at hand, a given one was looked up just now.
         self._found_at = clock.seconds()
         self._held = [given]
-        self._finding: Shared[EndpointInfo] = Shared(self._look_up)
+        self._finding: SingleFlight[EndpointInfo] = SingleFlight(self._look_up)
 
     def current(self) -> str:
         """The key to use now; "" where it has to be looked up first. One of some days is looked up anew meanwhile."""

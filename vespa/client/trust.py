@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.settings import CONSOLE
 from vespa.runtime.http_client import CallError, call
-from vespa.runtime.single_flight import Shared
+from vespa.runtime.single_flight import SingleFlight
 from vespa.runtime.trust import roots_in, trust_roots
 from vespa.transport.origin import Origin
 
@@ -40,7 +40,7 @@ class WorkerTrust:
         self._http = http
         self._clock = clock
         self._roots: Any = trust_roots(ca_file)
-        self._finding = Shared(self._find)
+        self._finding = SingleFlight(self._find)
 
     async def roots(self) -> object:
         """A Twisted trust root, for `Origin.endpoint`. Raises TrustError; what failed is tried again when asked."""

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from vespa.runtime.deadlines import within
 from vespa.runtime.treq_url import treq_url
 
-REPLY_LIMIT = 65536
+RESPONSE_LIMIT = 65536
 """How many bytes of a response are read, unless told otherwise."""
 
 
@@ -72,7 +72,7 @@ async def call(
     timeout: float,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
-    limit: int = REPLY_LIMIT,
+    limit: int = RESPONSE_LIMIT,
 ) -> Response:
     """
     Ask `url` and read at most `limit` bytes of the response, all in `timeout` seconds. Redirects are not followed.

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """Starts `work` when it is first asked for, and anew when it is asked for after its end."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:

@@ -1,4 +1,4 @@
-"""The bodies of what a worker tells the autoscaler. NaN and the infinities are refused with ValueError."""
+"""The bodies of what a worker tells the autoscaler."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ def worker_status(
     additional_disk_usage: float,
     loadtime: float,
 ) -> bytes:
-    """The body of /worker_status/. Disk usage is in GB; `loadtime` is what to tell now, not always the condition's."""
+    """
+    The body of /worker_status/. Disk usage is in GB; `loadtime` is what to tell now, not always the condition's.
+
+    Raises ValueError for NaN and the infinities, which are no JSON.
+    """
     fields = {
         "id": identity.id,
         "mtoken": identity.mtoken,
