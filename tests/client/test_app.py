@@ -755,6 +755,28 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertEqual(first.read(), b"")
         self.assertEqual(rig.gate.working, 1)
 
+    def test_no_connection_is_free_for_a_second_try(self) -> None:
+        """So it does for a request whose connection turned out to be closed, where another took its place."""
+        rig, first = self.start(per_worker=1, seconds=5.0, attempts=1)
+        rig.tell(assignment())
+        rig.worker().read()
+        rig.worker().send(response(200, b"ok"))
+        first.read()
+        first.send(post())
+        rig.tell(assignment(idx=8))
+        second = rig.caller()
+        second.send(post())
+        rig.tell(assignment(idx=9))
+        kept = rig.worker()
+        kept.read()
+        kept.lose(ConnectionLost())
+        self.assertIn(b'"request_idx":9', rig.worker().read())
+        self.assertEqual(first.read(), b"")
+        rig.advance(7)
+        self.assertTrue(first.read().startswith(b"HTTP/1.1 504"))
+        self.assertEqual(second.read(), b"")
+        self.assertEqual(rig.gate.working, 1)
+
     def test_whom_to_trust_is_not_known(self) -> None:
         """The deadline holds also while the workers' root is looked for."""
 

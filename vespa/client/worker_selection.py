@@ -54,7 +54,11 @@ class WorkerSelector:
     def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
         """Look for another worker, unless there were enough, or the time is up."""
         selection: WorkerSelection = exchange.selection
-        return selection.begin_again(failure)
+        if selection.begin_again(failure):
+            return True
+        if isinstance(failure, UpstreamError):
+            selection.watch_clock()  # it may wait for another connection to the same one
+        return False
 
     def abandon(self, exchange: Exchange) -> None:
         """It has a connection to its worker, or is over."""
@@ -89,9 +93,13 @@ class WorkerSelection:
 
     def begin(self) -> None:
         """Look for the first one."""
+        self.watch_clock()
+        self._search.begin(self)
+
+    def watch_clock(self) -> None:
+        """Have `tick` called until there is a connection, or none is wanted."""
         if self._policy.seconds:
             self._selector.timer.add(self)
-        self._search.begin(self)
 
     def cancel(self) -> None:
         """None is looked for any more."""
