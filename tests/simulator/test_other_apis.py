@@ -15,10 +15,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator.caller import Caller, Response
-from vespa.simulator.backend import SimulatedBackend
+from vespa.simulator.backend import LAST_WORDS, SimulatedBackend
 from vespa.simulator.completions import COMPLETION_TEXT
 from vespa.simulator.multipart import NoForm, Part, read_form
-from vespa.simulator.timed_responses import LAST_WORDS
 
 MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "two words"}]
 CHAT = "/v1/chat/completions"
