@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from tests.rig import DATE, GET, OK, Rig, Wire, body, post, status, turn
 from tests.worker.test_route import auth
@@ -393,4 +397,55 @@ class Draining(SynchronousTestCase):
         busy = rig.ask(GET)
         rig.server.abort()
         self.assertTrue(busy.aborted)
+        self.assertTrue(rig.settled())
+
+
+class SecureWire(Wire):
+    """One side of a TLS connection."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing waits here."""
+
+
+class SecureStreams(SynchronousTestCase):
+    """Under TLS the chunks of a stream leave at the end of the turn."""
+
+    CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+
+    def begin(self) -> tuple[Rig, TurnClock, Wire]:
+        clock = TurnClock()
+        rig = Rig(clock=clock)
+        client = SecureWire()
+        directlyProvides(client, ISSLTransport)
+        client.attach(rig.server.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000)))
+        client.send(GET)
+        clock.turn_end.flush()
+        rig.backend.wire.send(self.CHUNKED)
+        self.assertEqual(client.read(), self.CHUNKED, "the beginning of a stream waits for nothing")
+        return rig, clock, client
+
+    def test_in_order(self) -> None:
+        """Chunks, the last of them, and a response to what was sent ahead come out in this order."""
+        rig, clock, client = self.begin()
+        rig.backend.wire.send(b"1\r\nb\r\n")
+        self.assertEqual(client.read(), b"")
+        client.send(b"GET / HTTP/9.9\r\n\r\n")
+        rig.backend.wire.send(b"1\r\nc\r\n0\r\n\r\n")
+        self.assertEqual(client.read(), b"")
+        clock.turn_end.flush()
+        self.assertEqual(client.read(), b"1\r\nb\r\n1\r\nc\r\n0\r\n\r\n")
+        clock.advance(0)
+        self.assertEqual(status(client.read()), 505)
+        self.assertTrue(rig.settled())
+
+    def test_cut(self) -> None:
+        """A stream that breaks is aborted, after what came of it is out."""
+        rig, clock, client = self.begin()
+        rig.backend.wire.send(b"1\r\nb\r\n")
+        rig.backend.wire.lose(ConnectionLost())
+        self.assertFalse(client.aborted)
+        clock.turn_end.flush()
+        self.assertEqual(client.read(), b"1\r\nb\r\n")
+        clock.advance(0)
+        self.assertTrue(client.aborted)
         self.assertTrue(rig.settled())

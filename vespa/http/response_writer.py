@@ -21,7 +21,7 @@ DISCARD_MAX: Final = 65536
 """The rest of a refused body, in bytes, that is cheaper to wait for than a new connection."""
 
 _JOINED_MAX: Final = 65536
-IDLE, HEAD, BODY, RESPONDING = ServerState.IDLE, ServerState.HEAD, ServerState.BODY, ServerState.RESPONDING
+IDLE, HEAD, BODY, RESPONDING, _, _, _, TRUNCATING, _ = ServerState
 _after_response_end: Final = after(SERVER, ServerEvent.RESPONSE_END)
 _after_last_response: Final = after(SERVER, ServerEvent.RESPONSE_END_CLOSE)
 _after_truncate: Final = after(SERVER, ServerEvent.TRUNCATE)
@@ -82,7 +82,18 @@ class ResponseWriter(RequestReading):
         else:
             self.started = True
             self.send(data)
+            if self.secure:
+                return self._send_at_turn_end
         return self.send
+
+    def _send_at_turn_end(self, data: bytes) -> None:
+        """
+        Send a part of a stream with what else this turn has caused.
+
+        Under TLS a chunk costs a sixth less so, and waits for 64 events at most. On plain connections it gains nothing.
+        """
+        self.queued_turn = self._turn_end.turn
+        self._turn_end.append((self.send, data))
 
     def begin_body(self, data: bytes) -> Sink:
         """Send the head, with what is there of the body. Returns who takes the rest."""
@@ -250,9 +261,13 @@ class ResponseWriter(RequestReading):
         self.state = _after_truncate[self.state]
         self.transport.unregisterProducer()
         self.transport.pauseProducing()
-        if not buffered(self.transport):
+        if self.queued_turn == self._turn_end.turn or not buffered(self.transport):
             # One turn, so that what was just written leaves this process first.
-            self.server.clock.callLater(0, self.cut)
+            self.server.clock.callLater(0, self._cut_when_out)
+
+    def _cut_when_out(self) -> None:
+        if self.state is TRUNCATING and not buffered(self.transport):
+            self.cut()  # else as soon as the clock finds that nothing waits
 
     def interim(self, status: int, lines: bytes = b"") -> None:
         """Send a 1xx response before the final one; nothing to an HTTP/1.0 client."""
