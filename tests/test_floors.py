@@ -62,7 +62,7 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.agent_request": 263,
     "vespa.http.client_connection": 316,
     "vespa.http.connection_pool": 293,
-    "vespa.http.response_writer": 304,
+    "vespa.http.response_writer": 303,
     "vespa.http.server_connection": 294,
     "vespa.http.watched_connection": 292,
     "vespa.loadtest.command": 279,

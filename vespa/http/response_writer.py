@@ -49,6 +49,8 @@ class ResponseWriter(RequestReading):
     """The request is an ordinary one, so that a response may go on as the bytes that came."""
     persistent = True
     """Another request may follow this one."""
+    until_close = False
+    """The response's end is the connection's end."""
     _framing = LENGTH
     _pending: bytes | None = None
     _unread = False  # the request's head was rejected: more of it, or a body, may be on its way
@@ -82,7 +84,7 @@ class ResponseWriter(RequestReading):
         else:
             self.started = True
             self.send(data)
-            if self.secure:
+            if self.secure and head.framing == CHUNKED:  # not a body of known length, whose reads are large
                 return self._send_at_turn_end
         return self.send
 
@@ -139,9 +141,6 @@ class ResponseWriter(RequestReading):
         self._framing = framing
         date = b"" if dated else self.server.date()
         self._pending = b"".join((status_line(status), lines, self.extra_lines, date, frame, end))
-
-    until_close = False
-    """The response's end is the connection's end."""
 
     def _closes_after(self) -> bool:
         """Whether the response that begins now is the connection's last."""
