@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,16 +18,43 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = ("start_server.sh", "run_tests.sh", ".ci/run")
 
 
+# Runs in a process of its own: what is named on its command line cannot be imported there.
+WORKER_WITHOUT = """
+import importlib, sys
+for name in sys.argv[1:]:
+    sys.modules[name] = None
+for name in ("vespa.tap", "vespa.cli", "vespa.worker.launch", "vespa.worker.service", "vespa.benchmarking.child"):
+    importlib.import_module(name)
+"""
+
+
+def listed(text: str) -> list[str]:
+    """The requirements in a list of them, one a line, without comments."""
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
 class RequirementTests(SynchronousTestCase):
-    def test_same(self) -> None:
-        """requirements.txt, which Vast.ai's templates install, asks for what setup.cfg does."""
+    def setUp(self) -> None:
         config = configparser.ConfigParser()
         config.read(ROOT / "setup.cfg")
-        lines = (ROOT / "requirements.txt").read_text().splitlines()
-        self.assertEqual(
-            [line for line in lines if line and not line.startswith("#")],
-            config["options"]["install_requires"].split(),
-        )
+        self.all = listed(config["options"]["install_requires"])
+        self.worker = listed((ROOT / "requirements.txt").read_text())
+
+    def test_worker(self) -> None:
+        """requirements.txt, which Vast.ai's templates install, is a part of what setup.cfg requires, in its order."""
+        self.assertEqual(self.worker, [line for line in self.all if line in self.worker])
+
+    def test_imports(self) -> None:
+        """A worker imports nothing of what requirements.txt leaves out."""
+        names = {re.split(r"[^\w.-]", line)[0].lower() for line in self.all if line not in self.worker}
+        modules = [
+            module
+            for module, distributions in importlib.metadata.packages_distributions().items()
+            if names & {name.lower() for name in distributions}
+        ]
+        run = [sys.executable, "-c", WORKER_WITHOUT, *modules]
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class ContentTests(SynchronousTestCase):
