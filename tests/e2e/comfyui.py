@@ -87,7 +87,7 @@ class ComfyUI:
 
     def _socket(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
         if self.look("GET", "/ws", ((name.decode(), value.decode()) for name, value in head.headers), 101):
-            raise Refusal(403, "forbidden", "the origin is not the host")
+            raise Refusal(403, "foreign_origin", "the origin is not the host")
         return EchoSocket(client, head)
 
     def look(self, method: str, path: str, fields: Iterable[tuple[str, str]], status: int) -> bool:

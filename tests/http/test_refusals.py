@@ -51,7 +51,7 @@ class _Refusing:
 
 
 def _refuse_head(client: ServerConnection, head: RequestHead) -> RequestHandler:
-    raise Refusal(401, "unsigned", "the request is not signed")
+    raise Refusal(401, "bad_signature", "the request is not signed")
 
 
 class Uploads(TestCase):

@@ -13,15 +13,15 @@ class RefusalTests(SynchronousTestCase):
     def test_body_tells_the_cause(self) -> None:
         """The body is one line of JSON with a code for programs, a message for people, and who is to blame."""
         self.assertEqual(
-            Refusal(502, "backend_down", "no", origin="backend").body(),
-            b'{"error":{"code":"backend_down","message":"no","origin":"backend"}}\n',
+            Refusal(502, "backend_unreachable", "no", origin="backend").body(),
+            b'{"error":{"code":"backend_unreachable","message":"no","origin":"backend"}}\n',
         )
 
     def test_fields(self) -> None:
         """Wrong fields are named one by one, and only where there are any."""
-        refusal = Refusal(422, "invalid", "no", fields={"cost": "is missing"})
+        refusal = Refusal(422, "invalid_envelope", "no", fields={"cost": "is missing"})
         self.assertEqual(json.loads(refusal.body())["error"]["fields"], {"cost": "is missing"})
-        self.assertNotIn("fields", json.loads(Refusal(422, "invalid", "no", fields={}).body())["error"])
+        self.assertNotIn("fields", json.loads(Refusal(422, "invalid_envelope", "no", fields={}).body())["error"])
 
     def test_headers(self) -> None:
         """The code is in a header too; Retry-After and Allow only where they were asked for; others follow."""
@@ -30,7 +30,7 @@ class RefusalTests(SynchronousTestCase):
             [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", b"bad_signature")],
         )
         self.assertEqual(
-            Refusal(405, "method", "no", allow="GET, HEAD", headers=((b"X-A", b"b"),)).header_list()[2:],
+            Refusal(405, "method_not_allowed", "no", allow="GET, HEAD", headers=((b"X-A", b"b"),)).header_list()[2:],
             [(b"Allow", b"GET, HEAD"), (b"X-A", b"b")],
         )
 
@@ -45,7 +45,9 @@ class RefusalTests(SynchronousTestCase):
     @given(st.text(), st.text())
     def test_any_text(self, message: str, name: str) -> None:
         """Whatever a client sent can be told back to it: the body is ASCII and says the same."""
-        error = json.loads(Refusal(422, "invalid", message, fields={name: message}).body().decode("ascii"))["error"]
+        error = json.loads(Refusal(422, "invalid_envelope", message, fields={name: message}).body().decode("ascii"))[
+            "error"
+        ]
         self.assertEqual(error["message"], message)
         self.assertEqual(error["fields"], {name: message})
 

@@ -385,7 +385,7 @@ class WorkerMachine:
 
     def do_unready(self, a: int, b: int) -> None:
         self._acted = True
-        self.rig.unready = Refusal(503, "unready", "not now") if b % 4 == 0 else None
+        self.rig.unready = Refusal(503, "not_ready", "not now") if b % 4 == 0 else None
 
     def do_distrust(self, a: int, b: int) -> None:
         self._acted = True

@@ -6,13 +6,16 @@ import json
 import math
 from collections.abc import Mapping
 
+from vespa.protocol.error_codes import statuses
+
 
 class Refusal(Exception):
     """
     A request is answered by us, with an HTTP status and a machine-readable cause.
 
     `code` is one word for programs, `message` one sentence for people, `origin` who is to blame ("vespa" or "backend"),
-    `fields` says for each wrong field what is wrong with it, `retry_after` is in seconds.
+    `fields` says for each wrong field what is wrong with it, `retry_after` is in seconds. Raises ValueError for a code
+    that is not in `error_codes`, or has another status there.
     """
 
     def __init__(
@@ -28,6 +31,8 @@ class Refusal(Exception):
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(status, code, message)
+        if status not in statuses(code):
+            raise ValueError(f"{code} with the status {status} is not listed in vespa.protocol.error_codes")
         self.status = status
         self.code = code
         self.message = message
