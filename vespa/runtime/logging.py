@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from constantly import NamedConstant
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from vespa.runtime.standard_streams import TolerantStream
 
 HIDDEN = "[hidden]"
 # Secrets are known by value. These are for those that callers send: a parameter of a query, a member of JSON. Neither
@@ -23,17 +24,23 @@ _MEMBER = re.compile(rf"""((["'])(?:{_NAMES_OF_SECRETS})\2\s{{0,8}}:\s{{0,8}}(["
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(0x7F, 0xA0)]} | {9: "\t", 10: "\\n", 13: "\\r"}
 
 
+class Writable(Protocol):
+    """What is needed of a stream; it flushes by itself."""
+
+    def write(self, text: str, /) -> int: ...
+
+
 @implementer(ILogObserver)
 class LineObserver:
     """Writes events of at least `level` to `stream`; `secrets` are hidden wherever they turn up.
 
-    A stream that is gone silences the log, and never hurts the program.
+    A stream that is gone silences the log, and is no error.
     """
 
     def __init__(
         self, stream: TextIO | None, level: NamedConstant = LogLevel.info, secrets: Sequence[str] = ()
     ) -> None:
-        self.stream = stream
+        self.stream: Writable = TolerantStream(stream)
         self._level = level
         self._secrets: tuple[str, ...] = ()
         self.hide(*secrets)
@@ -47,9 +54,8 @@ class LineObserver:
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level") or LogLevel.info
-        if self.stream is None or level < self._level:
-            return
-        self._write(self._line(event, level))
+        if level >= self._level:
+            self.stream.write(self._line(event, level))
 
     def _line(self, event: LogEvent, level: NamedConstant) -> str:
         message = formatEvent(event).translate(_CONTROL)
@@ -78,19 +84,6 @@ class LineObserver:
             line = _MEMBER.sub(rf"\1{HIDDEN}", line)
         return line
 
-    def _write(self, line: str) -> None:
-        assert self.stream is not None
-        try:
-            self.stream.write(line)
-            self.stream.flush()
-        except BlockingIOError:
-            pass  # the reader is behind: this line is lost
-        except UnicodeEncodeError:  # under a locale that has no such characters
-            self._write(line.encode("ascii", "backslashreplace").decode("ascii"))
-        except (OSError, ValueError):
-            stream, self.stream = self.stream, None
-            _drain_into_nothing(stream)
-
 
 def level_named(name: str) -> NamedConstant:
     """The level of that name, in any case (`warning` is `warn`); info for a name that is none."""
@@ -108,13 +101,3 @@ def _traceback(failure: Failure) -> str:
     except Exception:
         text = "(a traceback that could not be drawn)"
     return "".join(f"    {line.translate(_CONTROL)}\n" for line in text.rstrip().split("\n"))
-
-
-def _drain_into_nothing(stream: TextIO) -> None:
-    # What is still buffered would fail again at exit and turn a clean stop into exit code 120.
-    try:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, stream.fileno())
-        os.close(nothing)
-    except (OSError, ValueError):
-        pass
