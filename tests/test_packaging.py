@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.metadata
+import io
 import os
 import re
 import shutil
@@ -13,6 +14,9 @@ import tarfile
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import vespa
+from vespa import NEWEST_RELEASE
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ("start_server.sh", "run_tests.sh", ".ci/run")
@@ -73,6 +77,87 @@ class ContentTests(SynchronousTestCase):
         config.read(ROOT / "setup.cfg")
         self.assertEqual(config["options.entry_points"]["console_scripts"].strip(), "vespa-proxy = vespa.cli:main")
         self.assertIn("twisted.plugins", config["options.packages.find"]["include"].split())
+
+
+class VersionTests(SynchronousTestCase):
+    """The version comes from git's tags, and there is a sensible one where there are none."""
+
+    def repository(self) -> Path:
+        """A git repository of one commit, with all that decides on the version."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for name in ("pyproject.toml", "setup.cfg", ".gitattributes"):
+            shutil.copy2(ROOT / name, folder / name)
+        if shutil.which("git") is None:
+            raise SkipTest("there is no git here")
+        self.git(folder, "init", "--quiet")
+        self.git(folder, "add", ".")
+        self.commit(folder)
+        return folder
+
+    def git(self, folder: Path, *arguments: str) -> bytes:
+        named = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *named, *arguments], cwd=folder, check=True, capture_output=True).stdout
+
+    def commit(self, folder: Path) -> None:
+        self.git(folder, "commit", "--quiet", "--allow-empty", "--message", "A commit")
+
+    def archive(self, repository: Path) -> Path:
+        """What `git archive` makes of the newest commit, as GitHub's archives are made, unpacked."""
+        folder = Path(self.mktemp()).absolute()
+        with tarfile.open(fileobj=io.BytesIO(self.git(repository, "archive", "HEAD"))) as opened:
+            opened.extractall(folder)
+        return folder
+
+    def version(self, folder: Path) -> str:
+        run = [sys.executable, "-m", "versioningit", str(folder)]
+        return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+
+    def test_tags(self) -> None:
+        """At a tag it is the tag's; later the commits since then are counted; other tags count for nothing."""
+        folder = self.repository()
+        self.git(folder, "tag", "v2.3.4")
+        self.assertEqual(self.version(folder), "2.3.4")
+        self.commit(folder)
+        self.git(folder, "tag", "nightly")
+        self.assertRegex(self.version(folder), r"^2\.3\.4\.post1\+g[0-9a-f]{7,}$")
+        self.assertRegex(self.version(self.archive(folder)), r"^2\.3\.4\.post1\+g[0-9a-f]{7,}$")
+        self.git(folder, "tag", "v2.4.0")
+        self.assertEqual(self.version(self.archive(folder)), "2.4.0")
+
+    def test_no_tags(self) -> None:
+        """Without a tag it is later than the newest release; without git as well it says that it is unknown."""
+        folder = self.repository()
+        self.commit(folder)
+        self.assertRegex(self.version(folder), rf"^{NEWEST_RELEASE}\.post1\+g[0-9a-f]{{7,}}$")
+        archive = self.archive(folder)
+        self.assertEqual(self.version(archive), f"{NEWEST_RELEASE}+unknown")
+        shutil.rmtree(folder / ".git")
+        self.assertEqual(self.version(folder), f"{NEWEST_RELEASE}+unknown")
+
+    def test_checkout(self) -> None:
+        """A checkout of which nothing is installed has a version too."""
+        folder = Path(self.mktemp()).absolute()
+        (folder / "vespa").mkdir(parents=True)
+        shutil.copy2(ROOT / "vespa" / "__init__.py", folder / "vespa")
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import vespa; print(vespa.__version__)"
+        run = [sys.executable, "-I", "-S", "-c", code, str(folder)]
+        printed = subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+        self.assertEqual(printed, f"{NEWEST_RELEASE}+checkout")
+
+    def test_installed(self) -> None:
+        """Where it is installed, the program tells the version that pip does."""
+        self.assertEqual(vespa.__version__, importlib.metadata.version("vespa-proxy"))
+        with self.assertRaises(AttributeError):
+            _ = vespa.nothing_of_the_kind
+
+    def test_newest_release(self) -> None:
+        """The newest release is the first in the changelog, and the one that counts where there is no tag."""
+        releases = re.findall(r"^## \[?(\d+\.\d+\.\d+)\]?", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+        self.assertEqual(releases[0], NEWEST_RELEASE)
+        settings = (ROOT / "pyproject.toml").read_text()
+        self.assertIn(f'default-tag = "v{NEWEST_RELEASE}"', settings)
+        self.assertIn(f'default-version = "{NEWEST_RELEASE}+unknown"', settings)
 
 
 class SourceDistributionTests(SynchronousTestCase):
