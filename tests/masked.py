@@ -22,7 +22,7 @@ EVERYWHERE = (
     "tests.contract.test_responses",
     "tests.contract.test_requests",
     "tests.contract.test_tunnels",
-    "tests.test_laptops",
+    "tests.system.test_platforms",
 )
 """What has to pass on every system."""
 

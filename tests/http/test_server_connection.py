@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from tests.rig import DATE, GET, OK, Rig, Wire, body, post, status, turn
-from tests.worker.test_route import auth
+from tests.worker.test_app import auth
 from vespa.http.limits import Limits
 from vespa.protocol import fields, message_head
 from vespa.simulator.signing import query_envelope

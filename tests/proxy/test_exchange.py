@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import DATE, GET, OK, Rig, body, post, status
-from tests.worker.test_route import auth
+from tests.worker.test_app import auth
 from vespa.http.limits import PoolLimits
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.upstream_deadlines import Timeouts

@@ -27,7 +27,7 @@ from vespa.transport.own_reactor import close_reactor
 from vespa.transport.tls_connect import TLSConnectingEndpoint
 from vespa.transport.tls_stock import StockTLSEndpoint
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 IS_LINUX = sys.platform == "linux"
 
 

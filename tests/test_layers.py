@@ -231,7 +231,7 @@ def ambient(name: str, tree: ast.Module) -> list[str]:
     return found
 
 
-class FloorTests(SynchronousTestCase):
+class LayerTests(SynchronousTestCase):
     def test_imports_point_down(self) -> None:
         """No module imports what stands above it or beside it; worker and client do not know each other."""
         found = [
