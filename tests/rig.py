@@ -30,6 +30,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
+from vespa.transport.turn_end import QueuedTurnEnd
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
@@ -268,6 +269,7 @@ GET = b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n"
 DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
 """The line that a response without a Date gets, at the rig's first second."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def post(body: bytes, target: bytes = b"/", extra: bytes = b"") -> bytes:
@@ -284,3 +286,18 @@ def status(response: bytes) -> int:
 def body(response: bytes) -> bytes:
     """What stands behind the first head."""
     return response.partition(b"\r\n\r\n")[2]
+
+
+class TurnClock(Clock):
+    """A clock with an end of the turn, at the time of `Rig`'s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn_end = QueuedTurnEnd()
+        self.advance(1_700_000_000.0)
+
+
+def fields(request: bytes, name: bytes) -> list[bytes]:
+    """The values of a field, in order."""
+    lines = [line.partition(b":") for line in request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    return [value.strip() for key, _, value in lines if key.lower() == name]

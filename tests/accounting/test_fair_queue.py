@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.frames import frames
 from vespa.accounting.fair_queue import FairQueue
+from vespa.protocol.refusal import Refusal
 
 
 class Waiter:
@@ -127,3 +130,112 @@ class FlatTests(SynchronousTestCase):
         queue.admit(waiter, 0)
         self.assertEqual(len(frames(queue.release, waiter)), 1)
         self.assertEqual(queue.working, 0)
+
+
+SECOND = 1_000_000
+
+
+# More come than go, or a queue would seldom build up.
+verbs = st.sampled_from(["admit", "admit", "admit", "release", "release", "leave"])
+
+
+operations = st.lists(st.tuples(verbs, st.integers(0, 7)), min_size=20, max_size=80)
+
+
+def a_gate(max_wait_seconds: float | None = None, max_concurrency: int = 0, max_queue: int = 100) -> FairQueue:
+    """A gate before a backend that does a unit of work a second."""
+    gate = FairQueue(max_wait_seconds, max_concurrency, max_queue)
+    gate.throughput = 1.0
+    return gate
+
+
+class SlotTests(SynchronousTestCase):
+    @given(operations, st.integers(0, 3), st.integers(0, 3))
+    def test_any_order_of_events(self, steps: list[tuple[str, int]], slots: int, places: int) -> None:
+        """
+        Whatever comes when: no more work than there are slots, nobody waits while one is free, the queue is strictly
+        first come first served, and a slot is freed exactly once.
+        """
+        gate = a_gate(max_concurrency=slots, max_queue=places)
+        working: set[int] = set()
+        queue: list[int] = []
+        for what, key in steps:
+            if what == "admit":
+                if key in working or key in queue:
+                    self.assertRaises(ValueError, gate.admit, key, 0)
+                elif not slots or len(working) < slots:
+                    self.assertIs(gate.admit(key, 0), True)
+                    working.add(key)
+                elif len(queue) < places:
+                    self.assertIs(gate.admit(key, 0), False)
+                    queue.append(key)
+                else:
+                    self.assertEqual(self.assertRaises(Refusal, gate.admit, key, 0).code, "queue_full")
+            elif what == "release":
+                expected = queue.pop(0) if key in working and queue else None
+                self.assertEqual(gate.release(key), expected)
+                working.discard(key)
+                if expected is not None:
+                    working.add(expected)
+            else:
+                self.assertEqual(gate.leave(key), key in queue)
+                queue = [other for other in queue if other != key]
+            self.assertEqual((gate.working, gate.waiting), (len(working), len(queue)))
+            self.assertTrue(not queue or len(working) == slots)
+
+    def test_first_come_first_served(self) -> None:
+        """Slots go to those who wait in the order they came in, less those who left."""
+        gate = a_gate(max_concurrency=1)
+        self.assertEqual([gate.admit(key, 0) for key in "abcd"], [True, False, False, False])
+        self.assertTrue(gate.leave("c"))
+        self.assertEqual([gate.release(key) for key in "abd"], ["b", "d", None])
+        self.assertEqual([gate.release(key) for key in "abcd"], [None] * 4)
+
+    def test_no_places(self) -> None:
+        """With no places in the queue, who gets no slot is told to come back in a second."""
+        gate = a_gate(max_concurrency=1, max_queue=0)
+        self.assertTrue(gate.admit("a", 0))
+        refusal = self.assertRaises(Refusal, gate.admit, "b", 0)
+        self.assertEqual((refusal.status, refusal.code, refusal.retry_after), (429, "queue_full", 1.0))
+        self.assertEqual((gate.working, gate.waiting), (1, 0))
+
+
+class WaitTests(SynchronousTestCase):
+    def test_strictly_over_the_limit(self) -> None:
+        """A wait that equals the limit is allowed; a millionth more is not."""
+        gate = a_gate(max_wait_seconds=10.0)
+        self.assertTrue(gate.admit("a", 10 * SECOND))
+        refusal = self.assertRaises(Refusal, gate.admit, "b", 10 * SECOND + 1)
+        self.assertEqual((refusal.status, refusal.code, refusal.retry_after), (429, "busy", 1.0))
+        self.assertEqual(gate.working, 1)
+
+    def test_own_work_is_not_counted(self) -> None:
+        """With nothing in flight any request may go, however slow the backend is."""
+        gate = FairQueue(0.0, 0, 0)
+        self.assertTrue(gate.admit("a", 0))
+        self.assertRaises(Refusal, gate.admit, "b", 1)
+
+    def test_throughput(self) -> None:
+        """The wait is the work in flight over the throughput."""
+        gate = a_gate(max_wait_seconds=10.0)
+        gate.throughput = 100.0
+        self.assertTrue(gate.admit("a", 1000 * SECOND))
+        self.assertEqual(self.assertRaises(Refusal, gate.admit, "b", 1500 * SECOND).retry_after, 5.0)
+
+    def test_no_limit(self) -> None:
+        """Without a limit no wait is too long."""
+        self.assertTrue(a_gate().admit("a", 10**15))
+
+    @given(st.integers(0, 10**15), st.floats(0, 1e6), st.floats(0, 1e6))
+    def test_when_to_come_back(self, load: int, limit: float, throughput: float) -> None:
+        """Who is refused learns when the wait will be down to the limit, and never less than a second."""
+        gate = FairQueue(limit, 0, 0)
+        gate.throughput = throughput
+        try:
+            gate.admit("a", load)
+        except Refusal as refusal:
+            assert refusal.retry_after is not None
+            self.assertGreaterEqual(refusal.retry_after, 1.0)
+            self.assertGreaterEqual(refusal.retry_after, gate.estimated_wait(load) - limit)
+        else:
+            self.assertLessEqual(gate.estimated_wait(load), limit)

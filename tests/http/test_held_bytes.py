@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.rig import DATE, GET, OK, Rig, post, status
 from tests.transport.tls_peer import reactor, until
-from tests.worker.test_app import auth, envelope
+from tests.worker.requests import auth, envelope
 from vespa.http.held_bytes import HeldBytes, keep
 from vespa.http.limits import Limits
 from vespa.http.response_writer import STREAM

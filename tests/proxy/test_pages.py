@@ -5,17 +5,12 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.rig import ClientRig, assignment
-from tests.rig import DATE, GET, OK, Rig, body, post, status
-from vespa.http.limits import Limits
+from tests.rig import GET, Rig, fields, post, status
 
 PAGE = b"http://localhost:8010"
+
+
 BACKEND = b"backend:8000"
-
-
-def fields(request: bytes, name: bytes) -> list[bytes]:
-    """The values of a field, in order."""
-    lines = [line.partition(b":") for line in request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
-    return [value.strip() for key, _, value in lines if key.lower() == name]
 
 
 def browser(*lines: bytes, start: bytes = b"GET /app.js HTTP/1.1", host: bytes = b"localhost:8010") -> bytes:
@@ -198,92 +193,3 @@ class MaxForwards(SynchronousTestCase):
         """TRACE is answered here whatever it says."""
         client = Rig().ask(b"TRACE /x HTTP/1.1\r\nHost: w\r\nMax-Forwards: 3\r\n\r\n")
         self.assertEqual(status(client.read()), 405)
-
-
-class Upgrades(SynchronousTestCase):
-    H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
-
-    def test_h2c(self) -> None:
-        """What every JDK's client offers is left out, and its request served with its body, as one without."""
-        rig = Rig()
-        client = rig.ask(post(b"{}", extra=self.H2C))
-        sent = rig.backend.wire.read()
-        for word in (b"h2c", b"HTTP2", b"pgrade"):
-            self.assertNotIn(word, sent)
-        self.assertEqual(body(sent), b"{}")
-        rig.backend.wire.send(OK)
-        self.assertEqual(body(client.read()), b"ok")
-        self.assertTrue(client.open and rig.settled())
-
-    def test_h2c_taken_all_the_same(self) -> None:
-        """A backend that switches to what was not offered to it is a bad one, and no tunnel comes of it."""
-        upgrade = b"Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n"
-        for extra in (self.H2C, upgrade):
-            rig = Rig()
-            client = rig.ask(b"GET / HTTP/1.1\r\nHost: w\r\n" + extra + b"\r\n")
-            rig.backend.wire.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
-            self.assertEqual(status(client.read()), 502)
-            self.assertFalse(rig.backend.wire.open)
-
-    def test_others_by_a_setting(self) -> None:
-        """The setting's protocols, in any case and version, are offered in the caller's words, each once."""
-        rig = Rig(limits=Limits(upgrades=frozenset((b"irc", b"websocket"))))
-        rig.ask(
-            b"GET / HTTP/1.1\r\nHost: w\r\nConnection: Upgrade\r\nUpgrade: h2c, IRC/6.9, WebSocket, websocket\r\n\r\n"
-        )
-        self.assertEqual(fields(rig.backend.wire.read(), b"upgrade"), [b"IRC/6.9, websocket"])
-        rig = Rig(limits=Limits(upgrades=frozenset()))
-        rig.ask(b"GET / HTTP/1.1\r\nHost: w\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        self.assertNotIn(b"pgrade", rig.backend.wire.read())
-
-    def test_client(self) -> None:
-        """The client leaves it out as well, and an offer that it leaves out is none to the official dialect."""
-        for official in (False, True):
-            rig = ClientRig(official=official)
-            rig.caller().send(
-                post(b"{}", extra=b"Content-Type: application/json\r\n" + self.H2C).replace(b"worker", b"localhost")
-            )
-            rig.tell(assignment())
-            sent = rig.worker().read()
-            self.assertNotIn(b"h2c", sent)
-            self.assertTrue(sent.endswith(b',"payload":{}}'))
-
-
-class Dates(SynchronousTestCase):
-    def test_every_response(self) -> None:
-        """Answers of the backend that lack a Date, answers of our own, and refusals of all kinds have one."""
-        rig = Rig()
-        client = rig.ask(GET)
-        rig.backend.wire.send(OK)
-        responses = [client.read()]
-        for request in (
-            GET.replace(b"GET / ", b"GET /ping "),
-            b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n",
-            b"BREW / HTTP/1.1\r\n\r\n",
-            b"\x16\x03\x01\r\n\r\n",
-            GET.replace(b"Host", b"X"),
-            b"POST /pyworker/update HTTP/1.1\r\nHost: w\r\nContent-Length: 0\r\n\r\n",
-        ):
-            responses.append(rig.ask(request).read())
-        full = Rig(limits=Limits(connections=1))
-        full.ask(GET)  # an idle one would make room
-        responses.append(full.client().read())
-        for response in responses:
-            self.assertEqual(response.partition(b"\r\n\r\n")[0].lower().count(b"\r\ndate: "), 1, response)
-
-    def test_the_backends_own(self) -> None:
-        """Its Date stays, in its spelling."""
-        rig = Rig()
-        client = rig.ask(GET)
-        rig.backend.wire.send(OK.replace(b"\r\n", b"\r\ndate: Tue, 15 Nov 1994 08:12:31 GMT\r\n", 1))
-        response = client.read()
-        self.assertIn(b"\r\ndate: Tue, 15 Nov 1994 08:12:31 GMT\r\n", response)
-        self.assertNotIn(b"Date", response)
-
-    def test_goes_on(self) -> None:
-        """It is the time of the response."""
-        rig = Rig()
-        self.assertEqual(rig.server.date(), DATE)
-        self.assertIs(rig.server.date(), rig.server.date())
-        rig.clock.advance(61)
-        self.assertEqual(rig.server.date(), DATE.replace(b"22:13:20", b"22:14:21"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from tests.client.requests import auth_data
 from tests.client.rig import KEY, query_of
-from tests.client.test_app import auth_data
 from tests.contract.reader import Request, Response
 from tests.stateful.answering import Plan, Server
 from tests.stateful.callers import PRIVATE, Caller, after_comments, error_event, pinged

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from tests.rig import Rig, post
 from tests.stateful.transports import MemoryTransport
-from tests.worker.test_app import auth, envelope
+from tests.worker.requests import auth, envelope
 from vespa.accounting.lifecycle import ENDS
 from vespa.http.client_connection import ClientConnection
 from vespa.http.interfaces import RequestHandler, Sink, UpstreamError

@@ -9,31 +9,11 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rig import GET, OK, PUBLIC_URL, Rig, body, post, status
+from tests.rig import GET, OK, Rig, body, post, status
 from tests.seeds import examples
+from tests.worker.requests import auth, code, envelope
 from vespa.protocol.refusal import Refusal
 from vespa.simulator.signing import query_envelope
-
-
-def auth(**changes: object) -> dict[str, object]:
-    return {
-        "cost": 2.5,
-        "endpoint": "e",
-        "reqnum": 7,
-        "request_idx": 3,
-        "signature": "c2ln",
-        "url": PUBLIC_URL,
-        **changes,
-    }
-
-
-def envelope(payload: bytes, **changes: object) -> bytes:
-    return b'{"auth_data": ' + json.dumps(auth(**changes)).encode() + b', "payload": ' + payload + b"}"
-
-
-def code(response: bytes) -> str:
-    found: str = json.loads(body(response))["error"]["code"]
-    return found
 
 
 class Enveloped(SynchronousTestCase):
@@ -213,10 +193,6 @@ class Enveloped(SynchronousTestCase):
         self.assertEqual(lines, ["replayed: request_idx 3, reqnum 7"])
 
 
-WORK = 2_500_000
-"""The cost that `auth` names, in millionths."""
-
-
 class OneVerdict(SynchronousTestCase):
     """An envelope's size, and how it comes, decide nothing."""
 
@@ -255,87 +231,6 @@ class OneVerdict(SynchronousTestCase):
 
     def padded(self, tail: bytes) -> list[bytes]:
         return self.bodies(b',"payload":"%s"' % (b"x" * 70_000) + tail)
-
-
-class Preflight(SynchronousTestCase):
-    """A browser asks first whether it may make the request, with the same address and so the same assignment."""
-
-    ASK = b"Origin: https://page.example\r\nAccess-Control-Request-Method: POST\r\n"
-
-    def test_spends_nothing(self) -> None:
-        """The assignment serves the request that follows, no work is counted, and no delete record is left."""
-        signed = query_envelope(auth()).encode()
-        rig = Rig(secured=True, replay="reject")
-        client = rig.client()
-        for request, expected in (
-            (b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (signed, self.ASK), 200),
-            (b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (signed, self.ASK), 200),
-            (post(b"{}", b"/v1?" + signed), 200),
-            (post(b"{}", b"/v1?" + signed), 401),
-        ):
-            client.send(request)
-            if expected == 200:
-                self.assertEqual(rig.ledger.load, 0 if request.startswith(b"OPTIONS") else WORK)
-                rig.backend.wire.send(OK)
-            self.assertEqual(status(client.read()), expected)
-        self.assertEqual(len(rig.verified), 4)
-        self.assertEqual(len(rig.ledger.deletes()), 1)
-        self.assertEqual(rig.ledger.snapshot().served, WORK)
-        self.assertTrue(rig.settled())
-
-    def test_is_verified(self) -> None:
-        """Nobody gets to the backend by it who could not otherwise."""
-        rig = Rig(secured=True)
-        rig.bad_signature = Refusal(401, "bad_signature", "no")
-        signed = query_envelope(auth()).encode()
-        for query, expected in ((b"?" + signed, 401), (b"", 422)):
-            client = rig.ask(b"OPTIONS /v1%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (query, self.ASK))
-            self.assertEqual(status(client.read()), expected)
-        self.assertEqual(rig.backend.wires, [])
-
-    def test_is_not_any_options(self) -> None:
-        """One without a page, without a method asked for, with a body or an upgrade is a request like any other."""
-        signed = query_envelope(auth()).encode()
-        for extra, content in (
-            (b"Origin: https://page.example\r\n", b""),
-            (b"Referer: https://page.example/\r\nAccess-Control-Request-Method: POST\r\n", b""),
-            (b"Access-Control-Request-Method: POST\r\n", b""),
-            (self.ASK + b"Content-Length: 1\r\n", b"x"),
-            (self.ASK + b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n"),
-            (self.ASK + b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""),
-        ):
-            rig = Rig(secured=True)
-            rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n%b" % (signed, extra, content))
-            self.assertEqual(rig.ledger.load, WORK, extra)
-
-    def test_one_at_a_time(self) -> None:
-        """As it costs and spends nothing, one assignment could keep the backend busy with any number of them."""
-        rig = Rig(secured=True, replay="reject")
-        ask = b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (query_envelope(auth()).encode(), self.ASK)
-        first = rig.ask(ask)
-        second = rig.ask(ask)
-        response = second.read()
-        self.assertEqual((status(response), code(response), len(rig.backend.wires)), (429, "in_flight", 1))
-        other = query_envelope(auth(request_idx=4)).encode()
-        rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (other, self.ASK)).hang_up()
-        first.hang_up()
-        self.assertEqual(rig.ask(ask).read(), b"", "a hang-up ends it")
-        rig.backend.wire.send(OK)
-        second.send(ask)
-        self.assertEqual(second.read(), b"", "a response ends it")
-        rig.backend.wire.send(OK)
-        self.assertTrue(rig.settled())
-        self.assertEqual(rig.ledger.deletes(), ())
-
-    def test_waits_for_no_load(self) -> None:
-        """The work that is in flight is no reason to refuse it: a page could not tell that from a missing leave."""
-        signed = query_envelope(auth()).encode()
-        rig = Rig(secured=True, max_wait=0.0)
-        rig.gate.throughput = 1.0
-        rig.ask(post(b"{}", b"/v1?" + signed))
-        client = rig.ask(b"OPTIONS /v1?%b HTTP/1.1\r\nHost: w\r\n%b\r\n" % (signed, self.ASK))
-        self.assertEqual(client.read(), b"")
-        self.assertEqual(len(rig.backend.wires), 2)
 
 
 class Queried(SynchronousTestCase):
@@ -397,71 +292,3 @@ class Unsecured(SynchronousTestCase):
         for text in (b"NaN", b"-1", b"1e999", b"1_0", b"true", b""):
             response = Rig().ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n")).read()
             self.assertEqual((status(response), code(response)), (422, "invalid_cost"))
-
-
-class BackendKey(SynchronousTestCase):
-    def test_every_way(self) -> None:
-        """The backend's key goes with each request, once, and in place of whatever the caller sent."""
-        theirs = b"Authorization: Bearer theirs\r\nauthorization: Basic again\r\n"
-        query = b"GET /?" + query_envelope(auth()).encode() + b" HTTP/1.1\r\nHost: w\r\n"
-        upgrade = b"GET /ws HTTP/1.1\r\nHost: w\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        for secured, request in (
-            (True, post(envelope(b"{}"), b"/", theirs)),
-            (True, query + theirs + b"\r\n"),
-            (False, post(envelope(b"{}"), b"/", theirs)),
-            (False, post(b"{}", b"/", theirs)),
-            (False, GET),
-            (False, upgrade),
-        ):
-            rig = Rig(secured=secured, authorization="Bearer backend-key")
-            rig.ask(request)
-            head = rig.backend.wire.value().partition(b"\r\n\r\n")[0]
-            lines = [line for line in head.split(b"\r\n") if line.lower().startswith(b"authorization:")]
-            self.assertEqual(lines, [b"Authorization: Bearer backend-key"], request)
-
-    def test_a_callers_own_credentials(self) -> None:
-        """What a client was told to pass becomes Authorization, but for the worker's own key; nothing else does."""
-        lines = b"Authorization: Bearer endpoint-key\r\nX-Vespa-Authorization: Basic dTpw\r\n"
-        for key, sent in (("", b"Basic dTpw"), ("Bearer backend-key", b"Bearer backend-key")):
-            rig = Rig(authorization=key)
-            rig.ask(post(envelope(b"{}"), b"/v1/x", lines))
-            head = rig.backend.wire.read()
-            self.assertEqual(head.count(b"Authorization: "), 1)
-            self.assertIn(b"\r\nAuthorization: " + sent + b"\r\n", head)
-
-    def test_not_to_callers(self) -> None:
-        """Nothing that the worker answers by itself has the key in it."""
-        rig = Rig(authorization="Bearer backend-key")
-        rig.backend.refusing = True
-        self.assertNotIn(b"backend-key", rig.ask(GET).read())
-
-
-class Own(SynchronousTestCase):
-    def test_ping(self) -> None:
-        """/ping is answered by the worker itself, whatever state the backend is in."""
-        rig = Rig(secured=True)
-        rig.unready = Refusal(503, "not_ready", "no")
-        response = rig.ask(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n").read()
-        self.assertEqual((status(response), body(response)), (200, b"pong"))
-        self.assertNotIn(b"TwistedWeb", response)
-
-    def test_update(self) -> None:
-        """An update needs the machine's token; an empty one never fits."""
-        request = post(b"", b"/pyworker/update", b"Authorization: %b\r\n")
-        for token, sent, expected in (
-            ("t0", b"Bearer t0", 200),
-            ("t0", b"t0", 200),
-            ("t0", b"Bearer t1", 401),
-            ("", b"Bearer ", 401),
-            ("", b"", 401),
-        ):
-            rig = Rig(secured=True, master_token=token)
-            self.assertEqual(status(rig.ask(request % sent).read()), expected, sent)
-            self.assertEqual(rig.updates, int(expected == 200))
-
-    def test_other_methods(self) -> None:
-        """Our own paths answer 405 to other methods, as an error of ours."""
-        response = Rig().ask(post(b"", b"/ping")).read()
-        self.assertEqual(status(response), 405)
-        self.assertIn(b"X-Vespa-Error", response)
-        self.assertIn(b"Allow: GET, HEAD", response)
