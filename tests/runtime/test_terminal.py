@@ -141,6 +141,23 @@ class LiveTests(Case):
         self.terminal.live("漢" * 20)
         self.assertEqual(self.stream.taken(), REWRITE + "漢" * 9 + " …")
 
+    def test_print(self) -> None:
+        """A line that is printed is not wrapped: it is to be copied whole, and scripts read it as one."""
+        for stream in (self.stream, io.StringIO()):
+            Terminal(stream, XTERM, width=20).print("word " * 10)
+            self.assertEqual(stream.getvalue(), "word " * 10 + "\n")
+
+    def test_table(self) -> None:
+        """A table is made to fit a terminal; a pipe gets it whole, however wide it is."""
+        table = Table("name", box=None)
+        table.add_row("word " * 10)
+        Terminal(self.stream, {**XTERM, "NO_COLOR": "1"}, width=20).print(table)
+        self.assertTrue(all(len(line) <= 20 for line in self.stream.getvalue().splitlines()))
+        for environ in (XTERM, {**XTERM, "COLUMNS": "20"}):
+            pipe = io.StringIO()
+            Terminal(pipe, environ).print(table)
+            self.assertIn(("word " * 10).strip(), pipe.getvalue())
+
     def test_columns(self) -> None:
         """COLUMNS is the width where it is set."""
         self.assertEqual(Terminal(self.stream, {**XTERM, "COLUMNS": "12"}).width, 12)

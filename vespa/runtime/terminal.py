@@ -13,26 +13,32 @@ from vespa.runtime.standard_streams import TolerantStream
 
 _CONTROL: Final = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}, " ")
 
+_UNLIMITED: Final = 10_000
+
 
 class Terminal(Console):
     """
-    Writes to `stream`; `width` in columns is the terminal's own at each time, or COLUMNS, unless it is given.
+    Writes to `stream`; `width` in columns is the terminal's own at each time, or COLUMNS, unless it is given. A pipe or
+    a file has none: no table is made narrower for it.
 
     - A string is shown as it is: it is no markup, and control characters in it become spaces. So text from the network
       cannot drive the terminal. A `rich.text.Text` is shown as it was made: make one of our own words alone.
     - Where the stream is no terminal, or TERM is "dumb", `is_terminal` is False and no escape sequence is written.
       With NO_COLOR there are neither colours nor styles.
+    - A line is left to the terminal to wrap, so that it can be copied whole. With `soft_wrap=False` rich wraps it.
     - A stream that nobody reads any more is no error.
     """
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str], *, width: int | None = None) -> None:
+        is_terminal = stream.isatty() and environ.get("TERM") != "dumb"
         super().__init__(
             file=cast(TextIO, TolerantStream(stream)),
             # Said here, because rich would write escape sequences to a pipe where FORCE_COLOR is set.
-            force_terminal=stream.isatty() and environ.get("TERM") != "dumb",
+            force_terminal=is_terminal,
             color_system=None if environ.get("NO_COLOR") else "auto",
             force_jupyter=False,
-            width=width,
+            width=width or (None if is_terminal else _UNLIMITED),
+            soft_wrap=True,
             markup=False,
             emoji=False,
             highlight=False,
