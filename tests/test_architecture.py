@@ -73,7 +73,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_exists(self) -> None:
         """A module is there with and without its ending, a folder as it is, a pattern where something fits it."""
-        for name in ("vespa/cli.py", "vespa/http/", "vespa/http/agent", "vespa/http/agent.py", "vespa/settings*.py"):
+        for name in ("vespa/cli.py", "vespa/http/", "vespa/http/agent", "vespa/http/agent.py", "vespa/config/work*.py"):
             self.assertTrue(exists(name), name)
         for name in ("vespa/http/nothing.py", "vespa/http/nothing", "vespa/nothing*.py"):
             self.assertFalse(exists(name), name)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
 
+CONFIG_NEEDS = "vespa.runtime.secret vespa.runtime.local_addresses vespa.transport.origin vespa.transport.choice"
 BELOW_PROXY = "vespa.runtime vespa.http vespa.transport vespa.protocol vespa.vast vespa.accounting"
 
 # What each package may import of ours, itself always included. A module's own row counts before its package's.
@@ -21,11 +22,8 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.protocol": "",
         "vespa.accounting": "vespa.protocol",
         "vespa.vast": "vespa.protocol vespa.accounting",
-        "vespa.settings": (
-            "vespa vespa.vast vespa.accounting vespa.runtime.secret vespa.settings_table vespa.settings_text"
-        ),
-        "vespa.settings_table": "vespa.vast vespa.accounting vespa.settings_text",
-        "vespa.settings_text": "",
+        # What can be set: seen where a process starts, and where the services are made of it.
+        "vespa.config": f"vespa vespa.vast vespa.accounting vespa.protocol {CONFIG_NEEDS}",
         "vespa.runtime": "",
         # HTTP, and the sockets beneath it: nothing of Vast's.
         "vespa.transport": "vespa.protocol",
@@ -35,20 +33,20 @@ ALLOWED: dict[str, frozenset[str]] = {
             "vespa vespa.runtime.secret vespa.runtime.treq_url vespa.runtime.trust vespa.transport.tls_resolve"
         ),
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
-        "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.settings",
+        "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # A process of its own, which reads the environment itself.
-        "vespa.worker.certificate": "vespa.settings_text",
+        "vespa.worker.certificate": "vespa.config.values",
         "vespa.client": f"vespa vespa.proxy {BELOW_PROXY}",
-        # Where the client's options are read from the command line and the environment.
-        "vespa.client.command.options": f"vespa {BELOW_PROXY} vespa.settings_text vespa.client",
-        "vespa.client.command": f"vespa {BELOW_PROXY} vespa.settings_text vespa.tap vespa.client",
-        "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.client vespa.benchmarking.contract",
-        "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.tap vespa.client vespa.loadtest",
+        "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
+        "vespa.client.embedded": f"vespa {BELOW_PROXY} vespa.config vespa.client",
+        "vespa.client.command": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client",
+        "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.benchmarking.contract",
+        "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client vespa.loadtest",
         # It speaks to a worker as the world does: over the wire.
         "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting",
-        "vespa.tap": f"vespa {BELOW_PROXY} vespa.settings vespa.worker vespa.client",
-        "vespa.client_tap": f"vespa {BELOW_PROXY} vespa.tap vespa.client",
-        "vespa.cli": "vespa vespa.runtime vespa.settings vespa.simulator vespa.client vespa.loadtest",
+        "vespa.tap": f"vespa {BELOW_PROXY} vespa.config vespa.worker vespa.client",
+        "vespa.client_tap": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client",
+        "vespa.cli": "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -57,7 +55,7 @@ MOST_LINES = 250
 LONG_MODULES: dict[str, int] = {
     "vespa.benchmarking.runner": 313,
     "vespa.benchmarking.session": 251,
-    "vespa.client.embedded": 288,
+    "vespa.client.embedded": 284,
     "vespa.client.worker_search": 264,
     "vespa.http.agent_request": 263,
     "vespa.http.client_connection": 316,
@@ -68,8 +66,8 @@ LONG_MODULES: dict[str, int] = {
     "vespa.loadtest.command": 279,
     "vespa.proxy.exchange": 287,
     "vespa.proxy.request_sender": 260,
-    "vespa.settings": 303,
-    "vespa.settings_table": 428,
+    "vespa.config.worker_reading": 304,
+    "vespa.config.worker": 429,
     "vespa.worker.readiness": 381,
     "vespa.worker.service": 351,
 }
@@ -274,7 +272,7 @@ class CheckTests(SynchronousTestCase):
             ("vespa.accounting.fair_queue", "import twisted.internet.defer"),
             ("vespa.accounting.fair_queue", "from vespa.runtime import logging"),
             ("vespa.accounting.fair_queue", "from ..runtime.logging import LineObserver"),
-            ("vespa.accounting.fair_queue", "def f():\n    import vespa.settings"),
+            ("vespa.accounting.fair_queue", "def f():\n    import vespa.config.worker_reading"),
             ("vespa.accounting.replay_guard", "from vespa.vast.auth import Auth"),
             ("vespa.protocol.message_head", "from vespa.accounting.workload import to_micros"),
             ("vespa.protocol.message_head", "from twisted.web import http"),
@@ -286,11 +284,11 @@ class CheckTests(SynchronousTestCase):
             ("vespa.http.agent", "from vespa.accounting.ledger import Ledger"),
             ("vespa.http.agent", "from vespa.accounting import ledger"),
             ("vespa.worker.route", "from vespa.client.route import Route"),
-            ("vespa.worker.route", "from vespa.settings import Settings"),
-            ("vespa.worker.route", "from .. import settings"),
+            ("vespa.worker.route", "from vespa.config.worker_reading import Settings"),
+            ("vespa.worker.route", "from ..config import worker"),
             ("vespa.proxy.exchange", "import vespa.worker.route"),
             ("vespa.proxy.exchange", "from vespa.vast.envelope import Envelope"),
-            ("vespa.settings", "from vespa.runtime import logging"),
+            ("vespa.config.worker", "from vespa.runtime import logging"),
             ("benchmarks.tgi", "from vespa.accounting.workload import to_micros"),
         ):
             self.assertEqual(len(forbidden_imports(name, ast.parse(source))), 1, f"{name}: {source}")
@@ -303,7 +301,10 @@ class CheckTests(SynchronousTestCase):
             ("vespa.http.agent", "from vespa.transport.sockets import writer\nfrom ..protocol import heads"),
             ("vespa.http.agent", "from vespa.protocol.fields import KINDS\nfrom .connection_pool import Pool"),
             ("vespa.worker.route", "from vespa.proxy.interfaces import Route\nfrom ..accounting import ledger"),
-            ("vespa.worker.service", "from vespa.settings import Settings\nfrom .route import WorkerRoute"),
+            (
+                "vespa.worker.service",
+                "from vespa.config.worker import Settings\nfrom .route import WorkerRoute",
+            ),
             ("benchmarks.tgi", "from vespa.benchmarking.contract import Session\nfrom benchmarks import words"),
         ):
             self.assertEqual(forbidden_imports(name, ast.parse(source)), [])

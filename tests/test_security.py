@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import TestCase
 
 import vespa
-from vespa.settings_table import variables
+from vespa.config.worker import variables
 
 TEXT = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
 PACKAGES = frozenset(("accounting", "client", "http", "protocol", "proxy", "runtime", "transport", "vast", "worker"))
@@ -17,9 +17,9 @@ PACKAGES = frozenset(("accounting", "client", "http", "protocol", "proxy", "runt
 # Over what an operator writes, and nobody else.
 LOCAL = frozenset(
     (
-        ("client/command/options.py", "_NAME"),
-        ("client/command/options.py", "_ORIGIN"),
-        ("client/credentials.py", "_KEY"),
+        ("config/client_options.py", "_NAME"),
+        ("config/client_options.py", "_ORIGIN"),
+        ("vast/credentials.py", "_KEY"),
     )
 )
 

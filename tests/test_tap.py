@@ -16,14 +16,14 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.test_settings import ON_VAST, QUICK_START, TOKEN
+from tests.config.test_worker import ON_VAST, QUICK_START, TOKEN
 from vespa import client_tap
 from vespa.cli import COMMANDS, main
 from vespa.client.command.launch import OnWait
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
+from vespa.config.worker_reading import Settings
 from vespa.runtime import signals
 from vespa.runtime.signals import Signals
-from vespa.settings import Settings
 from vespa.tap import Options, check_pidfile, file_problem, install_reactor, makeService, use_our_log
 
 

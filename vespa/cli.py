@@ -53,7 +53,7 @@ def demo(arguments: Sequence[str]) -> int:
 def settings(arguments: Sequence[str]) -> int:
     """Print every environment variable with its default and meaning, as Markdown."""
     _none("settings", settings, arguments)
-    from .settings import markdown
+    from .config.worker_reading import markdown
 
     print(markdown())
     return 0

@@ -12,8 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger, LogLevel
 
 from vespa.client.command.launch import LaunchError, MakeClient, launch
-from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
 from vespa.client.command.waiting import WaitingLog
+from vespa.config.client_reading import GivenOptions, OptionsError, Reading, read
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.services import CoroutineService
 from vespa.runtime.signals import Signals, Stoppable, fail

@@ -18,9 +18,9 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from . import __version__
+from .config.worker_reading import Settings, SettingsError, identity_if_readable, load, secrets, warnings
 from .runtime.logging import LineObserver, level_named
 from .runtime.signals import Signals, Stoppable, exit_with, fail
-from .settings import Settings, SettingsError, identity_if_readable, load, secrets, warnings
 from .transport import listen
 from .transport.certificates import CertificateError
 from .transport.choice import FAST, choose, is_fast

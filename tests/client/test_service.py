@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from vespa.client.service import make_client
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
 from vespa.runtime.http_client import plain_client
 from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.serving import Served, serve

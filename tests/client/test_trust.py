@@ -23,7 +23,6 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.fakes import FakeAgent, FakeResponse
-from vespa.client.settings import CONSOLE
 from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_root
 from vespa.runtime.http_client import plain_client
 from vespa.simulator.authority import Authority
@@ -33,6 +32,7 @@ from vespa.transport.listen import TLSEndpoint
 from vespa.transport.origin import Origin
 from vespa.transport.platform import connects_directly
 from vespa.transport.tls_connect import TLSClientTransport
+from vespa.vast.addresses import CONSOLE
 
 reactor: Any = _reactor
 SIMULATOR = "http://127.0.0.1:9000"

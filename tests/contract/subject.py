@@ -79,7 +79,7 @@ async def start_worker(test: TestCase, backend_port: int, limits: dict[str, int]
     """The worker's own service tree, in this process."""
     from attrs import evolve
 
-    from vespa.settings import load
+    from vespa.config.worker_reading import load
     from vespa.worker.service import make_worker
 
     port = free_port()

@@ -28,7 +28,7 @@ from tests import install_reactor
 from tests.system.certificates import Pair
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
-from vespa.settings import load
+from vespa.config.worker_reading import load
 from vespa.simulator.launch import ROOT, free_port, worker_environment
 from vespa.simulator.signing import Signer
 from vespa.transport.reactor import LeanReactor

@@ -14,13 +14,13 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
+from vespa.config.worker_reading import load
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.server import Server
 from vespa.http.server_connection import ServerConnection
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener
-from vespa.settings import load
 from vespa.simulator.launch import worker_environment
 from vespa.simulator.processes import Deployment
 from vespa.transport.splice import Pipes

@@ -6,9 +6,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.test_settings import ON_VAST, TOKEN
+from tests.config.test_worker import ON_VAST, TOKEN
 from vespa.accounting.ledger import Ledger
-from vespa.settings import identity_if_readable
+from vespa.config.worker_reading import identity_if_readable
 from vespa.vast.status_report import Condition, worker_status
 from vespa.worker.failure_report import LONGEST_MESSAGE, body, report
 

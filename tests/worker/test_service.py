@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.settings import load
+from vespa.config.worker_reading import load
 from vespa.worker.service import unreachable
 
 UNSECURED = {

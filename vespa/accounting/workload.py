@@ -10,6 +10,9 @@ from __future__ import annotations
 MICROS = 1_000_000
 """Millionths in one unit of work."""
 
+MAX_COST = 1e9
+"""The most that one request may cost, in units of work, where nothing says otherwise."""
+
 
 def to_micros(cost: float) -> int:
     """The nearest whole number of millionths. Raises ValueError or OverflowError for NaN and the infinities."""

@@ -12,8 +12,8 @@ from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.client.credentials import is_key
 from vespa.runtime.http_client import CallError, Response, call
+from vespa.vast.credentials import is_key
 
 RESPONSE_LIMIT: Final = 4 << 20
 """How many bytes of a list are read: thousands of endpoints."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python import threadable
 
 from vespa.client.reactor_thread import ReactorThread
-from vespa.client.settings import CONSOLE, ClientSettings, Instance
+from vespa.config.client import ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
 from vespa.transport.own_reactor import has_run
 
@@ -45,8 +45,6 @@ class VastClient:
         port: int = 0,
         host: str = "127.0.0.1",
         instance: Instance = "prod",
-        autoscaler_url: str = "",
-        console_url: str = CONSOLE,
         reactor: Any = None,
         on_wait: Callable[[str, float], None] | None = None,
         **settings: Any,
@@ -68,8 +66,6 @@ class VastClient:
             port=port,
             host=host,
             instance=instance,
-            autoscaler_url=autoscaler_url,
-            console_url=console_url,
             **settings,
         )
         self._on_wait = on_wait

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.console import Console, EndpointInfo
-from vespa.client.credentials import is_key
 from vespa.runtime.logging import HIDDEN
 from vespa.runtime.single_flight import SingleFlight
+from vespa.vast.credentials import is_key
 
 LOOK_UP_SECONDS: Final = 30.0
 """The least time between two look-ups after a key was refused."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from attrs import frozen
 
+from vespa.accounting.workload import MAX_COST
 from vespa.client.caller_fields import CallerFields, fields_of
 from vespa.client.payload import OneValue, Payload, has_event_path, has_space_around, read_payload
 from vespa.client.policy import Policy
-from vespa.client.settings import MAX_COST
 from vespa.http.held_bytes import keep
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead

@@ -14,9 +14,9 @@ from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import Console
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.policy import DEFAULT_COST, Policy
-from vespa.client.settings import ClientSettings
 from vespa.client.trust import WorkerTrust
 from vespa.client.worker_pools import WorkerPools
+from vespa.config.client import ClientSettings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool

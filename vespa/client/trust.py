@@ -10,11 +10,11 @@ from cryptography.x509 import load_pem_x509_certificate
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IReactorTime
 
-from vespa.client.settings import CONSOLE
 from vespa.runtime.http_client import CallError, call
 from vespa.runtime.single_flight import SingleFlight
 from vespa.runtime.trust import roots_in, trust_roots
 from vespa.transport.origin import Origin
+from vespa.vast.addresses import CONSOLE
 
 FINGERPRINT: Final = "A1A78F9E1A806C74DAD08B8F01F5F08C739FB70A5BFBB52D28923751C223451D"
 """SHA-256 of Vast's root, as Vast's own programs for workers know it."""

@@ -8,9 +8,9 @@ from typing import Any, Final, NoReturn
 
 from attrs import evolve, frozen
 
-from vespa.client.command.options import OPTIONS
-from vespa.client.command.reading import OptionsError, read
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
+from vespa.config.client_options import OPTIONS
+from vespa.config.client_reading import OptionsError, read
 from vespa.loadtest.plan import Plan
 from vespa.transport.origin import Origin
 

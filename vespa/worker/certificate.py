@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from vespa.settings_text import boolean
+from vespa.config.values import boolean
 
 SIGN_URL = "https://console.vast.ai/api/v0/sign_cert/"
 TRIES = 5

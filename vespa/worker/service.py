@@ -12,10 +12,12 @@ from twisted.logger import Logger
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
+from vespa.accounting.workload import MAX_COST
 from vespa.benchmarking import runner
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
+from vespa.config.worker_reading import FailureIdentity, Settings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
@@ -32,7 +34,6 @@ from vespa.runtime.http_client import plain_client
 from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.services import InOrder, SurvivingLoop
 from vespa.runtime.trust import trust_roots
-from vespa.settings import FailureIdentity, Settings
 from vespa.transport.certificates import Expiry
 from vespa.transport.descriptors import limit, share_out, tell
 from vespa.transport.listen import parse
@@ -53,8 +54,6 @@ _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 _BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten
 MAX_COST_SECONDS: Final = 600.0
 """How much work one request may name, in seconds of the measured throughput, where VESPA_MAX_COST is not set."""
-UNMEASURED_MAX_COST: Final = 1e9
-"""The same in units of work, where nothing was measured."""
 
 
 def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]) -> IService:
@@ -112,7 +111,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
         Policy(
             secured=settings.secured,
             public_url=settings.public_url if settings.check_url else "",
-            max_cost=settings.max_cost or UNMEASURED_MAX_COST,
+            max_cost=settings.max_cost or MAX_COST,
             max_unverified=settings.max_unverified,
             queue_seconds=settings.queue_timeout,
             authorization=settings.backend_authorization,

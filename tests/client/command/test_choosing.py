@@ -13,7 +13,7 @@ from tests.fakes import Asked, FakeAgent
 from vespa.client.command.choosing import TRIES, choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
 from vespa.runtime.http_client import plain_client
 
 KEY = "account-key-3141"

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.client.command.test_choosing import Somebody
 from tests.processes import until
 from vespa.client.command.launch import OnWait
-from vespa.client.command.reading import Reading
 from vespa.client.command.run import INTERRUPTED, Command, how_to_use
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
+from vespa.config.client_reading import Reading
 from vespa.simulator.processes import Deployment
 
 ACCOUNT_KEY = "account-key"

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused, find
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
 
 TRIES: Final = 3
 _HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min load", "target use")

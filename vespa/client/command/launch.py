@@ -14,7 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from vespa.client.console import Console, ConsoleError
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
 from vespa.http.agent import Agent
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.trust import trust_roots

@@ -13,13 +13,13 @@ from twisted.python import usage
 
 from vespa.client.command.choosing import Asks, choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
-from vespa.client.command.options import OPTIONS
-from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
 from vespa.client.command.screen import CAN_ASK, Questions, Screen
 from vespa.client.command.threaded import ThreadedQuestions
 from vespa.client.command.waiting import LiveLine, WaitingLog
 from vespa.client.console import ConsoleError
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
+from vespa.config.client_options import OPTIONS
+from vespa.config.client_reading import GivenOptions, OptionsError, Reading, read
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.signals import Signals, flush_and_exit, stop
 from vespa.runtime.standard_streams import shows_escapes, writable

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from vespa.client.credentials import LONGEST, is_key
+from vespa.vast.credentials import LONGEST, is_key
 
 
 def key(raw: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 from attrs import frozen
 
-from .runtime.secret import secret_forms
-from .settings_table import CLIENT_NAMES, ELSEWHERE, Variable, Variables, variables
-from .settings_text import Backend, field_value
-from .vast.status_report import Identity
+from vespa.runtime.secret import secret_forms
+from vespa.vast.status_report import Identity
+
+from .values import Backend, field_value
+from .worker import CLIENT_NAMES, ELSEWHERE, Variable, Variables, variables
 
 __all__ = [
     "Backend",

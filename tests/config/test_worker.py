@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.settings import Backend, Settings, SettingsError, identity_if_readable, load, markdown, secrets, warnings
-from vespa.settings_table import ELSEWHERE, variables
+from vespa.config.worker import ELSEWHERE, variables
+from vespa.config.worker_reading import (
+    Backend,
+    Settings,
+    SettingsError,
+    identity_if_readable,
+    load,
+    markdown,
+    secrets,
+    warnings,
+)
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 TOKEN = "a-token-that-nobody-may-see"
 QUICK_START = {
     "VESPA_BACKEND_URL": "http://localhost:8000",
@@ -384,5 +393,7 @@ class DocumentationTests(SynchronousTestCase):
         if found is None:
             raise unittest.SkipTest("the README has no place for the table")
         self.assertEqual(
-            found[1].strip(), markdown().strip(), "python -m vespa.settings prints what belongs between the markers"
+            found[1].strip(),
+            markdown().strip(),
+            "python -m vespa.config.worker_reading",
         )

@@ -8,8 +8,10 @@ from typing import Any
 
 import attrs
 
-from .accounting.replay_guard import ReplayMode
-from .settings_text import (
+from vespa.accounting.replay_guard import ReplayMode
+from vespa.vast.signature import SignatureMode
+
+from .values import (
     Backend,
     addresses,
     backend_url,
@@ -25,7 +27,6 @@ from .settings_text import (
     seconds,
     text,
 )
-from .vast.signature import SignatureMode
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.client.settings import ClientSettings
+from vespa.config.client import ClientSettings
 
 
 class SettingsTests(SynchronousTestCase):

@@ -1,6 +1,6 @@
 """The one table of the client's options: command line, environment and documentation all come from it.
 
-python -m vespa.client.command.options
+python -m vespa.config.client_options
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import attrs
 
-from vespa.client.command import keys
-from vespa.client.settings import MAX_COST, ClientSettings
-from vespa.settings_text import addresses, choice, decimal, integer, seconds, text
+from vespa.accounting.workload import MAX_COST
+from vespa.config import keys
+from vespa.config.client import ClientSettings
+from vespa.config.values import addresses, choice, decimal, integer, seconds, text
 
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)

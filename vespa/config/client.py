@@ -6,18 +6,13 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
+from vespa.accounting.workload import MAX_COST
+from vespa.vast.addresses import AUTOSCALERS, CONSOLE
+
 Dialect = Literal["vespa", "official"]
 Instance = Literal["prod", "alpha", "candidate"]
 
-AUTOSCALERS: Final[dict[str, str]] = {
-    "prod": "https://run.vast.ai",
-    "alpha": "https://run-alpha.vast.ai",
-    "candidate": "https://run-candidate.vast.ai",
-}
-CONSOLE: Final = "https://console.vast.ai"
 PORT: Final = 8010
-MAX_COST: Final = 1e9
-"""The most that one request may cost, in Vast's units."""
 
 
 _LONG: Final = 1e9  # seconds

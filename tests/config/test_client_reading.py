@@ -13,15 +13,15 @@ import attrs
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.client.command import keys
-from vespa.client.command.keys import KeyFile, account_key, account_key_files
-from vespa.client.command.options import OPTIONS, markdown
-from vespa.client.command.reading import GivenOptions, OptionsError, Reading, read
 from vespa.client.command.run import Options as CommandOptions
-from vespa.client.settings import ClientSettings
-from vespa.settings_table import CLIENT_NAMES
+from vespa.config import keys
+from vespa.config.client import ClientSettings
+from vespa.config.client_options import OPTIONS, markdown
+from vespa.config.client_reading import GivenOptions, OptionsError, Reading, read
+from vespa.config.keys import KeyFile, account_key, account_key_files
+from vespa.config.worker import CLIENT_NAMES
 
-GUIDE = Path(__file__).parents[3] / "CLIENT.md"
+GUIDE = Path(__file__).parents[2] / "CLIENT.md"
 SECRET = "a-very-secret-key"
 ENOUGH = {"VAST_ENDPOINT": "chat", "VAST_API_KEY": SECRET}
 
@@ -86,7 +86,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(
             found[1].strip(),
             markdown().strip(),
-            "python -m vespa.client.command.options prints what belongs between the markers",
+            "python -m vespa.config.client_options prints what belongs between the markers",
         )
 
     def test_rows(self) -> None:

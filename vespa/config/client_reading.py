@@ -11,9 +11,9 @@ from attrs import frozen
 from twisted.python import usage
 
 from vespa import __version__
-from vespa.client.command import keys
-from vespa.client.command.options import OPTIONS, Option
-from vespa.client.settings import ClientSettings
+from vespa.config import keys
+from vespa.config.client import ClientSettings
+from vespa.config.client_options import OPTIONS, Option
 from vespa.runtime.local_addresses import is_loopback
 
 Given = Mapping[str, Sequence[str]]
