@@ -16,11 +16,10 @@ from tests.loadtest.reports import outcome, report_of, stats_of
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.page import page
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.plots import HEIGHT, WIDTH
+from vespa.loadtest.plots import BARS, HEIGHT, WIDTH, Axis, endings, spanning, up_to
 from vespa.loadtest.progress import LINE_SECONDS, LIVE_SECONDS, Progress
 from vespa.loadtest.report import Report
 from vespa.loadtest.run_stats import RunStats
-from vespa.loadtest.scales import log_ticks, spanning, ticks, up_to
 from vespa.loadtest.text import aligned, intention, progress, table
 from vespa.loadtest.units import duration, short, size, three, tick
 
@@ -102,11 +101,14 @@ class _Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.policies: list[str | None] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [f"{name}={value}" for name, value in attrs if name in ("href", "src", "srcset", "action")]
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policies.append(dict(attrs)["content"])
 
 
 class PageTests(SynchronousTestCase):
@@ -119,56 +121,67 @@ class PageTests(SynchronousTestCase):
             {"script", "link", "img", "iframe", "object", "image", "use", "foreignobject"} & set(found.tags)
         )
         self.assertNotRegex(text, r"url\(|@import|javascript:")
-        self.assertIn("default-src &#x27;none&#x27;", text)
+        self.assertEqual(found.policies, ["default-src 'none'; style-src 'unsafe-inline'"])
 
     def test_hostile(self) -> None:
-        """No text from outside becomes markup."""
+        """No text from outside becomes markup, or begins a line of its own."""
         text = page(hostile())
         self.assertNotIn("script", _Page(text).tags)
         self.assertNotIn("\x1b", text)
+        self.assertNotIn("\u2028", text)
+        self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
         self.assertIn("&lt;script&gt;", text)
 
     def test_plots(self) -> None:
         """Every plot is well-formed, and nothing in it stands outside of it."""
         for report in (mixed(), hostile(), report_of(RunStats()), report_of(stats_of(outcome(0, 0.0)))):
-            plots = re.findall(r"<svg.*?</svg>", page(report), re.S)
-            self.assertGreaterEqual(len(plots), 4)
-            for plot in plots:
+            text = page(report)
+            self.assertGreaterEqual(text.count("<figure"), 4)
+            for plot in re.findall(r"<svg.*?</svg>", text, re.S):
                 self.check(ElementTree.fromstring(plot))
+            for share in re.findall(r"(?:left|bottom|width): ([^;]*?)%\"", text):
+                self.assertTrue(0 <= float(share) <= 100)
 
     def check(self, svg: ElementTree.Element) -> None:
-        height = float(svg.attrib["viewBox"].split()[3])
-        self.assertLessEqual(height, HEIGHT + 200)
-        for element in svg.iter():
-            for x in (element.get("x"), *re.findall(r"[MLH](-?[\d.]+)", element.get("d", ""))):
-                if x is not None:
-                    self.assertTrue(0 <= float(x) <= WIDTH, ElementTree.tostring(element))
-            for y in (element.get("y"), *re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)|V(-?[\d.]+)", element.get("d", ""))):
-                for each in [y] if isinstance(y, str) else [part for part in y or () if part]:
-                    self.assertTrue(0 <= float(each) <= height, ElementTree.tostring(element))
+        self.assertEqual(svg.attrib["viewBox"], f"0 0 {WIDTH} {HEIGHT}")
+        self.assertGreaterEqual(len(svg), 2)
+        for element in svg:
+            path = element.attrib["d"]
+            for x in re.findall(r"[MLH](-?[\d.]+)", path):
+                self.assertTrue(0 <= float(x) <= WIDTH, path)
+            for y in re.findall(r"(?:[ML]-?[\d.]+ |V)(-?[\d.]+)", path):
+                self.assertTrue(0 <= float(y) <= HEIGHT, path)
 
     def test_light_and_dark(self) -> None:
         """The page follows the reader's colours."""
         self.assertIn("prefers-color-scheme: dark", page(mixed()))
 
+    def test_many_endings(self) -> None:
+        """Of many kinds of failure the most frequent have a bar each, and the rest one together."""
+        failed = [outcome(0, 1, "status", status=500, code=str(code)) for code in range(20) for _ in range(21 - code)]
+        bars = endings(report_of(stats_of(outcome(0, 1), *failed)))
+        self.assertEqual((len(bars), bars[0].label, bars[1].label), (BARS, "succeeded", "status: 500 0"))
+        self.assertEqual((max(bar.width for bar in bars), bars[-1].label), (100, f"{22 - BARS} others"))
+        self.assertEqual(sum(bar.count for bar in bars), len(failed) + 1)
 
-class ScaleTests(SynchronousTestCase):
+
+class AxisTests(SynchronousTestCase):
     @given(st.floats(1e-6, 1e6), st.floats(0, 1e6))
     def test_ticks(self, high: float, low: float) -> None:
         """Named values lie on the axis, in order, and there are a few."""
-        for scale in (up_to(high, 0, 100), spanning(min(low, high), high, 0, 100)):
-            found = scale.ticks()
+        for axis in (up_to(high, str), spanning(min(low, high), high, str)):
+            found = axis.ticks()
             self.assertEqual(found, sorted(set(found)))
             self.assertTrue(1 <= len(found) <= 9, found)
             for value in found:
-                self.assertTrue(-1e-6 <= scale(value) <= 100 + 1e-6)
+                self.assertTrue(-1e-8 <= axis.share(value) <= 1 + 1e-8)
 
     def test_known(self) -> None:
         """Ticks are round numbers."""
-        self.assertEqual(ticks(0, 10, 5), [0, 2, 4, 6, 8, 10])
-        self.assertEqual(log_ticks(0.01, 30, 6), [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30])
-        self.assertEqual(up_to(0.73, 0, 1).high, 0.8)
-        self.assertEqual(up_to(0, 0, 1).high, 1.0)
+        self.assertEqual(Axis(10, str).ticks(), [0, 2, 4, 6, 8, 10])
+        self.assertEqual(Axis(30, str, 0.01).ticks(), [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30])
+        self.assertEqual(up_to(0.73, str).high, 0.8)
+        self.assertEqual(up_to(0, str).high, 1.0)
 
 
 class UnitTests(SynchronousTestCase):

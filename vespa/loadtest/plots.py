@@ -1,168 +1,188 @@
-"""Plots as SVG, drawn by hand; the page's style sheet gives their colours."""
+"""The page's plots as values: axes, and lines and dots upon them. The page's template draws them as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+import math
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from vespa.loadtest.report import Report
-from vespa.loadtest.scales import Scale, spanning, up_to
 from vespa.loadtest.units import short, tick
 
-WIDTH: Final = 640
-HEIGHT: Final = 260
-LEFT: Final = 58
-RIGHT: Final = WIDTH - 18
-TOP: Final = 14
-BOTTOM: Final = HEIGHT - 30
+WIDTH: Final = 1000
+HEIGHT: Final = 1000
+"""A plot's size in its own units: the page stretches it to the room that there is."""
+
 BARS: Final = 12
+TICKS: Final = 6
+
+_SLACK: Final = 1e-9
+"""What rounding may add to a quotient or take from it."""
 
 Point = tuple[float, float]
 
 
 @frozen
+class Axis:
+    """Values from `low` to `high`: evenly from 0, or on a logarithmic scale where `low` is above 0."""
+
+    high: float
+    name: Callable[[float], str]
+    """A value as the axis names it."""
+    low: float = 0.0
+
+    def share(self, value: float) -> float:
+        """Where a value stands, from 0 to 1; one outside stands at the nearer end."""
+        value = min(max(value, self.low), self.high)
+        return math.log(value / self.low) / math.log(self.high / self.low) if self.low else value / self.high
+
+    def ticks(self) -> list[float]:
+        """Round values to name, `TICKS` of them or a few more."""
+        if not self.low:
+            step = _step(self.high)
+            return [_round(number * step) for number in range(math.floor(self.high / step + _SLACK) + 1)]
+        found: list[float] = []
+        exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        for factors in ((1, 2, 5), (1, 3), (1,)):
+            values = [_round(factor * 10.0**exponent) for exponent in exponents for factor in factors]
+            found = [value for value in values if self.low * 0.999 <= value <= self.high * 1.001]
+            if len(found) <= TICKS + 2:
+                return found
+        return found[:: math.ceil(len(found) / TICKS)]
+
+
+def up_to(high: float, name: Callable[[float], str]) -> Axis:
+    """An axis from 0 to a round value that is not below `high`."""
+    high = high if high > _SLACK else 1.0
+    step = _step(high)
+    return Axis(math.ceil(high / step - _SLACK) * step, name)
+
+
+def spanning(low: float, high: float, name: Callable[[float], str]) -> Axis:
+    """An axis for values from `low` to `high`: logarithmic where they are of several magnitudes."""
+    return Axis(high, name, low) if low > _SLACK and high / low >= 30 else up_to(high, name)
+
+
+@frozen
+class Series:
+    """What a plot shows of one thing. `style`: classes of the page's style sheet; `path` as SVG's `d`."""
+
+    name: str
+    style: str
+    path: str
+
+
+@define
 class Plot:
-    """A plot with its title and legend: pairs of a colour's class and what has that colour."""
+    """A plot of any number of series over the same two axes."""
 
     title: str
-    legend: tuple[tuple[str, str], ...]
-    svg: str
+    across: Axis
+    up: Axis
+    series: list[Series] = field(factory=list)
+
+    def dots(self, name: str, colour: str, points: Iterable[Point]) -> None:
+        """Add a dot for each point: lines without length, whose ends are round."""
+        path = "".join(f"M{self._x(x)} {self._y(y)}h0" for x, y in points)
+        if path:
+            self.series.append(Series(name, f"{colour} dots", path))
+
+    def line(self, name: str, colour: str, points: Iterable[Point]) -> None:
+        """Add a line from point to point."""
+        path = "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points)
+        self.series.append(Series(name, f"{colour} line", f"M{path}"))
+
+    def steps(self, name: str, colour: str, points: Iterable[Point], width: float) -> None:
+        """Add a level so wide for each point, which is its beginning, and gaps where there are no points."""
+        path = ""
+        end = None
+        for x, y in points:
+            path += f"V{self._y(y)}" if end == x else f"M{self._x(x)} {self._y(y)}"
+            end = x + width
+            path += f"H{self._x(end)}"
+        self.series.append(Series(name, f"{colour} line", path))
+
+    def _x(self, value: float) -> str:
+        return f"{self.across.share(value) * WIDTH:.1f}"
+
+    def _y(self, value: float) -> str:
+        return f"{(1 - self.up.share(value)) * HEIGHT:.1f}"
 
 
-def latency_over_time(report: Report) -> Plot:
-    """A dot for each request where it was due, and the quantiles of each moment."""
-    dots, moments = report.dots, report.timeline
-    across = _time(report)
-    up = up_to(max([dot.latency for dot in dots] + [moment.max for moment in moments], default=0.0), BOTTOM, TOP)
-    ok = _dots("c1", [(across(dot.due), up(dot.latency)) for dot in dots if dot.ok])
-    failed = _dots("bad", [(across(dot.due), up(dot.latency)) for dot in dots if not dot.ok])
-    known = [moment for moment in moments if moment.max > 0]
-    p50 = _steps("c2", [(m.start, m.p50) for m in known], report.moment_seconds, across, up)
-    p99 = _steps("c3", [(m.start, m.p99) for m in known], report.moment_seconds, across, up)
-    legend = [("c1", "a request, where it was due"), ("c2", "p50"), ("c3", "p99")]
-    legend += [("bad", "a failed one")] if failed else []
-    return _plot("Latency over time", legend, _axes(across, up, tick, tick), ok, failed, p50, p99)
+def plots(report: Report) -> list[Plot]:
+    """Latency over time, the share of requests done within a time, and requests and tokens a second."""
+    width, moments, dots = report.moment_seconds, report.timeline, report.dots
+    time = Axis(max(report.seconds, 0.01), tick)
+
+    longest = max([dot.latency for dot in dots] + [moment.max for moment in moments], default=0.0)
+    latency = Plot("Latency over time", time, up_to(longest, tick))
+    latency.dots("a request, at the time it was due", "c1", [(dot.due, dot.latency) for dot in dots if dot.ok])
+    latency.dots("a failed request", "bad", [(dot.due, dot.latency) for dot in dots if not dot.ok])
+    measured = [moment for moment in moments if moment.max > 0]
+    latency.steps("p50", "c2", [(moment.start, moment.p50) for moment in measured], width)
+    latency.steps("p99", "c3", [(moment.start, moment.p99) for moment in measured], width)
+
+    most = max([max(moment.sent, moment.succeeded, moment.failed) for moment in moments], default=0)
+    requests = Plot("Requests a second", time, up_to(most / width, short))
+    requests.steps("sent", "c4", [(moment.start, moment.sent / width) for moment in moments], width)
+    requests.steps("succeeded", "c1", [(moment.start, moment.succeeded / width) for moment in moments], width)
+    if report.failed:
+        requests.steps("failed", "bad", [(moment.start, moment.failed / width) for moment in moments], width)
+
+    found = [latency, _shares(report), requests]
+    if report.tokens:
+        most = max([moment.tokens for moment in moments], default=0)
+        tokens = Plot("Tokens a second", time, up_to(most / width, short))
+        tokens.steps("received", "c1", [(moment.start, moment.tokens / width) for moment in moments], width)
+        found.append(tokens)
+    return found
 
 
-def throughput_over_time(report: Report) -> Plot:
-    """Requests a second: sent, succeeded and failed."""
-    width, moments = report.moment_seconds, report.timeline
-    across = _time(report)
-    up = up_to(max([max(m.sent, m.succeeded, m.failed) / width for m in moments], default=0.0), BOTTOM, TOP)
-    sent = _steps("c4", [(m.start, m.sent / width) for m in moments], width, across, up)
-    good = _steps("c1", [(m.start, m.succeeded / width) for m in moments], width, across, up)
-    bad = _steps("bad", [(m.start, m.failed / width) for m in moments], width, across, up) if report.failed else ""
-    legend = [("c4", "sent"), ("c1", "succeeded")] + ([("bad", "failed")] if report.failed else [])
-    return _plot("Requests a second", legend, _axes(across, up, tick, short), sent, good, bad)
-
-
-def tokens_over_time(report: Report) -> Plot:
-    """Tokens a second, as they came."""
-    width, moments = report.moment_seconds, report.timeline
-    across = _time(report)
-    up = up_to(max([m.tokens / width for m in moments], default=0.0), BOTTOM, TOP)
-    line = _steps("c1", [(m.start, m.tokens / width) for m in moments], width, across, up)
-    return _plot("Tokens a second", [("c1", "received")], _axes(across, up, tick, short), line)
-
-
-def shares(report: Report) -> Plot:
-    """The share of requests that took no longer than a time: to the first token or byte, and in all."""
+def _shares(report: Report) -> Plot:
     first, name = (report.first_token, "first token") if report.first_token.count else (report.first_byte, "first byte")
-    spreads = [(css, title, s) for css, title, s in (("c2", name, first), ("c1", "latency", report.latency)) if s.count]
-    lowest = min([spread.min for _, _, spread in spreads], default=0.0)
-    across = spanning(lowest, max([spread.max for _, _, spread in spreads], default=0.0), LEFT, RIGHT)
-    up = Scale(0, 100, BOTTOM, TOP)
-    lines = [
-        _line(css, [(across(value), up(percent)) for percent, value in enumerate(spread.quantiles)])
-        for css, _, spread in spreads
-    ]
-    axes = _axes(across, up, tick, lambda percent: f"{percent:g} %")
-    return _plot("Share of requests done within a time", [(css, title) for css, title, _ in spreads], axes, *lines)
+    spreads = [(name, "c2", first), ("latency", "c1", report.latency)]
+    lowest = min([spread.min for _, _, spread in spreads if spread.count], default=0.0)
+    across = spanning(lowest, max(spread.max for _, _, spread in spreads), tick)
+    plot = Plot("Share of requests done within a time", across, Axis(100, "{:g} %".format))
+    for name, colour, spread in spreads:
+        if spread.count:
+            plot.line(name, colour, [(value, percent) for percent, value in enumerate(spread.quantiles)])
+    return plot
 
 
-def endings(report: Report) -> Plot:
-    """How requests ended, as bars."""
-    rows = [("c1", "succeeded", report.succeeded)] if report.succeeded else []
+@frozen
+class Bar:
+    """A number of requests that ended in the same way; `width` in percent of the longest bar."""
+
+    label: str
+    colour: str
+    count: int
+    width: float
+
+
+def endings(report: Report) -> list[Bar]:
+    """How requests ended, the rarest failures together."""
+    rows = [("succeeded", "c1", report.succeeded)] if report.succeeded else []
     for error in report.errors:
-        label = " ".join(part for part in (str(error.status) if error.status else "", error.code) if part)
-        rows.append(("bad", f"{error.kind}{f': {label}' if label else ''}", error.count))
+        label = " ".join(part for part in (str(error.status or ""), error.code) if part)
+        rows.append((f"{error.kind}: {label}" if label else error.kind, "bad", error.count))
     if report.unfinished:
-        rows.append(("c4", "given up", report.unfinished))
+        rows.append(("given up", "c4", report.unfinished))
     if len(rows) > BARS:
         rest = rows[BARS - 1 :]
-        rows = [*rows[: BARS - 1], ("bad", f"{len(rest)} others", sum(count for _, _, count in rest))]
+        rows = [*rows[: BARS - 1], (f"{len(rest)} others", "bad", sum(count for _, _, count in rest))]
     largest = max([count for _, _, count in rows], default=1)
-    left, step = 210, 30
-    parts = []
-    for place, (css, label, count) in enumerate(rows):
-        top = place * step
-        width = max(1.5, (RIGHT - 70 - left) * count / largest)
-        middle = top + step / 2 + 4
-        parts.append(
-            f'<text x="{left - 10}" y="{_n(middle)}" text-anchor="end">{escape(_clip(label, 30))}</text>'
-            f'<rect class="{css} fill" x="{left}" y="{_n(top + 3)}" width="{_n(width)}" height="{_n(step - 6)}"/>'
-            f'<text class="strong" x="{_n(left + width + 8)}" y="{_n(middle)}">{count:,}</text>'
-        )
-    return _plot("How requests ended", [], *parts, height=max(1, len(rows)) * step)
+    return [Bar(label, colour, count, 100 * count / largest) for label, colour, count in rows]
 
 
-def _time(report: Report) -> Scale:
-    return Scale(0.0, max(report.seconds, report.moment_seconds * 0.01, 0.01), LEFT, RIGHT)
+def _step(high: float) -> float:
+    """The distance of ticks: 1, 2 or 5 times a power of ten."""
+    raw = high / TICKS
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
 
 
-def _plot(title: str, legend: Sequence[tuple[str, str]], *parts: str, height: int = HEIGHT) -> Plot:
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
-    )
-    return Plot(title, tuple(legend), svg)
-
-
-def _axes(across: Scale, up: Scale, name_x: Callable[[float], str], name_y: Callable[[float], str]) -> str:
-    parts = []
-    for value in up.ticks(5):
-        y = _n(up(value))
-        parts.append(f'<path class="grid" d="M{LEFT} {y}H{RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{_n(up(value) + 4)}" text-anchor="end">{escape(name_y(value))}</text>')
-    for value in across.ticks():
-        x = across(value)
-        # A label in the middle of its tick would leave the plot at either end.
-        anchor = "end" if x > RIGHT - 20 else "middle"
-        parts.append(f'<path class="axis" d="M{_n(x)} {BOTTOM}v5"/>')
-        parts.append(f'<text x="{_n(x)}" y="{BOTTOM + 20}" text-anchor="{anchor}">{escape(name_x(value))}</text>')
-    parts.append(f'<path class="axis" d="M{LEFT} {BOTTOM}H{RIGHT}"/>')
-    return "".join(parts)
-
-
-def _dots(css: str, points: Sequence[Point]) -> str:
-    """Round dots, as the ends of lines without length: one element for all."""
-    if not points:
-        return ""
-    return f'<path class="{css} dots" d="{"".join(f"M{_n(x)} {_n(y)}h0" for x, y in points)}"/>'
-
-
-def _line(css: str, points: Iterable[Point]) -> str:
-    return f'<path class="{css} line" d="M{"L".join(f"{_n(x)} {_n(y)}" for x, y in points)}"/>'
-
-
-def _steps(css: str, values: Sequence[Point], width: float, across: Scale, up: Scale) -> str:
-    """A level for each moment; a gap where moments are missing."""
-    path = ""
-    end = None
-    for start, value in values:
-        x, y = _n(across(start)), _n(up(value))
-        path += f"V{y}" if end == start else f"M{x} {y}"
-        end = start + width
-        path += f"H{_n(across(end))}"
-    return f'<path class="{css} line" d="{path}"/>' if path else ""
-
-
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+def _round(value: float) -> float:
+    return float(f"{value:.10g}")

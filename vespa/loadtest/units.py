@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _CONTROL = dict.fromkeys([*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -11,22 +13,20 @@ def printable(text: str) -> str:
     return text.translate(_CONTROL)
 
 
-def duration(seconds: float) -> str:
-    """A measured time with three digits or so: 850 us, 12.3 ms, 1.25 s, 312 s."""
+def duration(seconds: float, number: Callable[[float], str] | None = None) -> str:
+    """A measured time with three digits or so: 850 us, 12.3 ms, 1.25 s, 312 s. `number` writes it otherwise."""
+    number = number or three
     if seconds == 0:
         return "0 s"
     for limit, factor, unit in ((0.0009995, 1e6, "us"), (0.9995, 1e3, "ms")):
         if seconds < limit:
-            return f"{three(seconds * factor)} {unit}"
-    return f"{three(seconds)} s"
+            return f"{number(seconds * factor)} {unit}"
+    return f"{number(seconds)} s"
 
 
 def tick(seconds: float) -> str:
     """A time as an axis names it: 0 s, 50 ms, 1.5 s."""
-    for limit, factor, unit in ((0.0009995, 1e6, "us"), (0.9995, 1e3, "ms")):
-        if 0 < seconds < limit:
-            return f"{seconds * factor:g} {unit}"
-    return f"{seconds:g} s"
+    return duration(seconds, "{:g}".format)
 
 
 def three(number: float) -> str:
