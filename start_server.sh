@@ -44,7 +44,9 @@ else
     fi
     make_environment "$VESPA_VENV"
     python=$VESPA_VENV/bin/python
-    install_checkout "$python" "$here" "" || fail "pip could not install Vespa; its output is above"
+    parts=
+    [ "$mode" = demo ] || parts=worker
+    install_checkout "$python" "$here" "$parts" || fail "pip could not install Vespa; its output is above"
 fi
 
 # From here on signals reach Python itself; worker.py sees to the certificate and reports a failure.

@@ -11,7 +11,7 @@ fi
 # Prints the first Python that is new enough.
 find_python() {
     local candidate
-    for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
             command -v "$candidate"
             return
@@ -41,15 +41,21 @@ make_environment() {
     fail "no virtual environment could be made: install python3-venv (apt-get install python3-venv) or virtualenv"
 }
 
-# install_checkout PYTHON CHECKOUT EXTRAS: install it, editable, unless just this was done before. EXTRAS may be empty.
+# install_checkout PYTHON CHECKOUT EXTRAS: install it, editable, in the versions of constraints.txt, unless just this was done
+# before. EXTRAS may be empty: all commands. `worker` is less than that: only what a worker imports.
 install_checkout() {
-    local python=$1 checkout=$2 extras=$3 prefix stamp wanted
+    local python=$1 checkout=$2 extras=$3 prefix stamp wanted pip
+    pip=("$python" -m pip install --disable-pip-version-check -qq)
     prefix=$("$python" -c 'import sys; print(sys.prefix)')
     stamp="$prefix/.vespa-installed${extras:+-${extras//,/-}}"
-    wanted="$checkout $(cat "$checkout/setup.cfg" "$checkout/pyproject.toml" | cksum)"
+    wanted="$checkout $(cd "$checkout" && cat setup.cfg pyproject.toml requirements.txt constraints.txt | cksum)"
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
     echo "installing Vespa${extras:+ with $extras}"
-    "$python" -m pip install --disable-pip-version-check -qq --editable "$checkout${extras:+[$extras]}" || return 1
+    if [ "$extras" = worker ]; then
+        "${pip[@]}" --requirement "$checkout/requirements.txt" && "${pip[@]}" --no-deps --editable "$checkout" || return 1
+    else
+        "${pip[@]}" --constraint "$checkout/constraints.txt" --editable "$checkout${extras:+[$extras]}" || return 1
+    fi
     echo "$wanted" >"$stamp"
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.metadata
 import io
+import itertools
 import os
 import re
 import shutil
@@ -13,12 +14,15 @@ import sys
 import tarfile
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import vespa
 from vespa import NEWEST_RELEASE
 
 ROOT = Path(__file__).parent.parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SCRIPTS = ("start_server.sh", "run_tests.sh", ".ci/run")
 
 
@@ -33,8 +37,8 @@ for name in ("vespa.tap", "vespa.cli", "vespa.worker.launch", "vespa.worker.serv
 
 
 def listed(text: str) -> list[str]:
-    """The requirements in a list of them, one a line, without comments."""
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+    """The requirements in a list of them, one a line, without comments and options."""
+    return [line for line in text.splitlines() if line and line[0] not in "#-"]
 
 
 class RequirementTests(SynchronousTestCase):
@@ -42,11 +46,37 @@ class RequirementTests(SynchronousTestCase):
         config = configparser.ConfigParser()
         config.read(ROOT / "setup.cfg")
         self.all = listed(config["options"]["install_requires"])
+        self.extras = {name: listed(text) for name, text in config["options.extras_require"].items()}
         self.worker = listed((ROOT / "requirements.txt").read_text())
 
     def test_worker(self) -> None:
         """requirements.txt, which Vast.ai's templates install, is a part of what setup.cfg requires, in its order."""
         self.assertEqual(self.worker, [line for line in self.all if line in self.worker])
+
+    def test_constraints(self) -> None:
+        """constraints.txt has one exact version, that setup.cfg allows, of each of our dependencies on each Python."""
+        text = (ROOT / "constraints.txt").read_text()
+        pins = [Requirement(line) for line in listed(text)]
+        self.assertTrue(all(re.fullmatch(r"==[^*]+", str(pin.specifier)) for pin in pins))
+        wanted = [Requirement(line) for line in self.all + [line for lines in self.extras.values() for line in lines]]
+        for requirement, python in itertools.product(wanted, PYTHONS):
+            on = {"python_version": python, "python_full_version": f"{python}.0"}
+            if requirement.marker and not requirement.marker.evaluate(on):
+                continue
+            found = [
+                str(pin.specifier).removeprefix("==")
+                for pin in pins
+                if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
+                and (pin.marker is None or pin.marker.evaluate(on))
+            ]
+            allowed = len(found) == 1 and requirement.specifier.contains(found[0])
+            self.assertTrue(
+                allowed, f"{requirement} on Python {python}: {found}; ./scripts/constraints.sh writes them anew"
+            )
+
+    def test_constrained(self) -> None:
+        """Vast.ai's templates, which know nothing but requirements.txt, install these versions."""
+        self.assertIn("-c constraints.txt", (ROOT / "requirements.txt").read_text().splitlines())
 
     def test_imports(self) -> None:
         """A worker imports nothing of what requirements.txt leaves out."""
