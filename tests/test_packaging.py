@@ -93,13 +93,18 @@ class RequirementTests(SynchronousTestCase):
 
 class ContentTests(SynchronousTestCase):
     def test_data(self) -> None:
-        """What is no module and yet needed is named, and there: Vast's root, and the mark of types."""
+        """What is no module and yet needed is named: Vast's root, the mark of types, templates."""
         config = configparser.ConfigParser()
         config.read(ROOT / "setup.cfg")
-        data = config["options.package_data"]
-        self.assertEqual(dict(data), {"vespa": "py.typed", "vespa.client": "vast_root.pem"})
-        for package, name in data.items():
-            self.assertTrue((ROOT / package.replace(".", "/") / name).exists(), name)
+        named = {
+            file.relative_to(ROOT)
+            for package, patterns in config["options.package_data"].items()
+            for pattern in patterns.split()
+            for file in ROOT.joinpath(*package.split(".")).glob(pattern)
+        }
+        there = {file.relative_to(ROOT) for folder in ("vespa", "benchmarks") for file in (ROOT / folder).rglob("*.*")}
+        self.assertEqual(named, {file for file in there if file.suffix not in {".py", ".pyc"}})
+        self.assertIn(Path("vespa/client/vast_root.pem"), named)
 
     def test_commands(self) -> None:
         """`vespa-proxy` is the command, and its plugin for twistd is among what is installed."""
