@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
+from rich.console import RenderableType
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +17,7 @@ from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused
 from vespa.config.client import ClientSettings
 from vespa.runtime.http_client import plain_client
+from vespa.runtime.terminal import Terminal
 
 KEY = "account-key-3141"
 ROWS = [
@@ -32,18 +35,23 @@ class Somebody:
         self.hidden: list[str] = []
         self.said = ""
 
-    async def ask(self, prompt: str) -> str:
+    async def ask(self, prompt: str, *, hidden: bool = False) -> str:
         self.asked.append(prompt)
+        if hidden:
+            self.hidden.append(prompt)
         if not self.answers:
             raise EOFError
         return self.answers.pop(0)
 
-    async def ask_hidden(self, prompt: str) -> str:
-        self.hidden.append(prompt)
-        return await self.ask(prompt)
+    def say(self, text: RenderableType) -> None:
+        self.said += drawn(text)
 
-    def say(self, text: str) -> None:
-        self.said += text
+
+def drawn(text: RenderableType) -> str:
+    """What a pipe is sent."""
+    stream = io.StringIO()
+    Terminal(stream, {}).print(text)
+    return stream.getvalue()
 
 
 class Case(SynchronousTestCase):
@@ -168,11 +176,15 @@ class TableTests(SynchronousTestCase):
             EndpointInfo(id=22, name="a-long-name", api_key=""),
         ]
         self.assertEqual(
-            table(rows).splitlines(),
+            [line.rstrip() for line in drawn(table(rows)).splitlines()],
             [
                 "name         id  state   cold workers  max workers  min load  target use",
                 "chat         1   active  1             16           0.5       -",
                 "a-long-name  22  ?       -             -            -         -",
             ],
         )
-        self.assertTrue(table(rows, numbered=True).splitlines()[2].startswith("2  a-long-name"))
+        self.assertTrue(drawn(table(rows, numbered=True)).splitlines()[2].startswith("2  a-long-name"))
+
+    def test_hostile(self) -> None:
+        """A name that looks like markup is shown as it is."""
+        self.assertIn("[red]x[/red]", drawn(table([EndpointInfo(id=1, name="[red]x[/red]", api_key="")])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 from typing import Any
 
 from attrs import evolve
@@ -13,10 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.client.command.test_choosing import Somebody
 from tests.processes import until
+from tests.runtime.test_terminal import FakeTerminal
 from vespa.client.command.launch import OnWait
 from vespa.client.command.run import INTERRUPTED, Command, how_to_use
 from vespa.config.client import ClientSettings
 from vespa.config.client_reading import Reading
+from vespa.runtime.terminal import Terminal
 from vespa.simulator.processes import Deployment
 
 ACCOUNT_KEY = "account-key"
@@ -77,30 +80,30 @@ class CommandCase(TestCase):
         await self.deployment.start_autoscaler()
         self.reactor = Reactor()
         self.proxy = Proxy()
-        self.said = ""
-        self.errors = ""
+        self.out = io.StringIO()
+        self.err = io.StringIO()
         self.hidden: list[str] = []
         self.waits: list[tuple[str, float]] = []
-        self.friendly = False
         self.settings = ClientSettings(endpoint="demo", console_url=self.deployment.autoscaler_url)
 
+    @property
+    def said(self) -> str:
+        return self.out.getvalue()
+
+    @property
+    def errors(self) -> str:
+        return self.err.getvalue()
+
     def command(self, asks: Somebody | None = None, *, listing: bool = False, **fields: Any) -> Command:
-        def say(text: str) -> None:
-            self.said += text
-
-        def complain(text: str) -> None:
-            self.errors += text
-
         return Command(
             self.reactor,
             Reading(settings=evolve(self.settings, **fields), listing=listing),
-            say=say,
-            complain=complain,
+            terminal=Terminal(self.out, {}),
+            errors=Terminal(self.err, {}),
             asks=asks,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
             hide=self.hidden.append,
             make=self.proxy.make,
-            friendly=self.friendly,
         )
 
     async def run_to_end(self, command: Command) -> int:
@@ -161,7 +164,7 @@ class ServeTests(CommandCase):
             (errno.EADDRINUSE, "127.0.0.1 port 8010 is taken by another program: choose another with --port"),
             (errno.EACCES, "cannot listen at 127.0.0.1 port 8010: Permission denied"),
         ):
-            self.errors = ""
+            self.err = io.StringIO()
             self.reactor.stopped = 0
             self.proxy.error = CannotListenError("127.0.0.1", 8010, OSError(number, "?"))  # type: ignore[no-untyped-call]
             self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
@@ -199,7 +202,7 @@ class ServeTests(CommandCase):
 
     async def test_friendly(self) -> None:
         """On a terminal it says what to type where."""
-        self.friendly = True
+        self.out = FakeTerminal()
         command = self.command(endpoint_key="key")
         await self.run_to_ready(command)
         self.assertIn('OpenAI(base_url="http://localhost:8010/v1", api_key="unused")', self.said)
@@ -240,7 +243,7 @@ class AskTests(CommandCase):
         """Ended at a question, nothing was done, and the exit code is that of an interrupt."""
 
         class Slow(Somebody):
-            async def ask(self, prompt: str) -> str:
+            async def ask(self, prompt: str, *, hidden: bool = False) -> str:
                 await Deferred()
                 return ""
 
@@ -270,7 +273,7 @@ class ListTests(CommandCase):
             ({"account_key": "wrong"}, "does not accept"),
             ({"account_key": ACCOUNT_KEY, "console_url": "http://127.0.0.1:1"}, "cannot be reached"),
         ):
-            self.errors = ""
+            self.err = io.StringIO()
             self.reactor.stopped = 0
             self.assertEqual(await self.run_to_end(self.command(listing=True, **fields)), 1)
             self.assertIn(text, self.errors)

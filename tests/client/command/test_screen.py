@@ -1,4 +1,4 @@
-"""Laws of the terminal: what stays, what is rewritten, what is asked. The terminals are real, pseudo as they are."""
+"""Laws of the terminal: what stays, what is rewritten. The terminals are real, pseudo as they are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ import os
 import struct
 from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
-from zope.interface.verify import verifyObject
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.processes import until
-from vespa.client.command.screen import LineReader, Questions, Screen
+from vespa.client.command.screen import Screen
 
 fcntl: Any
 termios: Any
@@ -99,85 +94,3 @@ class ScreenTests(SynchronousTestCase):
         """A terminal that is gone hurts nobody who keeps a live line."""
         self.stream.close()
         self.screen.live("one")
-
-
-class QuestionTests(TestCase):
-    timeout = 20
-    if NO_TERMINALS:
-        skip = NO_TERMINALS
-
-    def setUp(self) -> None:
-        self.ours, theirs = os.openpty()
-        self.addCleanup(os.close, self.ours)
-        os.set_blocking(self.ours, False)
-        self.stream = os.fdopen(theirs, "w")
-        self.addCleanup(self.stream.close)
-        self.descriptor = theirs
-        self.questions = Questions(reactor, theirs, Screen(self.stream))
-        self.seen = b""
-
-    def see(self) -> bytes:
-        try:
-            self.seen += os.read(self.ours, 10_000)
-        except BlockingIOError:
-            pass
-        return self.seen
-
-    async def until_seen(self, text: bytes) -> None:
-        await until(lambda: text in self.see(), 10, repr(text))
-
-    @property
-    def echoes(self) -> bool:
-        flags: list[Any] = termios.tcgetattr(self.descriptor)
-        return bool(flags[3] & termios.ECHO)
-
-    async def test_answer(self) -> None:
-        """What is typed is the answer, without the spaces around it, and is shown."""
-        answer = Deferred.fromCoroutine(self.questions.ask("Name: "))
-        await self.until_seen(b"Name: ")
-        os.write(self.ours, b" my na")
-        os.write(self.ours, b"me \n")
-        self.assertEqual(await answer, "my name")
-        await self.until_seen(b"my name")
-
-    async def test_hidden(self) -> None:
-        """What is typed for a hidden question is not shown; afterwards typing is shown as before."""
-        self.assertTrue(self.echoes)
-        answer = Deferred.fromCoroutine(self.questions.ask_hidden("Key: "))
-        await self.until_seen(b"Key: ")
-        self.assertFalse(self.echoes)
-        os.write(self.ours, b"secret\n")
-        self.assertEqual(await answer, "secret")
-        self.assertTrue(self.echoes)
-        await self.until_seen(b"Key: \r\n")
-        self.assertNotIn(b"secret", self.seen)
-
-    async def test_cancelled(self) -> None:
-        """Who asks no more leaves the terminal as it was, and lets go of it."""
-        answer = Deferred.fromCoroutine(self.questions.ask_hidden("Key: "))
-        await self.until_seen(b"Key: ")
-        answer.cancel()
-        await self.assertFailure(answer, CancelledError)
-        self.assertTrue(self.echoes)
-        clock: Any = reactor
-        self.assertFalse([each for each in clock.getReaders() if isinstance(each, LineReader)])
-
-    async def test_end(self) -> None:
-        """The end of input is an EOFError, hidden or not."""
-        for ask in (self.questions.ask, self.questions.ask_hidden):
-            self.seen = b""
-            answer = Deferred.fromCoroutine(ask("Name: "))
-            await self.until_seen(b"Name: ")
-            os.write(self.ours, b"\x04")
-            await self.assertFailure(answer, EOFError)
-        self.assertTrue(self.echoes)
-
-    async def test_one_after_the_other(self) -> None:
-        """Each question gets a line of its own, though both were typed at once."""
-        os.write(self.ours, b"one\ntwo\n")
-        self.assertEqual(await self.questions.ask("A: "), "one")
-        self.assertEqual(await self.questions.ask("B: "), "two")
-
-    def test_interface(self) -> None:
-        """What the reactor is given is what it wants."""
-        verifyObject(IReadDescriptor, LineReader(self.descriptor, Deferred()))

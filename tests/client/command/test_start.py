@@ -14,23 +14,16 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ProcessProtocol
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
 
+from tests.client.command.terminal_process import NO_TERMINALS, TerminalProcess
 from tests.processes import ProcessCase, until
 from vespa.http.agent import Agent
 from vespa.runtime.http_client import Response, call, plain_client
 from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.child import Child
-from vespa.simulator.launch import STOPS_BY_SIGNAL, clean_environment, client_command, worker_command
+from vespa.simulator.launch import STOPS_BY_SIGNAL, client_command, worker_command
 from vespa.simulator.processes import Deployment
-
-termios: Any
-try:
-    import termios
-except ImportError:
-    termios = None
 
 COMMAND = [sys.executable, "-m", "vespa.cli", "client"] if STOPS_BY_SIGNAL else client_command({})
 ENDPOINT_KEY = "key-of-the-endpoint-2718"
@@ -219,128 +212,78 @@ class ListTests(Case):
         self.assertIn("no account key: set VAST_ACCOUNT_KEY", child.text)
 
 
-class Terminal(ProcessProtocol):
-    """A process at a terminal of its own: what it shows, and what is typed."""
-
-    def __init__(self) -> None:
-        ours, self._theirs = os.openpty()
-        self.ends = (ours, os.dup(self._theirs), os.ttyname(self._theirs))
-        self.text = ""
-        self.exit_code: int | None = None
-        self.echoed_at_the_end: bool | None = None
-        self.ended: Deferred[None] = Deferred()
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        self.text += data.decode("utf-8", "replace")
-
-    def type(self, text: str) -> None:
-        transport: Any = self.transport
-        transport.write(text.encode())
-
-    @property
-    def echoes(self) -> bool:
-        flags: list[Any] = termios.tcgetattr(self._theirs)
-        return bool(flags[3] & termios.ECHO)
-
-    def processExited(self, reason: Failure) -> None:
-        self.echoed_at_the_end = self.echoes
-        os.close(self._theirs)  # until now it kept the terminal from its end
-
-    def processEnded(self, reason: Failure) -> None:
-        value: Any = reason.value
-        self.exit_code = value.exitCode if value.exitCode is not None else -int(value.signal or 0)
-        self.ended.callback(None)
-
-
 class TerminalTests(Case):
-    if termios is None:
-        skip = "this system has no pseudo terminals"
+    if NO_TERMINALS:
+        skip = NO_TERMINALS
 
-    def at_terminal(self, arguments: Sequence[str] = (), **environ: str) -> Terminal:
-        terminal = Terminal()
-        environment = {**clean_environment(os.environ), **self.environment(**environ), "TERM": "xterm"}
-        command = [*COMMAND, *arguments]
-        process: Any = reactor
-        process.spawnProcess(terminal, command[0], command, env=environment, path=self.home, usePTY=terminal.ends)
-        self.addCleanup(self.kill, terminal)
+    def at_terminal(self, arguments: Sequence[str] = (), **environ: str) -> TerminalProcess:
+        terminal = TerminalProcess()
+        terminal.start([*COMMAND, *arguments], self.environment(**environ), self.home)
+        self.addCleanup(lambda: Deferred.fromCoroutine(terminal.kill()))
         return terminal
-
-    async def kill(self, terminal: Terminal) -> None:
-        if terminal.exit_code is None:
-            transport: Any = terminal.transport
-            transport.signalProcess("KILL")
-            await terminal.ended
-
-    async def shown(self, terminal: Terminal, text: str) -> None:
-        try:
-            await until(lambda: text in terminal.text or terminal.exit_code is not None, 30, text)
-        finally:
-            self.assertIn(text, terminal.text)
-
-    async def code(self, terminal: Terminal) -> int:
-        await until(lambda: terminal.exit_code is not None, 30, "the end")
-        assert terminal.exit_code is not None
-        return terminal.exit_code
 
     async def test_whole(self) -> None:
         """Asked for the key, the endpoint and the port; ready; a live line while a request waits; Ctrl-C ends it."""
         terminal = self.at_terminal(VAST_ENDPOINT="", VESPA_CLIENT_PORT="")
-        await self.shown(terminal, "Account key (it is not shown): ")
+        await terminal.shows("Account key (it is not shown): ")
         self.assertFalse(terminal.echoes)
         terminal.type(f"{TOKEN}\n")
-        await self.shown(terminal, "does not accept the account key (401)")
+        await terminal.shows("does not accept the account key (401)")
         await until(lambda: terminal.text.count("Account key") == 2)
         terminal.type(f"{ACCOUNT_KEY}\n")
-        await self.shown(terminal, "Endpoint [1]: ")
+        await terminal.shows("Endpoint [1]: ")
         self.assertTrue(terminal.echoes)
         self.assertIn("1  demo  1   active", terminal.text)
         terminal.type("1\n")
-        await self.shown(terminal, "Port [8010]: ")
+        await terminal.shows("Port [8010]: ")
         terminal.type("0\n")
-        await self.shown(terminal, "Ctrl-C ends it.")
+        await terminal.shows("Ctrl-C ends it.")
         found = re.search(READY, terminal.text)
         assert found is not None, terminal.text
         self.assertIn('OpenAI(base_url="http://localhost:', terminal.text)
         asked = Deferred.fromCoroutine(self.get(f"{found[1]}/v1/models"))
         asked.addErrback(lambda _: None)
-        await self.shown(terminal, "\r\x1b[Kwaiting for a worker, 0 s: ")
-        await self.shown(terminal, "\r\x1b[Kwaiting for a worker, 2 s: ")
+        await terminal.shows("waiting for a worker, 0 s: ")
+        await terminal.shows("\r\x1b[2Kwaiting for a worker, 2 s: ")
         asked.cancel()
-        await self.shown(terminal, "gone: GET /v1/models\r\n")
-        self.assertNotIn("waiting", terminal.text.rpartition("\r\x1b[K")[2], "the live line is still there")
+        await terminal.shows("gone: GET /v1/models\r\n")
+        self.assertNotIn("waiting", terminal.text.rpartition("\x1b[2K")[2], "the live line is still there")
         terminal.type("\x03")
-        self.assertEqual(await self.code(terminal), 0, terminal.text)
+        self.assertEqual(await terminal.code(), 0, terminal.text)
         self.assertTrue(terminal.echoed_at_the_end)
         self.assert_secret(terminal.text)
 
     async def test_interrupted(self) -> None:
-        """Ctrl-C at the hidden question ends it, and leaves a terminal that shows what is typed."""
-        terminal = self.at_terminal(VAST_ENDPOINT="")
-        await self.shown(terminal, "Account key (it is not shown): ")
-        terminal.type("\x03")
-        self.assertEqual(await self.code(terminal), 130, terminal.text)
-        self.assertTrue(terminal.echoed_at_the_end)
-        self.assertNotIn("Traceback", terminal.text)
+        """Ctrl-C or SIGTERM at a question ends it, and leaves a terminal that shows what is typed, on a new line."""
+        for key, prompt in (("", "Account key (it is not shown): "), (ACCOUNT_KEY, "Endpoint [1]: ")):
+            for interrupt in (lambda terminal: terminal.type("\x03"), lambda terminal: terminal.signal("TERM")):
+                terminal = self.at_terminal(VAST_ENDPOINT="", VAST_ACCOUNT_KEY=key)
+                await terminal.shows(prompt)
+                interrupt(terminal)
+                self.assertEqual(await terminal.code(), 130, terminal.text)
+                self.assertTrue(terminal.echoed_at_the_end)
+                self.assertTrue(terminal.text.endswith("\r\n"), terminal.text)
+                self.assertNotIn("Traceback", terminal.text)
 
     async def test_end_of_input(self) -> None:
         """Ctrl-D at a question is an error, said in a sentence."""
         terminal = self.at_terminal(VAST_ENDPOINT="", VAST_ACCOUNT_KEY=ACCOUNT_KEY)
-        await self.shown(terminal, "Endpoint [1]: ")
+        await terminal.shows("Endpoint [1]: ")
         terminal.type("\x04")
-        self.assertEqual(await self.code(terminal), 1, terminal.text)
+        self.assertEqual(await terminal.code(), 1, terminal.text)
         self.assertIn("nothing was chosen", terminal.text)
 
     async def test_list(self) -> None:
         """At a terminal the list asks for a key that is missing."""
         terminal = self.at_terminal(["--list"], VAST_ENDPOINT="")
-        await self.shown(terminal, "Account key (it is not shown): ")
+        await terminal.shows("Account key (it is not shown): ")
         terminal.type(f"{ACCOUNT_KEY}\n")
-        self.assertEqual(await self.code(terminal), 0, terminal.text)
+        self.assertEqual(await terminal.code(), 0, terminal.text)
         self.assertIn("demo  1   active", terminal.text)
         self.assert_secret(terminal.text)
 
     async def test_not_asked(self) -> None:
         """Who names the endpoint is asked nothing, at a terminal either: what is missing is an error."""
         terminal = self.at_terminal()
-        self.assertEqual(await self.code(terminal), 2, terminal.text)
+        self.assertEqual(await terminal.code(), 2, terminal.text)
         self.assertIn("no key: set VAST_API_KEY", terminal.text)

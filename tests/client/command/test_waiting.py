@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import io
-
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.client.command.screen import Screen
 from vespa.client.command.waiting import LiveLine, WaitingLog, elapsed
 
 
 class LiveTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.stream = io.StringIO()
-        self.line = LiveLine(self.clock, Screen(self.stream, 80))
+        self.drawn: list[str] = []
+        self.line = LiveLine(self.clock, self.drawn.append)
 
     @property
     def shown(self) -> str:
-        return self.stream.getvalue().rpartition("\x1b[K")[2]
+        return self.drawn[-1]
 
     def test_seconds_go_on(self) -> None:
         """State and seconds are shown, and the seconds go on between two polls."""

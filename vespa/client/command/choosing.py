@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import evolve
+from rich.table import Table
 
 from vespa.client.command.launch import LaunchError
+from vespa.client.command.questions import Asks
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused, find
 from vespa.config.client import ClientSettings
 
@@ -15,28 +17,14 @@ TRIES: Final = 3
 _HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min load", "target use")
 
 
-class Asks(Protocol):
-    """Somebody who can be asked; `screen.Questions` is one. Either way to ask raises EOFError where the input ends."""
-
-    async def ask(self, prompt: str) -> str: ...
-
-    async def ask_hidden(self, prompt: str) -> str: ...
-
-    def say(self, text: str) -> None: ...
-
-
-def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> str:
-    """The endpoints in columns, under headings; lines without a last newline."""
-    lines: list[tuple[str, ...]] = [_HEADINGS]
-    for row in rows:
-        numbers = (row.cold_workers, row.max_workers, row.min_load, row.target_util)
-        lines.append(
-            (row.name, str(row.id), row.state or "?", *("-" if each is None else f"{each:g}" for each in numbers))
-        )
-    if numbered:
-        lines = [("" if number == 0 else str(number), *line) for number, line in enumerate(lines)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> Table:
+    """The endpoints in columns, under headings; `numbered` has a first column with numbers from 1."""
+    drawn = Table(*["" for _ in range(numbered)], *_HEADINGS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, row in enumerate(rows, 1):
+        values = (row.cold_workers, row.max_workers, row.min_load, row.target_util)
+        cells = [row.name, str(row.id), row.state or "?", *("-" if each is None else f"{each:g}" for each in values)]
+        drawn.add_row(*([str(number)] if numbered else []), *cells)
+    return drawn
 
 
 async def endpoints_of(console: Console, account_key: str, asks: Asks | None) -> tuple[str, list[EndpointInfo]]:
@@ -47,13 +35,13 @@ async def endpoints_of(console: Console, account_key: str, asks: Asks | None) ->
     """
     for tries_left in reversed(range(TRIES + 1)):
         if not account_key and asks is not None:
-            account_key = await asks.ask_hidden("Account key (it is not shown): ")
+            account_key = await asks.ask("Account key (it is not shown): ", hidden=True)
         try:
             return account_key, await console.endpoints(account_key)
         except KeyRefused as error:
             if asks is None or not tries_left:
                 raise
-            asks.say(f"{error}\n")
+            asks.say(str(error))
             account_key = ""
     raise AssertionError("the last try returned or raised")
 
@@ -76,7 +64,8 @@ async def choose(settings: ClientSettings, console: Console, asks: Asks, *, port
 async def _chosen(rows: Sequence[EndpointInfo], asks: Asks) -> EndpointInfo:
     if not rows:
         raise LaunchError("the account has no endpoints")
-    asks.say(f"\n{table(rows, numbered=True)}\n\n")
+    for shown in ("", table(rows, numbered=True), ""):
+        asks.say(shown)
     while True:
         answer = await asks.ask("Endpoint [1]: " if len(rows) == 1 else f"Endpoint, 1 to {len(rows)}: ")
         if not answer and len(rows) == 1:
@@ -87,7 +76,7 @@ async def _chosen(rows: Sequence[EndpointInfo], asks: Asks) -> EndpointInfo:
             try:
                 return find(rows, answer)
             except ConsoleError as error:
-                asks.say(f"{error}\n")
+                asks.say(str(error))
 
 
 async def _port(default: int, asks: Asks) -> int:
@@ -97,4 +86,4 @@ async def _port(default: int, asks: Asks) -> int:
             return default
         if answer.isascii() and answer.isdecimal() and int(answer) <= 65535:
             return int(answer)
-        asks.say("a port is a number from 0, any free one, to 65535\n")
+        asks.say("a port is a number from 0, any free one, to 65535")

@@ -11,10 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 from twisted.python import usage
 
-from vespa.client.command.choosing import Asks, choose, endpoints_of, table
+from vespa.client.command.choosing import choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
-from vespa.client.command.screen import CAN_ASK, Questions, Screen
-from vespa.client.command.threaded import ThreadedQuestions
+from vespa.client.command.questions import Asks, Questions
 from vespa.client.command.waiting import LiveLine, WaitingLog
 from vespa.client.console import ConsoleError
 from vespa.config.client import ClientSettings
@@ -22,7 +21,8 @@ from vespa.config.client_options import OPTIONS
 from vespa.config.client_reading import GivenOptions, OptionsError, Reading, read
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.signals import Signals, flush_and_exit, stop
-from vespa.runtime.standard_streams import shows_escapes, writable
+from vespa.runtime.standard_streams import writable
+from vespa.runtime.terminal import Terminal
 from vespa.tap import install_reactor, raise_file_limit, settle_memory
 
 log = Logger()
@@ -41,7 +41,7 @@ class Command:
     """
     One run of the command. `code` is its exit code once it has ended.
 
-    `asks` is None where nobody can be asked; `say` shows a text, `complain` an error.
+    `asks` is None where nobody can be asked; `errors` is for what went wrong.
     """
 
     def __init__(
@@ -49,24 +49,22 @@ class Command:
         reactor: Any,
         reading: Reading,
         *,
-        say: Callable[[str], object],
-        complain: Callable[[str], object],
+        terminal: Terminal,
+        errors: Terminal,
         asks: Asks | None,
         on_wait: OnWait,
         hide: Callable[[str], None],
         make: MakeClient | None = None,
-        friendly: bool = False,
     ) -> None:
         self.code = 0
         self._reactor = reactor
         self._reading = reading
-        self._say = say
-        self._complain = complain
+        self._terminal = terminal
+        self._errors = errors
         self._asks = asks
         self._on_wait = on_wait
         self._hide = hide
         self._make = make
-        self._friendly = friendly
         self._is_ready = False
         self._running: Deferred[None] | None = None
         self._ended: Deferred[None] = Deferred()
@@ -100,14 +98,14 @@ class Command:
             self._ended.callback(None)
 
     def _fail(self, why: str) -> None:
-        self._complain(f"vespa-proxy client: {why}\n")
+        self._errors.print(f"vespa-proxy client: {why}")
         self.code = 1
 
     async def _list(self) -> None:
         settings = self._reading.settings
         with console_of(self._reactor, settings) as console:
             _, rows = await endpoints_of(console, settings.account_key, self._asks)
-        self._say(f"{table(rows)}\n" if rows else "the account has no endpoints\n")
+        self._terminal.print(table(rows) if rows else "the account has no endpoints")
 
     async def _serve(self) -> None:
         settings = self._reading.settings
@@ -119,9 +117,9 @@ class Command:
         )
         try:
             self._is_ready = True
-            self._say(f"ready: {client.url} → endpoint {settings.endpoint}\n")
-            if self._friendly:
-                self._say(how_to_use(client.url, settings))
+            self._terminal.print(f"ready: {client.url} → endpoint {settings.endpoint}")
+            if self._terminal.file.isatty():
+                self._terminal.print(how_to_use(client.url, settings))
             settle_memory()
             await Deferred()
         finally:
@@ -137,56 +135,46 @@ def how_to_use(url: str, settings: ClientSettings) -> str:
         key, header = 'os.environ["VESPA_CLIENT_TOKEN"]', ' -H "Authorization: Bearer $VESPA_CLIENT_TOKEN"'
     return (
         f'\n  OpenAI(base_url="{base}/v1", api_key={key})\n  curl {base}/v1/models{header}\n\n'
-        "Any other HTTP client will do as well. Ctrl-C ends it.\n\n"
+        "Any other HTTP client will do as well. Ctrl-C ends it.\n"
     )
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor and return the exit code; SystemExit for --help and --version."""
-    out, errors = writable(sys.stdout), writable(sys.stderr)
-
-    def complain(text: str) -> None:
-        errors.write(text)
-        errors.flush()
-
+    out = writable(sys.stdout)
+    terminal, errors = Terminal(out, os.environ), Terminal(writable(sys.stderr), os.environ)
     # Whoever can see what is asked and answer it: a terminal at either end.
-    on_terminal = sys.stdin is not None and sys.stdin.isatty() and out.isatty()
+    can_ask = sys.stdin is not None and sys.stdin.isatty() and out.isatty()
     options = Options()
     try:
         options.parseOptions(list(argv))  # type: ignore[no-untyped-call]
-        reading = read(options.take(), os.environ, can_ask=on_terminal)
+        reading = read(options.take(), os.environ, can_ask=can_ask)
     except (usage.UsageError, OptionsError) as error:
-        complain(f"vespa-proxy client: {error}\n")
+        errors.print(f"vespa-proxy client: {error}")
         return 2
     for line in reading.warnings:
-        complain(f"note: {line}\n")
+        errors.print(f"note: {line}")
     install_reactor(reading.settings.transport)
     from twisted.internet import reactor as installed
 
     reactor = cast(Any, installed)
-    settings = reading.settings
-    screen = Screen(out, escapes=shows_escapes(os.environ))
-    observer = _begin_log(cast(TextIO, screen), settings)
+    observer = _begin_log(cast(TextIO, terminal), reading.settings)
     raise_file_limit()
-    asks: Questions | ThreadedQuestions | None = None
-    if on_terminal:
-        asks = Questions(reactor, sys.stdin.fileno(), screen) if CAN_ASK else ThreadedQuestions(reactor, screen)
-    live = out.isatty() and os.environ.get("TERM") != "dumb"
+    questions = Questions(reactor, terminal)
     command = Command(
         reactor,
         reading,
-        say=lambda text: _write(screen, text),
-        complain=complain,
-        asks=asks,
-        on_wait=LiveLine(reactor, screen) if live else WaitingLog(reactor),
+        terminal=terminal,
+        errors=errors,
+        asks=questions if can_ask else None,
+        on_wait=LiveLine(reactor, terminal.live) if terminal.is_terminal else WaitingLog(reactor),
         hide=observer.hide,
-        friendly=out.isatty(),
     )
     Signals(reactor).startService()
     reactor.callWhenRunning(command.start)
     reactor.addSystemEventTrigger("before", "shutdown", command.end)
     reactor.run()
-    if isinstance(asks, ThreadedQuestions) and asks.waiting:
+    if questions.waiting:
         flush_and_exit(command.code)
     return command.code
 
@@ -201,11 +189,3 @@ def _begin_log(stream: TextIO, settings: ClientSettings) -> LineObserver:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
     return observer
-
-
-def _write(screen: Screen, text: str) -> None:
-    try:
-        screen.write(text)
-        screen.flush()
-    except (OSError, ValueError):
-        pass  # nobody reads it; the proxy is none the worse

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-
-from vespa.client.command.screen import Screen
 
 LOG_SECONDS: Final = 30.0
 _SHOWN: Final = 200
 
 
 class LiveLine:
-    """On a terminal: what the autoscaler says and for how long it has been so, each second anew."""
+    """On a terminal: what the autoscaler says and for how long it has been so, drawn anew each second."""
 
-    def __init__(self, clock: IReactorTime, screen: Screen) -> None:
+    def __init__(self, clock: IReactorTime, draw: Callable[[str], object]) -> None:
+        """`draw` takes the line; "" for none."""
+        self._draw = draw
         self._clock = clock
-        self._screen = screen
         self._status = ""
         self._since = 0.0
-        self._tick: IDelayedCall | None = None
+        self._loop = LoopingCall(self._show)
+        self._loop.clock = clock
 
     def __call__(self, status: str, seconds: float) -> None:
         """Take the autoscaler's text, and how many seconds the longest has waited; "" and 0.0 where none waits."""
-        if not status and not seconds:
-            self.end()
-            return
+        if self._loop.running:
+            self._loop.stop()
         self._status = status
         self._since = self._clock.seconds() - seconds
-        self._draw()
+        if status or seconds:
+            self._loop.start(1.0)
+        else:
+            self._draw("")
 
-    def end(self) -> None:
-        """Clear the line."""
-        if self._tick is not None and self._tick.active():
-            self._tick.cancel()
-        self._tick = None
-        self._screen.live("")
-
-    def _draw(self) -> None:
+    def _show(self) -> None:
         seconds = self._clock.seconds() - self._since
-        self._screen.live(f"waiting for a worker, {elapsed(seconds)}{': ' if self._status else ''}{self._status}")
-        if self._tick is None or not self._tick.active():
-            self._tick = self._clock.callLater(1.0, self._draw)
+        self._draw(f"waiting for a worker, {elapsed(seconds)}{': ' if self._status else ''}{self._status}")
 
 
 class WaitingLog:
