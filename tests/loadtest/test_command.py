@@ -114,6 +114,14 @@ class CommandTests(ProcessCase):
         self.assertIn("3 sent, 3 succeeded", child.text)
         self.assertIn("<svg", Path(self.folder, "report.html").read_text())
 
+    async def test_standard_output_full(self) -> None:
+        """A report that standard output does not take is told, with exit code 1."""
+        deployment = await self.backend()
+        line = " ".join(map(shlex.quote, [*LOAD, "--url", deployment.backend_url, "-n", "3"]))
+        child = self.start(["/bin/sh", "-c", f"{line} >/dev/full"], {"HOME": self.folder, **SHORT}, folder=self.folder)
+        self.assertEqual(await self.until_exit(child), 1, child.text)
+        self.assertIn("the report could not be written: ", child.text)
+
     async def test_interrupt(self) -> None:
         """A Ctrl-C sends no more, lets what is under way end, and reports; nothing failed, so the exit code is 0."""
         deployment = await self.backend()

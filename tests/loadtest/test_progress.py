@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loadtest.reports import outcome, report_of, stats_of
+from tests.runtime.test_terminal import REWRITE, XTERM, FakeTerminal
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.page import page
 from vespa.loadtest.plan import Plan
@@ -20,10 +22,18 @@ from vespa.loadtest.plots import BARS, HEIGHT, WIDTH, Axis, endings, spanning, u
 from vespa.loadtest.progress import LINE_SECONDS, LIVE_SECONDS, Progress
 from vespa.loadtest.report import Report
 from vespa.loadtest.run_stats import RunStats
-from vespa.loadtest.text import aligned, intention, progress, table
+from vespa.loadtest.text import WIDTH as COLUMNS
+from vespa.loadtest.text import intention, progress
+from vespa.loadtest.text import table as report_on
 from vespa.loadtest.units import duration, short, size, three, tick
+from vespa.runtime.terminal import Terminal
 
 HOSTILE = "</td><script>alert('1')</script> \x1b[31m & \"quoted\"\n\u2028next"
+
+
+def table(report: Report, stream: io.StringIO | None = None) -> str:
+    """The report as a pipe gets it, or another stream."""
+    return report_on(report, stream or io.StringIO(), {**XTERM, "COLUMNS": str(COLUMNS)})
 
 
 def mixed() -> Report:
@@ -82,8 +92,20 @@ class TableTests(SynchronousTestCase):
         self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
 
     def test_aligned(self) -> None:
-        """Columns begin, or end, at the same place."""
-        self.assertEqual(aligned([("a", "100"), ("bbb", "5")], frozenset({1})), ["a    100", "bbb    5"])
+        """Columns of figures end at the same place, and no line ends in spaces."""
+        lines = table(mixed()).splitlines()
+        rows = [line for line in lines if line.startswith(("latency", "first byte", "first token"))]
+        self.assertEqual(len(rows), 3)
+        for place in range(4):
+            self.assertEqual(len({[unit.end() for unit in re.finditer(" m?s", row)][place] for row in rows}), 1)
+        self.assertFalse([line for line in lines if line != line.rstrip()])
+
+    def test_styles(self) -> None:
+        """A terminal gets colours, and the same words as a pipe."""
+        shown = table(mixed(), FakeTerminal())
+        self.assertIn("\x1b[36mrequests", shown)
+        plain = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()]
+        self.assertEqual(plain, table(mixed()).splitlines())
 
     def test_intentions(self) -> None:
         """What is planned reads as a sentence."""
@@ -199,51 +221,59 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(three(12345.6), "12,346")
 
 
-class _Screen:
-    def __init__(self) -> None:
-        self.shown: list[str] = []
-        self.written: list[str] = []
-
-    def live(self, text: str) -> None:
-        self.shown.append(text)
-
-    def write(self, text: str) -> int:
-        self.written.append(text)
-        return len(text)
-
-    def flush(self) -> None: ...
-
-
 class ProgressTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.screen = _Screen()
+
+    def progress(self, stream: io.StringIO) -> Progress:
+        return Progress(self.clock, self.clock.seconds, Terminal(stream, XTERM, width=200))
 
     def test_line(self) -> None:
-        """The line has all that one wants to see."""
-        text = progress(stats_of(outcome(0, 1.0), outcome(0, 1.0, "timeout")), 10.0, waiting="waiting\x1b")
-        self.assertEqual(text, "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10/s  p50 1.00 s  waiting ")
+        """The line has all that one wants to see, and how much of the plan is done."""
+        stats = stats_of(outcome(0, 1.0), outcome(0, 1.0, "timeout"))
+        text = progress(stats, Plan(requests=4), 10.0, waiting="waiting\x1b")
+        said = "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10 ok/s  p50 1.00 s  waiting "
+        self.assertEqual(text, f"[##########----------]  {said}")
+        self.assertIn("[####------", progress(stats, Plan(requests=0, duration=50), 10.0))
+        self.assertIn("[####################]", progress(stats, Plan(requests=1, duration=5), 10.0))
 
     def test_live(self) -> None:
         """On a terminal the line is rewritten a few times a second, and cleared at the end."""
-        shown = Progress(self.clock, self.clock.seconds, self.screen, is_live=True)
-        shown.begin(RunStats())
+        stream = FakeTerminal()
+        shown = self.progress(stream)
+        shown.begin(RunStats(), Plan())
         shown.waits("loading", 3.0)
         self.clock.pump([LIVE_SECONDS] * 4)
-        self.assertEqual(len(self.screen.shown), 5)
-        self.assertIn("waiting for a worker 3 s: loading", self.screen.shown[-1])
+        self.assertEqual(stream.getvalue().count("in flight"), 4)
+        self.assertIn("waiting for a worker 3 s: loading", stream.taken())
         shown.waits("", 0.0)
         self.clock.pump([LIVE_SECONDS])
-        self.assertNotIn("waiting", self.screen.shown[-1])
+        self.assertNotIn("waiting", stream.taken())
+        shown.tell("interrupted")
+        text = stream.taken()
+        self.assertTrue(text.startswith(f"{REWRITE}interrupted\n"), repr(text))
+        self.assertIn("in flight", text)
         shown.end()
-        self.assertEqual((self.screen.shown[-1], self.screen.written), ("", []))
+        self.assertTrue(stream.taken().endswith("\x1b[2K"))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lines(self) -> None:
         """Elsewhere there is a line every few seconds, and nothing that only a terminal understands."""
-        shown = Progress(self.clock, self.clock.seconds, self.screen, is_live=False)
-        shown.begin(RunStats(), "warm-up: ")
+        stream = io.StringIO()
+        shown = self.progress(stream)
+        shown.begin(RunStats(), Plan(), "warm-up: ")
         self.clock.pump([1.0] * int(LINE_SECONDS * 3))
         shown.end()
-        self.assertEqual((len(self.screen.written), self.screen.shown), (3, []))
-        self.assertTrue(self.screen.written[0].startswith("warm-up: 5 s"))
+        lines = stream.getvalue().splitlines()
+        self.assertEqual(len(lines), 3)
+        self.assertRegex(lines[0], r"^warm-up: \[-+\]  5 s  sent 0")
+        self.assertNotIn("\x1b", stream.getvalue())
+
+    def test_dumb(self) -> None:
+        """A terminal that follows no sequences gets lines as well."""
+        stream = FakeTerminal()
+        shown = Progress(self.clock, self.clock.seconds, Terminal(stream, {"TERM": "dumb"}))
+        shown.begin(RunStats(), Plan())
+        self.clock.pump([1.0] * int(LINE_SECONDS * 2))
+        shown.end()
+        self.assertEqual((stream.getvalue().count("\n"), "\x1b" in stream.getvalue()), (2, False))

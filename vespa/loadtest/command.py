@@ -19,7 +19,6 @@ from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilte
 
 from vespa import __version__
 from vespa.client.command.launch import LaunchError, launch
-from vespa.client.command.screen import Screen
 from vespa.http.agent import Agent
 from vespa.loadtest.load_request import Target
 from vespa.loadtest.options import BadOptions, LoadOptions, parse
@@ -32,7 +31,8 @@ from vespa.loadtest.text import intention, table
 from vespa.loadtest.work import BadWork, Work, prepare
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.signals import flush_and_exit, stop
-from vespa.runtime.standard_streams import shows_escapes, writable
+from vespa.runtime.standard_streams import writable
+from vespa.runtime.terminal import Terminal
 from vespa.runtime.trust import trust_roots
 from vespa.tap import install_reactor, raise_file_limit
 from vespa.transport.choice import FAST
@@ -56,9 +56,8 @@ class Command:
         options: LoadOptions,
         first: Work,
         works: Callable[[], Work],
-        screen: Screen,
+        terminal: Terminal,
         *,
-        is_live: bool,
         announces: bool,
         hide: Callable[[str], None],
     ) -> None:
@@ -68,7 +67,7 @@ class Command:
         self._options = options
         self._first = first
         self._works = works
-        self._progress = Progress(reactor, time.perf_counter, screen, is_live=is_live)
+        self._progress = Progress(reactor, time.perf_counter, terminal)
         self._interrupts = Interrupts()
         self._announces = announces
         self._hide = hide
@@ -173,15 +172,14 @@ def main(argv: Sequence[str]) -> int:
     from twisted.internet import reactor as installed
 
     reactor = cast(Any, installed)
-    screen = Screen(sys.stderr, escapes=shows_escapes(os.environ))
+    terminal = Terminal(sys.stderr, os.environ)
     for line in options.warnings:
-        screen.write(line + "\n")
-    observer = _begin_log(cast(TextIO, screen), options)
+        terminal.write(line + "\n")
+    observer = _begin_log(cast(TextIO, terminal), options)
     raise_file_limit()
-    is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     # Where the report comes to the same place, its first line would be there twice.
     announces = not options.quiet and (options.json == "-" or not _is_one_place(sys.stdout, sys.stderr))
-    command = Command(reactor, options, first, works, screen, is_live=is_live, announces=announces, hide=observer.hide)
+    command = Command(reactor, options, first, works, terminal, announces=announces, hide=observer.hide)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, command.interrupt)
     reactor.callWhenRunning(command.start)
@@ -261,7 +259,7 @@ def _write(report: Report, options: LoadOptions) -> int:
         except OSError as error:
             problems.append(f"{option}: cannot write {path}: {error.strerror or error}")
     try:
-        sys.stdout.write(document if options.json == "-" else f"\n{table(report)}")
+        sys.stdout.write(document if options.json == "-" else f"\n{table(report, sys.stdout, os.environ)}")
         sys.stdout.flush()
     except OSError as error:
         problems.append(f"the report could not be written: {error}")

@@ -7,64 +7,50 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vespa.client.command.screen import Screen
+from vespa.loadtest.plan import Plan
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.text import progress
+from vespa.runtime.terminal import Terminal
 
 LIVE_SECONDS: Final = 0.25
 LINE_SECONDS: Final = 5.0
 
 
 class Progress:
-    """Shows a run's statistics again and again, from `begin` to `end`. `is_live`: on a terminal."""
+    """Shows a run's statistics again and again, from `begin` to `end`."""
 
-    def __init__(self, clock: IReactorTime, now: Callable[[], float], screen: Screen, *, is_live: bool) -> None:
+    def __init__(self, clock: IReactorTime, now: Callable[[], float], terminal: Terminal) -> None:
         self._clock = clock
         self._now = now
-        self._screen = screen
-        self._is_live = is_live
-        self._stats: RunStats | None = None
-        self._title = ""
+        self._terminal = terminal
+        self._interval = LIVE_SECONDS if terminal.is_terminal else LINE_SECONDS
         self._waiting = ""
         self._timer: IDelayedCall | None = None
 
-    def begin(self, stats: RunStats, title: str = "") -> None:
-        """Show this one from now on."""
+    def begin(self, stats: RunStats, plan: Plan, title: str = "") -> None:
+        """Show this run from now on."""
         self.end()
-        self._stats = stats
-        self._title = title
-        self._timer = self._clock.callLater(self._interval, self._show)
+        self._timer = self._clock.callLater(self._interval, self._show, stats, plan, title)
 
     def end(self) -> None:
         """Show no more."""
-        if self._timer is not None and self._timer.active():
+        if self._timer is not None:
             self._timer.cancel()
-        self._stats = self._timer = None
-        if self._is_live:
-            self._screen.live("")
+            self._timer = None
+        self._terminal.live("")
 
     def waits(self, status: str, seconds: float) -> None:
         """What a client proxy says of those that wait for a worker; ("", 0.0) where none does."""
         self._waiting = f"waiting for a worker {seconds:.0f} s: {status}" if status or seconds else ""
 
     def tell(self, text: str) -> None:
-        """A line that stays."""
-        try:
-            self._screen.write(text + "\n")
-            self._screen.flush()
-        except (OSError, ValueError):
-            pass  # nobody watches any more; the report may still be wanted
+        """Show a line that stays."""
+        self._terminal.write(text + "\n")
 
-    @property
-    def _interval(self) -> float:
-        return LIVE_SECONDS if self._is_live else LINE_SECONDS
-
-    def _show(self) -> None:
-        if self._stats is None:
-            return
-        text = self._title + progress(self._stats, self._now(), waiting=self._waiting)
-        if self._is_live:
-            self._screen.live(text)
+    def _show(self, stats: RunStats, plan: Plan, title: str) -> None:
+        text = title + progress(stats, plan, self._now(), waiting=self._waiting)
+        if self._terminal.is_terminal:
+            self._terminal.live(text)
         else:
             self.tell(text)
-        self._timer = self._clock.callLater(self._interval, self._show)
+        self._timer = self._clock.callLater(self._interval, self._show, stats, plan, title)

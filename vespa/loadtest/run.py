@@ -72,7 +72,7 @@ class Run:
         due = arrivals(self.plan, Random(self.about.seed)) if self.plan.open_loop else iter(())
         driver = self._driver(self.plan, due, made.__next__, target, stats)
         cpu, began = self.cpu(), self.now()
-        await self._drive(driver, stats, "")
+        await self._drive(driver, stats, self.plan, "")
         seconds = self.now() - began
         return make_report(
             stats,
@@ -85,7 +85,9 @@ class Run:
 
     async def _warm_up(self, target: Target, works: Callable[[], Work]) -> None:
         stats = RunStats()
-        await self._drive(self._driver(self.plan.warm, iter(()), works, target, stats), stats, "warm-up: ")
+        await self._drive(
+            self._driver(self.plan.warm, iter(()), works, target, stats), stats, self.plan.warm, "warm-up: "
+        )
         if self.progress is not None:
             failed = "".join(f"; {each.kind}: {each.message}" for each in list(stats.errors.values())[:1])
             self.progress.tell(f"warm-up: {stats.succeeded} of {self.plan.warmup} requests succeeded{failed}")
@@ -95,11 +97,11 @@ class Run:
     ) -> Driver:
         return Driver(self.clock, self.now, plan, due, works, self.agent, target, stats)
 
-    async def _drive(self, driver: Driver, stats: RunStats, title: str) -> None:
+    async def _drive(self, driver: Driver, stats: RunStats, plan: Plan, title: str) -> None:
         running = driver.run()
         self.interrupts.driver = driver
         if self.progress is not None:
-            self.progress.begin(stats, title)
+            self.progress.begin(stats, plan, title)
         try:
             await running
         finally:

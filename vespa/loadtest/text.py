@@ -1,10 +1,13 @@
-"""The report as a table, and a run's progress in a line."""
+"""What a load test says on a terminal: what it is about to do, how far it is, and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import zip_longest
-from textwrap import wrap
+from collections.abc import Mapping
+from io import StringIO
+from textwrap import fill
+from typing import TextIO
+
+from rich.table import Table
 
 from vespa.loadtest.histogram import Spread
 from vespa.loadtest.outcome import MEANINGS
@@ -12,11 +15,15 @@ from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.units import duration, printable, size, three
+from vespa.runtime.terminal import Terminal
 
 WIDTH = 100
+"""The columns of a report that goes to no terminal."""
 
 MESSAGE_WIDTH = 40
 """What a failure's message has at least, however much its code takes."""
+
+BAR_WIDTH = 20
 
 _SPREADS = (
     ("latency", "latency"),
@@ -52,18 +59,20 @@ def intention(about: About, plan: Plan) -> str:
     return printable(f"{amount}, {pace}, to {target}: POST {about.path}{streamed}, cost {about.cost:g}")
 
 
-def progress(stats: RunStats, now: float, *, waiting: str = "") -> str:
+def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> str:
     """How far a run is, in one line; `now` on the tester's clock, `waiting` what is waited for."""
     seconds = max(0.0, now - stats.began)
     done = stats.succeeded + stats.failed + stats.unfinished
+    share = max(done / plan.requests if plan.requests else 0.0, seconds / plan.duration if plan.duration else 0.0)
     parts = [
+        f"[{'#' * int(min(share, 1.0) * BAR_WIDTH):-<{BAR_WIDTH}}]",
         f"{seconds:.0f} s",
         f"sent {stats.sent}",
         f"done {done}",
         f"in flight {stats.in_flight}",
         f"ok {stats.succeeded}",
         f"failed {stats.failed}",
-        f"{three(stats.succeeded / seconds if seconds else 0.0)}/s",
+        f"{three(stats.succeeded / seconds if seconds else 0.0)} ok/s",
     ]
     if stats.succeeded:
         parts.append(f"p50 {duration(stats.glance.quantiles(0.5)[0])}")
@@ -72,68 +81,72 @@ def progress(stats: RunStats, now: float, *, waiting: str = "") -> str:
     return "  ".join(parts)
 
 
-def table(report: Report) -> str:
-    """The whole report for a terminal, with a last newline."""
-    lines = [intention(report.about, report.plan)]
+def table(report: Report, stream: TextIO, environ: Mapping[str, str]) -> str:
+    """The whole report as `stream` can show it, with a last newline; nothing is written."""
+    terminal = Terminal(stream, environ, width=None if stream.isatty() else WIDTH)
+    terminal.file = text = StringIO()
+    terminal.print(intention(report.about, report.plan), style="bold", soft_wrap=True)
     if report.interrupted:
-        lines.append(f"ended early: {printable(report.interrupted)}")
-    lines += ["", *_figures(report), "", *_spreads(report)]
+        terminal.print(f"ended early: {printable(report.interrupted)}", style="red", soft_wrap=True)
+    terminal.print("", _figures(report), "", _times(report), sep="\n")
     if report.errors:
-        lines += ["", *_errors(report)]
+        terminal.print("\n" + _failures(report, terminal.width), style="red", soft_wrap=True)
     for remark in report.remarks:
-        lines += ["", *wrap(printable(remark), WIDTH, initial_indent="! ", subsequent_indent="  ")]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+        said = fill(printable(remark), terminal.width, initial_indent="! ", subsequent_indent="  ")
+        terminal.print("\n" + said, style="yellow", soft_wrap=True)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def aligned(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows of cells in columns, two spaces apart; the columns in `right` end flush."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _figures(report: Report) -> list[str]:
+def _figures(report: Report) -> Table:
     share = f" ({report.succeeded / report.sent:.2%})" if report.sent else ""
     counts = f"{report.sent} sent, {report.succeeded} succeeded{share}, {report.failed} failed"
     if report.unfinished:
         counts += f", {report.unfinished} given up"
-    tokens = f"{three(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens told"
-    rows = [
-        ("requests", f"{counts}, in {duration(report.seconds)}"),
-        ("statuses", ", ".join(f"{status}: {count}" for status, count in report.statuses.items()) or "none"),
-        ("throughput", f"{three(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"),
-        ("received", f"{report.tokens:,} tokens{_counted(report)}, {size(report.bytes)}"),
-    ]
-    return aligned(rows)
-
-
-def _counted(report: Report) -> str:
     how = {"usage": " as the backend counts", "pieces": " as pieces of streams", "both": " counted either way"}
-    return how.get(report.tokens_counted_by, "")
+    tokens = f"{three(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens told"
+    rate = f"{three(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"
+    statuses = ", ".join(f"{status}: {count}" for status, count in report.statuses.items())
+    found = Table.grid(padding=(0, 2, 0, 0))
+    found.add_column(style="cyan")
+    found.add_row("requests", f"{counts}, in {duration(report.seconds)}")
+    found.add_row("statuses", statuses or "none")
+    found.add_row("throughput", rate)
+    found.add_row("received", f"{report.tokens:,} tokens{how.get(report.tokens_counted_by, '')}, {size(report.bytes)}")
+    return found
 
 
-def _spreads(report: Report) -> list[str]:
-    rows = times(report)
-    return aligned(rows, frozenset(range(1, 7))) if len(rows) > 1 else ["no request succeeded: there are no times"]
+def _times(report: Report) -> Table | str:
+    head, *rows = times(report)
+    if not rows:
+        return "no request succeeded: there are no times"
+    found = Table(*head, box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
+    for column in found.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        found.add_row(*row)
+    return found
 
 
-def _errors(report: Report) -> list[str]:
-    rows = [("failures", "kind", "status", "code")]
-    messages = ["the first of them"]
+def _failures(report: Report, width: int) -> str:
+    rows = [("failures", "kind", "status", "code", "the first of them")]
     for error in report.errors:
-        status = str(error.status) if error.status else "-"
-        rows.append((str(error.count), error.kind, status, printable(error.code) or "-"))
-        messages.append(printable(error.message) or MEANINGS.get(error.kind, ""))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    indent = sum(widths) + 2 * len(widths)
+        message = printable(error.message) or MEANINGS[error.kind]
+        rows.append((str(error.count), error.kind, str(error.status or "-"), printable(error.code) or "-", message))
+    widths = [max(len(row[place]) for row in rows) for place in range(4)]
     lines = []
-    for line, message in zip(aligned(rows, frozenset({0})), messages, strict=True):
+    for count, *cells, message in rows:
+        head = f"{count:>{widths[0]}}  " + "".join(
+            f"{cell:{width}}  " for cell, width in zip(cells, widths[1:], strict=True)
+        )
         # Addresses and the like stay whole, so that one can copy them.
-        said = wrap(message, max(MESSAGE_WIDTH, WIDTH - indent), break_long_words=False, break_on_hyphens=False)
-        lines += [f"{start:{indent}}{part}" for start, part in zip_longest([line], said or [""], fillvalue="")]
-    return lines
+        lines.append(
+            fill(
+                message,
+                max(width, len(head) + MESSAGE_WIDTH),
+                initial_indent=head,
+                subsequent_indent=" " * len(head),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)
