@@ -1,4 +1,4 @@
-"""A request's body, cut by its framing (RFC 9112 6)."""
+"""Splits a request's body from the bytes of its connection, by its framing (RFC 9112 6)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 
 UNKNOWN: Final = -1
-"""How much is left of a body in the chunked coding."""
+"""The length of the rest of a chunked body."""
 
 
 class BodyDecoder:
     """
     Decodes one body after the other.
 
-    `received` are the body's bytes so far, framing included, `left` those still to come, `UNKNOWN` while a chunked body
-    has not ended.
+    `received` counts the body's bytes so far, including its framing. `left` counts the bytes still to come. It is
+    `UNKNOWN` while a chunked body has not ended.
     """
 
     __slots__ = ("left", "received", "_chunks")
@@ -28,16 +28,16 @@ class BodyDecoder:
         self._chunks: Chunked | None = None
 
     def begin(self, head: RequestHead, length: int) -> None:
-        """The body of this head comes next; `length` is its Content-Length."""
+        """Start with the body that follows this head; `length` is its Content-Length."""
         self.received = 0
         self._chunks = Chunked() if head.chunked else None
         self.left = UNKNOWN if head.chunked else length
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """
-        Take bytes of the body. Returns its content, and what lies behind the body; at the body's end `left` is 0.
+        Take bytes of the body. Returns its content, and the bytes after the body. `left` is 0 when the body has ended.
 
-        Raises `Refusal` for what is not in the chunked coding.
+        Raises `Refusal` if the chunked coding is malformed.
         """
         if self._chunks is not None:
             return self._feed_chunks(self._chunks, data)
@@ -55,7 +55,7 @@ class BodyDecoder:
         try:
             end = chunks.feed(data, pieces)
         except BadChunk as error:
-            raise Refusal(400, "bad_request", f"the body is not in the chunked coding: {error}") from None
+            raise Refusal(400, "bad_request", f"the chunked coding of the body is malformed: {error}") from None
         content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if end < 0:
             self.received += len(data)
@@ -66,10 +66,10 @@ class BodyDecoder:
         return content, data[end:]
 
     def skip(self, count: int) -> None:
-        """So many bytes of a body of known length went another way."""
+        """Count bytes of a body of known length that did not pass through `feed`."""
         self.received += count
         self.left -= count
 
     def left_within(self, most: int) -> bool:
-        """Whether the rest of the body is known to be no longer than `most` bytes."""
+        """Whether the rest of the body has a known length of at most `most` bytes."""
         return 0 <= self.left <= most

@@ -1,8 +1,4 @@
-"""The chunked transfer coding (RFC 9112 7.1), walked or decoded as it arrives.
-
-One walker serves both ways of passing a body on: with `pieces` it hands out the content, without
-it only finds the end, so that a framed body can be relayed as it is.
-"""
+"""Parses the chunked transfer coding (RFC 9112 7.1) as it arrives, to decode a body or only to find its end."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from typing import Final
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+"
 _QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
-# RFC 9112 7.1.1. Linear: no byte can be matched in two ways but blanks, and those twice at most.
+# RFC 9112 7.1.1. Linear: only a blank can match in two ways, and at most twice.
 _SIZE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
 )
@@ -20,14 +16,14 @@ _LINE_MAX: Final = 4096
 _TRAILERS_MAX: Final = 16384
 _SIZES_MAX: Final = 4096
 known_sizes: Final[dict[bytes, int]] = {}
-"""Chunk sizes by their lines, without extensions, as met lately. Read with `.get`."""
+"""Chunk sizes by their recent lines, without extensions. Read it with `.get`."""
 
-# Where the walker stands.
+# The states of the parser.
 _HEAD, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class BadChunk(ValueError):
-    """The bytes are no chunked body."""
+    """The chunked coding is malformed."""
 
 
 def _size_of(line: bytes) -> int:
@@ -35,7 +31,7 @@ def _size_of(line: bytes) -> int:
     if match is None:
         raise BadChunk("bad chunk size")
     size = int(match.group(1), 16)
-    # Streams repeat a few sizes; extensions are not worth remembering.
+    # Streams repeat a few sizes. Lines with extensions are rare, so they are not kept.
     if not match.group(2):
         if len(known_sizes) >= _SIZES_MAX:
             known_sizes.clear()
@@ -44,9 +40,9 @@ def _size_of(line: bytes) -> int:
 
 
 class Chunked:
-    """Finds where a chunked body ends, and optionally what it holds.
+    """Finds the end of a chunked body, and optionally its content.
 
-    Bounds: a size line with its extensions 4 KiB, all trailers 16 KiB. Memory is one such line.
+    A size line with its extensions may have 4 KiB, all trailers together 16 KiB. It holds at most one line in memory.
     """
 
     __slots__ = ("_state", "_left", "_line", "_trailers")
@@ -54,22 +50,22 @@ class Chunked:
     def __init__(self) -> None:
         self._state = _HEAD
         self._left = 0  # bytes of content still to come in this chunk
-        self._line = b""  # a line of which the end has not arrived
+        self._line = b""  # the beginning of a line whose end has not arrived
         self._trailers = 0
 
     @property
     def between_chunks(self) -> bool:
-        """The next byte begins a chunk."""
+        """Whether the next byte begins a chunk."""
         return self._state == _HEAD and not self._line
 
     def feed(self, data: bytes, pieces: list[bytes] | None = None) -> int:
-        """Take the next bytes; content is appended to `pieces` when given.
+        """Take the next bytes, and append their content to `pieces` if given.
 
-        Returns the offset just behind the body's end, or -1 when it goes on. Raises `BadChunk`.
+        Returns the offset just after the end of the body, or -1 if the body has not ended. Raises `BadChunk`.
         """
         at, size = 0, len(data)
         if pieces is None and self._state == _HEAD and not self._line:
-            # Nearly all reads of a stream: one whole chunk, of a size met before.
+            # The usual read of a stream: one whole chunk, of a known size.
             end = data.find(b"\r\n")
             if known_sizes.get(data[:end]) == size - end - 4 > 0 and data.endswith(b"\r\n"):
                 return -1
@@ -85,7 +81,7 @@ class Chunked:
                 if pieces is not None:
                     pieces.append(data[at : at + left])
                 at += left
-                # The common case: the line break behind the content is here too.
+                # In the usual case the line break after the content is here too.
                 if data[at : at + 2] == b"\r\n":
                     at += 2
                     self._state = _HEAD
@@ -101,7 +97,7 @@ class Chunked:
             if self._line:
                 line, self._line = self._line + line, b""
             if line[-1:] != b"\r" or len(line) > _LINE_MAX:
-                raise BadChunk("bad line in a chunked body")
+                raise BadChunk(f"a line does not end with CRLF, or is longer than {_LINE_MAX} bytes")
             line = line[:-1]
             if state == _HEAD:
                 left = known_sizes.get(line, -1)
@@ -119,17 +115,17 @@ class Chunked:
                     return at
                 self._trailers += len(line)
                 if self._trailers > _TRAILERS_MAX or _TRAILER.fullmatch(line) is None:
-                    raise BadChunk("bad trailer")
+                    raise BadChunk("a trailer is malformed, or the trailers are too long")
             else:
-                raise BadChunk("bytes behind the end of a chunked body")
+                raise BadChunk("bytes follow the end of the body")
         return -1
 
     def _keep(self, start: bytes) -> None:
         line = self._line + start
         state = self._state
         if len(line) > _LINE_MAX:
-            raise BadChunk("a line of a chunked body is too long")
-        # Said at once, not when the line ends: it may never end.
+            raise BadChunk(f"a line is longer than {_LINE_MAX} bytes")
+        # Refuse at once: the end of the line may never come.
         if state == _DATA_END and line != b"\r":
             raise BadChunk("a chunk is longer than its size")
         if state == _HEAD and line[:1] not in b"0123456789abcdefABCDEF":

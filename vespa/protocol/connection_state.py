@@ -1,30 +1,30 @@
 """
-What can happen on a connection, as two tables: a pair of state and event that is not in its table never happens.
+The states and events of connections, as two tables. A pair of state and event that is not in its table never happens.
 
 A connection carries one request and its response at a time. `SERVER` is for the end that receives requests, `CLIENT`
-for the end that sends them. The docs' diagrams are drawn from here.
+for the end that sends them. The diagrams in docs/architecture.md are drawn from these tables.
 
 The laws of a server's connection:
 
-S1. A request begins only where the request before it and the response to that have ended.
-S2. A response belongs to a request whose head has come. A head that is refused counts as one whose body is to come:
-    where the next request would begin is not known, so the response is the last.
-S3. A response may end before its request. Then the rest is read and dropped, if it is short and sure to come, and the
-    connection goes on behind it; otherwise the response is the last.
-S4. Behind the last response no request is read. Where the client is still sending, it is let read the response first.
-S5. Protocols are switched in place of a response, and only where the request is complete: a client ends its message
-    before it speaks another protocol (RFC 9110 7.8). Nothing leads back.
-S6. A response that is truncated is the last, and its connection is aborted when what was written is out.
-S7. A connection may be closed at any time, and nothing follows.
+S1. A request begins only after the previous request and its response have ended.
+S2. A response belongs to a request whose head has come. A refused head counts as a head whose body follows: the
+    beginning of the next request is unknown, so the response is the last.
+S3. A response may end before its request. If the rest of the request is short and has a known length, the server reads
+    and drops it, and the connection continues. Otherwise the response is the last.
+S4. No request is read after the last response. A client that is still sending gets time to read that response.
+S5. A switch of protocols replaces a response, and happens only after the request is complete: a client ends its message
+    before it speaks another protocol (RFC 9110 7.8). HTTP does not return.
+S6. A truncated response is the last. The connection is aborted when the written bytes are sent.
+S7. A connection may be closed at any time, and no event follows.
 
 The laws of a client's connection:
 
-C1. A request is sent only on a connection that is idle: no response is owed, and no byte of one has come.
-C2. Any number of interim responses may come before the final one, and nothing of them changes the state.
-C3. A connection is idle again when both messages have ended, and both ends let it go on. If the response ends before
-    the request, or is the connection's last, or is followed by bytes, the connection is closed.
-C4. Protocols are switched in place of a response. Nothing leads back.
-C5. A connection may be closed at any time, and nothing follows.
+C1. A request is sent only on an idle connection: no response is outstanding, and no byte of one has come.
+C2. Any number of interim responses may come before the final one. They do not change the state.
+C3. A connection is idle again when both messages have ended and both ends keep it open. If the response ends before
+    the request, or is the connection's last, or if bytes follow it, the connection is closed.
+C4. A switch of protocols replaces a response. HTTP does not return.
+C5. A connection may be closed at any time, and no event follows.
 """
 
 from __future__ import annotations
@@ -36,87 +36,55 @@ from typing import Final, TypeVar
 
 
 class ServerState(IntEnum):
-    """Where the connection of a client stands."""
+    """The state of a client's connection."""
 
-    IDLE = 0
-    """Neither a request nor a response is under way."""
-    HEAD = 1
-    """A part of a request's head has come."""
-    BODY = 2
-    """A request's head has come, its body is coming, the response has not ended."""
-    RESPONDING = 3
-    """The request is complete, the response is not."""
-    DISCARDING = 4
-    """The response is complete, a short rest of the request's body is awaited."""
-    UPGRADED = 5
-    """Both ends speak the protocol that they agreed on."""
-    LINGERING = 6
-    """The last response is out, the client may still be sending."""
-    TRUNCATING = 7
-    """To be aborted when what was written is out."""
-    CLOSED = 8
-    """Closed, or closing as soon as what was written is out."""
+    IDLE = 0  # neither a request nor a response is in progress
+    HEAD = 1  # a part of a request's head has come
+    BODY = 2  # a request's head has come, its body is coming, the response has not ended
+    RESPONDING = 3  # the request is complete, the response is not
+    DISCARDING = 4  # the response is complete, a short rest of the request's body is still to come
+    UPGRADED = 5  # both ends speak the protocol that they agreed on
+    LINGERING = 6  # the last response is sent, the client may still be sending
+    TRUNCATING = 7  # the connection will be aborted when the written bytes are sent
+    CLOSED = 8  # closed, or closing when the written bytes are sent
 
 
 class ServerEvent(IntEnum):
-    """What happens on the connection of a client."""
+    """An event on a client's connection."""
 
-    HEAD_PART = 0
-    """A read brought a part of a head, not its end."""
-    REQUEST_HEAD = 1
-    """A head came whose body follows, or which is refused."""
-    REQUEST = 2
-    """A head came, and with it the request is complete."""
-    REQUEST_END = 3
-    """The rest of the body came."""
-    RESPONSE_END = 4
-    """The response is complete, and the connection goes on."""
-    RESPONSE_END_CLOSE = 5
-    """The response is complete, and was the connection's last."""
-    UPGRADE = 6
-    """101 was sent."""
-    TRUNCATE = 7
-    """The response will not be complete, and the client can tell by nothing but an abort."""
-    CLOSE = 8
-    """The client left, or we close."""
+    HEAD_PART = 0  # a read brought a part of a head, but not its end
+    REQUEST_HEAD = 1  # a head came, and its body follows or it is refused
+    REQUEST = 2  # a whole request came
+    REQUEST_END = 3  # the rest of the body came
+    RESPONSE_END = 4  # the response is complete, and the connection stays open
+    RESPONSE_END_CLOSE = 5  # the response is complete, and was the connection's last
+    UPGRADE = 6  # 101 was sent
+    TRUNCATE = 7  # the response stays incomplete, and only an abort shows this to the client
+    CLOSE = 8  # the client or the server closes the connection
 
 
 class ClientState(IntEnum):
-    """Where the connection to an upstream stands."""
+    """The state of a connection to an upstream."""
 
-    IDLE = 0
-    """No request is under way."""
-    AWAITING = 1
-    """A request is out, or on its way; the final response's head has not come."""
-    RECEIVING = 2
-    """The response's head has come, its body is coming."""
-    UPGRADED = 3
-    """Both ends speak the protocol that they agreed on."""
-    CLOSED = 4
-    """Closed, or closing."""
+    IDLE = 0  # no request is in progress
+    AWAITING = 1  # a request is sent or being sent, the final response's head has not come
+    RECEIVING = 2  # the response's head has come, its body is coming
+    UPGRADED = 3  # both ends speak the protocol that they agreed on
+    CLOSED = 4  # closed, or closing
 
 
 class ClientEvent(IntEnum):
-    """What happens on the connection to an upstream."""
+    """An event on a connection to an upstream."""
 
-    REQUEST = 0
-    """A request is sent."""
-    INTERIM = 1
-    """A 1xx response came, other than 101."""
-    RESPONSE = 2
-    """A response came whole with its head, and the connection goes on."""
-    RESPONSE_CLOSE = 3
-    """A response came whole with its head, and the connection does not go on."""
-    RESPONSE_HEAD = 4
-    """A response's head came, and its body follows."""
-    RESPONSE_END = 5
-    """The body has ended, and the connection goes on."""
-    RESPONSE_END_CLOSE = 6
-    """The body has ended, and the connection does not go on."""
-    UPGRADE = 7
-    """101 came."""
-    CLOSE = 8
-    """The upstream left, or we close."""
+    REQUEST = 0  # a request is sent
+    INTERIM = 1  # a 1xx response came, other than 101
+    RESPONSE = 2  # a whole response came with its head, and the connection stays open
+    RESPONSE_CLOSE = 3  # a whole response came with its head, and the connection does not stay open
+    RESPONSE_HEAD = 4  # a response's head came, and its body follows
+    RESPONSE_END = 5  # the body has ended, and the connection stays open
+    RESPONSE_END_CLOSE = 6  # the body has ended, and the connection does not stay open
+    UPGRADE = 7  # 101 came
+    CLOSE = 8  # the upstream or the client closes the connection
 
 
 AnyState = TypeVar("AnyState", bound=IntEnum)
@@ -175,5 +143,5 @@ CLIENT: Final[Mapping[ClientState, Mapping[ClientEvent, ClientState]]] = _frozen
 
 
 def after(table: Mapping[AnyState, Mapping[AnyEvent, AnyState]], event: AnyEvent) -> dict[AnyState, AnyState]:
-    """What follows each state by this event, as a plain dict; a state that is not in it knows no such event."""
+    """The next state for each state that has this event, as a plain dict."""
     return {state: row[event] for state, row in table.items() if event in row}

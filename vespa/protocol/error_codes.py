@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-# Both are HTTP servers, and may refuse any request as such; docs/http.md has the rules.
+# Worker and client are HTTP servers, and may refuse any request as such. docs/http.md has the rules.
 _HTTP: Final[Mapping[str, tuple[int, ...]]] = {
     "bad_request": (400,),
     "method_not_allowed": (405,),
@@ -86,5 +86,5 @@ CLIENT_CODES: Final[Mapping[str, tuple[int, ...]]] = {
 
 
 def statuses(code: str) -> tuple[int, ...]:
-    """The statuses that a response with this code may have; none where there is no such code."""
+    """The statuses that a response with this code may have; empty for an unknown code."""
     return tuple(status for table in (_HTTP, WORKER_CODES, CLIENT_CODES) for status in table.get(code, ()))

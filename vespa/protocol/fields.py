@@ -1,8 +1,8 @@
 """
-Header fields: what each name means to a proxy, and which of them it passes on.
+Header fields: the meaning of each name to a proxy, and whether the proxy passes the field on.
 
-A name may be any token (RFC 9110 5.1). CGI, WSGI and PHP write names as variables: there `X_Forwarded_For` and
-`X-Forwarded-For` are one. So a name that differs from one of ours in its marks alone is dropped.
+A name may be any token (RFC 9110 5.1). CGI, WSGI and PHP turn names into variables: `X_Forwarded_For` and
+`X-Forwarded-For` become the same one. So a name that differs from a special one only in its punctuation is dropped.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from typing import Final
 
 Fields = list[tuple[bytes, bytes]]
-"""Header fields as they arrived: names with their case, order and repeats kept."""
+"""Header fields as they arrived: with their case, order and repeats."""
 
-# What a field means. Plain ints: they are compared several times a request.
+# The kinds of fields. Plain ints, because each request compares several.
 ORDINARY: Final = 0  # passed on as it is
 HOST: Final = 1
 CONTENT_LENGTH: Final = 2
@@ -22,11 +22,11 @@ CONNECTION: Final = 4
 HOP: Final = 5  # of this connection only (RFC 9110 7.6.1)
 UPGRADE: Final = 6
 EXPECT: Final = 7
-FORWARDED: Final = 8  # what a proxy before us may have said, and anyone may forge
+FORWARDED: Final = 8  # a proxy before us may have set it, and anyone may forge it
 AUTHORIZATION: Final = 9
 TRAILER: Final = 10
 INVALID: Final = 11
-FORWARDED_HOST: Final = 12  # FORWARDED, yet a signed request's own is believed
+FORWARDED_HOST: Final = 12  # like FORWARDED, but passed on from a signed request
 FORWARDED_PROTO: Final = 13
 SOURCE: Final = 14  # Origin and Referer: they name the page that the request comes from
 VIA: Final = 15
@@ -34,7 +34,7 @@ MAX_FORWARDS: Final = 16
 DATE: Final = 17
 
 RESPONSE_MEANINGS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE, DATE))
-"""What means something in a response; all else may stand there and pass. Only a Date of these passes."""
+"""The kinds that matter in a response. Any other field passes, and of these only Date passes."""
 
 _SPECIAL: Final = {
     b"host": HOST,
@@ -53,8 +53,8 @@ _SPECIAL: Final = {
     b"x-real-ip": FORWARDED,
     b"x-forwarded-host": FORWARDED_HOST,
     b"x-forwarded-proto": FORWARDED_PROTO,
-    b"proxy": FORWARDED,  # CGI makes it HTTP_PROXY, by which libraries find a proxy
-    b"x-original-url": FORWARDED,  # some frameworks take these for the path, in place of the one that was asked for
+    b"proxy": FORWARDED,  # CGI turns it into HTTP_PROXY, which libraries use as their proxy
+    b"x-original-url": FORWARDED,  # some frameworks use these in place of the request's path
     b"x-rewrite-url": FORWARDED,
     b"origin": SOURCE,
     b"referer": SOURCE,
@@ -62,7 +62,7 @@ _SPECIAL: Final = {
     b"max-forwards": MAX_FORWARDS,
     b"date": DATE,
     b"authorization": AUTHORIZATION,
-    b"x-vespa-authorization": AUTHORIZATION,  # a caller's own for the backend, from a client that was told to pass it
+    b"x-vespa-authorization": AUTHORIZATION,  # a caller's credentials for the backend, from a client with `--pass`
     b"trailer": TRAILER,
 }
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
@@ -71,11 +71,11 @@ _KNOWN_MAX: Final = 2048
 _NAME_MAX: Final = 64
 
 KINDS: Final[dict[bytes, int]] = {}
-"""The meaning of each spelling met so far. Read with `.get`, and ask `kind_of` on a miss."""
+"""The kinds of recent spellings. Read it with `.get`, and call `kind_of` on a miss."""
 
 
 def kind_of(name: bytes) -> int:
-    """What this field means to a proxy; `INVALID` when it is no name we take."""
+    """The kind of a field; `INVALID` if the name is not a token."""
     if _NAME.fullmatch(name) is None:
         return INVALID
     lower = name.lower()
@@ -86,7 +86,7 @@ def kind_of(name: bytes) -> int:
             kind = FORWARDED
         elif like != lower and like in _SPECIAL:
             kind = HOP if _SPECIAL[like] in RESPONSE_MEANINGS else FORWARDED
-    # Bounded, and forgotten when full: names come from outside, and junk must not stay.
+    # Names come from outside. So the table is bounded, and cleared when full.
     if len(name) <= _NAME_MAX:
         if len(KINDS) >= _KNOWN_MAX:
             KINDS.clear()
@@ -95,36 +95,35 @@ def kind_of(name: bytes) -> int:
 
 
 def folded(name: bytes) -> bytes:
-    """A name as servers see it that take every mark for a "-", in lower case."""
+    """A name in lower case with "-" for each punctuation mark, as some servers read it."""
     return name.lower().translate(_MARKS)
 
 
 def tokens(value: bytes) -> list[bytes]:
-    """The lower-case members of a comma list (RFC 9110 5.6.1), empty ones left out."""
+    """The lower-case members of a comma list (RFC 9110 5.6.1), without empty ones."""
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
 
 
 Meaning = tuple[int, bytes]
-"""What a field line is to a proxy: a kind, and the value where the kind makes it matter."""
+"""The meaning of a field line: its kind, and its value if the kind needs it."""
 
 PASSES: Final[Meaning] = (ORDINARY, b"")
 LINES: Final[dict[bytes, Meaning]] = {}
-"""Lines met lately: a program sends the same few with each request. Read with `.get`, ask `meaning_of` on a miss."""
+"""Recent lines: a program repeats a few with each request. Read it with `.get`, and call `meaning_of` on a miss."""
 
 _LINES_MAX: Final = 4096
 _LINE_MAX: Final = 256
-
 
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?")
 
 
 def is_host(text: bytes) -> bool:
-    """Whether this is a host with or without a port (RFC 3986 3.2.2; no user, no comma)."""
+    """Whether this is a host with or without a port (RFC 3986 3.2.2), without user and comma."""
     return _HOST.fullmatch(text) is not None
 
 
 def meaning_of(line: bytes) -> Meaning:
-    """Understand a field line whose syntax is right; a Host that is none has an empty value."""
+    """Classify a field line with valid syntax. A Host that is not valid has an empty value."""
     at = line.find(b":")
     name = line[:at]
     kind = KINDS.get(name)
@@ -133,7 +132,7 @@ def meaning_of(line: bytes) -> Meaning:
     meaning = PASSES if kind == ORDINARY else (kind, line[at + 1 :].strip(b" \t"))
     if kind == HOST and not is_host(meaning[1]):
         meaning = (HOST, b"")
-    # Bounded: lines come from outside. Lengths are seldom the same twice.
+    # Lines come from outside, so the table is bounded. Lengths rarely repeat.
     if kind != CONTENT_LENGTH and len(line) <= _LINE_MAX:
         if len(LINES) >= _LINES_MAX:
             LINES.clear()
@@ -144,10 +143,10 @@ def meaning_of(line: bytes) -> Meaning:
 CLOSE: Final = b"close"
 KEEP_ALIVE: Final = b"keep-alive"
 USUAL_TOKENS: Final = frozenset((CLOSE, KEEP_ALIVE, b"upgrade", b"te", b"trailers"))
-"""Connection tokens that name no field which would be passed on."""
+"""Connection tokens that do not name a field that would pass."""
 
 
 def forget_fields() -> None:
-    """Forget the names and lines met so far."""
+    """Clear the tables of names and lines."""
     KINDS.clear()
     LINES.clear()

@@ -1,8 +1,8 @@
 """
-Heads that come in pieces.
+Heads that arrive in pieces.
 
-No byte is looked at twice for each piece that comes, so a head that comes byte by byte is linear work; and what is
-wrong is said at once, not when the head ends: it may never end.
+Each piece is examined once, so a head that arrives byte by byte takes linear time. A malformed head is refused at once,
+because its end may never come.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ AnyHead = TypeVar("AnyHead", bound=Head)
 
 
 class HeadPieces(Generic[AnyHead]):
-    """The pieces of one head, as `held`; used for one head only. Memory is at most `max_bytes`, and one piece."""
+    """Collects the pieces of one head in `held`. Holds at most `max_bytes` and one piece."""
 
     __slots__ = ("held", "_max_bytes", "_max_fields")
 
     def __init__(self, max_bytes: int, max_fields: int = FIELDS_MAX, held: bytearray | None = None) -> None:
-        """`max_bytes` and `max_fields` bound the head; `held`, which is empty, is what the pieces are kept in."""
+        """`max_bytes` and `max_fields` limit the head. `held` is an empty buffer for the pieces."""
         self.held: bytearray = bytearray() if held is None else held
         self._max_bytes = max_bytes
         self._max_fields = max_fields
@@ -36,13 +36,13 @@ class HeadPieces(Generic[AnyHead]):
         """
         Take the next piece.
 
-        Returns the head (None: its end has not come), where behind it in `data` the body starts, and the body's length
-        as `HeadReader.read` tells it. Raises as that does.
+        Returns the head (None before its end has come), the offset in `data` at which the body starts, and the body's
+        length as `HeadReader.read` returns it. Raises like `HeadReader.read`.
         """
         raise NotImplementedError
 
     def _keep(self, data: bytes) -> tuple[int, bool]:
-        """Keep the next piece. Returns the head's size so far, less what follows it, and whether its end has come."""
+        """Keep the next piece. Returns the size of the head so far, without later bytes, and whether it is complete."""
         held = self.held
         before = len(held)
         held += data
@@ -72,7 +72,7 @@ class RequestHeadPieces(HeadPieces[RequestHead]):
 
 
 class ResponseHeadPieces(HeadPieces[ResponseHead]):
-    """The pieces of a response's head. What llhttp refuses is refused when the end has come, other dialects at once."""
+    """The pieces of a response's head. Another protocol is refused at once, other malformed heads at their end."""
 
     __slots__ = ()
 
@@ -93,10 +93,10 @@ class ResponseHeadPieces(HeadPieces[ResponseHead]):
 
 
 def request_too_large(max_bytes: int) -> Refusal:
-    """What a request is refused with whose head is longer than `max_bytes`."""
+    """The refusal of a request whose head is longer than `max_bytes`."""
     return Refusal(431, "head_too_large", f"the request's head is larger than {max_bytes} bytes")
 
 
 def response_too_large(max_bytes: int) -> BadResponse:
-    """What a response is refused with whose head is longer than `max_bytes`."""
+    """The error for a response whose head is longer than `max_bytes`."""
     return BadResponse(f"its head is larger than {max_bytes} bytes")

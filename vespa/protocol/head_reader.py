@@ -1,20 +1,21 @@
 """
-Reads the heads that come on a connection, and knows again those that it met.
+Reads the heads that arrive on a connection, and recognises those that it has read before.
 
-A program repeats its heads; often nothing but the digits of Content-Length differs. So a head is known by its bytes
-without those digits: one comparison, or one look-up, gives everything that was understood of it. Then the digits have
-to be the length and nothing else, or one message could be taken for another (request smuggling). The rules:
+A program repeats its heads, and often only the digits of Content-Length differ. So a head is recognised by its bytes
+without those digits: one comparison, or one look-up, gives its parsed form. The digits must then be the length and
+nothing else, because otherwise one message could pass for another (request smuggling). The rules:
 
-1. A head is known by its bytes without digits only where the digits stand in the one Content-Length that it has, in a
-   line of its own, with one of the two usual spellings of the name, and do not begin with 0.
-2. Any other head is known by all of its bytes, and only where its body has no length.
-3. What is kept of a head holds no length: that is read from the bytes at hand, each time.
-4. The two kinds of keys differ. In a key without digits a line break stands behind the first usual "Content-Length: ";
-   in a key with all bytes there is none, or the digit 0 stands behind it.
-5. A head that is known is within every limit: with the most digits it is no longer than `_KEY_MAX` and those digits,
-   and it has no more than `FIELDS_LEAST` fields. A reader with tighter limits knows none.
+1. A head has a key without digits only if the digits belong to its only Content-Length, on a line of its own, with one
+   of the two usual spellings of the name, and do not begin with 0.
+2. For any other head the key is all of its bytes, and it is kept only if its body has no length.
+3. An entry holds no length. The length is read from the received bytes each time.
+4. The two kinds of keys differ. In a key without digits a line break follows the first usual "Content-Length: ".
+   A key with all bytes does not contain it, or the digit 0 follows it.
+5. A recognised head is within every limit: without its digits it is no longer than `_KEY_MAX`, and it has no more than
+   `FIELDS_LEAST` fields. A reader with tighter limits recognises no head.
 
-The connection's own last head is compared first, then a table is asked that all connections share, then llhttp.
+The reader compares the connection's own last head first, then looks in a table that all connections share, then calls
+llhttp.
 """
 
 from __future__ import annotations
@@ -38,15 +39,16 @@ _LINE_STARTS: Final = (b"\r\nC", b"\r\nc")
 _ZERO: Final = ord("0")
 _KEY_MAX: Final = 1024
 _KNOWN_MAX: Final = 512
-_NEVER: Final = b"\0"  # no head begins with it
+_NEVER: Final = b"\0"  # no head begins with this byte
 
 
 @frozen(eq=False)
 class HeadKind(Generic[AnyHead]):
     """
-    Requests or responses: how their heads are read, and those that all readers know.
+    Requests or responses: how to parse their heads, and the known heads that all readers share.
 
-    With each known head are its bytes around the digits of its length, the second b"" where the first are all of them.
+    Each known head comes with its bytes before and after the digits of its length. The second is b"" if the first holds
+    the whole head.
     """
 
     parse: Callable[[bytes, int], tuple[AnyHead, int]]
@@ -56,7 +58,7 @@ class HeadKind(Generic[AnyHead]):
     known: dict[bytes, tuple[AnyHead, bytes, bytes]]
 
 
-# RFC 9112 2.2: empty lines before a request are passed over.
+# RFC 9112 2.2: empty lines before a request are skipped.
 REQUESTS: Final[HeadKind[RequestHead]] = HeadKind(
     parse_request_head, head_pieces.RequestHeadPieces, head_pieces.request_too_large, True, {}
 )
@@ -66,7 +68,7 @@ RESPONSES: Final[HeadKind[ResponseHead]] = HeadKind(
 
 
 def forget_heads() -> None:
-    """Forget what all readers know, of heads and of their fields; each reader still knows its last head."""
+    """Clear the tables that all readers share, of heads and of their fields. Each reader keeps its last head."""
     REQUESTS.known.clear()
     RESPONSES.known.clear()
     forget_connections()
@@ -77,7 +79,7 @@ class HeadReader(Generic[AnyHead]):
     """
     Reads the heads that one connection receives.
 
-    `unfinished` are the pieces of a head of which the end has not come; None where there are none.
+    `unfinished` holds the pieces of a head whose end has not come, or None.
     """
 
     __slots__ = (
@@ -95,30 +97,30 @@ class HeadReader(Generic[AnyHead]):
     )
 
     def __init__(self, kind: HeadKind[AnyHead], max_bytes: int, max_fields: int = FIELDS_MAX) -> None:
-        """`kind` is `REQUESTS` or `RESPONSES`; `max_bytes` and `max_fields` bound each head."""
+        """`kind` is `REQUESTS` or `RESPONSES`; `max_bytes` and `max_fields` limit each head."""
         self.unfinished: HeadPieces[AnyHead] | None = None
         self._kind = kind
         self._max_bytes = max_bytes
         self._max_fields = max_fields
         self._knows = max_bytes >= _KEY_MAX + LENGTH_DIGITS_MAX and max_fields >= FIELDS_LEAST
         self._start = b""
-        # The last head that is known.
+        # The last head with a key.
         self._head: AnyHead | None = None
         self._before = self._after = _NEVER
         self._before_size = self._after_size = 0
 
     def read(self, data: bytes) -> tuple[AnyHead | None, int, int]:
         """
-        Read the head that `data` begins with.
+        Read the head at the beginning of `data`.
 
-        Returns the head, where behind it in `data` the body starts, and the body's length in bytes: 0 where it has
-        none, is chunked, or lasts until the connection ends. For a response to HEAD, and for 304, it is the length
-        that is told of a body which does not come.
+        Returns the head, the offset in `data` at which the body starts, and the body's length in bytes: 0 if there is
+        no body, if it is chunked, or if it lasts until the connection ends. For a response to HEAD, and for 304, it is
+        the Content-Length of a body that does not follow.
 
-        Where the end has not come the head is None, all of `data` is taken, and `read_more` goes on; if it was nothing
-        but blank lines before a request, nothing is `unfinished`, and `read` goes on.
+        If the end of the head has not come, the head is None, all of `data` is consumed, and `read_more` continues. If
+        only blank lines came before a request, `unfinished` is None, and `read` continues.
 
-        Raises `Refusal` for a request and `BadResponse` for a response, at once, even where the end has not come.
+        Raises `Refusal` for a request and `BadResponse` for a response, at once, even before the end has come.
         """
         if data.startswith(self._before):
             at = self._before_size
@@ -133,7 +135,7 @@ class HeadReader(Generic[AnyHead]):
         return self._read_another(data)
 
     def read_more(self, data: bytes) -> tuple[AnyHead | None, int, int]:
-        """Read on what is `unfinished`: `data` is what came next, and what is returned and raised is as in `read`."""
+        """Continue with the `unfinished` head: `data` are the next bytes. Returns and raises like `read`."""
         assert self.unfinished is not None
         result = self.unfinished.feed(data)
         if result[0] is not None:
@@ -142,12 +144,12 @@ class HeadReader(Generic[AnyHead]):
 
     @property
     def is_head_request(self) -> bool:
-        """Whether what was refused began as a HEAD request: whatever else is wrong with it, the refusal has no body."""
+        """Whether the refused message began as a HEAD request. The refusal then has no body."""
         start = self._start if self.unfinished is None else self.unfinished.held[:5]
         return start == b"HEAD "
 
     def _read_another(self, data: bytes) -> tuple[AnyHead | None, int, int]:
-        """A head that is not the last one again."""
+        """Read a head that is not the same as the last one."""
         kind = self._kind
         if kind.blank_lines_first and data[:1] in b"\r\n":
             return self._read_behind_blank_lines(data)
@@ -186,7 +188,7 @@ class HeadReader(Generic[AnyHead]):
         return head, len(data) - len(rest) + start, length
 
     def _parse(self, data: bytes, end: int) -> tuple[AnyHead, int, int]:
-        """Have the head parsed that ends at `end`."""
+        """Parse the head that ends at `end`."""
         self._start = data[:5]
         if end > self._max_bytes:
             raise self._kind.too_large(self._max_bytes)
@@ -196,7 +198,7 @@ class HeadReader(Generic[AnyHead]):
     def _parse_and_keep(
         self, data: bytes, end: int, key: bytes, before: bytes, after: bytes, length: int
     ) -> tuple[AnyHead, int, int]:
-        """And know it again, where the rules allow it; `length` is what it has to be for that."""
+        """Parse the head, and keep it if the rules allow it. They require that its length is `length`."""
         result = self._parse(data, end)
         head = result[0]
         if (
@@ -218,6 +220,6 @@ class HeadReader(Generic[AnyHead]):
 
 
 def _is_only_length(data: bytes, at: int) -> bool:
-    """Whether the usual "Content-Length: " that is found at its second letter, `at`, is a field, and the only one."""
-    # llhttp refuses a second one as well.
+    """Whether the usual "Content-Length: ", with its second letter at `at`, is a field and the only one."""
+    # llhttp also refuses a second one.
     return data[at - 3 : at] in _LINE_STARTS and data.lower().count(b"content-length") == 1

@@ -1,10 +1,9 @@
 """
-What the heads of requests and responses have in common (RFC 9112 2 to 6).
+The common part of the heads of requests and responses (RFC 9112 2 to 6).
 
-llhttp is strict about the syntax, so what it passes can be cut at its line breaks. What a message *means* to a proxy
-(its length, its host, its target, whether the connection lasts, which fields pass) is decided in `request_head` and
-`response_head`, once, so that nobody behind us can read it differently. Bodies never pass through llhttp: their framing
-is walked by the two ends.
+llhttp checks the syntax strictly, so a head can be split at its line breaks. `request_head` and `response_head` decide
+what a message *means* to a proxy, once: its length, its host, its target, whether the connection lasts, which fields
+pass. So the server behind the proxy cannot read it differently. Bodies never pass through llhttp.
 """
 
 from __future__ import annotations
@@ -14,39 +13,39 @@ from typing import Final
 from vespa.protocol.fields import CLOSE, USUAL_TOKENS, Fields, tokens
 
 FIELDS_MAX: Final = 128
-"""Fields that a head may have, unless a limit says otherwise."""
+"""The number of fields that a head may have, unless a limit says otherwise."""
 FIELDS_LEAST: Final = 32
-"""No limit on fields is below this: a head that has no more need not be counted again."""
+"""The smallest limit on fields. A head with at most so many fields is within every limit."""
 TOKENS_MAX: Final = 64
-"""Members that a head's Connection fields may have together."""
+"""The number of members that all Connection fields of a head may have together."""
 LENGTH_DIGITS_MAX: Final = 18
-"""Digits that a Content-Length may have."""
+"""The number of digits that a Content-Length may have."""
 
 SILENT: Final = object()
-"""For llhttp, which calls back only for what this has a method for: nothing."""
+"""An object without methods: llhttp calls back only for the methods that its object has."""
 
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _CONNECTIONS_MAX: Final = 256
 _CONNECTION_MAX: Final = 64
 CONNECTIONS: Final[dict[bytes, frozenset[bytes]]] = {}
-"""The members of each value of the Connection fields met lately."""
+"""The members of recent values of Connection fields."""
 
 
 class TooManyTokens(ValueError):
-    """More Connection members than anybody needs."""
+    """The Connection fields have more than `TOKENS_MAX` members."""
 
 
 class Head:
     """
-    What requests and responses have in common. Nobody changes a head once it was read: it may serve again, for a
-    message that differs from this one in its length. So the length is not here; whoever reads a head is told it.
+    The common part of the heads of requests and responses. A head never changes after parsing, because it may be used
+    again for a message with another length. So the length is not in the head: the reader returns it separately.
 
-    `lines` are the field lines as they arrived, `passing` those of them that a proxy sends on, in their order, and
-    `fields_block` the same with a line break behind each. `has_length`: a Content-Length was given. `connection` holds
+    `lines` are the field lines as they arrived. `passing` are those that a proxy sends on, in order, and
+    `fields_block` is the same with a line break after each. `has_length`: there is a Content-Length. `connection` holds
     the lower-case members of every Connection field. `keep_alive`: the connection may carry another request afterwards.
     """
 
-    # In slots, and set for every head: on some Pythons a default that is looked up on the class costs more.
+    # Slots, set for every head: on some Pythons it costs more to look up a default on the class.
     __slots__ = ("lines", "passing", "fields_block", "has_length", "chunked", "connection", "upgrade", "keep_alive")
 
     def __init__(self) -> None:
@@ -66,9 +65,9 @@ class Head:
 
     def understand_connection(self, values: list[bytes]) -> None:
         """
-        Take note of the Connection fields, for whoever reads the head. Raises `TooManyTokens`.
+        Read the values of the Connection fields. Raises `TooManyTokens`.
 
-        The fields that they name are left out (RFC 9110 7.6.1).
+        The fields that they name do not pass (RFC 9110 7.6.1).
         """
         self.connection = connection_members(b",".join(values))
         self.keep_alive = CLOSE not in self.connection
@@ -77,19 +76,19 @@ class Head:
 
 
 def joined(lines: list[bytes]) -> bytes:
-    """Field lines with a line break behind each."""
+    """Field lines with a line break after each."""
     return b"\r\n".join(lines) + b"\r\n" if lines else b""
 
 
 def length_of(value: bytes) -> int | None:
-    """A Content-Length's number of bytes, or None when it is not one number (RFC 9110 8.6)."""
+    """A Content-Length in bytes, or None if it is not one number (RFC 9110 8.6)."""
     if not value.isdigit() or len(value) > LENGTH_DIGITS_MAX:
         return None
     return int(value)
 
 
 def connection_members(value: bytes) -> frozenset[bytes]:
-    """The members of all Connection fields, whose values are joined by commas. Raises `TooManyTokens`."""
+    """The members of all Connection fields. `value` joins their values with commas. Raises `TooManyTokens`."""
     known = CONNECTIONS.get(value)
     if known is None:
         if value.count(b",") >= TOKENS_MAX:
@@ -103,5 +102,5 @@ def connection_members(value: bytes) -> frozenset[bytes]:
 
 
 def forget_connections() -> None:
-    """Forget the Connection fields met so far."""
+    """Clear the table of Connection fields."""
     CONNECTIONS.clear()

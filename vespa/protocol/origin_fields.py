@@ -1,9 +1,9 @@
 """
-Origin and Referer towards another authority.
+Changes Origin and Referer for another authority.
 
-A server that guards itself against foreign pages compares them with its Host (ComfyUI, Jupyter, Django). A proxy gives
-a request another Host, so where they name the authority that the caller addressed they have to change with it. What
-names any other is a foreign page's, and stays as it is: to judge it is the server's.
+Some servers refuse a request whose Origin or Referer differs from their Host (ComfyUI, Jupyter, Django). A proxy gives
+a request another Host, so fields that name the authority that the caller addressed must change too. Fields that name
+another authority come from a foreign page. They stay unchanged, so that the server can refuse them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Final
 
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
-# Linear: each part ends where the next one's first byte stands.
+# Linear: each part ends at the byte with which the next begins.
 _URL: Final = re.compile(rb"([Hh][Tt][Tt][Pp][Ss]?)://([^/?#\\]*)(.*)", re.DOTALL)
 
 
@@ -23,9 +23,9 @@ def readdressed(
     """
     A block of field lines in which those of `lines` that name the authority `host` name `origin` instead.
 
-    `origin` is "scheme://host[:port]" of the server that the block goes to, `path_prefix` what stands there before each
-    path. `secure`: the caller came by TLS, so its page's scheme is https. A page that came over plain HTTP may be an
-    https one all the same, as TLS may have ended before us.
+    `origin` is "scheme://host[:port]" of the next server, and `path_prefix` comes before each path there. `secure`: the
+    caller used TLS, so the scheme of its page is https. If the caller used plain HTTP, the page may still be https,
+    because another server may have ended TLS before us.
     """
     schemes = (b"https",) if secure else (b"http", b"https")
     own = {(scheme, _without_default_port(scheme, host.lower())) for scheme in schemes}

@@ -1,4 +1,4 @@
-"""The response of our own that a client gets when its request is not passed on."""
+"""Vespa's own response to a request that it does not pass on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vespa.protocol.error_codes import statuses
 
 class Refusal(Exception):
     """
-    A request is answered by us, with an HTTP status and a machine-readable cause.
+    Vespa answers the request itself, with an HTTP status and a machine-readable cause.
 
-    `code` is one word for programs, `message` one sentence for people, `origin` who is to blame ("vespa" or "backend"),
-    `fields` says for each wrong field what is wrong with it, `retry_after` is in seconds. Raises ValueError for a code
-    that is not in `error_codes`, or has another status there.
+    `code` is one word for programs, `message` one sentence for people, `origin` the failed part ("vespa" or "backend").
+    `fields` maps the name of each wrong field to its error. `retry_after` is in seconds. Raises ValueError if
+    `error_codes` does not list this code with this status.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Refusal(Exception):
         return f"{self.status} {self.code}: {self.message}"
 
     def body(self) -> bytes:
-        """The JSON document that tells the cause, in ASCII, with a line end."""
+        """The JSON document with the cause, in ASCII, with a line end."""
         error: dict[str, object] = {"code": self.code, "message": self.message, "origin": self.origin}
         if self.fields:
             error["fields"] = dict(self.fields)
         return json.dumps({"error": error}, separators=(",", ":")).encode("ascii") + b"\n"
 
     def header_list(self) -> list[tuple[bytes, bytes]]:
-        """The headers that belong to this response, without its length."""
+        """The header fields of this response, without its length."""
         headers = [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", self.code.encode("ascii"))]
         if self.retry_after is not None:
             headers.append((b"Retry-After", b"%d" % max(1, math.ceil(self.retry_after))))

@@ -1,4 +1,4 @@
-"""A request's head: its syntax checked by llhttp, its meaning decided here (RFC 9112 3, RFC 9110 7)."""
+"""A request's head: llhttp checks its syntax, this module decides its meaning (RFC 9112 3, RFC 9110 7)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_target import METHODS_WITHOUT_PATH, origin_form
 
 PLAIN_BYTES_MAX: Final = 8192
-"""A head that is longer than this is no `plain` one: what is held of it is counted."""
+"""A longer head is not `plain`, because its bytes count towards the memory limits."""
 
 
 class RequestHead(Head):
     """
     A request's head, as it arrived and as it is meant.
 
-    `target` is in origin form ("/path?query", byte for byte) or b"*". `has_body`: a body follows that has a byte or is
-    chunked. `head_only`: the method is HEAD, so the response to it has no body.
-    `authorization` are the lines that hold the caller's credentials; they are not among the passing ones. `sources` are
-    the Origin and Referer lines, and `via` the values of Via, which are. `upgrade` is all that is offered, as a list.
-    `forwarded_host` and `forwarded_proto` are what one well-formed X-Forwarded-Host and -Proto say, b"" otherwise;
-    `max_forwards` is known for OPTIONS alone.
+    `target` is in origin form ("/path?query", byte for byte) or b"*". `has_body`: a body follows that is chunked or has
+    at least one byte. `head_only`: the method is HEAD, so the response has no body. `authorization` are the lines that
+    hold the caller's credentials; they do not pass. `sources` are the Origin and Referer lines, and `via` the values of
+    Via; both pass. `upgrade` is the list of all offered protocols. `forwarded_host` and `forwarded_proto` are the
+    values of X-Forwarded-Host and -Proto if each occurs once and is well formed, otherwise b"". `max_forwards` is set
+    for OPTIONS only.
 
-    `plain`: HTTP/1.1 and nothing that needs a second look. It has no Expect, Upgrade, Via, Origin, Referer or
-    Max-Forwards, the connection is to last, the body is not chunked, the method is not HEAD, the target is a path, and
-    the head has at most `PLAIN_BYTES_MAX` bytes.
+    `plain`: HTTP/1.1 without anything that needs special treatment. The head has no Expect, Upgrade, Via, Origin,
+    Referer or Max-Forwards, the connection lasts, the body is not chunked, the method is not HEAD, the target is a
+    path, and the head has at most `PLAIN_BYTES_MAX` bytes.
     """
 
     __slots__ = (
@@ -69,22 +69,22 @@ class RequestHead(Head):
 
 def parse_request_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[RequestHead, int]:
     """
-    Read a whole head, its blank line included; and the body's length in bytes, 0 where it has none or is chunked.
+    Parse a whole head, with its blank line. Returns it and the body's length in bytes, 0 if none or chunked.
 
-    Raises `Refusal` for what must not be served.
+    Raises `Refusal` if the request must not be served.
     """
     check_syntax(httptools.HttpRequestParser(SILENT), data)
     return understand_request_head(data, max_fields)
 
 
 def check_syntax(parser: httptools.HttpRequestParser, data: bytes) -> None:
-    """Have llhttp judge what comes next of a head. Raises `Refusal`."""
+    """Let llhttp check the next bytes of a head. Raises `Refusal`."""
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
-        pass  # it only says that what follows may be another protocol
+        pass  # llhttp only says that another protocol may follow
     except httptools.HttpParserInvalidMethodError:
-        raise Refusal(501, "unknown_method", "this method is not known here") from None
+        raise Refusal(501, "unknown_method", "the method is unknown") from None
     except httptools.HttpParserError as error:
         text = str(error)
         if "version" in text.lower() and "CRLF" not in text:
@@ -97,14 +97,14 @@ def _bad(message: str) -> Refusal:
 
 
 def understand_request_head(data: bytes, max_fields: int) -> tuple[RequestHead, int]:
-    """Find what a syntactically right head says about this message and this connection. Raises `Refusal`."""
+    """Interpret a head whose syntax is valid. Raises `Refusal`."""
     if data.count(b"\r\n") > max_fields + 2:
         raise Refusal(431, "too_many_fields", f"a request's head may have at most {max_fields} fields")
     head = RequestHead()
     lines = data.split(b"\r\n")
     parts = lines[0].split(b" ")
     if len(parts) != 3:
-        raise _bad("the request line has not three parts")
+        raise _bad("the request line does not have three parts")
     head.method, head.target, version = parts
     old = version != b"HTTP/1.1"
     if old:
@@ -159,20 +159,20 @@ def understand_request_head(data: bytes, max_fields: int) -> tuple[RequestHead, 
             head.via += (value,)
             passing.append(line)
         elif kind == fields.FORWARDED_HOST or kind == fields.FORWARDED_PROTO:
-            forwarded[kind] = b"," if kind in forwarded else value  # said twice it is believed not even once
+            forwarded[kind] = b"," if kind in forwarded else value  # a repeated field is not used
         elif kind == fields.MAX_FORWARDS:
             plain = False
             passing.append(_one_less(head, line, value))
         elif kind == fields.INVALID:
-            raise _bad("a field name may hold the characters of a token only")
+            raise _bad("a field name contains a character that is not allowed in a token")
     head.has_length = length is not None
     head.has_body = head.chunked or bool(length)
     if head.chunked and (head.has_length or old):
-        raise _bad("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+        raise _bad("Transfer-Encoding together with Content-Length, or in HTTP/1.0")
     if hosts != 1 and (hosts or not old):
-        raise _bad("exactly one Host is needed")
+        raise _bad("a request needs exactly one Host field")
     if hosts and not head.host:
-        raise _bad("Host is not a host")
+        raise _bad("the Host field is not a valid host")
     if head.target[:1] != b"/" or b"#" in head.target or head.method in METHODS_WITHOUT_PATH:
         head.target, authority = origin_form(head.method, head.target)
         head.host = authority or head.host
@@ -200,7 +200,7 @@ def understand_request_head(data: bytes, max_fields: int) -> tuple[RequestHead, 
 
 
 def _believe(head: RequestHead, forwarded: dict[int, bytes]) -> None:
-    """Note what is well formed of what a proxy before us says of the request that it had."""
+    """Take the well-formed values of X-Forwarded-Host and -Proto from a proxy before us."""
     host, proto = forwarded.get(fields.FORWARDED_HOST, b""), forwarded.get(fields.FORWARDED_PROTO, b"").lower()
     if is_host(host):
         head.forwarded_host = host
@@ -209,7 +209,7 @@ def _believe(head: RequestHead, forwarded: dict[int, bytes]) -> None:
 
 
 def _one_less(head: RequestHead, line: bytes, value: bytes) -> bytes:
-    """A Max-Forwards line for the next server (RFC 9110 7.6.2); as it is where the method or the value has no use."""
+    """A Max-Forwards line for the next server (RFC 9110 7.6.2); unchanged if the method or value gives it no use."""
     number = length_of(value) if head.method == b"OPTIONS" else None
     if number is None:
         return line

@@ -1,4 +1,4 @@
-"""A request's target: what is asked for (RFC 9112 3.2)."""
+"""A request's target (RFC 9112 3.2)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from vespa.protocol.fields import is_host
 from vespa.protocol.refusal import Refusal
 
 ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-"""The methods that are served, as an Allow field lists them."""
+"""The supported methods, as the value of an Allow field."""
 
 METHODS_WITHOUT_PATH: Final = (b"CONNECT", b"TRACE")
-"""Methods that are not served, whatever their target."""
+"""Methods that are refused with any target."""
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """
-    An unusual target in origin form, its path and query untouched; and the authority that it names, b"" for none.
+    Change an unusual target to origin form, with the same path and query. Returns it and its authority, b"" for none.
 
-    b"*" stays as it is with OPTIONS. Raises `Refusal`.
+    b"*" stays unchanged with OPTIONS. Raises `Refusal`.
     """
     if method in METHODS_WITHOUT_PATH:
-        raise Refusal(405, "method_not_allowed", f"{method.decode()} is not served", allow=ALLOW)
+        raise Refusal(405, "method_not_allowed", f"the method {method.decode()} is not supported", allow=ALLOW)
     if b"#" in target:
-        raise Refusal(400, "bad_request", "a target has no fragment")
+        raise Refusal(400, "bad_request", "the target contains a fragment")
     if target == b"*" and method == b"OPTIONS":
         return target, b""
     scheme, colon, rest = target.partition(b"://")
@@ -33,6 +33,6 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     cut = min(ends) if ends else len(rest)
     authority, path = rest[:cut], rest[cut:]
     if not is_host(authority):
-        raise Refusal(400, "bad_request", "the target's authority is not a host")
+        raise Refusal(400, "bad_request", "the target's authority is not a valid host")
     # RFC 9112 3.2.2: the authority overrides the Host field.
     return path if path[:1] == b"/" else b"/" + path, authority

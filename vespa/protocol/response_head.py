@@ -1,4 +1,4 @@
-"""A response's head: its syntax checked by llhttp, its meaning decided here (RFC 9112 4 and 6)."""
+"""A response's head: llhttp checks its syntax, this module decides its meaning (RFC 9112 4 and 6)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from vespa.protocol.fields import KEEP_ALIVE, LINES, PASSES, RESPONSE_MEANINGS, 
 from vespa.protocol.message_head import FIELDS_MAX, SILENT, TOKENS_MAX, Head, TooManyTokens, joined, length_of
 from vespa.protocol.status_lines import status_line
 
-# How a response's body is framed. Plain ints: they are compared several times a request.
+# The framing of a response's body. Plain ints, because each request compares several.
 NO_BODY: Final = 0
-"""The status has none: 1xx, 204, 304. A response to HEAD has none either, which its head does not know."""
+"""The status allows no body: 1xx, 204, 304. A response to HEAD has none either, but its head does not say so."""
 LENGTH: Final = 1
-"""As many bytes as Content-Length says."""
+"""Content-Length gives the number of bytes."""
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
-"""It lasts until the connection ends."""
+"""The body ends with the connection."""
 
 
 class BadResponse(ValueError):
-    """A server's response that cannot be passed on."""
+    """The upstream's response is malformed and cannot be passed on."""
 
 
 class ResponseHead(Head):
     """
     A server's response up to its body.
 
-    `framing` is `NO_BODY`, `LENGTH`, `CHUNKED` or `UNTIL_CLOSE`. `keep_alive_seconds` is how long the server says that
-    it leaves an idle connection open; None where it does not. `dated`: it has a Date.
+    `framing` is `NO_BODY`, `LENGTH`, `CHUNKED` or `UNTIL_CLOSE`. `keep_alive_seconds` is the time for which the server
+    says it keeps an idle connection open, or None. `dated`: it has a Date.
 
-    `reusable`: as soon as the body of a known length is in, the connection may carry another request, and the head says
-    no more about that.
-    `verbatim`: a proxy may send the head on as the bytes that came, to an HTTP/1.1 client whose connection lasts.
-    Every field passes, the status line is our own, a Date is there, and the framing is told by the one line that every
-    recipient reads alike.
+    `reusable`: the connection may carry another request as soon as the body of known length has arrived, and the head
+    has no more to say about reuse.
+    `verbatim`: a proxy may send the head on as the received bytes, to an HTTP/1.1 client whose connection lasts.
+    Every field passes, the status line equals our own, a Date is there, and one line gives the framing in the usual
+    spelling.
     """
 
     __slots__ = ("status", "framing", "keep_alive_seconds", "dated", "reusable", "verbatim")
@@ -53,9 +53,9 @@ class ResponseHead(Head):
 
 def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[ResponseHead, int]:
     """
-    Read a whole head, its blank line included; and its Content-Length, 0 where there is none.
+    Parse a whole head, with its blank line. Returns it and its Content-Length, 0 if there is none.
 
-    That is the body's length where the framing is `LENGTH`. Raises `BadResponse`.
+    The Content-Length is the length of the body if the framing is `LENGTH`. Raises `BadResponse`.
     """
     if data.count(b"\r\n") > max_fields + 2:
         raise BadResponse(f"its head has more than {max_fields} fields")
@@ -97,7 +97,7 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
             length, framing_line = number, line
         elif kind == fields.TRANSFER_ENCODING:
             if head.chunked or value.lower() != b"chunked":
-                raise BadResponse("a transfer coding other than a single chunked")
+                raise BadResponse("its Transfer-Encoding is not a single 'chunked'")
             head.chunked, framing_line = True, line
         elif kind == fields.DATE:
             head.dated = True
@@ -110,7 +110,7 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
             head.keep_alive_seconds = _keep_alive_seconds(value)
     head.has_length = length is not None
     if head.chunked and (head.has_length or old):
-        raise BadResponse("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+        raise BadResponse("it has Transfer-Encoding together with Content-Length, or in HTTP/1.0")
     if options:
         try:
             head.understand_connection(options)
@@ -121,7 +121,7 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
     head.fields_block = joined(head.passing)
     head.framing = _framing(head)
     head.reusable = head.framing == LENGTH and head.keep_alive and head.keep_alive_seconds is None
-    # No Connection field passes, and the status line says HTTP/1.1: such a connection lasts.
+    # No Connection field passes, and the status line says HTTP/1.1, so the connection lasts.
     head.verbatim = (
         len(head.passing) + 1 == len(lines)
         and head.dated
@@ -133,7 +133,7 @@ def parse_response_head(data: bytes, max_fields: int = FIELDS_MAX) -> tuple[Resp
 
 
 def _framing(head: ResponseHead) -> int:
-    """How the body is framed; RFC 9112 6.3 in its order."""
+    """The framing of the body, in the order of RFC 9112 6.3."""
     if head.status < 200 or head.status == 204 or head.status == 304:
         return NO_BODY
     if head.chunked:
@@ -142,14 +142,14 @@ def _framing(head: ResponseHead) -> int:
 
 
 def _is_usual(line: bytes, length: int | None) -> bool:
-    """Whether this line tells a framing in the usual spelling, of which no recipient makes anything else."""
+    """Whether this line gives the framing in the usual spelling, which every recipient understands in the same way."""
     if length is None:
         return line.lower() == b"transfer-encoding: chunked"
     return line.lower() == b"content-length: %d" % length
 
 
 def _keep_alive_seconds(value: bytes) -> float | None:
-    """The `timeout` of a Keep-Alive field: whole seconds (RFC 2068 19.7.1, and what servers make of it)."""
+    """The `timeout` of a Keep-Alive field in whole seconds (RFC 2068 19.7.1, and the practice of servers)."""
     for parameter in tokens(value):
         name, _, number = parameter.partition(b"=")
         if name.strip(b" \t") == b"timeout":

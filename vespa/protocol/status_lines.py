@@ -1,4 +1,4 @@
-"""Status lines of our own: another server's reason phrase is not to be trusted on a line of ours."""
+"""Status lines of our own. A proxy must not repeat another server's reason phrase in its own status line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final
 STATUS_LINES: Final[Mapping[int, bytes]] = MappingProxyType(
     {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode("ascii")) for s in HTTPStatus}
 )
-"""The line of each status that has a reason phrase, its line break included."""
+"""The line of each status that has a reason phrase, with its line break."""
 
 
 def status_line(status: int) -> bytes:
-    """The status line with its line break; a status without a phrase of its own gets an empty one."""
+    """The status line with its line break. A status without a reason phrase gets an empty one."""
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status

@@ -1,4 +1,4 @@
-"""Where a server is: a URL's scheme, authority and path prefix, or a unix socket."""
+"""The address of a server: a URL's scheme, authority and path prefix, or a unix socket."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _is_prefix = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII).fullmatch
 @frozen
 class BaseURL:
     """
-    A server's place. `host_field` is what the Host field says; `path_prefix` (without a last "/") stands before every
-    target.
+    The address of a server. `path_prefix` (without a final "/") comes before every target.
 
-    `socket` is a path when the server listens on a unix socket; `host` and `port` then only name it.
+    `socket` is the path of a unix socket, or empty. With a socket, `host` and `port` are only names.
     """
 
     scheme: str
@@ -30,14 +29,14 @@ class BaseURL:
 
     @property
     def host_field(self) -> bytes:
-        """The host, and the port where it is not the scheme's own."""
+        """The value of the Host field: the host, and the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return host.encode("ascii") if self.port == default else f"{host}:{self.port}".encode("ascii")
 
     @classmethod
     def parse(cls, url: str) -> BaseURL:
-        """Read `http[s]://host[:port][/prefix]` or `unix:/path`. Raises ValueError saying what is wrong."""
+        """Read `http[s]://host[:port][/prefix]` or `unix:/path`. Raises ValueError with the reason."""
         if url.startswith("unix:"):
             path = url[5:].removeprefix("//")
             if not path.startswith("/"):
@@ -45,17 +44,17 @@ class BaseURL:
             return cls("http", "localhost", 80, b"", path)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
-            raise ValueError("it has to begin with http://, https:// or unix:")
+            raise ValueError("it does not begin with http://, https:// or unix:")
         if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("it has to be scheme://host[:port][/prefix], without user, query or fragment")
+            raise ValueError("it is not scheme://host[:port][/prefix], without user, query or fragment")
         if parts.port == 0 or not _is_prefix(parts.path):
-            raise ValueError("its port is 0, or its path has characters that no path has")
+            raise ValueError("its port is 0, or its path has characters that a URL's path must not have")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
         if not is_host(host.encode("ascii", "replace")) and not is_ipv6_address(host):
-            raise ValueError("its host is not one")
+            raise ValueError("its host is not valid")
         if len(host) > 253 or any(len(label) > 63 for label in host.split(".")) or ".." in host or host[:1] == ".":
-            raise ValueError("its host is no name: a label has 1 to 63 characters (RFC 1035)")
+            raise ValueError("its host is not a valid name: each label has 1 to 63 characters (RFC 1035)")
         return cls(parts.scheme, host, port, parts.path.rstrip("/").encode("ascii"))
 
 

@@ -1,4 +1,4 @@
-"""Via: the proxies that a request came through, and how one that comes back is known (RFC 9110 7.6.3)."""
+"""The Via field: the proxies that a request passed, and how this proxy recognises its own requests (RFC 9110 7.6.3)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Via:
     """
     One proxy's part in Via.
 
-    Its name is random and its own, so that a client and a worker, or two workers in a row, are no loop. `lines` are the
-    field line to add to a request that came in HTTP/1.0, and to one in HTTP/1.1.
+    Each proxy has a random name of its own, so a client and a worker, or two workers in a row, are not a loop. `lines`
+    holds the field line to add to an HTTP/1.0 request, and to an HTTP/1.1 request.
     """
 
     def __init__(self) -> None:
@@ -24,8 +24,8 @@ class Via:
         self.lines: Final = tuple(b"Via: 1.%d %b\r\n" % (minor, self._pseudonym) for minor in (0, 1))
 
     def check(self, head: RequestHead) -> None:
-        """Raises `Refusal` 508 for a request that was here before."""
+        """Raises `Refusal` 508 for a request that has passed this proxy before."""
         for value in head.via:
             if self._pseudonym in value:
-                message = "this request was here before: the server behind this proxy leads back to it"
+                message = "this request passed this proxy before: the server behind the proxy sends requests back to it"
                 raise Refusal(508, "loop_detected", message)
