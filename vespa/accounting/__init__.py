@@ -1,1 +1,1 @@
-"""What a worker counts, and what it admits. Nothing here imports Twisted; time is passed in."""
+"""Accounting and admission of requests. Nothing here imports Twisted. Time is an argument."""

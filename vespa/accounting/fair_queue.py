@@ -1,4 +1,4 @@
-"""Who may go to the backend now, who waits, and who is told to come back later; what comes free goes to the next."""
+"""The gate to the backend: it gives a request a slot, a place in the queue or a refusal, and passes on free slots."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vespa.accounting.workload import MICROS, from_micros
 from vespa.protocol.refusal import Refusal
 
 LEAST_THROUGHPUT: Final = 1e-5
-"""Units of work a second that are assumed of a backend not measured yet, so that nothing is divided by zero."""
+"""Units of work a second, assumed before the backend is measured, to avoid a division by zero."""
 
 _BELOW: Final = 1.0 - 1e-12
-"""More than the arithmetic of a wait is off by, and far less than anybody notices."""
+"""Larger than the rounding error of an estimated wait, and far smaller than any wait that matters."""
 
 
 class Waiter(Hashable, Protocol):
-    """What may wait for a slot."""
+    """A request that may wait for a slot."""
 
     def slot(self) -> None:
-        """The slot that it waited for is its own."""
+        """The waiter now holds a slot."""
 
 
 Key = TypeVar("Key", bound=Waiter)
@@ -32,10 +32,10 @@ class FairQueue(Generic[Key]):
     The gate: slots at the backend and the queue before them, first come, first served.
 
     `max_wait_seconds` limits the estimated wait (None: no limit), `max_concurrency` the slots (0: no limit),
-    `max_queue` the places in the queue. `throughput`, in units of work a second, is set once the backend was measured.
+    `max_queue` the places in the queue. `throughput`, in units of work a second, is set when the backend is measured.
 
-    Keys are the caller's own and unique among those inside. While anyone waits every slot is taken, since a slot that
-    comes free goes straight to the head of the queue.
+    The caller chooses the keys. Each key is unique among those inside. While a request waits, every slot is taken,
+    because a free slot goes to the head of the queue at once.
     """
 
     def __init__(self, max_wait_seconds: float | None, max_concurrency: int, max_queue: int) -> None:
@@ -43,48 +43,48 @@ class FairQueue(Generic[Key]):
         self._max_concurrency = max_concurrency
         self._max_queue = max_queue
         self._working: set[Key] = set()
-        # A plain dict is slow to find its first key after many were taken from its front.
+        # Finding the first key of a plain dict is slow after many keys were taken from its front.
         self._waiting: OrderedDict[Key, None] = OrderedDict()
-        self._next: deque[Key] = deque()  # those with a slot that have not heard of it
+        self._next: deque[Key] = deque()  # keys with a slot whose `slot` has not been called yet
         self._handing_on = False
         self.throughput = 0.0
 
     @property
     def throughput(self) -> float:
-        """Units of work that the backend does in a second; 0.0 before it was measured."""
+        """Units of work that the backend does in a second; 0.0 before the measurement."""
         return self._throughput
 
     @throughput.setter
     def throughput(self, throughput: float) -> None:
         self._throughput = throughput
         limit = self._max_wait_seconds
-        # The limit as work, in millionths and a trifle low: only a load above it needs its wait estimated.
+        # The limit as work in millionths, slightly too low: only a higher load needs an estimate of its wait.
         self._surely_within = math.inf if limit is None else limit * MICROS * max(throughput, LEAST_THROUGHPUT) * _BELOW
 
     @property
     def working(self) -> int:
-        """How many hold a slot."""
+        """The number of requests that hold a slot."""
         return len(self._working)
 
     @property
     def waiting(self) -> int:
-        """How many are in the queue."""
+        """The number of requests in the queue."""
         return len(self._waiting)
 
     def estimated_wait(self, load: int) -> float:
-        """Seconds until the backend has done so many millionths of work."""
+        """The seconds until the backend has done `load` millionths of work."""
         return from_micros(load) / max(self._throughput, LEAST_THROUGHPUT)
 
     def admit(self, key: Key, load: int) -> bool:
         """
-        Let a request in: True if it holds a slot now, False if it was put at the end of the queue.
+        Let a request in: True if it holds a slot now, False if it is at the end of the queue.
 
-        `load` is the work in flight in millionths, the new request's not counted. Raises Refusal 429 "busy" if that
-        takes longer than the limit, and 429 "queue_full"; ValueError if the key is inside already.
+        `load` is the work in flight in millionths, without the new request. Raises Refusal 429 "busy" if the estimated
+        wait is above the limit, and 429 "queue_full"; ValueError if the key is already inside.
         """
         working = self._working
         if key in working or key in self._waiting:
-            raise ValueError("this key is inside already")
+            raise ValueError("this key is already inside the gate")
         if load > self._surely_within:
             self._check_wait(load)
         if self._max_concurrency and len(working) >= self._max_concurrency:
@@ -95,10 +95,10 @@ class FairQueue(Generic[Key]):
 
     def free(self, key: Key) -> None:
         """
-        A request is over: it leaves the queue, or its slot goes to the next, whose `slot` is called.
+        End a request: it leaves the queue, or its slot goes to the next request, whose `slot` is called.
 
-        Does nothing for a key that is not inside. A `slot` may call `free`, also for its own request: what comes free
-        by that is handed on after it returned, so that any number of failures in a row needs no stack.
+        Does nothing for a key that is not inside. A `slot` may call `free`, also for its own request. The slot that
+        this frees is passed on after `slot` has returned, so that many failures in a row do not deepen the stack.
         """
         if not self._waiting:
             self._working.discard(key)
@@ -109,18 +109,18 @@ class FairQueue(Generic[Key]):
             return
         self._next.append(following)
         if self._handing_on:
-            return  # the loop below goes on
+            return  # the loop in the outer call continues
         self._handing_on = True
         try:
             while self._next:
                 following = self._next.popleft()
-                if following in self._working:  # else it gave its slot back before it heard of it
+                if following in self._working:  # otherwise it gave its slot back before this call
                     following.slot()
         finally:
             self._handing_on = False
 
     def release(self, key: Key) -> Key | None:
-        """Free the key's slot and return the key that holds it from now on, if any waited. Unknown keys do nothing."""
+        """Free the key's slot. Returns the key that now holds it, or None. Does nothing for an unknown key."""
         working = self._working
         if key not in working:
             return None
@@ -132,18 +132,18 @@ class FairQueue(Generic[Key]):
         return successor
 
     def leave(self, key: Key) -> bool:
-        """Take a key out of the queue; False if it was not in it."""
+        """Take a key out of the queue. Returns False if it was not there."""
         if key not in self._waiting:
             return False
         del self._waiting[key]
         return True
 
     def queued(self) -> list[Key]:
-        """Those in the queue, the first one first."""
+        """The keys in the queue, first come first."""
         return list(self._waiting)
 
     def dismiss(self) -> list[Key]:
-        """Empty the queue; returns those that waited, the first one first."""
+        """Empty the queue. Returns the keys that waited, first come first."""
         waiting = self.queued()
         self._waiting.clear()
         return waiting
@@ -151,7 +151,7 @@ class FairQueue(Generic[Key]):
     def _check_wait(self, load: int) -> None:
         limit = self._max_wait_seconds
         if limit is not None and load and self.estimated_wait(load) > limit:
-            message = f"the estimated wait is over the limit of {limit:g} s"
+            message = f"the estimated wait is longer than the limit of {limit:g} s"
             raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
 
     def _queue(self, key: Key, load: int) -> None:

@@ -1,4 +1,4 @@
-"""The account of requests: what each came to, what is in flight, and what the autoscaler is still to be told."""
+"""The accounts of requests: the result of each, the work in flight, and the records for the autoscaler."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _AT_BACKEND = frozenset((CONNECTING, STREAMING, STREAMING_ERROR))
 
 class Ledger:
     """
-    The accounts of all requests. Whatever the order of events, these hold:
+    The accounts of all requests. These laws hold in any order of events:
 
     1. received = served + unserved + failed + cancelled + expired + in_flight.
     2. `load` is the sum of the work in flight: never negative, and 0 when nothing is in flight.
     3. A request that was opened with a request_idx leaves exactly one delete record, at its end.
-    4. Acknowledging a snapshot takes off what it told and nothing else.
-    5. Served work is that of requests whose response was passed on whole and is no error. A backend's 4xx or 5xx that
-       was passed on whole completes its request (`unserved`, told as a success) and adds nothing to it.
-    6. No more than `max_pending_deletes` records are kept; the oldest go first, counted in `dropped_deletes`.
-    7. What ends before it was opened is in no count and leaves no delete record.
-    8. `start` and `finish` do what the events do that they stand for.
+    4. Acknowledging a snapshot subtracts the work that it reported and nothing else.
+    5. Served work is the work of requests whose whole response was passed on and is not an error. A backend's 4xx or
+       5xx that was passed on whole completes its request (`unserved`, reported as a success) and adds no served work.
+    6. At most `max_pending_deletes` records are kept. The oldest are dropped first, counted in `dropped_deletes`.
+    7. A request that ends before it was opened is not counted and leaves no delete record.
+    8. `start` and `finish` have the effect of the events that they combine.
 
-    A client that leaves after its request was opened and before it was decided upon is in no count, yet the delete
-    record is written.
+    If a client leaves after its request was opened and before it was decided, the request is not counted, but its
+    delete record is written.
     """
 
     def __init__(self, max_pending_deletes: int) -> None:
@@ -58,8 +58,7 @@ class Ledger:
         self.late = 0
         self.dropped_deletes = 0
         self._open: dict[int, int] = {}
-        self.under_way: Mapping[int, int] = self._open
-        """By request_idx, how many requests were opened with it and have not ended."""
+        self.under_way: Mapping[int, int] = self._open  # the number of open requests by request_idx
         self._in_flight: dict[Entry, None] = {}
         self._changes = 0
         self._new_work = 0
@@ -71,18 +70,18 @@ class Ledger:
 
     @property
     def in_flight(self) -> int:
-        """How many requests are waiting, connecting or streaming, be it a response of success or an error."""
+        """The number of requests that are waiting, connecting or streaming."""
         return len(self._in_flight)
 
     def open(self, entry: Entry, request_idx: int | None, work: int, now: float) -> bool:
-        """OPEN: the request was authenticated. Nothing is counted before it is decided upon."""
+        """OPEN: the request was authenticated. It is counted when it is decided."""
         if entry.state is READING:
             entry.request_idx = request_idx
             entry.work = work
         return self.advance(entry, OPEN, now)
 
     def start(self, entry: Entry, request_idx: int | None, work: int, now: float) -> bool:
-        """OPEN and ADMIT at once. False where it was opened before: then only `late` changes."""
+        """OPEN and ADMIT in one step. Returns False if it was opened before: then only `late` changes."""
         if entry.state is not READING:
             self.late += 1
             return False
@@ -103,8 +102,8 @@ class Ledger:
         """
         The whole response was passed on: HEAD, or ERROR_HEAD unless `served`, and END.
 
-        Where the head was told before, END alone, and `served` is not looked at. False where the request is not at the
-        backend: then only `late` changes.
+        If the head was recorded before, this is END alone, and `served` is ignored. Returns False if the request is not
+        at the backend: then only `late` changes.
         """
         state = entry.state
         if state is STREAMING:
@@ -139,7 +138,7 @@ class Ledger:
         return True
 
     def advance(self, entry: Entry, event: Event, now: float) -> bool:
-        """Take the entry one step further. False if the table has no such step: then only `late` changes."""
+        """Take the entry one step further. Returns False if the table has no such step: then only `late` changes."""
         state = entry.state
         target = STEPS[state].get(event)
         if target is None:
@@ -168,7 +167,7 @@ class Ledger:
         self._in_flight[entry] = None
 
     def _end(self, entry: Entry, state: State, target: State, now: float) -> None:
-        """Book the end of an entry that was in `state`."""
+        """Record the end of an entry that was in `state`."""
         work = entry.work
         if state in _AT_BACKEND and target is not CANCELLED:
             entry.completed_at = now
@@ -205,7 +204,7 @@ class Ledger:
                 self.dropped_deletes += 1
 
     def snapshot(self) -> Snapshot:
-        """What the autoscaler should be told now."""
+        """The figures for the next report to the autoscaler."""
         totals = Totals(self._changes, self._new_work, self._served_work, self._rejected_work)
         told = self._told
         return Snapshot(
@@ -215,7 +214,7 @@ class Ledger:
             rejected=totals.rejected - told.rejected,
             num_working=len(self._in_flight),
             num_received=self.received + self.refused,
-            # Each index once: an assignment may be used by two requests.
+            # Each index once: two requests may use one assignment.
             working_request_idxs=tuple(
                 dict.fromkeys([entry.request_idx for entry in self._in_flight if entry.request_idx is not None])
             ),
@@ -224,17 +223,17 @@ class Ledger:
         )
 
     def acknowledge(self, snapshot: Snapshot) -> None:
-        """The autoscaler has this snapshot. Once more, or after a later one, it changes nothing."""
+        """The autoscaler has received this snapshot. A repeated or older snapshot changes nothing."""
         if snapshot.totals.changes > self._told.changes:
             self._told = snapshot.totals
 
     def deletes(self, limit: int = 1000) -> Sequence[Completion]:
-        """The oldest records still to be told."""
+        """The oldest records that the autoscaler has not acknowledged."""
         return tuple(islice(self._deletes, limit))
 
     def acknowledge_deletes(self, records: Iterable[Completion]) -> None:
-        """The autoscaler has these records. Those no longer kept are passed over."""
-        # By identity: one assignment may be used by two requests. They stand among the oldest.
+        """The autoscaler has received these records. Records that were dropped are ignored."""
+        # By identity, because two requests may use one assignment. These records are among the oldest.
         told = {id(record): record for record in records}
         kept = []
         while told and self._deletes:

@@ -1,4 +1,4 @@
-"""What can happen to a request, as a table: a pair that is not in it never happens."""
+"""The lifecycle of a request, as a table. A pair of state and event that is not in the table never happens."""
 
 from __future__ import annotations
 
@@ -9,56 +9,38 @@ from typing import Final
 
 
 class State(IntEnum):
-    """Where a request stands. The last five are ends: nothing follows them."""
+    """The state of a request. The last five are final."""
 
-    READING = 0
-    """Not understood yet: nobody knows what it costs or who signed it, and it is in no account."""
-    RECEIVED = 1
-    """Authenticated, not yet decided upon."""
-    WAITING = 2
-    """Admitted, in the queue for a slot."""
-    CONNECTING = 3
-    """Has its slot; the backend has not responded."""
-    STREAMING = 4
-    """The head of the backend's response has come."""
-    STREAMING_ERROR = 5
-    """The head of the backend's response has come, and its status is 4xx or 5xx."""
+    READING = 0  # not understood yet: its cost and its signature are unknown, and it is not counted
+    RECEIVED = 1  # authenticated, not decided
+    WAITING = 2  # admitted, in the queue for a slot
+    CONNECTING = 3  # has its slot; the backend has not responded
+    STREAMING = 4  # the head of the backend's response has come
+    STREAMING_ERROR = 5  # the head of the backend's response has come, and its status is 4xx or 5xx
     REFUSED = 6
     SERVED = 7
-    UNSERVED = 8
-    """Complete, but no work was served: the response that was passed on is the backend's 4xx or 5xx."""
+    UNSERVED = 8  # complete, but no work was served: the backend's response was 4xx or 5xx
     FAILED = 9
     CANCELLED = 10
 
 
 class Event(IntEnum):
-    """What happens to a request."""
+    """An event in the life of a request."""
 
-    OPEN = 0
-    """It was understood and authenticated: its account begins."""
-    ADMIT = 1
-    """It got a slot at once."""
-    WAIT = 2
-    """It was put into the queue."""
-    REFUSE = 3
-    """We said no before it was admitted."""
-    HANG_UP = 4
-    """The client left."""
-    SLOT = 5
-    """A slot came free for it."""
-    EXPIRE = 6
-    """It waited too long in the queue."""
-    HEAD = 7
-    """The head of the backend's response came."""
-    ERROR_HEAD = 8
-    """The head of the backend's response came, and its status is 4xx or 5xx."""
-    BREAK = 9
-    """The backend failed: 502 or 504 before the head, an aborted connection after it."""
-    END = 10
-    """The response was passed on whole."""
+    OPEN = 0  # the request was understood and authenticated: its account begins
+    ADMIT = 1  # it got a slot at once
+    WAIT = 2  # it was put into the queue
+    REFUSE = 3  # Vespa refused it before it was admitted
+    HANG_UP = 4  # the client closed the connection
+    SLOT = 5  # it got a free slot
+    EXPIRE = 6  # it waited too long in the queue
+    HEAD = 7  # the head of the backend's response came
+    ERROR_HEAD = 8  # the head of the backend's response came, and its status is 4xx or 5xx
+    BREAK = 9  # the backend failed: 502 or 504 before the head, an aborted connection after it
+    END = 10  # the whole response was passed on
 
 
-# The same members as names of this module: looking one up on its class costs more than the rest of a table's step.
+# The same members as names of this module: looking one up on its class costs more than the rest of a step.
 READING, RECEIVED, WAITING, CONNECTING, STREAMING, STREAMING_ERROR, REFUSED, SERVED, UNSERVED, FAILED, CANCELLED = State
 OPEN, ADMIT, WAIT, REFUSE, HANG_UP, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
 
@@ -71,15 +53,14 @@ STEPS: Final[dict[State, dict[Event, State]]] = {
     STREAMING_ERROR: {END: UNSERVED, BREAK: FAILED, HANG_UP: CANCELLED},
     **{end: {} for end in (REFUSED, SERVED, UNSERVED, FAILED, CANCELLED)},
 }
-"""As `TABLE`, for the steps themselves: a plain dict is the quickest. Nobody changes it."""
+"""Like `TABLE`, for the steps themselves: a plain dict is the fastest. Nothing changes it."""
 TABLE: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType(
     {state: MappingProxyType(row) for state, row in STEPS.items()}
 )
 
-ENDS: Final = frozenset(state for state, row in TABLE.items() if not row)
-"""The states that nothing follows."""
+ENDS: Final = frozenset(state for state, row in TABLE.items() if not row)  # the final states
 
 REFUSAL_EVENT: Final[Mapping[State, Event]] = MappingProxyType(
     {state: event for state, row in TABLE.items() for event in row if event in (REFUSE, EXPIRE, BREAK)}
 )
-"""By which event a request ends that gets an error of ours, in each state that is no end."""
+"""For each state that is not final, the event with which a request ends when Vespa refuses it."""

@@ -1,4 +1,4 @@
-"""What the ledger keeps of a request, and what it tells: the sums of a moment, and the end of each request."""
+"""The ledger's records: the accounts of a request, the sums at one moment, and the end of each request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Entry(Protocol):
     """
     One request, from its first byte to its end. Only the ledger changes these attributes.
 
-    It begins with READING, None, 0 and three times 0.0, and is told from others by its identity: it has no `__eq__`.
+    It begins with READING, None, 0 and three times 0.0. It has no `__eq__`: entries differ by identity.
 
-    Times are epoch seconds, 0.0 where it never came to that; a cancelled request was never completed. `work` is in
-    millionths. `request_idx` is None where nobody gave one (unsecured mode); such a request is counted, but its end is
-    not told.
+    Times are epoch seconds, 0.0 if the request never reached that point. A cancelled request was never completed.
+    `work` is in millionths. `request_idx` is None if the request has none (unsecured mode). Such a request is counted,
+    but its end is not reported.
     """
 
     state: State
@@ -30,7 +30,7 @@ class Entry(Protocol):
 
 
 class Completion(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The end of one request, to be told once. Two are never equal: one assignment may be used by two requests."""
+    """The end of one request, reported once. Two are never equal, because two requests may use one assignment."""
 
     request_idx: int
     outcome: State
@@ -41,7 +41,7 @@ class Completion(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 @frozen
 class Totals:
-    """Work counted from the start, in millionths, and how many changes made it so."""
+    """Work counted since the start, in millionths, and the number of changes."""
 
     changes: int = 0
     new: int = 0
@@ -52,10 +52,10 @@ class Totals:
 @frozen
 class Snapshot:
     """
-    What a report says, taken at one moment. Work is in millionths.
+    The figures of a report, taken at one moment. Work is in millionths.
 
-    `new_load`, `served` and `rejected` count from the last acknowledged snapshot; `new_load` goes below 0 when work
-    reported before was cancelled since. `num_received` counts from the start, refused requests too.
+    `new_load`, `served` and `rejected` count from the last acknowledged snapshot. `new_load` is negative if work of an
+    earlier report was cancelled since. `num_received` counts from the start, with refused requests.
     """
 
     load: int

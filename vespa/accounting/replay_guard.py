@@ -1,4 +1,4 @@
-"""Which signed requests came before."""
+"""Recognises signed requests that came before."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ ReplayMode = Literal["off", "warn", "reject"]
 
 _SIGNATURE_PART = 32
 """
-Characters of a signature that are kept.
+The number of characters of a signature that are kept.
 
-One key signs one message in one way only, so a verified signature stands for its message, and so does a good part of
+A key signs a message in one way only, so a verified signature stands for its message. So does a sufficient part of
 it, in a tenth of the memory.
 """
 
 
 class ReplayGuard:
     """
-    The last `capacity` requests by request_idx, reqnum and signature; the oldest are forgotten first.
+    Remembers the last `capacity` requests by request_idx, reqnum and signature.
 
-    In mode "off" nothing is remembered. What follows from a repetition is up to who asks: `mode` tells. Where only the
-    URL is signed, a thief can change the two numbers and pass for new.
+    In mode "off" it remembers nothing. The caller decides by `mode` what to do about a repetition. If only the URL is
+    signed, a thief can change the two numbers, and the request counts as new.
     """
 
     def __init__(self, capacity: int, mode: ReplayMode) -> None:
@@ -31,7 +31,7 @@ class ReplayGuard:
         self._known: set[tuple[int, int, str]] = set()
 
     def seen(self, request_idx: int, reqnum: int, signature: str) -> bool:
-        """Whether a verified request with these came before; it is remembered from now on."""
+        """Whether a verified request with these values came before. Remembers this one."""
         if self.mode == "off":
             return False
         key = (request_idx, reqnum, signature[:_SIGNATURE_PART])

@@ -8,8 +8,7 @@ from vespa.protocol.chunked import BadChunk, Chunked
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 
-UNKNOWN: Final = -1
-"""The length of the rest of a chunked body."""
+UNKNOWN: Final = -1  # the length of the rest of a chunked body
 
 
 class BodyDecoder:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-Fields = list[tuple[bytes, bytes]]
-"""Header fields as they arrived: with their case, order and repeats."""
+Fields = list[tuple[bytes, bytes]]  # header fields as they arrived: with their case, order and repeats
 
 # The kinds of fields. Plain ints, because each request compares several.
 ORDINARY: Final = 0  # passed on as it is
@@ -104,8 +103,7 @@ def tokens(value: bytes) -> list[bytes]:
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
 
 
-Meaning = tuple[int, bytes]
-"""The meaning of a field line: its kind, and its value if the kind needs it."""
+Meaning = tuple[int, bytes]  # the meaning of a field line: its kind, and its value if the kind needs it
 
 PASSES: Final[Meaning] = (ORDINARY, b"")
 LINES: Final[dict[bytes, Meaning]] = {}

@@ -12,23 +12,18 @@ from typing import Final
 
 from vespa.protocol.fields import CLOSE, USUAL_TOKENS, Fields, tokens
 
-FIELDS_MAX: Final = 128
-"""The number of fields that a head may have, unless a limit says otherwise."""
+FIELDS_MAX: Final = 128  # the number of fields that a head may have, unless a limit says otherwise
 FIELDS_LEAST: Final = 32
 """The smallest limit on fields. A head with at most so many fields is within every limit."""
-TOKENS_MAX: Final = 64
-"""The number of members that all Connection fields of a head may have together."""
-LENGTH_DIGITS_MAX: Final = 18
-"""The number of digits that a Content-Length may have."""
+TOKENS_MAX: Final = 64  # the number of members that all Connection fields of a head may have together
+LENGTH_DIGITS_MAX: Final = 18  # the number of digits that a Content-Length may have
 
-SILENT: Final = object()
-"""An object without methods: llhttp calls back only for the methods that its object has."""
+SILENT: Final = object()  # an object without methods: llhttp calls back only for the methods that its object has
 
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 _CONNECTIONS_MAX: Final = 256
 _CONNECTION_MAX: Final = 64
-CONNECTIONS: Final[dict[bytes, frozenset[bytes]]] = {}
-"""The members of recent values of Connection fields."""
+CONNECTIONS: Final[dict[bytes, frozenset[bytes]]] = {}  # the members of recent values of Connection fields
 
 
 class TooManyTokens(ValueError):

@@ -12,8 +12,7 @@ from vespa.protocol.message_head import FIELDS_MAX, SILENT, TOKENS_MAX, Head, To
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_target import METHODS_WITHOUT_PATH, origin_form
 
-PLAIN_BYTES_MAX: Final = 8192
-"""A longer head is not `plain`, because its bytes count towards the memory limits."""
+PLAIN_BYTES_MAX: Final = 8192  # a longer head is not `plain`, because its bytes count towards the memory limits
 
 
 class RequestHead(Head):

@@ -7,11 +7,9 @@ from typing import Final
 from vespa.protocol.fields import is_host
 from vespa.protocol.refusal import Refusal
 
-ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-"""The supported methods, as the value of an Allow field."""
+ALLOW: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # the supported methods, as the value of an Allow field
 
-METHODS_WITHOUT_PATH: Final = (b"CONNECT", b"TRACE")
-"""Methods that are refused with any target."""
+METHODS_WITHOUT_PATH: Final = (b"CONNECT", b"TRACE")  # methods that are refused with any target
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:

@@ -14,11 +14,9 @@ from vespa.protocol.status_lines import status_line
 # The framing of a response's body. Plain ints, because each request compares several.
 NO_BODY: Final = 0
 """The status allows no body: 1xx, 204, 304. A response to HEAD has none either, but its head does not say so."""
-LENGTH: Final = 1
-"""Content-Length gives the number of bytes."""
+LENGTH: Final = 1  # Content-Length gives the number of bytes
 CHUNKED: Final = 2
-UNTIL_CLOSE: Final = 3
-"""The body ends with the connection."""
+UNTIL_CLOSE: Final = 3  # the body ends with the connection
 
 
 class BadResponse(ValueError):

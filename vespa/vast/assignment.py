@@ -1,4 +1,4 @@
-"""What the autoscaler responds to a client that asks for a worker, and how a request then carries it."""
+"""The autoscaler's response to a request for a worker, and the way in which a request carries it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _TEXT_MAX: Final = 200
 
 
 class BadRouteResponse(ValueError):
-    """The autoscaler's response says nothing that can be used; the message says what is wrong with it."""
+    """The autoscaler's response cannot be used; the message says why."""
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
     """
-    A worker for one request, signed.
+    A signed assignment of a worker to one request.
 
-    `auth_data` is a JSON object and `query` a piece of a query: the same values, each with the text it arrived with,
-    since `100.0` and `100` sign differently.
+    `auth_data` is a JSON object, and `query` the same values as parameters of a query. Each value keeps the text with
+    which it arrived, because the signatures of `100.0` and `100` differ.
     """
 
     url: str
@@ -38,7 +38,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """No worker yet: ask again, under this index. `status` is the autoscaler's own text, as it came."""
+    """No worker is ready: ask again with this index. `status` is the autoscaler's own text."""
 
     request_idx: int
     status: str
@@ -48,7 +48,7 @@ _ABSENT: Final = msgspec.Raw(b"")
 
 
 class _RouteResponse(msgspec.Struct):
-    # Named here, and so handed on, is what a worker reads. Whatever else a response holds a worker has no use for.
+    # A worker reads these members, so the client sends only these.
     cost: msgspec.Raw = _ABSENT
     endpoint: msgspec.Raw = _ABSENT
     reqnum: msgspec.Raw = _ABSENT
@@ -69,9 +69,9 @@ _MALFORMED: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 def read_route_response(body: bytes, asked_idx: int) -> Assignment | Waiting:
     """
-    Read the body of a 200 from `/route/`; one with a `url` in it is an assignment.
+    Read the body of a 200 from `/route/`. A body with a `url` is an assignment.
 
-    `asked_idx` is the index that was asked under: a response may leave it out. Raises `BadRouteResponse`.
+    `asked_idx` is the index in the request, which a response may leave out. Raises `BadRouteResponse`.
     """
     if len(body) > MAX_AUTH_DATA:
         raise BadRouteResponse(f"it is longer than {MAX_AUTH_DATA} bytes")
@@ -83,7 +83,7 @@ def read_route_response(body: bytes, asked_idx: int) -> Assignment | Waiting:
         return Waiting(_index(response.request_idx, asked_idx), _words(response.status))
     missing = [name for name in _SIGNED if not bytes(getattr(response, name))]
     if missing:
-        raise BadRouteResponse(f"it has a url and no {', '.join(missing)}")
+        raise BadRouteResponse(f"it has a url but no {', '.join(missing)}")
     texts = {name: _text(name, getattr(response, name)) for name in _SIGNED}
     members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(response, name))) for name in _SIGNED]
     if bytes(response.request_id):
@@ -93,12 +93,12 @@ def read_route_response(body: bytes, asked_idx: int) -> Assignment | Waiting:
 
 @lru_cache(256)
 def _quoted(text: str) -> str:
-    # A worker's url, and the signature over the url alone, come again and again.
+    # A worker's url, and the signature over the url alone, repeat.
     return quote(text, safe="")
 
 
 def _text(name: str, raw: msgspec.Raw) -> str:
-    """A member as the text that goes into a query: a string's own, a number's lexeme. Raises `BadRouteResponse`."""
+    """A member as the text for a query: a string's value, a number's text. Raises `BadRouteResponse`."""
     try:
         if name == "cost":
             _decode_number(raw)
@@ -106,10 +106,10 @@ def _text(name: str, raw: msgspec.Raw) -> str:
             _decode_integer(raw)
         else:
             text = _decode_text(raw)
-            text.encode("utf-8")  # half of a surrogate pair has no bytes
+            text.encode("utf-8")  # half of a surrogate pair cannot be encoded
             return text
     except _MALFORMED:
-        raise BadRouteResponse(f"its {name} is not what it should be") from None
+        raise BadRouteResponse(f"its {name} has the wrong type or is malformed") from None
     return bytes(raw).decode("ascii")
 
 
@@ -121,7 +121,7 @@ def _index(raw: msgspec.Raw, otherwise: int) -> int:
 
 
 def _words(raw: msgspec.Raw) -> str:
-    """A text of the autoscaler's for people, whatever it is."""
+    """A text of the autoscaler's for people, in any form."""
     try:
         return _decode_text(raw) if bytes(raw) else ""
     except _MALFORMED:
@@ -129,13 +129,13 @@ def _words(raw: msgspec.Raw) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text from elsewhere as one short line without control characters."""
+    """A foreign text as one short line without control characters."""
     line = "".join(each if each.isprintable() else " " for each in text[: 2 * _TEXT_MAX]).strip()
     return line if len(line) <= _TEXT_MAX else line[: _TEXT_MAX - 1] + "…"
 
 
 def seconds_before(poll: int, random: Callable[[], float]) -> float:
-    """How long to wait before asking again: 1 s at first, then at random up to 5 s, as Vast's own client does."""
+    """The seconds before the next request for a worker: 1 s at first, then random up to 5 s, like Vast's own client."""
     if poll <= 1:
         return 1.0
     return 0.1 + random() * (min(2.0 ** min(poll - 1, 3), 5.0) - 0.1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-LONGEST: Final = 4096
-"""Characters that a key may have."""
+LONGEST: Final = 4096  # characters that a key may have
 
 _KEY: Final = re.compile(r"[!-~]+", re.ASCII)
 

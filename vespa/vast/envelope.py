@@ -1,7 +1,7 @@
 """
-The envelope that a request to a worker arrives in: what the autoscaler signed, and what is meant for the backend.
+The envelope of a request to a worker: the signed data, and the payload for the backend.
 
-The payload is only looked at to find its end, and handed on as the very bytes that came.
+The parser only looks for the end of the payload, and passes on the received bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import msgspec
 from vespa.accounting.workload import to_micros
 from vespa.vast.auth import MAX_AUTH_DATA, MAX_TEXT, Auth, cost_from, invalid_envelope
 
-MAX_MEMBERS = 64
-"""Members that the body may have."""
+MAX_MEMBERS = 64  # the number of members that the body may have
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """An opened body; `payload` is the slice of it that the backend gets."""
+    """An opened envelope; `payload` is the slice of the body for the backend."""
 
     auth: Auth
     payload: bytes
@@ -32,7 +31,7 @@ ABSENT = msgspec.Raw(b"")
 
 
 class EnvelopeMembers(msgspec.Struct, gc=False):
-    """The members of a body that mean something, each as its own bytes; no bytes where it is not there."""
+    """The known members of a body, each as its received bytes; b"" if it is missing."""
 
     auth_data: msgspec.Raw = ABSENT
     payload: msgspec.Raw = ABSENT
@@ -40,7 +39,7 @@ class EnvelopeMembers(msgspec.Struct, gc=False):
 
 
 class SignedMembers(msgspec.Struct, gc=False):
-    """The members of auth_data that mean something; the cost as its own bytes."""
+    """The known members of auth_data; the cost as its received bytes."""
 
     cost: msgspec.Raw
     endpoint: _Text
@@ -55,7 +54,7 @@ decode_all_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 decode_signed = msgspec.json.Decoder(SignedMembers).decode
 _decode_text = msgspec.json.Decoder(_Text).decode
 _decode_integer = msgspec.json.Decoder(_Integer).decode
-# Nesting can exhaust the stack, and a name can be no UTF-8.
+# Deep nesting exhausts the stack, and a name may not be UTF-8.
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _begins_envelope = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').match
@@ -63,9 +62,9 @@ _begins_envelope = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"auth_data"[ \t\r\n]*:').
 
 def looks_like_envelope(raw: bytes) -> bool:
     """
-    Whether a body is a JSON object with an auth_data in it, be it a good one or not.
+    Whether a body is a JSON object with a member auth_data, valid or not.
 
-    Where it is not JSON, its payload may be to blame: then it has to begin with auth_data.
+    The payload may be the reason that a body is not JSON. Such a body must begin with auth_data.
     """
     try:
         return bool(bytes(decode_members(raw).auth_data))
@@ -79,7 +78,7 @@ def begins_envelope(raw: bytes) -> bool:
 
 
 def decode_auth(raw: bytes, max_cost: float) -> Auth:
-    """Read the bytes of an auth_data. Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong."""
+    """Read the bytes of an auth_data. Raises Refusal 422 "invalid_envelope", whose fields name all errors."""
     wrong: dict[str, str] = {}
     auth = read_auth(raw, max_cost, wrong)
     if auth is None:
@@ -88,7 +87,7 @@ def decode_auth(raw: bytes, max_cost: float) -> Auth:
 
 
 def decode_session_id(raw: bytes) -> str | None:
-    """Read the bytes of a session_id. Raises Refusal 422 "invalid_envelope", whose fields name it."""
+    """Read the bytes of a session_id. Raises Refusal 422 "invalid_envelope", whose fields name the error."""
     wrong: dict[str, str] = {}
     session_id = read_session_id(raw, wrong)
     if wrong:
@@ -97,11 +96,11 @@ def decode_session_id(raw: bytes) -> str | None:
 
 
 def read_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> Auth | None:
-    """What an auth_data says; None if anything is wrong with it, which is noted."""
+    """Read an auth_data; None after an error, which is added to `wrong`."""
     try:
         if len(raw) > MAX_AUTH_DATA:
             raise ValueError
-        raw.decode()  # the decoder does not look into what it skips
+        raw.decode()  # the decoder does not check the members that it skips
         head = decode_signed(raw)
         cost, lexeme = _decode_cost(bytes(head.cost), max_cost)
     except (*MALFORMED, ValueError):
@@ -111,7 +110,7 @@ def read_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> Auth | None
 
 
 def _explain_auth(raw: bytes, max_cost: float, wrong: dict[str, str]) -> None:
-    """Note all that is wrong with an auth_data that could not be read."""
+    """Add all errors in a malformed auth_data to `wrong`."""
     if len(raw) > MAX_AUTH_DATA:
         wrong["auth_data"] = f"must be at most {MAX_AUTH_DATA} bytes"
         return
@@ -144,7 +143,7 @@ def read_session_id(raw: bytes, wrong: dict[str, str]) -> str | None:
 
 
 def _decode_cost(token: bytes, max_cost: float) -> tuple[float, bytes]:
-    """The cost that a JSON number, or a string that holds one, says; and how it is signed."""
+    """The cost in a JSON number, or in a string that holds one, and its signed text."""
     if token[:1] != b'"':
         return cost_from(token, max_cost), token
     text = _decode_text(token).encode()

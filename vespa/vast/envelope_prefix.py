@@ -1,8 +1,8 @@
 """
-The members of an envelope that stand before its payload, read as they arrive.
+Reads the members of an envelope before its payload, as they arrive.
 
-All of it is checked as strictly as in a whole body, and bounded. Keys are compared decoded. A limit is a place in the
-body: what stands before it is judged first, so that the verdict does not depend on how the body was cut.
+They are checked as strictly as in a whole body, and limited. Keys are compared after decoding. A limit is a position in
+the body: everything before it is checked first, so the result does not depend on how the body was split.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Next(IntEnum):
-    """What has to come next, white space aside."""
+    """The next element that must come, apart from white space."""
 
     OBJECT = 0
     KEY = 1
@@ -42,24 +42,21 @@ _MARKS = {
     (_Next.COLON, b":"): _Next.VALUE,
     (_Next.COMMA, b","): _Next.KEY,
 }
-"""The marks that stand between keys and values, and what comes after each."""
+"""The punctuation between keys and values, and the element after each."""
 
 
 class EnvelopePrefix:
     """
-    Reads an envelope up to its payload, and, after `resume`, from there to its end.
+    Reads an envelope up to its payload, and after `resume` from the end of the payload to the end of the envelope.
 
-    `max_length` limits each of the two, and `max_auth` the value of auth_data, in bytes; `max_keys` is a number of
-    keys.
+    `max_length` limits each of the two parts, and `max_auth` the value of auth_data, in bytes. `max_keys` limits the
+    number of keys.
     """
 
     def __init__(self, max_cost: float, max_length: int, max_auth: int, max_keys: int) -> None:
-        self.auth: Auth | None = None
-        """What was signed, once all of it came."""
-        self.session_id: str | None = None
-        """The session that the request names, if any."""
-        self.kept = bytearray()
-        """All that was fed, up to `max_length`."""
+        self.auth: Auth | None = None  # the signed data, once it is complete
+        self.session_id: str | None = None  # the session that the request names, or None
+        self.kept = bytearray()  # all fed bytes, up to `max_length`
         self._max_cost = max_cost
         self._max_length = max_length
         self._max_auth = max_auth
@@ -72,19 +69,19 @@ class EnvelopePrefix:
 
     @property
     def closed(self) -> bool:
-        """Whether the envelope's end was seen."""
+        """Whether the end of the envelope has come."""
         return self._next == _Next.NOTHING
 
     def resume(self) -> None:
-        """Read on behind the payload."""
+        """Continue after the payload."""
         self._next = _Next.COMMA
         self.kept = bytearray()
 
     def feed(self, data: bytes) -> int:
         """
-        Read the next chunk; return the offset in it where the payload begins, or -1 if it is not there yet.
+        Read the next chunk. Returns the offset in it at which the payload begins, or -1 if it has not begun.
 
-        Raises Refusal, 422 for what no envelope begins with and 413 for what goes over a limit.
+        Raises Refusal: 422 if no envelope begins like this, 413 if a limit is exceeded.
         """
         base = len(self.kept)
         stop = min(len(data), self._max_length - base)
@@ -106,11 +103,11 @@ class EnvelopePrefix:
                 position += 1
         if stop < len(data):
             place = "after" if "payload" in self._keys else "before"
-            raise too_large(f"what stands {place} the payload", self._max_length)
+            raise too_large(f"the part of the body {place} the payload", self._max_length)
         return -1
 
     def _begins(self, mark: bytes) -> bool:
-        """Go over a mark between keys and values, or tell that a key, a value or the payload begins with it."""
+        """Take a punctuation mark and return False, or return True if a key, a value or the payload begins."""
         if self._next == _Next.VALUE:
             if self._key == "payload":
                 self._next = _Next.PAYLOAD
@@ -118,7 +115,7 @@ class EnvelopePrefix:
         if mark == b'"' and self._next == _Next.KEY:
             return True
         if mark == b"}" and self._next in (_Next.KEY, _Next.COMMA):
-            # Also after a comma, which is no JSON: without a payload it is wrong either way.
+            # Also after a comma, which is not valid JSON: without a payload the envelope is invalid in any case.
             missing = [name for name in ("auth_data", "payload") if name not in self._keys]
             if not missing and self._next == _Next.COMMA:
                 self._next = _Next.NOTHING
@@ -131,7 +128,7 @@ class EnvelopePrefix:
         return False
 
     def _read_token(self, scanner: Scanner, data: bytes, position: int, stop: int, base: int) -> int:
-        """Read on in a key or a value; return the offset past what was read."""
+        """Continue with a key or a value. Returns the offset after the last byte read."""
         limit = stop
         if self._next == _Next.VALUE and self._key == "auth_data":
             limit = min(stop, position + self._max_auth - scanner.length)
@@ -170,20 +167,20 @@ class EnvelopePrefix:
             self.session_id = decode_session_id(token)
         else:
             try:
-                token.decode()  # the decoder does not look into the strings that it skips
+                token.decode()  # the decoder does not check the strings that it skips
                 _check_value(token)
             except _NOT_JSON:
                 raise invalid("the body is not valid JSON", {self._key: "is not valid JSON"}) from None
 
 
 def skip_space(data: bytes, position: int, stop: int) -> int:
-    """Return the offset of the first byte from `position` on that is not white space, or `stop`."""
+    """The offset of the first byte from `position` on that is not white space, or `stop`."""
     found = _space(data, position, stop)
     return found.end() if found else position
 
 
 def scan(scanner: Scanner, data: bytes, position: int, stop: int) -> int:
-    """Scanner.feed; raises Refusal 422 in the place of Malformed."""
+    """Like Scanner.feed, but raises Refusal 422 instead of Malformed."""
     try:
         return scanner.feed(data, position, stop)
     except Malformed:
@@ -191,10 +188,10 @@ def scan(scanner: Scanner, data: bytes, position: int, stop: int) -> int:
 
 
 def invalid(message: str, fields: dict[str, str] | None = None) -> Refusal:
-    """The refusal of what is not an envelope; `fields` tells what is wrong with each."""
+    """The refusal of an invalid envelope; `fields` maps the name of each wrong member to its error."""
     return Refusal(422, "invalid_envelope", message, fields=fields)
 
 
 def too_large(what: str, limit: int) -> Refusal:
-    """The refusal of what may have `limit` bytes and has more."""
+    """The refusal of a part of the body (`what`) that is longer than `limit` bytes."""
     return Refusal(413, "body_too_large", f"{what} may have at most {limit} bytes")

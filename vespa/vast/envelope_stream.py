@@ -1,20 +1,20 @@
 """
-The envelope while it arrives: `{"auth_data": …, "session_id": …, "payload": …}`.
+Reads an envelope while it arrives: `{"auth_data": …, "session_id": …, "payload": …}`.
 
-`auth_data` is known before the payload begins, so it can be verified early, and the payload's own bytes go on to the
-backend piece by piece, in constant memory. What makes this safe:
+`auth_data` comes before the payload, so the worker can verify it early. The payload's own bytes go on to the
+backend piece by piece, in constant memory. These rules make this safe:
 
-- Nothing is yielded before `auth_data` was read, and nothing of what follows the payload ever is.
-- The payload is not validated, only its end is found: as all the rest is checked strictly, the envelope is valid JSON
-  exactly when the payload is, and the backend sees the payload as it was sent.
-- Keys are compared decoded, and none may come twice: what was verified is all there is. What comes after the payload
-  is checked as strictly, and before the request is complete for the backend. The official client sends nothing there.
-- The verdict and the payload are functions of the bytes, never of how they were cut.
-- The request to the backend is complete only when all of the envelope was checked. In chunked framing the caller keeps
-  the last chunk until `finish` returned; with a Content-Length, the last byte is kept here.
+- Nothing is returned before `auth_data` has been read, and nothing after the payload is ever returned.
+- The payload is not validated: the reader only finds its end. Everything else is checked strictly. So the envelope is
+  valid JSON exactly if the payload is, and the backend receives the payload as it was sent.
+- Keys are compared after decoding, and none may come twice. So nothing can replace verified data. The members after the
+  payload are checked as strictly, before the backend's request is complete. The official client sends nothing there.
+- The result and the payload depend on the bytes only, never on how they were split.
+- The backend's request is complete only after the whole envelope has been checked. In chunked framing the caller keeps
+  the last chunk until `finish` has returned. With a Content-Length, this class keeps the last byte.
 
-A payload that comes before `auth_data` could not be passed on before its own end: such a body is kept, up to a limit,
-for the parser of whole bodies, which allows any order.
+If the payload comes before `auth_data`, the worker cannot pass it on before its end. Such a body is kept, up to a
+limit, for the parser of whole bodies, which allows any order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vespa.vast.whole_envelope import unwrap_body
 
 
 class _Place(IntEnum):
-    """Where in the envelope the next byte belongs."""
+    """The part of the envelope to which the next byte belongs."""
 
     HEAD = 0
     PAYLOAD = 1
@@ -41,14 +41,14 @@ class EnvelopeStream:
     """
     Unwraps one envelope as it arrives.
 
-    Every chunk of the body goes to `feed`, its end to `finish`: what they return, in that order, is what the backend
-    gets. `auth` appears once `auth_data` is complete, in `feed` or, where `streaming` never came true, in `finish`; the
-    caller verifies it before it passes on what the same call returned. A Refusal is the last that can be got of it; if
-    `auth` appeared in the very call that raised it, then what it is about comes after `auth_data` in the body.
+    The caller passes every chunk of the body to `feed`, and then calls `finish`. The returned bytes, in that order, are
+    for the backend. `auth` is set when `auth_data` is complete: in `feed`, or in `finish` if `streaming` was never
+    true. The caller verifies it before it passes on the bytes that the same call returned. After a Refusal the object
+    cannot be used. If the call that raised it has set `auth`, the error is after `auth_data` in the body.
 
-    Limits are in bytes: `max_head` for all that stands before the payload and again for all that stands after it,
-    `max_auth` for `auth_data`, `max_unverified` for a body whose payload comes before `auth_data`; `max_keys` is a
-    number of keys. `content_length` is the body's, given if the backend is to be told the length of what it gets.
+    Limits are in bytes: `max_head` for everything before the payload and again for everything after it, `max_auth` for
+    `auth_data`, `max_unverified` for a body whose payload comes before `auth_data`. `max_keys` limits the number of
+    keys. `content_length` is the body's length, if the backend needs to know the payload's length in advance.
     """
 
     def __init__(
@@ -61,12 +61,11 @@ class EnvelopeStream:
         *,
         content_length: int | None = None,
     ) -> None:
-        self.auth: Auth | None = None
-        """What was signed, once it is complete; not verified here."""
+        self.auth: Auth | None = None  # the signed data, once it is complete; not verified
         self.session_id: str | None = None
-        """The session that the request names, if any; settled by `finish`, as it may stand behind the payload."""
+        """The session that the request names, or None. Final after `finish`, because it may follow the payload."""
         self.payload_complete = False
-        """Whether the payload's end was seen; what has to follow it may still be missing."""
+        """Whether the end of the payload has come. The envelope may still be incomplete."""
         self._max_cost = max_cost
         self._max_unverified = max_unverified
         self._content_length = content_length
@@ -80,31 +79,31 @@ class EnvelopeStream:
 
     @property
     def streaming(self) -> bool:
-        """Whether the payload began with `auth_data` seen before it, so that pieces go on once that is verified."""
+        """Whether the payload began after `auth_data`, so that pieces may pass once `auth` is verified."""
         return self._place in (_Place.PAYLOAD, _Place.CLOSE, _Place.END)
 
     def payload_length(self, content_length: int) -> int:
         """
-        Return how many bytes the backend gets of an envelope of `content_length` bytes. Only while `streaming`.
+        The number of bytes that the backend gets of an envelope of `content_length` bytes. Only while `streaming`.
 
-        What follows the payload is not known by then, but that it is one byte at least, the `}`. For each more there
-        is one byte of white space after the payload, which says nothing in JSON.
+        At that point only one byte after the payload is certain, the `}`. For each further byte, the payload gets one
+        byte of white space, which has no meaning in JSON.
         """
         return content_length - self._before - 1
 
     @property
     def padding(self) -> int:
-        """How many bytes of white space `finish` adds to a payload whose length was told beforehand."""
+        """The number of bytes of white space that `finish` adds to a payload whose length was announced."""
         if self._content_length is None or not self.payload_complete:
             return 0
         return self.payload_length(self._content_length) - self._scanner.length
 
     def feed(self, data: bytes) -> list[bytes | memoryview]:
         """
-        Take the next chunk in, and return what of it belongs to the payload and may go on once `auth` is verified.
+        Take the next chunk. Returns the pieces of it that belong to the payload and may pass once `auth` is verified.
 
-        A chunk wholly inside the payload is returned as it is, a part of one as a view. Raises Refusal, 422 for what
-        is no valid envelope and 413 for what goes over a limit.
+        A chunk that lies wholly in the payload is returned itself, a part of a chunk as a view. Raises Refusal: 422 for
+        an invalid envelope, 413 if a limit is exceeded.
         """
         pieces: list[bytes | memoryview] = []
         position = 0
@@ -120,10 +119,10 @@ class EnvelopeStream:
 
     def finish(self) -> bytes | None:
         """
-        Check that the body ended where the envelope did, and return what the backend still has to get.
+        Check that the body ended with the envelope. Returns the bytes that the backend still has to get.
 
-        That is the whole payload if nothing was `streaming`; the last byte, or white space up to the length that was
-        told, if `content_length` was given; else None. Raises Refusal 422.
+        These are the whole payload if nothing was `streaming`; the last byte, or white space up to the announced
+        length, if `content_length` was given; otherwise None. Raises Refusal 422.
         """
         if self._place == _Place.WHOLE:
             envelope = unwrap_body(bytes(self._whole), self._max_cost)
@@ -136,11 +135,11 @@ class EnvelopeStream:
         if self._content_length is None:
             return None
         if self._before + self._scanner.length + self._after != self._content_length:
-            raise invalid("the body has not the length that was told")
+            raise invalid("the body does not have the length that Content-Length announced")
         return self._held or b" " * self.padding
 
     def _read_head(self, data: bytes) -> int:
-        """Read what stands before the payload; return how much of `data` that was, or was kept already."""
+        """Read the part before the payload. Returns how much of `data` that was, or was already kept."""
         members = self._members
         kept = len(members.kept)
         try:
@@ -160,7 +159,7 @@ class EnvelopeStream:
         return position
 
     def _read_payload(self, data: bytes, start: int, pieces: list[bytes | memoryview]) -> int:
-        """Add the payload's part of `data` to `pieces`; return the offset past it."""
+        """Add the payload's part of `data` to `pieces`. Returns the offset after it."""
         end = scan(self._scanner, data, start, len(data))
         if end < 0:
             end = len(data)
@@ -171,7 +170,7 @@ class EnvelopeStream:
         if self._content_length is not None:
             room = self.payload_length(self._content_length) - self._scanner.length
             if room < 0:
-                raise invalid("the body has no room for the envelope's end")
+                raise invalid("Content-Length leaves no room for the end of the envelope")
             if not room and start < stop:
                 stop -= 1
                 self._held = data[stop:end]
@@ -182,7 +181,7 @@ class EnvelopeStream:
         return end
 
     def _read_tail(self, data: bytes, position: int) -> None:
-        """Check what follows the payload: other members, and the envelope's end."""
+        """Check the part after the payload: other members, and the end of the envelope."""
         self._after += len(data) - position
         members = self._members
         members.feed(data[position:] if position else data)

@@ -1,10 +1,10 @@
 """
-Where one JSON value ends, in bytes that arrive in pieces.
+Finds the end of one JSON value in bytes that arrive in pieces.
 
 In valid JSON a quote outside strings opens a string and nothing else, brackets outside strings balance, and a backslash
-stands in strings only. So a container ends at the first return to depth 0, whatever kinds its brackets are of, a string
-at its first quote without a backslash, a number or a word at the first byte that can be in neither. Nothing else of the
-value is looked at, and what is said of invalid JSON depends on its bytes alone, never on how they were cut.
+occurs in strings only. So a container ends at the first return to depth 0, whatever kinds of brackets it has. A string
+ends at its first quote without a backslash. A number or a word ends at the first byte that cannot belong to either. The
+scanner checks nothing else. Its result for invalid JSON depends on the bytes alone, never on how they were split.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ import re
 from itertools import accumulate
 
 LEAST_WINDOW = 128
-"""Up to so many bytes are walked through mark by mark, more of them are looked at in one go."""
-GREATEST_WINDOW = 65536
-"""At most so many bytes are looked at in one go, which bounds the memory used on the way."""
+"""The scanner walks through at most so many bytes mark by mark. It examines more of them in one step."""
+GREATEST_WINDOW = 65536  # the scanner examines at most so many bytes in one step, which limits its memory
 
 _QUOTE = 0x22
 _BACKSLASH = 0x5C
 _MARK = b"\x00\x00"
-"""Put in the place of a backslash and what it escapes. Outside strings a NUL is as wrong as a backslash."""
+"""Replaces a backslash and the byte that it escapes. Outside strings a NUL is as invalid as a backslash."""
 
 _OPENS, _CLOSES, _WRONG, _NOTHING = 1, 255, 0, 2
 _KINDS = bytes(
     _OPENS if byte in b"[{" else _CLOSES if byte in b"]}" else _WRONG if byte in b"\x00\\" else _NOTHING
     for byte in range(256)
 )
-"""What each byte does outside strings: to the depth, read as a signed byte, or to the verdict."""
+"""The effect of each byte outside strings: a change of the depth, as a signed byte, or an error, or nothing."""
 _IDLE = bytes(byte for byte in range(256) if _KINDS[byte] == _NOTHING)
 _PAIR = bytes((_OPENS, _CLOSES))
 _PAIR_ROUNDS = 4
-"""How often neighbouring pairs are taken out before depths are counted: each round costs little, counting much."""
+"""The number of rounds that remove neighbouring pairs before depths are counted. A round is cheap, counting is not."""
 
 _TELLING = re.compile(rb'\\.?|["\[\]{}\x00]', re.DOTALL)
 _SCALAR = re.compile(rb"[-+.0-9A-Za-z]*")
@@ -40,21 +39,20 @@ _NEW, _SCALAR_VALUE, _STRING_VALUE, _CONTAINER = range(4)
 
 
 class Malformed(ValueError):
-    """The bytes are not the beginning of any JSON value."""
+    """No JSON value begins with these bytes."""
 
 
 class Scanner:
     """
-    Finds the end of one JSON value; what was found out in one piece is carried over to the next.
+    Finds the end of one JSON value. Its state passes from one piece to the next.
 
-    The work is linear in the value's own length, whatever follows it, and the memory constant.
+    Its work is linear in the value's own length, whatever follows the value, and its memory is constant.
     """
 
     __slots__ = ("_depth", "_escaped", "_in_string", "_kind", "length")
 
     def __init__(self) -> None:
-        self.length = 0
-        """Bytes of the value taken in so far."""
+        self.length = 0  # the number of bytes of the value so far
         self._kind = _NEW
         self._depth = 0
         self._in_string = False
@@ -62,10 +60,10 @@ class Scanner:
 
     def feed(self, data: bytes, start: int = 0, stop: int | None = None) -> int:
         """
-        Return the offset in `data` just past the value's end, or -1 when the value may go on at `stop`.
+        Returns the offset in `data` just after the value's end, or -1 if the value may continue at `stop`.
 
-        Looks at `data[start:stop]`, which follows what was fed before; the first byte ever fed is the value's first. A
-        number or a word is known to have ended only once something else follows it. Raises Malformed where no value
+        Reads `data[start:stop]`, which follows the bytes of the previous call. The first byte of the first call is the
+        value's first. A number or a word ends only when another byte follows. Raises Malformed if no value
         begins, and at a backslash or a NUL outside strings.
         """
         if stop is None:
@@ -81,7 +79,7 @@ class Scanner:
             return self._feed_scalar(data, start, stop)
         greatest = GREATEST_WINDOW
         while start < stop:
-            # No longer than what came before: should the value end at once, little was looked at in vain.
+            # No longer than the part before: if the value ends at once, little work is wasted.
             limit = min(start + min(max(self.length, LEAST_WINDOW), greatest), stop)
             if limit - start <= LEAST_WINDOW:
                 end = self._walk(data, start, limit)
@@ -96,7 +94,7 @@ class Scanner:
         return -1
 
     def _begin(self, byte: int) -> None:
-        """Tell by its first byte what the value is. Raises Malformed."""
+        """Decide by its first byte what the value is. Raises Malformed."""
         if byte in b"[{":
             self._kind = _CONTAINER
             self._depth = 1
@@ -106,7 +104,7 @@ class Scanner:
         elif _SCALAR.fullmatch(bytes((byte,))):
             self._kind = _SCALAR_VALUE
         else:
-            raise Malformed("no value begins like this")
+            raise Malformed("no JSON value begins with this byte")
 
     def _feed_scalar(self, data: bytes, start: int, stop: int) -> int:
         found = _SCALAR.match(data, start, stop)
@@ -115,7 +113,7 @@ class Scanner:
         return end if end < stop else -1
 
     def _walk(self, data: bytes, start: int, stop: int) -> int:
-        """Go from mark to mark through `data[start:stop]`; return the offset past the end, or -1. Raises Malformed."""
+        """Walk through `data[start:stop]` mark by mark. Returns the offset after the end, or -1. Raises Malformed."""
         if self._escaped:
             self._escaped = False
             start += 1
@@ -139,9 +137,9 @@ class Scanner:
 
     def _leap(self, data: bytes, start: int, stop: int) -> bool:
         """
-        Take in all of `data[start:stop]` by a fixed number of operations, each linear in its length.
+        Take all of `data[start:stop]` with a fixed number of operations, each linear in its length.
 
-        Returns False, with nothing taken in, if the value ends in there or is malformed.
+        Returns False, without taking anything, if the value ends there or is malformed.
         """
         if self._escaped:
             start += 1
@@ -150,7 +148,7 @@ class Scanner:
             return True
         text = data[start:stop]
         if b"\\" in text:
-            # From the left, so that a pair of backslashes is never taken for the escape of what follows it.
+            # From the left, so that a pair of backslashes never counts as the escape of the next byte.
             text = text.replace(b"\\\\", _MARK).replace(b'\\"', _MARK)
         if not self._depth:
             if b'"' in text:
@@ -171,16 +169,16 @@ class Scanner:
 
 
 def _ends_escaped(data: bytes, start: int, stop: int) -> bool:
-    """Tell whether the string's part `data[start:stop]` ends with a backslash that escapes what comes next."""
+    """Whether the part `data[start:stop]` of a string ends with a backslash that escapes the next byte."""
     if stop <= start or data[stop - 1] != _BACKSLASH:
         return False
     return (stop - start - len(data[start:stop].rstrip(b"\\"))) % 2 == 1
 
 
 def _returns(steps: bytes, depth: int) -> bool:
-    """Tell whether the depth, 1 or more to begin with, comes down to 0 along the steps."""
+    """Whether the depth, 1 or more at first, reaches 0 along the steps."""
     for _ in range(_PAIR_ROUNDS):
-        # A pair goes up and back again, so no depth that matters is lost with it.
+        # A pair goes up and down again, so removing it loses no minimum.
         steps = steps.replace(_PAIR, b"")
         if steps.count(_CLOSES) < depth:
             return False

@@ -1,4 +1,4 @@
-"""The envelope of requests that have no body to put it into: parameters of the query."""
+"""The envelope of requests without a JSON body: parameters of the query."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _T = TypeVar("_T")
 
 
 def _spelt(name: str) -> bytes:
-    """A pattern for a name each letter of which may be escaped."""
+    """A pattern for a name in which any letter may be escaped."""
     return b"".join(b"(?:%c|%%%x[%x%X])" % (ord(c), ord(c) >> 4, ord(c) & 15, ord(c) & 15) for c in name)
 
 
-# A parameter that is not the caller's, with the "&" before it. Linear: it can begin only where a parameter does.
+# One of Vast's parameters, with the "&" before it. Linear: a match can begin only where a parameter begins.
 _OURS = re.compile(rb"(?:^|&)(?:(%b[^&]*)|%b(?:=[^&]*|(?=&|\Z)))" % (_spelt(_PREFIX), _spelt("api_key")))
 _PARAMETERS_MAX = 64
 
@@ -29,9 +29,9 @@ _find_bad_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 
 def unwrap_query(query: bytes, max_cost: float) -> tuple[Auth | None, bytes]:
     """
-    Part a query into what is ours, None if nothing is, and what is the caller's: all but `serverless_*` and `api_key`.
+    Split a query into Vast's parameters (None if there are none) and the caller's, which exclude any `api_key`.
 
-    Names are compared decoded. Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong.
+    Names are compared after decoding. Raises Refusal 422 "invalid_envelope", whose fields name all errors.
     """
     ours: dict[str, bytes] = {}
     wrong: dict[str, str] = {}
@@ -51,7 +51,7 @@ def unwrap_query(query: bytes, max_cost: float) -> tuple[Auth | None, bytes]:
 
 
 def callers_own(query: bytes) -> bytes:
-    """A query less what only Vast may say in it: `serverless_*`, and an `api_key` that is meant for somebody else."""
+    """A query without the parameters that belong to Vast: `serverless_*` and `api_key`."""
     if b"serverless_" not in query and b"api_key" not in query and b"%" not in query:
         return query
     return divide(query)[1]
@@ -61,13 +61,13 @@ def divide(query: bytes, few: int = _PARAMETERS_MAX) -> tuple[list[bytes], bytes
     """
     The `serverless_*` parameters of a query, and the query without them and `api_key`.
 
-    Up to a `few` parameters are looked at one by one, which is fast for so many; more by one pattern, whose work for
-    each byte is less. Both find the same.
+    Up to a `few` parameters are examined one by one, which is fast for so many. For more of them one pattern is
+    faster. Both give the same result.
     """
     if query.count(b"&") >= few:
         first = _OURS.match(query)
         kept = _OURS.sub(b"", query)
-        # The one before which there is no "&" leaves that of its successor.
+        # A match at the beginning has no "&" before it, so the "&" after it remains.
         if first is not None and query[:1] != b"&":
             kept = kept[1:]
         return [found[1] for found in _OURS.finditer(query) if found[1] is not None], kept
@@ -75,7 +75,7 @@ def divide(query: bytes, few: int = _PARAMETERS_MAX) -> tuple[list[bytes], bytes
     for part in query.split(b"&"):
         name = part.partition(b"=")[0]
         if b"%" in name:
-            name = unquote_to_bytes(name[: 3 * len(_PREFIX)])  # more of it changes nothing
+            name = unquote_to_bytes(name[: 3 * len(_PREFIX)])  # the rest of the name does not matter
         if name.startswith(b"serverless_"):
             ours.append(part)
         elif name != b"api_key":
@@ -84,13 +84,13 @@ def divide(query: bytes, few: int = _PARAMETERS_MAX) -> tuple[list[bytes], bytes
 
 
 def unsigned_query() -> Refusal:
-    """The refusal of a query that should have been signed and has nothing of ours in it: names every parameter."""
+    """The refusal of a query that should carry an assignment and has none of its parameters: names all of them."""
     names = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
     return invalid_envelope("query", {_PREFIX + name: "is missing" for name in names})
 
 
 def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, str]) -> Auth | None:
-    """What the parameters of a query say; None if anything is wrong with them, which is noted."""
+    """Read the parameters of a query; None after an error, which is added to `wrong`."""
 
     def read(name: str, parse: Callable[[bytes], _T]) -> _T | None:
         try:
@@ -116,7 +116,7 @@ def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, s
         endpoint,
         reqnum,
         request_idx,
-        signature.replace(" ", "+"),  # base64 has no spaces: this was a plus sign that nobody escaped
+        signature.replace(" ", "+"),  # base64 has no spaces: each was an unescaped plus sign
         url,
         lexeme,
     )

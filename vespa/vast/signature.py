@@ -1,4 +1,4 @@
-"""Whether the autoscaler signed a request: RSA PKCS #1 v1.5 with SHA-256 over a JSON text, in base64."""
+"""Verifies the autoscaler's signature: RSA PKCS #1 v1.5 with SHA-256 over a JSON text, in base64."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _HASH = SHA256()
 
 
 def message_url(auth: Auth) -> bytes:
-    """The text that is signed today: it covers nothing but the worker's URL."""
+    """The text that the autoscaler signs today. It covers only the worker's URL."""
     return ('{\n    "url": ' + _quote(auth.url) + "\n}").encode("ascii")
 
 
 def message_full(auth: Auth) -> bytes:
     """
-    The text that was signed until December 2025.
+    The text that the autoscaler signed until December 2025.
 
-    It is what `json.dumps(…, indent=4, sort_keys=True)` writes, but for the numbers, which stand as they arrived.
+    It equals the result of `json.dumps(…, indent=4, sort_keys=True)`, except that the numbers keep their received text.
     """
     cost, reqnum, request_idx = auth.lexemes
     return b'{\n    "cost": %b,\n    "endpoint": %b,\n    "reqnum": %b,\n    "request_idx": %b,\n    "url": %b\n}' % (
@@ -48,10 +48,10 @@ def message_full(auth: Auth) -> bytes:
 
 class Verifier:
     """
-    One public key, the forms of message it is asked about, and the signatures that it found good lately.
+    Verifies signatures with one public key, in the forms that the mode allows, and remembers recent valid ones.
 
-    `pem` is the key's text; ValueError if it holds anything but an RSA key of 2048 bits or more. The last `cache_size`
-    good signatures are remembered; bad ones are not, so that they cannot push out the good.
+    `pem` is the text of the key. Raises ValueError if it is not an RSA key of 2048 bits or more. The last `cache_size`
+    valid signatures are remembered. Invalid ones are not, so they cannot displace the valid ones.
     """
 
     def __init__(self, pem: bytes | str, mode: SignatureMode, cache_size: int = 4096) -> None:
@@ -71,7 +71,7 @@ class Verifier:
         self._good: OrderedDict[Hashable, None] = OrderedDict()
 
     def verify(self, auth: Auth) -> bool:
-        """Whether the signature is good in one of the forms that the mode allows."""
+        """Whether the signature is valid in one of the forms that the mode allows."""
         good = self._good
         signature = auth.signature
         url_key = (auth.url, signature)
@@ -106,7 +106,7 @@ class Verifier:
 
 
 def _unbase64(text: str) -> bytes:
-    """What a base64 text says, or nothing if it is not the one canonical text for it."""
+    """Decode a base64 text; b"" if it is not the canonical text for its bytes."""
     try:
         raw = b64decode(text, validate=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The bodies of what a worker tells the autoscaler."""
+"""The bodies of a worker's reports to the autoscaler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vespa.accounting.workload import from_micros
 
 @frozen
 class Identity:
-    """Who reports: the container's id and token, the version to tell, and the URL clients reach the worker at."""
+    """The identity of a worker: the container's id and token, the version in reports, and its URL for clients."""
 
     id: int
     mtoken: str = field(repr=False)
@@ -27,10 +27,10 @@ class Identity:
 @frozen
 class Condition:
     """
-    How the worker is.
+    The condition of the worker.
 
-    `loadtime` is in seconds from start to ready, 0.0 before; `max_perf` in units of work a second; `error_msg` is empty
-    when all is well.
+    `loadtime` is in seconds from start to ready, 0.0 before. `max_perf` is in units of work a second. `error_msg` is
+    empty without an error.
     """
 
     loadtime: float
@@ -61,9 +61,9 @@ def worker_status(
     loadtime: float,
 ) -> bytes:
     """
-    The body of /worker_status/. Disk usage is in GB; `loadtime` is what to tell now, not always the condition's.
+    The body of /worker_status/. Disk usage is in GB. `loadtime` is the value to report, not always the condition's.
 
-    Raises ValueError for NaN and the infinities, which are no JSON.
+    Raises ValueError for NaN and the infinities, which JSON cannot express.
     """
     fields = {
         "id": identity.id,
@@ -79,7 +79,7 @@ def worker_status(
         "cur_capacity": 0,
         "max_capacity": 0,
         "num_requests_working": snapshot.num_working,
-        "num_requests_recieved": snapshot.num_received,  # spelt so on the wire
+        "num_requests_recieved": snapshot.num_received,  # the spelling of the protocol
         "additional_disk_usage": additional_disk_usage,
         "disk_usage": disk_usage,
         "working_request_idxs": snapshot.working_request_idxs,
@@ -89,7 +89,7 @@ def worker_status(
 
 
 def by_success(records: Iterable[Completion]) -> list[list[Completion]]:
-    """The records in one list for each value of success that occurs, the successes first."""
+    """The records grouped by success, successes first, without empty groups."""
     lists: tuple[list[Completion], list[Completion]] = ([], [])
     for record in records:
         lists[record.outcome not in _SUCCESSES].append(record)
@@ -97,13 +97,13 @@ def by_success(records: Iterable[Completion]) -> list[list[Completion]]:
 
 
 def delete_requests(identity: Identity, records: Iterable[Completion]) -> list[bytes]:
-    """The bodies of /delete_requests/, one for each list of `by_success`, in its order and in both dialects."""
+    """The bodies of /delete_requests/, one for each group of `by_success`, with the fields of both dialects."""
     return [_delete_request(identity, group) for group in by_success(records)]
 
 
 def _delete_request(identity: Identity, records: Sequence[Completion]) -> bytes:
     success = records[0].outcome in _SUCCESSES
-    # Up to a thousand records a second, their times above all: json takes ten times as long.
+    # Up to a thousand records a second, mostly times: the json module takes ten times as long.
     return msgspec.json.encode(
         {
             "worker_id": identity.id,

@@ -1,4 +1,4 @@
-"""A whole body, opened. What it says is what it would say if it were read as it arrives (`envelope_stream`)."""
+"""Opens a whole envelope, with the same result as reading it as it arrives (`envelope_stream`)."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from vespa.vast.json_scanner import Scanner
 _FRAME: Final = len('{"auth_data":,"payload":}')
 _REPETITION: Final = 6
 """
-Fewer bytes than this, beside the members that are known, hold neither a name that occurs twice (`"":0,"":0,` is the
-shortest repetition) nor one that is no UTF-8. Most envelopes leave fewer.
+If fewer bytes than this remain beside the known members, no name occurs twice (`"":0,"":0,` is the shortest repetition)
+and every name is UTF-8. Most envelopes leave fewer.
 """
 
 _COSTS_MAX: Final = 1024
 _costs: Final[dict[bytes, tuple[float, int]]] = {}
-"""Costs met lately, by their JSON text: units of work, and millionths. No more than `_COSTS_MAX`, each text bounded."""
+"""Recent costs by their JSON text: units of work, and millionths. At most `_COSTS_MAX`, each text limited."""
 
 _decode_name: Final = msgspec.json.Decoder(str).decode
 _match_member: Final = re.compile(rb'[ \t\n\r]*[{,][ \t\n\r]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\n\r]*:[ \t\n\r]*').match
 
 
 class _NotJson(ValueError):
-    """A body that is no JSON object as a whole; an envelope all the same, if that is its payload's fault alone."""
+    """A body that is not a JSON object as a whole. It is still an envelope if only its payload is not JSON."""
 
 
 def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
     """
-    Open a whole body. Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong.
+    Open a whole envelope. Raises Refusal 422 "invalid_envelope", whose fields name all errors.
 
-    The payload is the backend's to judge: `NaN`, half a surrogate pair or any other text that only a lenient parser
-    takes goes on as it is, if its end can be found. All else is strict JSON in UTF-8.
+    The backend judges the payload: `NaN`, half a surrogate pair or any other text that only a lenient parser
+    accepts passes unchanged, if its end can be found. Everything else must be strict JSON in UTF-8.
     """
-    # The usual envelope, in one go. Whatever is unusual about one is checked, or explained, by `unwrap_any_body`.
+    # The usual envelope, in one step. `unwrap_any_body` handles all others.
     try:
         members = decode_members(raw)
         auth_data, payload = bytes(members.auth_data), bytes(members.payload)
         room = len(raw) - _FRAME - len(auth_data) - len(payload)
         if room < _REPETITION and payload and len(auth_data) <= MAX_AUTH_DATA:
-            auth_data.decode()  # the decoder does not look into what it skips
+            auth_data.decode()  # the decoder does not check the members that it skips
             signed = decode_signed(auth_data)
             text = bytes(signed.cost)
             known = _costs.get(text)
@@ -81,7 +81,7 @@ def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
 
 
 def unwrap_any_body(raw: bytes, max_cost: float) -> Envelope:
-    """`unwrap_body` for any envelope, step by step."""
+    """Like `unwrap_body`, step by step, for any envelope."""
     try:
         return _unwrap_json(raw, max_cost)
     except _NotJson:
@@ -90,9 +90,9 @@ def unwrap_any_body(raw: bytes, max_cost: float) -> Envelope:
 
 def _unwrap_json(raw: bytes, max_cost: float) -> Envelope:
     """
-    Open a whole body that is JSON, its payload included; `_NotJson` if it is not.
+    Open an envelope that is JSON as a whole, with its payload. Raises `_NotJson` if it is not.
 
-    Raises Refusal 422 "invalid_envelope", whose fields name all that is wrong.
+    Raises Refusal 422 "invalid_envelope", whose fields name all errors.
     """
     try:
         members = decode_members(raw)
@@ -102,7 +102,7 @@ def _unwrap_json(raw: bytes, max_cost: float) -> Envelope:
     payload = bytes(members.payload)
     session = bytes(members.session_id)
     wrong: dict[str, str] = {}
-    # What these do not account for: white space, other members, a member's other occurrence.
+    # The bytes beside the known members: white space, other members, repeated members.
     room = len(raw) - _FRAME - len(head) - len(payload)
     if session:
         room -= len(',"session_id":') + len(session)
@@ -119,9 +119,9 @@ def _unwrap_json(raw: bytes, max_cost: float) -> Envelope:
 
 def _check_members(raw: bytes, wrong: dict[str, str]) -> None:
     """
-    Note a name that occurs twice in a valid JSON object.
+    Find a name that occurs twice in a valid JSON object, and add it to `wrong`.
 
-    The decoder keeps the last of equal names, so each must be met once only, and with the value that was kept.
+    The decoder keeps the last of equal names. So each name must occur once only, with the value that was kept.
     """
     try:
         values = decode_all_members(raw)
@@ -139,11 +139,11 @@ def _check_members(raw: bytes, wrong: dict[str, str]) -> None:
         position = start + len(value)
         if name not in EnvelopeMembers.__struct_fields__:
             try:
-                value.decode()  # the decoder does not look into the strings that it skips
+                value.decode()  # the decoder does not check the strings that it skips
             except UnicodeDecodeError:
                 wrong[name] = "is not valid JSON"
                 return
-        # Of two numbers the first may begin with all of the second, and go on.
+        # Of two numbers, the first may begin with all of the second, and continue.
         if not value or not raw.startswith(value, start) or raw[position] not in b",} \t\n\r":
             wrong[name] = "appears more than once"
             return
