@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client.command.terminal_process import NO_TERMINALS, TerminalProcess
+from tests.processes import ProcessCase
 from vespa.runtime.terminal import Terminal
 
+ROOT = Path(__file__).parents[2]
 XTERM = {"TERM": "xterm-256color"}
 REWRITE = "\r\x1b[2K"
 
@@ -161,6 +167,35 @@ class LiveTests(Case):
     def test_columns(self) -> None:
         """COLUMNS is the width where it is set."""
         self.assertEqual(Terminal(self.stream, {**XTERM, "COLUMNS": "12"}).width, 12)
+
+
+# Shows how wide it takes its terminal to be, and a line that is too long for it, for each line that is typed.
+WIDTHS = """
+import os, sys
+from vespa.runtime.terminal import Terminal
+terminal = Terminal(sys.stdout, os.environ)
+while True:
+    print(f"{terminal.width} columns")
+    terminal.live("x" * 200)
+    input()
+    terminal.live("")
+"""
+
+
+class WidthTests(ProcessCase):
+    if NO_TERMINALS:
+        skip = NO_TERMINALS
+
+    async def test_own_width(self) -> None:
+        """The terminal's own width counts, as it is at the time; where it has none, 80."""
+        terminal = TerminalProcess()
+        terminal.start([sys.executable, "-c", WIDTHS], {"PYTHONPATH": str(ROOT)}, self.temporary_folder())
+        self.addCleanup(lambda: Deferred.fromCoroutine(terminal.kill()))
+        await terminal.shows("80 columns\r\n" + "x" * 79 + "…")
+        for columns in (10, 30):
+            terminal.resize(columns)
+            terminal.type("\n")
+            await terminal.shows(f"{columns} columns\r\n" + "x" * (columns - 1) + "…")
 
 
 class Failing(FakeTerminal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ from twisted.python.failure import Failure
 from tests.processes import until
 from vespa.simulator.launch import clean_environment
 
+fcntl: Any
 termios: Any
 try:
+    import fcntl
     import termios
 except ImportError:
-    termios = None
+    fcntl = termios = None
 
 NO_TERMINALS = "" if termios else "this system has no pseudo terminals"
 
@@ -68,6 +71,10 @@ class TerminalProcess(ProcessProtocol):
     def type(self, text: str) -> None:
         transport: Any = self.transport
         transport.write(text.encode())
+
+    def resize(self, columns: int) -> None:
+        """Have the terminal be so wide."""
+        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
 
     @property
     def echoes(self) -> bool:
