@@ -19,7 +19,7 @@ from attrs import define
 from perf.content import QUESTION, body_for
 from perf.load import MARK
 from perf.processes import Process, ProcessGroup, resident, tree
-from vespa.simulator.authority import Authority
+from tests.simulator_support.authority import Authority
 from vespa.simulator.launch import free_port, worker_command, worker_environment
 from vespa.simulator.signing import Signer, body_envelope, query_envelope
 

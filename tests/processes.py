@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
 from vespa.simulator.launch import clean_environment, worker_command
-from vespa.simulator.processes import Deployment
 
 WAIT_MAX_SECONDS = 60.0
 POLL_SECONDS = 0.02
@@ -67,13 +67,15 @@ class ProcessCase(TestCase):
         """Start `twistd -n --pidfile= vespa`, or twistd with other arguments in the place of `vespa`."""
         return self.start(worker_command(*arguments), settings, folder=folder or self.temporary_folder())
 
-    def deployment(self, on_report: Callable[[Report], None] = lambda report: None, **options: Any) -> Deployment:
+    def deployment(
+        self, on_report: Callable[[Report], None] = lambda report: None, **options: Any
+    ) -> ControlledDeployment:
         """
         A deployment with nothing started yet; what it starts is ended with the test.
 
-        `options` are `Deployment`'s own.
+        `options` are `ControlledDeployment`'s own.
         """
-        deployment = Deployment(reactor, self.temporary_folder(), os.environ, on_report=on_report, **options)
+        deployment = ControlledDeployment(reactor, self.temporary_folder(), os.environ, on_report=on_report, **options)
         self.addCleanup(lambda: Deferred.fromCoroutine(deployment.stop()))
         return deployment
 

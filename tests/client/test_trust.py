@@ -23,9 +23,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.fakes import FakeAgent, FakeResponse
+from tests.simulator_support.authority import Authority
 from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_root
 from vespa.runtime.http_client import plain_client
-from vespa.simulator.authority import Authority
 from vespa.transport.certificates import Certificate
 from vespa.transport.errors import BadCertificate
 from vespa.transport.listen import TLSEndpoint

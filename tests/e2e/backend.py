@@ -6,12 +6,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
-from vespa.simulator.backend import SimulatedBackend
+from tests.simulator_support.backend import ControlledBackend
 from vespa.simulator.serving import serve
 
 
 async def main() -> None:
-    backend = SimulatedBackend(reactor, tokens_per_second=float(sys.argv[1]))
+    backend = ControlledBackend(reactor, tokens_per_second=float(sys.argv[1]))
     endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     served = await serve(backend.resource(), endpoint, backend.upgrades)
     print("listening", served.url.rpartition(":")[2], flush=True)

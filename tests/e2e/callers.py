@@ -11,10 +11,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.e2e.clients import CLIENT_SECONDS, ServiceCase
 from tests.processes import until
-from tests.simulator.wire import Wire
-from vespa.simulator.child import Child
-from vespa.simulator.children import ClientChild, WorkerChild
-from vespa.simulator.processes import Deployment
+from tests.simulator_support.deployment import ControlledDeployment
+from tests.simulator_support.wire import Wire
+from vespa.simulator.child import Child, ClientChild, WorkerChild
 
 Result = dict[str, Any]
 
@@ -29,7 +28,7 @@ class CallerCase(ServiceCase):
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> tuple[Deployment, ClientChild]:
+    ) -> tuple[ControlledDeployment, ClientChild]:
         """Start autoscaler, workers and a client; before the simulator's own backend, unless another is given.
 
         `settings` are the workers', `options` the client's.
@@ -63,7 +62,7 @@ class CallerCase(ServiceCase):
         self.assertEqual(results[len(requests) :], results[: len(requests)], client.text)
         return results[len(requests) :]
 
-    async def balanced(self, deployment: Deployment, *, lost: int = 0) -> dict[int, list[int]]:
+    async def balanced(self, deployment: ControlledDeployment, *, lost: int = 0) -> dict[int, list[int]]:
         """Wait until the totals are settled, and return which worker told each request finished.
 
         Every request that was assigned is told finished once, but so many; what workers received is what they served,
@@ -90,13 +89,13 @@ class CallerCase(ServiceCase):
             logs = "\n".join(child.text for child in (*deployment.workers, *deployment.clients))
             raise AssertionError(f"{error}: {json.dumps(autoscaler.ledger())}\n{logs}") from error
         finished = totals.finished()
-        self.assertEqual([each.problems for each in autoscaler.malformed], [])
+        self.assertEqual([str(each) for each in autoscaler.malformed], [])
         self.assertEqual(totals.twice(), [], "each request is deleted once")
         self.assertLessEqual(set(finished), set(totals.costs), "nothing is deleted that was not assigned")
         self.assertEqual(len(totals.costs) - len(finished), lost)
         return finished
 
-    def assert_clean(self, deployment: Deployment) -> None:
+    def assert_clean(self, deployment: ControlledDeployment) -> None:
         """Nothing went wrong in a process that is still there, and none of them said a key."""
         for child in (*deployment.workers, *deployment.clients):
             if child.exit_code is None:
@@ -104,7 +103,7 @@ class CallerCase(ServiceCase):
             for key in (deployment.autoscaler.endpoint_key, deployment.autoscaler.account_key):
                 self.assertNotIn(key, child.text)
 
-    def assigned(self, deployment: Deployment) -> WorkerChild:
+    def assigned(self, deployment: ControlledDeployment) -> WorkerChild:
         """The worker that the autoscaler named last."""
         return next(worker for worker in deployment.workers if worker.url == deployment.autoscaler.routes[-1].url)
 

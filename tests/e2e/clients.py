@@ -18,10 +18,9 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from tests.processes import ProcessCase
-from vespa.simulator.child import Child
-from vespa.simulator.children import WorkerChild
+from tests.simulator_support.deployment import ControlledDeployment
+from vespa.simulator.child import Child, WorkerChild
 from vespa.simulator.launch import ROOT
-from vespa.simulator.processes import Deployment
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 BENCHMARK = os.path.join(FOLDER, "benchmark.py") + ":benchmark"
@@ -65,7 +64,7 @@ class ServiceCase(ProcessCase):
         found = await self.until_line(llama, r"^listening (\d+)$")
         return f"http://127.0.0.1:{found[1]}"
 
-    async def start_service(self, backend_url: str | None = None, **settings: str) -> Deployment:
+    async def start_service(self, backend_url: str | None = None, **settings: str) -> ControlledDeployment:
         """Start a deployment, before the simulator's backend unless another is given, and wait until it is ready."""
         deployment = self.deployment()
         await deployment.start_autoscaler()
@@ -77,13 +76,15 @@ class ServiceCase(ProcessCase):
         await self.start_worker(deployment, **settings)
         return deployment
 
-    async def start_worker(self, deployment: Deployment, *, tls: bool = False, **settings: str) -> WorkerChild:
+    async def start_worker(
+        self, deployment: ControlledDeployment, *, tls: bool = False, **settings: str
+    ) -> WorkerChild:
         """Start a deployment's worker and wait until it is ready."""
         (worker,) = await self.start_workers(deployment, 1, tls=tls, **settings)
         return worker
 
     async def start_workers(
-        self, deployment: Deployment, count: int, *, tls: bool = False, **settings: str
+        self, deployment: ControlledDeployment, count: int, *, tls: bool = False, **settings: str
     ) -> list[WorkerChild]:
         """Start so many workers and wait until all are ready."""
         settings = {"VESPA_BENCHMARK": BENCHMARK, **settings}
@@ -117,7 +118,7 @@ class ServiceCase(ProcessCase):
         self.assertEqual(len(results), len(job["requests"]), child.text)
         return results
 
-    async def settled(self, deployment: Deployment, finished: int) -> dict[str, Any]:
+    async def settled(self, deployment: ControlledDeployment, finished: int) -> dict[str, Any]:
         """The totals of the one worker, once it reported so many deletes and nothing in flight."""
         autoscaler = deployment.autoscaler
         (worker_totals,) = autoscaler.totals.workers.values()

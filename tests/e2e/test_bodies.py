@@ -12,7 +12,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
-from vespa.simulator.children import ClientChild
+from vespa.simulator.child import ClientChild
 
 SIZES = (0, 1000, 3_000_001)
 

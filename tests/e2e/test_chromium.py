@@ -10,9 +10,9 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from tests.e2e.chromium import ChromiumCase, chromium
 from tests.e2e.comfyui import HEALTH, ComfyUI
-from vespa.simulator.children import ClientChild
+from tests.simulator_support.deployment import ControlledDeployment
+from vespa.simulator.child import ClientChild
 from vespa.simulator.launch import free_port
-from vespa.simulator.processes import Deployment
 from vespa.simulator.serving import serve
 
 FOREIGN = """<!doctype html><script type="module">
@@ -63,7 +63,7 @@ class WebApplicationTests(ChromiumCase):
         self.addCleanup(served.stop)
         return app, served.url
 
-    async def start_before(self, url: str, **options: Any) -> tuple[Deployment, ClientChild]:
+    async def start_before(self, url: str, **options: Any) -> tuple[ControlledDeployment, ClientChild]:
         """A client and a signed worker before an application that no benchmark knows."""
         path = os.path.join(self.temporary_folder(), "constant.py")
         with open(path, "w") as file:

@@ -16,7 +16,7 @@ from tests.e2e.callers import CallerCase
 from tests.processes import until
 from tests.proxy.browsers import browser_requests
 from tests.seeds import random_source
-from vespa.simulator.children import ClientChild
+from vespa.simulator.child import ClientChild
 
 REQUESTS = 300
 AT_ONCE = 20
@@ -180,7 +180,7 @@ class ClientStressTests(CallerCase):
         self.assertLessEqual(set(totals.finished()), set(totals.costs))
         self.assertLessEqual(len(last - set(alive.deletes)), count["left"])
         self.assertLessEqual(len(totals.costs), sum(each.costs for each in wanted_requests), "browsers cost nothing")
-        self.assertEqual([each.problems for each in deployment.autoscaler.malformed], [])
+        self.assertEqual([str(each) for each in deployment.autoscaler.malformed], [])
         await until(lambda: not deployment.backend.stats.in_progress, 10, "every request ended at the backend")
         self.assert_clean(deployment)
         await until(lambda: self.sockets(client) <= before, IDLE_SECONDS, "every connection closed")

@@ -14,9 +14,8 @@ from twisted.internet.task import deferLater
 
 from tests.e2e.callers import CallerCase
 from tests.processes import until
-from vespa.simulator.child import Child
-from vespa.simulator.children import ClientChild, WorkerChild
-from vespa.simulator.processes import Deployment
+from tests.simulator_support.deployment import ControlledDeployment
+from vespa.simulator.child import Child, ClientChild, WorkerChild
 
 CALLS = 40
 TOLD_SECONDS = 5.0
@@ -31,7 +30,7 @@ def chat(**more: Any) -> bytes:
 
 
 class KilledBackendTests(CallerCase):
-    async def start_two(self, **settings: str) -> tuple[Deployment, ClientChild, Child, WorkerChild]:
+    async def start_two(self, **settings: str) -> tuple[ControlledDeployment, ClientChild, Child, WorkerChild]:
         """A client before two workers. Returns also the one's backend, in a process of its own, and that worker."""
         deployment = self.deployment()
         await deployment.start_autoscaler()
@@ -56,13 +55,13 @@ class KilledBackendTests(CallerCase):
     def statuses(self, responses: list[bytes]) -> Counter[bytes]:
         return Counter(response[9:12] for response in responses)
 
-    async def at_work(self, deployment: Deployment, worker: WorkerChild) -> None:
+    async def at_work(self, deployment: ControlledDeployment, worker: WorkerChild) -> None:
         """Return when a worker was assigned some requests, and has had a moment to begin with them."""
         assigned = deployment.autoscaler.totals.assigned
         await until(lambda: sum(worker.id in ids for ids in assigned.values()) > 2, 20, "it has some requests")
         await deferLater(reactor, 0.2)
 
-    async def killed(self, deployment: Deployment, backend: Child, worker: WorkerChild) -> float:
+    async def killed(self, deployment: ControlledDeployment, backend: Child, worker: WorkerChild) -> float:
         """Kill the backend; returns after how many seconds its worker told an error."""
         began = reactor.seconds()
         backend.signal("KILL")

@@ -15,7 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
-from tests.simulator.wire import Wire
+from tests.simulator_support.wire import Wire
 
 STREAMS = int(os.environ.get("VESPA_LLAMA_STREAMS", "300"))
 """For each number at a time; more than this for a longer run by hand."""

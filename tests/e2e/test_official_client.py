@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.e2e.clients import ServiceCase, need
-from vespa.simulator.processes import Deployment
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.signing import Signs
 
 CHAT = "/v1/chat/completions"
@@ -28,7 +28,7 @@ class OfficialClientTests(ServiceCase):
     def setUp(self) -> None:
         need("vastai", "xllamacpp", "gguf", "numpy")
 
-    async def send(self, deployment: Deployment, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+    async def send(self, deployment: ControlledDeployment, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         autoscaler = deployment.autoscaler
         job = {
             "console": deployment.autoscaler_url,

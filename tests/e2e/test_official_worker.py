@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
 from tests.processes import until
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.child import Child
 from vespa.simulator.launch import free_port
-from vespa.simulator.processes import Deployment
 
 MESSAGES = [{"role": "user", "content": "Schreib etwas: äöü — 你好"}]
 CHAT: dict[str, Any] = {"messages": MESSAGES, "model": "noise", "max_tokens": 12, "seed": 1, "temperature": 0}
@@ -20,7 +20,7 @@ WORKER_ID = 99
 
 
 class OfficialWorkerTests(CallerCase):
-    async def start_official(self, deployment: Deployment, backend_url: str) -> Child:
+    async def start_official(self, deployment: ControlledDeployment, backend_url: str) -> Child:
         """Start it with TLS, and wait until the autoscaler holds it for ready: it may say so only after 10 s."""
         folder = self.temporary_folder()
         paths = [os.path.join(folder, name) for name in ("instance.key", "instance.crt")]

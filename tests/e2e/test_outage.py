@@ -9,8 +9,8 @@ from twisted.internet.task import deferLater
 
 from tests.e2e.clients import ServiceCase
 from tests.processes import until
+from tests.simulator_support.faults import Kind
 from vespa.simulator.demo_client import DemoClient
-from vespa.simulator.faults import Kind
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
 QUICK = {"VESPA_METRICS_TIMEOUT": "0.5", "VESPA_METRICS_RETRY_DELAY": "0.1", "VESPA_METRICS_MAX_RETRIES": "2"}

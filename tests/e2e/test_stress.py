@@ -15,8 +15,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from tests.e2e.clients import ServiceCase
 from tests.processes import until
 from tests.seeds import random_source
-from tests.simulator.wire import Wire
-from vespa.simulator.processes import Deployment
+from tests.simulator_support.deployment import ControlledDeployment
+from tests.simulator_support.wire import Wire
 from vespa.simulator.signing import body_envelope, query_envelope
 
 REQUESTS = 500
@@ -42,7 +42,7 @@ def http(method: str, target: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 class StressTests(ServiceCase):
-    def wanted(self, deployment: Deployment, dice: Random) -> Wanted:
+    def wanted(self, deployment: ControlledDeployment, dice: Random) -> Wanted:
         auth = deployment.autoscaler.assign(deployment.worker_url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
         genuine, statuses = True, (200,)
         kind = dice.randrange(9)
@@ -70,7 +70,7 @@ class StressTests(ServiceCase):
         leaves = dice.random() < 0.3
         return Wanted(auth["request_idx"], data, statuses, genuine, dice.random() / 5 if leaves else None)
 
-    async def send(self, deployment: Deployment, wanted: Wanted) -> None:
+    async def send(self, deployment: ControlledDeployment, wanted: Wanted) -> None:
         port = int(deployment.worker_url.rsplit(":", 1)[1])
         wire: Wire = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Wire())
         transport: Any = wire.transport

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes import ProcessCase
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.child import Child
-from vespa.simulator.processes import Deployment
 
 LOAD = [sys.executable, "-m", "vespa.loadtest.command"]
 SHORT = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
@@ -29,7 +29,7 @@ class CommandTests(ProcessCase):
         path.write_text(f"def get_test_request():\n    return {request}\n")
         return str(path)
 
-    async def backend(self) -> Deployment:
+    async def backend(self) -> ControlledDeployment:
         deployment = self.deployment()
         await deployment.start_backend()
         return deployment
@@ -144,7 +144,7 @@ class CommandTests(ProcessCase):
         self.assertEqual(await self.until_exit(child, 4), 1, child.text)
         self.assertEqual((self.report()["sent"], self.report()["unfinished"]), (2, 2))
 
-    async def until_served(self, deployment: Deployment, count: int) -> None:
+    async def until_served(self, deployment: ControlledDeployment, count: int) -> None:
         await deployment.until(lambda: deployment.backend.stats.finished >= count, 30, "served")
 
     async def test_endpoint(self) -> None:

@@ -11,13 +11,13 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.trial.unittest import TestCase
 
 from tests.loadtest.reports import ABOUT
+from tests.simulator_support.backend import ControlledBackend
 from vespa.http.agent import Agent
 from vespa.loadtest.load_request import Target
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
 from vespa.loadtest.run import Run
 from vespa.loadtest.work import Work, prepare
-from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.serving import serve
 
 CHATS = "/v1/chat/completions"
@@ -32,7 +32,7 @@ class SimulatedTests(TestCase):
     timeout = 60
 
     async def run_test(self, plan: Plan, works: Callable[[], Work], rate: float = 200.0) -> Report:
-        self.backend = SimulatedBackend(reactor, tokens_per_second=rate)
+        self.backend = ControlledBackend(reactor, tokens_per_second=rate)
         served = await serve(self.backend.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         agent = Agent(reactor)
         run = Run(

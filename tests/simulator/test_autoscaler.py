@@ -1,19 +1,15 @@
-"""Tests of `vespa.simulator.autoscaler`, its faults and its console."""
+"""Tests of `vespa.simulator.autoscaler` and its console."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.caller import Caller, Response, deletes, worker_status
+from tests.simulator_support.caller import Caller, Response, deletes, worker_status
 from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
-from vespa.simulator.fields import Malformed
+from vespa.simulator.reports import Malformed
 from vespa.simulator.routing import Asked
 from vespa.simulator.signing import Signer
 
@@ -86,20 +82,10 @@ class RouteTests(AutoscalerCase):
         self.assertEqual((not_json.status, set(not_json.json)), (400, {"error"}))
 
     def test_keys(self) -> None:
-        """A key opens its own endpoint alone, must be the same in header and body, and can be replaced."""
-        self.autoscaler.console.add("other", "other-key")
-        self.assertEqual(self.route(endpoint="other").status, 401)
+        """The key must be the endpoint's, in the header and in the body."""
         self.assertEqual(self.route(api_key="other-key").status, 401)
-        self.assertEqual(self.route("other-key", endpoint="other").status, 200)
-        self.assertEqual(self.route("other-key", endpoint="none").status, 400)
-        self.autoscaler.console.change("demo", api_key="new-key")
-        self.assertEqual([self.route().status, self.route("new-key").status], [401, 200])
-
-    def test_stopped(self) -> None:
-        """A stopped endpoint has no worker to give, and says why."""
-        self.ready(1)
-        self.autoscaler.console.change("demo", endpoint_state="stopped")
-        self.assertEqual(self.route().json["status"], "endpoint is stopped")
+        self.assertEqual(self.route("other-key", api_key="endpoint-key").status, 401)
+        self.assertEqual(self.route().status, 200)
 
     def test_breakdown(self) -> None:
         """Who waits is told how many workers there are in each state."""
@@ -112,20 +98,8 @@ class RouteTests(AutoscalerCase):
         self.clock.advance(31.0)
         self.assertIn("standby workers: 2", self.route().json["status"])
 
-    def test_hold(self) -> None:
-        """A hold begins with the first question, and for so long a ready worker is given to nobody."""
-        self.ready(1)
-        self.autoscaler.hold(2.0)
-        self.clock.advance(5.0)
-        first = self.route().json
-        self.assertIn("loading workers: 1", first["status"])
-        self.clock.advance(1.9)
-        self.assertNotIn("url", self.route(request_idx=first["request_idx"]).json)
-        self.clock.advance(0.1)
-        self.assertIn("url", self.route(request_idx=first["request_idx"]).json)
-
     def test_recorded(self) -> None:
-        """What was asked is kept in order, with the index and the worker that were given."""
+        """What was asked is told in order, with the index and the worker that were given."""
         told: list[Asked] = []
         self.autoscaler = SimulatedAutoscaler(self.clock, signer=SIGNER, on_route=told.append)
         self.caller = Caller(self, self.autoscaler.resource())
@@ -133,11 +107,9 @@ class RouteTests(AutoscalerCase):
         self.ready(1)
         self.route(cost=2, request_idx=1)
         self.route("wrong")
-        waited, assigned = self.autoscaler.routes
+        waited, assigned = told
         self.assertEqual((waited.request_idx, waited.answered_idx, waited.cost, waited.url), (0, 1, 2, ""))
         self.assertEqual((assigned.request_idx, assigned.answered_idx, assigned.url), (1, 1, "http://127.0.0.1:1"))
-        self.assertEqual(self.autoscaler.routes.of(1), [waited, assigned])
-        self.assertEqual(told, [waited, assigned])
 
     def test_again(self) -> None:
         """A request that asks again gets another worker if one is ready, else the same, signed anew."""
@@ -185,7 +157,8 @@ class ReportTests(AutoscalerCase):
         """A malformed report is 400, changes no totals, and is kept for people to see."""
         self.assertEqual(self.report(cur_load="much").status, 400)
         self.assertEqual(self.autoscaler.totals.workers, {})
-        self.assertEqual(self.autoscaler.ledger()["malformed"], [{"cur_load": "not a number of 0 or more"}])
+        (problem,) = self.autoscaler.ledger()["malformed"]
+        self.assertIn("$.cur_load", problem)
         self.assertIsInstance(self.reports[0], Malformed)
 
     def test_content_type(self) -> None:
@@ -200,53 +173,6 @@ class ReportTests(AutoscalerCase):
         self.assertEqual(self.autoscaler.totals.workers, {})
 
 
-class FaultTests(AutoscalerCase):
-    def test_refuse(self) -> None:
-        """Refusals last for so many calls, and a refused report is not booked."""
-        self.autoscaler.faults.plan("refuse", 2, status=500)
-        self.assertEqual([self.report().status for _ in range(3)], [500, 500, 200])
-        self.assertEqual((self.autoscaler.totals.of(7).reports, self.autoscaler.faults.met), (1, 2))
-
-    def test_plain(self) -> None:
-        """A 429 is plain text and says nothing of when to come again; a 5xx is so where it is asked to be."""
-        self.autoscaler.faults.plan("refuse", 1, status=429)
-        self.autoscaler.faults.plan("refuse", 1, status=502, plain=True)
-        self.autoscaler.faults.plan("refuse", 1, status=500)
-        busy, bad, error = (self.route() for _ in range(3))
-        self.assertEqual((busy.status, busy.content_type, busy.body), (429, "text/plain", b"Too Many Requests\n"))
-        self.assertEqual((bad.status, bad.content_type), (502, "text/plain"))
-        self.assertEqual((error.status, error.content_type), (500, "application/json"))
-
-    def test_wait(self) -> None:
-        """So many questions are told to wait, whatever is ready, and no other call is met."""
-        self.autoscaler.faults.plan("wait", 2)
-        self.ready(1)
-        self.assertEqual(["url" in self.route().json for _ in range(3)], [False, False, True])
-
-    def test_paths(self) -> None:
-        """Faults may be for some paths only, and are cleared at once."""
-        self.autoscaler.faults.plan("refuse", float("inf"), paths={"/worker_status/"})
-        self.assertEqual(self.caller.ask("GET", "/pubkey/").status, 200)
-        self.assertEqual(self.report().status, 503)
-        self.autoscaler.faults.clear()
-        self.assertEqual(self.report().status, 200)
-
-    def test_hang(self) -> None:
-        """A call that hangs is never answered nor booked, and the next one is."""
-        self.autoscaler.faults.plan("hang")
-        hanging = self.caller.start("GET", "/pubkey/")
-        self.caller.stub.flush()
-        self.assertNoResult(hanging)
-        self.assertEqual(self.report().status, 200)
-
-    def test_drop(self) -> None:
-        """A dropped connection ends the call without a response."""
-        self.autoscaler.faults.plan("drop")
-        dropped = self.caller.start("GET", "/pubkey/")
-        self.caller.stub.flush()
-        self.failureResultOf(dropped)
-
-
 class ConsoleTests(AutoscalerCase):
     def test_endpoints(self) -> None:
         """The console lists the endpoint to the account's key, as a bearer or a parameter, and to no other."""
@@ -254,50 +180,5 @@ class ConsoleTests(AutoscalerCase):
         (row,) = listed["results"]
         self.assertEqual((row["endpoint_name"], row["api_key"]), ("demo", "endpoint-key"))
         self.assertLessEqual({"id", "user_id", "created_at"}, set(row))
-        one = self.caller.ask("GET", f"/api/v0/endptjobs/{row['id']}/?api_key=account-key").json
-        self.assertEqual(one["result"], row)
-        self.assertEqual(self.caller.ask("GET", "/api/v0/endptjobs/2/?api_key=account-key").status, 404)
+        self.assertEqual(self.caller.ask("GET", "/api/v0/endptjobs/?api_key=account-key").json["results"], [row])
         self.assertEqual(self.caller.ask("GET", "/api/v0/endptjobs/?api_key=endpoint-key").status, 401)
-
-    def test_instances(self) -> None:
-        """Endpoints are listed by the autoscaler they belong to, prod where none is named; there are three."""
-        self.autoscaler.console.add("idle", "idle-key", state="stopped")
-        self.autoscaler.console.add("new", "new-key", instance="alpha")
-
-        def listed(query: str) -> dict[str, str]:
-            path = f"/api/v0/endptjobs/{query}"
-            rows = self.caller.ask("GET", path, Authorization="Bearer account-key").json["results"]
-            return {row["endpoint_name"]: row["endpoint_state"] for row in rows}
-
-        self.assertEqual(listed(""), {"demo": "active", "idle": "stopped"})
-        self.assertEqual(listed("?autoscaler_instance=prod"), listed(""))
-        self.assertEqual(listed("?autoscaler_instance=alpha"), {"new": "active"})
-        self.assertEqual(listed("?autoscaler_instance=candidate"), {})
-        other = self.caller.ask("GET", "/api/v0/endptjobs/?autoscaler_instance=x&api_key=account-key")
-        self.assertEqual(other.status, 400)
-
-    def test_workers(self) -> None:
-        """The workers of the endpoint are listed with their state and load."""
-        self.report(loadtime=1.0, cur_load=3.0, num_requests_working=1)
-        (worker,) = self.caller.post_json("/get_endpoint_workers/", {"id": 1, "api_key": "account-key"}).json
-        self.assertEqual((worker["id"], worker["status"], worker["cur_load"]), (7, "ready", 3.0))
-
-    def test_certificates(self) -> None:
-        """A certificate is signed by the root that the console serves, and names the worker's address."""
-        root = x509.load_pem_x509_certificate(self.caller.ask("GET", "/static/jvastai_root.cer").body)
-        key, pem = self.autoscaler.console.authority.issue("127.0.0.1")
-        certificate = x509.load_pem_x509_certificate(pem)
-        root_key = root.public_key()
-        assert isinstance(root_key, RSAPublicKey) and certificate.signature_hash_algorithm is not None
-        root_key.verify(
-            certificate.signature, certificate.tbs_certificate_bytes, PKCS1v15(), certificate.signature_hash_algorithm
-        )
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        self.assertEqual([str(address) for address in names.get_values_for_type(x509.IPAddress)], ["127.0.0.1"])
-        self.assertEqual(load_pem_private_key(key, None).public_key(), certificate.public_key())
-
-    def test_signing_requests(self) -> None:
-        """A signing request must be one, and be sent as octets."""
-        for content_type in ("application/octet-stream", "text/plain"):
-            refused = self.caller.ask("POST", "/api/v0/sign_cert/?instance_id=7", b"x", Content_Type=content_type)
-            self.assertEqual(refused.status, 400)

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.caller import deletes, worker_status
+from tests.simulator_support.caller import deletes, worker_status
 from vespa.simulator.completions import COMPLETION_TEXT, ModelCompletion
 from vespa.simulator.demo_client import StreamedWords
-from vespa.simulator.fields import Malformed
 from vespa.simulator.lines import describe
-from vespa.simulator.reports import read_delete_requests, read_worker_status
+from vespa.simulator.reports import DeleteRequests, Malformed, WorkerStatus, read
 from vespa.simulator.terminal import Terminal
 
 
@@ -54,7 +53,7 @@ class TerminalTests(SynchronousTestCase):
 
 class LineTests(SynchronousTestCase):
     def status(self, **changes: Any) -> str:
-        return describe(read_worker_status(json.dumps(worker_status(**changes)).encode()))
+        return describe(read(json.dumps(worker_status(**changes)).encode(), WorkerStatus))
 
     def test_status(self) -> None:
         """A report of state is told by what is new in it."""
@@ -70,8 +69,8 @@ class LineTests(SynchronousTestCase):
     def test_others(self) -> None:
         """Finished requests are told by index; a malformed report by what is wrong."""
         body = json.dumps(deletes(True, (1, "Success"), (2, "Cancelled"))).encode()
-        self.assertEqual(describe(read_delete_requests(body)), "request 1 served, request 2 cancelled")
-        self.assertEqual(describe(Malformed({"id": "missing"})), "malformed report: id: missing")
+        self.assertEqual(describe(read(body, DeleteRequests)), "request 1 served, request 2 cancelled")
+        self.assertEqual(describe(Malformed("id: missing")), "malformed report: id: missing")
 
 
 class StreamedWordsTests(SynchronousTestCase):

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import ProcessCase, until
-from vespa.simulator.children import ClientChild
-from vespa.simulator.launch import client_command
-from vespa.simulator.processes import Deployment, NotReady
+from tests.simulator_support.deployment import ControlledDeployment, client_arguments
+from vespa.simulator.child import ClientChild
+from vespa.simulator.processes import NotReady
 
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
@@ -24,14 +24,14 @@ class CommandTests(SynchronousTestCase):
     def test_options(self) -> None:
         """Options are written as on a command line: a switch by itself, a list as many."""
         options: dict[str, object] = {"max_connections": 5, "waiting_pings": True, "debug": False}
-        command = client_command({**options, "allow_host": ["a", "b"]})
-        expected = ["client", "--max-connections=5", "--waiting-pings", "--allow-host=a", "--allow-host=b"]
-        self.assertEqual(command[3:], expected)
+        found = client_arguments({**options, "allow_host": ["a", "b"]})
+        expected = ["--max-connections=5", "--waiting-pings", "--allow-host=a", "--allow-host=b"]
+        self.assertEqual(found, expected)
 
     def test_secrets(self) -> None:
         """A key or token is never an argument."""
         for name in ("api_key", "account_key", "token"):
-            self.assertRaises(ValueError, client_command, {name: "x"})
+            self.assertRaises(ValueError, client_arguments, {name: "x"})
 
 
 class StageTests(ProcessCase):
@@ -42,7 +42,7 @@ class StageTests(ProcessCase):
         code: int = response.code
         return code
 
-    async def begin(self, **options: Any) -> Deployment:
+    async def begin(self, **options: Any) -> ControlledDeployment:
         deployment = self.deployment(**options)
         await deployment.start_autoscaler()
         await deployment.start_backend()

@@ -11,16 +11,16 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, c
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.simulator.wire import Wire
-from vespa.simulator.backend import PIECE, SimulatedBackend
+from tests.simulator_support.backend import PIECE, ControlledBackend
+from tests.simulator_support.wire import Wire
 from vespa.simulator.serving import Served, serve
 
 
 class ServingTests(TestCase):
     timeout = 20
 
-    async def serve(self) -> tuple[SimulatedBackend, Served]:
-        backend = SimulatedBackend(reactor, tokens_per_second=1000.0)
+    async def serve(self) -> tuple[ControlledBackend, Served]:
+        backend = ControlledBackend(reactor, tokens_per_second=1000.0)
         served = await serve(backend.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
         return backend, served

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulator.caller import deletes, worker_status
-from vespa.simulator.reports import read_delete_requests, read_worker_status
+from tests.simulator_support.caller import deletes, worker_status
+from vespa.simulator.reports import DeleteRequests, WorkerStatus, read
 from vespa.simulator.worker_totals import EndpointTotals, WorkerTotals
 
 
 def take(worker_totals: WorkerTotals, now: float = 0.0, **changes: Any) -> None:
-    worker_totals.take(read_worker_status(json.dumps(worker_status(**changes)).encode()), now)
+    worker_totals.take(read(json.dumps(worker_status(**changes)).encode(), WorkerStatus), now)
 
 
 def take_deletes(worker_totals: WorkerTotals, success: bool, *records: tuple[int, str]) -> None:
-    worker_totals.take_deletes(read_delete_requests(json.dumps(deletes(success, *records)).encode()))
+    worker_totals.take_deletes(read(json.dumps(deletes(success, *records)).encode(), DeleteRequests))
 
 
 class ReadyTests(SynchronousTestCase):

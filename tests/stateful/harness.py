@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from tests.simulator_support.deployment import ControlledDeployment
 from tests.system.scripted import ScriptedBackend
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
@@ -22,7 +23,6 @@ from vespa.http.server_connection import ServerConnection
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener
 from vespa.simulator.launch import worker_environment
-from vespa.simulator.processes import Deployment
 from vespa.transport.splice import Pipes
 from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
@@ -39,7 +39,12 @@ class WorkerHarness:
     """The worker's tree, started on a port that the system chose, and the parts of it that keep accounts."""
 
     def __init__(
-        self, folder: str, deployment: Deployment, backend: ScriptedBackend, listen: str, settings: dict[str, str]
+        self,
+        folder: str,
+        deployment: ControlledDeployment,
+        backend: ScriptedBackend,
+        listen: str,
+        settings: dict[str, str],
     ) -> None:
         cache = os.path.join(folder, "benchmark")
         environment = worker_environment(

@@ -9,14 +9,15 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.processes import ProcessCase, until
+from tests.simulator_support.autoscaler import ControlledAutoscaler
+from tests.simulator_support.deployment import ControlledDeployment
 from tests.system.peer import Peer, connect, request, way
 from tests.system.scripted import LOOPBACK, ScriptedBackend
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
-from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
+from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
 from vespa.simulator.launch import ROOT, free_port, worker_environment
-from vespa.simulator.processes import Deployment
 from vespa.simulator.reports import DeleteRequests, WorkerStatus
 from vespa.simulator.signing import body_envelope, query_envelope
 from vespa.simulator.worker_totals import WorkerTotals
@@ -45,11 +46,11 @@ class SystemCase(ProcessCase):
         self.backend = ScriptedBackend()
         self.backend_url = ""
         self.port = 0
-        self.deployed: Deployment = self.deployment(self._reported)
+        self.deployed: ControlledDeployment = self.deployment(self._reported)
         self.trust = b""
 
     @property
-    def autoscaler(self) -> SimulatedAutoscaler:
+    def autoscaler(self) -> ControlledAutoscaler:
         return self.deployed.autoscaler
 
     @property

@@ -9,11 +9,11 @@ from twisted.internet import reactor
 
 from tests.contract.waiting import turns
 from tests.processes import until
+from tests.simulator_support.faults import Kind
 from tests.system.case import SystemCase
 from tests.system.peer import Peer
 from tests.system.scripted import Stream
 from vespa.simulator.child import Child
-from vespa.simulator.faults import Kind
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
 

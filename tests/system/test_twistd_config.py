@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
 from vespa.simulator.launch import ROOT, clean_environment, free_port, worker_command, worker_environment
-from vespa.simulator.processes import Deployment
 from vespa.simulator.reports import WorkerStatus
 
 BY_PLUGIN = worker_command()
@@ -33,7 +33,7 @@ class ProcessCase(TestCase):
         self.folder = self.mktemp()
         os.makedirs(self.folder)
         self.reports: list[WorkerStatus] = []
-        self.deployment = Deployment(reactor, self.folder, os.environ, on_report=self.reported)
+        self.deployment = ControlledDeployment(reactor, self.folder, os.environ, on_report=self.reported)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.deployment.stop()))
 
     def reported(self, report: Report) -> None:

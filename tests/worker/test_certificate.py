@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.simulator.authority import LIFETIME, Authority
+from tests.simulator_support.authority import LIFETIME, Authority
 from vespa.worker.certificate import TRIES, CertificateError, ensure, request, usable, wanted
 
 NOW = 1_800_000_000.0

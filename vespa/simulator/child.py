@@ -1,7 +1,8 @@
-"""A child process: its lines as they come, and a sure end."""
+"""A child process: its lines as they come, and a sure end. Workers and clients, with where each is to be found."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from vespa.simulator.launch import ends_with_input
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+_READY = re.compile(rb"ready: (http://\S+)")
 
 
 class Child(ProcessProtocol):
@@ -117,3 +121,22 @@ class Child(ProcessProtocol):
         finally:
             if kill.active():
                 kill.cancel()
+
+
+class WorkerChild(Child):
+    """A worker's process. `id` is what it calls itself in its reports."""
+
+    id = 0
+    port = 0
+    url = ""
+
+
+class ClientChild(Child):
+    """A client's process. `url` is where it listens, "" until it is ready."""
+
+    url = ""
+
+    def _take(self, line: bytes) -> None:
+        if not self.url and (found := _READY.match(line)) is not None:
+            self.url = found[1].decode("ascii")
+        super()._take(line)

@@ -55,26 +55,11 @@ def worker_command(*arguments: str, own_group: bool = False) -> list[str]:
     return [sys.executable, "-c", code, *twistd_options(), *(arguments or ("vespa",))]
 
 
-SECRETS: Final = {"api_key": "VAST_API_KEY", "account_key": "VAST_ACCOUNT_KEY", "token": "VESPA_CLIENT_TOKEN"}
-"""What a client is never given as an argument, which every user of a machine can read, and the variable instead."""
+def client_command(*arguments: str, own_group: bool = False) -> list[str]:
+    """The command that runs `vespa-proxy client` by this Python.
 
-
-def client_command(options: Mapping[str, object], *, own_group: bool = False) -> list[str]:
-    """The command that runs `vespa-proxy client` by this Python: `max_connections=5` is `--max-connections=5`.
-
-    True is a switch, and a list an option for each. Raises ValueError for one that has no business there.
+    A key has no business among the arguments, which every user of the machine can read: it goes into the environment.
     """
-    arguments: list[str] = []
-    for name, value in options.items():
-        if name in SECRETS:
-            raise ValueError(f"{name} would be seen by every user of this machine")
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            arguments += [flag] * value
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            arguments += [f"{flag}={each}" for each in value]
-        else:
-            arguments.append(f"{flag}={value}")
     code = _beginning(own_group) + "import sys; from vespa.cli import main; sys.exit(main())"
     return [sys.executable, "-c", code, "client", *arguments]
 
@@ -124,8 +109,19 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens at right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A TCP port of loopback that nobody listens at, and that no other program is given in the next minute.
+
+    On POSIX a connection is made and closed there. It leaves the port in the state TIME_WAIT, in which the system hands
+    it out to nobody, while a server that asks for this very port may listen.
+    """
+    with socket.socket() as listener:
+        if os.name != "posix":
+            listener.bind(("127.0.0.1", 0))
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            with socket.create_connection(listener.getsockname()):
+                listener.accept()[0].close()  # first, so that the state is this side's
+        port: int = listener.getsockname()[1]
         return port

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from vespa.simulator.autoscaler import Report
-from vespa.simulator.fields import Malformed
-from vespa.simulator.reports import DeleteRequests, WorkerStatus
+from vespa.simulator.reports import DeleteRequests, Malformed, WorkerStatus
 
 
 def describe(report: Report) -> str:

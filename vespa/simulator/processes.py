@@ -11,16 +11,15 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 
 from vespa.simulator import launch
-from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
+from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.backend import SimulatedBackend
-from vespa.simulator.child import Child
-from vespa.simulator.children import ClientChild, WorkerChild
-from vespa.simulator.routing import Asked
+from vespa.simulator.child import Child, ClientChild, WorkerChild
 from vespa.simulator.serving import Served, Upgrades, serve
 
 POLL_SECONDS = 0.05
 FIRST_ID = 7
 HOST = "127.0.0.1"
+MASTER_TOKEN = "master-token"
 
 
 class NotReady(Exception):
@@ -31,8 +30,8 @@ class Deployment:
     """Starts the parts, and ends those that were started.
 
     `folder` is where workers and clients keep their files; `environment` is what theirs is made from. They belong to
-    process groups of their own when `own_group`, so that a Ctrl-C meant for us does not end them first. A worker that
-    is silent for `stale_after` seconds is given no more requests; one that is idle reports every 10 s.
+    process groups of their own when `own_group`, so that a Ctrl-C meant for us does not end them first.
+    `on_client_line` is called with each line that a client writes.
     """
 
     def __init__(
@@ -40,34 +39,24 @@ class Deployment:
         reactor: Any,
         folder: str,
         environment: Mapping[str, str],
+        autoscaler: SimulatedAutoscaler,
+        backend: SimulatedBackend,
         *,
         own_group: bool = False,
-        stale_after: float = 30.0,
-        on_report: Callable[[Report], None] = lambda report: None,
-        on_route: Callable[[Asked], None] = lambda asked: None,
-        on_line: Callable[[str], None] = lambda line: None,
         on_client_line: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.autoscaler = SimulatedAutoscaler(
-            reactor, master_token="master-token", stale_after=stale_after, on_report=on_report, on_route=on_route
-        )
-        self.backend = SimulatedBackend(reactor)
+        self.autoscaler = autoscaler
+        self.backend = backend
         self.workers: list[WorkerChild] = []
         self.clients: list[ClientChild] = []
         self.autoscaler_url = ""
         self.backend_url = ""
+        self.folder = folder
         self._reactor = reactor
-        self._folder = folder
         self._environment = environment
         self._own_group = own_group
-        self._on_line = on_line
         self._on_client_line = on_client_line
         self._served: list[Served] = []
-
-    @property
-    def worker(self) -> WorkerChild | None:
-        """The worker that was started last."""
-        return self.workers[-1] if self.workers else None
 
     @property
     def worker_url(self) -> str:
@@ -87,75 +76,53 @@ class Deployment:
         self._served.append(served)
         return served.url
 
-    def start_worker(self, port: int = 0, *, tls: bool = False, **settings: str) -> WorkerChild:
+    def run_worker(self, port: int, settings: Mapping[str, str]) -> WorkerChild:
         """Start `twistd vespa` before the backend; `settings` are further variables of its environment.
 
-        Each has an id of its own. With `tls` it shows a certificate of the simulator's authority.
+        Each has an id of its own.
         """
-        port = port or launch.free_port()
         environment = {
             **launch.clean_environment(self._environment),
             **launch.worker_environment(
                 port=port,
                 backend_url=self.backend_url,
                 report_addr=self.autoscaler_url,
-                cache_file=os.path.join(self._folder, "benchmark"),
+                cache_file=os.path.join(self.folder, "benchmark"),
                 container_id=FIRST_ID + len(self.workers),
+                master_token=MASTER_TOKEN,
             ),
-            **(self._certificate(port) if tls else {}),
             **settings,
         }
         command = launch.worker_command(own_group=self._own_group)
-        worker = WorkerChild.start(self._reactor, command, environment, folder=self._folder, on_line=self._on_line)
+        worker = WorkerChild.start(self._reactor, command, environment, folder=self.folder)
         scheme = "https" if environment.get("VESPA_USE_SSL") == "true" else "http"
         worker.id, worker.port, worker.url = int(environment["CONTAINER_ID"]), port, f"{scheme}://{HOST}:{port}"
         self.workers.append(worker)
         return worker
 
-    def _certificate(self, port: int) -> dict[str, str]:
-        paths = [os.path.join(self._folder, f"{port}.{kind}") for kind in ("key", "crt")]
-        for path, pem in zip(paths, self.autoscaler.console.authority.issue(HOST), strict=True):
-            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(pem)
-        return {"VESPA_USE_SSL": "true", "VESPA_SSL_KEY_FILE": paths[0], "VESPA_SSL_CERT_FILE": paths[1]}
-
-    async def kill(self, worker: WorkerChild, *, noticed: bool = False) -> None:
-        """Kill a worker, without a word to anybody; the autoscaler gives it requests on, unless that is `noticed`."""
-        worker.signal("KILL")
-        await worker.exited()
-        if noticed:
-            await deferLater(self._reactor, POLL_SECONDS)  # what it had sent is taken first
-            self.autoscaler.totals.of(worker.id).gone = True
-
-    async def start_client(
-        self, *, settings: Mapping[str, str] | None = None, seconds: float = 30.0, **options: Any
+    async def run_client(
+        self, arguments: Sequence[str], settings: Mapping[str, str], seconds: float = 30.0
     ) -> ClientChild:
-        """Start `vespa-proxy client` for the endpoint, and return it when it listens, at any free port.
+        """Start `vespa-proxy client` for the endpoint, and return it when it listens. Raises NotReady.
 
-        `options` are its command line's, `max_connections=5` and so on; keys and the token go into its environment,
-        into which `settings` go as well. It has the endpoint's key unless an `account_key` is given or `api_key` is "".
-        Raises NotReady.
+        `settings` are further variables of its environment: a key among them, and a port, or it takes any free one.
         """
-        secrets = {name: options.pop(name) for name in launch.SECRETS if name in options}
-        if "account_key" not in secrets:
-            secrets.setdefault("api_key", self.autoscaler.endpoint_key)
         environment = {
             **launch.clean_environment(self._environment),
             # Nobody's own keys are read, and what is asked for goes nowhere else.
-            "HOME": self._folder,
-            "XDG_CONFIG_HOME": self._folder,
-            "USERPROFILE": self._folder,
-            "APPDATA": self._folder,
+            "HOME": self.folder,
+            "XDG_CONFIG_HOME": self.folder,
+            "USERPROFILE": self.folder,
+            "APPDATA": self.folder,
             "VAST_AUTOSCALER_URL": self.autoscaler_url,
             "VAST_CONSOLE_URL": self.autoscaler_url,
             "VAST_ENDPOINT": self.autoscaler.endpoint,
             "VESPA_CLIENT_PORT": "0",
-            **{launch.SECRETS[name]: value for name, value in secrets.items() if value},
-            **(settings or {}),
+            **settings,
         }
-        command = launch.client_command(options, own_group=self._own_group)
+        command = launch.client_command(*arguments, own_group=self._own_group)
         client = ClientChild.start(
-            self._reactor, command, environment, folder=self._folder, on_line=self._on_client_line
+            self._reactor, command, environment, folder=self.folder, on_line=self._on_client_line
         )
         self.clients.append(client)
         await self._until(lambda: client.url, seconds, "listening", [client])
@@ -196,9 +163,7 @@ class Deployment:
                     raise NotReady(f"the worker ended with exit code {worker.exit_code} before ready")
             now = self._reactor.seconds()
             found = [totals.workers.get(worker.id) for worker in running]
-            return all(
-                worker_totals is not None and worker_totals.ready(now, totals.stale_after) for worker_totals in found
-            )
+            return all(each is not None and each.ready(now, totals.stale_after) for each in found)
 
         await self.until(ready, seconds, "ready")
 

@@ -85,11 +85,6 @@ def bad_request(message: str) -> ErrorResponse:
     return ErrorResponse(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
 
 
-def not_found() -> ErrorResponse:
-    """What it answers where there is nothing."""
-    return ErrorResponse(404, {"error": {"message": "there is nothing here", "type": "not_found", "code": 404}})
-
-
 def read_object(request: Request) -> dict[str, Any]:
     """The body, a JSON object. Raises ErrorResponse 400."""
     try:
@@ -99,14 +94,6 @@ def read_object(request: Request) -> dict[str, Any]:
     if type(value) is not dict:
         raise bad_request("the body is not a JSON object")
     return value
-
-
-def number(request: Request, name: str, default: float) -> float:
-    """A query parameter that is a number. Raises ErrorResponse 400."""
-    try:
-        return float(parameter(request, name, str(default)))
-    except ValueError:
-        raise bad_request(f"{name} must be a number") from None
 
 
 def limit_of(asked: dict[str, Any], *names: str) -> int | None:

@@ -9,13 +9,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from vespa.simulator.autoscaler import Report
-from vespa.simulator.children import ClientChild
+from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
+from vespa.simulator.backend import SimulatedBackend
+from vespa.simulator.child import ClientChild
 from vespa.simulator.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
 from vespa.simulator.demo_client import ClientResponse, DemoClient, StreamedWords, Unexpected
 from vespa.simulator.launch import free_port, is_free
 from vespa.simulator.lines import describe
-from vespa.simulator.processes import HOST, Deployment
+from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment
 from vespa.simulator.routing import Asked
 from vespa.simulator.terminal import Terminal
 
@@ -39,14 +40,12 @@ class Demo:
         self._last_line = ""
         self._held: list[str] | None = None
         self._asked_first: float | None = None
+        autoscaler = SimulatedAutoscaler(
+            reactor, master_token=MASTER_TOKEN, on_report=self._show_report, on_route=self._show_route
+        )
+        backend = SimulatedBackend(reactor, tokens_per_second=options.rate)
         self.deployment = Deployment(
-            reactor,
-            folder,
-            environment,
-            own_group=True,
-            on_report=self._show_report,
-            on_route=self._show_route,
-            on_client_line=self._show_client_line,
+            reactor, folder, environment, autoscaler, backend, own_group=True, on_client_line=self._show_client_line
         )
         self.succeeded = False
 
@@ -70,13 +69,13 @@ class Demo:
 
     async def _start(self) -> ClientChild:
         deployment, terminal, options = self.deployment, self._terminal, self._options
-        deployment.backend.tokens_per_second = options.rate
         await deployment.start_autoscaler(options.autoscaler_port)
         await deployment.start_backend(options.backend_port)
         port = options.client_port
         if port is None:
             port = CLIENT_PORT if is_free(CLIENT_PORT) else 0
-        client = await deployment.start_client(port=port, cost_from_tokens=True)
+        key = {"VAST_API_KEY": deployment.autoscaler.endpoint_key}
+        client = await deployment.run_client([f"--port={port}", "--cost-from-tokens"], key)
         terminal.heading("Vespa at both ends, a simulated autoscaler and a small backend, on this machine alone")
         terminal.line(f"client      {client.url}  where you ask: vespa-proxy client, process {client.pid}")
         terminal.line(f"autoscaler  {deployment.autoscaler_url}  signs requests, takes reports")
@@ -90,13 +89,14 @@ class Demo:
         asking = Deferred.fromCoroutine(demo_client.ask(client.url, CHAT, payload))
         try:
             await deployment.until(
-                lambda: deployment.autoscaler.routes or asking.called, SETTLE_SECONDS, "asked for a worker"
+                lambda: self._asked_first is not None or asking.called, SETTLE_SECONDS, "asked for a worker"
             )
             port = self._options.port or free_port()
             # A worker on Vast.ai listens at every address; this one is for this machine alone.
             listen = f"tcp:{port}:interface={HOST}"
             # A benchmark of one level: nobody wants to watch it climb.
-            worker = deployment.start_worker(port, VESPA_LISTEN=listen, BENCHMARK_RUNS="1", BENCHMARK_CONCURRENCY="4")
+            settings = {"VESPA_LISTEN": listen, "BENCHMARK_RUNS": "1", "BENCHMARK_CONCURRENCY": "4"}
+            worker = deployment.run_worker(port, settings)
             terminal.line(f"worker      {worker.url}  starts now: twistd -n vespa, process {worker.pid}")
             await deployment.until_ready()
         except BaseException:

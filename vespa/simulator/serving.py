@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.web.resource import IResource
-from twisted.web.server import Request
 
 from vespa.http.resource import serve_resource
 from vespa.http.server import Application, Server
@@ -63,9 +62,3 @@ async def serve(resource: IResource, endpoint: IStreamServerEndpoint, upgrades: 
 
 def _with(upgrades: Upgrades, others: Application) -> Application:
     return lambda client, head: upgrades.get(head.target.partition(b"?")[0], others)(client, head)
-
-
-def drop(request: Request) -> None:
-    """End the request's connection at once, with nothing more said: what a crash looks like to a client."""
-    transport: Any = request.transport
-    transport.abortConnection()

@@ -166,6 +166,10 @@ class EndpointTotals:
         ready = [worker for worker in self.workers.values() if worker.ready(now, self.stale_after)]
         return min(ready, key=lambda worker: (worker.id in before[-1:], worker.wait, worker.id), default=None)
 
+    def states(self, now: float) -> Counter[State]:
+        """How many workers there are in each state."""
+        return Counter(worker.state(now, self.stale_after) for worker in self.workers.values())
+
     def assign(self, worker: WorkerTotals, request_idx: int, cost: float) -> None:
         """Record that a request was sent to a worker; until it reports, that counts as its load."""
         worker.assigned_since += to_micros(cost)

@@ -15,12 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.client.command.test_choosing import Somebody
 from tests.processes import until
 from tests.runtime.test_terminal import FakeTerminal
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.client.command.launch import OnWait
 from vespa.client.command.run import INTERRUPTED, Command, how_to_use
 from vespa.config.client import ClientSettings
 from vespa.config.client_reading import Reading
 from vespa.runtime.terminal import Terminal
-from vespa.simulator.processes import Deployment
 
 ACCOUNT_KEY = "account-key"
 ENDPOINT_KEY = "endpoint-key"
@@ -75,7 +75,7 @@ class CommandCase(TestCase):
     timeout = 60
 
     async def setUp(self) -> None:  # type: ignore[override]
-        self.deployment = Deployment(reactor, ".", {})
+        self.deployment = ControlledDeployment(reactor, ".", {})
         self.addCleanup(lambda: Deferred.fromCoroutine(self.deployment.stop()))
         await self.deployment.start_autoscaler()
         self.reactor = Reactor()

@@ -18,14 +18,14 @@ from twisted.trial.unittest import SkipTest
 
 from tests.client.command.terminal_process import NO_TERMINALS, TerminalProcess
 from tests.processes import ProcessCase, until
+from tests.simulator_support.autoscaler import ControlledAutoscaler
+from tests.simulator_support.deployment import ControlledDeployment
 from vespa.http.agent import Agent
 from vespa.runtime.http_client import Response, call, plain_client
-from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.child import Child
 from vespa.simulator.launch import STOPS_BY_SIGNAL, client_command, worker_command
-from vespa.simulator.processes import Deployment
 
-COMMAND = [sys.executable, "-m", "vespa.cli", "client"] if STOPS_BY_SIGNAL else client_command({})
+COMMAND = [sys.executable, "-m", "vespa.cli", "client"] if STOPS_BY_SIGNAL else client_command()
 ENDPOINT_KEY = "key-of-the-endpoint-2718"
 ACCOUNT_KEY = "key-of-the-account-3141"
 TOKEN = "a-token-of-mine-8462"
@@ -34,8 +34,8 @@ READY = r"ready: (http://127\.0\.0\.1:\d+) → endpoint demo"
 
 class Case(ProcessCase):
     async def setUp(self) -> None:  # type: ignore[override]
-        self.simulator: Deployment = self.deployment()
-        self.simulator.autoscaler = SimulatedAutoscaler(reactor, endpoint_key=ENDPOINT_KEY, account_key=ACCOUNT_KEY)
+        self.simulator: ControlledDeployment = self.deployment()
+        self.simulator.autoscaler = ControlledAutoscaler(reactor, endpoint_key=ENDPOINT_KEY, account_key=ACCOUNT_KEY)
         await self.simulator.start_autoscaler()
         self.home = self.temporary_folder()
 

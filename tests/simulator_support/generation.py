@@ -1,8 +1,8 @@
-"""Producing a response over time: words at a steady rate, or many bytes, at the pace at which the client reads."""
+"""Producing many bytes, at the pace at which the client reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -12,25 +12,15 @@ from zope.interface import implementer
 
 @implementer(IPushProducer)
 class Generation:
-    """Writes pieces to a request, one every `interval` seconds (0: as fast as they are taken).
+    """Writes pieces to a request as fast as they are taken.
 
-    It waits while the client does not read, and stops for good when the client hangs up. `on_piece` is called for
-    each piece written.
+    It waits while the client does not read, and stops for good when the client hangs up.
     """
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        request: Request,
-        pieces: Iterator[bytes],
-        interval: float,
-        on_piece: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, clock: IReactorTime, request: Request, pieces: Iterator[bytes]) -> None:
         self._clock = clock
         self._request = request
         self._pieces = pieces
-        self._interval = interval
-        self._on_piece = on_piece
         self._paused = False
         self._next: IDelayedCall | None = None
         self._done: Deferred[None] = Deferred(lambda _: self.stopProducing())
@@ -38,7 +28,7 @@ class Generation:
     async def run(self) -> None:
         """Write all pieces. Fails with CancelledError when the client hung up first."""
         self._request.registerProducer(self, True)
-        self._schedule(0)
+        self._schedule()
         await self._done  # which Klein cancels at a hang-up, when there is nothing left to unregister from
         self._request.unregisterProducer()
 
@@ -51,15 +41,15 @@ class Generation:
         """Write on."""
         self._paused = False
         if self._next is None and not self._done.called:
-            self._schedule(0)
+            self._schedule()
 
     def stopProducing(self) -> None:
         """Write nothing more: the client is gone, and `run` is about to be cancelled."""
         self._unschedule()
         self._paused = True
 
-    def _schedule(self, delay: float) -> None:
-        self._next = self._clock.callLater(delay, self._write_next)
+    def _schedule(self) -> None:
+        self._next = self._clock.callLater(0, self._write_next)
 
     def _unschedule(self) -> None:
         if self._next is not None:
@@ -72,7 +62,6 @@ class Generation:
         if piece is None:
             self._done.callback(None)
             return
-        self._on_piece()
         self._request.write(piece)
         if not self._paused and self._next is None and not self._done.called:
-            self._schedule(self._interval)
+            self._schedule()
