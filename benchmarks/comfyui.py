@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure import best_of, concurrency, generator, setting, words
 
 if TYPE_CHECKING:
-    from vespa.benchmarking.contract import Session
+    from aiohttp import ClientSession
 
 COST = 100.0
 # Where Vast's ComfyUI image links the first workflow that was provisioned.
@@ -45,7 +45,7 @@ def workflow_file() -> str:
     return named or (_PROVISIONED if os.path.isfile(_PROVISIONED) else "")
 
 
-async def benchmark(backend_url: str, session: Session) -> float:
+async def benchmark(backend_url: str, session: ClientSession) -> float:
     """The best of a few requests, one at a time unless told otherwise, in units of work per second."""
     _, payload, _ = get_test_request()
     if "workflow_json" in payload["input"]:
@@ -57,7 +57,7 @@ async def benchmark(backend_url: str, session: Session) -> float:
     return await best_of(setting("BENCHMARK_RUNS", 3), concurrency(1), lambda: send(session), "units")
 
 
-async def send(session: Session) -> float:
+async def send(session: ClientSession) -> float:
     """Send one request; gives its work."""
     route, payload, cost = get_test_request()
     async with session.post(route, json=payload) as response:

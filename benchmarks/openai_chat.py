@@ -17,7 +17,7 @@ from benchmarks.measure import concurrency, setting
 from benchmarks.streams import Events, Refused, Size, require_success
 
 if TYPE_CHECKING:
-    from vespa.benchmarking.contract import Response, Session
+    from aiohttp import ClientResponse, ClientSession
 
 _COUNTED = {"completion": "completion_tokens", "total": "total_tokens"}
 _MOST_TOKENS = 500
@@ -35,7 +35,7 @@ def get_test_request() -> tuple[str, dict[str, Any], float]:
     return _route(), _payload(size, os.environ.get("MODEL_NAME", "")), float(size.tokens)
 
 
-async def benchmark(backend_url: str, session: Session) -> float:
+async def benchmark(backend_url: str, session: ClientSession) -> float:
     """The highest throughput in tokens per second, at the concurrency at which it stops growing."""
     wanted = os.environ.get("BENCHMARK_COUNT") or "completion"
     if wanted not in _COUNTED:
@@ -48,7 +48,7 @@ async def benchmark(backend_url: str, session: Session) -> float:
     return await Climb(chat, concurrency(64), setting("BENCHMARK_RUNS", 3)).run()
 
 
-async def first_model(session: Session) -> str:
+async def first_model(session: ClientSession) -> str:
     """The first model that the backend says it serves; "" where it does not say."""
     async with session.get("/v1/models") as response:
         if response.status in (401, 403):
@@ -66,7 +66,7 @@ async def first_model(session: Session) -> str:
 class Chat(Source):
     """Requests for completions."""
 
-    def __init__(self, session: Session, model: str, wanted: str) -> None:
+    def __init__(self, session: ClientSession, model: str, wanted: str) -> None:
         """`wanted` is what of a usage is counted: completion or total."""
         self._session = session
         self._model = model
@@ -125,7 +125,7 @@ class Chat(Source):
             raise RuntimeError("the backend neither tells its tokens nor streams any")
         request.finish(tokens)
 
-    async def _stream(self, request: Request, route: str, response: Response) -> None:
+    async def _stream(self, request: Request, route: str, response: ClientResponse) -> None:
         events = Events(route, has_text)
         async for data in response.content.iter_any():
             if count := events.feed(data):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure import setting, words
 
 if TYPE_CHECKING:
-    from vespa.benchmarking.contract import Response
+    from aiohttp import ClientResponse
 
 _FEWEST_WORDS = 8
 _FEWEST_TOKENS = 16
@@ -53,7 +53,7 @@ def refusal(what: str, status: int, text: str) -> Refused:
     return Refused(message, status, too_long)
 
 
-async def require_success(what: str, response: Response) -> None:
+async def require_success(what: str, response: ClientResponse) -> None:
     """Raises Refused for any status but 200."""
     if response.status != 200:
         raise refusal(what, response.status, " ".join((await response.text()).split()))

@@ -15,7 +15,7 @@ from benchmarks.measure import concurrency, setting
 from benchmarks.streams import Events, Refused, Size, require_success
 
 if TYPE_CHECKING:
-    from vespa.benchmarking.contract import Session
+    from aiohttp import ClientSession
 
 _MOST_TOKENS = 256
 
@@ -26,7 +26,7 @@ def get_test_request() -> tuple[str, dict[str, Any], float]:
     return "/generate", _payload(size), float(size.tokens)
 
 
-async def benchmark(backend_url: str, session: Session) -> float:
+async def benchmark(backend_url: str, session: ClientSession) -> float:
     """The highest throughput in tokens per second, at the concurrency at which it stops growing."""
     climb = Climb(Generate(session), concurrency(64), setting("BENCHMARK_RUNS", 3))
     print(f"warming up {backend_url}")
@@ -36,7 +36,7 @@ async def benchmark(backend_url: str, session: Session) -> float:
 class Generate(Source):
     """Requests for generated text."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self._session = session
         self._size = Size(_MOST_TOKENS)
 

@@ -29,9 +29,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",
         "vespa.proxy": "vespa vespa.runtime vespa.http vespa.transport vespa.protocol vespa.accounting",
-        "vespa.benchmarking": (
-            "vespa vespa.runtime.secret vespa.runtime.treq_url vespa.runtime.trust vespa.transport.tls_resolve"
-        ),
+        "vespa.benchmarking": "vespa vespa.runtime.secret",
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # A process of its own, which reads the environment itself.
@@ -54,7 +52,6 @@ ALLOWED: dict[str, frozenset[str]] = {
 MOST_LINES = 250
 LONG_MODULES: dict[str, int] = {
     "vespa.benchmarking.runner": 313,
-    "vespa.benchmarking.session": 251,
     "vespa.client.embedded": 284,
     "vespa.client.worker_search": 264,
     "vespa.http.agent_request": 263,

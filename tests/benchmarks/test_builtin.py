@@ -11,38 +11,31 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from treq.testing import RequestTraversalAgent
+from aiohttp import web
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.http import Request
-from twisted.web.resource import Resource
 
 from benchmarks import climb, comfyui, measure, openai_chat, streams, tgi
-from vespa.benchmarking.session import ClientSession
-from vespa.benchmarking.session_agent import client_of
+from tests.benchmarking.serving import Backend
 
 Answer = Callable[[Any], Any]
 
 
-class Backend(Resource):
+class AnsweringBackend(Backend):
     """Answers each path by a function of the JSON it was sent; keeps what it was sent."""
-
-    isLeaf = True
 
     def __init__(self, answers: dict[str, Answer]) -> None:
         super().__init__()
         self.answers = answers
         self.sent: list[tuple[str, Any]] = []
 
-    def render(self, request: Request) -> bytes:
-        path = request.path.decode()
-        body = request.content.read()
+    async def echo(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.read()
         sent = json.loads(body) if body else None
-        self.sent.append((path, sent))
-        response = self.answers[path](sent) if path in self.answers else 404
+        self.sent.append((request.path, sent))
+        response = self.answers[request.path](sent) if request.path in self.answers else 404
         if isinstance(response, int):
-            request.setResponseCode(response)
-            return b"a page that says why"
-        return response if isinstance(response, bytes) else json.dumps(response).encode()
+            return web.Response(status=response, body=b"a page that says why")
+        return web.Response(body=response if isinstance(response, bytes) else json.dumps(response).encode())
 
 
 class BenchmarkCase(SynchronousTestCase):
@@ -73,9 +66,8 @@ class BenchmarkCase(SynchronousTestCase):
         self, benchmark: Callable[[str, Any], Coroutine[Any, Any, float]], answers: dict[str, Answer]
     ) -> tuple[float, list[tuple[str, Any]]]:
         """The result, and what the backend was sent for it."""
-        backend = Backend(answers)
-        session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
-        return self.run_scenario(benchmark("http://backend", session)), backend.sent
+        backend = AnsweringBackend(answers)
+        return backend.run(lambda session: benchmark(backend.url, session)), backend.sent
 
     def fails(self, benchmark: Callable[[str, Any], Coroutine[Any, Any, float]], answers: dict[str, Answer]) -> str:
         return str(self.assertRaises((RuntimeError, ValueError), self.measured, benchmark, answers))
@@ -100,16 +92,15 @@ class OpenAITests(BenchmarkCase):
 
     def counted(self, response: Answer) -> tuple[float, list[tuple[str, Any]]]:
         """The tokens of one request, and what the backend was sent for it."""
-        backend = Backend({os.environ.get("BENCHMARK_ROUTE", "/v1/chat/completions"): response})
-        session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(backend)))
+        backend = AnsweringBackend({os.environ.get("BENCHMARK_ROUTE", "/v1/chat/completions"): response})
 
-        async def scenario() -> float:
+        async def scenario(session: Any) -> float:
             chat = openai_chat.Chat(session, "tiny", "completion")
             request = chat.make()
             await chat.send(request)
             return request.tokens
 
-        return self.run_scenario(scenario()), backend.sent
+        return backend.run(scenario), backend.sent
 
     def test_requests(self) -> None:
         """The requests are those of a client, no two with the same prompt."""
@@ -218,19 +209,14 @@ class TGITests(BenchmarkCase):
         self.assertRaises(RuntimeError, self.whole, {"generated_text": "x"})
 
     def whole(self, response: Any) -> float:
-        session = ClientSession(
-            "http://b", client=client_of(RequestTraversalAgent(Backend({"/generate": lambda _: response})))
-        )
-
-        async def scenario() -> float:
+        async def scenario(session: Any) -> float:
             source = tgi.Generate(session)
             source.streams = False
             request = source.make()
             await source.send(request)
             return request.tokens
 
-        tokens: float = self.run_scenario(scenario())
-        return tokens
+        return AnsweringBackend({"/generate": lambda _: response}).run(scenario)
 
     def test_test_request(self) -> None:
         """The test request's cost is its token limit."""

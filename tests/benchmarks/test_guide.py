@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from treq.testing import RequestTraversalAgent
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.static import Data
 
-from vespa.benchmarking.session import ClientSession
-from vespa.benchmarking.session_agent import client_of
+from tests.benchmarking.serving import Backend, answer
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "BENCHMARKS.md").read_text()
@@ -27,15 +22,10 @@ class GuideTests(SynchronousTestCase):
         [example] = re.findall(r"```python\n(.+?)```", GUIDE, re.DOTALL)
         names: dict[str, Any] = {}
         exec(compile(example, "BENCHMARKS.md", "exec"), names)
-        root = Resource()
-        page = Data(b"a picture", "image/png")
-        page.render_POST = page.render_GET  # type: ignore[attr-defined]
-        root.putChild(b"generate", page)
-        session = ClientSession("http://backend", client=client_of(RequestTraversalAgent(root)))
+        backend = Backend()
+        backend.handlers["/generate"] = answer(b"a picture", content_type="image/png")
         self.patch(sys, "stdout", SimpleNamespace(write=lambda text: None, flush=lambda: None))
-        loop = asyncio.new_event_loop()
-        self.addCleanup(loop.close)
-        self.assertGreater(loop.run_until_complete(names["benchmark"]("http://backend", session)), 0.0)
+        self.assertGreater(backend.run(lambda session: names["benchmark"](backend.url, session)), 0.0)
 
     def test_variables(self) -> None:
         """Every variable that a built-in benchmark reads is listed."""

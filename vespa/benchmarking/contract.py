@@ -1,77 +1,17 @@
-"""What a benchmark is given and gives back: the part of aiohttp's client that benchmarks are written against."""
+"""What a benchmark is given and gives back. Its session is aiohttp's, which this module does not import at run time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from numbers import Real
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 
-class Content(Protocol):
-    """The body of a response as it arrives; iterating it gives lines."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-
-    def iter_any(self) -> AsyncIterator[bytes]: ...
-
-    def iter_chunked(self, n: int) -> AsyncIterator[bytes]: ...
-
-    async def readline(self) -> bytes: ...
-
-    async def read(self, n: int = -1) -> bytes: ...
-
-
-class Response(Protocol):
-    """The response to one request."""
-
-    status: int
-    reason: str
-
-    @property
-    def ok(self) -> bool: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    @property
-    def content(self) -> Content: ...
-
-    def raise_for_status(self) -> None: ...
-
-    async def read(self) -> bytes: ...
-
-    async def text(self) -> str: ...
-
-    async def json(self, *, content_type: str | None = None) -> Any: ...
-
-
-class Pending(AbstractAsyncContextManager[Response], Protocol):
-    """A request on its way: `async with` it, or `await` it."""
-
-    def __await__(self) -> Generator[Any, None, Response]: ...
-
-
-class Session(Protocol):
-    """Sends requests to the backend: relative URLs belong to it, absolute ones go where they say."""
-
-    def request(self, method: str, url: str, **options: Any) -> Pending: ...
-
-    def get(self, url: str, **options: Any) -> Pending: ...
-
-    def post(self, url: str, **options: Any) -> Pending: ...
-
-    def put(self, url: str, **options: Any) -> Pending: ...
-
-    def delete(self, url: str, **options: Any) -> Pending: ...
-
-    def patch(self, url: str, **options: Any) -> Pending: ...
-
-    def head(self, url: str, **options: Any) -> Pending: ...
-
-
-Benchmark = Callable[[str, Session], Awaitable[float]]
+Benchmark = Callable[[str, "ClientSession"], Awaitable[float]]
 """`async def benchmark(backend_url, session) -> float`: the backend's throughput in units of work per second."""
 
 

@@ -1,251 +1,169 @@
-"""The `session` of a benchmark: what is used of aiohttp's ClientSession, over treq.
+"""The `session` of a benchmark: aiohttp's ClientSession, set up for the worker's backend.
 
-Runs in the benchmark's own process, where asyncio's loop is Twisted's reactor.
+This is the one module of Vespa that imports aiohttp, and the benchmark's own process is the only one that imports it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Callable, Coroutine, Generator, Mapping
-from types import SimpleNamespace
+import json
+import ssl
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
-from treq.client import HTTPClient
-from twisted.internet import error as network
-from twisted.web.error import SchemeNotSupported
-from twisted.web.http_headers import Headers as TwistedHeaders
+import aiohttp
+from aiohttp.tracing import Trace
+from yarl import URL
 
-from vespa.benchmarking import contract
-from vespa.benchmarking.aiohttp_names import installed, names
-from vespa.benchmarking.session_agent import backend_client
-from vespa.benchmarking.session_body import Deadline, reasons
-from vespa.benchmarking.session_encoding import basic_auth, encode_body, resolve
-from vespa.benchmarking.session_response import ClientResponse
-from vespa.runtime.treq_url import treq_url
+CONNECT_SECONDS = 30.0
+"""From the beginning of a connection to its failure; aiohttp's own default."""
+IDLE_SECONDS = 0.1
+"""How long a connection is kept for the next request.
 
-_UNSET: Any = object()
-_REDIRECTS = (301, 302, 303, 307, 308)
-_CANNOT_CONNECT = (network.ConnectError, network.DNSLookupError, network.TimeoutError)
-# Understood by aiohttp and of no effect here: the contract is about requests, not about connections.
-_IGNORED = frozenset(
-    "ssl verify_ssl ssl_context fingerprint server_hostname proxy proxy_auth proxy_headers compress chunked expect100 "
-    "read_until_eof read_bufsize auto_decompress skip_auto_headers trace_request_ctx version".split()
-)
+A server with few threads gives one to each idle connection: with 2 s, llama.cpp was seen to take 8 s for ten requests
+of 0.1 s. With none, a round of many requests meets the backlog of 5 that simple servers have, and waits a second for
+its SYN to be sent again.
+"""
+BUFFER_BYTES = 4 * 1024 * 1024
+"""aiohttp reads up to twice as much of a body before the benchmark does, and takes no longer line; its own default of
+64 KiB fails at an event that carries an image."""
+_UNIX_ORIGIN = "http://localhost"  # the Host field of requests to a unix socket
+_SCHEMES = frozenset({"http:", "https:", "ws:", "wss:"})
+_TAKE_A_URL = frozenset({"get", "options", "head", "post", "put", "patch", "delete", "ws_connect"})
+_SHOWN = 100  # characters of a body that is not JSON
 
 
-class _Request:
-    """One request: sent when it is awaited or entered, as aiohttp's is."""
+class BackendResponse(aiohttp.ClientResponse):
+    """aiohttp's response, whose `json()` takes any content type and tells what it was given."""
 
-    def __init__(self, send: Callable[[], Coroutine[Any, Any, ClientResponse]]) -> None:
-        self._send = send
-        self._response: ClientResponse | None = None
-
-    def __await__(self) -> Generator[Any, None, ClientResponse]:
-        return self._send().__await__()
-
-    async def __aenter__(self) -> ClientResponse:
-        self._response = await self
-        return self._response
-
-    async def __aexit__(self, *raised: object) -> None:
-        if self._response is not None:
-            self._response.release()
-
-
-class ClientSession:
-    """Requests to one backend; what is not said here is as in aiohttp, and its unknown options are refused."""
-
-    def __init__(
+    async def json(
         self,
-        base_url: object = None,
         *,
-        client: HTTPClient | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: Any = None,
-        raise_for_status: bool = False,
-        auth: Any = None,
-        **unused: Any,
-    ) -> None:
-        self._base = str(base_url or "")
-        self._client = self.make_client(self._base) if client is None else client
-        self._headers = dict(headers or {})
-        self._timeout = timeout
-        self._raise_for_status = raise_for_status
-        self._auth = auth
-        self.closed = False
+        encoding: str | None = None,
+        loads: Callable[[str], Any] = json.loads,
+        content_type: str | None = None,
+    ) -> Any:
+        """The body as JSON; None for an empty one.
 
-    def request(self, method: str, url: object, **options: Any) -> _Request:
-        unknown = sorted(options.keys() - _OPTIONS - _IGNORED)
-        if unknown:
-            raise TypeError(f"request() got an unexpected keyword argument {unknown[0]!r}")
-        return _Request(lambda: self.send(method.upper(), url, **options))
+        JSONDecodeError, a ValueError, where it is none: it names the URL, less its query, and how the body begins.
+        """
+        try:
+            return await super().json(encoding=encoding, loads=loads, content_type=content_type)
+        except json.JSONDecodeError as error:
+            begin = " ".join(error.doc[:_SHOWN].split())
+            message = (
+                f"{self.url.with_query(None)} answered {self.status} with what is not JSON, {begin!r}: {error.msg}"
+            )
+            raise json.JSONDecodeError(message, error.doc, error.pos) from None
 
-    def get(self, url: object, **options: Any) -> _Request:
-        return self.request("GET", url, **options)
 
-    def post(self, url: object, **options: Any) -> _Request:
-        return self.request("POST", url, **options)
+class BackendSession:
+    """An aiohttp.ClientSession whose relative URLs are the backend's.
 
-    def put(self, url: object, **options: Any) -> _Request:
-        return self.request("PUT", url, **options)
+    It passes everything on to the session, which aiohttp does not want to be subclassed. aiohttp's `base_url` would not
+    do: it loses the path prefix of a backend where a URL begins with a slash, and knows no unix sockets.
+    """
 
-    def delete(self, url: object, **options: Any) -> _Request:
-        return self.request("DELETE", url, **options)
+    def __init__(self, session: aiohttp.ClientSession, backend_url: str) -> None:
+        self._session = session
+        self._backend_url = backend_url
 
-    def patch(self, url: object, **options: Any) -> _Request:
-        return self.request("PATCH", url, **options)
+    def request(self, method: str, url: str | URL, **options: Any) -> Any:
+        return self._session.request(method, locate(self._backend_url, url), **options)
 
-    def head(self, url: object, **options: Any) -> _Request:
-        return self.request("HEAD", url, **{"allow_redirects": False, **options})
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._session, name)
+        if name not in _TAKE_A_URL:
+            return found
+        return lambda url, **options: found(locate(self._backend_url, url), **options)
 
-    def options(self, url: object, **options: Any) -> _Request:
-        return self.request("OPTIONS", url, **options)
-
-    def make_client(self, base_url: str) -> HTTPClient:
-        raise TypeError("this session needs a client")
-
-    async def close(self) -> None:
-        self.closed = True
-
-    async def __aenter__(self) -> ClientSession:
+    async def __aenter__(self) -> BackendSession:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        await self.close()
-
-    async def send(
-        self,
-        method: str,
-        url: object,
-        *,
-        params: object = None,
-        json: object = None,
-        data: object = None,
-        headers: Mapping[str, Any] | None = None,
-        timeout: Any = _UNSET,
-        auth: Any = None,
-        cookies: Mapping[str, str] | None = None,
-        allow_redirects: bool = True,
-        max_redirects: int = 10,
-        raise_for_status: bool | None = None,
-        **ignored: Any,
-    ) -> ClientResponse:
-        """Send a request; the response as soon as its head has arrived. Fails as aiohttp does."""
-        deadline = Deadline(_total(self._timeout if timeout is _UNSET else timeout))
-        try:
-            target = resolve(self._base, url, params)
-        except ValueError as error:
-            raise names().InvalidURL(url, str(error)) from error
-        body, kind = encode_body(json, data)
-        fields = self._fields(headers, auth, kind)
-        history: list[ClientResponse] = []
-        while True:
-            response = await self._exchange(method, target, fields, body, cookies, deadline, history)
-            location = response.headers.get("Location")
-            if not (allow_redirects and response.status in _REDIRECTS and location):
-                break
-            response.release()
-            history.append(response)
-            if len(history) > max_redirects:
-                raise names().TooManyRedirects(response.request_info, tuple(history))
-            if (response.status == 303 and method != "HEAD") or (response.status in (301, 302) and method == "POST"):
-                method, body = "GET", None
-                fields.removeHeader("Content-Type")
-            previous, target = target, urljoin(target, location)
-            if urlsplit(previous)[:2] != urlsplit(target)[:2]:
-                fields.removeHeader("Authorization")
-        if self._raise_for_status if raise_for_status is None else raise_for_status:
-            response.raise_for_status()
-        return response
-
-    def _fields(self, headers: Mapping[str, Any] | None, auth: Any, kind: str | None) -> TwistedHeaders:
-        fields = TwistedHeaders({"Accept": ["*/*"], "User-Agent": ["vespa-benchmark"]})
-        if kind is not None:
-            fields.setRawHeaders("Content-Type", [kind])
-        if auth or self._auth:
-            fields.setRawHeaders("Authorization", [basic_auth(auth or self._auth)])
-        for given in (self._headers, headers or {}):
-            for name in given:
-                fields.removeHeader(name)
-            for name, value in given.items():
-                fields.addRawHeader(name, str(value))
-        for framing in ("Content-Length", "Transfer-Encoding"):  # Twisted adds its own beside a caller's
-            fields.removeHeader(framing)
-        return fields
-
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        fields: TwistedHeaders,
-        body: bytes | None,
-        cookies: Mapping[str, str] | None,
-        deadline: Deadline,
-        history: list[ClientResponse],
-    ) -> ClientResponse:
-        """One request and the head of its response, redirects not followed."""
-        try:
-            pending = self._client.request(
-                method,
-                treq_url(url),
-                headers=fields.copy(),
-                data=body,
-                cookies=cookies,
-                allow_redirects=False,
-                unbuffered=True,
-            )
-            response = await deadline(pending.asFuture(asyncio.get_running_loop()))
-        except asyncio.TimeoutError:
-            raise
-        except Exception as error:
-            raise _as_aiohttp(error, url) from error
-        return ClientResponse(method, url, response, deadline, tuple(history))
+        await self._session.close()
 
 
-_OPTIONS = frozenset(ClientSession.send.__kwdefaults__ or ())
+def backend_session(backend_url: str, ca_file: str = "", authorization: str = "") -> BackendSession:
+    """A session for the backend at `backend_url`: http, https, or `unix:` and the path of a socket. To be closed.
 
-
-def _total(timeout: Any) -> float | None:
-    """Seconds for the whole exchange: a number, or the `total` of a ClientTimeout; None and 0 are for ever."""
-    total = getattr(timeout, "total", timeout)
-    return float(total) if total else None
-
-
-def _as_aiohttp(error: Exception, url: str) -> Exception:
-    """The exception that aiohttp raises where Twisted's client fails with `error`."""
-    module = names()
-    if isinstance(error, (SchemeNotSupported, ValueError)):
-        failed = module.InvalidURL(url, str(error))
-    elif isinstance(error, _CANNOT_CONNECT):
-        parts = urlsplit(url)
-        key = SimpleNamespace(host=parts.hostname, port=parts.port, ssl=True, is_ssl=parts.scheme == "https")
-        number = getattr(error, "osError", None) or 0
-        failed = module.ClientConnectorError(key, OSError(number, reasons(error)))
-    else:
-        failed = module.ServerDisconnectedError(reasons(error))
-    assert isinstance(failed, Exception)
-    return failed
-
-
-def provide_aiohttp(reactor: Any, backend_url: str = "", authorization: str = "") -> type[ClientSession]:
-    """Make `import aiohttp` work in this process even where it is not installed.
-
-    Gives the class of session that works with `reactor`, and that a benchmark may make more of; requests to the backend
-    carry `authorization`, as those of the first session do.
+    `ca_file` holds the PEM certificates to trust in place of the system's. `authorization` is sent with requests to the
+    backend that have no Authorization of their own, and nowhere else; "" for none. There is no timeout but that of
+    connecting, no proxy, and no bound on connections, since a benchmark's own concurrency is what is measured. OSError
+    where `ca_file` cannot be read, ValueError where it holds no certificate.
     """
+    pool: dict[str, Any] = {"limit": 0, "keepalive_timeout": IDLE_SECONDS}
+    trust = _trust(ca_file)
+    origin = URL(backend_url)
+    connector: aiohttp.BaseConnector
+    if backend_url.startswith("unix:"):
+        origin = URL(_UNIX_ORIGIN)
+        unix = aiohttp.UnixConnector(backend_url.removeprefix("unix:"), **pool)
+        connector = _UnixOrTCP(origin, unix, ssl=trust, **pool)
+    else:
+        connector = aiohttp.TCPConnector(ssl=trust, **pool)
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.CookieJar(unsafe=True),  # a backend's host is an address, most often
+        headers={"User-Agent": "vespa-benchmark"},
+        middlewares=[_authorize(origin, authorization)] if authorization else [],
+        read_bufsize=BUFFER_BYTES,
+        response_class=BackendResponse,
+        timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS),
+        trust_env=False,
+    )
+    return BackendSession(session, backend_url)
 
-    class BoundSession(ClientSession):
-        def make_client(self, base_url: str) -> HTTPClient:
-            ours = base_url in ("", backend_url)
-            return backend_client(reactor, base_url or backend_url, authorization=authorization if ours else "")
 
-    if not installed():
-        module = names()
-        module.ClientSession, module.ClientResponse = BoundSession, ClientResponse
-        sys.modules["aiohttp"] = module
-    return BoundSession
+def locate(backend_url: str, url: str | URL) -> str | URL:
+    """`url` where it is absolute, or else the URL that it has at the backend, whose own path is a prefix."""
+    text = str(url)
+    if backend_url.startswith("unix:"):
+        text = text.removeprefix(backend_url)  # a benchmark may have put the two together
+        backend_url = _UNIX_ORIGIN
+    if text.partition("/")[0].lower() in _SCHEMES:
+        return url
+    return backend_url.rstrip("/") + ("" if text.startswith(("/", "?")) else "/") + text
 
 
-_check: type[contract.Session] = ClientSession
+class _UnixOrTCP(aiohttp.TCPConnector):
+    """Connects to a unix socket for one origin, and by TCP for every other."""
+
+    def __init__(self, origin: URL, unix: aiohttp.UnixConnector, **options: Any) -> None:
+        super().__init__(**options)
+        self._origin, self._unix = origin, unix
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        if same_origin(req.url, self._origin):
+            return await self._unix.connect(req, traces, timeout)
+        return await super().connect(req, traces, timeout)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await self._unix.close()
+        await super().close(abort_ssl=abort_ssl)
+
+
+def _authorize(origin: URL, authorization: str) -> aiohttp.ClientMiddlewareType:
+    async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if same_origin(request.url, origin):
+            request.headers.setdefault("Authorization", authorization)
+        return await handler(request)
+
+    return authorize
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    """Whether two URLs have scheme, host and port in common, a default port too."""
+    return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    """What a server must show: a certificate of its own name, as the worker wants it when it serves requests."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except ssl.SSLError as error:
+        raise ValueError(f"{ca_file} holds no certificate: {error}") from error
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # which Python 3.13 sets, and the worker does not
+    context.hostname_checks_common_name = False
+    return context

@@ -1,0 +1,120 @@
+"""Finding a benchmark by its name, and saying in one line what is wrong where that fails."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+_LONGEST_MESSAGE = 1000
+_HERE = os.path.dirname(os.path.abspath(__file__))
+BUILT_IN = ("openai_chat", "tgi", "comfyui")
+# What is written for a backend that speaks another's protocol.
+_SAME = dict.fromkeys("vllm sglang llamacpp llama_cpp ollama openai lmdeploy transformers llm".split(), "openai_chat")
+
+Function = Callable[[str, Any], Awaitable[object]]
+
+
+class Fault(Exception):
+    """What is wrong with the benchmark, in words for the worker's log."""
+
+
+def load(spec: str) -> tuple[Function, str | None]:
+    """The coroutine function that `module:function` or `path/of/file.py:function` names, and the file it is in.
+
+    Fault says why there is none.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise Fault(f"{spec!r} is neither module:function nor path/of/file.py:function")
+    try:
+        module = import_place(place)
+    except BaseException as error:  # a module may do anything as it is imported, sys.exit too
+        traceback.print_exc()
+        raise Fault(f"cannot import {place}: {describe(error, os.path.abspath(place))}{_nearest(place)}") from error
+    function = getattr(module, name, None)
+    if function is None:
+        near = difflib.get_close_matches(name, [each for each in vars(module) if not each.startswith("_")], n=1)
+        raise Fault(f"{place} has no {name}" + (f"; did you mean {place}:{near[0]}?" if near else ""))
+    plain = inspect.isfunction(function) and not inspect.iscoroutinefunction(inspect.unwrap(function))
+    if plain or not callable(function):
+        raise Fault(f"{name} is not a coroutine function: it must be `async def {name}(backend_url, session)`")
+    return function, getattr(module, "__file__", None)
+
+
+def import_place(place: str) -> ModuleType:
+    """Import a module by its name, or one file by its path, whose folder comes last for what it imports in turn."""
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    path = os.path.abspath(place)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    if os.path.dirname(path) not in sys.path:
+        sys.path.append(os.path.dirname(path))
+    name = os.path.basename(path).removesuffix(".py")
+    if name in sys.modules or not name.isidentifier():
+        name = f"benchmark_file_{abs(hash(path))}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None and found.loader is not None, path
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def is_built_in(file: str | None) -> bool:
+    """Whether a benchmark's file is one of Vespa's, whose errors are sentences about the backend or a setting."""
+    built_in = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "benchmarks")
+    return file is not None and os.path.dirname(os.path.abspath(file)) == built_in
+
+
+def describe(error: BaseException, file: str | None) -> str:
+    """The error in one line, with the place in `file` that it came through, or else the place that it came from."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = one_line(error)
+    except Exception:
+        message = ""
+    text = f"{name}: {message}" if message else name
+    if isinstance(error, SyntaxError):
+        return text  # which says itself where
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if os.path.dirname(frame.filename) != _HERE
+        and not frame.filename.startswith("<frozen")
+        and "importlib" not in frame.filename
+    ]
+    frames = [frame for frame in frames if frame.filename == file] or frames
+    return f"{text} ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else text
+
+
+def one_line(error: BaseException) -> str:
+    """An error's own message, in one line that is not too long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+
+
+def _nearest(place: str) -> str:
+    """What may have been meant by a module that cannot be found: a built-in benchmark."""
+    if place.endswith(".py"):
+        return ""
+    try:
+        if importlib.util.find_spec(place) is not None:
+            return ""  # it is there, and what it imports is not
+    except (ImportError, ValueError, AttributeError):
+        pass
+    names = [f"benchmarks.{name}" for name in BUILT_IN]
+    near = [name for name in names if name.endswith(_SAME.get(place.rpartition(".")[2].lower(), "?"))]
+    near = near or difflib.get_close_matches(place, names, n=1, cutoff=0.75)
+    if near:
+        return f"; did you mean {near[0]}:benchmark?"
+    return f"; the built-in ones are {', '.join(f'{name}:benchmark' for name in names)}"
