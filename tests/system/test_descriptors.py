@@ -34,7 +34,8 @@ class FewDescriptors(SystemCase):
         The worker takes 96 of them, says so at its start, and closes silent ones for callers.
         """
         worker = await self.start_worker(VESPA_HEALTHCHECK_POLL_INTERVAL="0.2")
-        await self.until_line(worker, "96 connections are taken at once, not 10000: the system allows 256 open files")
+        limit = "Vespa accepts 96 connections at once, not 10000: the system allows 256 open files"
+        await self.until_line(worker, limit)
         for _ in range(FLOOD):
             await self.connect()
         reports = len(self.reports)

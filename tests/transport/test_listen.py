@@ -101,7 +101,7 @@ class Load(SynchronousTestCase):
         """The key of another certificate is recognised as such."""
         _, other = write_certificate(self.mktemp())
         said = self.wrong(self.certificate, other)
-        self.assertEqual(said, f"the private key {other} is not that of {self.certificate}")
+        self.assertEqual(said, f"the private key {other} does not belong to {self.certificate}")
 
     def test_not_there(self) -> None:
         """A missing file is named, whichever it is."""

@@ -287,7 +287,7 @@ class Resuming(Connected):
 class Refusing(Connected):
     """There is a connection to the server that was meant, or none."""
 
-    RESET = "is gone (ECONNRESET)"
+    RESET = "the connection is lost (ECONNRESET)"
 
     async def refused(self, error: type[ConnectError], seconds: float = 5.0) -> str:
         """The text of what a connection to the server fails with; the protocol is never made."""
@@ -309,7 +309,7 @@ class Refusing(Connected):
         self.certificate, key = write_certificate(self.mktemp(), "127.0.0.1", address="127.0.0.2")
         self.listen(lambda: Peer(peer_server_context(self.certificate, key)))
         text = await self.refused(BadCertificate)
-        self.assertIn(f"not to be trusted: 127.0.0.1:{self.port}: it is not for this address", text)
+        self.assertIn(f"cannot be trusted: 127.0.0.1:{self.port}: it is not for this address", text)
 
     async def test_no_address(self) -> None:
         """A certificate with names only, or with none, is for no address."""
@@ -350,9 +350,11 @@ class Refusing(Connected):
             def dataReceived(self, data: bytes) -> None:
                 self.t.abortConnection()
 
-        for build, text in ((Plain, "wrong version number"), (Closes, "hung up"), (Resets, self.RESET)):
+        closed = "the server closed the connection"
+        for build, text in ((Plain, "wrong version number"), (Closes, closed), (Resets, self.RESET)):
             self.listen(build)
-            self.assertIn(f"TLS could not be agreed on: 127.0.0.1:{self.port}: ", raised := await self.refused(NoTLS))
+            raised = await self.refused(NoTLS)
+            self.assertIn(f"The two ends could not agree on TLS: 127.0.0.1:{self.port}: ", raised)
             self.assertIn(text, raised)
 
     async def test_old_versions(self) -> None:

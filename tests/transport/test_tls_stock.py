@@ -25,7 +25,7 @@ class _Stock:
 class Refusing(_Stock, connecting.Refusing):
     """There is a connection to the server that was meant, or none."""
 
-    RESET = "the server hung up"  # Twisted does not tell one from the other
+    RESET = "the server closed the connection"  # Twisted does not tell one from the other
 
 
 class Responses(_Stock, connecting.Responses):

@@ -1,4 +1,4 @@
-"""Listening ports whose connections are our own transports: one object for each connection besides its protocol."""
+"""Listening ports that make our own transports: each connection has one object besides its protocol."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _log = Logger()
 
 class Port(tcp.Port):
     """
-    A TCP port, IPv4 or IPv6, of `ServerTransport`s.
+    A TCP port, IPv4 or IPv6, that makes `ServerTransport`s.
 
-    How many connections are accepted in one turn is Twisted's rule: about as many as came in the turn before.
+    As in Twisted, one turn accepts about as many connections as came in the turn before.
     """
 
     transport: Any = ServerTransport
@@ -26,11 +26,11 @@ class Port(tcp.Port):
         """Listen. Raises CannotListenError."""
         super().startListening()
         if self.addressFamily != AF_UNIX:
-            # Linux hands it down to each connection, which saves a call for each.
+            # Linux applies it to each accepted connection, which saves a call for each.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def doRead(self) -> None:
-        """Accept what has come."""
+        """Accept the waiting connections."""
         most = self.numberAccepts
         listener: Any = self.socket
         accept = listener._accept
@@ -40,18 +40,18 @@ class Port(tcp.Port):
             except BlockingIOError:
                 self.numberAccepts = max(1, accepted)
                 return
-            except OSError:  # no descriptor is left, or the like: Twisted meets it again, and knows what to do
+            except OSError:  # no descriptor is left, for example: Twisted meets the error again and handles it
                 super().doRead()  # type: ignore[no-untyped-call]
                 return
             try:
-                # What `socket.accept` does, but for looking up two enumerations, which takes as long as the rest.
+                # Like `socket.accept`, without its look-up of two enumerations, which takes as long as the rest.
                 self._connect(socket.socket(self.addressFamily, socket.SOCK_STREAM, 0, number), name)
             except Exception:
-                _log.failure("a connection could not be taken")
+                _log.failure("a new connection could not be set up")
         self.numberAccepts = most + 20
 
     def _connect(self, sock: socket.socket, name: Any) -> None:
-        if self.addressFamily == socket.AF_INET6 and name[3]:  # an IPv6 address of one link: which link is a part of it
+        if self.addressFamily == socket.AF_INET6 and name[3]:  # a link-local IPv6 address, which includes its link
             host, _ = socket.getnameinfo(name, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
             name = (host, *name[1:])
         factory: Any = self.factory

@@ -1,4 +1,4 @@
-"""A listening unix socket whose connections are our own transports; only where the system has unix sockets."""
+"""A listening unix socket that makes our own transports. Only for systems with unix sockets."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from vespa.transport.accept import Port
 
 
 class UNIXPort(Port, unix.Port):
-    """A unix port of `ServerTransport`s. It does not pass descriptors on, as Twisted's own does."""
+    """A unix port that makes `ServerTransport`s. Unlike Twisted's, it does not pass descriptors on."""

@@ -1,4 +1,4 @@
-"""The certificate that a TLS port shows: loaded with errors that say what is wrong, and read again when it changes."""
+"""The certificate of a TLS port: loads it with errors that say what is wrong, and loads it again when it changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.logger import Logger
 
-# For TLS 1.2: a session key that the certificate's key cannot uncover, and encryption that is its own checksum.
+# For TLS 1.2: ECDHE, so that the certificate's key cannot reveal a session key, and authenticated encryption.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 ALPN = b"http/1.1"
 DAY_SECONDS = 24 * 60 * 60
@@ -18,17 +18,17 @@ WARN_SECONDS = 7 * DAY_SECONDS
 
 
 class CertificateError(Exception):
-    """A certificate and its key cannot be used; the message names the file and says why."""
+    """A certificate and its key cannot be used; the message names the file and the reason."""
 
 
 def server_context(cert_chain_file: str, key_file: str) -> SSL.Context:
     """
-    What a server needs to speak TLS 1.2 and 1.3 under this certificate.
+    The context with which a server speaks TLS 1.2 and 1.3 under this certificate.
 
-    `cert_chain_file` is PEM, the server's own certificate first and then those that lead to the root; `key_file` is the
-    first one's private key, PEM without a passphrase. Both may be the same file. Clients may resume their sessions by
-    ticket, nothing is kept here for it. Of the protocols that a client offers (ALPN) HTTP/1.1 is taken, and a client
-    that does not offer it is served all the same. Raises CertificateError.
+    `cert_chain_file` is PEM: the server's own certificate first, then those that lead to the root. `key_file` is its
+    private key, PEM without a passphrase. Both may be the same file. Clients may resume their sessions with tickets, so
+    the server stores none. If a client offers protocols (ALPN), the server selects HTTP/1.1 among them. A client that
+    does not offer it is served all the same. Raises CertificateError.
     """
     for name, path in ("certificate", cert_chain_file), ("private key", key_file):
         try:
@@ -37,28 +37,28 @@ def server_context(cert_chain_file: str, key_file: str) -> SSL.Context:
         except OSError as error:
             raise CertificateError(f"the {name} {path} cannot be read: {error.strerror}") from error
         if name == "private key" and b"ENCRYPTED" in content:
-            raise CertificateError(f"the {name} {path} has a passphrase, which nobody is here to type")
+            raise CertificateError(f"the {name} {path} has a passphrase: store it without one")
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection holds no buffers
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_session_id(b"vespa")  # without it no session is resumed
+    context.set_session_id(b"vespa")  # OpenSSL resumes no session without it
     context.set_alpn_select_callback(_choose_protocol)
     context.set_passwd_cb(_no_passphrase)
     try:
         context.use_certificate_chain_file(cert_chain_file)
     except SSL.Error as error:
-        raise CertificateError(f"{cert_chain_file} holds no certificate (PEM): {_reason(error)}") from error
+        raise CertificateError(f"{cert_chain_file} holds no certificate in PEM form: {_reason(error)}") from error
     try:
         context.use_privatekey_file(key_file)
         context.check_privatekey()
     except SSL.Error as error:
         reason = _reason(error)
         if "mismatch" in reason:
-            raise CertificateError(f"the private key {key_file} is not that of {cert_chain_file}") from error
-        raise CertificateError(f"{key_file} holds no private key (PEM): {reason}") from error
+            raise CertificateError(f"the private key {key_file} does not belong to {cert_chain_file}") from error
+        raise CertificateError(f"{key_file} holds no private key in PEM form: {reason}") from error
     return context
 
 
@@ -67,7 +67,7 @@ def _choose_protocol(_: SSL.Connection, offered: Sequence[bytes]) -> bytes | SSL
 
 
 def _no_passphrase(*_: object) -> bytes:
-    return b""  # OpenSSL's own way is to ask on the terminal
+    return b""  # otherwise OpenSSL asks on the terminal
 
 
 def _reason(error: SSL.Error) -> str:
@@ -75,7 +75,7 @@ def _reason(error: SSL.Error) -> str:
 
 
 class Certificate:
-    """The context made from a pair of files, made again when they change. Connections already there keep theirs."""
+    """The context made from a pair of files, and made again when they change. Open connections keep theirs."""
 
     log = Logger()
 
@@ -93,9 +93,9 @@ class Certificate:
 
     def reload(self) -> bool:
         """
-        Load the files again if they have changed; whether there is a new context.
+        Load the files again if they have changed. Returns whether there is a new context.
 
-        What does not load is logged, once, and the old context stays: a renewal that replaces one file and then the
+        If they do not load, this is logged once and the old context stays. A renewal that replaces one file after the
         other passes through a pair that does not match.
         """
         stamp = self._look()
@@ -106,9 +106,9 @@ class Certificate:
             self.current = server_context(*self._files)
             self.ends = _end_of(self._files[0])
         except CertificateError as error:
-            self.log.error("certificate not replaced: {error}", error=str(error))
+            self.log.error("the certificate was not replaced, the old one stays in use: {error}", error=str(error))
             return False
-        self.log.info("certificate replaced from {file}", file=self._files[0])
+        self.log.info("the certificate was replaced from {file}", file=self._files[0])
         return True
 
     def _look(self) -> tuple[tuple[int, ...] | None, ...]:
@@ -116,18 +116,18 @@ class Certificate:
 
 
 class Expiry:
-    """Says in the log that a certificate nears its end, from a week before and once a day, and that it ended."""
+    """Logs that a certificate expires soon, once a day from a week before, and that it has expired."""
 
     log = Logger()
 
     def __init__(self, certificate: Certificate, now: Callable[[], float]) -> None:
-        """`now` gives epoch seconds."""
+        """`now` returns epoch seconds."""
         self._certificate = certificate
         self._now = now
         self._told: tuple[float, int] | None = None
 
     def check(self) -> None:
-        """Look once; what was said of the same certificate on the same day is not said again."""
+        """Check once. Each certificate is logged at most once a day."""
         ends = self._certificate.ends
         left = ends - self._now()
         if left > WARN_SECONDS:
@@ -140,25 +140,25 @@ class Expiry:
         file = self._certificate.file
         if left <= 0:
             self.log.error(
-                "the certificate {file} expired on {when}: clients refuse it; replace it, it is read every minute",
+                "the certificate {file} expired on {when}, and clients refuse it: replace it, it is read every minute",
                 file=file,
                 when=when,
             )
         else:
             self.log.warn(
-                "the certificate {file} expires on {when}: replace it before, it is read every minute",
+                "the certificate {file} expires on {when}: replace it before then, it is read every minute",
                 file=file,
                 when=when,
             )
 
 
 def _end_of(cert_chain_file: str) -> float:
-    """When the first certificate of a chain to end ends, in epoch seconds."""
+    """The time at which the first certificate of a chain expires, in epoch seconds."""
     try:
         with open(cert_chain_file, "rb") as file:
             chain = x509.load_pem_x509_certificates(file.read())
     except (OSError, ValueError):
-        return float("inf")  # OpenSSL took it; of its end nothing can be said
+        return float("inf")  # OpenSSL accepted it, but its expiry is unknown
     return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
 
 

@@ -1,8 +1,8 @@
 """
-Which transports a process uses: our own, which are fast, or Twisted's, which use no private name.
+Chooses the transports of a process: our own, which are fast, or Twisted's, which use no private name.
 
-It is chosen once, before the reactor is installed and anything is made of it: `VESPA_TRANSPORT`. Where a private name
-that ours use is missing from the Twisted or pyOpenSSL that is installed, it is Twisted's by itself.
+`VESPA_TRANSPORT` makes the choice once, before the reactor is installed. If the installed Twisted or pyOpenSSL lacks a
+private name that ours need, the process uses Twisted's.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class _Choice:
 
 def choose(name: str = FAST, needed: Iterable[str] = private_names.FAST) -> None:
     """
-    Use these transports from now on, of `NAMES`; the fast ones only where all names that they need are there.
+    Use these transports, one of `NAMES`, from now on. `needed` are the names without which the fast ones are not used.
 
     Raises ValueError for another name.
     """
     if name not in NAMES:
-        raise ValueError(f"{name!r} is no transport: it must be {' or '.join(NAMES)}")
+        raise ValueError(f"{name!r} is not a transport: it must be {' or '.join(NAMES)}")
     missing = private_names.missing(needed) if name == FAST else ""
     if missing:
         _log.warn(
-            "{name} is not in this version: Twisted's own transports are used, at about twice the CPU time for each"
-            " request; install the versions that Vespa was checked against, or ask for a newer Vespa",
+            "{name} is not in this version: Vespa uses Twisted's own transports, at about twice the CPU time for each"
+            " request; install the versions that Vespa was checked with, or a newer Vespa",
             name=missing,
         )
     _Choice.name = STOCK if missing else name
 
 
 def is_fast() -> bool:
-    """Whether our own transports are used; chosen with the first question if it was not before."""
+    """Whether the process uses our own transports. Chooses now if `choose` was not called before."""
     if not _Choice.name:
         choose()
     return _Choice.name == FAST

@@ -1,10 +1,10 @@
 """
-Connecting to a socket with fewer steps.
+Connects to a socket with fewer steps than Twisted.
 
 A burst of new streams is a burst of new connections to the backend, and the last of them waits for all the others.
-Twisted's endpoint makes a connector, three timers and a wrapper for each. Here the transport itself is what connects:
-there is no other object besides the caller's Deferred, and a server on this machine is connected to within the call.
-TLS is in `tls_connect`, names are in `resolve`.
+Twisted's endpoint makes a connector, three timers and a wrapper for each. Here the transport itself connects:
+there is no other object besides the caller's Deferred, and a connection to this machine is made within the call.
+`tls_connect` does this for TLS, and `resolve` for names.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ _WAITING: Final = frozenset((errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOC
 
 class Connecting(DirectTransport):
     """
-    Mixed into a transport: the client's end, which first is the attempt to connect.
+    Mixed into a transport: the client's end, which is first an attempt to connect.
 
-    Until then the reactor's events are the attempt's; afterwards they are the transport's.
+    During the attempt the reactor's events belong to the attempt, afterwards to the transport.
     """
 
-    _factory: Any = None  # of the protocol; None once the attempt is over
+    _factory: Any = None  # of the protocol; None after the attempt
     _timer: Any = None
     _again: Any = None
 
     def __init__(self, family: int, reactor: Any) -> None:
-        """Raises OSError where no descriptor is left."""
+        """Raises OSError if no descriptor is left."""
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         super().__init__(sock, None, reactor)
 
     def begin(self, address: Any, factory: IProtocolFactory, seconds: float, result: Deferred[Any]) -> None:
-        """Connect within `seconds`; `result` is told, from within this call or later."""
+        """Connect within `seconds`. Fires `result`, within this call or later."""
         self._factory = factory
         self._seconds = seconds
         self._result = result
         self._ask(address)
 
     def _ask(self, address: Any) -> None:
-        """Ask the kernel for the connection."""
+        """Call connect."""
         sock = self.socket
         try:
             outcome = sock.connect_ex(address)
-        except (OSError, ValueError) as error:  # an address that is none, such as a path too long
+        except (OSError, ValueError) as error:  # an invalid address, such as a path that is too long
             self._give_up(ConnectError(string=str(error)))
             return
         if outcome == errno.EINPROGRESS:
-            # A server on this machine has answered by now: its part ran within our call.
+            # A server on this machine has answered by now, because its part ran within our call.
             outcome = sock.connect_ex(address)
         if not outcome or outcome == errno.EISCONN:
             self._connected()
             return
         self._limit()
         if outcome == errno.EAGAIN and sock.family == AF_UNIX:
-            # The server's queue is full, and the kernel does not tell when it is not.
+            # The server's queue is full, and the kernel does not report when it has room.
             self._again = self.reactor.callLater(_AGAIN_SECONDS, self._ask, address)  # type: ignore[attr-defined]
         elif outcome in _WAITING:
             self.reactor.addWriter(self)
@@ -73,13 +73,13 @@ class Connecting(DirectTransport):
             self._refused(outcome)
 
     def _limit(self) -> None:
-        """Count the time, from now."""
+        """Start the time limit."""
         if self._timer is None:
             later: Any = self.reactor
             self._timer = later.callLater(self._seconds, self._give_up, TimeoutError())
 
     def doWrite(self) -> Any:
-        """There is room in the socket; of an attempt, the kernel has an outcome."""
+        """The socket has room. During an attempt: the kernel has a result."""
         if self._factory is None:
             return super().doWrite()  # type: ignore[no-untyped-call]
         error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -96,7 +96,7 @@ class Connecting(DirectTransport):
         self._open()
 
     def _open(self) -> None:
-        """The connection can be used: this is its protocol's transport from now on."""
+        """The connection is usable: this object is now the transport of its protocol."""
         if self._timer is not None:
             self._stop_timers()
         factory, self._factory = self._factory, None
@@ -107,17 +107,17 @@ class Connecting(DirectTransport):
         result.callback(protocol)
 
     def _refused(self, number: int) -> None:
-        """The kernel says no."""
+        """The kernel reports a failure."""
         self._give_up(getConnectError((number, os.strerror(number))))
 
     def _give_up(self, error: Exception) -> None:
-        """There will be no connection."""
+        """Fail the attempt."""
         result = self._result
         self.cancel()
         result.errback(Failure(error))
 
     def cancel(self, _: object = None) -> None:
-        """End an attempt: let go of the socket and the timers. Its Deferred is the caller's to fire."""
+        """End an attempt: close the socket and stop the timers. The caller fires its Deferred."""
         if self._factory is not None:
             self._factory = None
             self._result = None  # type: ignore[assignment]
@@ -133,7 +133,7 @@ class Connecting(DirectTransport):
         self._timer = self._again = None
 
     def connectionLost(self, reason: Failure) -> None:
-        """The end; of an attempt, the reactor met an error before `doWrite` did, and the socket knows which."""
+        """The connection has ended. During an attempt: the reactor met an error first, and the socket holds it."""
         if self._factory is None:
             super().connectionLost(reason)
         else:
@@ -155,9 +155,9 @@ class ClientTransport(Connecting, SocketTransport):
 @implementer(IStreamClientEndpoint)
 class ConnectingEndpoint:
     """
-    The way to a plain socket: an IP address and port, or a unix socket's path. `seconds` bounds one attempt.
+    Connects to a plain socket: an IP address and port, or the path of a unix socket. `seconds` limits one attempt.
 
-    `connect` fires with the protocol, or fails with a `ConnectError` (`TimeoutError` is one); it may be cancelled.
+    `connect` fires with the protocol, or fails with a `ConnectError` (`TimeoutError` is one). It may be cancelled.
     """
 
     def __init__(self, reactor: Any, family: int, address: Any, seconds: float) -> None:

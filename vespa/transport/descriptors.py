@@ -1,4 +1,4 @@
-"""How many descriptors the process may have open, and how they are shared out."""
+"""The number of descriptors that the process may open, and how it divides them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from twisted.logger import Logger
 
 RESERVE: Final = 64
 """
-Descriptors that no client can take.
+Descriptors that clients cannot use.
 
 They are for files, log and listening port (about 16), the autoscaler (8), probes and keys (4), `PIPES_LEAST` pipes (16)
-and connections that are closed to make room (16).
+and connections that are being closed for new ones (16).
 """
 FEW: Final = 1000
-"""Connections that a busy worker may need: with so many there is nothing to warn of."""
+"""The number of connections that a busy worker may need. Fewer cause a warning."""
 PIPES_LEAST: Final = 8
 PIPES_MOST: Final = 4096
 
@@ -24,7 +24,7 @@ _log = Logger()
 
 @frozen
 class Shares:
-    """Connections that may be taken, and pipes for `Splice`, with so many descriptors; None: no limit is known."""
+    """The connections to accept, and pipes for `Splice`, with a number of descriptors (None: no known limit)."""
 
     descriptors: int | None
     connections: int
@@ -33,9 +33,9 @@ class Shares:
 
 def share_out(descriptors: int | None, connections: int, reserve: int = RESERVE) -> Shares:
     """
-    As many of the `connections` that are wanted as leave `reserve` descriptors free.
+    Accept as many of the wanted `connections` as leave `reserve` descriptors free.
 
-    Each inbound connection may need one more descriptor, to the upstream. What is left over is for pipes.
+    Each inbound connection may need one more descriptor, to the upstream. The rest is for pipes.
     """
     if descriptors is None:
         return Shares(None, connections, PIPES_MOST)
@@ -46,7 +46,7 @@ def share_out(descriptors: int | None, connections: int, reserve: int = RESERVE)
 
 
 def limit() -> int | None:
-    """How many descriptors this process may have open; None where the system has no such limit, or cannot tell."""
+    """The number of descriptors that this process may open; None if there is no limit or it is unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -56,21 +56,21 @@ def limit() -> int | None:
 
 
 def tell(shares: Shares, wanted: int) -> None:
-    """Say in the log how many connections are taken: a warning where it is fewer than wanted, and few."""
+    """Log how many connections are accepted: a warning if they are fewer than wanted, and few."""
     if shares.descriptors is None:
         return
     if shares.connections < wanted:
         say = _log.warn if shares.connections < FEW else _log.info
         say(
-            "{connections} connections are taken at once, not {wanted}: the system allows {descriptors} open files"
-            " (ulimit -n)",
+            "Vespa accepts {connections} connections at once, not {wanted}: the system allows {descriptors} open"
+            " files (raise it with ulimit -n)",
             connections=shares.connections,
             wanted=wanted,
             descriptors=shares.descriptors,
         )
     else:
         _log.info(
-            "{connections} connections are taken at once; the system allows {descriptors} open files",
+            "Vespa accepts {connections} connections at once; the system allows {descriptors} open files",
             connections=shares.connections,
             descriptors=shares.descriptors,
         )

@@ -1,4 +1,4 @@
-"""How connections fail, for those who tell the failures apart."""
+"""The failures of connections, as types that callers can distinguish."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from twisted.internet.error import ConnectError, ConnectionLost
 
 
 class TLSFailed(ConnectionLost):
-    """The peer broke the rules of TLS, or shares no version or cipher with us"""
+    """The peer broke the rules of TLS, or has no version or cipher in common with us"""
 
 
 class TLSTruncated(ConnectionLost):
-    """The peer closed without close_notify: what came may not be all"""
+    """The peer closed without close_notify: the received data may be incomplete"""
 
 
 class _ConnectErrorWithText(ConnectError):
@@ -19,18 +19,18 @@ class _ConnectErrorWithText(ConnectError):
 
 
 class NoTLS(_ConnectErrorWithText):
-    """The two ends do not agree on TLS."""
+    """The two ends cannot agree on TLS."""
 
-    MESSAGE = "TLS could not be agreed on"
+    MESSAGE = "The two ends could not agree on TLS"
 
 
 class BadCertificate(_ConnectErrorWithText):
-    """The server's certificate is not that of the address, has run out, or leads to no root that is trusted."""
+    """The server's certificate is not for its address, has expired, or leads to no trusted root."""
 
-    MESSAGE = "The server's certificate is not to be trusted"
+    MESSAGE = "The server's certificate cannot be trusted"
 
 
 class ForbiddenAddress(_ConnectErrorWithText):
-    """A name leads only to addresses that are not to be connected to."""
+    """A name resolves only to addresses that must not be used."""
 
-    MESSAGE = "The name leads to no address that may be connected to"
+    MESSAGE = "The name resolves to no address that may be used"

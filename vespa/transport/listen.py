@@ -1,5 +1,5 @@
 """
-Listening ports from endpoint strings: with our own transports where they can be used, else with Twisted's.
+Listening ports from endpoint strings: with our own transports if possible, otherwise with Twisted's.
 
 For `ssl:` the certificate can be replaced while the port is open.
 """
@@ -30,7 +30,7 @@ class _Endpoint:
     """Opens the port that `make_port` makes."""
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that does not listen yet."""
+        """A port that is not listening yet."""
         raise NotImplementedError
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
@@ -46,7 +46,7 @@ class _Endpoint:
 @implementer(IStreamServerEndpoint)
 @frozen
 class TCPEndpoint(_Endpoint):
-    """Listens on TCP, IPv4 or IPv6 as `interface` is an address of the one or the other."""
+    """Listens on TCP. `interface` is an IPv4 or IPv6 address, or empty."""
 
     reactor: Any
     port: int
@@ -54,14 +54,14 @@ class TCPEndpoint(_Endpoint):
     backlog: int = BACKLOG
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that does not listen yet."""
+        """A port that is not listening yet."""
         return Port(self.port, factory, self.backlog, self.interface, self.reactor)
 
 
 @implementer(IStreamServerEndpoint)
 @frozen
 class UNIXEndpoint(_Endpoint):
-    """Listens on a unix socket. With `lockfile` a socket that a process has left behind is replaced."""
+    """Listens on a unix socket. With `lockfile` it replaces a socket that another process has left behind."""
 
     reactor: Any
     path: str
@@ -70,7 +70,7 @@ class UNIXEndpoint(_Endpoint):
     lockfile: bool = True
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that does not listen yet."""
+        """A port that is not listening yet."""
         from vespa.transport.accept_unix import UNIXPort  # not on every system
 
         return UNIXPort(os.fsencode(self.path), factory, self.backlog, self.mode, self.reactor, self.lockfile)
@@ -79,7 +79,7 @@ class UNIXEndpoint(_Endpoint):
 @implementer(IStreamServerEndpoint)
 @frozen
 class TLSEndpoint(_Endpoint):
-    """Listens for TLS on TCP, IPv4 or IPv6 as `interface` is an address of the one or the other."""
+    """Listens for TLS on TCP. `interface` is an IPv4 or IPv6 address, or empty."""
 
     reactor: Any
     port: int
@@ -88,22 +88,21 @@ class TLSEndpoint(_Endpoint):
     context_source: Contexts
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that does not listen yet."""
+        """A port that is not listening yet."""
         return TLSPort(self.port, factory, self.context_source, self.backlog, self.interface, self.reactor)
 
 
 def parse(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
-    The endpoint that a Twisted endpoint string describes, with a backlog of 1024 where it names none.
+    The endpoint for a Twisted endpoint string, with a backlog of 1024 unless the string names one.
 
-    `tcp:`, `tcp6:`, `unix:` and `ssl:` give our own, on a reactor that works on descriptors. `tcp:`, `tcp6:` and
-    `unix:` take Twisted's arguments. `ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDRESS:backlog=NUMBER` gives an
-    endpoint whose `context_source` is a `Certificate`. As in Twisted, all but the port may be left out: privateKey is
-    then `server.pem` and certKey the same file, which here may hold the whole chain.
+    `tcp:`, `tcp6:`, `unix:` and `ssl:` give our own endpoints, on a reactor that works on descriptors. `tcp:`, `tcp6:`
+    and `unix:` take Twisted's arguments. `ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDRESS:backlog=NUMBER` gives
+    an endpoint whose `context_source` is a `Certificate`. As in Twisted, only the port is required: the default of
+    privateKey is `server.pem`, that of certKey is the same file, which may hold the whole chain.
 
-    What has other arguments (sslmethod, extraCertChain, dhParameters), every other kind of endpoint, and any other
-    reactor get what `serverFromString` makes of them. Raises ValueError, CertificateError for a certificate that does
-    not load.
+    For other arguments (sslmethod, extraCertChain, dhParameters), other kinds of endpoints and other reactors it calls
+    `serverFromString`. Raises ValueError, and CertificateError for a certificate that does not load.
     """
     values, named = split(description)
     kind = values.pop(0) if values else ""
@@ -115,7 +114,7 @@ def parse(reactor: Any, description: str) -> IStreamServerEndpoint:
             try:
                 return make(reactor, *values, **named)
             except (TypeError, ValueError):
-                pass  # Twisted says what is wrong
+                pass  # Twisted reports what is wrong
     if kind in ("tcp", "tcp6", "ssl", "unix") and len(values) <= 1 and "backlog" not in named:
         description += f":backlog={BACKLOG}"
     return cast(IStreamServerEndpoint, serverFromString(reactor, description))
@@ -132,9 +131,9 @@ def listen_tcp(reactor: Any, port: int, factory: IProtocolFactory, interface: st
 
 def split(description: str) -> tuple[list[str], dict[str, str]]:
     r"""
-    The values and the named values of an endpoint string.
+    The positional and the named values of an endpoint string.
 
-    A ":" stands between them, a "=" behind a name. "\" before a character takes that as it is.
+    A ":" separates them, a "=" follows a name. "\" before a character removes its special meaning.
     """
     values: list[str] = []
     named: dict[str, str] = {}

@@ -1,9 +1,9 @@
 """
 OpenSSL's read and write on a connection, without the layers that `SSL.Connection` puts before them.
 
-pyOpenSSL's `send` and `recv` ask OpenSSL for the error after every success too, and `recv` takes a fresh buffer each
-time; straight calls save 1.3 us of 3.7 on each. They need names that pyOpenSSL keeps to itself: where one is missing,
-`calls` hands out the public methods, which behave the same.
+pyOpenSSL's `send` and `recv` also ask OpenSSL for an error after every success, and `recv` takes a new buffer each
+time. Direct calls save 1.3 us of 3.7 on each. They need private names of pyOpenSSL. If one is missing,
+`calls` returns the public methods, which behave the same.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from OpenSSL import SSL
 
-RECORD_BYTES = 16384  # the most that one TLS record carries; a read of as much leaves nothing inside OpenSSL
+RECORD_BYTES = 16384  # the most that one TLS record carries: a read of this size leaves nothing inside OpenSSL
 
-_SSL: Any = SSL  # for the names that pyOpenSSL does not export
+_SSL: Any = SSL  # for names that pyOpenSSL does not export
 
 Send = Callable[["bytes | memoryview"], int]
 Receive = Callable[[], bytes]
@@ -25,7 +25,8 @@ Receive = Callable[[], bytes]
 
 def calls(connection: SSL.Connection) -> tuple[Send, Receive]:
     """
-    The connection's `send(data)`, which says how many bytes were taken, and `receive()`, of at most one record.
+    The connection's `send(data)`, which returns the number of bytes taken, and `receive()`, which reads at most one
+    record.
 
     Both raise what `SSL.Connection.send` and `recv` raise. `data` must not be empty. Call them from one thread only.
     """
@@ -45,7 +46,7 @@ def _straight(connection: SSL.Connection) -> tuple[Send, Receive]:
         if count > 0:
             return count
         explain(ssl, count)
-        raise SSL.Error  # not reached: there is a reason
+        raise SSL.Error  # not reached: OpenSSL has a reason
 
     def receive() -> bytes:
         count: int = read(ssl, buffer, RECORD_BYTES)
@@ -58,7 +59,7 @@ def _straight(connection: SSL.Connection) -> tuple[Send, Receive]:
     return send, receive
 
 
-_of_thread = threading.local()  # a call lets other threads run while it fills the buffer
+_of_thread = threading.local()  # other threads may run while a call fills the buffer
 
 
 def _buffer() -> tuple[Any, Any]:
@@ -72,10 +73,10 @@ def _buffer() -> tuple[Any, Any]:
 
 def forget_errors() -> None:
     """
-    Empty OpenSSL's queue of errors; to be called after each one that ends a connection.
+    Empty OpenSSL's queue of errors. Call it after each error that ends a connection.
 
-    The queue is the thread's, not the connection's. A failed write leaves an entry there, and OpenSSL would take it for
-    the reason why the next connection, which merely has nothing to read, returned no data.
+    The queue belongs to the thread, not to the connection. A failed write leaves an entry in it. OpenSSL would report
+    that entry when the next connection merely has nothing to read.
     """
     clear = getattr(getattr(_SSL, "_lib", None), "ERR_clear_error", None)
     if clear is not None:
@@ -83,17 +84,17 @@ def forget_errors() -> None:
 
 
 def reasons_of(error: SSL.Error) -> list[str]:
-    """What OpenSSL says went wrong, in its own words."""
+    """OpenSSL's reasons for an error, as texts."""
     return [str(entry[-1]) for entry in (error.args[0] if error.args else ())]
 
 
 def hung_up(error: SSL.SysCallError) -> bool:
-    """Whether the peer had closed its socket, and there was no error of the system's."""
+    """Whether the peer had closed its socket, without an error of the system."""
     return bool(error.args) and error.args[0] == -1
 
 
 def why_refused(connection: SSL.Connection) -> str:
-    """Why the peer's certificate was refused, in OpenSSL's words; "" where that is not known."""
+    """OpenSSL's reason for refusing the peer's certificate; "" if unknown."""
     try:
         code = _SSL._lib.SSL_get_verify_result(connection._ssl)
         words: bytes = _SSL._ffi.string(_SSL._lib.X509_verify_cert_error_string(code))

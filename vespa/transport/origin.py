@@ -1,4 +1,4 @@
-"""The endpoint that leads to a server."""
+"""The endpoint of a server."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from vespa.transport.tls_stock import StockTLSEndpoint
 
 @frozen
 class Origin(BaseURL):
-    """A server's place that can be connected to."""
+    """The address of a server, with an endpoint that connects to it."""
 
     @classmethod
     def parse(cls, url: str) -> Origin:
-        """As `BaseURL.parse`; a unix socket is refused, too, where the system has none."""
+        """Like `BaseURL.parse`. Also refuses a unix socket on a system without them."""
         base = BaseURL.parse(url)
         if base.socket and not HAS_UNIX_SOCKETS:
-            raise ValueError("this system has no unix sockets: name the server's http:// URL")
+            raise ValueError("this system has no unix sockets: use the server's http:// URL")
         return cls(base.scheme, base.host, base.port, base.path_prefix, base.socket)
 
     def endpoint(
         self, reactor: Any, timeout: float, trust: Any = None, allows: Callable[[str], bool] | None = None
     ) -> IStreamClientEndpoint:
         """
-        The way there; `timeout` in seconds bounds one attempt to connect, 0 leaves it to the system.
+        An endpoint for this server. `timeout` in seconds limits one attempt to connect; 0 leaves it to the system.
 
-        `trust` is a Twisted trust root for https; None means the system's. `allows` says of each IP address that a name
-        leads to whether it may be connected to; None: all may.
+        `trust` is a Twisted trust root for https; None means the system's. `allows` decides for each IP address of a
+        name whether it may be used; None allows all.
         """
         seconds = timeout or 3600.0
         endpoint: IStreamClientEndpoint
@@ -64,11 +64,11 @@ class Origin(BaseURL):
             return endpoint
         if trust is not None and self._family() is not None:
             return StockTLSEndpoint(reactor, endpoint, self.host, self.port, seconds, trust)
-        # Given no clock, it would take the global reactor's.
+        # Without a clock it would use the global reactor.
         return wrapClientTLS(ServerIdentity(self.host, trust), endpoint, reactor)
 
     def _lean_endpoint(self, reactor: Any, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
-        """Our own way there, if it leads there."""
+        """Our own endpoint, or None if it does not support this address."""
         if self.socket:
             return ConnectingEndpoint(reactor, socket.AF_UNIX, self.socket, seconds)
         family = self._family()
@@ -83,5 +83,5 @@ class Origin(BaseURL):
         )
 
     def _family(self) -> int | None:
-        """The address family of a host that is an address."""
+        """The address family of a host that is an IP address, otherwise None."""
         return socket.AF_INET if isIPAddress(self.host) else socket.AF_INET6 if isIPv6Address(self.host) else None

@@ -1,5 +1,5 @@
 """
-A reactor of one's own beside the process's global one, and what has to be closed by hand after it has run.
+A reactor beside the process's global one, and the cleanup after its run.
 
 Twisted expects one reactor a process, which ends with it, so there are no public names for this.
 """
@@ -18,15 +18,15 @@ _LOOKUP_SECONDS: Final = 1.0
 
 
 def make_own_reactor() -> Any:
-    """A reactor for a thread of one's own, which does not count as the global reactor's. Raises OSError."""
+    """A reactor for a thread, which does not become the global reactor. Raises OSError."""
     reactor = make_reactor()
     reactor._registerAsIOThread = False
     return reactor
 
 
 def close_reactor(reactor: Any) -> None:
-    """Close what a reactor keeps after its run: timers, the pipe that wakes it, its own descriptor."""
-    reactor.waker = None  # a lookup that is still going on may want to tell of its end
+    """Close what a reactor keeps open after its run: timers, the pipe that wakes it, its own descriptor."""
+    reactor.waker = None  # a look-up that is still running may try to report its end
     for call in reactor.getDelayedCalls():
         call.cancel()
     for reader in list(getattr(reactor, "_internalReaders", ())):
@@ -38,17 +38,17 @@ def close_reactor(reactor: Any) -> None:
 
 
 def has_run(reactor: Any) -> bool:
-    """Whether a reactor has run before, and so will never run again."""
+    """Whether a reactor has run before, and so cannot run again."""
     return bool(getattr(reactor, "_startedBefore", False))
 
 
 class Resolvers(ThreadPool):
-    """Looks names up. Twisted's own threads would keep a program from ending, and a stop waiting for a slow lookup."""
+    """Looks up names in daemon threads: with Twisted's own threads a slow look-up would keep a program from ending."""
 
     threadFactory: Any = staticmethod(partial(Thread, daemon=True))
 
     def stop(self) -> None:
-        """Let the threads end, and wait a second at most for those that look a name up."""
+        """Let the threads end, and wait a second at most for those that look up a name."""
         self.joined = True
         self.started = False
         self._team.quit()

@@ -1,8 +1,8 @@
 """
-Every private name of Twisted's, pyOpenSSL's and Python's that Vespa uses, and the version it was checked against.
+Every private name of Twisted, pyOpenSSL and Python that Vespa uses, and the version with which it was checked.
 
-They are used in this package only. Where a name of `FAST` is missing from what is installed, Twisted's own transports
-are used instead (`choice`); what needs one of `OTHERS` does without it.
+Only this package uses them. If a name of `FAST` is missing, Vespa uses Twisted's own transports
+(`choice`). The code that uses a name of `OTHERS` also works without it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _OPENSSL: Final = "26.4.0"
 _PYTHON: Final = "3.10.0"
 
 TRANSPORTS: Final[dict[str, str]] = {
-    # What was written in this turn and not joined to dataBuffer yet: to know whether a write may overtake it.
+    # Data written in this turn and not yet joined to dataBuffer: to know whether a write may overtake it.
     "twisted.internet.abstract.FileDescriptor._tempDataBuffer": _TWISTED,
     "twisted.internet.abstract.FileDescriptor._tempDataLen": _TWISTED,
-    # Whether doRead is abortConnection's own.
+    # Whether doRead is the one that abortConnection has set.
     "twisted.internet.tcp.Connection._aborting": _TWISTED,
-    # Overridden to send close_notify before the end, and before the end of writing.
+    # Overridden to send close_notify before the end of the connection, and before the end of writing.
     "twisted.internet.abstract.FileDescriptor._postLoseConnection": _TWISTED,
     "twisted.internet.tcp.Connection._closeWriteConnection": _TWISTED,
     "twisted.internet.abstract.FileDescriptor._writeDisconnecting": _TWISTED,
     "twisted.internet.abstract.FileDescriptor._writeDisconnected": _TWISTED,
-    # Accepting a connection without Python's look-up of its enumerations.
+    # To accept a connection without Python's look-up of its enumerations.
     "socket.socket._accept": _PYTHON,
 }
 
 REACTOR: Final[dict[str, str]] = {
-    # The timed calls, to go through them only where one is due or new.
+    # The timed calls, to process them only if one is due or new.
     "twisted.internet.base.ReactorBase._newTimedCalls": _TWISTED,
     "twisted.internet.base.ReactorBase._pendingTimedCalls": _TWISTED,
     "twisted.internet.base.ReactorBase._justStopped": _TWISTED,
     "twisted.internet.base.ReactorBase._started": _TWISTED,
-    # Waiting for events and handing them out.
+    # To wait for events and dispatch them.
     "twisted.internet.epollreactor.EPollReactor._poller": _TWISTED,
     "twisted.internet.epollreactor.EPollReactor._selectables": _TWISTED,
     "twisted.internet.epollreactor.EPollReactor._doReadOrWrite": _TWISTED,
@@ -46,13 +46,13 @@ REACTOR: Final[dict[str, str]] = {
 }
 
 OPENSSL: Final[dict[str, str]] = {
-    # OpenSSL's own read and write, without the layers before them.
+    # OpenSSL's own read and write, without pyOpenSSL's layers.
     "OpenSSL.SSL.Connection._ssl": _OPENSSL,
     "OpenSSL.SSL.Connection._raise_ssl_error": _OPENSSL,
     "OpenSSL.SSL._lib.SSL_read": _OPENSSL,
     "OpenSSL.SSL._lib.SSL_write": _OPENSSL,
     "OpenSSL.SSL._ffi.from_buffer": _OPENSSL,
-    # The thread's queue of errors, and why a certificate was refused.
+    # The thread's queue of errors, and the reason for refusing a certificate.
     "OpenSSL.SSL._lib.ERR_clear_error": _OPENSSL,
     "OpenSSL.SSL._lib.SSL_get_verify_result": _OPENSSL,
     "OpenSSL.SSL._lib.X509_verify_cert_error_string": _OPENSSL,
@@ -61,27 +61,27 @@ OPENSSL: Final[dict[str, str]] = {
 FAST: Final[dict[str, str]] = TRANSPORTS | (REACTOR if hasattr(select, "epoll") else {}) | OPENSSL
 
 OTHERS: Final[dict[str, str]] = {
-    # A reactor beside the process's own, which nothing public closes.
+    # A second reactor, which no public method closes.
     "twisted.internet.base.ReactorBase._registerAsIOThread": _TWISTED,
     "twisted.internet.base.ReactorBase._startedBefore": _TWISTED,
     "twisted.internet.posixbase.PosixReactorBase._internalReaders": _TWISTED,
     "twisted.internet.posixbase.PosixReactorBase._removeInternalReader": _TWISTED,
     "twisted.python.threadpool.ThreadPool._team": _TWISTED,
-    # The type of what an ALPN callback returns, for the type checker only.
+    # The return type of an ALPN callback, for the type checker only.
     "OpenSSL.SSL._NoOverlappingProtocols": _OPENSSL,
 }
 
 
 def missing(names: Iterable[str] = FAST) -> str:
-    """The first of these names that is not in what is installed; "" where all are."""
+    """The first of these names that is not installed; "" if all are."""
     return next((name for name in names if not is_there(name)), "")
 
 
 def is_there(name: str) -> bool:
     """
-    Whether a class, a module or an object there has this name.
+    Whether a class, a module or an object has this name.
 
-    An attribute that only instances have is there if a method of the class speaks of it.
+    An attribute that only instances have counts if a method of the class uses it.
     """
     parts = name.split(".")
     found: Any = None

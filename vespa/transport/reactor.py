@@ -1,11 +1,12 @@
 """
-An epoll reactor that hands an event to its descriptor with fewer steps.
+An epoll reactor that dispatches an event with fewer steps.
 
-Twisted wraps every event in a log context, so that a line logged inside names the descriptor. It costs 2.4 us an event,
-and Vespa logs nothing per chunk. Here the context is left out, and an exception still says whose it was. Between two
-waits for events Twisted goes through its timed calls twice; here only when there is one that is due, or new. What was
-queued with `turn_end` is written when the events of one wait, or the timed calls before it, are handed out. All else is
-`EPollReactor`. Vespa's commands choose this reactor, unless another is named with `twistd --reactor`.
+Twisted wraps every event in a log context, so that a line logged inside names the descriptor. This costs 2.4 us an
+event, and Vespa logs nothing per chunk. This reactor leaves the context out, but the log of an exception still names
+the descriptor. Between two waits for events Twisted goes through its timed calls twice. This reactor does so only if
+one is due or new. It writes the data queued with `turn_end` after the events of one wait, and after the timed calls
+before it. Everything else is `EPollReactor`. Vespa's commands use this reactor, unless `twistd --reactor` names
+another.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from vespa.transport.turn_end import QueuedTurnEnd
 _survived = Logger().failureHandler("in the reactor's loop:")
 _LONGEST_SECONDS = 3600.0
 EVENTS_A_TURN = 64
-"""Events that one turn hands out: what they have queued is not to wait for hundreds of others."""
+"""The number of events in one turn. Data that they queue must not wait for hundreds of other events."""
 
 
 class LeanReactor(EPollReactor):
-    """`EPollReactor`, but what is logged while an event is handled carries no `system` unless it is an exception's."""
+    """`EPollReactor`, except that lines logged during an event carry no `system`, unless they report an exception."""
 
     def __init__(self) -> None:
         self.turn_end = QueuedTurnEnd()
         super().__init__()  # type: ignore[no-untyped-call]
 
     def mainLoop(self) -> None:
-        """Until stopped: run what is due, wait for events, hand them out. Exceptions are logged, and it goes on."""
+        """Until stopped: run due calls, wait for events, dispatch them. Exceptions are logged, and the loop goes on."""
         while self._started:
             with _survived:
-                if self.turn_end.calls:  # from before the first turn, or left by one that an exception has ended
+                if self.turn_end.calls:  # queued before the first turn, or left by a turn that an exception ended
                     self.turn_end.flush()
                 while self._started:
                     pending = self._pendingTimedCalls
@@ -57,13 +58,13 @@ class LeanReactor(EPollReactor):
                         self.doPoll(None)
 
     def runUntilCurrent(self) -> None:
-        """Run what is due, and write what that has queued: the wait that follows may be long."""
+        """Run due calls, and write the data that they queue, because the next wait may be long."""
         super().runUntilCurrent()
         if self.turn_end.calls:
             self.turn_end.flush()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Wait up to `timeout` seconds (None: until something happens), hand out what happened, end the turn."""
+        """Wait up to `timeout` seconds (None: until an event), dispatch the events, end the turn."""
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, EVENTS_A_TURN)
         except InterruptedError:
@@ -88,7 +89,7 @@ class LeanReactor(EPollReactor):
                     self._disconnectSelectable(selectable, why, read)  # type: ignore[no-untyped-call]
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # from a protocol's connectionLost: the other events must still be heard
+            except BaseException:  # from a protocol's connectionLost: the other events must still be dispatched
                 log.err(system=_system(selectable))
         if self.turn_end.calls:
             self.turn_end.flush()
@@ -104,5 +105,5 @@ def _system(selectable: object) -> str:
 
 
 def install() -> None:
-    """Make a `LeanReactor` the process's reactor. Raises ReactorAlreadyInstalledError if there is one."""
+    """Install a `LeanReactor` as the global reactor. Raises ReactorAlreadyInstalledError if there is one."""
     installReactor(LeanReactor())

@@ -1,9 +1,9 @@
 """
-What the kernel knows of a peer that closes a connection, and reading does not tell.
+The kernel's knowledge of how a peer closes a connection, beyond the results of reading.
 
-A request that meets the end of a kept connection may be sent again only if the server cannot have acted on it.
-docs/http.md has the whole argument; the facts are these. A kernel that closes a socket with unread bytes answers with a
-reset, as it does for bytes that come to a closed one (RFC 1122 4.2.2.13, RFC 9293 3.6.1). A FIN acknowledges all that
+If a kept connection ends during a request, the request may be sent again only if the server cannot have acted on it.
+docs/http.md has the whole argument. The facts: a kernel sends a reset if a socket with unread bytes is closed, and if
+bytes arrive at a closed socket (RFC 1122 4.2.2.13, RFC 9293 3.6.1). A FIN acknowledges all bytes that
 had arrived when it was sent.
 """
 
@@ -23,7 +23,7 @@ from vespa.transport.sockets import buffered, reset
 
 RESET_CHECKS: Final = 8
 RESET_CHECK_SECONDS: Final = 0.001
-"""A reset that follows a FIN is looked for after so long, then after twice as long, and so on: 255 ms in all."""
+"""A check for a reset after a FIN comes after so long, the next after twice as long, and so on: 255 ms in all."""
 
 _poll: Final = getattr(select, "poll", None)
 _READABLE: Final = getattr(select, "POLLIN", 1) | getattr(select, "POLLRDHUP", 0)
@@ -31,7 +31,7 @@ _INT: Final = struct.Struct("i")
 
 
 def _find_ioctl() -> Callable[[Any, int, bytes], bytes] | None:
-    """SIOCOUTQ is Linux's own (tcp(7)); other systems give the same number another meaning, or none."""
+    """SIOCOUTQ is Linux's own (tcp(7)). On other systems the same number has another meaning, or none."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -49,13 +49,13 @@ def pending(transport: Any) -> Callable[[], object]:
     """
     A function whose result is true if there is anything to read on this connection: bytes, its end or an error.
 
-    On an idle connection to a server each of them means that it is not to be used again. Where the socket is not known
-    the function says no. It may be called until the transport is lost. Where the system has poll it is no function of
-    Python's: it is called with each request.
+    In each of these cases an idle connection to a server must not be used again. For a transport without a socket
+    the result is false. The function may be called until the transport is lost. On systems with poll it is not a Python
+    function, because each request calls it.
     """
     sock = getattr(transport, "socket", None) or getattr(getattr(transport, "transport", None), "socket", None)
     if not isinstance(sock, socket.socket):
-        return bool  # which makes False of nothing
+        return bool  # a function that returns False
     if _poll is None:  # Windows
         return lambda: bool(select.select((sock,), (), (), 0)[0])
     poll = _poll()
@@ -64,12 +64,12 @@ def pending(transport: Any) -> Callable[[], object]:
 
 
 def is_socket(transport: object) -> bool:
-    """Whether the kernel can be asked about this connection."""
+    """Whether the kernel has information about this connection."""
     return isinstance(transport, tcp.Connection) and not transport.disconnected
 
 
 def unacknowledged(transport: object) -> int:
-    """How many of the bytes written the peer's kernel has not acknowledged; 0 where that is not known."""
+    """The number of written bytes that the peer's kernel has not acknowledged; 0 if unknown."""
     waiting = buffered(transport)
     if not isinstance(transport, tcp.Connection) or transport.disconnected or _ioctl is None:
         return waiting
@@ -83,16 +83,15 @@ def unacknowledged(transport: object) -> int:
 
 def refused_bytes(transport: object) -> bool:
     """
-    Whether it is sure, on a connection that the peer has ended, that it did not read all that was sent.
+    On a connection that the peer has ended: whether it is certain that the peer did not read everything.
 
-    Either a reset came, or the end came while bytes were not acknowledged yet: the peer ended its side before it had
-    them. A reset is told once.
+    Either a reset came, or the end came before all bytes were acknowledged. A reset is reported once.
     """
     return reset(transport) or unacknowledged(transport) > 0
 
 
 class ResetWatch:
-    """Waits, briefly, for the reset that follows a FIN; `decide` is called once with whether one came."""
+    """Waits briefly for the reset that may follow a FIN. Calls `decide` once with whether one came."""
 
     def __init__(self, clock: Any, transport: object, decide: Callable[[bool], None]) -> None:
         self._clock = clock
@@ -114,6 +113,6 @@ class ResetWatch:
             self._wait()
 
     def cancel(self) -> None:
-        """Nobody wants to know any more."""
+        """Stop waiting, without a call of `decide`."""
         if self._call.active():
             self._call.cancel()

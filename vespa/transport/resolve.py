@@ -1,8 +1,8 @@
 """
-Connecting to a host by its name.
+Connects to a host by its name.
 
-Twisted's `HostnameEndpoint` does the same, but imports the global reactor on the way: whoever runs on another one, in a
-thread beside a program's own loop, would install a reactor for that program.
+Twisted's `HostnameEndpoint` does the same, but imports the global reactor. A program that runs Vespa on another
+reactor, in a thread beside its own event loop, would then have a global reactor installed.
 """
 
 from __future__ import annotations
@@ -30,19 +30,18 @@ from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.errors import ForbiddenAddress
 from vespa.transport.platform import connects_directly
 
-NEXT_SECONDS: Final = 0.3
-"""How long one address may take before the next is tried beside it (RFC 8305)."""
+NEXT_SECONDS: Final = 0.3  # how long one address may take before the next one is tried in parallel (RFC 8305)
 
 
 @implementer(IStreamClientEndpoint)
 class ResolvingEndpoint:
     """
-    The way to a host and port. `seconds` bounds the look-up, and each attempt; the first address that connects is
-    taken. `allows` says of each IP address that the name leads to whether it may be connected to.
+    Connects to a host and port. `seconds` limits the look-up, and each attempt. The first address that connects is
+    used. `allows` decides for each IP address of the name whether it may be used.
 
-    `connect` fires with the protocol. It fails with `TimeoutError` for a look-up that takes too long, `DNSLookupError`
-    for a name that nobody knows, `ForbiddenAddress` for one without an allowed address, else as the last attempt did;
-    it may be cancelled.
+    `connect` fires with the protocol. It fails with `TimeoutError` if the look-up takes too long, `DNSLookupError`
+    for an unknown name, `ForbiddenAddress` if no address is allowed, otherwise with the error of the last attempt.
+    It may be cancelled.
     """
 
     def __init__(
@@ -86,17 +85,17 @@ class _Attempts:
         self._over = False
 
     def begin(self, port: int) -> None:
-        """Look the name up; some names end a resolver's thread, which then says nothing any more."""
+        """Look the name up, with a time limit: some names end a resolver's thread, which then never reports."""
         self._timer = self._reactor.callLater(self._seconds, self._not_resolved)
         self._reactor.nameResolver.resolveHostName(self, self._host, port)
 
     def _not_resolved(self) -> None:
         self._timer = None
         self._end()
-        self.result.errback(Failure(TimeoutError(string=f"{self._host} was not looked up in {self._seconds:g} s")))
+        self.result.errback(Failure(TimeoutError(string=f"the look-up of {self._host} took over {self._seconds:g} s")))
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """A lookup cannot be called back: when it is not wanted any more, its end is ignored."""
+        """A look-up cannot be cancelled. After `_end` its result is ignored."""
 
     def addressResolved(self, address: IAddress) -> None:
         host = getattr(address, "host", "")
@@ -111,10 +110,10 @@ class _Attempts:
         if self._timer is not None:
             self._timer.cancel()
         if self._forbidden and not self._left:
-            text = f"{self._host} leads to {self._forbidden}, which is no address on the Internet"
+            text = f"{self._host} resolves to {self._forbidden}, which is not a public Internet address"
             self._failure = Failure(ForbiddenAddress(text))
         elif not self._left:
-            self._failure = Failure(DNSLookupError(f"no address is known for {self._host}"))
+            self._failure = Failure(DNSLookupError(f"{self._host} has no known address"))
         self._next()
 
     def _next(self) -> None:
@@ -158,7 +157,7 @@ class _Attempts:
         self._end()
 
     def _end(self) -> None:
-        """Try no further; attempts under way are cut."""
+        """Start no further attempts, and cancel those in progress."""
         self._over = True
         self._left.clear()
         timer, self._timer = self._timer, None

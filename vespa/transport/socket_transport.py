@@ -1,9 +1,9 @@
 """
-Our own transports of sockets: Twisted's `tcp.Connection`, read and written with fewer steps.
+Our own transports of sockets: Twisted's `tcp.Connection`, which reads and writes with fewer steps.
 
-A stock `write` queues the data and asks the reactor to say when the socket has room: two system calls and three Python
-frames before the `send`. The socket has room nearly always, so `write_now` sends at once when nothing waits before, and
-leaves the rest to Twisted: its buffer, its producers and its errors stay what they are.
+Twisted's `write` queues the data and asks the reactor for an event when the socket has room: two system calls and three
+Python frames before the `send`. The socket nearly always has room. So `write_now` sends at once if nothing is queued,
+and leaves the rest to Twisted, whose buffer, producers and errors stay in charge.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ Received = Callable[[bytes], object]
 
 
 def address_of(family: int, name: Any) -> IAddress:
-    """What Twisted calls the end of a socket that the kernel calls `name`."""
+    """Twisted's address for the end of a socket that the kernel calls `name`."""
     if family == AF_UNIX:
         return UNIXAddress(name or None)
     return (IPv4Address if family == socket.AF_INET else IPv6Address)("TCP", *name)
 
 
 class DirectTransport(tcp.Connection):
-    """What `sockets` asks of our own transports, beyond what Twisted's have: a plain one's, and `TLSTransport`'s."""
+    """The methods that `sockets` needs from our own transports. The base of plain ones and of `TLSTransport`."""
 
-    no_delay = False
-    """Small writes leave at once already."""
+    no_delay = False  # whether the socket already sends small writes at once
 
-    # Twisted's own look here whether TLS was started on top, which these do not offer.
+    # Twisted's own versions check whether TLS was started on top, which these transports do not support.
     write = FileDescriptor.write
     writeSequence = FileDescriptor.writeSequence
     registerProducer = FileDescriptor.registerProducer
@@ -51,18 +50,18 @@ class DirectTransport(tcp.Connection):
     loseConnection = FileDescriptor.loseConnection
 
     def __init__(self, sock: socket.socket, protocol: Any, reactor: Any) -> None:
-        """`sock` does not block. What `tcp.Connection` does, without asking for that again."""
+        """Like the constructor of `tcp.Connection`. `sock` is already non-blocking."""
         FileDescriptor.__init__(self, reactor)
         self.socket = sock
         self.fileno = sock.fileno
         self.protocol = protocol
 
     def write_now(self, data: bytes | memoryview) -> None:
-        """Do what `write` does, sending at once what the socket takes."""
+        """Like `write`, but sends at once as much as the socket takes."""
         raise NotImplementedError
 
     def read_to(self, data_received: Received) -> None:
-        """Hand what arrives straight to `data_received`, not to the protocol."""
+        """Pass arriving bytes directly to `data_received` instead of the protocol."""
         raise NotImplementedError
 
     def read_to_protocol(self) -> None:
@@ -70,55 +69,55 @@ class DirectTransport(tcp.Connection):
         raise NotImplementedError
 
     def pieces(self) -> list[bytes]:
-        """What was written and waits for room, as it was given; empty once Twisted has joined it."""
+        """The written pieces that wait for room, as they were given; empty once Twisted has joined them."""
         return list(self._tempDataBuffer)
 
     def close_now(self) -> None:
-        """Close the socket within this call; no event of this turn may be on its way here."""
+        """Close the socket within this call. No event of this turn may be pending for this transport."""
         self.connectionLost(Failure(ConnectionAborted() if self.TLS else ConnectionDone()))
 
     def startTLS(self, *_: object, **__: object) -> None:
-        """Not offered."""
-        raise NotImplementedError("TLS is not started on this transport: ask for it with the connection")
+        """Not supported."""
+        raise NotImplementedError("this transport cannot start TLS: connect with a TLS endpoint")
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Send small writes at once. Nothing to set on a unix socket, which does not wait for more."""
+        """Send small writes at once. Does nothing on a unix socket, which never delays them."""
         if self.socket.family != AF_UNIX:
             super().setTcpNoDelay(enabled)
 
     def logPrefix(self) -> str:
-        """Whose connection it is, in the log."""
+        """The name of the protocol, for the log."""
         return type(getattr(self, "protocol", None)).__name__
 
 
 class SocketTransport(DirectTransport):
-    """A plain socket's: TCP or unix."""
+    """The transport of a plain socket: TCP or unix."""
 
-    _closing = False  # at the end of this turn
+    _closing = False  # will close at the end of this turn
 
     def write_now(self, data: bytes | memoryview) -> None:
-        """Do what `write` does, sending at once what the socket takes."""
+        """Like `write`, but sends at once as much as the socket takes."""
         if (
             self._tempDataLen
             or self.dataBuffer
             or (self.disconnecting and not self._closing)
             or not self.connected
-            or (self.producer is not None and not self.streamingProducer)  # pulled on by the reactor only
+            or (self.producer is not None and not self.streamingProducer)  # a pull producer, which the reactor drives
         ):
-            self.write(bytes(data))  # of bytes: the same object
+            self.write(bytes(data))  # bytes(data) returns the same object if data is bytes
             return
         try:
             sent = self.socket.send(data)
-        except OSError:  # no room; or an error, which the reactor meets again and tells the protocol
+        except OSError:  # no room; or an error, which the reactor meets again and reports to the protocol
             sent = 0
         if sent < len(data):
             self.write(bytes(memoryview(data)[sent:]) if sent else bytes(data))
 
     def loseConnection(self, _: object = None) -> None:
         """
-        Close the connection when all that was written is out; connectionLost is called later.
+        Close the connection when all written data is sent. connectionLost is called later.
 
-        Where nothing waits that is the end of this turn: the reactor is not asked when there is room for nothing.
+        If no data waits, this happens at the end of this turn, without asking the reactor for a write event.
         """
         turn_end = turn_end_of(self.reactor)
         if turn_end is IMMEDIATE or self.producer is not None or self._writeDisconnecting or not self.connected:
@@ -131,18 +130,18 @@ class SocketTransport(DirectTransport):
     def _close(self, _: bytes) -> None:
         self._closing = False
         if self._tempDataLen or self.dataBuffer or self.producer is not None or self._writeDisconnecting:
-            self.disconnecting = 0  # not asked for yet, as Twisted sees it
+            self.disconnecting = 0  # so that Twisted's method starts from the beginning
             super().loseConnection()  # type: ignore[no-untyped-call]
         elif self.connected and not self._aborting:
             self.connectionLost(Failure(CONNECTION_DONE))
 
     def read_to(self, data_received: Received) -> None:
-        """Hand what arrives straight to `data_received`, not to the protocol."""
+        """Pass arriving bytes directly to `data_received` instead of the protocol."""
         self.doRead = _read(self.socket.recv, data_received)  # type: ignore[method-assign]
 
     def read_to_protocol(self) -> None:
         """Undo `read_to`."""
-        if not self._aborting:  # abortConnection put its own there
+        if not self._aborting:  # otherwise abortConnection has set its own doRead
             self.__dict__.pop("doRead", None)
 
 
@@ -165,14 +164,14 @@ def _read(
 
 
 class Accepted(DirectTransport):
-    """Mixed into a transport: the server's end, made by a `tcp.Port` as Twisted's own `Server` is."""
+    """Mixed into a transport: the server's end, which a `tcp.Port` makes like Twisted's own `Server`."""
 
-    no_delay = sys.platform.startswith("linux")  # as the port has it; others may not hand it down
+    no_delay = sys.platform.startswith("linux")  # inherited from the port; other systems may not do this
 
     def __init__(
         self, sock: socket.socket, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any
     ) -> None:
-        """`client` is what the kernel calls the other end."""
+        """`client` is the kernel's name of the other end."""
         sock.setblocking(False)
         super().__init__(sock, protocol, reactor)
         self.server = server

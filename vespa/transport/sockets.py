@@ -1,8 +1,9 @@
 """
-What HTTP asks of a transport: to write and read with few steps, and what Twisted does not tell of it.
+The functions that HTTP needs from a transport: reading and writing with few steps, and information that Twisted does
+not give.
 
-Each function takes any Twisted transport. Our own (`socket_transport`, `tls_transport`) do it faster; for all others it
-is done in `stock`, with public names only. So which of the two a connection takes is chosen where it is made, in
+Each function takes any Twisted transport. Our own (`socket_transport`, `tls_transport`) are faster. For all others
+`stock` does the work, with public names only. So the choice between the two is made with the connection, in
 `listen` and `origin`.
 """
 
@@ -35,16 +36,16 @@ Write = Callable[["bytes | memoryview"], None]
 
 
 def is_plain(transport: object) -> bool:
-    """Whether this is our own transport of a socket, to which what is written goes as it is (unix ones too)."""
+    """Whether this is our own transport of a socket (TCP or unix) that sends written bytes unchanged."""
     return isinstance(transport, SocketTransport)
 
 
 def writer(transport: Any) -> Write:
     """
-    A function that does what `transport.write` does, sooner where that can be; it also takes a memoryview.
+    A function like `transport.write` that sends sooner if possible. It also takes a memoryview.
 
-    The order of the bytes is kept, also between this and `transport.write`; a producer is paused when Twisted's buffer
-    fills; an error of the socket reaches the protocol as connectionLost, later. Ask for it when the transport is
+    It keeps the order of the bytes, also relative to `transport.write`. A producer is paused when Twisted's buffer
+    fills. An error of the socket reaches the protocol later, as connectionLost. Call this when the transport is
     connected.
     """
     return transport.write_now if isinstance(transport, DirectTransport) else stock.writer(transport)
@@ -52,10 +53,10 @@ def writer(transport: Any) -> Write:
 
 def reader(transport: Any, data_received: Callable[[bytes], object]) -> None:
     """
-    Have the reactor hand what arrives straight to `data_received`, until `release`.
+    Let the reactor pass arriving bytes directly to `data_received`, until `release`.
 
-    A no-op on a transport that is none of ours: `dataReceived` of its protocol is called as ever. The end of the
-    connection, and half of it, are told as Twisted does.
+    Does nothing on other transports: they call `dataReceived` of the protocol. Twisted reports the end of the
+    connection, and of one half of it, as usual.
     """
     if isinstance(transport, DirectTransport):
         transport.read_to(data_received)
@@ -63,26 +64,26 @@ def reader(transport: Any, data_received: Callable[[bytes], object]) -> None:
 
 def release(transport: Any) -> None:
     """
-    Undo `reader`: the protocol's own `dataReceived` is called again.
+    Undo `reader`: the transport calls the protocol's own `dataReceived` again.
 
-    A protocol that has used `reader` calls this in connectionLost, so that it and its transport are freed at once and
-    not at the next collection.
+    A protocol that has used `reader` calls this in connectionLost. Then both objects are freed at once, not at the next
+    garbage collection.
     """
     if isinstance(transport, DirectTransport):
         transport.read_to_protocol()
 
 
 def set_no_delay(transport: Any) -> None:
-    """Send small writes at once, where this is TCP."""
+    """Send small writes at once, if this is TCP."""
     if not (isinstance(transport, DirectTransport) and transport.no_delay):
         stock.set_no_delay(transport)
 
 
 def buffered(transport: object) -> int:
     """
-    How many bytes wait in Twisted's buffer for room in the socket; 0 where that is not known.
+    The number of bytes in Twisted's buffer that wait for room in the socket; 0 if unknown.
 
-    On Twisted's own transports it is only sure whether there are any.
+    On Twisted's own transports it only says reliably whether there are any.
     """
     if isinstance(transport, DirectTransport):
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
@@ -90,20 +91,21 @@ def buffered(transport: object) -> int:
 
 
 def hides_resets(transport: object) -> bool:
-    """Whether this is Twisted's own TLS, to which a peer's end without close_notify and a reset are the same."""
+    """Whether this is Twisted's own TLS, which reports a reset like a close without close_notify."""
     return not isinstance(transport, DirectTransport) and stock.hides_resets(transport)
 
 
 def half_closes(transport: object) -> bool:
-    """Whether one direction can be ended alone."""
+    """Whether one direction can be closed alone."""
     return isinstance(transport, DirectTransport) or stock.half_closes(transport)
 
 
 def close_now(transport: Any) -> None:
     """
-    Close a connection that was just made, and free its descriptor within this call; TLS ends without a word.
+    Close a connection that was just made, and free its descriptor within this call. TLS sends no close_notify.
 
-    Only for one that no event can have come for in this turn of the reactor. Twisted's own are closed a turn later.
+    Only for a connection that can have no event in this turn of the reactor. Twisted's own transports close a turn
+    later.
     """
     if isinstance(transport, DirectTransport):
         transport.close_now()

@@ -1,9 +1,9 @@
 """
-Large bodies from one socket to another inside the kernel.
+Moves large bodies from one socket to another inside the kernel.
 
-Where a body of known length goes from plain TCP to plain TCP there is nothing to look at: `splice` moves its pages
-through a pipe, a quarter of the work of reading and writing them. Twisted's transports stay in charge of everything
-else: only their `doRead` and `doWrite` are stood in for while it lasts.
+A body of known length from plain TCP to plain TCP needs no parsing. `splice` moves its pages through a pipe, with a
+quarter of the work of reading and writing them. Twisted's transports stay in charge of everything else: only their
+`doRead` and `doWrite` are replaced during the transfer.
 """
 
 from __future__ import annotations
@@ -21,34 +21,33 @@ try:
     from fcntl import F_SETPIPE_SZ, fcntl
 
     _AVAILABLE = hasattr(os, "splice") and hasattr(os, "pipe2")
-except ImportError:  # neither macOS nor Windows has it
+except ImportError:  # macOS and Windows do not have it
     _AVAILABLE = False
 
-LEAST_BYTES: Final = 1 << 20
-"""Bodies shorter than this are not worth a pipe."""
+LEAST_BYTES: Final = 1 << 20  # shorter bodies are not worth a pipe
 
 _PIPE_BYTES: Final = 1 << 20
-_MOVES: Final = 4  # in one turn, so that others get theirs
+_MOVES: Final = 4  # in one turn, so that other connections get their turn
 _FLAGS: Final = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 
 def can_splice(source: object, sink: object) -> bool:
-    """Whether both are plain sockets, on a system that knows how."""
+    """Whether both are plain sockets, on a system with splice."""
     return _AVAILABLE and is_plain(source) and is_plain(sink)
 
 
 def new_pipe() -> tuple[int, int]:
-    """A pipe that does not block, as large as the system lets us have one. Raises OSError."""
+    """A non-blocking pipe, as large as the system allows. Raises OSError."""
     pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl(pipe[1], F_SETPIPE_SZ, _PIPE_BYTES)
     except OSError:
-        pass  # the user's share of pipe memory is used up: a small pipe works as well
+        pass  # the user's limit of pipe memory is reached: a small pipe works as well
     return pipe
 
 
 class Pipes:
-    """Counts the pipes that are open: they are descriptors, of which others need theirs."""
+    """Counts the open pipes, because each takes two descriptors."""
 
     most = 4096
     count = 0
@@ -58,23 +57,23 @@ class Splice:
     """
     Moves `left` bytes from one transport to another, then calls `done`.
 
-    It begins once the sink's own buffer is out. When a transport is lost meanwhile its protocol hears of it as ever,
-    and calls `stop`, which drops what is in the pipe; the source's own end is told only when the pipe is empty.
+    It begins when the sink's own buffer is empty. If a transport is lost meanwhile, its protocol is called as usual
+    and calls `stop`, which drops the bytes in the pipe. The end of the source is reported only when the pipe is empty.
     """
 
     def __init__(self, source: Any, sink: Any, left: int, done: Callable[[], None]) -> None:
-        """Raises OSError when there is no descriptor left for a pipe."""
+        """Raises OSError if no descriptor is left for a pipe."""
         self.moved = 0
         self.in_pipe = 0
         if Pipes.count >= Pipes.most:
-            raise OSError(errno.EMFILE, "as many pipes are open as may be")
+            raise OSError(errno.EMFILE, "the maximum number of pipes is open")
         self._pipe = new_pipe()
         Pipes.count += 1
         self._source = source
         self._sink = sink
         self._left = left
         self._done = done
-        self._why: Any = None  # how the source ended
+        self._why: Any = None  # the reason why the source ended
         self._over = False
         source.doRead = self._read
         sink.doWrite = self._write
@@ -83,11 +82,11 @@ class Splice:
 
     @property
     def left(self) -> int:
-        """Bytes that have not been taken from the source."""
+        """The number of bytes not yet taken from the source."""
         return self._left
 
     def stop(self) -> None:
-        """Give the transports back as they were. A second call does nothing."""
+        """Restore the transports. A second call does nothing."""
         if self._over:
             return
         self._over = True
@@ -99,7 +98,7 @@ class Splice:
             os.close(end)
 
     def _read(self) -> Any:
-        """The source has something, or has ended."""
+        """The source has data, or has ended."""
         if self._why is not None:
             return self._why
         source, sink = self._source.fileno(), self._sink.fileno()
@@ -126,7 +125,7 @@ class Splice:
         return None
 
     def _source_ended(self) -> Any:
-        # The end is always early here: as much as was promised would have finished it.
+        # The end is always early here: with the whole body the transfer would have finished.
         if not self.in_pipe:
             return CONNECTION_LOST
         self._why = CONNECTION_LOST
@@ -135,7 +134,7 @@ class Splice:
         return None
 
     def _empty(self, sink: int) -> bool:
-        """Move what is in the pipe on, as far as there is room. False if the sink is lost."""
+        """Move the bytes in the pipe to the sink, as far as it has room. Returns False if the sink is lost."""
         try:
             while self.in_pipe:
                 count = os.splice(self._pipe[0], sink, self.in_pipe, flags=_FLAGS)
@@ -144,13 +143,13 @@ class Splice:
         except BlockingIOError:
             pass
         except OSError:
-            return False  # the reactor meets the error again when it writes, and tells the sink's protocol
+            return False  # the reactor meets the error again when it writes, and reports it to the sink's protocol
         return True
 
     def _write(self) -> Any:
         """The sink has room."""
         if buffered(self._sink):
-            # What was written before goes first; its producers are told as ever.
+            # Data written before goes first. Its producers are called as usual.
             why = type(self._sink).doWrite(self._sink)
             if not why and not buffered(self._sink):
                 self._source.startReading()

@@ -1,8 +1,8 @@
 """
-What `sockets` offers, on public names of Twisted's alone: for every transport that is none of our own.
+The functions of `sockets` with public names of Twisted only, for every transport that is not our own.
 
-With VESPA_TRANSPORT=stock all are Twisted's; without, some still are (TLS to a server known by its name, descriptors
-from systemd, what is no socket).
+With VESPA_TRANSPORT=stock these are all transports. Otherwise some remain: TLS to a server known by its name,
+descriptors from systemd, transports without a socket.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
 
-# What the kernel knows of a peer that has closed or shut down its side, also while nobody reads. Not on every system.
+# The kernel's event for a peer that has closed or shut down its side, also while nothing is read. Not on every system.
 _GONE = getattr(select, "POLLRDHUP", 0)
 
 
 def writer(transport: Any) -> Callable[[bytes | memoryview], None]:
-    """The transport's own `write`, which takes a memoryview too."""
+    """The transport's own `write`, which also takes a memoryview."""
     write = transport.write
-    return lambda data: write(bytes(data))  # of bytes: the same object
+    return lambda data: write(bytes(data))  # bytes(data) returns the same object if data is bytes
 
 
 def buffered(transport: object) -> int:
-    """Whether anything waits for room in the socket: as many bytes as are sure to, at least 1."""
+    """Whether data waits for room in the socket: the number of bytes that certainly wait, at least 1."""
     if not isinstance(transport, FileDescriptor) or not transport.connected:
         return 0
-    # What was written in this turn has no public name: but there, the reactor is asked to say when there is room.
+    # Data written in this turn has no public name. But if there is any, the reactor watches for room in the socket.
     return len(transport.dataBuffer) - transport.offset or int(transport in transport.reactor.getWriters())
 
 
 def set_no_delay(transport: Any) -> None:
-    """Send small writes at once, where this is TCP."""
+    """Send small writes at once, if this is TCP."""
     if ITCPTransport.providedBy(transport):
         try:
             transport.setTcpNoDelay(True)
-        except OSError:  # macOS refuses it once the peer has reset the connection, of which the reactor is to tell
+        except OSError:  # macOS refuses it after a reset by the peer, which the reactor will report
             pass
 
 
 def hung_up(transport: object) -> bool:
     """
-    Whether the peer has closed, reset or shut down its side, which nobody is told while reading is paused.
+    Whether the peer has closed, reset or shut down its side, which is not reported while reading is paused.
 
-    A peer that only has no more to say (half-close) looks the same. False where that is not known: on a transport that
-    is no socket's, and, outside of Linux, behind bytes that came before the end and were not read.
+    A half-close looks the same. False if unknown: for a transport without a socket, and, outside of Linux, if unread
+    bytes came before the end.
     """
     if not isinstance(transport, tcp.Connection):
         return False
@@ -73,9 +73,9 @@ def _ended(sock: socket.socket) -> bool:
 
 def reset(transport: object) -> bool:
     """
-    Whether the peer has answered what was last sent with a reset, though reading only met the end; forgotten once told.
+    Whether the peer has answered the last sent bytes with a reset, although reading only met the end. Reported once.
 
-    A peer whose socket was closed before the bytes came says both, and the end is what a read meets first. False once
+    A peer whose socket was closed before the bytes came sends both, and reading meets the end first. False after
     the transport has closed its own socket.
     """
     if not isinstance(transport, tcp.Connection) or transport.disconnected:
@@ -87,36 +87,35 @@ def reset(transport: object) -> bool:
 
 
 def hides_resets(transport: object) -> bool:
-    """Whether this is Twisted's own TLS, to which a peer's end without close_notify and a reset are the same."""
+    """Whether this is Twisted's own TLS, which reports a reset like a close without close_notify."""
     return bool(ISSLTransport.providedBy(transport))
 
 
 def half_closes(transport: object) -> bool:
-    """Whether one direction can be ended alone."""
+    """Whether one direction can be closed alone."""
     if hides_resets(transport):
-        return False  # it passes that on to the socket below, past what it has not sent yet
+        return False  # it closes the socket below, before its own data is sent
     return bool(IHalfCloseableDescriptor.providedBy(transport))
 
 
-PROBES = 3
-"""Probes in a row that a peer may leave unanswered."""
+PROBES = 3  # the number of probes in a row that a peer may leave unanswered
 
 
 def probe(transport: Any, seconds: int, *, unacknowledged: bool = True) -> None:
     """
-    Have the kernel ask a silent peer now and then whether it is still there, where this is TCP and the system can.
+    Let the kernel probe a silent peer, if this is TCP and the system can.
 
-    A peer that has vanished without a word, with its machine or the way there, is noticed `seconds` after the last that
-    was heard of it, and as long again for each of `PROBES`: the connection is lost then. With `unacknowledged` so is
-    one on which the peer has not taken what was sent for as long: not right for a peer that may pause.
+    A peer may disappear silently, with its machine or its network. The connection is lost `seconds` after the last
+    sign of the peer, plus as long again for each of `PROBES`. With `unacknowledged` it is also lost if the peer has not
+    acknowledged sent bytes for that long, which is wrong for a peer that may pause.
     """
     sock = getattr(transport, "socket", None) or getattr(getattr(transport, "transport", None), "socket", None)
     if not isinstance(sock, socket.socket) or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    # The last is for bytes of ours that are not acknowledged: while there are any, the kernel does not probe.
+    # The last is for bytes that are not acknowledged: while there are any, the kernel does not probe.
     options = [
         ("TCP_KEEPIDLE", seconds),
-        ("TCP_KEEPALIVE", seconds),  # what macOS calls it
+        ("TCP_KEEPALIVE", seconds),  # the name on macOS
         ("TCP_KEEPINTVL", seconds),
         ("TCP_KEEPCNT", PROBES),
         ("TCP_USER_TIMEOUT", seconds * (PROBES + 1) * 1000),
@@ -127,4 +126,4 @@ def probe(transport: Any, seconds: int, *, unacknowledged: bool = True) -> None:
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     except OSError:
-        pass  # the peer has gone just now, which the reactor will tell
+        pass  # the peer has just closed the connection, which the reactor will report

@@ -1,9 +1,9 @@
 """
-Connecting to a TLS server at an IP address, by OpenSSL directly on the socket.
+Connects to a TLS server at an IP address, with OpenSSL directly on the socket.
 
-Here a connection is made when the handshake is done and the certificate is verified, all within the time to connect:
-its protocol never meets a server that is not the one that was meant, and a bad certificate is told from a response that
-does not come. Servers known by name stay Twisted's, as resolving names is.
+A connection counts as made when the handshake is done and the certificate is verified, within the time limit for
+connecting. So a protocol never meets a wrong server, and a bad certificate differs from a missing response.
+Servers known by name stay with Twisted, like the resolution of names.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class TLSClientTransport(Connecting, TLSTransport):
         assert self._rules is not None
         self._limit()
         self._use(self._rules.begin(self.socket))
-        self._shaking = self._reading = True  # what is watched from the handshake on
+        self._shaking = self._reading = True  # reads from the handshake on
         self._shake_hands()
 
     def _shake_hands(self) -> None:
-        """Go on with the handshake."""
+        """Continue the handshake."""
         rules = self._rules
         assert rules is not None
         try:
@@ -62,48 +62,48 @@ class TLSClientTransport(Connecting, TLSTransport):
         else:
             self._shaking = False
             self._enter(OPEN)
-            self.startReading()  # also where the server answered within our first call, and nothing was watched
+            self.startReading()  # needed if the server answered within our first call
             self._open()
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
-        """Something came: of the handshake, or what was sent after it."""
+        """Bytes came: of the handshake, or after it."""
         if self._shaking:
             self._shake_hands()
             return None
         why = super().doRead()
         rules = self._rules
         if rules is not None:
-            # Under TLS 1.3 what one can come back with is what a server sends first.
+            # Under TLS 1.3 a server sends the session ticket first.
             self._rules = None
             if why is None:
                 rules.keep_session(self.tls.get_session())
         return why
 
     def doWrite(self) -> Any:
-        """There is room."""
+        """The socket has room."""
         if self._shaking:
             self._shake_hands()
             return None
         return super().doWrite()
 
     def cancel(self, _: object = None) -> None:
-        """End an attempt, the handshake included."""
+        """End an attempt, including its handshake."""
         self._shaking = False
         super().cancel()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The end."""
+        """The connection has ended."""
         super().connectionLost(reason)
         self._rules = None
 
 
 class TLSConnectingEndpoint(ConnectingEndpoint):
     """
-    The way to a TLS server at an IP address, whose certificate has to name that address and to lead to a root of
-    `trust` (a Twisted trust root); nothing else is trusted. `seconds` bounds one attempt, the handshake included.
+    Connects to a TLS server at an IP address. Its certificate must name that address and lead to a root of `trust` (a
+    Twisted trust root). No other root is trusted. `seconds` limits one attempt, including the handshake.
 
-    `connect` fires with the protocol once the server is known to be the right one, or fails with a `ConnectError`:
-    `BadCertificate`, `NoTLS`, `TimeoutError` or one of the kernel's. Sessions are resumed: the last one is kept.
+    `connect` fires with the protocol after the server is verified, or fails with a `ConnectError`:
+    `BadCertificate`, `NoTLS`, `TimeoutError` or one of the kernel's. It keeps the last session and resumes it.
     """
 
     def __init__(self, reactor: Any, family: int, address: tuple[str, int], seconds: float, trust: Any) -> None:
@@ -118,9 +118,9 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
 
     def begin(self, sock: socket.socket | None) -> SSL.Connection:
         """
-        OpenSSL for a client, on a connected socket, or (None) on memory.
+        A client's OpenSSL connection on a connected socket, or (None) on memory.
 
-        An IP address is no server name that could be sent.
+        It sends no server name, because an IP address is not one.
         """
         tls = SSL.Connection(self._context, sock)
         tls.set_connect_state()
@@ -129,27 +129,27 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
         return tls
 
     def verify(self, tls: SSL.Connection) -> None:
-        """Whether the server, whose certificate leads to a root, is the one at the address. Raises BadCertificate."""
+        """Check that the server's certificate, which leads to a root, names this address. Raises BadCertificate."""
         try:
             certificate = tls.get_peer_certificate(as_cryptography=True)
             if certificate is not None and certificate != self._verified:
                 names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-                # Only the addresses are looked at: one that is written as a name, too, is no harm and no help.
+                # Only IP address entries count. An address written as a DNS name has no effect.
                 if ip_address(self._host) not in names.get_values_for_type(IPAddress):
                     certificate = None
         except ExtensionNotFound:
             raise BadCertificate(f"{self.place}: it names no address") from None
-        except Exception as error:  # reading one that is malformed fails in many ways, and a bug must not let it pass
+        except Exception as error:  # parsing a malformed certificate fails in many ways, and none may let it pass
             raise BadCertificate(f"{self.place}: it cannot be read: {error}") from None
         if certificate is None:
             raise BadCertificate(f"{self.place}: it is not for this address")
         self._verified = certificate
 
     def explain(self, error: SSL.Error, tls: SSL.Connection) -> ConnectError:
-        """What went wrong in a handshake; the session that it may have been for is not tried again."""
+        """The error for a failed handshake. Drops the session, which may be the cause."""
         self.session = None
         if isinstance(error, SSL.SysCallError):
-            why = "the server hung up" if hung_up(error) else f"the server is gone ({error.args[-1]})"
+            why = "the server closed the connection" if hung_up(error) else f"the connection is lost ({error.args[-1]})"
             return NoTLS(f"{self.place}: {why}")
         reasons = reasons_of(error)
         if _REFUSED in reasons:
@@ -157,7 +157,7 @@ class TLSConnectingEndpoint(ConnectingEndpoint):
         return NoTLS(f"{self.place}: {', '.join(reasons)}")
 
     def keep_session(self, session: SSL.Session | None) -> None:
-        """What the next connection may resume."""
+        """Keep a session for the next connection to resume."""
         self.session = session
 
     @property

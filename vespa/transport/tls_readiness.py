@@ -1,4 +1,4 @@
-"""Which events the reactor watches for a TLS connection: what its owner asked for, bent to what OpenSSL waits for."""
+"""The reactor events of a TLS connection: those that its owner requested, changed to those that OpenSSL needs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from vespa.transport.socket_transport import DirectTransport
 
 
 class Phase(enum.Enum):
-    """What OpenSSL waits for."""
+    """The event that OpenSSL waits for."""
 
-    HANDSHAKE = enum.auto()  # handshake, the peer's turn; nothing of the owner's is sent yet
+    HANDSHAKE = enum.auto()  # handshake, the peer's turn; none of the owner's data is sent yet
     HANDSHAKE_BLOCKED = enum.auto()  # handshake, no room for our part
-    OPEN = enum.auto()  # nothing
+    OPEN = enum.auto()  # none
     READ_BLOCKED = enum.auto()  # reading must first send (the response to a key update), and there is no room
     WRITE_BLOCKED = enum.auto()  # writing must first read
-    FAILED = enum.auto()  # OpenSSL has given up, and the reactor is about to hear of it
+    FAILED = enum.auto()  # OpenSSL has failed, and the reactor is about to learn it
     OVER = enum.auto()  # the connection is closed, or about to be
 
 
@@ -23,7 +23,7 @@ OPEN = Phase.OPEN
 
 
 class TLSReadiness(DirectTransport):
-    """A connection that remembers whether it was asked to read and write apart from what it watches."""
+    """Keeps its owner's requests to read and write apart from the events that it watches."""
 
     phase = OPEN
     _reading = _writing = False
@@ -52,7 +52,7 @@ class TLSReadiness(DirectTransport):
     def _watch(self) -> None:
         read, write = self._reading, self._writing
         match self.phase:
-            case Phase.HANDSHAKE:  # unless told to close with nothing to send: then no handshake is needed
+            case Phase.HANDSHAKE:  # unless it should close with nothing to send: then it needs no handshake
                 read, write = True, bool(self.disconnecting and not self._unsent() and self.producer is None)
             case Phase.HANDSHAKE_BLOCKED | Phase.FAILED:
                 read, write = False, True

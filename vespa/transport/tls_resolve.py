@@ -1,9 +1,9 @@
 """
-Whom Twisted's TLS takes for the server that was meant.
+Verifies the identity of a server for Twisted's TLS.
 
-Twisted (26.10) lets a server in whose certificate it cannot compare with the name, such as one that holds no names at
-all: it logs the error of `service_identity` and goes on. Any certificate of a trusted root would do then. Here only a
-comparison that was made and was right lets in.
+Twisted (26.10) accepts a server if the comparison of its certificate with the name fails with an error, for example
+because the certificate holds no names: it logs the error of `service_identity` and continues. Any certificate of a
+trusted root would pass. Here only a comparison that succeeds lets a server pass.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ServerIdentity:
             if good and depth == 0:
                 try:
                     self._compare(certificate.to_cryptography(), self._host)
-                except Exception:  # what is raised here would be lost, and the certificate pass
+                except Exception:  # OpenSSL ignores an exception, and the certificate would pass
                     tlsProtocol.failVerification(Failure())
                     return False
             return bool(good)

@@ -1,4 +1,4 @@
-"""TLS for a server's connections: the port, and the handshake of those that come."""
+"""TLS for a server's connections: the port, and the handshake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vespa.transport.tls_readiness import OPEN, Phase
 from vespa.transport.tls_stock import Contexts
 from vespa.transport.tls_transport import TLSTransport
 
-# Said in plain to a client that forgot the s of https, as it understands nothing else.
+# Sent without TLS to a client that used http:// instead of https://, because it understands nothing else.
 TLS_REQUIRED = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\r\n"
     b"This port speaks TLS: ask for https://.\n"
@@ -25,8 +25,8 @@ class TLSServerTransport(Accepted, TLSTransport):
     """
     The server's end of a TLS connection.
 
-    connectionMade comes before the handshake, as with Twisted's own; what is written until then waits. How long the
-    handshake may take is for the protocol to limit.
+    As with Twisted's own, connectionMade comes before the handshake, and data written until then waits. The protocol
+    limits the time of the handshake.
     """
 
     phase = Phase.HANDSHAKE
@@ -72,10 +72,10 @@ class TLSServerTransport(Accepted, TLSTransport):
 
 class TLSPort(Port):
     """
-    A listening port of `TLSServerTransport`s, each under the context that is current when it comes.
+    A listening port that makes `TLSServerTransport`s, each with the context that is current when it connects.
 
-    One is accepted in each turn: the server's signature takes a third of a millisecond, and the requests of those that
-    came before would wait for all of a burst's.
+    It accepts one in each turn: the server's signature takes a third of a millisecond, and in a burst the requests of
+    earlier connections would wait for all signatures.
     """
 
     transport = TLSServerTransport
@@ -87,6 +87,6 @@ class TLSPort(Port):
         super().__init__(port, factory, backlog, interface, reactor)
 
     def doRead(self) -> None:
-        """Accept one."""
+        """Accept one connection."""
         self.numberAccepts = 1
         super().doRead()

@@ -1,9 +1,9 @@
 """
-Twisted's own TLS, where connections are not made on sockets of our own: listening, and connecting to an IP address.
+Twisted's own TLS, for systems without our own sockets: listening, and connecting to an IP address.
 
 A listening port takes the same certificates, which can be replaced while it is open. For connecting, Twisted's
-endpoint says "connected" before the handshake. This one waits until the server is known to be the one
-that was meant, by the same rules and with the same errors as `tls_connect`, and within the time for connecting.
+endpoint reports a connection before the handshake. This one waits until the server is verified, by the same rules,
+with the same errors and within the same time limit as `tls_connect`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vespa.transport.tls_connect import TLSConnectingEndpoint
 
 
 class Contexts(Protocol):
-    """Where a port finds the context for its next connection."""
+    """The source of the context for a port's next connection."""
 
     @property
     def current(self) -> SSL.Context: ...
@@ -49,14 +49,14 @@ class _ServerCreator:
         self._contexts = contexts
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
-        """OpenSSL on memory, which Twisted moves to the socket and back."""
+        """OpenSSL on memory. Twisted moves its data to and from the socket."""
         return SSL.Connection(self._contexts.current, None)
 
 
 @implementer(IStreamServerEndpoint)
 @frozen
 class StockTLSServerEndpoint:
-    """Listens for TLS on TCP, each connection under the context that is current when it comes."""
+    """Listens for TLS on TCP. Each connection gets the context that is current when it connects."""
 
     reactor: Any
     port: int
@@ -76,13 +76,13 @@ class _Creator:
         self._rules = rules
 
     def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
-        """OpenSSL on memory, which Twisted moves to the socket and back."""
+        """OpenSSL on memory. Twisted moves its data to and from the socket."""
         return self._rules.begin(None)
 
 
 @implementer(IHandshakeListener)
 class _HandshakeWatch(TwistedProtocol):
-    """Stands in for the connection's protocol until the server is verified."""
+    """Takes the place of the connection's protocol until the server is verified."""
 
     def __init__(self, attempt: _Attempt) -> None:
         self._attempt = attempt
@@ -95,7 +95,7 @@ class _HandshakeWatch(TwistedProtocol):
 
 
 class _Attempt:
-    """One `connect`: `result` fires once, when all is known."""
+    """One call of `connect`. `result` fires once, when the server is verified or the attempt has failed."""
 
     def __init__(self, reactor: Any, rules: TLSConnectingEndpoint, factory: IProtocolFactory, seconds: float) -> None:
         self.result: Deferred[Any] = Deferred(lambda _: self._end())
@@ -124,7 +124,7 @@ class _Attempt:
             self._fail(failure.value or ConnectError())
 
     def handshake_done(self, transport: Any) -> None:
-        """The handshake is done: see with whom, and leave the connection to its own protocol."""
+        """The handshake is done: verify the server, and hand the connection to its own protocol."""
         if self._over:
             return
         self._transport = transport
@@ -141,13 +141,13 @@ class _Attempt:
         self.result.callback(protocol)
 
     def lost(self, error: BaseException | None, transport: Any) -> None:
-        """The connection ended before that."""
+        """The connection ended before the server was verified."""
         self._transport = None
         if isinstance(error, SSL.Error):
             forget_errors()
             self._fail(self._rules.explain(error, transport.getHandle()))
         else:
-            self._fail(NoTLS(f"{self._rules.place}: the server hung up"))
+            self._fail(NoTLS(f"{self._rules.place}: the server closed the connection"))
 
     def _fail(self, error: BaseException) -> None:
         if not self._over:
@@ -166,7 +166,7 @@ class _Attempt:
 
 @implementer(IStreamClientEndpoint)
 class StockTLSEndpoint:
-    """What `TLSConnectingEndpoint` promises, without the resuming of sessions, over any endpoint of Twisted's."""
+    """Like `TLSConnectingEndpoint`, without resumed sessions, over any endpoint of Twisted's."""
 
     def __init__(
         self, reactor: Any, endpoint: IStreamClientEndpoint, host: str, port: int, seconds: float, trust: Any

@@ -1,15 +1,15 @@
 """
-TLS by OpenSSL directly on a connection's socket, whichever end this is.
+TLS with OpenSSL directly on a connection's socket, for clients and servers.
 
 Twisted's TLS runs OpenSSL on memory and moves each byte through a second transport with a second buffer and a second
-set of producers. Here the transport is `tcp.Connection` itself with OpenSSL's reading and writing in place of the
-socket's, so the buffer, the producers, `loseConnection` and `abortConnection` are Twisted's own. What has to be added
-is below: OpenSSL may have to write in order to read and the reverse, it keeps a record that it could not send, and it
-has an end of its own (close_notify). The handshake of each end is in `tls_server` and `tls_connect`.
+set of producers. Here the transport is `tcp.Connection` itself, and OpenSSL reads and writes the
+socket. So the buffer, the producers, `loseConnection` and `abortConnection` are Twisted's own. This module adds
+the rest: OpenSSL may have to write in order to read and the reverse, it keeps a record that it could not send, and TLS
+has an end of its own (close_notify). `tls_server` and `tls_connect` hold the handshakes.
 
-A clean end (`loseConnection`) sends close_notify; `abortConnection` resets without it, so that a cut response is not
-taken for a whole one. The peer's close_notify is the end of reading, as a plain socket's empty read is; an end without
-it is ConnectionLost: TLSTruncated if the peer closed, ConnectionLost itself if it was reset.
+`loseConnection` sends close_notify. `abortConnection` resets without it, so that a truncated response does not look
+complete. The peer's close_notify ends reading, like the empty read of a plain socket. An end without
+it is ConnectionLost: TLSTruncated if the peer closed, ConnectionLost itself after a reset.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vespa.transport.openssl import RECORD_BYTES, calls, forget_errors, hung_up,
 from vespa.transport.socket_transport import Received
 from vespa.transport.tls_readiness import OPEN, Phase, TLSReadiness
 
-BURST_RECORDS = 4  # that one event may deliver before other connections have their turn
+BURST_RECORDS = 4  # the number of records that one event may deliver before other connections get their turn
 
 
 @implementer(ISSLTransport, INegotiated)
@@ -39,27 +39,27 @@ class TLSTransport(TLSReadiness):
     TLS = True
     negotiatedProtocol: bytes | None = None
 
-    _data_received: Any = None  # called in place of the protocol's dataReceived
+    _data_received: Any = None  # called instead of the protocol's dataReceived
     _sent_close_notify = False
     _failure: ConnectionLost = CONNECTION_LOST
 
     def _use(self, tls: SSL.Connection) -> None:
-        """Use this connection of OpenSSL's; to be called before all else."""
+        """Use this connection of OpenSSL's. Must be called first."""
         self.tls = tls
         self.tls_write, self.tls_read = calls(tls)
 
     def getHandle(self) -> SSL.Connection:  # type: ignore[override]
-        """OpenSSL's connection: to be asked, not to be read or written."""
+        """OpenSSL's connection: for queries, not for reading or writing."""
         return self.tls
 
     def getPeerCertificate(self) -> Any:
-        """The peer's certificate, None if it showed none."""
+        """The peer's certificate, None if it sent none."""
         return self.tls.get_peer_certificate()
 
     # -- reading
 
     def read_to(self, data_received: Received) -> None:
-        """Hand what arrives straight to `data_received`, not to the protocol."""
+        """Pass arriving bytes directly to `data_received` instead of the protocol."""
         self._data_received = data_received
 
     def read_to_protocol(self) -> None:
@@ -67,7 +67,7 @@ class TLSTransport(TLSReadiness):
         self._data_received = None
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
-        """Deliver what has arrived: a few records at most, and none after the protocol has paused."""
+        """Deliver arrived data: a few records at most, and none after the protocol has paused."""
         if self.phase is not OPEN:
             why = self._unblock()
             if why is not None or self.phase is not OPEN or not self._reading:
@@ -93,7 +93,7 @@ class TLSTransport(TLSReadiness):
     def _unblock(self) -> ConnectionLost | None:
         match self.phase:
             case Phase.READ_BLOCKED | Phase.WRITE_BLOCKED:
-                self._enter(OPEN)  # and whichever was blocked is tried again
+                self._enter(OPEN)  # then the blocked call is tried again
             case Phase.FAILED:
                 return self._failure
         return None
@@ -112,16 +112,16 @@ class TLSTransport(TLSReadiness):
         return self._failure
 
     def _answer_plain(self, reasons: list[str]) -> None:
-        """Say something to a peer that does not speak TLS as it should."""
+        """Answer a peer that does not speak valid TLS."""
 
     # -- writing
 
     def write_now(self, data: bytes | memoryview) -> None:
         """
-        Do what `write` does, sending at once what the socket takes.
+        Like `write`, but sends at once as much as the socket takes.
 
-        A record that OpenSSL could not send it keeps, and wants the same bytes first at the next attempt: they go to
-        the front of Twisted's buffer, which is empty whenever this sends.
+        OpenSSL keeps a record that it could not send, and expects the same bytes first at the next attempt. They go to
+        the front of Twisted's buffer, which is empty whenever this method sends.
         """
         if (
             self._tempDataLen
@@ -130,9 +130,9 @@ class TLSTransport(TLSReadiness):
             or self.disconnecting
             or self._writeDisconnecting
             or not self.connected
-            or (self.producer is not None and not self.streamingProducer)  # pulled on by the reactor only
+            or (self.producer is not None and not self.streamingProducer)  # a pull producer, which the reactor drives
         ):
-            self.write(bytes(data))  # of bytes: the same object
+            self.write(bytes(data))  # bytes(data) returns the same object if data is bytes
             return
         sent = self._send_some(data)
         if sent < len(data) and self.phase is not Phase.FAILED:
@@ -155,19 +155,19 @@ class TLSTransport(TLSReadiness):
         return sent
 
     def writeSomeData(self, data: bytes) -> int | ConnectionLost:
-        """Send from Twisted's buffer what the socket takes, at most SEND_LIMIT bytes, and say how many."""
+        """Send as much of Twisted's buffer as the socket takes, at most SEND_LIMIT bytes. Returns the number sent."""
         sent = self._send_some(data)
         return self._failure if self.phase is Phase.FAILED else sent
 
     def doWrite(self) -> Any:
-        """Go on with what waited for room in the socket."""
+        """Continue with the data that waited for room in the socket."""
         if self.phase is not OPEN and self.phase is not Phase.HANDSHAKE:
             blocked = self.phase is Phase.READ_BLOCKED and self._reading
             why: Any = self._unblock()
             if blocked:
                 why = self.doRead()
                 if why is CONNECTION_DONE:
-                    # The reactor would not take it for the end of one half only: it asks for that after doRead alone.
+                    # The reactor recognises the end of one half only after doRead, so handle it here.
                     self.stopReading()
                     self.readConnectionLost(Failure(why))
                     why = None
@@ -178,7 +178,7 @@ class TLSTransport(TLSReadiness):
     # -- ending
 
     def _send_close_notify(self) -> bool:
-        """Send close_notify, once. False: there is no room for it yet."""
+        """Send close_notify, once. Returns False if there is no room for it yet."""
         if self.phase is OPEN and not self._sent_close_notify:
             try:
                 self.tls.shutdown()
@@ -212,13 +212,13 @@ class TLSTransport(TLSReadiness):
         self.phase = Phase.OVER
         super().connectionLost(reason)
         self._data_received = None
-        self.__dict__.pop("tls", None)  # OpenSSL's memory: the transport may be held longer
+        self.__dict__.pop("tls", None)  # frees OpenSSL's memory, because the transport may be held longer
         self.__dict__.pop("tls_write", None)
         self.__dict__.pop("tls_read", None)
 
 
 def let_alert_pass(sock: socket.socket) -> None:
-    """Read what has come: what is left unread at the close makes the kernel reset, which may overtake our alert."""
+    """Read arrived bytes: unread bytes at the close make the kernel send a reset, which may overtake our alert."""
     try:
         sock.recv(65536)
     except OSError:

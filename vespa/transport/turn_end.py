@@ -1,8 +1,8 @@
 """
-The end of the reactor's turn: where whole messages are written, one after the other.
+The end of the reactor's turn, when whole messages are written, one after the other.
 
-A turn is one wait for events with all that the events cause. What a burst of them causes then leaves together, and the
-kernel wakes each peer once. `LeanReactor` offers its turn's end; on any other reactor everything is written at once.
+A turn is one wait for events with all their effects. The responses to a burst of events then leave together, and the
+kernel wakes each peer once. `LeanReactor` has a hook for the end of its turn. On other reactors writes happen at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from twisted.logger import Logger
 
 Call = tuple[Callable[[bytes], object], bytes]
-"""A function that takes bytes, such as `sockets.writer` gives, and the bytes."""
+"""A function that takes bytes, such as that of `sockets.writer`, and the bytes."""
 
 _log = Logger()
 
@@ -24,8 +24,9 @@ class TurnEnd(Protocol):
     """
     Takes writes for the end of the turn: `append((write, data))`.
 
-    `turn` is a number that changes each time all of them are out. Who remembers it with a write knows later whether
-    that may still be waiting: `remembered == turn_end.turn`. Where writes are not put off they never compare equal.
+    `turn` is a number that changes each time all queued writes are done. Code that stores it with a write can check
+    later whether that write may still be waiting: `stored == turn_end.turn`. If writes are not delayed, this is never
+    true.
     """
 
     @property
@@ -36,19 +37,19 @@ class TurnEnd(Protocol):
 
 
 class QueuedTurnEnd:
-    """A reactor's queue: `append` is a list's own, and the reactor calls `flush`."""
+    """A reactor's queue: `append` is the method of a deque, and the reactor calls `flush`."""
 
     def __init__(self) -> None:
         self.turn: float = 0
         self.calls: deque[Call] = deque()
-        """What waits. A reactor looks whether it is empty; `flush` takes from it."""
+        """The queued writes. A reactor checks whether there are any; `flush` removes them."""
         self.append: Callable[[Call], object] = self.calls.append
 
     def flush(self) -> None:
         """
-        Write all that waits, in order, and what is added meanwhile.
+        Write all queued data, in order, including data that is added meanwhile.
 
-        What a write raises is logged, and the others go on.
+        An exception of a write is logged, and the other writes follow.
         """
         calls = self.calls
         take = calls.popleft
@@ -63,9 +64,9 @@ class QueuedTurnEnd:
 
 
 class ImmediateTurnEnd:
-    """Puts nothing off."""
+    """Delays nothing."""
 
-    turn: float = math.nan  # unequal to all, itself included
+    turn: float = math.nan  # unequal to every number, including itself
 
     def append(self, call: Call) -> None:
         """Write at once."""
@@ -73,11 +74,10 @@ class ImmediateTurnEnd:
         write(data)
 
 
-IMMEDIATE: Final = ImmediateTurnEnd()
-"""That of every reactor that does not offer the end of its turn."""
+IMMEDIATE: Final = ImmediateTurnEnd()  # the turn end of every reactor without a hook for it
 
 
 def turn_end_of(reactor: Any) -> TurnEnd:
-    """The reactor's own, or one that writes at once where the reactor (or a test's clock) does not offer any."""
+    """The reactor's own, or one that writes at once if the reactor (or a test's clock) has none."""
     own = getattr(reactor, "turn_end", None)
     return own if isinstance(own, QueuedTurnEnd) else IMMEDIATE
