@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import vespa
+from tests.distributions import build_sdist, tracked_files
 from vespa import NEWEST_RELEASE
 
 ROOT = Path(__file__).parent.parent
@@ -198,21 +199,10 @@ class VersionTests(SynchronousTestCase):
 class SourceDistributionTests(SynchronousTestCase):
     def test_whole(self) -> None:
         """A source distribution holds every file of the repository."""
-        try:
-            listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        except (OSError, subprocess.CalledProcessError):
-            raise SkipTest("this is no git repository, whose list of files is compared with") from None
-        files = {name for name in listed.splitlines() if (ROOT / name).exists()}
         folder = Path(self.mktemp()).absolute()
-        for name in files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-        code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-        built = subprocess.run([sys.executable, "-c", code, "dist"], cwd=folder, capture_output=True, text=True)
-        self.assertEqual(built.returncode, 0, built.stderr)
-        (archive,) = (folder / "dist").glob("*.tar.gz")
-        with tarfile.open(archive) as opened:
+        with tarfile.open(build_sdist(folder)) as opened:
             packed = {name.partition("/")[2] for name in opened.getnames()}
+        files = set(tracked_files())
         self.assertEqual(sorted(files - packed), [])
 
 
