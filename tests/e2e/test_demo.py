@@ -39,6 +39,11 @@ class DemoTests(ProcessCase):
         self.assertEqual(len(found), 2, demo.text)
         return [int(pid) for pid in found]
 
+    def commands(self, demo: Child) -> list[str]:
+        """The commands that it prints, each on one line."""
+        text = demo.text.partition("Try it")[2].partition("Running until")[0].replace(" \\\n", "")
+        return [line.strip() for line in text.splitlines()[1:] if line.strip() and not line.startswith("  #")]
+
     async def test_once(self) -> None:
         """A request waits for a worker and is served, a streamed one and one by hand too; a forged one is refused.
 
@@ -50,24 +55,26 @@ class DemoTests(ProcessCase):
         self.assertIn("the totals add up", demo.text)
         self.assertIn("401 bad_signature", demo.text)
         self.assertEqual(demo.text.count("Good morning. The autoscaler chose"), 3, demo.text)
-        self.assertRegex(demo.text, r"the client: waiting for a worker, 0 s: total workers: 0")
+        self.assertRegex(demo.text, r"no worker is ready \(there is none\): the client waits")
         self.assertLess(reactor.seconds() - began, 25.0)
         self.assertNotIn("\x1b", demo.text, "no colours where there is no terminal")
         self.assertNotIn("Traceback", demo.text)
-        self.assertRegex(demo.text, r"units of work since the last report: \d+ received")
+        self.assertRegex(demo.text, r"reports: \d+ units received")
+        self.assertIn("13 + 100 + 13 = 126 units received = 126 served + 0 failed + 0 in flight", demo.text)
+        self.assertIn("nothing is left running", demo.text)
         self.assertFalse(any(self.is_alive(pid) for pid in self.pids(demo)))
 
     async def test_commands(self) -> None:
         """The commands it prints work, until it is interrupted: that ends it, client and worker with exit code 0."""
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
-        commands = [line.strip() for line in demo.lines if line.startswith("  curl ")]
+        commands = [line for line in self.commands(demo) if line.startswith("curl ")]
         expected = ("[DONE]", "[DONE]", "Good morning", '"data"', "401|422", '"adds_up": true')
         for command, pattern in zip(commands, expected, strict=True):
             curl = self.start(["/bin/sh", "-c", command])
             self.assertEqual(await self.until_exit(curl), 0, curl.text)
             self.assertRegex(curl.text, re.escape(pattern) if pattern.startswith("[") else pattern)
-        signed = re.findall(r"^ +# .*, as request (\d+)", demo.text, re.MULTILINE)
+        signed = re.findall(r"^ +# .*: request (\d+)", demo.text, re.MULTILINE)
         self.assertEqual(len(set(signed)), 3, demo.text)
         ledger = await self.ledger(commands[-1], signed)
         self.assertTrue(ledger["adds_up"], ledger)
@@ -77,6 +84,11 @@ class DemoTests(ProcessCase):
         os.kill(demo.pid, signal.SIGINT)
         self.assertEqual(await self.until_exit(demo), 0, demo.text)
         await until(lambda: not any(self.is_alive(pid) for pid in pids))
+        ending = demo.text.partition("Stopping, as you asked")[2]
+        for name in ("client", "worker"):
+            self.assertRegex(ending, rf"{name} +ended with exit code 0")
+        (folder,) = re.findall(r"nothing is left running, and (\S+) is removed", ending)
+        self.assertFalse(os.path.exists(folder))
 
     async def test_taken_port(self) -> None:
         """A port that is taken is one line that says which, and what to change."""
@@ -118,7 +130,7 @@ class DemoTests(ProcessCase):
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
         ours = shlex.quote(sys.executable)
-        (command,) = [line.strip() for line in demo.lines if line.startswith(f"  {ours} -c ")]
+        (command,) = [line for line in self.commands(demo) if line.startswith(f"{ours} -c ")]
         # As if the demonstration ran by the Python that has it.
         typed = self.start(["/bin/sh", "-c", shlex.quote(e2e_python()) + command.removeprefix(ours)])
         self.assertEqual(await self.until_exit(typed), 0, typed.text)
@@ -128,15 +140,13 @@ class DemoTests(ProcessCase):
         """The settings it prints are enough for a client of one's own: it lists, listens, and sends a load."""
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
-        (export,) = [line.strip() for line in demo.lines if line.startswith("  export ")]
-        found = [re.match(r"  (\S*vespa-proxy (?:client|load) .*)", line) for line in demo.lines]
-        listing, listening, load = [match[1] for match in found if match is not None]
-        path = f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
+        (export,) = [line for line in self.commands(demo) if line.startswith("export ")]
+        listing, listening, load = [line for line in self.commands(demo) if "vespa-proxy" in line]
         for command, expected in ((listing, r"\bdemo\b"), (load, r"\b10\b")):
-            child = self.start(["/bin/sh", "-c", f"{path}; {export}; {command}"])
+            child = self.start(["/bin/sh", "-c", f"{export}; {command}"])
             self.assertEqual(await self.until_exit(child), 0, child.text)
             self.assertRegex(child.text, expected)
-        client = self.start(["/bin/sh", "-c", f"{path}; {export}; exec {listening}"])
+        client = self.start(["/bin/sh", "-c", f"{export}; exec {listening}"])
         await self.until_line(client, "ready: http://")
         client.signal("INT")
         self.assertEqual(await self.until_exit(client), 0, client.text)
@@ -144,7 +154,7 @@ class DemoTests(ProcessCase):
     async def test_interrupted(self) -> None:
         """A Ctrl-C while a request waits for a worker ends everything at once, with exit code 130."""
         demo = self.demo()
-        await self.until_line(demo, "worker .* starts now")
+        await self.until_line(demo, "worker .*starts now")
         pids = self.pids(demo)
         assert demo.pid is not None
         os.kill(demo.pid, signal.SIGINT)

@@ -1,15 +1,15 @@
-"""Commands to try against a service on this machine, which work as they stand."""
+"""Commands to try against the demonstration. They work as they stand, from any folder."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from vespa.simulator.launch import ROOT
 from vespa.simulator.processes import Deployment
 from vespa.simulator.signing import body_envelope, query_envelope
 
@@ -22,23 +22,27 @@ SIGNED = 3
 """Commands that are signed by hand."""
 _AS_JSON = "-H 'Content-Type: application/json'"
 
+Command = tuple[str, ...]
+"""What a command shows, and its parts, which are printed on a line each."""
 
-def by_client(client_url: str) -> list[tuple[str, str]]:
-    """What a user of the client proxy types, and what each shows."""
-    hello = {"model": "vespa-demo", "messages": [{"role": "user", "content": "Hello"}]}
-    messages = json.dumps(hello["messages"])
+
+def by_client(client_url: str) -> list[Command]:
+    """What a user of the client proxy types."""
+    messages = [{"role": "user", "content": "Hello"}]
+    body = json.dumps({"model": "vespa-demo", "stream": True, "messages": messages})
     python = shlex.quote(sys.executable)
     script = (
         f'from openai import OpenAI; c = OpenAI(base_url="{client_url}/v1", api_key="unused"); '
-        f'print(c.chat.completions.create(model="vespa-demo", messages={messages}).choices[0].message.content)'
+        f'print(c.chat.completions.create(model="vespa-demo", messages={json.dumps(messages)})'
+        ".choices[0].message.content)"
     )
     return [
-        ("through the client", f"curl -N {client_url}{CHAT} {_AS_JSON} -d '{json.dumps({**hello, 'stream': True})}'"),
-        (f"through the client, in Python; it takes `{python} -m pip install openai`", f"{python} -c '{script}'"),
+        ("a stream through the client", f"curl -N {client_url}{CHAT}", _AS_JSON, f"-d '{body}'"),
+        (f"the same from Python; first: {python} -m pip install openai", f"{python} -c '{script}'"),
     ]
 
 
-def with_own_client(deployment: Deployment) -> list[tuple[str, str]]:
+def with_own_client(deployment: Deployment) -> list[Command]:
     """What a client of one's own is told, here of the simulated endpoint, and what may then be run."""
     autoscaler = deployment.autoscaler
     settings = {
@@ -48,50 +52,55 @@ def with_own_client(deployment: Deployment) -> list[tuple[str, str]]:
         "VAST_AUTOSCALER_URL": deployment.autoscaler_url,
         "VAST_CONSOLE_URL": deployment.autoscaler_url,
     }
-    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
-    program = _program("vespa-proxy")
+    first, *others = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
+    program = _program()
     return [
-        ("for a client of your own; the keys are the simulator's, and open nothing anywhere else", f"export {exports}"),
-        ("then: the account's endpoints", f"{program} client --list"),
-        ("a client at any free port", f"{program} client --port 0"),
-        ("a load test", f"{program} load -e {shlex.quote(autoscaler.endpoint)} -n 10 --rps 2"),
+        ("for a client of your own; these keys work with this demonstration alone", f"export {first}", *others),
+        ("after that: list the account's endpoints", f"{program} client --list"),
+        ("after that: start a second client, at any free port", f"{program} client --port 0"),
+        (
+            "after that: a load test of 10 requests, 2 a second",
+            f"{program} load -e {shlex.quote(autoscaler.endpoint)} -n 10 --rps 2",
+        ),
     ]
 
 
-def _program(name: str) -> str:
-    """How a program of this Python's environment is called from the current folder."""
-    own = os.path.join(ROOT, ".venv")
-    if os.path.realpath(sys.prefix) != os.path.realpath(own):
-        return name
-    here = os.path.realpath(os.getcwd()) == os.path.realpath(ROOT)
-    return shlex.quote(os.path.join(".venv" if here else own, "bin", name))
+def _program() -> str:
+    """How `vespa-proxy` of this Python's environment is called from any folder."""
+    ours = os.path.join(os.path.dirname(sys.executable), "vespa-proxy")
+    found = shutil.which("vespa-proxy")
+    if found is not None and os.path.realpath(found) == os.path.realpath(ours):
+        return "vespa-proxy"
+    return shlex.quote(ours) if os.path.exists(ours) else f"{shlex.quote(sys.executable)} -m vespa.cli"
 
 
-def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]], folder: str) -> list[tuple[str, str]]:
-    """What the client spares its users: assignments sent along to the worker. Writes files to the folder.
+def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]]) -> list[Command]:
+    """What the client spares its users: assignments sent along to the worker. Writes files to the deployment's folder.
 
     It takes SIGNED assignments, one for each command that is signed.
     """
 
     def write(name: str, content: bytes) -> str:
-        path = os.path.join(folder, name)
+        path = os.path.join(deployment.folder, name)
         with open(path, "wb") as file:
             file.write(content)
-        return path
+        return shlex.quote(path)
 
     for_stream, for_plain, for_query = assignments
     streamed = write("stream.json", body_envelope(for_stream, {**QUESTION, "stream": True}))
     plain = write("plain.json", body_envelope(for_plain, QUESTION))
     query = write("query.txt", query_envelope(for_query).encode("ascii"))
     worker = deployment.worker_url
-    first, second, third = (f"as request {assignment['request_idx']}" for assignment in assignments)
+    first, second, third = (f"request {assignment['request_idx']}" for assignment in assignments)
     return [
         (
-            f"signed by hand, {first}; a second use counts as twice in the ledger, which then does not add up",
-            f"curl -N {worker}{CHAT} {_AS_JSON} -d @{streamed}",
+            f"straight to the worker: {first}, already signed. Use it once, or the ledger does not add up",
+            f"curl -N {worker}{CHAT}",
+            _AS_JSON,
+            f"-d @{streamed}",
         ),
-        (f"the same, whole, {second}", f"curl {worker}{CHAT} {_AS_JSON} -d @{plain}"),
-        (f"signed in the query, for any method, {third}", f"curl -G {worker}/v1/models -d @{query}"),
-        ("not signed", f"curl -i {worker}/v1/models"),
-        ("what the autoscaler was told", f"curl {deployment.autoscaler_url}/ledger"),
+        (f"the same without streaming: {second}", f"curl {worker}{CHAT}", _AS_JSON, f"-d @{plain}"),
+        (f"a GET that is signed in its query: {third}", f"curl -G {worker}/v1/models", f"-d @{query}"),
+        ("without a signature: refused", f"curl -i {worker}/v1/models"),
+        ("the ledger: what the autoscaler was told, as JSON", f"curl {deployment.autoscaler_url}/ledger"),
     ]

@@ -96,18 +96,6 @@ def worker_environment(
     }
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens at a TCP port of loopback right now."""
-    with socket.socket() as probe:
-        if os.name == "posix":  # as whoever will listen does; on Windows it would let us have one that is taken
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
 def free_port() -> int:
     """A TCP port of loopback that nobody listens at, and that no other program is given in the next minute.
 

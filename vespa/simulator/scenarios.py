@@ -14,11 +14,11 @@ from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.child import ClientChild
 from vespa.simulator.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
 from vespa.simulator.demo_client import ClientResponse, DemoClient, StreamedWords, Unexpected
-from vespa.simulator.launch import free_port, is_free
-from vespa.simulator.lines import describe
-from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment
+from vespa.simulator.events import describe
+from vespa.simulator.launch import free_port
+from vespa.simulator.printout import Printout
+from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment, NotReady
 from vespa.simulator.routing import Asked
-from vespa.simulator.terminal import Terminal
 
 CLIENT_PORT = 8010
 SHORT = 13
@@ -31,22 +31,20 @@ class Demo:
     """One run of the demonstration."""
 
     def __init__(
-        self, reactor: Any, options: argparse.Namespace, terminal: Terminal, environment: Mapping[str, str], folder: str
+        self, reactor: Any, options: argparse.Namespace, printout: Printout, environment: Mapping[str, str], folder: str
     ) -> None:
         self._reactor = reactor
         self._options = options
-        self._terminal = terminal
-        self._folder = folder
-        self._last_line = ""
-        self._held: list[str] | None = None
-        self._asked_first: float | None = None
+        self._printout = printout
+        self._asked = False
+        self._quiet = False
+        self._sent: list[str] = []
+        """How each request was sent, by its index from 1 on."""
         autoscaler = SimulatedAutoscaler(
             reactor, master_token=MASTER_TOKEN, on_report=self._show_report, on_route=self._show_route
         )
         backend = SimulatedBackend(reactor, tokens_per_second=options.rate)
-        self.deployment = Deployment(
-            reactor, folder, environment, autoscaler, backend, own_group=True, on_client_line=self._show_client_line
-        )
+        self.deployment = Deployment(reactor, folder, environment, autoscaler, backend, own_group=True)
         self.succeeded = False
 
     async def run(self) -> None:
@@ -61,43 +59,67 @@ class Demo:
         await self._ask_by_hand(demo_client)
         await self._ask_forged(demo_client)
         await self._show_totals()
-        self._show_commands(client, [await demo_client.assignment(LONG) for _ in range(SIGNED)])
         self.succeeded = True
-        if not self._options.once:
-            self._terminal.heading("Running until Ctrl-C. Reports, as they come:")
-            await Deferred()
+        if self._options.once:
+            return
+        self._quiet = True  # these assignments are part of no step
+        assignments = [await demo_client.assignment(LONG) for _ in range(SIGNED)]
+        self._quiet = False
+        self._show_commands(client, assignments)
+        self._printout.heading("Running until Ctrl-C. What the worker reports, as it comes:")
+        await Deferred()
 
     async def _start(self) -> ClientChild:
-        deployment, terminal, options = self.deployment, self._terminal, self._options
+        deployment, printout, options = self.deployment, self._printout, self._options
         await deployment.start_autoscaler(options.autoscaler_port)
         await deployment.start_backend(options.backend_port)
-        port = options.client_port
-        if port is None:
-            port = CLIENT_PORT if is_free(CLIENT_PORT) else 0
-        key = {"VAST_API_KEY": deployment.autoscaler.endpoint_key}
-        client = await deployment.run_client([f"--port={port}", "--cost-from-tokens"], key)
-        terminal.heading("Vespa at both ends, a simulated autoscaler and a small backend, on this machine alone")
-        terminal.line(f"client      {client.url}  where you ask: vespa-proxy client, process {client.pid}")
-        terminal.line(f"autoscaler  {deployment.autoscaler_url}  signs requests, takes reports")
-        terminal.line(f"backend     {deployment.backend_url}  speaks OpenAI's API, word by word")
+        client = await self._start_client()
+        printout.heading("Vespa at work on this machine alone. Ctrl-C ends all of it.")
+        printout.table(
+            ("Part", "Address", "What it is"),
+            (
+                ("client", client.url, f"vespa-proxy client, process {client.pid}: your programs call it"),
+                ("autoscaler", deployment.autoscaler_url, "simulated: picks workers, signs requests, takes reports"),
+                ("worker", "not started yet", "twistd -n vespa: stands before the backend"),
+                ("backend", deployment.backend_url, f"simulated: OpenAI's API, {options.rate:g} words a second"),
+            ),
+        )
+        printout.text(
+            "Work is counted in units. Here a unit is a token: a request costs its max_tokens, and a token is a word."
+        )
         return client
 
+    async def _start_client(self) -> ClientChild:
+        deployment, port = self.deployment, self._options.client_port
+        key = {"VAST_API_KEY": deployment.autoscaler.endpoint_key}
+        try:
+            return await deployment.run_client(
+                [f"--port={CLIENT_PORT if port is None else port}", "--cost-from-tokens"], key
+            )
+        except NotReady:
+            if port is not None:
+                raise
+        deployment.clients.pop()  # the usual port is taken: any other does as well
+        return await deployment.run_client(["--port=0", "--cost-from-tokens"], key)
+
     async def _ask_early(self, demo_client: DemoClient, client: ClientChild) -> None:
-        terminal, deployment = self._terminal, self.deployment
-        terminal.heading(f"From zero: POST {CHAT} at the client, which waits until there is a worker")
+        printout, deployment = self._printout, self.deployment
+        self._begin(f"1. From zero: a request of {SHORT} units comes before there is any worker", "through the client")
+        printout.text(f"POST {client.url}{CHAT}")
         payload = {**QUESTION, "max_tokens": SHORT}
         asking = Deferred.fromCoroutine(demo_client.ask(client.url, CHAT, payload))
         try:
-            await deployment.until(
-                lambda: self._asked_first is not None or asking.called, SETTLE_SECONDS, "asked for a worker"
-            )
+            await deployment.until(lambda: self._asked or asking.called, SETTLE_SECONDS, "asked for a worker")
             port = self._options.port or free_port()
-            # A worker on Vast.ai listens at every address; this one is for this machine alone.
-            listen = f"tcp:{port}:interface={HOST}"
-            # A benchmark of one level: nobody wants to watch it climb.
-            settings = {"VESPA_LISTEN": listen, "BENCHMARK_RUNS": "1", "BENCHMARK_CONCURRENCY": "4"}
+            settings = {
+                # A worker on Vast.ai listens at every address; this one is for this machine alone.
+                "VESPA_LISTEN": f"tcp:{port}:interface={HOST}",
+                # A benchmark of one level: nobody wants to watch it climb.
+                "BENCHMARK_RUNS": "1",
+                "BENCHMARK_CONCURRENCY": "4",
+            }
             worker = deployment.run_worker(port, settings)
-            terminal.line(f"worker      {worker.url}  starts now: twistd -n vespa, process {worker.pid}")
+            printout.event("worker", f"starts now at {worker.url}: twistd -n vespa, process {worker.pid}")
             await deployment.until_ready()
         except BaseException:
             asking.cancel()
@@ -105,47 +127,42 @@ class Demo:
             raise
         response = await asking
         _expect(response, 200)
-        terminal.flow(json.loads(response.body)["choices"][0]["message"]["content"])
-        terminal.end_flow()
-        terminal.good(f"200 after {response.seconds:.2f} s: whoever asked saw a slow response, and no error")
+        printout.text(json.loads(response.body)["choices"][0]["message"]["content"])
+        printout.good(f"200 after {response.seconds:.2f} s. Whoever asked saw a slow response, and no error.")
 
     async def _ask_streamed(self, demo_client: DemoClient, client: ClientChild) -> None:
-        self._terminal.heading("Through the client once more, streamed")
-        words = StreamedWords(self._terminal.flow)
-        self._held = []  # so that no report falls into the running text
+        self._begin(f"2. Through the client once more, streamed: {LONG} units", "through the client, streamed")
         payload = {**QUESTION, "max_tokens": LONG, "stream": True}
-        response = await demo_client.ask(client.url, CHAT, payload, words.take)
-        self._terminal.end_flow()
+        with self._printout.flow() as take:
+            words = StreamedWords(take)
+            response = await demo_client.ask(client.url, CHAT, payload, words.take)
         _expect(response, 200)
         if not words.done:
             raise Unexpected("the stream ended before [DONE]")
-        self._terminal.good(
-            f"200, first byte after {response.first_byte_after * 1000:.0f} ms, "
-            f"{words.count} words in {response.seconds:.2f} s"
+        self._printout.good(
+            f"200. The first byte came after {response.first_byte_after * 1000:.0f} ms, "
+            f"{words.count} words in {response.seconds:.2f} s."
         )
-        held, self._held = self._held, None
-        for line in held:
-            self._terminal.dim(line)
 
     async def _ask_by_hand(self, demo_client: DemoClient) -> None:
-        self._terminal.heading("Without the client: a signed request, straight to the worker")
+        self._begin(f"3. Without the client: {SHORT} units, signed, straight to the worker", "signed, to the worker")
         response = await demo_client.call(await demo_client.assignment(SHORT), CHAT, {**QUESTION, "max_tokens": SHORT})
         _expect(response, 200)
-        self._terminal.flow(json.loads(response.body)["choices"][0]["message"]["content"])
-        self._terminal.end_flow()
-        self._terminal.good(f"200 after {response.seconds:.2f} s")
+        self._printout.text(json.loads(response.body)["choices"][0]["message"]["content"])
+        self._printout.good(f"200 after {response.seconds:.2f} s.")
 
     async def _ask_forged(self, demo_client: DemoClient) -> None:
-        self._terminal.heading("The same, signed by somebody else")
+        self._begin("4. The same with a forged signature", "with a forged signature")
         forged = {**await demo_client.assignment(LONG), "signature": "A" * 342 + "=="}
         response = await demo_client.call(forged, CHAT, QUESTION)
         _expect(response, 401)
-        self._terminal.good(f"401 {response.error_code}: the backend never saw it, and no report counts it")
+        self._printout.good(f"401 {response.error_code}. The backend never saw it, and no report counts it.")
 
     async def _show_totals(self) -> None:
-        totals = self.deployment.autoscaler.totals
+        printout, autoscaler = self._printout, self.deployment.autoscaler
+        totals = autoscaler.totals
         (worker_totals,) = totals.workers.values()
-        self._terminal.heading("What the autoscaler knows now")
+        printout.heading("5. What the autoscaler knows from the worker's reports")
         await self.deployment.until(
             lambda: (
                 len(worker_totals.deletes) == 3
@@ -155,57 +172,54 @@ class Demo:
             SETTLE_SECONDS,
             "reported in full",
         )
+        reported = worker_totals.deletes
+        rows = [
+            (str(idx), how, f"{totals.costs[idx]:g}", ", ".join(reported.get(idx, ["never, as it was refused"])))
+            for idx, how in enumerate(self._sent, 1)
+        ]
+        printout.table(("Request", "Sent", "Units", "Reported as finished"), rows)
         balance = worker_totals.balance(totals.costs)
-        self._terminal.line(
-            f"units of work since the start: {balance.received:g} received = {balance.served:g} served "
-            f"+ {balance.failed:g} failed + {balance.in_flight:g} in flight"
+        summands = " + ".join(f"{totals.costs[idx]:g}" for idx in sorted(reported))
+        printout.text(
+            f"{summands} = {balance.received:g} units received "
+            f"= {balance.served:g} served + {balance.failed:g} failed + {balance.in_flight:g} in flight"
         )
-        told = ", ".join(
-            f"request {idx} {' and '.join(statuses)}" for idx, statuses in sorted(worker_totals.deletes.items())
-        )
-        self._terminal.line(f"told finished, once each: {told}")
-        if worker_totals.duplicates or self.deployment.autoscaler.malformed:
-            raise Unexpected(f"reports went wrong: {worker_totals.duplicates} {self.deployment.autoscaler.malformed}")
-        self._terminal.good("the totals add up")
+        if worker_totals.duplicates or autoscaler.malformed:
+            raise Unexpected(f"reports went wrong: {worker_totals.duplicates} {autoscaler.malformed}")
+        printout.good("the totals add up. Each request that was received is reported as finished once.")
 
     def _show_commands(self, client: ClientChild, assignments: list[dict[str, Any]]) -> None:
-        self._terminal.heading("Without --once, these would work now" if self._options.once else "Try it")
-        commands = (
+        self._printout.heading("Try it: in another terminal, from any folder")
+        for command in (
             *by_client(client.url),
             *with_own_client(self.deployment),
-            *by_hand(self.deployment, assignments, self._folder),
-        )
-        for meaning, command in commands:
-            self._terminal.dim(f"# {meaning}")
-            self._terminal.line(command)
+            *by_hand(self.deployment, assignments),
+        ):
+            self._printout.command(*command)
 
     def silence(self) -> None:
-        """Show no more of what others say."""
-        self._held = []
+        """Show no more of what happens."""
+        self._quiet = True
+
+    def _begin(self, heading: str, how: str) -> None:
+        self._printout.heading(heading)
+        self._sent.append(how)
 
     def _show_report(self, report: Report) -> None:
-        line = describe(report)
-        if line != self._last_line:
-            self._last_line = line
-            self._show(line)
+        if not self._quiet:
+            self._printout.event("worker", describe(report))
 
     def _show_route(self, asked: Asked) -> None:
-        if self._asked_first is None:
-            self._asked_first = asked.at
-        if asked.status:
-            self._show(f"asked after {asked.at - self._asked_first:.1f} s: wait; {asked.status}")
-
-    def _show_client_line(self, line: str) -> None:
-        # Its log begins with the time, the level and where in the program it was.
-        message = line.partition("] ")[2]
-        if "for a worker" in message:
-            self._show(f"the client: {message}")
-
-    def _show(self, line: str) -> None:
-        if self._held is None:
-            self._terminal.dim(line)
+        self._asked = True
+        if self._quiet:
+            return
+        if asked.url:
+            what = f"assigns request {asked.answered_idx} ({asked.cost:g} units) to the worker and signs it"
         else:
-            self._held.append(line)
+            states = self.deployment.autoscaler.totals.states(asked.at)
+            there = ", ".join(f"{count} {state}" for state, count in states.items()) or "there is none"
+            what = f"no worker is ready ({there}): the client waits and asks again"
+        self._printout.event("autoscaler", what)
 
 
 def _expect(response: ClientResponse, status: int) -> None:

@@ -1,0 +1,36 @@
+"""Tests of `vespa.simulator.events`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.simulator_support.caller import deletes, worker_status
+from vespa.simulator.events import describe
+from vespa.simulator.reports import DeleteRequests, Malformed, WorkerStatus, read
+
+
+class EventTests(SynchronousTestCase):
+    def status(self, **changes: Any) -> str:
+        return describe(read(json.dumps(worker_status(**changes)).encode(), WorkerStatus))
+
+    def test_status(self) -> None:
+        """A report of state is told by what is new in it."""
+        self.assertEqual(self.status(max_perf=0.0), "reports: loading")
+        self.assertEqual(self.status(loadtime=2.0), "reports: ready after 2.0 s; its benchmark did 100 units a second")
+        self.assertEqual(self.status(), "reports: idle")
+        self.assertEqual(
+            self.status(new_load=5.0, cur_load=2.5),
+            "reports: 5 units received since the last report; 2.5 units in flight now",
+        )
+        self.assertEqual(self.status(error_msg="no memory"), "reports: error: no memory")
+
+    def test_others(self) -> None:
+        """Finished requests are told by index; a malformed report by what is wrong."""
+        body = json.dumps(deletes(True, (1, "Success"), (2, "Cancelled"))).encode()
+        self.assertEqual(
+            describe(read(body, DeleteRequests)), "reports as finished: request 1 served, request 2 cancelled"
+        )
+        self.assertEqual(describe(Malformed("id: missing")), "malformed report: id: missing")
