@@ -224,6 +224,31 @@ class EndTests(Case):
         response.reader.dataReceived(EVENT)  # what was already on its way
         self.assertEqual(self.stats.failed, 2)
 
+    def test_late_response(self) -> None:
+        """A response that an agent gives although it was cancelled is cut off, and changes nothing."""
+        response = FakeResponse(200, EVENT, headers=STREAM, end=None)
+
+        def answer_when_cancelled(asked: Asked) -> None:
+            asked.result = Deferred(lambda result: result.callback(response))
+
+        self.agent.on_request = answer_when_cancelled
+        run = self.start(Plan(requests=1, concurrency=1))
+        self.driver.stop("interrupted", 0)
+        self.successResultOf(run)
+        self.assertEqual((response.transport.aborted, self.stats.statuses, self.stats.bytes), (True, {}, 0))
+
+    def test_no_request_at_all(self) -> None:
+        """A benchmark that cannot make the first request ends the run at once, and leaves no timer behind."""
+
+        def works() -> Work:
+            raise LookupError("no prompts")
+
+        self.works = works
+        for plan in (Plan(requests=10, rps=10), Plan(requests=10, concurrency=3, duration=5)):
+            self.successResultOf(self.start(plan))
+            self.assertIn("LookupError: no prompts", self.driver.interrupted)
+            self.assertEqual((self.stats.sent, self.clock.getDelayedCalls()), (0, []))
+
     def test_no_more_requests(self) -> None:
         """A benchmark that fails to make a request ends the run, which says why, after what is under way."""
         made = iter([WORK, WORK])
@@ -265,7 +290,7 @@ class OutcomeTests(Case):
         """A stream that says that it is over has succeeded."""
         self.assertIsNone(self.one(FakeResponse(200, EVENT, EVENT + EVENT, DONE, headers=STREAM)))
         self.assertEqual((self.stats.tokens, self.stats.guessed, self.stats.bytes), (3, 1, 3 * len(EVENT) + len(DONE)))
-        self.assertEqual(self.stats.between.spread().count, 2)
+        self.assertEqual(self.stats.between_tokens.spread().count, 2)
 
     def test_statuses(self) -> None:
         """A status but 2xx is a failure, with Vespa's word for it and what the body says."""

@@ -34,7 +34,7 @@ from vespa.runtime.signals import flush_and_exit, stop
 from vespa.runtime.standard_streams import writable
 from vespa.runtime.terminal import Terminal
 from vespa.runtime.trust import trust_roots
-from vespa.tap import install_reactor, raise_file_limit
+from vespa.tap import install_reactor, raise_file_limit, settle_memory
 from vespa.transport.choice import FAST
 
 log = Logger()
@@ -135,6 +135,7 @@ class Command:
         )
         if self._announces:
             self._progress.tell(intention(about, options.plan))
+        settle_memory()  # a collection that looks through all modules would make requests late
         run = Run(
             clock=self._reactor,
             now=time.perf_counter,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.iweb import IAgent
@@ -39,35 +39,33 @@ class Driver:
     _target: Target
     _stats: RunStats
 
+    lag: float = field(default=0.0, init=False)
+    interrupted: str = field(default="", init=False)
+
     def __attrs_post_init__(self) -> None:
-        self.lag = 0.0
-        self.interrupted = ""
         self._under_way: set[LoadRequest] = set()
+        self._timers: set[IDelayedCall] = set()
         self._next_due: float | None = None
         self._next_work: Work | None = None
+        self._sending = True
         self._held = False
         self._freed = 0.0
-        self._sending = False
-        self._timer: IDelayedCall | None = None
-        self._timers: set[IDelayedCall] = set()
         self._over: Deferred[None] = Deferred()
 
     def run(self) -> Deferred[None]:
         """Run the plan. Fires when every request is over; `interrupted` then says why it ended early, if it did."""
-        stats = self._stats
+        stats, plan = self._stats, self._plan
         stats.began = stats.ended = self._now()
-        self._sending = True
-        self._prepare()
-        if self._plan.duration:
-            self._later(self._plan.duration, self._time_is_over)
         self._later(BEAT_SECONDS, self._beat, stats.began + BEAT_SECONDS)
-        if self._plan.open_loop:
+        if plan.duration:
+            self._later(plan.duration, self._time_is_over)
+        self._prepare()
+        if plan.open_loop:
             self._next_due = next(self._due, None)
             self._send_due()
         else:
-            for _ in range(self._places()):
+            for _ in range(min(plan.concurrency, plan.requests or plan.concurrency)):
                 self._send_next()
-        self._look()
         return self._over
 
     @property
@@ -80,8 +78,8 @@ class Driver:
         if self._over.called:
             return
         self.interrupted = self.interrupted or reason
-        self._stop_sending()
-        if patience > 0 and self._under_way:
+        self._sending = False
+        if patience > 0:
             self._later(patience, self._give_up)
         else:
             self._give_up()
@@ -91,27 +89,20 @@ class Driver:
 
     def _send_due(self) -> None:
         """An open loop: send all that is due, and come back for the next."""
-        self._cancel_timer()
         stats, cap = self._stats, self._plan.concurrency
         while self._sending and self._next_due is not None:
             now = self._now()
             due = stats.began + self._next_due
             if due > now:
-                self._timer = self._clock.callLater(due - now, self._send_due)
+                self._later(due - now, self._send_due)
                 return
             if cap and len(self._under_way) >= cap:
                 self._held = True  # until one ends
                 return
             self._next_due = next(self._due, None)
             self._send(due, now, due < self._freed)
-        if self._next_due is None:
-            self._sending = False
+        self._sending = False
         self._look()
-
-    def _places(self) -> int:
-        """How many requests a closed loop keeps under way."""
-        plan = self._plan
-        return min(plan.concurrency, plan.requests) if plan.requests else plan.concurrency
 
     def _send_next(self) -> None:
         """A closed loop: send one into a free place."""
@@ -120,13 +111,13 @@ class Driver:
             self._send(now, now, False)
             if self._plan.requests and self._stats.sent >= self._plan.requests:
                 self._sending = False
+        self._look()
 
     def _send(self, due: float, now: float, held: bool) -> None:
+        self._prepare()
         work, self._next_work = self._next_work, None
         if work is None:
-            work = self._make()
-            if work is None:
-                return
+            return
         self._stats.leaves(due, now, held)
         request = LoadRequest(self._clock, self._now, self._stats, Outcome(due, now), self._ended)
         self._under_way.add(request)
@@ -134,54 +125,38 @@ class Driver:
         # Made while there is time, so that a slow benchmark module makes no request late.
         self._later(0, self._prepare)
 
+    def _prepare(self) -> None:
+        """Make the next request, unless it is there."""
+        if self._next_work is None and self._sending:
+            try:
+                self._next_work = self._works()
+            except Exception as error:
+                self.stop(f"no more requests could be made: {type(error).__name__}: {error}", self._plan.timeout)
+
     def _ended(self, request: LoadRequest) -> None:
         self._under_way.discard(request)
         self._stats.ends(request.outcome)
         if not self._sending:
             self._look()
         elif not self._plan.open_loop:
-            self._later(0.0 if request.outcome.ok else AFTER_FAILURE_SECONDS, self._rested)
+            self._later(0.0 if request.outcome.ok else AFTER_FAILURE_SECONDS, self._send_next)
         elif self._held:
+            self._held = False
             self._later(0, self._resume)
 
     def _resume(self) -> None:
-        if self._held:
-            self._held = False
-            self._freed = self._now()  # what was due before this was held back too
-            self._send_due()
-
-    def _rested(self) -> None:
-        self._send_next()
-        self._look()
-
-    # -- what to send
-
-    def _prepare(self) -> None:
-        if self._next_work is None and self._sending:
-            self._next_work = self._make()
-
-    def _make(self) -> Work | None:
-        try:
-            return self._works()
-        except Exception as error:
-            self.stop(f"no more requests could be made: {type(error).__name__}: {error}", self._plan.timeout)
-            return None
+        self._freed = self._now()  # what was due before this was held back too
+        self._send_due()
 
     # -- how it ends
 
     def _time_is_over(self) -> None:
-        if not self._sending:
-            return
-        if self._plan.open_loop:
+        if self._sending and self._plan.open_loop:
             self._send_due()  # what is due by now, and only the cap may hold back
             if self._held:
                 self._stats.never_sent += 1 + sum(1 for _ in self._due)
-        self._stop_sending()
-        self._look()
-
-    def _stop_sending(self) -> None:
         self._sending = False
-        self._cancel_timer()
+        self._look()
 
     def _give_up(self) -> None:
         for request in list(self._under_way):
@@ -191,17 +166,12 @@ class Driver:
         """See whether all is over."""
         if self._sending or self._under_way or self._over.called:
             return
-        for timer in list(self._timers):
+        for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         self._over.callback(None)
 
     # -- timers
-
-    def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
 
     def _beat(self, due: float) -> None:
         now = self._now()

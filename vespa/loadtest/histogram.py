@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
 from typing import Final
 
 from attrs import frozen
@@ -17,7 +20,6 @@ STEP: Final = 1.01
 _LOG_STEP: Final = math.log(STEP)
 _SMALLEST: Final = 1e-6
 """What is below a microsecond counts as zero."""
-_MIDDLE: Final = math.sqrt(STEP)
 
 
 @frozen
@@ -36,7 +38,7 @@ class Spread:
 
 
 class Histogram:
-    """Values of 0 and above. `exact` is how many are kept as they are."""
+    """Values of 0 and above. The first `exact` of them are kept as they are, and the others counted in bars."""
 
     def __init__(self, exact: int = EXACT) -> None:
         self.count = 0
@@ -44,18 +46,18 @@ class Histogram:
         self.largest = 0.0
         self.smallest = math.inf
         self._bound = exact
-        self._values: array[float] | None = array("d")
-        self._bars: dict[int, int] = {}
+        self._values = array("d")
+        self._bars: Counter[float] = Counter()
 
     @property
     def exact(self) -> bool:
         """Whether quantiles are values that were added, and not a histogram's."""
-        return self._values is not None
+        return not self._bars
 
     @property
     def held(self) -> int:
         """How many numbers are kept: values, and bars that count them."""
-        return len(self._bars) + len(self._values or ())
+        return len(self._bars) + len(self._values)
 
     def add(self, value: float) -> None:
         """Count one more."""
@@ -65,13 +67,7 @@ class Histogram:
             self.largest = value
         if value < self.smallest:
             self.smallest = value
-        bar = math.floor(math.log(value / _SMALLEST) / _LOG_STEP) if value > _SMALLEST else -1
-        self._bars[bar] = self._bars.get(bar, 0) + 1
-        if self._values is not None:
-            self._values.append(value)
-            if self.count > self._bound:
-                # The bars have counted from the beginning: to count them all now would stop the tester for a while.
-                self._values = None
+        self._keep(value)
 
     def merge(self, other: Histogram) -> None:
         """Count all that another has counted."""
@@ -79,53 +75,47 @@ class Histogram:
         self.total += other.total
         self.largest = max(self.largest, other.largest)
         self.smallest = min(self.smallest, other.smallest)
-        for bar, times in other._bars.items():
-            self._bars[bar] = self._bars.get(bar, 0) + times
-        if self._values is None or other._values is None or self.count > self._bound:
-            self._values = None
-        else:
-            self._values.extend(other._values)
+        self._bars.update(other._bars)
+        for value in other._values:
+            self._keep(value)
 
     def quantiles(self, *shares: float) -> list[float]:
         """
-        For each share (0 to 1, in order) the smallest value that so large a share of all values does not exceed.
+        For each share (0 to 1) the smallest value that so large a share of all values does not exceed.
 
         0.0 each where there are no values.
         """
         if not self.count:
             return [0.0] * len(shares)
-        ranks = [min(self.count, max(1, math.ceil(share * self.count))) for share in shares]
-        if self._values is not None:
-            ordered = sorted(self._values)
-            return [ordered[rank - 1] for rank in ranks]
-        return self._read_bars(ranks)
+        counts = Counter(self._values) if self.exact else self._bars + Counter(map(_bar, self._values))
+        ordered = sorted(counts)
+        reached = list(accumulate(counts[value] for value in ordered))
+        found = []
+        for share in shares:
+            rank = max(1, math.ceil(share * self.count))
+            # The ends are known, whatever their bars' middles are.
+            end = self.smallest if rank == 1 else self.largest if rank == self.count else None
+            middle = ordered[bisect_left(reached, rank)]
+            found.append(min(max(middle, self.smallest), self.largest) if end is None else end)
+        return found
 
     def spread(self) -> Spread:
         """All that a report says of them."""
         hundred = self.quantiles(*[percent / 100 for percent in range(101)])
-        return Spread(
-            count=self.count,
-            exact=self.exact,
-            mean=self.total / self.count if self.count else 0.0,
-            min=self.smallest if self.count else 0.0,
-            p50=hundred[50],
-            p90=hundred[90],
-            p99=hundred[99],
-            max=self.largest,
-            quantiles=tuple(hundred),
-        )
+        mean = self.total / self.count if self.count else 0.0
+        p50, p90, p99 = (hundred[percent] for percent in (50, 90, 99))
+        return Spread(self.count, self.exact, mean, hundred[0], p50, p90, p99, self.largest, tuple(hundred))
 
-    def _read_bars(self, ranks: list[int]) -> list[float]:
-        found: list[float] = []
-        seen = 0
-        bars = iter(sorted(self._bars.items()))
-        value = 0.0
-        for rank in ranks:
-            while seen < rank:
-                bar, times = next(bars)
-                seen += times
-                value = _SMALLEST * STEP**bar * _MIDDLE if bar >= 0 else 0.0
-            # The ends are known, whatever their bars' middles are.
-            end = self.smallest if rank == 1 else self.largest if rank == self.count else value
-            found.append(min(max(end, self.smallest), self.largest))
-        return found
+    def _keep(self, value: float) -> None:
+        if len(self._values) < self._bound:
+            self._values.append(value)
+        else:
+            self._bars[_bar(value)] += 1
+
+
+def _bar(value: float) -> float:
+    """The middle of the bar that a value is counted in."""
+    if value <= _SMALLEST:
+        return 0.0
+    middle: float = _SMALLEST * STEP ** (math.floor(math.log(value / _SMALLEST) / _LOG_STEP) + 0.5)
+    return middle

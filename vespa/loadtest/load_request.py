@@ -20,12 +20,10 @@ from vespa.loadtest.outcome import Kind, Outcome
 from vespa.loadtest.reading import Reader, reader_for
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work, cost_text
-from vespa.runtime.http_client import Bytes
+from vespa.runtime.http_client import Bytes, cause
 
 MESSAGE_LENGTH: Final = 2000
 """What is kept of a failure's message; of a longer one it ends in …."""
-
-_BEFORE_ANSWER: dict[str, Kind] = {"bad_reply": "protocol"}
 
 
 @frozen(kw_only=True)
@@ -78,28 +76,35 @@ class LoadRequest(Protocol):
             return
         self._end(kind, message)
         if self.transport is not None:
-            _abort(self.transport)
+            self._abort()
         elif self._response is not None:
             self._response.cancel()
 
+    def _abort(self) -> None:
+        transport: Any = self.transport  # twisted.web's is no more than IPushProducer by its interface
+        transport.abortConnection()
+
+    def connectionMade(self) -> None:
+        if self._ended:  # the agent answered although it was cancelled
+            self._abort()
+
     def _begun(self, response: IResponse) -> None:
-        if self._ended:
-            # The agent answered although it was cancelled.
-            response.deliverBody(_Unwanted())
-            return
-        self.outcome.status = response.code
-        headers = response.headers
-        self.outcome.code = _first(headers, "X-Vespa-Error")[:100]
-        self._reader = reader_for(_first(headers, "Content-Type"))
+        def first(name: str) -> str:
+            value: str = response.headers.getRawHeaders(name, [""])[0]
+            return value
+
+        if not self._ended:
+            self.outcome.status = response.code
+            self.outcome.code = first("X-Vespa-Error")[:100]
+            self._reader = reader_for(first("Content-Type"))
         response.deliverBody(self)
 
     def _failed(self, failure: Failure) -> None:
         if self._ended:
             return
         error = failure.value
-        code = error.code if isinstance(error, UpstreamError) else ""
-        self.outcome.code = code
-        self._end(_BEFORE_ANSWER.get(code, "connection"), str(error) or type(error).__name__)
+        self.outcome.code = error.code if isinstance(error, UpstreamError) else ""
+        self._end("protocol" if self.outcome.code == "bad_reply" else "connection", _said(error))
 
     def dataReceived(self, data: bytes) -> None:
         """Once for each chunk of each response: no more than it must."""
@@ -118,9 +123,9 @@ class LoadRequest(Protocol):
             if outcome.first_token is None:
                 outcome.first_token = now
             else:
-                self._stats.between.add(now - self._last_token)
+                self._stats.between_tokens.add(now - self._last_token)
             for _ in range(pieces - 1):  # they came at once
-                self._stats.between.add(0.0)
+                self._stats.between_tokens.add(0.0)
             outcome.pieces += pieces
             self._last_token = now
         if outcome.status >= 300 and len(self._page) <= MESSAGE_LENGTH:
@@ -132,17 +137,16 @@ class LoadRequest(Protocol):
             return
         outcome, reader = self.outcome, self._reader
         assert reader is not None
-        whole = reason.check(ResponseDone, PotentialDataLoss) is not None
-        missing = reader.end() if whole else _cause(reason)
-        outcome.tokens = reader.tokens
+        if reason.check(ResponseDone, PotentialDataLoss) is not None:
+            missing = reader.end()
+        else:
+            missing = _said(cause(reason.value))
         if not 200 <= outcome.status < 300:
             self._end("status", reader.error or self._page.decode("utf-8", "replace"))
         elif reader.error:
             self._end("stream" if reader.is_stream else "answer", reader.error)
-        elif missing or not whole:
-            self._end("truncated", missing)
         else:
-            self._end(None, "")
+            self._end("truncated" if missing else None, missing)
 
     def _end(self, kind: Kind | None, message: str) -> None:
         self._ended = True
@@ -158,25 +162,5 @@ class LoadRequest(Protocol):
         self._over(self)
 
 
-class _Unwanted(Protocol):
-    """For a response that nobody waits for any more."""
-
-    def connectionMade(self) -> None:
-        _abort(self.transport)
-
-
-def _abort(transport: Any) -> None:
-    transport.abortConnection()
-
-
-def _first(headers: Headers, name: str) -> str:
-    value: str = (headers.getRawHeaders(name) or [""])[0]
-    return value
-
-
-def _cause(failure: Failure) -> str:
-    """What went wrong below: Twisted's HTTP clients fail with lists of reasons."""
-    error: Any = failure.value
-    while reasons := getattr(error, "reasons", None):
-        error = getattr(reasons[0], "value", reasons[0])
+def _said(error: BaseException | None) -> str:
     return str(error) or type(error).__name__

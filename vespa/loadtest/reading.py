@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from vespa.loadtest.events import of_answer, of_event
+from vespa.loadtest.events import error_of_event, error_of_response, is_last, pieces_of, text_of, tokens_of
 
 KEPT: Final = 1 << 20
 """The most bytes of a line, or of a whole response, that are looked at."""
@@ -16,21 +16,33 @@ _decode = msgspec.json.Decoder().decode
 _NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-class Reader(Protocol):
+class Reader:
     """
-    Takes a response's bytes. `tokens` is what the backend counts itself, None where it does not tell; `error` is "" as
-    long as there is none.
+    Takes a response's bytes as they come. `tokens` is what the backend counts itself, None where it does not tell;
+    `error` is "" as long as there is none.
     """
 
-    is_stream: bool
-    tokens: int | None
-    error: str
+    is_stream = False
+
+    def __init__(self) -> None:
+        self.tokens: int | None = None
+        self.error = ""
+        self._rest = bytearray()
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are kept until more of them come."""
+        return len(self._rest)
 
     def feed(self, data: bytes) -> int:
         """Read on; gives how many pieces of generated text the bytes complete."""
+        if len(self._rest) <= KEPT:  # of what is longer the rest is dropped, and what is left of it is no JSON
+            self._rest += data
+        return 0
 
     def end(self) -> str:
         """The response's bytes ended in order; gives what is missing all the same, or ""."""
+        return ""
 
 
 def reader_for(content_type: str) -> Reader:
@@ -43,63 +55,41 @@ def reader_for(content_type: str) -> Reader:
     return Whole(kind.endswith("json"))
 
 
-class Events:
+class Events(Reader):
     """A stream of events, each a line `data: …`; unless `framed` every line is one."""
 
     is_stream = True
 
     def __init__(self, framed: bool = True) -> None:
-        self.tokens: int | None = None
-        self.error = ""
+        super().__init__()
         self._framed = framed
-        self._rest: list[bytes] = []
-        self._kept = 0
         self._name = ""
         self._spoke_openai = False
         self._last = False
 
-    @property
-    def held_bytes(self) -> int:
-        """What is kept of a line that has not ended."""
-        return sum(map(len, self._rest))
-
     def feed(self, data: bytes) -> int:
         if b"\n" not in data:
-            self._keep(data)
-            return 0
+            return super().feed(data)
         if self._rest:
-            data = b"".join((*self._rest, data))
+            data = bytes(self._rest) + data
             self._rest.clear()
-            self._kept = 0
         lines = data.split(b"\n")
-        if rest := lines.pop():
-            self._keep(rest)
+        super().feed(lines.pop())
         pieces = 0
         for line in lines:
-            if line and line != b"\r":
-                pieces += self._line(line)
-            else:
+            if not line or line == b"\r":
                 self._name = ""
+            elif not self._framed:
+                pieces += self._event(line)
+            elif line.startswith(b"data:"):
+                pieces += self._event(line[5:])
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip().decode("latin-1")
         return pieces
 
     def end(self) -> str:
-        if self._rest:
-            self.feed(b"\n")
+        self.feed(b"\n")
         return "the stream ended before it said that it was over" if self._spoke_openai and not self._last else ""
-
-    def _keep(self, data: bytes) -> None:
-        if self._kept <= KEPT:  # the rest of a longer line is dropped, and what is left of it is no JSON
-            self._rest.append(data)
-            self._kept += len(data)
-
-    def _line(self, line: bytes) -> int:
-        if not self._framed:
-            return self._event(line)
-        if line.startswith(b"data:"):
-            return self._event(line[5:])
-        if line.startswith(b"event:"):
-            self._name = line[6:].strip().decode("latin-1")
-        return 0
 
     def _event(self, data: bytes) -> int:
         try:
@@ -111,45 +101,36 @@ class Events:
                 return 0
             if self._name != "error":
                 return 1 if value and self._framed else 0
-        said = of_event(value, self._name)
-        if type(value) is dict and "choices" in value:
-            self._spoke_openai = True
-        if said.tokens is not None:
-            self.tokens = said.tokens
-        if said.error and not self.error:
-            self.error = said.error
-        if said.last:
-            self._last = True
-        return said.pieces
+        if type(value) is not dict:
+            if self._name == "error":
+                self.error = self.error or text_of(value)
+            return 0
+        tokens = tokens_of(value)
+        if tokens is not None:
+            self.tokens = tokens
+        self.error = self.error or error_of_event(value, self._name)
+        self._spoke_openai = self._spoke_openai or "choices" in value
+        self._last = self._last or is_last(value)
+        return pieces_of(value)
 
 
-class Whole:
+class Whole(Reader):
     """A response that is read when all of it is there, where it is JSON and not too long."""
 
-    is_stream = False
-
     def __init__(self, is_json: bool) -> None:
-        self.tokens: int | None = None
-        self.error = ""
-        self._parts: list[bytes] | None = [] if is_json else None
-        self._kept = 0
+        super().__init__()
+        self._is_json = is_json
 
     def feed(self, data: bytes) -> int:
-        if self._parts is not None:
-            self._parts.append(data)
-            self._kept += len(data)
-            if self._kept > KEPT:
-                self._parts = None
-        return 0
+        return super().feed(data) if self._is_json else 0
 
     def end(self) -> str:
-        if self._parts is not None:
-            try:
-                said = of_answer(_decode(b"".join(self._parts)))
-            except _NOT_JSON:
-                return ""
-            self.tokens, self.error = said.tokens, said.error
+        try:
+            value = _decode(self._rest) if len(self._rest) <= KEPT else None
+        except _NOT_JSON:
+            return ""
+        if type(value) is list and len(value) == 1:
+            value = value[0]
+        if type(value) is dict:
+            self.tokens, self.error = tokens_of(value), error_of_response(value)
         return ""
-
-
-_checks: tuple[type[Reader], ...] = (Events, Whole)

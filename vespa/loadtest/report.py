@@ -10,7 +10,7 @@ from attrs import asdict, frozen
 from vespa.loadtest.histogram import EXACT, STEP, Spread
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.run_stats import LATE, FailureCount, RunStats
-from vespa.loadtest.timeline import Dot
+from vespa.loadtest.timeline import Dot, Moment
 
 VERSION: Final = 1
 """Of the report's JSON: it grows when a field goes, or comes to mean something else."""
@@ -114,76 +114,48 @@ class Report:
         return asdict(self)
 
 
+_COUNTS: Final = ("sent", "succeeded", "failed", "unfinished", "tokens", "bytes")
+_SPREADS: Final = ("latency", "service", "first_byte", "first_token", "between_tokens")
+"""What a report has by the same name as the statistics."""
+
+
 def make_report(
     stats: RunStats, plan: Plan, about: About, *, interrupted: str = "", cpu: float = 0.0, lag: float = 0.0
 ) -> Report:
     """The report of what a run added up to; `cpu` and `lag` as in `Tester`."""
     seconds = max(0.0, stats.ended - stats.began)
     tester = Tester(cpu, lag, stats.late, stats.lateness.spread(), stats.held_back, stats.never_sent)
-    errors = sorted(stats.errors.values(), key=lambda failing: -failing.count)
-    spreads = [each.spread() for each in (stats.latency, stats.service, stats.first_byte, stats.first_token)]
-    latency, service, first_byte, first_token = spreads
-    between = stats.between.spread()
+    shared: dict[str, Any] = {name: getattr(stats, name) for name in _COUNTS}
+    shared |= {name: getattr(stats, name).spread() for name in _SPREADS}
+    rates = [count / seconds if seconds else 0.0 for count in (stats.succeeded, stats.tokens, stats.bytes)]
+    counted_by = {(True, True): "both", (True, False): "usage", (False, True): "pieces", (False, False): ""}
+    timeline = stats.timeline
+    exact = all(shared[name].exact for name in _SPREADS)
     return Report(
         version=VERSION,
         about=about,
         plan=plan,
         interrupted=interrupted,
         seconds=seconds,
-        sent=stats.sent,
-        succeeded=stats.succeeded,
-        failed=stats.failed,
-        unfinished=stats.unfinished,
         statuses={str(status): count for status, count in sorted(stats.statuses.items())},
-        errors=tuple(errors),
-        requests_per_second=_rate(stats.succeeded, seconds),
-        tokens=stats.tokens,
-        tokens_counted_by=_counted_by(stats),
-        tokens_per_second=_rate(stats.tokens, seconds),
-        bytes=stats.bytes,
-        bytes_per_second=_rate(stats.bytes, seconds),
-        latency=latency,
-        service=service,
-        first_byte=first_byte,
-        first_token=first_token,
-        between_tokens=between,
-        moment_seconds=stats.timeline.width,
-        timeline=_timeline(stats),
+        errors=tuple(sorted(stats.errors.values(), key=lambda failing: -failing.count)),
+        requests_per_second=rates[0],
+        tokens_counted_by=counted_by[stats.told > 0, stats.guessed > 0],
+        tokens_per_second=rates[1],
+        bytes_per_second=rates[2],
+        moment_seconds=timeline.width,
+        timeline=tuple(_second(place * timeline.width, moment) for place, moment in enumerate(timeline.moments)),
         dots=tuple(stats.dots.kept),
         tester=tester,
-        remarks=(*_misdirected(stats, about), *_remarks(stats, plan, tester, [*spreads, between])),
+        remarks=(*_misdirected(stats, about), *_remarks(stats, plan, tester, exact)),
+        **shared,
     )
 
 
-def _rate(count: float, seconds: float) -> float:
-    return count / seconds if seconds > 0 else 0.0
-
-
-def _counted_by(stats: RunStats) -> str:
-    if stats.told and stats.guessed:
-        return "both"
-    return "usage" if stats.told else "pieces" if stats.guessed else ""
-
-
-def _timeline(stats: RunStats) -> tuple[Second, ...]:
-    width = stats.timeline.width
-    seconds = []
-    for place, moment in enumerate(stats.timeline.moments):
-        p50, p99 = moment.latency.quantiles(0.5, 0.99)
-        seconds.append(
-            Second(
-                place * width,
-                moment.sent,
-                moment.succeeded,
-                moment.failed,
-                moment.tokens,
-                moment.bytes,
-                p50,
-                p99,
-                moment.latency.largest,
-            )
-        )
-    return tuple(seconds)
+def _second(start: float, moment: Moment) -> Second:
+    p50, p99 = moment.latency.quantiles(0.5, 0.99)
+    counts = (moment.sent, moment.succeeded, moment.failed, moment.tokens, moment.bytes)
+    return Second(start, *counts, p50, p99, moment.latency.largest)
 
 
 def _misdirected(stats: RunStats, about: About) -> list[str]:
@@ -197,7 +169,7 @@ def _misdirected(stats: RunStats, about: About) -> list[str]:
     ]
 
 
-def _remarks(stats: RunStats, plan: Plan, tester: Tester, spreads: list[Spread]) -> list[str]:
+def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[str]:
     """What a reader has to know to believe the figures, or not to."""
     remarks = []
     if tester.late:
@@ -226,7 +198,7 @@ def _remarks(stats: RunStats, plan: Plan, tester: Tester, spreads: list[Spread])
             f"A closed loop of {plan.concurrency}: a slow server is asked less, so these latencies say nothing of what "
             "a steady rate of requests would meet. For that give --rps."
         )
-    if not all(spread.exact for spread in spreads):
+    if not exact:
         remarks.append(
             f"Of more than {EXACT:,} values (~) the quantiles come from a histogram, to {(STEP - 1) * 50:g}% at worst."
         )

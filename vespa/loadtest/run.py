@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -63,47 +63,31 @@ class Run:
 
     async def test(self, target: Target) -> Report:
         """Warm up, send, and give the report. Raises Interrupted when there is nothing to report."""
-        made = itertools.chain([self.first], (self.works() for _ in itertools.count()))
+        works = itertools.chain([self.first], (self.works() for _ in itertools.count())).__next__
         if self.plan.warmup:
-            await self._warm_up(target, made.__next__)
+            stats = RunStats()
+            await self._drive(self.plan.warm, works, target, stats, "warm-up: ")
+            if self.progress is not None:
+                failed = "".join(f"; {each.kind}: {each.message}" for each in list(stats.errors.values())[:1])
+                self.progress.tell(f"warm-up: {stats.succeeded} of {self.plan.warmup} requests succeeded{failed}")
         if self.interrupts.count:
             raise Interrupted("interrupted before the test began")
         stats = RunStats()
-        due = arrivals(self.plan, Random(self.about.seed)) if self.plan.open_loop else iter(())
-        driver = self._driver(self.plan, due, made.__next__, target, stats)
         cpu, began = self.cpu(), self.now()
-        await self._drive(driver, stats, self.plan, "")
-        seconds = self.now() - began
-        return make_report(
-            stats,
-            self.plan,
-            self.about,
-            interrupted=driver.interrupted,
-            cpu=(self.cpu() - cpu) / seconds if seconds > 0 else 0.0,
-            lag=driver.lag,
-        )
+        driver = await self._drive(self.plan, works, target, stats)
+        share = (self.cpu() - cpu) / max(self.now() - began, 1e-9)
+        return make_report(stats, self.plan, self.about, interrupted=driver.interrupted, cpu=share, lag=driver.lag)
 
-    async def _warm_up(self, target: Target, works: Callable[[], Work]) -> None:
-        stats = RunStats()
-        await self._drive(
-            self._driver(self.plan.warm, iter(()), works, target, stats), stats, self.plan.warm, "warm-up: "
-        )
-        if self.progress is not None:
-            failed = "".join(f"; {each.kind}: {each.message}" for each in list(stats.errors.values())[:1])
-            self.progress.tell(f"warm-up: {stats.succeeded} of {self.plan.warmup} requests succeeded{failed}")
-
-    def _driver(
-        self, plan: Plan, due: Iterator[float], works: Callable[[], Work], target: Target, stats: RunStats
+    async def _drive(
+        self, plan: Plan, works: Callable[[], Work], target: Target, stats: RunStats, title: str = ""
     ) -> Driver:
-        return Driver(self.clock, self.now, plan, due, works, self.agent, target, stats)
-
-    async def _drive(self, driver: Driver, stats: RunStats, plan: Plan, title: str) -> None:
-        running = driver.run()
-        self.interrupts.driver = driver
+        due = arrivals(plan, Random(self.about.seed)) if plan.open_loop else iter(())
+        driver = self.interrupts.driver = Driver(self.clock, self.now, plan, due, works, self.agent, target, stats)
         if self.progress is not None:
             self.progress.begin(stats, plan, title)
         try:
-            await running
+            await driver.run()
         finally:
             if self.progress is not None:
                 self.progress.end()
+        return driver

@@ -66,7 +66,7 @@ class RunStats:
     """The latencies again, for a look while the run goes on: sorting many exact ones would make requests late."""
     first_byte: Histogram = field(factory=Histogram)
     first_token: Histogram = field(factory=Histogram)
-    between: Histogram = field(factory=Histogram)
+    between_tokens: Histogram = field(factory=Histogram)
     timeline: Timeline = field(factory=Timeline)
     dots: Dots = field(factory=Dots)
 

@@ -14,8 +14,6 @@ MOMENTS: Final = 600
 DOTS: Final = 2000
 """The most requests that are drawn one by one; of more only each second, fourth, eighth … is."""
 
-_EXACT: Final = 200
-
 
 @define
 class Moment:
@@ -29,7 +27,7 @@ class Moment:
     failed: int = 0
     tokens: int = 0
     bytes: int = 0
-    latency: Histogram = Factory(lambda: Histogram(_EXACT))
+    latency: Histogram = Factory(lambda: Histogram(0))
 
     def merge(self, other: Moment) -> None:
         """Take in what happened in another."""
@@ -51,21 +49,16 @@ class Timeline:
 
     def at(self, seconds: float) -> Moment:
         """The moment of a time, with those before it made."""
-        place = int(seconds / self.width) if seconds > 0 else 0
-        while place >= self._most:
-            self._fold()
-            place = int(seconds / self.width)
+        while (place := int(max(seconds, 0.0) / self.width)) >= self._most:
+            self.width *= 2
+            halves = self.moments
+            self.moments = halves[::2]
+            for kept, other in zip(self.moments, halves[1::2], strict=False):
+                kept.merge(other)
         moments = self.moments
         while place >= len(moments):
             moments.append(Moment())
         return moments[place]
-
-    def _fold(self) -> None:
-        self.width *= 2
-        halves = self.moments
-        self.moments = halves[::2]
-        for kept, other in zip(self.moments, halves[1::2], strict=False):
-            kept.merge(other)
 
 
 @frozen
@@ -91,9 +84,8 @@ class Dots:
     def add(self, dot: Dot) -> None:
         """One more request."""
         if self._seen % self._stride == 0:
-            if len(self.kept) >= self.most:
+            self.kept.append(dot)
+            if len(self.kept) > self.most:
                 del self.kept[1::2]
                 self._stride *= 2
-            if self._seen % self._stride == 0:
-                self.kept.append(dot)
         self._seen += 1

@@ -111,19 +111,19 @@ async def _request(
         )
     except Exception as error:
         # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
-        cause = _cause(error)
+        inner = cause(error)
         raise CallError(
-            str(cause) or type(cause).__name__, timed_out=isinstance(cause, _TIMEOUTS), cause=cause
+            str(inner) or type(inner).__name__, timed_out=isinstance(inner, _TIMEOUTS), cause=inner
         ) from error
 
 
 _TIMEOUTS = (TimeoutError, ConnectTimeoutError, TCPTimedOutError)
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause(error: BaseException | None) -> BaseException | None:
     """What went wrong below. Twisted's HTTP client fails with lists of reasons, whose text would be tracebacks."""
     while reasons := getattr(error, "reasons", None):
-        error = reasons[0].value
+        error = getattr(reasons[0], "value", reasons[0])
     return error
 
 
