@@ -1,4 +1,4 @@
-"""Every check of the project, and one line about it: `python -m tests.run [module ...]`.
+"""Every check of the project, and one line about it: `python -m tests.run [OPTION ...] [module ...]`.
 
 Without a module it runs ruff and mypy, which count as one test each, then all of the tests, and on Linux some of them
 again: those that have to pass on every system with the names masked that macOS and Windows lack, and those that have to
@@ -7,80 +7,72 @@ pass over any transports over Twisted's own.
 
 from __future__ import annotations
 
-import atexit
-import subprocess
+import argparse
+import os
+import shutil
 import sys
+import time
 from collections.abc import Sequence
-from functools import partial
-from tempfile import TemporaryFile
-from typing import TextIO
 
-from twisted.trial.reporter import TreeReporter
-from twisted.trial.runner import TestLoader, TrialRunner
-
-from tests import install_reactor, masked, over_stock
+from tests.running.pool import Pool
+from tests.running.progress import Progress, minutes, summary
+from tests.running.units import Unit, expected_seconds, read_weights, units_of, write_weights
+from tests.running.ways import MASKS, PLAIN, STOCK, WAYS
 from tests.seeds import described
 
 CHECKS = (
-    ("ruff", ("-m", "ruff", "check", ".")),
+    ("ruff check", ("-m", "ruff", "check", ".")),
+    ("ruff format", ("-m", "ruff", "format", "--check", ".")),
     ("mypy", ("-m", "mypy")),
 )
 
 
-def summary(passed: int, failed: int, skipped: int) -> str:
-    """The last line."""
-    return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="MODULE", help="a package, module, class or test; all by default")
+    parser.add_argument("--quick", action="store_true", help="leave out what is marked `slow`, and the other ways")
+    parser.add_argument("--way", choices=WAYS, help="run the tests in this way alone")
+    parser.add_argument("--jobs", type=int, default=0, help="processes beside each other; twice the cores by default")
+    parser.add_argument("--record", action="store_true", help="record how long each module took, for the next run")
+    parser.add_argument("--slowest", type=int, default=0, metavar="N", help="name the N tests that took longest")
+    return parser.parse_args(arguments)
 
 
-def start_again() -> list[tuple[str, subprocess.Popen[str], TextIO]]:
-    """
-    Run the tests that have to pass in other ways as well, each way in a process of its own beside this one's tests.
-
-    Most of both is waiting. What they say goes to files: a pipe's reader would open and close descriptors in this
-    process, which tests count.
-    """
-    running = []
-    for name, start in (
-        *((f"masked as {mask}", partial(masked.start, mask)) for mask in masked.MASKS),
-        ("over stock transports", over_stock.start),
-    ):
-        output = TemporaryFile("w+", encoding="utf-8", errors="replace")
-        process = start(output=output)
-        atexit.register(process.kill)  # where this process does not come to wait for it
-        running.append((name, process, output))
-    return running
+def plan(wanted: argparse.Namespace) -> list[Unit]:
+    """The units that are asked for."""
+    weights = read_weights()
+    way = WAYS[wanted.way or "plain"]
+    if wanted.names or wanted.way:
+        return units_of(wanted.names or way.tests, way, weights, split=not wanted.record)
+    found = [
+        Unit(name, command=command, weight=weights.get(name, Unit(name).weight)) for name, command in CHECKS
+    ] + units_of(["tests"], PLAIN, weights, split=not wanted.record)
+    if sys.platform == "linux" and not wanted.quick:
+        for other in (*MASKS, STOCK):
+            found += units_of(other.tests, other, weights, split=not wanted.record)
+    return found
 
 
-def main(names: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the checks; the exit code is 1 where something failed, or where there was nothing to run."""
+    wanted = options(arguments)
     print(described(), flush=True)
-    install_reactor()
-    running = [] if names or sys.platform != "linux" else start_again()
-    passed = failed = 0
-    for name, arguments in () if names else CHECKS:
-        print(f"{name} ...", flush=True)
-        if subprocess.run([sys.executable, *arguments]).returncode:
-            failed += 1
-        else:
-            passed += 1
-    suite = TestLoader().loadByNames(list(names) or ["tests"], recurse=True)
-    result = TrialRunner(TreeReporter).run(suite)
-    for _, failure in (*result.failures, *result.errors):
-        for note in getattr(getattr(failure, "value", None), "__notes__", ()):
-            print(note, flush=True)  # hypothesis's example that fails, which trial does not show
-    # An unexpected success is a failure, one that was expected is none: a to-do says which.
-    failed += len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    passed += result.successes + len(result.expectedFailures)
-    skipped = len(result.skips)
-    for name, process, output in running:
-        process.wait()
-        output.seek(0)
-        text = output.read()
-        counts = masked.counts(text)
-        print(text if process.returncode else f"{name}: {summary(*counts)}", flush=True)
-        passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
-    print(summary(passed, failed, skipped), flush=True)
-    return 1 if failed or not passed else 0
+    units, cores = plan(wanted), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    jobs = min(wanted.jobs or 2 * cores, len(units))
+    expected = expected_seconds(units, cores, jobs)
+    print(f"{len(units)} modules on {cores} cores, about {minutes(expected)} on an idle machine", flush=True)
+    columns = shutil.get_terminal_size((120, 24)).columns
+    progress = Progress(units, expected, sys.stdout, time.monotonic, is_terminal=sys.stdout.isatty(), columns=columns)
+    Pool(units, progress, cores=cores, jobs=jobs, quick=wanted.quick, clock=time.monotonic).run()
+    progress.close()
+    if wanted.record:
+        write_weights({**read_weights(), **progress.weights})
+    for seconds, test in progress.slowest[: wanted.slowest]:
+        print(f"{seconds:8.2f} s  {test}")
+    print(summary(progress.passed, progress.failed, progress.skipped), flush=True)
+    return 1 if progress.failed or not progress.passed else 0
 
 
 if __name__ == "__main__":
