@@ -13,7 +13,7 @@ def frames(function: Callable[..., object], *args: object) -> list[str]:
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
-            names.append(frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name)
+            names.append(getattr(frame.f_code, "co_qualname", frame.f_code.co_name))
 
     before = sys.getprofile()
     sys.setprofile(note)

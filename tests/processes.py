@@ -28,7 +28,7 @@ class NotInTime(AssertionError):
 
 
 async def until(
-    condition: Callable[[], object], seconds: float = WAIT_MAX_SECONDS, what: str = "the condition"
+    condition: Callable[..., object], seconds: float = WAIT_MAX_SECONDS, what: str = "the condition"
 ) -> None:
     """Return when the condition holds. Raises NotInTime after so many seconds."""
     deadline = reactor.seconds() + seconds

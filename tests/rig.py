@@ -80,6 +80,7 @@ class Wire(StringTransport):
     def fill(self) -> None:
         """The peer reads too slowly: the transport's buffer is full."""
         self.full = True
+        assert self.producer is not None
         self.producer.pauseProducing()
 
     def drain(self) -> None:

@@ -43,7 +43,7 @@ def load_profile() -> None:
     )
     settings.load_profile("vespa")
     if SEED:
-        core.global_force_seed = SEED  # what hypothesis's own `pytest --hypothesis-seed` sets
+        core.global_force_seed = SEED  # type: ignore[assignment]  # what hypothesis's own `pytest --hypothesis-seed` sets
 
 
 def described() -> str:

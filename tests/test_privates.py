@@ -55,6 +55,7 @@ def private_reads(tree: ast.AST, own: frozenset[str] = frozenset()) -> Iterator[
     A class's own names may be read of another object of it, where that has a name: `other._count`.
     """
     for node in ast.iter_child_nodes(tree):
+        owner: ast.expr | None
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             owner = node.value
             name = owner.id if isinstance(owner, ast.Name) else ""

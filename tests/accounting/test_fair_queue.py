@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,9 +143,9 @@ verbs = st.sampled_from(["admit", "admit", "admit", "release", "release", "leave
 operations = st.lists(st.tuples(verbs, st.integers(0, 7)), min_size=20, max_size=80)
 
 
-def a_gate(max_wait_seconds: float | None = None, max_concurrency: int = 0, max_queue: int = 100) -> FairQueue:
+def a_gate(max_wait_seconds: float | None = None, max_concurrency: int = 0, max_queue: int = 100) -> FairQueue[Any]:
     """A gate before a backend that does a unit of work a second."""
-    gate = FairQueue(max_wait_seconds, max_concurrency, max_queue)
+    gate: FairQueue[Any] = FairQueue(max_wait_seconds, max_concurrency, max_queue)
     gate.throughput = 1.0
     return gate
 
@@ -211,7 +212,7 @@ class WaitTests(SynchronousTestCase):
 
     def test_own_work_is_not_counted(self) -> None:
         """With nothing in flight any request may go, however slow the backend is."""
-        gate = FairQueue(0.0, 0, 0)
+        gate: FairQueue[Any] = FairQueue(0.0, 0, 0)
         self.assertTrue(gate.admit("a", 0))
         self.assertRaises(Refusal, gate.admit, "b", 1)
 
@@ -229,7 +230,7 @@ class WaitTests(SynchronousTestCase):
     @given(st.integers(0, 10**15), st.floats(0, 1e6), st.floats(0, 1e6))
     def test_when_to_come_back(self, load: int, limit: float, throughput: float) -> None:
         """Who is refused learns when the wait will be down to the limit, and never less than a second."""
-        gate = FairQueue(limit, 0, 0)
+        gate: FairQueue[Any] = FairQueue(limit, 0, 0)
         gate.throughput = throughput
         try:
             gate.admit("a", load)

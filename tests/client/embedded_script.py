@@ -33,7 +33,7 @@ class Poison:
 
 if "twisted.internet.reactor" in sys.modules:
     sys.exit("there is a global reactor already: nobody would be seen importing it")
-sys.meta_path.insert(0, Poison())  # type: ignore[arg-type]
+sys.meta_path.insert(0, Poison())
 
 from tests.client.embedding import StubClient, descriptors, fetch  # noqa: E402
 from vespa.client import VastClient  # noqa: E402

@@ -20,6 +20,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
 class _Answering(Protocol):
+    transport: Any
     factory: Any
 
     def connectionMade(self) -> None:
@@ -48,7 +49,7 @@ class Stub(Service):
 
     def startService(self) -> None:
         self.thread = threading.current_thread()
-        factory = Factory.forProtocol(_Answering)
+        factory: Any = Factory.forProtocol(_Answering)
         factory.noisy = False
         factory.open = []
         self.port = self.reactor.listenTCP(self.asked_port, factory, interface="127.0.0.1")

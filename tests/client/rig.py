@@ -20,7 +20,6 @@ from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.policy import Policy
-from vespa.client.trust import WorkerTrust
 from vespa.client.worker_pools import WorkerPools
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
@@ -83,7 +82,7 @@ class ClientRig:
         random: float = 0.5,
         first_byte: float = 0.0,
         per_worker: int = 0,
-        trust: WorkerTrust | None = None,
+        trust: Any = None,
         **policy: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
@@ -100,7 +99,8 @@ class ClientRig:
             random=lambda: random,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
         )
-        self.known = WorkerPools(self.reactor, trust or NoTrust(), connections=per_worker)
+        roots: Any = trust or NoTrust()
+        self.known = WorkerPools(self.reactor, roots, connections=per_worker)
         self.gate: FairQueue[Exchange] = FairQueue(None, max_connections, 10)
         self.app = ClientApp(
             Policy(token=token.encode(), waiting_pings=pings, **policy),

@@ -103,7 +103,7 @@ class ListTests(Case):
 
     def test_malformed(self) -> None:
         """A response that is no list of endpoints is an error that shows nothing of it."""
-        for body in (
+        bodies: tuple[Any, ...] = (
             b"",
             b"<html>key-of-1</html>",
             b"\xff",
@@ -113,14 +113,15 @@ class ListTests(Case):
             {"results": None},
             {"results": {"key-of-1": 1}},
             {"results": ["key-of-1"]},
-            {"results": [row("1")]},  # type: ignore[arg-type]
+            {"results": [{**row(), "id": "1", "api_key": "key-of-1"}]},
             {"results": [row(True)]},
             {"results": [row(1, 2)]},
             {"results": [row(1, "a\x1b[2J")]},
             {"results": [row(1, "a" * 2000)]},
             {"results": [{**row(), "api_key": "key-of-1\r\nX: y"}]},
             {"results": [{**row(), "api_key": 5}]},
-        ):
+        )
+        for body in bodies:
             error = self.error(self.listed(body))
             self.assertIn("sent no list of endpoints", str(error))
             self.assertNotIn("key-of-1", str(error))

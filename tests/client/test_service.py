@@ -43,7 +43,7 @@ class Slow(Resource):
 class ServiceTests(TestCase):
     async def asyncSetUp(self) -> None:
         """The autoscaler, and a worker that it names."""
-        self.autoscaler = SimulatedAutoscaler(reactor)  # type: ignore[arg-type]
+        self.autoscaler = SimulatedAutoscaler(reactor)
         self.slow = Slow()
         self.api = await self.serve(self.autoscaler.resource())
         self.worker = await self.serve(self.slow)
@@ -86,7 +86,8 @@ class ServiceTests(TestCase):
             self.assertEqual(response.code, 403)
             await treq.content(response)
         await client.stopService()
-        taken: Any = reactor.listenTCP(0, Site(Resource()), interface="::1")  # type: ignore[attr-defined]
+        site: Any = Site(Resource())
+        taken: Any = reactor.listenTCP(0, site, interface="::1")
         self.addCleanup(taken.stopListening)
         second = self.client(port=taken.getHost().port)
         with capturedLogs() as logs:
@@ -144,10 +145,11 @@ class ServiceTests(TestCase):
 
     def test_settings_that_are_no_good(self) -> None:
         """They are errors when the tree is made."""
-        for values in (
+        wrong: tuple[dict[str, Any], ...] = (
             {"endpoint_key": "a\nb"},
             {},
             {"endpoint_key": "k", "autoscaler_url": "run.vast.ai"},
             {"endpoint_key": "k", "worker_ca": "/nowhere"},
-        ):
+        )
+        for values in wrong:
             self.assertRaises((ValueError, OSError), make_client, reactor, ClientSettings(endpoint="e", **values))

@@ -228,7 +228,7 @@ class Caller(Protocol):
 
 
 def quiet(kind: type[Protocol]) -> Factory:
-    factory = Factory.forProtocol(kind)
+    factory: Any = Factory.forProtocol(kind)
     factory.noisy = False
     return factory
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import Wire
 from tests.transport.test_resolve import Resolver
 from vespa.client import worker_pools
-from vespa.client.trust import TrustError
+from vespa.client.trust import TrustError, WorkerTrust
 from vespa.client.worker_pools import WorkerPools
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
@@ -49,8 +49,8 @@ class Slow:
 
 class WorkersTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.trust = Slow()
-        self.workers = WorkerPools(MemoryReactorClock(), self.trust)
+        self.trust: Any = Slow()
+        self.workers = WorkerPools(MemoryReactorClock(), cast(WorkerTrust, self.trust))
 
     def test_one_for_each_address(self) -> None:
         """The same address is the same worker, with its connections."""

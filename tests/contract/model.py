@@ -67,20 +67,21 @@ def verdicts(data: bytes) -> list[Verdict]:
         if not keeps_alive(request):
             return found
         optional = optional or verdict.kind == "refuse"
+    unfinished: Request | None = None
     begun = judge(requests[-1], optional) if requests and not requests[-1].complete else None
     if begun is not None and begun.kind == "refuse":
         found.append(begun)
     elif isinstance(feed.error, Malformed):
         error = feed.error
-        request = begun.request if begun is not None else None
+        unfinished = begun.request if begun is not None else None
         doubtful = error.doubtful or (begun is not None and begun.doubtful)
         found.append(
-            Verdict("refuse", request, statuses=error.statuses, why=str(error), optional=optional, doubtful=doubtful)
+            Verdict("refuse", unfinished, statuses=error.statuses, why=str(error), optional=optional, doubtful=doubtful)
         )
     elif isinstance(feed.error, Truncated):
-        request = begun.request if begun is not None else None
+        unfinished = begun.request if begun is not None else None
         doubtful = begun is not None and begun.doubtful
-        found.append(Verdict("unfinished", request, optional=optional, doubtful=doubtful))
+        found.append(Verdict("unfinished", unfinished, optional=optional, doubtful=doubtful))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 from twisted.internet import reactor
@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -38,6 +38,8 @@ Step = bytes | Callable[[Parties, "End"], Awaitable[None] | None]
 class End(Protocol):
     """One end of a connection; `lost` says why it ended, once it has."""
 
+    transport: Any
+
     lost: Failure | None = None
 
     def __init__(self) -> None:
@@ -47,7 +49,7 @@ class End(Protocol):
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = reason
         self.changes.changed()
 
@@ -132,7 +134,7 @@ class Client(End):
         self.feed.feed(data)
         self.changes.changed()
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.feed.end()
         super().connectionLost(reason)
 
@@ -236,7 +238,7 @@ class BackendConnection(End):
         self.changes.changed()
         self.backend.changes.changed()
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.feed.end()
         super().connectionLost(reason)
         self._tell()
@@ -264,7 +266,7 @@ class Backend:
     async def start(cls, test: TestCase) -> Backend:
         """Listen on a loopback port until the test is over."""
         backend = cls()
-        factory = Factory.forProtocol(lambda: BackendConnection(backend))  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: BackendConnection(backend))
         factory.noisy = False
         listening = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         backend.port = listening.getHost().port

@@ -213,7 +213,7 @@ def read_requests(source: Source, requests: list[Request], head_limit: int | Non
             if source.ended:
                 return
             yield
-        if source.data[:1] == b"\n" or (source.data[:1] == b"\r" and source.data[1:2] not in (b"", b"\n")):
+        if source.data[:1] == b"\n" or (source.data[:1] == b"\r" and bytes(source.data[1:2]) not in (b"", b"\n")):
             raise Malformed("a bare line end before a request", doubtful=True)
         if not (line := (yield from source.line())) and not (line := (yield from source.line())):
             raise Malformed("more than one empty line before a request", doubtful=True)

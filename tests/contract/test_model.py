@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from .cases import CLOSED, Answer, Case, Either, Forwarded, Local, Refused, Unfinished
@@ -60,7 +62,7 @@ class ReaderInPieces(SynchronousTestCase):
             outcomes = []
             for pieces in ([whole], [whole[i : i + 1] for i in range(len(whole))]):
                 requests: list[Request] = []
-                feed = Feed(lambda source, requests=requests: read_requests(source, requests, 32768))
+                feed = Feed(partial(read_requests, requests=requests, head_limit=32768))
                 for piece in pieces:
                     feed.feed(piece)
                 feed.end()

@@ -31,7 +31,7 @@ class Changes:
                 self._waiting.remove(item)
                 item[1].callback(None)
 
-    def until(self, holds: Callable[[], object], what: str) -> Deferred[None]:
+    def until(self, holds: Callable[..., object], what: str) -> Deferred[None]:
         """Fires once the condition holds; fails with `TookTooLong` after `BOUND_SECONDS`."""
         waiter: Deferred[None] = Deferred()
         if holds():

@@ -57,6 +57,7 @@ class _Page(Resource):
 
     def render(self, request: Request) -> bytes:
         if request.method == b"POST":
+            assert request.content is not None
             self.results.append(json.loads(request.content.read()))
             return b""
         request.setHeader(b"content-type", b"text/html; charset=utf-8")

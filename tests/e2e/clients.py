@@ -64,7 +64,9 @@ class ServiceCase(ProcessCase):
         found = await self.until_line(llama, r"^listening (\d+)$")
         return f"http://127.0.0.1:{found[1]}"
 
-    async def start_service(self, backend_url: str | None = None, **settings: str) -> ControlledDeployment:
+    async def start_service(
+        self, backend_url: str | None = None, *, tls: bool = False, **settings: str
+    ) -> ControlledDeployment:
         """Start a deployment, before the simulator's backend unless another is given, and wait until it is ready."""
         deployment = self.deployment()
         await deployment.start_autoscaler()
@@ -73,7 +75,7 @@ class ServiceCase(ProcessCase):
             deployment.backend_url = backend_url
         else:
             deployment.backend.tokens_per_second = 500.0
-        await self.start_worker(deployment, **settings)
+        await self.start_worker(deployment, tls=tls, **settings)
         return deployment
 
     async def start_worker(
@@ -87,8 +89,8 @@ class ServiceCase(ProcessCase):
         self, deployment: ControlledDeployment, count: int, *, tls: bool = False, **settings: str
     ) -> list[WorkerChild]:
         """Start so many workers and wait until all are ready."""
-        settings = {"VESPA_BENCHMARK": BENCHMARK, **settings}
-        workers = [deployment.start_worker(tls=tls, **settings) for _ in range(count)]
+        options: dict[str, Any] = {"VESPA_BENCHMARK": BENCHMARK, **settings}
+        workers = [deployment.start_worker(tls=tls, **options) for _ in range(count)]
         try:
             await deployment.until_ready()
         except Exception as error:

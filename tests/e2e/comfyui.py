@@ -129,6 +129,7 @@ class _Everything(Resource):
         if method == "POST" and path == "/prompt":
             return 200, "application/json", json.dumps({"prompt_id": "1", "number": 1}).encode()
         if method == "POST" and path == "/login":
+            assert request.content is not None
             known = request.content.read() == b"password=open"
             return (200 if known else 403), "text/plain", b""
         if method == "GET" and path == "/private":

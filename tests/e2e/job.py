@@ -21,7 +21,7 @@ def run(send):
 
 def raised(error):
     """An exception as a result."""
-    said = {"raised": type(error).__name__, "message": str(error)[:500]}
+    said: dict[str, object] = {"raised": type(error).__name__, "message": str(error)[:500]}
     if getattr(error, "status_code", None) is not None:
         said.update(status=error.status_code, error=getattr(error, "body", None))
     return said
@@ -29,7 +29,7 @@ def raised(error):
 
 def collect(pieces, wanted):
     """The pieces of a stream as a result. With `announce` a line `piece` is printed when the first has come."""
-    texts = []
+    texts: list[str] = []
     try:
         for text in pieces:
             if not texts and wanted.get("announce"):

@@ -20,7 +20,7 @@ def from_here(key, certificate):
     """A stand-in for the `ssl` module of the worker's server: its contexts take the certificate that is given here."""
 
     class Context(ssl.SSLContext):
-        def load_cert_chain(self, certfile, keyfile):
+        def load_cert_chain(self, certfile, keyfile=None, password=None):
             super().load_cert_chain(certificate, key)
 
     def create(purpose):

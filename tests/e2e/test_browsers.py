@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.e2e.callers import CallerCase
 from tests.processes import until
 from tests.proxy.browsers import browser_requests, program_requests
@@ -17,7 +19,7 @@ class BrowserTests(CallerCase):
         requests = browser_requests(port)
         self.assertGreaterEqual(len(requests), 30)
         for asked in requests:
-            wire = await self.connect(client)
+            wire: Any = await self.connect(client)
             wire.transport.write(asked.data)
             code = f'"{asked.code}"'.encode()
             await until(lambda wire=wire, code=code: code in wire.received, 10, asked.name)

@@ -40,7 +40,7 @@ class OfficialClientTests(ServiceCase):
         }
         return await self.run_script("official_client.py", job)
 
-    async def serves(self, signs: Signs, **settings: str) -> None:
+    async def serves(self, signs: Signs, **settings: Any) -> None:
         deployment = await self.start_service(await self.start_llama(), **settings)
         deployment.autoscaler.signs = signs
         plain, streamed, wrong = await self.send(
@@ -84,7 +84,8 @@ class OfficialClientTests(ServiceCase):
         deployment.backend_url = await self.start_llama()
         starting = self.start_worker(deployment)
         sending = self.send(deployment, chat(8))
-        _, results = await gatherResults([Deferred.fromCoroutine(starting), Deferred.fromCoroutine(sending)])
+        both: list[Deferred[Any]] = [Deferred.fromCoroutine(starting), Deferred.fromCoroutine(sending)]
+        _, results = await gatherResults(both)
         self.assertTrue(results[0]["ok"], results)
 
     async def test_leaves_a_stream(self) -> None:

@@ -13,7 +13,11 @@ from tests.simulator_support.faults import Kind
 from vespa.simulator.demo_client import DemoClient
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
-QUICK = {"VESPA_METRICS_TIMEOUT": "0.5", "VESPA_METRICS_RETRY_DELAY": "0.1", "VESPA_METRICS_MAX_RETRIES": "2"}
+QUICK: dict[str, Any] = {
+    "VESPA_METRICS_TIMEOUT": "0.5",
+    "VESPA_METRICS_RETRY_DELAY": "0.1",
+    "VESPA_METRICS_MAX_RETRIES": "2",
+}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 3}
 
 

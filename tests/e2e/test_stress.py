@@ -44,7 +44,8 @@ def http(method: str, target: str, body: bytes = b"", *headers: str) -> bytes:
 class StressTests(ServiceCase):
     def wanted(self, deployment: ControlledDeployment, dice: Random) -> Wanted:
         auth = deployment.autoscaler.assign(deployment.worker_url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
-        genuine, statuses = True, (200,)
+        genuine = True
+        statuses: tuple[int, ...] = (200,)
         kind = dice.randrange(9)
         query = query_envelope(auth)
         if kind in (0, 1):

@@ -12,8 +12,9 @@ from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.client import FileBodyProducer, ResponseFailed
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
@@ -26,9 +27,11 @@ from vespa.http.interfaces import UpstreamError
 class Scripted(Protocol):
     """Keeps what it gets and, when a request is whole, answers with the next line of its script (None: hangs up)."""
 
+    transport: Any
+
     def connectionMade(self) -> None:
         self.received = b""
-        self.factory.made.append(self)  # type: ignore[union-attr]
+        self.factory.made.append(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
@@ -36,16 +39,16 @@ class Scripted(Protocol):
         size = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
         if not end or len(body) < sum(size) or (b"chunked" in head and not body.endswith(b"0\r\n\r\n")):
             return
-        self.factory.asked.append(self.received)  # type: ignore[union-attr]
+        self.factory.asked.append(self.received)
         self.received = b""
-        answer = self.factory.script.pop(0)  # type: ignore[union-attr]
+        answer = self.factory.script.pop(0)
         if answer is None:
             self.transport.loseConnection()
         else:
             self.transport.write(answer)
 
-    def connectionLost(self, reason: Any) -> None:
-        self.factory.made.remove(self)  # type: ignore[union-attr]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.made.remove(self)
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nX-A: 2\r\n\r\nok"
@@ -166,7 +169,7 @@ class Agents(TestCase):
                 (self.mktemp(), "http://localhost/"),
             ):
                 agent = Agent(reactor, unix_socket=os.path.abspath(unix_socket) if unix_socket else "")
-                error = await self.assertFailure(agent.request(b"GET", url.encode()), UpstreamError)
+                error: Any = await self.assertFailure(agent.request(b"GET", url.encode()), UpstreamError)
                 self.assertEqual((error.code, error.refused), ("server_unreachable", True), url)
         agent, url_of_another, _ = await self.serve(None)
         error = await self.assertFailure(agent.request(b"GET", url_of_another), UpstreamError)

@@ -17,6 +17,10 @@ from vespa.http.server import Server
 from vespa.transport.listen import parse
 
 
+def never(connection: object, request: object) -> Any:
+    raise AssertionError("no request is sent")
+
+
 class Probes(TestCase):
     timeout = 20
 
@@ -39,9 +43,6 @@ class Probes(TestCase):
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
 
     async def _accepted(self, description: str, limits: Limits) -> socket.socket:
-        def never(request: object) -> Any:
-            raise AssertionError("no request is sent")
-
         server = Server(never, reactor, limits)
         port: Any = await parse(reactor, description).listen(server)
         self.addCleanup(port.stopListening)
@@ -70,7 +71,7 @@ class Handshakes(TestCase):
         """A TLS handshake has the time of a first head, ten seconds, whether nothing of it comes or a part."""
         certificate, key = write_certificate(self.mktemp())
         clock = Clock()
-        server = Server(lambda request: self.fail("no request is sent"), clock)
+        server = Server(never, clock)
         description = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
         port: Any = await parse(reactor, description).listen(server)
         self.addCleanup(port.stopListening)

@@ -68,7 +68,7 @@ def liar(old: bytes, new: bytes) -> Callable[[], Liar]:
         pass
 
     Made.old, Made.new = old, new
-    return lambda: Made(b"key")
+    return lambda: Made(b"key", Path("nowhere"))
 
 
 class ContentTests(SynchronousTestCase):

@@ -87,7 +87,8 @@ class WalkerTests(SynchronousTestCase):
             b"5" * 5000,
             b"0\r\n" + b"A: b\r\n" * 5000,
         ):
-            for pieces in ([], None):
+            kinds: tuple[list[bytes] | None, ...] = ([], None)
+            for pieces in kinds:
                 self.assertRaises(BadChunk, Chunked().feed, data, pieces)
 
     def test_one_known_chunk(self) -> None:

@@ -189,11 +189,11 @@ class ClientLaws(RuleBasedStateMachine):
 class LawTests(SynchronousTestCase):
     def test_server(self) -> None:
         """A server's connection keeps S1 to S7, whatever happens in whatever order."""
-        run_state_machine_as_test(ServerLaws)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(ServerLaws)
 
     def test_client(self) -> None:
         """A client's connection keeps C1 to C5, whatever happens in whatever order."""
-        run_state_machine_as_test(ClientLaws)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(ClientLaws)
 
 
 class TableTests(SynchronousTestCase):

@@ -18,7 +18,7 @@ COUNT = examples(3000)
 KINDS: tuple[tuple[HeadKind[Any], Any], ...] = ((REQUESTS, request), (RESPONSES, response))
 
 
-def python_calls(work: Callable[[], object]) -> int:
+def python_calls(work: Callable[..., object]) -> int:
     """How many calls of Python functions the work makes, itself left out."""
     count = -1
 
@@ -42,6 +42,9 @@ def ok(*lines: bytes) -> bytes:
     return b"\r\n".join([b"HTTP/1.1 200 OK", *lines]) + b"\r\n\r\n"
 
 
+MAKERS: tuple[tuple[HeadKind[Any], Callable[..., bytes]], ...] = ((REQUESTS, post), (RESPONSES, ok))
+
+
 class KnownHeadTests(SynchronousTestCase):
     """A head that is known is read as if it were the first."""
 
@@ -49,7 +52,7 @@ class KnownHeadTests(SynchronousTestCase):
         forget_heads()
         self.addCleanup(forget_heads)
 
-    def cold(self, kind: HeadKind[Any], data: bytes) -> object:
+    def cold(self, kind: HeadKind[Any], data: bytes) -> Any:
         forget_heads()
         return outcome(HeadReader(kind, LIMIT).read, data)
 
@@ -77,7 +80,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_heads_are_known_again(self) -> None:
         """The same head with another length is the same object, on its connection and on the next."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for field in (b"Content-Length: %d", b"content-length: %d"):
                 reader = HeadReader(kind, LIMIT)
                 first, start, length = reader.read(make(b"A: b", field % 5, b"C: d") + b"hello")
@@ -91,7 +94,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_heads_without_a_body_are_known_again(self) -> None:
         """So is a head whose body has no length, or the length 0; each of these is a head of its own."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             heads = [make(), make(b"Transfer-Encoding: chunked"), make(b"Content-Length: 0"), make(b"A: b")]
             reader = HeadReader(kind, LIMIT)
             found = [reader.read(data)[0] for data in heads]
@@ -99,14 +102,21 @@ class KnownHeadTests(SynchronousTestCase):
             for data, head in zip(heads, found, strict=True):
                 for each in (reader, reader, HeadReader(kind, LIMIT)):
                     self.assertEqual(each.read(data + b"x"), (head, len(data), 0))
-        self.assertFalse(HeadReader(REQUESTS, LIMIT).read(post(b"Content-Length: 0"))[0].has_body)
-        self.assertTrue(HeadReader(REQUESTS, LIMIT).read(post(b"Content-Length: 1"))[0].has_body)
+        for size in (0, 1):
+            head, _, _ = HeadReader(REQUESTS, LIMIT).read(post(b"Content-Length: %d" % size))
+            assert head is not None
+            self.assertEqual(head.has_body, bool(size))
 
     def test_lengths_in_other_spellings(self) -> None:
         """A length in another spelling is part of what a head is known by."""
-        others = (b"CONTENT-LENGTH: %d", b"Content-Length:%d", b"Content-Length:  %d", b"Content-Length:\t%d")
+        others: tuple[bytes, ...] = (
+            b"CONTENT-LENGTH: %d",
+            b"Content-Length:%d",
+            b"Content-Length:  %d",
+            b"Content-Length:\t%d",
+        )
         others += (b"Content-Length: 0%d", b"X: Content-Length: 7\r\nContent-LENGTH: %d")
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for other in others:
                 reader = HeadReader(kind, LIMIT)
                 for size in (5, 6, 5, 0, 7):
@@ -117,7 +127,7 @@ class KnownHeadTests(SynchronousTestCase):
     def test_lengths_that_are_none(self) -> None:
         """What stands in the place of a known head's length is refused as it ever is if it is no number."""
         values = (b"", b"+5", b"-5", b"5 5", b"5,5", b"0x5", b"5" * 19, b"five", b"\xb2", b"5\n", b"5\r", b"\0")
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             reader = HeadReader(kind, LIMIT)
             reader.read(make(b"Content-Length: 5"))
             for value in values:
@@ -131,7 +141,7 @@ class KnownHeadTests(SynchronousTestCase):
     def test_second_lengths(self) -> None:
         """Digits of a field that only looks like Content-Length are no length, whatever they are."""
         hidden = (b"X-Content-Length: %d", b"X: Content-Length: %d", b"X: ontent-Length: %d", b"Xontent-Length: %d")
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for lines in ([each, b"Content-Length: 3"] for each in hidden):
                 for order in (lines, lines[::-1]):
                     reader = HeadReader(kind, LIMIT)
@@ -140,11 +150,12 @@ class KnownHeadTests(SynchronousTestCase):
                         for each in (reader, HeadReader(kind, LIMIT)):
                             head, start, length = each.read(data + b"abc")
                             self.assertEqual((start, length), (len(data), 3), data)
+                            assert head is not None
                             self.assertIn(lines[0] % number, head.passing)
 
     def test_calls(self) -> None:
         """The connection's own last head is known in one call, another's in three."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for lines in ([b"Content-Length: %d"], [b"Transfer-Encoding: chunked"]):
                 first, second = (make(*(line % 5 if b"%" in line else line for line in lines)) for _ in range(2))
                 reader = HeadReader(kind, LIMIT)
@@ -155,7 +166,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_bodies_are_not_looked_at(self) -> None:
         """What stands behind a head, and looks like a part of one, is a body's."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for body in (b"Content-Length: 9\r\n\r\n", b"\r\n\r\n", b"content-length: 9", make(b"Content-Length: 4")):
                 for data in (make(), make(b"A: b"), make(b"Content-Length: 0"), make(b"Content-Length: 2")):
                     expected = self.cold(kind, data)
@@ -166,7 +177,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """No more than some hundred heads are known, and none that is long or has many fields."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for number in range(2000):
                 HeadReader(kind, LIMIT).read(make(b"A: %d" % number, b"Content-Length: 5"))
             self.assertLess(len(kind.known), 1000)
@@ -178,7 +189,7 @@ class KnownHeadTests(SynchronousTestCase):
 
     def test_limits_hold_for_known_heads(self) -> None:
         """A head that others know is refused where it is beyond this connection's limits."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             wide = HeadReader(kind, LIMIT)
             data = make(*[b"A: b"] * 30, b"Content-Length: 5")
             longer = make(*[b"A: b"] * 30, b"Content-Length: 55555")
@@ -193,20 +204,23 @@ class KnownHeadTests(SynchronousTestCase):
 class ReaderTests(SynchronousTestCase):
     def test_unfinished(self) -> None:
         """A head of which the end has not come is read on with what comes next, and where the body starts is told."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             data = make(b"A: b", b"Content-Length: 5")
             for cut in range(1, len(data)):
                 reader = HeadReader(kind, LIMIT)
                 self.assertEqual(reader.read(data[:cut]), (None, cut, 0))
+                assert reader.unfinished is not None
                 self.assertEqual(bytes(reader.unfinished.held), data[:cut])
                 head, start, length = reader.read_more(data[cut:] + b"hello")
                 self.assertEqual((start, length), (len(data) - cut, 5))
-                self.assertEqual(described(head), described(HeadReader(kind, LIMIT).read(data)[0]))
+                whole, _, _ = HeadReader(kind, LIMIT).read(data)
+                assert head is not None and whole is not None
+                self.assertEqual(described(head), described(whole))
                 self.assertIsNone(reader.unfinished)
 
     def test_nothing(self) -> None:
         """A read of nothing changes nothing."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             reader = HeadReader(kind, LIMIT)
             for read in (reader.read, reader.read if kind is REQUESTS else reader.read_more):
                 self.assertEqual(read(b""), (None, 0, 0))
@@ -221,12 +235,13 @@ class ReaderTests(SynchronousTestCase):
         data = post()
         self.assertEqual(reader.read(b"\r\n\n" + data + b"x")[1:], (3 + len(data), 0))
         self.assertEqual(reader.read(b"\r\n" + data[:9]), (None, 11, 0))
+        assert reader.unfinished is not None
         self.assertEqual(bytes(reader.unfinished.held), data[:9])
         self.assertRaises(BadResponse, HeadReader(RESPONSES, LIMIT).read, b"\r\n" + ok())
 
     def test_limits(self) -> None:
         """A head of just so many bytes and fields is read, one more is refused, whole and in pieces."""
-        for kind, make in ((REQUESTS, post), (RESPONSES, ok)):
+        for kind, make in MAKERS:
             for lines in (3, 60):
                 data = make(*[b"A: b"] * lines)
                 fields = data.count(b"\r\n") - 2

@@ -21,7 +21,7 @@ from vespa.vast.query_envelope import callers_own, unwrap_query
 MAX_COST = 1e9
 
 
-def calls(work: Callable[[], object]) -> int:
+def calls(work: Callable[..., object]) -> int:
     """How many calls, of Python's and of C's, the work makes; what it raises is a response like any other."""
     count = 0
 
@@ -82,7 +82,13 @@ class HeadWork(SynchronousTestCase):
 
     def test_fields_cost_the_same_each(self) -> None:
         """Up to the limit, twice the lines are at most twice the calls and a few more."""
-        kinds = (b"Connection: a%d", b"Origin: http://w/%d", b"Referer: http://w/%d", b"Via: 1.1 a%d", b"Upgrade: a%d")
+        kinds: tuple[bytes, ...] = (
+            b"Connection: a%d",
+            b"Origin: http://w/%d",
+            b"Referer: http://w/%d",
+            b"Via: 1.1 a%d",
+            b"Upgrade: a%d",
+        )
         kinds += (b"X-Forwarded-Host: a%d", b"Authorization: %d", b"x_%d: 1", b"Set-Cookie: %d", b"Cookie: %d")
         for kind in kinds:
             for read, head in ((parse_request_head, request), (parse_response_head, response)):

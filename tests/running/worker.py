@@ -47,7 +47,7 @@ class Reporting(Reporter):
     """
 
     def __init__(self, events: TextIO) -> None:
-        super().__init__(stream=sys.stderr)  # type: ignore[no-untyped-call]
+        super().__init__(stream=sys.stderr)
         self._events = events
         self._started = 0.0
 

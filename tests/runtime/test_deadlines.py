@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -34,7 +36,8 @@ class WithinTests(SynchronousTestCase):
     def test_too_late(self) -> None:
         """Work that takes too long is cancelled, and the waiter is told of the time."""
         cancelled: list[object] = []
-        result = within(2.0, self.clock, Deferred(cancelled.append))
+        work: Deferred[None] = Deferred(cancelled.append)
+        result = within(2.0, self.clock, work)
         self.clock.advance(1.9)
         self.assertNoResult(result)
         self.clock.advance(0.1)
@@ -57,7 +60,8 @@ class WithinTests(SynchronousTestCase):
         def result(d: Deferred[int]) -> None:
             d.callback(3)
 
-        for work in (Deferred(odd), Deferred(result), Deferred(), stubborn()):
+        works: tuple[Any, ...] = (Deferred(odd), Deferred(result), Deferred(), stubborn())
+        for work in works:
             waiting = within(60.0, self.clock, work)
             waiting.cancel()
             self.failureResultOf(waiting, CancelledError)

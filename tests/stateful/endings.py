@@ -53,9 +53,10 @@ def _behave(machine: ClientStateMachine) -> None:
 
 
 def _let_flow(machine: ClientStateMachine) -> None:
-    for each in (*machine.callers, *machine.servers):
-        each.transport.room = None
-        each.transport.drain()
+    callers, servers = machine.callers, machine.servers
+    for transport in [each.transport for each in callers] + [each.transport for each in servers]:
+        transport.room = None
+        transport.drain()
 
 
 def abandon(machine: ClientStateMachine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -62,9 +62,10 @@ class WorkerHarness:
         self._others = [each for each in gc.get_objects() if isinstance(each, OF_A_REQUEST)]
         self.settings = load(environment)
         self.public_url = self.settings.public_url
-        self.tree: Any = make_worker(reactor, self.settings, {})
+        self.tree = make_worker(reactor, self.settings, {})
         self.tree.startService()
-        listening: Listener = list(self.tree)[-1]
+        self.services: list[Any] = list(cast(Any, self.tree))
+        listening: Listener = self.services[-1]
         self.listening = listening
         self.server: Server = listening.server
         self.app: Any = self.server.application
@@ -74,7 +75,7 @@ class WorkerHarness:
         self.ledger: Ledger = self.app.admission.ledger
         assert listening.port is not None
         self.port = listening.port
-        (self.keyring,) = [each for each in self.tree if isinstance(each, Keyring)]
+        (self.keyring,) = [each for each in self.services if isinstance(each, Keyring)]
 
     @property
     def ready(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
+
 from tests.client.requests import auth_data
 from tests.client.rig import KEY, query_of
 from tests.contract.reader import Request, Response
@@ -163,7 +165,8 @@ def check_over(machine: ClientStateMachine) -> None:
     assert not rig.autoscaler.timer.size, "somebody still looks at the clock"
     assert not rig.server.connections, "callers are left"
     assert not machine.net.waiting(), "a connection is being made for nobody"
-    assert all(asked.called for asked in (*machine.lookup.asked, *machine.lookup.wanted)), "a look-up for nobody"
+    asked: list[Deferred[Any]] = [*machine.lookup.asked, *machine.lookup.wanted]
+    assert all(each.called for each in asked), "a look-up for nobody"
     pools = [rig.asked, *rig.known.pools()]
     stats = [pool.stats() for pool in pools]
     for server in machine.servers:

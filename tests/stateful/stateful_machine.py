@@ -70,12 +70,12 @@ class ClientStateMachine(ClientHarness):
                 caller.leave(None)
 
     def do_squeeze(self, a: int, b: int) -> None:
-        transports = [each.transport for each in (*self.callers, *self.servers)]
+        transports = [each.transport for each in self.callers] + [each.transport for each in self.servers]
         for transport in self._pick([transport for transport in transports if transport.open], a):
             transport.squeeze((0, 100, 10_000)[b % 3])
 
     def do_drain(self, a: int, b: int) -> None:
-        transports = [each.transport for each in (*self.callers, *self.servers)]
+        transports = [each.transport for each in self.callers] + [each.transport for each in self.servers]
         for transport in self._pick([transport for transport in transports if transport.full], a):
             transport.drain()
 

@@ -6,13 +6,15 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 from OpenSSL.SSL import TLS_CLIENT_METHOD, Connection, Context, WantReadError
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent
 
+from tests.logs import observe_log
 from tests.processes import NotInTime, ProcessCase, until
 from tests.seeds import described, random_source
 from tests.stateful.harness import WorkerHarness
@@ -43,8 +45,7 @@ class WorkerTests(ProcessCase):
         harness = WorkerHarness(self.temporary_folder(), deployment, backend, listen, {**SETTINGS, **settings})
         self.addCleanup(harness.stop)
         self.errors: list[str] = []
-        globalLogPublisher.addObserver(self.note_error)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note_error)
+        observe_log(self, self.note_error)
         await until(lambda: harness.ready, what="ready")
         return harness
 
@@ -62,7 +63,7 @@ class WorkerTests(ProcessCase):
         while made < REQUESTS:
             pipelined = dice.random() < 0.15
             number = dice.randrange(2, 6) if pipelined else dice.choice([1, 1, 1, 2, 3])
-            asks = []
+            asks: list[Any] = []
             while len(asks) < number and not (asks and asks[-1].last):
                 asks.append(dice.choice(kinds.small if pipelined else kinds.any)())
             made += len(asks)

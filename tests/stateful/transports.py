@@ -18,7 +18,7 @@ Address = tuple[str, int]
 
 
 @implementer(IHalfCloseableDescriptor)
-class MemoryTransport(Wire):
+class MemoryTransport(Wire):  # type: ignore[misc]  # nobody calls the other two methods of the interface
     """
     One side of a connection. `later`: its loss is told in another turn of the reactor, as by a real transport.
 

@@ -9,8 +9,8 @@ from random import Random
 from attrs import define, field, frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import IStreamClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionLost
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
 from tests.contract.reader import Response

@@ -188,7 +188,8 @@ class WorkerMachine:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(1_700_000_000.0)
         if config.turn_end:
-            self.reactor.turn_end = QueuedTurnEnd()
+            self.turn_end = QueuedTurnEnd()
+            vars(self.reactor)["turn_end"] = self.turn_end
         self.backend = MemoryBackend(self.reactor, config)
         self.rig = Rig(
             secured=config.secured,
@@ -226,7 +227,7 @@ class WorkerMachine:
 
     def _end_turn(self) -> None:
         if self.config.turn_end:
-            self.reactor.turn_end.flush()
+            self.turn_end.flush()
 
     def _pick(self, some: Sequence[_T], number: int) -> Sequence[_T]:
         """One of them, if there is any."""

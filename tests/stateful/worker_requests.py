@@ -279,6 +279,7 @@ class Kinds:
         )
 
     def forged(self) -> Ask:
+        change: dict[str, Any]
         auth, change = (
             self._auth(),
             self._dice.choice(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -94,7 +94,7 @@ class Asked:
         self.connection.cut()
 
 
-Script = Callable[[Asked], Awaitable[None]]
+Script = Callable[[Asked], Coroutine[Any, Any, None]]
 
 
 def head(status: int, *lines: str) -> bytes:
@@ -116,7 +116,7 @@ class Connection(Protocol):
         self.written = 0
         self.raw: Callable[[bytes], object] | None = None  # takes all that comes after a switch of protocols
         self.requests: list[Request] = []
-        self.feed = Feed(lambda source: read_requests(source, self.requests))  # type: ignore[arg-type]
+        self.feed = Feed(lambda source: read_requests(source, self.requests))
         self._taken = 0
         self._current: Asked | None = None
         self._waiting: list[Deferred[None]] = []
@@ -151,9 +151,8 @@ class Connection(Protocol):
             self._taken += 1
             self.backend.asked.append(asked)
             script = self.backend.script(asked)
-            maybeDeferred(lambda: Deferred.fromCoroutine(script(asked))).addErrback(self._failed).addBoth(  # type: ignore[arg-type]
-                self._done, asked
-            )
+            ended: Deferred[Any] = maybeDeferred(lambda: Deferred.fromCoroutine(script(asked)))
+            ended.addErrback(self._failed).addBoth(self._done, asked)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(HungUp):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -228,7 +229,8 @@ class MemoryTests(SystemCase):
             small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             small.connect(("127.0.0.1", self.port))
             small.setblocking(False)
-            reactor.adoptStreamConnection(small.fileno(), socket.AF_INET, Factory.forProtocol(lambda: peer))
+            adopting: Any = reactor
+            adopting.adoptStreamConnection(small.fileno(), socket.AF_INET, Factory.forProtocol(lambda: peer))
         before = memory(worker, "VmRSS")
         forget_peak(worker)
         peer.transport.pauseProducing()

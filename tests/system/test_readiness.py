@@ -121,5 +121,5 @@ class TruthTests(SystemCase):
         for report in self.reports:
             self.assertIn(f"at port {self.port}", report.error_msg)
             self.assertEqual((report.loadtime, report.max_perf), (0.0, 0.0))
-        self.assertFalse(self.worker_totals.ready(reactor.seconds(), 30.0))  # type: ignore[attr-defined]
+        self.assertFalse(self.worker_totals.ready(reactor.seconds(), 30.0))
         await self.end_well(worker)

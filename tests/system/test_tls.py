@@ -141,7 +141,7 @@ class RenewalTests(ProcessCase):
         listen = f"ssl:0:privateKey={pair.key_file}:certKey={pair.cert_file}:interface=127.0.0.1"
         harness = WorkerHarness(self.temporary_folder(), deployment, ScriptedBackend(), listen, {})
         self.addCleanup(harness.stop)
-        (look,) = (child.call for child in harness.tree if isinstance(child, SurvivingLoop))
+        (look,) = (child.call for child in harness.services if isinstance(child, SurvivingLoop))
         await until(lambda: harness.ready, what="ready")
         old, first = pair.certificate, await self.connect_to(harness, pair.certificate)
         await self.ping(first, 1)

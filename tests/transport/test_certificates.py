@@ -8,9 +8,10 @@ import os
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.logs import observe_log
 from vespa.transport.certificates import DAY_SECONDS, Certificate, Expiry
 
 ENDS = datetime.datetime(2030, 5, 9, 12, 0, tzinfo=datetime.timezone.utc)
@@ -44,8 +45,7 @@ class ExpiryTests(SynchronousTestCase):
         self.now = 0.0
         self.expiry = Expiry(self.certificate, lambda: self.now)
         self.said: list[tuple[object, str]] = []
-        globalLogPublisher.addObserver(self.note)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        observe_log(self, self.note)
 
     def note(self, event: dict[str, object]) -> None:
         if event.get("log_namespace") == "vespa.transport.certificates.Expiry":

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.epollreactor import EPollReactor
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.logs import observe_log
 from tests.transport.tls_peer import write_certificate
 from vespa.runtime.trust import trust_roots
 from vespa.transport.choice import FAST, STOCK, choose, is_fast
@@ -27,8 +27,7 @@ class Choice(SynchronousTestCase):
     def setUp(self) -> None:
         self.addCleanup(choose, FAST if is_fast() else STOCK)
         self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.note)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        observe_log(self, self.note)
 
     def note(self, event: Any) -> None:
         if event.get("log_namespace") == "vespa.transport.choice":

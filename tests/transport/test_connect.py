@@ -10,18 +10,23 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from vespa.transport.connect import ConnectingEndpoint
 
 
 class Echo(Protocol):
+    transport: Any
+
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
 
 
 class Caller(Protocol):
+    transport: Any
+
     def connectionMade(self) -> None:
         self.heard: Deferred[bytes] = Deferred()
         self.lost: Deferred[None] = Deferred()
@@ -31,7 +36,7 @@ class Caller(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.heard.callback(data)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
 
 

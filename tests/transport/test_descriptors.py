@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 from twisted.logger import LogLevel, capturedLogs
@@ -38,7 +39,7 @@ class Sharing(SynchronousTestCase):
 
     def test_pipes(self) -> None:
         """Pipes are descriptors too: over their number bodies go as if there were none."""
-        if not hasattr(splice.os, "splice"):
+        if not hasattr(os, "splice"):
             return
         self.patch(splice.Pipes, "most", splice.Pipes.count)
         a, b = socket.socketpair()

@@ -12,10 +12,10 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from tests.logs import observe_log
 from tests.transport.tls_peer import Peer, client_context, reactor, until, write_certificate
 from vespa.transport.certificates import Certificate, CertificateError, server_context
 from vespa.transport.listen import BACKLOG, TLSEndpoint, parse
@@ -143,8 +143,7 @@ class Reload(SynchronousTestCase):
             if event["log_namespace"].startswith("vespa.transport"):
                 self.logged.append(event["log_level"].name)
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        observe_log(self, observe)
 
     def test_unchanged(self) -> None:
         """Files that have not changed are not loaded again."""
@@ -206,7 +205,8 @@ class Listen(TestCase):
         certificate = None if peer.error else peer.tls.getpeercert()
         peer.transport_.abortConnection()
         await until(lambda: peer.ended)
-        return certificate and dict(pair for (pair,) in certificate["subject"])["commonName"]
+        subject: Any = certificate and certificate["subject"]
+        return subject and dict(pair for (pair,) in subject)["commonName"]
 
     async def test_reload(self) -> None:
         """New connections are shown the new certificate, the port stays open and old connections go on."""
@@ -251,6 +251,7 @@ class Listen(TestCase):
         peer = Peer(context)
         await endpoints.connectProtocol(endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), peer)
         await until(lambda: peer.ready)
-        self.assertEqual(len(peer.tls._sslobj.get_unverified_chain()), 2)
+        shown: Any = peer.tls
+        self.assertEqual(len(shown._sslobj.get_unverified_chain()), 2)
         peer.transport_.abortConnection()
         await until(lambda: peer.ended)

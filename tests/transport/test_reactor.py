@@ -12,11 +12,11 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.test.reactormixins import ReactorBuilder
-from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.logs import observe_log
 from vespa.transport.reactor import LeanReactor
 
 TWISTED = [
@@ -64,7 +64,7 @@ class _End(FileDescriptor):
     """One end of a pair of sockets; what happens to it goes to a list."""
 
     def __init__(self, reactor: LeanReactor, name: str, seen: list[str]) -> None:
-        super().__init__(reactor)  # type: ignore[arg-type]
+        super().__init__(reactor)
         self.socket, self.other = socket.socketpair()
         self.socket.setblocking(False)
         self.name, self.seen = name, seen
@@ -86,7 +86,7 @@ class _End(FileDescriptor):
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
-        self.seen.append(f"{self.name} lost: {reason.type.__name__}")
+        self.seen.append(f"{self.name} lost: {type(reason.value).__name__}")
         self.close()
 
     def close(self) -> None:
@@ -141,8 +141,7 @@ class Dispatch(ReactorBuilder, SynchronousTestCase):
 
         self.end("a", Raises), self.end("b")
         logged: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(logged.append)
-        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        observe_log(self, logged.append)
         self.assertEqual(self.turn(), ["a lost: ZeroDivisionError", "b"])
         self.assertEqual([event["log_system"] for event in logged if event.get("isError")], ["a"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -202,7 +201,7 @@ class Dispatch(ReactorBuilder, SynchronousTestCase):
 
         class Half(_End):
             def readConnectionLost(self, reason: Failure) -> None:
-                self.seen.append(f"half: {reason.type.__name__}")
+                self.seen.append(f"half: {type(reason.value).__name__}")
                 assert reason.check(ConnectionDone)
 
         end = self.end("a", Half)

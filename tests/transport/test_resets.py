@@ -93,7 +93,7 @@ class ClosesAfterTests(ClosingCase):
 class ProofTests(ClosingCase):
     """What the end of a kept connection says of a request that it met."""
 
-    async def second(self, serve: Serve, data: bytes, **options: int) -> int:
+    async def second(self, serve: Serve, data: bytes, **options: Any) -> int:
         """The status of a request that meets `serve` on a connection which was used before; later ones are answered."""
 
         def serve_first(server: Closer, connection: socket.socket, number: int) -> None:
@@ -191,7 +191,7 @@ class ProofTests(ClosingCase):
 
         self.serve(serve)
         client = self.rig.client()
-        self.server.reply = OK
+        self.server.response = OK
         connection = await connect(self.rig.pool)
         connection.reused = True
         self.rig.pool.put(connection)

@@ -29,9 +29,16 @@ class Resolver:
     def __init__(self) -> None:
         self.receivers: list[Any] = []
 
-    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *rest: Any, **more: Any) -> Any:
-        self.receivers.append(receiver)
-        receiver.resolutionBegan(self)
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        self.receivers.append(resolutionReceiver)
+        resolutionReceiver.resolutionBegan(self)
         return self
 
     def cancel(self) -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import interfaces, tcp
 from twisted.internet.endpoints import (
@@ -82,7 +82,8 @@ class Counted:
     """A socket whose `send` counts, and can be made to fail."""
 
     def __init__(self, inner: socket.socket) -> None:
-        self.inner, self.sends, self.error = inner, 0, None
+        self.inner, self.sends = inner, 0
+        self.error: OSError | None = None
 
     def send(self, data: Any) -> int:
         self.sends += 1
@@ -94,7 +95,13 @@ class Counted:
         return getattr(self.inner, name)
 
 
-class Sockets:
+if TYPE_CHECKING:
+    Mixin = TestCase
+else:
+    Mixin = object
+
+
+class Sockets(Mixin):
     """The laws of our own transports and of Twisted's, over two ends of one kind of socket."""
 
     eager = True
@@ -123,7 +130,7 @@ class Sockets:
         await connectProtocol(there(port), client)
         await until(lambda: made)
         await port.stopListening()
-        self.addCleanup(self.part, made[0], client)  # type: ignore[attr-defined]
+        self.addCleanup(self.part, made[0], client)
         return made[0], client
 
     async def part(self, *ends: Any) -> None:
@@ -291,7 +298,7 @@ class Sockets:
         gone = weakref.ref(a.t)
         gc.collect()
         gc.disable()
-        self.addCleanup(gc.enable)  # type: ignore[attr-defined]
+        self.addCleanup(gc.enable)
         b.t.loseConnection()
         await until(lambda: a.reason and b.reason)
         a.t = StringTransport()
@@ -381,7 +388,7 @@ class Direct(Sockets):
         b.write(b"x")
         await until(lambda: a.reason)
         self.assertEqual(a.lost, ZeroDivisionError)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)  # type: ignore[attr-defined]
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def test_release_after_abort(self) -> None:
         """`release` leaves alone what abortConnection has put in place."""

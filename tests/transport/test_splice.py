@@ -9,8 +9,9 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.contract.subject import start
@@ -23,13 +24,15 @@ SIZE = 200 * len(BLOCK)  # 13 MB: more than all the buffers on the way hold
 class Source(Protocol):
     """Answers any request with a head that promises SIZE bytes, and then with as many as it is told to send."""
 
+    transport: Any
+
     total = SIZE
     cut = False
 
     def connectionMade(self) -> None:
         self.sent = 0
         self.lost: Deferred[None] = Deferred()
-        self.factory.made.append(self)  # type: ignore[union-attr]
+        self.factory.made.append(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.sent = 0
@@ -48,12 +51,14 @@ class Source(Protocol):
     def stopProducing(self) -> None:
         pass
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
 
 
 class Client(Protocol):
     """Reads one response; `done` fires with its body at its end, or at the connection's."""
+
+    transport: Any
 
     def connectionMade(self) -> None:
         self.head = b""
@@ -72,13 +77,15 @@ class Client(Protocol):
         if self.size >= SIZE and not self.done.called:
             self.done.callback(self.size)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.done.called:
             self.done.callback(self.size)
 
 
 class Drain(Protocol):
     """Takes one upload of SIZE bytes and answers with its digest; `early` answers when so much of it came."""
+
+    transport: Any
 
     early = 0
     deaf = False
@@ -88,7 +95,7 @@ class Drain(Protocol):
         self.size = 0
         self.digest = sha256()
         self.lost: Deferred[None] = Deferred()
-        self.factory.made.append(self)  # type: ignore[union-attr]
+        self.factory.made.append(self)
 
     def dataReceived(self, data: bytes) -> None:
         if b"\r\n\r\n" not in self.head:
@@ -103,12 +110,14 @@ class Drain(Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + response)
             self.head, self.size, self.digest = b"", 0, sha256()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
 
 
 class Uploader(Protocol):
     """Sends one upload and keeps what comes back."""
+
+    transport: Any
 
     def connectionMade(self) -> None:
         self.received = b""
@@ -136,7 +145,7 @@ class Uploader(Protocol):
         if len(self.received.partition(b"\r\n\r\n")[2]) >= 64 and not self.answered.called:
             self.answered.callback(None)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
 
 
@@ -147,7 +156,12 @@ class Uploading(TestCase):
         """A client of a worker before such a drain, and the pipes that are made."""
         pipes: list[tuple[int, int]] = []
         new_pipe = splice.new_pipe
-        self.patch(splice, "new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
+
+        def noted() -> tuple[int, int]:
+            pipes.append(new_pipe())
+            return pipes[-1]
+
+        self.patch(splice, "new_pipe", noted)
         factory = Factory.forProtocol(type("Drain", (Drain,), drain))
         factory.made = []  # type: ignore[attr-defined]
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
@@ -252,7 +266,12 @@ class Splicing(TestCase):
         """A large response arrives whole, through the kernel, and the connections serve the next request."""
         pipes: list[tuple[int, int]] = []
         new_pipe = splice.new_pipe
-        self.patch(splice, "new_pipe", lambda: pipes.append(new_pipe()) or pipes[-1])
+
+        def noted() -> tuple[int, int]:
+            pipes.append(new_pipe())
+            return pipes[-1]
+
+        self.patch(splice, "new_pipe", noted)
         client, made = await self.open()
         self.assertEqual(await client.done, SIZE)
         self.assertEqual(client.digest.digest(), sha256(BLOCK * 200).digest())

@@ -10,6 +10,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
@@ -30,7 +31,7 @@ from vespa.transport.tls_connect import TLSConnectingEndpoint
 
 
 def quiet(build: Callable[[], Any]) -> Factory:
-    factory = Factory.forProtocol(build)  # type: ignore[arg-type]
+    factory = Factory.forProtocol(build)
     factory.noisy = False
     return factory
 
@@ -315,7 +316,8 @@ class Refusing(Connected):
         """A certificate with names only, or with none, is for no address."""
         for name, text in (("localhost", "it is not for this address"), ("", "it names no address")):
             self.certificate, key = write_certificate(self.mktemp(), name, address="")
-            self.listen(lambda key=key: Peer(peer_server_context(self.certificate, key)))
+            context = peer_server_context(self.certificate, key)
+            self.listen(partial(Peer, context))
             self.assertIn(text, await self.refused(BadCertificate))
 
     async def test_other_root(self) -> None:

@@ -295,7 +295,12 @@ class Handshake(Meeting):
         await until(lambda: self.served and self.served[0].t.phase.name == "HANDSHAKE_BLOCKED")
         peer.transport_.resumeProducing()
         peer.send(b"second")
-        await until(lambda: phases.add(self.served[0].t.phase.name) or peer.received == b"first second")
+
+        def is_received() -> bool:
+            phases.add(self.served[0].t.phase.name)
+            return peer.received == b"first second"
+
+        await until(is_received)
         self.assertIn("OPEN", phases)
 
     async def test_renegotiation(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from tests.transport import test_tls_connect as connecting
-from tests.transport.tls_peer import reactor
+from tests.transport.tls_peer import reactor, until
 from vespa.runtime.trust import trust_roots
 from vespa.transport.tls_stock import StockTLSEndpoint
 
@@ -36,7 +36,7 @@ class Responses(_Stock, connecting.Responses):
         for how in "notify", "close", "reset":
             peer, receiver = await self.ask(used=True)
             self.end(peer, how)
-            await connecting.until(lambda receiver=receiver: receiver.over)
+            await until(lambda receiver=receiver: receiver.over)
             assert receiver.error is not None
             self.assertEqual((receiver.error.code, receiver.error.silent), ("no_reply", True))
             self.assertFalse(receiver.error.unread)

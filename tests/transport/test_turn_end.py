@@ -145,7 +145,7 @@ class Sockets(ReactorBuilder, SynchronousTestCase):
         protocol = Made()
         transport = SocketTransport(there, protocol, self.reactor)
         transport.connected = 1
-        transport.startReading()  # type: ignore[no-untyped-call]
+        transport.startReading()
         protocol.makeConnection(transport)
         here.setblocking(False)
         self.addCleanup(transport.close_now)

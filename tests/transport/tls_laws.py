@@ -25,6 +25,8 @@ from vespa.transport.sockets import buffered, hung_up, is_plain, reader, release
 class Ours(Protocol):
     """Our side: keeps what comes, and writes eagerly."""
 
+    transport: Any
+
     def __init__(self) -> None:
         self.received = bytearray()
         self.reason: Failure | None = None
@@ -73,7 +75,9 @@ class Tidy(Ours):
         release(self.t)
         del self.write, self.t
         self.transport = None
-        self.reason = Failure(reason.type())  # the reason itself holds frames, and they the transport
+        self.reason = Failure(
+            type(reason.value or Exception())()
+        )  # the reason itself holds frames, and they the transport
 
 
 class Ends(TestCase):
@@ -409,7 +413,7 @@ class Crossed(Ends):
 
     def once(self, transport: Any, name: str, error: type[Exception]) -> list[object]:
         """Have a call fail once, as it does when it must wait; what it was called with before."""
-        call, calls = getattr(transport, name), []
+        call, calls = getattr(transport, name), list[object]()
 
         def first(*arguments: object) -> Any:
             calls.append(arguments)
@@ -472,7 +476,7 @@ class Crossed(Ends):
         for leave in "loseConnection", "loseWriteConnection":
             peer, ours = await self.peer(HalfCloseable, kind=HalfClosingPeer)
             shutdown: Any = ours.t.tls.shutdown
-            tries = []
+            tries: list[Any] = []
 
             def first(shutdown: Any = shutdown, tries: list[int] = tries) -> bool:
                 tries.append(1)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 reactor: Any = _reactor
 
 
-async def until(happened: Callable[[], object]) -> None:
+async def until(happened: Callable[..., object]) -> None:
     """Let the reactor turn until something has happened; trial's time limit is the limit."""
     while not happened():
         await deferLater(reactor, 0)

@@ -53,7 +53,8 @@ def an_auth(**changes: Any) -> Auth:
     """An Auth of AUTH_DATA, with changes."""
     data = AUTH_DATA | changes
     lexeme = json.dumps(data["cost"]).encode()
-    return Auth(**{"work": round(float(data["cost"]) * 1e6), "cost_lexeme": lexeme} | data)
+    members: dict[str, Any] = {"work": round(float(data["cost"]) * 1e6), "cost_lexeme": lexeme} | data
+    return Auth(**members)
 
 
 def fields(refusal: Refusal) -> dict[str, str]:

@@ -191,9 +191,27 @@ class BadEnvelopeTests(SynchronousTestCase):
 
     def test_wrong_fields(self) -> None:
         """Each field of a wrong kind, out of bounds, or too long is named."""
-        whole = [None, True, "1", 1.0, 1.5, 2**63, -(2**63) - 1, 10**400, [], {}]
-        text = [None, True, 1, [], {}, "x" * 5000]
-        cost = [None, True, [], {}, "", "x", "NaN", "1_0", "٣", " 1", -1, -0.5, "-1", 1e10, "1e10", 10**400, "1" * 100]
+        whole: list[Any] = [None, True, "1", 1.0, 1.5, 2**63, -(2**63) - 1, 10**400, [], {}]
+        text: list[Any] = [None, True, 1, [], {}, "x" * 5000]
+        cost: list[Any] = [
+            None,
+            True,
+            [],
+            {},
+            "",
+            "x",
+            "NaN",
+            "1_0",
+            "٣",
+            " 1",
+            -1,
+            -0.5,
+            "-1",
+            1e10,
+            "1e10",
+            10**400,
+            "1" * 100,
+        ]
         for name, wrongs in [("reqnum", whole), ("request_idx", whole), ("cost", cost)] + [
             (name, text) for name in ("endpoint", "signature", "url")
         ]:
@@ -212,7 +230,8 @@ class BadEnvelopeTests(SynchronousTestCase):
 
     def test_auth_data_that_is_no_object(self) -> None:
         """auth_data is an object."""
-        for wrong in (None, [], "x", 1):
+        values: tuple[Any, ...] = (None, [], "x", 1)
+        for wrong in values:
             self.assertEqual(list(refused(body(auth_data=wrong))), ["auth_data"])
 
     def test_auth_data_in_utf8(self) -> None:
@@ -230,7 +249,8 @@ class BadEnvelopeTests(SynchronousTestCase):
         """session_id is a string or null."""
         self.assertEqual(unwrap_body(body(session_id="abc"), MAX_COST).session_id, "abc")
         self.assertIs(unwrap_body(body(session_id=None), MAX_COST).session_id, None)
-        for wrong in (1, True, [], {}, "x" * 5000):
+        values: tuple[Any, ...] = (1, True, [], {}, "x" * 5000)
+        for wrong in values:
             self.assertEqual(list(refused(body(session_id=wrong))), ["session_id"])
 
     @given(st.data(), auth_data, json_texts())

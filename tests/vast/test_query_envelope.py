@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 from hypothesis import given
@@ -74,10 +75,10 @@ class CallersOwnTests(SynchronousTestCase):
 
 class OursTests(SynchronousTestCase):
     @given(auth_data, st.sampled_from([quote, quote_plus]))
-    def test_values(self, data: dict[str, object], encode: object) -> None:
+    def test_values(self, data: dict[str, object], encode: Any) -> None:
         """Values arrive as they were encoded, numbers with the lexeme they were sent with."""
         data["signature"] = str(data["signature"]).replace(" ", "+")
-        query = urlencode({f"serverless_{k}": v for k, v in data.items()}, quote_via=encode)  # type: ignore[call-overload]
+        query = urlencode({f"serverless_{k}": v for k, v in data.items()}, quote_via=encode)
         auth, _ = unwrap_query(query.encode(), MAX_COST)
         assert auth is not None
         for name, value in data.items():

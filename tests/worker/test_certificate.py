@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -37,12 +38,8 @@ class CertificateTests(SynchronousTestCase):
 
         return ensure(self.certificate, self.key, URL, now, fetch=counted, sleep=self.slept.append)
 
-    def content(self) -> list[bytes]:
-        found = []
-        for path in (self.certificate, self.key):
-            with open(path, "rb") as file:
-                found.append(file.read())
-        return found
+    def content(self) -> tuple[bytes, bytes]:
+        return Path(self.certificate).read_bytes(), Path(self.key).read_bytes()
 
     def test_signed(self) -> None:
         """What the authority signs is stored with its key, which only its owner can read; nothing else is left."""

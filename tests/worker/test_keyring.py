@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -16,7 +17,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.vast.auth import Auth
 from vespa.vast.signature import message_url
 from vespa.worker.keyring import Keyring
-from vespa.worker.reporting_client import ReportingError
+from vespa.worker.reporting_client import ReportingClient, ReportingError
 
 OLD, NEW = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 
@@ -63,7 +64,9 @@ class KeyringTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.source = FakeSource(self.clock)
-        self.keyring = Keyring(self.source, self.clock, "any", random=lambda: 0.0, retries=3, timeout=7.0)
+        self.keyring = Keyring(
+            cast(ReportingClient, self.source), self.clock, "any", random=lambda: 0.0, retries=3, timeout=7.0
+        )
 
     def start(self, answer: bytes | None = None) -> None:
         self.source.answer = answer

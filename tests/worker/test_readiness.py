@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.logs import observe_log
 from vespa.benchmarking.contract import Figure
 from vespa.worker.health_probe import ProbeError
 from vespa.worker.readiness import MESSAGE_LIMIT, ProbeConfig, ReadinessMonitor
@@ -202,8 +203,7 @@ class SayingWhyTests(WatchTests):
     def setUp(self) -> None:
         super().setUp()
         self.lines: list[tuple[float, str, str]] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        observe_log(self, self.observe)
 
     def observe(self, event: LogEvent) -> None:
         if event["log_level"] >= LogLevel.warn and event["log_namespace"].startswith("vespa.worker"):
@@ -608,6 +608,7 @@ class RefusalTests(WatchTests):
             self.assertEqual((refusal.status, refusal.code), (503, "not_ready"))
             self.assertEqual(refusal.retry_after, retry_after)
             self.assertIn(state, refusal.message)
+        assert refusal is not None
         self.assertIn("benchmark failed: no tokens", refusal.message)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, evolve
 from hypothesis import given, settings
@@ -106,7 +106,7 @@ class ReporterTests(SynchronousTestCase):
         self.disk = 100.0
         self.disk_asked = 0
         self.reporter = Reporter(
-            self.listener,
+            cast(ReportingClient, self.listener),
             self.ledger,
             lambda: self.condition,
             IDENTITY,
@@ -229,7 +229,7 @@ class ReportTests(ReporterTests):
             raise OSError("gone")
 
         self.reporter = Reporter(
-            self.listener,
+            cast(ReportingClient, self.listener),
             self.ledger,
             lambda: LOADING,
             IDENTITY,
@@ -403,7 +403,9 @@ class StopTests(ReporterTests):
 class FailureReportTests(ReporterTests):
     def test_says_why(self) -> None:
         """The failure reporter tells the error at once and every ten seconds, and nothing else."""
-        self.reporter = failure_reporter(self.listener, "bad settings", IDENTITY, self.clock, random=lambda: 0.0)
+        self.reporter = failure_reporter(
+            cast(ReportingClient, self.listener), "bad settings", IDENTITY, self.clock, random=lambda: 0.0
+        )
         self.start()
         self.wait(25)
         self.assertEqual(self.times(), [0, 10, 20])

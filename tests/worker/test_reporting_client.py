@@ -7,10 +7,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
+from tests.logs import observe_log
 from vespa.runtime.http_client import plain_client
 from vespa.worker.reporting_client import ReportingClient, ReportingError
 
@@ -159,8 +160,7 @@ class PostTests(AutoscalerTests):
     def test_log(self) -> None:
         """A call that goes wrong is logged when it begins and when it ends, without its body."""
         events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observe_log(self, events.append)
         autoscaler = self.autoscaler(A)
         for status in (500, 500, 503, 200, 200):
             self.answers(a=status)
@@ -179,7 +179,7 @@ class PublicKeyTests(AutoscalerTests):
             "d": (200, b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
             "e": (200, RSA_PEM),
         }
-        self.agent.on_request = lambda asked: asked.answer(*responses[asked.url[7]]) and None
+        self.agent.on_request = lambda asked: (asked.answer(*responses[asked.url[7]]), None)[1]
         autoscaler = self.autoscaler(*(f"http://{letter}.example" for letter in "abcdef"))
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(autoscaler.public_key())), RSA_PEM)
         self.assertEqual(self.agent.asked[0].url, A + "/pubkey/")
