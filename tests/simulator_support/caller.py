@@ -30,7 +30,7 @@ class Caller:
 
     def __init__(self, case: SynchronousTestCase, resource: KleinResource) -> None:
         self.case = case
-        self.stub = StubTreq(resource)
+        self.stub: Any = StubTreq(resource)  # it makes its methods as it is made
 
     def start(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Any:
         """Send a call, and return the Deferred of its response."""
