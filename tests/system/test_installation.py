@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
@@ -67,9 +68,10 @@ class InstallationTests(ProcessCase):
 
         demo = start("vespa-proxy", "demo", "--once")
         usage = start("twistd", "--help")
-        backend = reactor.listenTCP(0, Site(Answer()), interface="127.0.0.1")
+        site: Any = Site(Answer())
+        backend: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(backend.stopListening)
-        free = reactor.listenTCP(0, Site(Answer()), interface="127.0.0.1")
+        free: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
         port = free.getHost().port
         await free.stopListening()
         worker = start(
