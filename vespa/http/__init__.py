@@ -1,1 +1,1 @@
-"""HTTP/1.1 on Twisted's transports, as a server and as a client. Knows nothing of Vast."""
+"""HTTP/1.1 on Twisted's transports, as a server and as a client. Independent of Vast."""

@@ -1,4 +1,4 @@
-"""An `IAgent` over our own connections: what treq, and so everything that Vespa says for itself, rides on."""
+"""An `IAgent` over our own connections. treq uses it, and with treq all of Vespa's own requests."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Agent:
         unix_socket: str = "",
         name: str = "server",
     ) -> None:
-        """`name` is what errors call whoever is asked."""
+        """`name` is the name of the server in errors."""
         self._name = name
         self._reactor = reactor
         self._connect_timeout = connect_timeout
         self._limits = limits or PoolLimits()
         if not persistent:
-            self._limits = evolve(self._limits, idle_seconds=0.0)  # whatever the server says
+            self._limits = evolve(self._limits, idle_seconds=0.0)  # whatever the server allows
         self._persistent = persistent
         self._trust = trust
         self._unix_socket = unix_socket
@@ -60,8 +60,8 @@ class Agent:
         """
         Send a request to an absolute http or https URI.
 
-        Fires with an IResponse when the response's head is in; fails with UpstreamError, or ValueError for a URI that
-        is none. Cancelling cuts the connection.
+        Fires with an IResponse when the response's head has come; fails with UpstreamError, or with ValueError for
+        another URI. Cancelling cuts the connection.
         """
         try:
             scheme_host, target = _split(uri)
@@ -104,14 +104,14 @@ class Agent:
         return pool
 
     def close(self) -> None:
-        """Close what is free; requests under way go on."""
+        """Close idle connections. Requests in flight go on."""
         for pool in self._pools.values():
             pool.close()
         self._pools.clear()
 
 
 def _split(uri: bytes) -> tuple[str, bytes]:
-    """The URI's scheme and authority, and its target; fragments are left out."""
+    """The URI's scheme and authority, and its target without fragment."""
     text = uri.partition(b"#")[0]
     scheme, colon, rest = text.partition(b"://")
     if not colon:

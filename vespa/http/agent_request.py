@@ -1,4 +1,4 @@
-"""One request of an agent, and the response that its user gets: what an `IAgent` promises, over our connections."""
+"""One request of an agent and its response, which fulfil the contract of `IAgent` over our connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vespa.protocol.response_head import UNTIL_CLOSE, ResponseHead
 
 @implementer(IClientRequest)
 class AskedRequest:
-    """What was asked; kept with its response."""
+    """The request, which its response refers to."""
 
     def __init__(self, method: bytes, uri: bytes, headers: Headers) -> None:
         self.method = method
@@ -32,7 +32,7 @@ class AskedRequest:
 
 @implementer(interfaces.ITransport, interfaces.IPushProducer)
 class _Valve:
-    """What a response's protocol has as its transport."""
+    """The transport of a protocol that receives a response's body."""
 
     def __init__(self, asked: AgentRequest) -> None:
         self._asked = asked
@@ -64,7 +64,7 @@ class _Valve:
 
 @implementer(IResponse)
 class Response:
-    """A server's response, its body still to be delivered."""
+    """A server's response. Its body is delivered later."""
 
     def __init__(self, head: ResponseHead, length: int, asked: AgentRequest, request: AskedRequest) -> None:
         self.version = (b"HTTP", 1, 1)
@@ -80,7 +80,7 @@ class Response:
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """
-        Give the body to `protocol`; its end is `connectionLost` with ResponseDone, PotentialDataLoss or
+        Deliver the body to `protocol`. Then call `connectionLost` with ResponseDone, PotentialDataLoss or
         ResponseFailed.
         """
         self._asked.deliver(protocol)
@@ -90,7 +90,7 @@ class Response:
 
 
 class _Chunks:
-    """A consumer that frames what it gets in chunks."""
+    """A consumer that frames its data in chunks."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -101,7 +101,7 @@ class _Chunks:
 
 
 class AgentRequest:
-    """One request of an agent, from its connection to the body's end."""
+    """One request of an agent, from its connection to the end of the response's body."""
 
     content_only = True
     may_retry = False
@@ -109,7 +109,7 @@ class AgentRequest:
     def __init__(
         self, pool: ConnectionPool, request: AskedRequest, head: bytes, body: IBodyProducer | None, reuse: bool
     ) -> None:
-        """`head` is the request's, as bytes. `reuse`: an idle connection may be used."""
+        """`head` is the request's head as bytes. `reuse`: an idle connection may be used."""
         self._pool = pool
         self._request = request
         self._head = head
@@ -125,13 +125,13 @@ class AgentRequest:
 
     @property
     def transport(self) -> interfaces.ITransport:
-        """The connection's."""
+        """The transport of the connection."""
         assert self._connection is not None and self._connection.transport is not None
         transport: interfaces.ITransport = self._connection.transport
         return transport
 
     def begin(self) -> None:
-        """Send it."""
+        """Send the request."""
         self._acquire(fresh=not self._reuse)
 
     def _acquire(self, *, fresh: bool) -> None:
@@ -140,7 +140,7 @@ class AgentRequest:
             self.connected(connection)
 
     def connected(self, connection: ClientConnection) -> None:
-        """Send the head, and have the body produced."""
+        """Send the head, and start the producer of the body."""
         self._connection = connection
         body = self._body
         connection.send(self, self._head, self._request.method == b"HEAD", body is None)
@@ -165,13 +165,13 @@ class AgentRequest:
 
         producing.addCallbacks(produced, not_produced)
 
-    # -- what the connection tells
+    # -- called by the connection
 
     def interim(self, head: ResponseHead) -> None:
-        """Interim responses mean nothing to an agent's user."""
+        """Ignored: an agent has no use for interim responses."""
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
-        """Hand the response to whoever asked; its body waits until it is delivered."""
+        """Fire the Deferred with the response. Its body waits until it is delivered."""
         self._until_close = head.framing == UNTIL_CLOSE
         connection = self._connection
         if complete:
@@ -198,25 +198,22 @@ class AgentRequest:
             self.pause()
 
     def response_end(self) -> None:
-        """The body was handed out."""
         self._connection = None
         self._finish(Failure(PotentialDataLoss() if self._until_close else ResponseDone()))
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """No connection, or not all of a response; once more where the connection had been closed while it was idle."""
+        """Retry once if the connection was closed while it was idle; otherwise fail."""
         connection, self._connection = self._connection, None
         if error.silent and connection is not None and connection.reused and not self._body_started:
-            self._acquire(fresh=True)  # nothing was taken from the producer of a body
+            self._acquire(fresh=True)  # the producer of the body has not started
             return
         self._finish(Failure(error))
 
     def pause_request(self) -> None:
-        """The server reads too slowly."""
         if self._body is not None:
             self._body.pauseProducing()
 
     def resume_request(self) -> None:
-        """It caught up."""
         if self._body is not None:
             self._body.resumeProducing()
 
@@ -228,10 +225,9 @@ class AgentRequest:
             if self._protocol is not None:
                 self._protocol.connectionLost(self._ended)
 
-    # -- what the response's user asks
+    # -- called by the user of the response
 
     def deliver(self, protocol: IProtocol) -> None:
-        """Give the body to `protocol`."""
         protocol.makeConnection(_Valve(self))
         while self._early:
             protocol.dataReceived(self._early.pop(0))
@@ -242,17 +238,15 @@ class AgentRequest:
             self.resume()
 
     def pause(self) -> None:
-        """Stop reading."""
         if self._connection is not None:
             self._connection.pause()
 
     def resume(self) -> None:
-        """Read on."""
         if self._connection is not None:
             self._connection.resume()
 
     def cancel(self) -> None:
-        """The user wants no more of it."""
+        """The user does not want the response."""
         self._pool.abandon(self)
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -260,4 +254,4 @@ class AgentRequest:
                 self._body.stopProducing()
             connection.cancel()
             if self.result.called:
-                self._finish(Failure(UpstreamError("cancelled", "the response was given up")))
+                self._finish(Failure(UpstreamError("cancelled", "the caller cancelled the request")))

@@ -1,8 +1,8 @@
 """
 A connection to an upstream: HTTP/1.1 as a client speaks it, one request at a time.
 
-The head of a response is read; of its body only the end is looked for, and the bytes go on as they came. A receiver
-that needs content instead of framed bytes says so. This class turns bytes into calls on the receiver, and decides
+It parses the head of a response. In the body it only looks for the end, and passes the bytes on as they came. A
+receiver may ask for content instead of framed bytes. This class turns bytes into calls on the receiver, and decides
 nothing about the request.
 """
 
@@ -38,11 +38,11 @@ class ClientConnection(UpstreamTransport):
     """
     One connection of a pool.
 
-    `send` begins a request, `write` goes on with its body and `finish` ends it. The receiver hears as
-    `ResponseReceiver` says, and nothing after `cancel`.
+    `send` begins a request, `write` continues its body and `finish` ends it. `ResponseReceiver` describes the calls on
+    the receiver. None follows `cancel`.
     """
 
-    _content: list[bytes] | None = None  # of a body in chunks, where only its content is wanted
+    _content: list[bytes] | None = None  # of a chunked body, if the receiver wants only content
     _interims = 0
 
     def __init__(self, pool: ConnectionOwner) -> None:
@@ -55,13 +55,13 @@ class ClientConnection(UpstreamTransport):
         self._framing = LENGTH
         self._left = 0
         self._walker: Chunked | None = None
-        self._between_chunks = False  # the walker stands at the beginning of a chunk
+        self._between_chunks = False  # the parser is at the beginning of a chunk
 
-    # -- what the receiver asks
+    # -- called by the receiver
 
     def send(self, receiver: ResponseReceiver, data: bytes, head_only: bool, complete: bool) -> None:
         """
-        Begin a request with its head and what is there of its body; `complete`: that is all of it.
+        Begin a request with its head and the part of its body that is there; `complete`: that is all of it.
 
         `head_only`: the method is HEAD, so the response has no body.
         """
@@ -73,23 +73,22 @@ class ClientConnection(UpstreamTransport):
         self._head_only = head_only
         self.ordinary = complete and not head_only and len(data) <= _ORDINARY_MAX
         if complete and self.reused:
-            # Nothing else is sent on this connection in this turn. On a fresh one it goes at once: the more of a burst
-            # of new connections have their requests, the sooner the upstream begins.
+            # Nothing else is sent on this connection in this turn. A new connection sends at once: in a burst of new
+            # connections, the upstream starts sooner the more requests it has.
             self._turn_end.append((self._send, data))
         else:
             self._send(data)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Send more of the request's body, framed by the caller."""
+        """Send more of the request's body, which the caller has framed."""
         if self.receiver is not None:
             self._send(data)
 
     def finish(self) -> None:
-        """The request is complete."""
         self.request_complete = True
 
     def splice_to(self, transport: object) -> Splice | None:
-        """Let the kernel move the rest of the body there, if it is large and both are plain sockets."""
+        """Let the kernel move the rest of the body to `transport`, if it is large and both are plain sockets."""
         if self.sink is None or self._framing != LENGTH or self._left < LEAST_BYTES:
             return None
         if not can_splice(self.transport, transport):
@@ -97,7 +96,7 @@ class ClientConnection(UpstreamTransport):
         try:
             self._splice = Splice(self.transport, transport, self._left, self._spliced)
         except OSError:
-            return None  # no descriptor for a pipe: it goes as it did
+            return None  # no descriptor for a pipe: the body continues without splice
         return self._splice
 
     def _spliced(self) -> None:
@@ -106,10 +105,10 @@ class ClientConnection(UpstreamTransport):
         self._left = 0
         self._end_response(b"")
 
-    # -- what the upstream sends
+    # -- called by the transport
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came: a response begins, unless one is under way."""
+        """Bytes came: a response begins, or continues."""
         receiver = self.receiver
         if self.state is not _AWAITING or self._heads.unfinished is not None or receiver is None:
             self._receive_more(data)
@@ -123,7 +122,7 @@ class ClientConnection(UpstreamTransport):
         if head is None:
             return
         if head.reusable and start + length == len(data) and self.ordinary:
-            # Whole in one read, as most are: the connection is free before its last receiver hears of it.
+            # Most responses come whole in one read. The connection is free before its last receiver is called.
             self.state = _after_response[_AWAITING]
             self.receiver = None
             self.pool.put(self)
@@ -134,7 +133,7 @@ class ClientConnection(UpstreamTransport):
     def _begin_response(
         self, receiver: ResponseReceiver, head: ResponseHead, length: int, data: bytes, start: int
     ) -> None:
-        """A response that is not whole yet, or not an ordinary one."""
+        """Begin a response that is not complete yet, or not an ordinary one."""
         if head.status < 200:
             self._receive_interim(receiver, head, data[start:])
             return
@@ -144,7 +143,7 @@ class ClientConnection(UpstreamTransport):
         self._interims = 0
         self._keep_alive = head.keep_alive
         framing = self._framing = NO_BODY if self._head_only else head.framing
-        end = start + length  # where the body ends, if that is known
+        end = start + length  # the end of the body, if it is known
         if framing == NO_BODY:
             end = start
         elif framing == CHUNKED:
@@ -170,17 +169,17 @@ class ClientConnection(UpstreamTransport):
         if end > len(data):
             self._left = end - len(data)
             self.state = _after_response_head[self.state]
-            self.sink = nobody  # until the receiver says who
+            self.sink = nobody  # until the receiver returns its sink
             sink = receiver.respond(head, length, data, start, False)
             if self.receiver is receiver and self.sink is nobody:
                 self.sink = sink
                 if framing == CHUNKED and self._content is None and self.state is _RECEIVING:
-                    # A stream is many small reads: they go straight to `relay_chunk` until its end.
+                    # A stream is many small reads: they go directly to `relay_chunk` until its end.
                     self._between_chunks = self._walker is not None and self._walker.between_chunks
                     reader(self.transport, self.relay_chunk)
             return
         if end < len(data):
-            self._keep_alive = False  # bytes that nobody asked for
+            self._keep_alive = False  # bytes after the response
             data = data[:end]
         self._release()
         receiver.respond(head, length, data, start, True)
@@ -199,7 +198,7 @@ class ClientConnection(UpstreamTransport):
             return
         self.state = _after_interim[self.state]
         self._interims += 1
-        self.ordinary = False  # the end of this response has to undo that
+        self.ordinary = False  # so that the end of this response resets the state
         if self._interims > _INTERIM_MAX:
             self._fail_head(BadResponse("too many interim responses"))
             return
@@ -209,7 +208,7 @@ class ClientConnection(UpstreamTransport):
             self.dataReceived(data)
 
     def _receive_more(self, data: bytes) -> None:
-        """The rest of a head or a body; or bytes that nobody asked for."""
+        """The rest of a head or a body; or bytes without a request."""
         self.received += 1
         sink = self.sink
         if sink is None:
@@ -219,10 +218,10 @@ class ClientConnection(UpstreamTransport):
                 except BadResponse as error:
                     self._fail_head(error)
                 else:
-                    if head is not None:  # it does not begin with `data`, so it cannot go on as the bytes that came
+                    if head is not None:  # its bytes are not at the beginning of `data`, so it is rewritten
                         self._begin_response(self.receiver, head, length, data[start:], 0)
             else:
-                # An upstream that talks out of turn is not to be used again.
+                # An upstream that sends bytes without a request must not be used again.
                 self.pool.forget(self)
                 self.cancel()
         elif self._framing == LENGTH and self.state is _RECEIVING:
@@ -237,7 +236,7 @@ class ClientConnection(UpstreamTransport):
         elif self._content is not None:
             self._receive_content(data, sink, self._content)
         elif self._walker is not None:
-            self._relay_unusual(data, sink)  # on a transport that does not read for itself
+            self._relay_unusual(data, sink)  # on a transport without `reader`
         else:
             sink(data)
 
@@ -259,14 +258,14 @@ class ClientConnection(UpstreamTransport):
             sink(joined)
 
     def relay_chunk(self, data: bytes) -> None:
-        """One read of a stream: look for its end, and pass it on as it is."""
+        """One read of a stream: look for its end, and pass it on unchanged."""
         self.received += 1
         sink = self.sink
         if sink is None:
             self.cancel()
             return
         if self._between_chunks:
-            # Nearly always: one whole chunk, of a size met before.
+            # The usual case: one whole chunk, of a known size.
             at = data.find(b"\r\n")
             if known_sizes.get(data[:at]) == len(data) - at - 4 > 0 and data.endswith(b"\r\n"):
                 sink(data)
@@ -291,19 +290,19 @@ class ClientConnection(UpstreamTransport):
             data = data[:end]
         self._end_response(data)
 
-    # -- a response's end
+    # -- the end of a response
 
     def _end_response(self, data: bytes) -> None:
-        """The response is whole with these bytes. The connection is released before its last receiver hears of it."""
+        """The response is complete with these bytes. Releases the connection before the last call on its receiver."""
         receiver, sink = self.receiver, self.sink
         if data and sink is not None:
             sink(data)
-        if self.receiver is receiver and receiver is not None:  # it may have given up within its sink
+        if self.receiver is receiver and receiver is not None:  # the sink may have cancelled
             self._release()
             receiver.response_end()
 
     def _release(self) -> None:
-        """Back to the pool, or away."""
+        """Return the connection to the pool, or close it."""
         self.receiver = self.sink = None
         self._content = self._walker = None
         self._after_response(_after_response_end if self.state is _RECEIVING else _after_response)
@@ -312,5 +311,5 @@ class ClientConnection(UpstreamTransport):
         self.fail(UpstreamError("bad_reply", f"the {self.pool.name}'s response is not HTTP/1.1: {error}"))
 
     def _fail_chunks(self, error: BadChunk) -> None:
-        message = f"the {self.pool.name}'s response is not in the chunked coding: {error}"
+        message = f"the {self.pool.name}'s response has a malformed chunked coding: {error}"
         self.fail(UpstreamError("bad_reply", message))

@@ -1,7 +1,7 @@
 """One coarse clock for many connections.
 
-A timer of its own for each request would cost more than the request. Deadlines here are seconds long and
-may be a second late, so one timer looks at every connection once a second, and is off when there is none.
+A timer for each request would cost more than the request. Deadlines here are seconds long and
+may be met a second late. So one timer checks every connection once a second, and stops if there is none.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 INTERVAL_SECONDS: Final = 1.0
-SLICE: Final = 500
-"""Members that are looked at in one turn of the reactor: ten thousand connections took 20 ms."""
+SLICE: Final = 500  # the number of members checked in one turn of the reactor: ten thousand connections take 20 ms
 
 
 class Ticked(Protocol):
-    """What a coarse timer calls."""
+    """A member of a coarse timer."""
 
     def tick(self, now: float) -> None:
-        """Look at your deadlines; `now` is the clock's time in seconds."""
+        """Check the deadlines; `now` is the clock's time in seconds."""
 
 
 class CoarseTimer:
@@ -32,12 +31,12 @@ class CoarseTimer:
         self.clock = clock
         self._members: dict[Ticked, None] = {}
         self._call: IDelayedCall | None = None
-        self._due: list[Ticked] = []  # still to be looked at in this round, the next one last
+        self._due: list[Ticked] = []  # still to be checked in this round, the next one last
         self._began_at = 0.0
 
     @property
     def size(self) -> int:
-        """How many members it has."""
+        """The number of members."""
         return len(self._members)
 
     def add(self, member: Ticked) -> None:

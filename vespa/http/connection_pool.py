@@ -36,7 +36,7 @@ _idle_since: Final = attrgetter("idle_since")
 
 @frozen
 class PoolStats:
-    """A pool at one moment: connections `open`, of those `idle`, being opened, and takers that wait under the cap."""
+    """A pool at one moment: connections `open`, of those `idle`, being opened, and takers that wait under the limit."""
 
     open: int
     idle: int
@@ -60,15 +60,16 @@ class ConnectionPool:
     """
     Keep-alive connections to one endpoint.
 
-    Idle ones are used again, newest first, but not those that the upstream has closed, nor those of an age at which it
-    is known to close them (`IdleLifetime`). They are closed here shortly before that, or after `idle_seconds`.
+    The pool uses idle connections again, newest first, but not if the upstream has closed them, or usually closes them
+    at their age (`IdleLifetime`). It closes them shortly before that age, or after `idle_seconds`.
 
-    `on_trouble` is told of each connection that could not be made, or broke under a request: the upstream may be gone.
+    `on_trouble` is called for each connection that could not be made or that broke during a request, because the
+    upstream may be gone.
     """
 
     on_trouble: Callable[[UpstreamError], None] | None = None
     make_room: Callable[[], None] | None = None
-    """Called before each new connection: where pools share descriptors, another's idle one gives way."""
+    """Called before each new connection. If pools share descriptors, another pool closes an idle connection."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class ConnectionPool:
         *,
         name: str = "backend",
     ) -> None:
-        """`name` is what errors call the upstream."""
+        """`name` is the name of the upstream in errors."""
         self.name = name
         self.limits = limits or PoolLimits()
         self.clock = clock
@@ -87,47 +88,48 @@ class ConnectionPool:
         self._endpoint = endpoint
         self._factory = _Connections(self)
         self._timer = CoarseTimer(clock)
-        self._timed = False  # the timer looks after the idle ones
+        self._timed = False  # the timer checks the idle ones
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
         self._connecting: dict[ConnectionTaker, Deferred[Any]] = {}
-        # Under the cap, the first first. A plain dict is slow to find its first key after many were taken.
+        # In the order of arrival. A plain dict is slow to find its first key after many were taken.
         self._waiting: OrderedDict[ConnectionTaker, None] = OrderedDict()
         self._closed = False
         self._serving = False
 
     @property
     def size(self) -> int:
-        """Connections open or being opened."""
+        """The number of connections that are open or being opened."""
         return len(self._open) + len(self._connecting)
 
     @property
     def full(self) -> bool:
-        """Whether who asks for a new connection has to wait for one of another's."""
+        """Whether a new taker has to wait for the connection of another."""
         return 0 < self.limits.connections <= self.size
 
     @property
     def idle(self) -> int:
-        """Connections open and free."""
+        """The number of idle connections."""
         return len(self._idle)
 
     @property
     def idle_longest(self) -> float:
-        """Since when the connection that is idle the longest is; infinite where none is."""
+        """The time since which the oldest idle connection is idle; infinite if there is none."""
         return self._idle[0].idle_since if self._idle else math.inf
 
     def stats(self) -> PoolStats:
-        """What there is now."""
+        """The state at this moment."""
         return PoolStats(len(self._open), len(self._idle), len(self._connecting), len(self._waiting))
 
-    # -- taking
+    # -- called by takers
 
     def acquire(self, taker: ConnectionTaker, *, fresh: bool = False) -> ClientConnection | None:
         """
-        A free connection that can be used again; None if there is none.
+        An idle connection that can be used again; None if there is none.
 
-        Then `taker` hears `connected` or `upstream_failed`, within this call where a connection is made, or refused, on
-        the spot. Under a cap it may get one that another leaves. `fresh`: no idle one is good enough, so this is None.
+        After None the pool calls `connected` or `upstream_failed` of `taker`, within this call if a connection is made
+        or refused at once. Under a limit the taker may get a connection that another one leaves. `fresh`: do not use an
+        idle connection, so the result is None.
         """
         idle = self._idle
         if idle and not fresh:
@@ -151,13 +153,13 @@ class ConnectionPool:
                     return connection
         if self.full:
             self._waiting[taker] = None
-            self.close_one()  # one that is not to be used yet: a fresh one takes its place
+            self.close_one()  # it may not be used yet, so a new one replaces it
         else:
             self._connect(taker)
         return None
 
     def abandon(self, taker: ConnectionTaker) -> None:
-        """It needs no connection any more, and hears nothing."""
+        """The taker no longer needs a connection, and is not called."""
         self._waiting.pop(taker, None)
         connecting = self._connecting.get(taker)
         if connecting is not None:
@@ -192,23 +194,22 @@ class ConnectionPool:
         taker.upstream_failed(error)
 
     def _serve_waiting(self) -> None:
-        """Open connections for those that wait, as far as the cap allows."""
+        """Open connections for waiting takers, as far as the limit allows."""
         if self._serving:
-            return  # an attempt that failed on the spot: the loop below goes on
+            return  # an attempt failed within `_connect`: the loop in the outer call continues
         self._serving = True
         while self._waiting and not self.full and not self._closed:
             taker, _ = self._waiting.popitem(last=False)
             self._connect(taker)
         self._serving = False
 
-    # -- what connections tell
+    # -- called by connections
 
     def opened(self, connection: ClientConnection) -> None:
-        """A connection is made."""
         self._open.add(connection)
 
     def put(self, connection: ClientConnection) -> None:
-        """A connection's response is whole, and it may carry another request."""
+        """A connection's response is complete, and the connection may carry another request."""
         if self._timed and not self._waiting:
             connection.idle_since = self.clock.seconds()
             self._idle.append(connection)
@@ -222,7 +223,7 @@ class ConnectionPool:
             self._timed = True
             self._timer.add(self)
         elif lifetime.rest or connection.stale():
-            connection.discard()  # those that wait get fresh ones
+            connection.discard()  # the waiting takers get new ones
         else:
             connection.reused = True
             connection.idle_since = self.clock.seconds()
@@ -230,29 +231,28 @@ class ConnectionPool:
             taker.connected(connection)
 
     def closed_idle(self, connection: ClientConnection) -> None:
-        """An idle connection was closed by the upstream."""
+        """The upstream closed an idle connection."""
         if connection in self._idle:
             self._idle.remove(connection)
             now = self.clock.seconds()
             self.idle_lifetime.closed(now - connection.idle_since, now)
 
     def closed_unseen(self, connection: ClientConnection) -> None:
-        """A connection that was taken for a good one had been closed by the upstream when its request came there."""
+        """The upstream had already closed a connection when its request arrived there."""
         now = self.clock.seconds()
         self.idle_lifetime.closed(now - connection.idle_since, now)
 
     def trouble(self, error: UpstreamError) -> None:
-        """A request met a connection that could not be made, or broke."""
+        """A connection could not be made, or broke during a request."""
         if self.on_trouble is not None:
             self.on_trouble(error)
 
     def forget(self, connection: ClientConnection) -> None:
-        """An idle connection is over."""
         if connection in self._idle:
             self._idle.remove(connection)
 
     def gone(self, connection: ClientConnection) -> None:
-        """A connection is over."""
+        """A connection has ended."""
         self._open.discard(connection)
         self.forget(connection)
         self._stop_timer()
@@ -266,12 +266,12 @@ class ConnectionPool:
             self._idle.pop(0).discard()
 
     def tick(self, now: float) -> None:
-        """Close what was idle for too long; the oldest stand first."""
+        """Close connections that were idle for too long. The oldest come first."""
         self.idle_lifetime.forget(now)
         limit = now - self.idle_lifetime.lasts
         while self._idle and self._idle[0].idle_since <= limit:
             self._idle.pop(0).discard()
-        # Not when the last one is taken: a pool that runs empty with every request would set its clock anew each time.
+        # Not when the last one is taken: otherwise a pool that runs empty with every request would set its timer anew.
         self._stop_timer()
 
     def _stop_timer(self) -> None:
@@ -280,7 +280,7 @@ class ConnectionPool:
             self._timer.discard(self)
 
     def close(self) -> None:
-        """Close what is free now, and the others when their responses end."""
+        """Close idle connections now, and the others when their responses end."""
         self._closed = True
         self._timed = False
         self._timer.discard(self)
@@ -289,5 +289,5 @@ class ConnectionPool:
 
 
 def _nobody_listens(error: BaseException | None) -> bool:
-    """Whether a connection failed since nobody listens: refused, or a unix socket whose file is not there."""
+    """Whether the server does not listen: the connection was refused, or the file of a unix socket is missing."""
     return isinstance(error, ConnectionRefusedError) or getattr(error, "osError", None) == errno.ENOENT

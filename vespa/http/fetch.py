@@ -1,4 +1,4 @@
-"""One small request and the whole of its response: for what a request has to wait for, and so must be cheap."""
+"""One small request and its whole response, for calls that delay a request and so must be cheap."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from vespa.protocol.response_head import ResponseHead
 
 
 class FetchReceiver(Protocol):
-    """Who fetches."""
+    """The caller of a fetch."""
 
     def completed(self, head: ResponseHead, body: bytes) -> None:
-        """The response, whole."""
+        """The whole response has come."""
 
     def failed(self, error: UpstreamError) -> None:
-        """There will be none."""
+        """There will be no response."""
 
 
 class Fetch:
     """
-    One request; `receiver` hears exactly once, unless it cancels.
+    One request. It calls `receiver` exactly once, unless it is cancelled.
 
-    `data` is the whole request. It is sent once more where a kept connection turns out to be closed, so it must be one
-    that may be sent twice. `seconds` bounds all of it, `limit` the response's body in bytes.
+    `data` is the whole request. It is sent again if a kept connection turns out to be closed, so it must be safe to
+    send it twice. `seconds` limits all of it, `limit` the response's body in bytes.
     """
 
     content_only = True
-    may_retry = False
-    """It may in any case: there is nothing to find out first."""
+    may_retry = False  # it retries in any case, so the connection need not find out whether that is safe
 
     def __init__(
         self,
@@ -57,12 +56,12 @@ class Fetch:
         self._acquire()
 
     def cancel(self) -> None:
-        """Nobody wants to know any more."""
+        """The caller does not want the response."""
         self._receiver = None
         self._end()
 
     def tick(self, now: float) -> None:
-        """Look at the clock."""
+        """Check the time limit."""
         if now >= self._until:
             self._fail(UpstreamError("timeout", f"no response in {self._seconds:g} s"))
 
@@ -79,10 +78,10 @@ class Fetch:
     # -- the response
 
     def interim(self, head: ResponseHead) -> None:
-        """Of no use here."""
+        """Ignored."""
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
-        """Take the response's head, and what came with it."""
+        """Take the response's head, and the bytes that came with it."""
         self._head = head
         if complete:
             self._connection = None
@@ -99,7 +98,6 @@ class Fetch:
             self._body.append(data)
 
     def response_end(self) -> None:
-        """The response is whole."""
         self._connection = None
         receiver, self._receiver = self._receiver, None
         self._end()
@@ -107,7 +105,7 @@ class Fetch:
             receiver.completed(self._head, b"".join(self._body))
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """No connection, or no response; once more where the connection had only been closed while it was idle."""
+        """Retry once if the connection was closed while it was idle; otherwise fail."""
         connection, self._connection = self._connection, None
         if error.silent and connection is not None and connection.reused and self._receiver is not None:
             self._acquire(fresh=True)
@@ -115,7 +113,7 @@ class Fetch:
             self._fail(error)
 
     def pause_request(self) -> None:
-        """It is small."""
+        """Ignored: the request is small."""
 
     resume_request = pause_request
 

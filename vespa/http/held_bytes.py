@@ -1,4 +1,4 @@
-"""How many bytes a server's connections hold together."""
+"""The memory that a server's connections hold together, in bytes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Final
 
 from vespa.protocol.refusal import Refusal
 
-SMALL: Final = 8192
-"""Up to so many bytes of a connection's need not be counted: counting them would cost every request."""
+SMALL: Final = 8192  # fewer bytes of a connection are not counted, because counting would cost every request
 
 
 _JOINED: Final = 4096
@@ -15,10 +14,10 @@ _JOINED: Final = 4096
 
 def keep(pieces: list[bytes], data: bytes) -> None:
     """
-    Add a piece to those that are kept; small ones are joined.
+    Add a piece to the kept pieces, and join small ones.
 
-    A body may come byte by byte, and an object for each byte takes forty times its memory. Most bodies come in
-    one piece, for which the caller appends it rather than call this.
+    A body may arrive byte by byte, and an object for each byte takes forty times its memory. Most bodies arrive in
+    one piece. For them the caller appends it instead of calling this.
     """
     if pieces and len(pieces[-1]) + len(data) <= _JOINED:
         pieces[-1] += data
@@ -28,10 +27,10 @@ def keep(pieces: list[bytes], data: bytes) -> None:
 
 class HeldBytes:
     """
-    Two totals over all connections, each within a limit in bytes; a limit of 0 is none.
+    Two totals over all connections, each with a limit in bytes; 0 means no limit.
 
-    `total` counts all that is held, `unverified` the part that belongs to requests of which it is not known who sent
-    them. Connections tell what they hold where something is kept, and not for requests that pass at once.
+    `total` counts all held bytes, `unverified` those of requests whose sender is not known yet. Connections report
+    bytes that they keep, but not requests that pass at once.
     """
 
     __slots__ = ("_most", "_most_unverified", "total", "unverified")
@@ -43,16 +42,16 @@ class HeldBytes:
         self._most_unverified = most_unverified
 
     def change(self, more: int, more_unverified: int) -> None:
-        """A connection holds so many bytes more, or fewer where the numbers are negative."""
+        """A connection holds so many bytes more, or fewer if negative."""
         self.total += more
         self.unverified += more_unverified
 
     def refusal(self, unverified: bool) -> Refusal | None:
-        """What to refuse one with that has just come to hold more, of a request that is `unverified` or not."""
+        """The refusal of a request that has just come to hold more; None within the limits."""
         if unverified and 0 < self._most_unverified < self.unverified:
-            message = f"requests not verified yet hold {self._most_unverified} bytes, which is all they may"
+            message = f"the limit of {self._most_unverified} bytes for requests not yet verified is reached"
             return Refusal(503, "too_much_unverified", message, retry_after=1)
         if 0 < self._most < self.total:
-            message = f"requests and responses under way hold {self._most} bytes, which is all they may"
+            message = f"the limit of {self._most} bytes for requests and responses in flight is reached"
             return Refusal(503, "too_much_held", message, retry_after=1)
         return None

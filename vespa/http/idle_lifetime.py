@@ -1,4 +1,4 @@
-"""How long a server leaves an idle connection open: what it says, and what was seen."""
+"""The time for which a server leaves an idle connection open, as it says and as it was observed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ from math import inf
 from typing import Final
 
 REST_MAX_SECONDS: Final = 0.25
-"""
-A connection that is closed sooner than this after a response was closed because of the response, not for lying idle.
-"""
+"""If a server closes a connection sooner after a response, the response is the cause, not the idle time."""
 REST_LEAST_SECONDS: Final = 0.01
 FORGET_SECONDS: Final = 60.0
-"""After which what was seen counts no more: servers are restarted, and then close connections of any age."""
+"""The time after which an observation no longer counts: a restarted server closes connections of any age."""
 _MARGIN_SHARE: Final = 0.1
 _MARGIN_MAX_SECONDS: Final = 1.0
 
 
 class IdleLifetime:
     """
-    When a connection may be used again.
+    Decides when a connection may be used again.
 
-    `rest`: not before it was idle for so many seconds, as the server was seen to close connections so soon after a
-    response (llama.cpp's does, a millisecond after each stream). `lasts`: not after so many, as the server closes idle
-    ones then. `resets`: the server was seen to reset an idle connection, so that a reset of its says nothing about
-    what it has read.
+    `rest`: not before so many idle seconds, because the server was seen to close connections that early after a
+    response (llama.cpp's server does, a millisecond after each stream). `lasts`: not after so many idle seconds,
+    because the server closes connections then. `resets`: the server was seen to reset an idle connection, so a reset no
+    longer proves which bytes it has read.
     """
 
     def __init__(self, most: float) -> None:
-        """`most` seconds is the longest that a connection is kept whatever the server does."""
+        """`most` is the maximum in seconds, whatever the server does."""
         self._most = most
         self._told = inf
         self._seen = inf
@@ -37,7 +35,7 @@ class IdleLifetime:
         self.resets = False
 
     def told(self, seconds: float) -> None:
-        """The server says in `Keep-Alive: timeout=` how long it leaves an idle connection open."""
+        """The server has announced its limit with `Keep-Alive: timeout=`."""
         if seconds != self._told:
             self._told = seconds
             self._reckon()
@@ -45,7 +43,7 @@ class IdleLifetime:
     def closed(self, age: float, now: float) -> None:
         """The server closed a connection that had been idle for `age` seconds."""
         if age < REST_MAX_SECONDS:
-            # Twice what was seen, as it was seen once: the next one may be a little later.
+            # Twice the observed age, because the next one may close a little later.
             self.rest = min(max(self.rest, 2 * age, REST_LEAST_SECONDS), REST_MAX_SECONDS)
             self._rest_until = now + FORGET_SECONDS
         else:
@@ -54,7 +52,7 @@ class IdleLifetime:
             self._reckon()
 
     def forget(self, now: float) -> None:
-        """Forget what was seen long ago."""
+        """Forget old observations."""
         if self.rest and now >= self._rest_until:
             self.rest = 0.0
         if self._seen != inf and now >= self._seen_until:

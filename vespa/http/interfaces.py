@@ -1,5 +1,5 @@
 """
-Who calls whom around a connection: protocols without logic.
+The calls around a connection, as protocols without logic.
 
 docs/data-path.md has the order of the calls.
 """
@@ -19,46 +19,45 @@ from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
 from vespa.transport.turn_end import TurnEnd
 
-Sink = Callable[[bytes], object]
-"""Takes bytes of a response's body."""
+Sink = Callable[[bytes], object]  # a function that takes bytes of a response's body
 
 
 def nobody(data: bytes) -> None:
-    """The sink of a response that nobody wants."""
+    """The sink of a response that is not wanted."""
 
 
 class RequestHandler(Protocol):
-    """Who handles one request of a server connection."""
+    """The handler of one request of a server connection."""
 
     def receive(self, data: bytes, complete: bool) -> None:
-        """Bytes of the request's body, without its framing; `complete`: its last. First called with the head."""
+        """Bytes of the request's body, without its framing; `complete`: the last ones. First called with the head."""
 
     def hang_up(self) -> None:
-        """The client left, or broke the protocol, before the response was complete. Nothing is called afterwards."""
+        """The client left or broke the protocol before the response was complete. No call follows."""
 
     def pause(self) -> None:
         """The client reads too slowly: hold the response back."""
 
     def resume(self) -> None:
-        """The client caught up."""
+        """The client has caught up."""
 
     @property
     def verified(self) -> bool:
-        """Whether it is known who sent the request: the body of one that is not has to come at a pace."""
+        """Whether the sender of the request is known. The body of an unverified request needs a minimum rate."""
 
     def held_bytes(self, received: int) -> int:
-        """How many bytes are held for the request, of whose body `received` bytes have come."""
+        """The number of bytes held for the request, after `received` bytes of its body have come."""
 
     def drop_replay(self) -> None:
-        """Memory is short: let go of what is held for no more than another attempt."""
+        """Memory is short: release the bytes that are kept only for another attempt."""
 
 
 class UpstreamError(Exception):
     """
-    There is no connection to an upstream, or no response, or not all of it.
+    There is no connection to an upstream, or no response, or only a part of one.
 
-    `code` is one word for programs. `silent`: not a byte of a response had come. `unread`: it is sure that the upstream
-    did not read the request to its end. `refused`: nobody listens at the address, so nothing was sent.
+    `code` is one word for programs. `silent`: no byte of a response had come. `unread`: it is certain that the upstream
+    did not read the request to its end. `refused`: no server listens at the address, so nothing was sent.
     """
 
     def __init__(
@@ -72,52 +71,53 @@ class UpstreamError(Exception):
 
 
 class ConnectionTaker(Protocol):
-    """Who needs a connection to an upstream."""
+    """An object that needs a connection to an upstream."""
 
     def connected(self, connection: Any) -> None:
-        """Here is the `ClientConnection` that was waited for."""
+        """The `ClientConnection` is ready."""
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """There will be none."""
+        """There will be no connection."""
 
 
 class ResponseReceiver(ConnectionTaker, Protocol):
     """
-    Who gets a response: `interim`*, `respond`, the body's rest to the sink that it returned, `response_end`; or at any
-    point `upstream_failed`. Nothing comes after `response_end`, `upstream_failed`, or a `respond` that was `complete`.
+    The receiver of a response. The calls are: `interim`*, `respond`, the rest of the body to the sink that `respond`
+    returned, `response_end`; or at any point `upstream_failed`. No call follows `response_end`, `upstream_failed`, or a
+    `respond` with `complete`.
     """
 
     @property
     def content_only(self) -> bool:
-        """A body in the chunked coding is wanted as its content; a `respond` then has no head in its `data`."""
+        """Whether to pass a chunked body as its content. `respond` then has no head in its `data`."""
 
     @property
     def may_retry(self) -> bool:
-        """The same bytes could be sent again, if it were known that the upstream has not read them."""
+        """Whether the same bytes could be sent again, if the upstream has certainly not read them."""
 
     def interim(self, head: ResponseHead) -> None:
         """A 1xx response came before the final one."""
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
         """
-        The response's head; `length` is its Content-Length, 0 where there is none.
+        The response's head came; `length` is its Content-Length, 0 if there is none.
 
-        Of `data` the body begins at `start`, before it the head stands as it came. `complete`: that is all, and the
-        connection is in its pool again. Returns who takes the rest of the body.
+        In `data` the received head comes before `start` and the body after it. `complete`: that is all, and the
+        connection is back in its pool. Returns the sink for the rest of the body.
         """
 
     def response_end(self) -> None:
-        """The rest of the body was handed out."""
+        """The sink has the rest of the body."""
 
     def pause_request(self) -> None:
         """The upstream reads too slowly: hold the request's body back."""
 
     def resume_request(self) -> None:
-        """It caught up."""
+        """The upstream has caught up."""
 
 
 class ConnectionServer(Protocol):
-    """The server of a `ServerConnection`: what a connection needs of it."""
+    """The server, as its connections see it."""
 
     application: Callable[[Any, RequestHead], RequestHandler]
     limits: Limits
@@ -130,11 +130,11 @@ class ConnectionServer(Protocol):
         """The Date line of a response that begins now."""
 
     def closed(self, connection: Any) -> None:
-        """A connection is over."""
+        """A connection has ended."""
 
 
 class ConnectionOwner(Protocol):
-    """The pool of a `ClientConnection`: what a connection needs of it."""
+    """The pool, as its connections see it."""
 
     name: str
     limits: PoolLimits
@@ -146,19 +146,19 @@ class ConnectionOwner(Protocol):
         """A connection is made."""
 
     def put(self, connection: Any) -> None:
-        """A connection's response is whole, and it may carry another request."""
+        """A connection's response is complete, and the connection may carry another request."""
 
     def gone(self, connection: Any) -> None:
-        """A connection is over."""
+        """A connection has ended."""
 
     def forget(self, connection: Any) -> None:
-        """An idle connection is over."""
+        """An idle connection has ended."""
 
     def closed_idle(self, connection: Any) -> None:
-        """An idle connection was closed by the upstream."""
+        """The upstream closed an idle connection."""
 
     def closed_unseen(self, connection: Any) -> None:
-        """A connection that was taken for a good one had been closed by the upstream when its request came there."""
+        """The upstream had already closed a connection when its request arrived there."""
 
     def trouble(self, error: UpstreamError) -> None:
-        """A request met a connection that could not be made, or broke."""
+        """A connection could not be made, or broke during a request."""

@@ -1,4 +1,4 @@
-"""Bounds on what clients may do, and on what is asked of an upstream."""
+"""Limits on clients, and on the use of an upstream."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from vespa.protocol.message_head import FIELDS_MAX
 @frozen(kw_only=True)
 class Limits:
     """
-    Bounds on what clients may do; sizes in bytes, times in seconds, 0 turns a bound off.
+    Limits on clients; sizes in bytes, times in seconds, 0 turns a limit off.
 
-    `body_min_rate` is for bodies of requests that are not verified, `body_idle_seconds` for all others;
-    `held_bytes` and `unverified_bytes` are for all connections together.
-    `upgrades` are the protocols, in lower case, that a client may have offered to the server behind us.
+    `body_min_rate` is for bodies of unverified requests, `body_idle_seconds` for all others. `held_bytes` and
+    `unverified_bytes` are for all connections together. `upgrades` are the protocols, in lower case, that the proxy
+    offers to the server behind it if a client does.
     """
 
     head_bytes: int = 32768
@@ -38,11 +38,11 @@ class Limits:
 @frozen(kw_only=True)
 class PoolLimits:
     """
-    Bounds towards one upstream; sizes in bytes, times in seconds.
+    Limits for one upstream; sizes in bytes, times in seconds.
 
-    `connections` 0: no cap. `idle_seconds` is the longest that an idle connection is kept, if the upstream does not
-    close it sooner; 0: a connection serves one request. `probe_seconds`: how soon the kernel asks a silent upstream
-    whether it is still there; 0: never.
+    `connections` 0: no limit. `idle_seconds` is the maximum for which an idle connection is kept, if the upstream does
+    not close it sooner; 0: a connection serves one request. `probe_seconds`: the time after which the kernel probes a
+    silent upstream; 0: never.
     """
 
     head_bytes: int = 65536

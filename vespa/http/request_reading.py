@@ -1,4 +1,4 @@
-"""How the body of a request is taken from a client: asked for, held back, and moved in the kernel."""
+"""How a handler reads the body of a request: it controls the reading, and may let the kernel move the body."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ _after_request_end: Final = after(SERVER, ServerEvent.REQUEST_END)
 
 
 class RequestReading(WatchedConnection):
-    """The request side of a `ServerConnection`, as a request's handler asks for it."""
+    """The request side of a `ServerConnection`, as its handler uses it."""
 
     def send_continue(self) -> None:
-        """Send 100 Continue if the client waits for it and nothing was responded yet."""
+        """Send 100 Continue if the client waits for it and no response has begun."""
         if self._continue_due and not self.started:
             self.send(_CONTINUE)
         self._continue_due = False
 
     def pause_reading(self) -> None:
-        """Whoever takes the request's body is slow."""
+        """Stop reading: the receiver of the request's body is slow."""
         if not self._paused:
             self._paused = True
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Read on."""
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
 
     def splice_body(self, sink: object) -> None:
-        """Let the kernel move the rest of the request's body there, if it is large and both are plain sockets."""
+        """Let the kernel move the rest of the request's body to `sink`, if it is large and both are plain sockets."""
         decoder = self._decoder
         if decoder is None or self._inward is not None:
             return
@@ -44,10 +43,10 @@ class RequestReading(WatchedConnection):
         try:
             self._inward = Splice(self.transport, sink, decoder.left, self._spliced)
         except OSError:
-            pass  # no descriptor for a pipe: it goes as it did
+            pass  # no descriptor for a pipe: the body continues without splice
 
     def _spliced(self) -> None:
-        """The request's body is through."""
+        """The whole body of the request has been moved."""
         self._stop_splicing()
         self.state = _after_request_end[self.state]
         if self.handler is not None:
@@ -68,11 +67,11 @@ class RequestReading(WatchedConnection):
                 self.transport.resumeProducing()
 
     def hold_nothing(self) -> None:
-        """The rest of this request's body is sent on as it comes: it is not counted with each read."""
+        """The rest of this request's body passes as it comes, so reads need not count it."""
         self._passes_on = True
         if self._held:
             self._count()
 
     def _next_request(self) -> None:
-        """Take up what was sent ahead, and read on."""
+        """Continue with pipelined requests, and read on."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """Twisted resources, and so Klein, over our own server.
 
-For the few routes that answer for Vespa itself, and for the simulator; proxied requests never come here. The request
-is Twisted's own `server.Request`, so that everything written for it works; what it writes goes out through ours.
+They serve Vespa's own routes and the simulator, but no proxied requests. The request is Twisted's own `server.Request`,
+so everything written for it works. Our server sends what it writes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import LENGTH, NO_BODY
 
 BODY_MAX: Final = 64 << 20
-"""The largest body that a resource is given, in bytes: it is held in memory."""
+"""The largest body for a resource, in bytes. The resource gets it in memory."""
 
 _NAME_MAX: Final = 128
 _OURS: Final = (fields.CONNECTION, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING, fields.HOP)
@@ -38,7 +38,7 @@ _OURS: Final = (fields.CONNECTION, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODI
 
 @implementer(interfaces.ITransport)
 class _Channel:
-    """What a Twisted request believes to be its channel. Once the request is over it does nothing."""
+    """The channel of a Twisted request. It does nothing after the request has ended."""
 
     factory = None
 
@@ -93,7 +93,7 @@ class _Channel:
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if not streaming:
-            raise NotImplementedError("only push producers are served here")
+            raise NotImplementedError("only push producers are supported")
         self._producer = producer
 
     def unregisterProducer(self) -> None:
@@ -114,7 +114,7 @@ class _Channel:
 
     def abortConnection(self) -> None:
         if self.client is not None:
-            # Later, as Twisted's own does: whoever asks is not told of the loss while still at work.
+            # Later, like Twisted's own, so that the caller is not called back within its own call.
             self._clock.callLater(0, self._abort)
 
     def _abort(self) -> None:
@@ -125,11 +125,11 @@ class _Channel:
 
 
 class _PlainRequest(Request):
-    """Twisted's request, for which our channel frames the body."""
+    """Twisted's request, except that our channel frames the body."""
 
     def write(self, data: bytes) -> None:
         if self.startedWriting or self.finished:
-            # Twisted would add its own chunk framing.
+            # Twisted's method would add its own chunk framing.
             if self.channel is not None and data and self.method != b"HEAD":
                 self.channel.write(data)
             return
@@ -156,7 +156,7 @@ class ResourceHandler:
         *,
         verified: bool = False,
     ) -> None:
-        """`verified`: bodies need no pace."""
+        """`verified`: the body needs no minimum rate."""
         self.verified = verified
         self._head = head
         self._body = BytesIO()
@@ -182,7 +182,7 @@ class ResourceHandler:
         request: Any = _PlainRequest(self._channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self._rendered = request
         for name, value in head.headers:
-            if len(name) <= _NAME_MAX:  # Twisted remembers every name it meets
+            if len(name) <= _NAME_MAX:  # Twisted remembers every name
                 request.requestHeaders.addRawHeader(name, value)
         size = self._body.tell()
         self._body.seek(0)
@@ -205,11 +205,11 @@ class ResourceHandler:
         return received
 
     def drop_replay(self) -> None:
-        """All of it is needed."""
+        """Does nothing: the whole body is needed."""
 
 
 def serve_resource(resource: IResource, clock: IReactorTime, limits: Limits | None = None) -> Server:
-    """A server of which every request is responded to by `resource`."""
-    site = Site(resource)  # only what Request asks of it: getResourceFor, sessions, the log
+    """A server that answers every request with `resource`."""
+    site = Site(resource)  # for the few methods that Request calls: getResourceFor, sessions, the log
 
     return Server(lambda client, head: ResourceHandler(client, head, site, verified=True), clock, limits)

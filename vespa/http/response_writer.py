@@ -1,4 +1,4 @@
-"""The responses of a server connection: their heads, their framing (RFC 9112 6.3), and what follows each of them."""
+"""The responses of a server connection: their heads, their framing (RFC 9112 6.3), and the state after each of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vespa.protocol.status_lines import status_line
 from vespa.transport.sockets import buffered, half_closes
 
 STREAM: Final = UNTIL_CLOSE
-"""The framing of a body whose length is not known: in chunks, or up to the close for an HTTP/1.0 client."""
+"""The framing of a body of unknown length: in chunks, or up to the close for an HTTP/1.0 client."""
 
 DISCARD_MAX: Final = 65536
-"""The rest of a refused body, in bytes, that is cheaper to wait for than a new connection."""
+"""If the rest of a refused body has at most so many bytes, reading it is cheaper than a new connection."""
 
 _JOINED_MAX: Final = 65536
 IDLE, HEAD, BODY, RESPONDING, _, _, _, TRUNCATING, _ = ServerState
@@ -38,35 +38,31 @@ class ResponseWriter(RequestReading):
     """
     The response side of a `ServerConnection`.
 
-    A response is `respond` and its sink, or `start` once and `write` any number of times; then `finish`. The head goes
-    out with the first bytes of the body, or by `flush`. After `finish`, `refuse` and `truncate` the connection is not
-    the handler's any more.
+    A response is `respond` and its sink, or `start` once and `write` any number of times; then `finish`. The head is
+    sent with the first bytes of the body, or by `flush`. After `finish`, `refuse` and `truncate` the handler no longer
+    owns the connection.
     """
 
-    extra_lines = b""
-    """Field lines that the response under way has in any case, whoever makes it."""
-    plain = False
-    """The request is an ordinary one, so that a response may go on as the bytes that came."""
-    persistent = True
-    """Another request may follow this one."""
-    until_close = False
-    """The response's end is the connection's end."""
+    extra_lines = b""  # field lines that the current response has in any case
+    plain = False  # whether the request is an ordinary one, so that a response may pass as the received bytes
+    persistent = True  # whether another request may follow this one
+    until_close = False  # whether the response ends with the connection
     _framing = LENGTH
     _pending: bytes | None = None
-    _unread = False  # the request's head was rejected: more of it, or a body, may be on its way
+    _unread = False  # the request's head was rejected: more of it, or a body, may follow
 
     # -- from an upstream
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
         """
-        Send an upstream's response: `data` begins with its head, its body with the byte at `start`.
+        Send an upstream's response: `data` begins with its head, and its body with the byte at `start`.
 
-        `complete`: that is all, and `finish` is not called. Returns who takes the rest of the body.
+        `complete`: that is all, and `finish` is not called. Returns the sink for the rest of the body.
         """
         if not (head.verbatim and self.plain and start and self.state is RESPONDING):
             framing = head.framing
             if framing == CHUNKED and self.head is not None and self.head.minor == 0:
-                framing = STREAM  # the receiver was given content only
+                framing = STREAM  # the exchange asked for content only
             self.start(head.status, head.fields_block, framing, length if head.has_length else None, dated=head.dated)
             if complete:
                 self.write(data[start:])
@@ -74,7 +70,7 @@ class ResponseWriter(RequestReading):
                 return self.send
             return self.begin_body(data[start:])
         if complete:
-            # Nothing else is sent on this connection in this turn: `queued_turn` sees to it.
+            # Nothing else is sent on this connection in this turn, which `queued_turn` ensures.
             self.queued_turn = self._turn_end.turn
             self._turn_end.append((self.send, data))
             self.handler = None
@@ -90,30 +86,31 @@ class ResponseWriter(RequestReading):
 
     def _send_at_turn_end(self, data: bytes) -> None:
         """
-        Send a part of a stream with what else this turn has caused.
+        Send a part of a stream at the end of the turn.
 
-        Under TLS a chunk costs a sixth less so, and waits for 64 events at most. On plain connections it gains nothing.
+        Under TLS a chunk then costs a sixth less, and waits for 64 events at most. On plain connections this gains
+        nothing.
         """
         self.queued_turn = self._turn_end.turn
         self._turn_end.append((self.send, data))
 
     def begin_body(self, data: bytes) -> Sink:
-        """Send the head, with what is there of the body. Returns who takes the rest."""
+        """Send the head, with the part of the body that is there. Returns the sink for the rest."""
         if data:
             self.write(data)
         else:
             self.flush()
         return self.write if self._framing == STREAM else self.send
 
-    # -- a response of our own, or with a head of our own
+    # -- a response of Vespa's own, or with a rewritten head
 
     def start(self, status: int, lines: bytes, framing: int, length: int | None = None, *, dated: bool = False) -> None:
         """
-        Begin a response. `lines` are those of its fields, less those about framing and the connection.
+        Begin a response. `lines` are its field lines without those about framing and the connection.
 
-        `framing` is LENGTH, with `length`; NO_BODY, with the length that the response to a GET would have had, or None;
-        CHUNKED for bytes that are in the chunked coding already; or STREAM. `dated`: a Date is among the lines; without
-        one there will be (RFC 9110 6.6.1).
+        `framing` is LENGTH, with `length`; NO_BODY, with the length that the response to a GET would have, or None;
+        CHUNKED for bytes that are already in the chunked coding; or STREAM. `dated`: the lines include a Date.
+        Otherwise one is added (RFC 9110 6.6.1).
         """
         head = self.head or _NO_HEAD
         self.started = True
@@ -124,7 +121,7 @@ class ResponseWriter(RequestReading):
             if head.minor == 1:
                 frame = b"Transfer-Encoding: chunked\r\n"
             else:
-                framing = CHUNKED  # the bytes as they are, up to the close
+                framing = CHUNKED  # the bytes unchanged, up to the close
                 self.persistent = False
                 self.until_close = True
         elif framing == CHUNKED:
@@ -146,14 +143,14 @@ class ResponseWriter(RequestReading):
         """Whether the response that begins now is the connection's last."""
         if self.server.draining or self._continue_due:
             return True
-        # A short rest of a body is waited for, if it is sure to come.
+        # A short rest of a body is read, if its length is known.
         return self.state is not RESPONDING and not self._body_ends_within(DISCARD_MAX)
 
     def _body_ends_within(self, most: int) -> bool:
         return self.state is RESPONDING or (self._decoder is not None and self._decoder.left_within(most))
 
     def write(self, data: bytes) -> None:
-        """Send bytes of the body, framed as `start` was told."""
+        """Send bytes of the body, with the framing of `start`."""
         if self._framing == STREAM:
             if not data:
                 return
@@ -178,7 +175,6 @@ class ResponseWriter(RequestReading):
             self.send(pending)
 
     def finish(self) -> None:
-        """The response is complete."""
         pending, self._pending = self._pending, None
         if self._framing == STREAM:
             pending = (pending or b"") + b"0\r\n\r\n"
@@ -211,14 +207,14 @@ class ResponseWriter(RequestReading):
             self._continue_due = self._passes_on = False
 
     def _linger(self, unread: bool) -> None:
-        """The client is still sending: let it read its response before a close would reset the connection."""
+        """The client is still sending: let it read its response before a close resets the connection."""
         self.state = _after_last_response[self.state]
         self._lingers_for = 0 if unread or self._decoder is None else max(0, self._decoder.left)
         self.resume_reading()
         self._half_close(or_close=False)
 
     def refuse(self, refusal: Refusal) -> None:
-        """Respond with an error of ours; a response that has begun is truncated."""
+        """Respond with an error of Vespa's own, or truncate the response if it has begun."""
         if self.started:
             self.truncate()
             return
@@ -229,14 +225,14 @@ class ResponseWriter(RequestReading):
         self.finish()
 
     def reject(self, refusal: Refusal) -> None:
-        """Refuse what cannot be served, and close: where the next request starts is not known."""
-        self._hang_up()  # it hears that it is over before the response goes out
+        """Refuse a request and close the connection, because the beginning of the next request is unknown."""
+        self._hang_up()  # before the response goes out
         state = self.state
         if state not in _TAKING_REQUESTS:
             self.cut()
             return
         if state is IDLE or state is HEAD:
-            # Whatever is wrong with a HEAD, its response has no body.
+            # The response to HEAD has no body, whatever is wrong with the request.
             self.head = _HEAD_METHOD if self._heads.is_head_request else _NO_HEAD
             self.state = _after_request_head[state]
             self._unread = True
@@ -245,11 +241,11 @@ class ResponseWriter(RequestReading):
 
     def truncate(self) -> None:
         """
-        End a response that is not whole.
+        End an incomplete response.
 
-        Framed by a length or in chunks it shows by itself, so what was written may drain first. A response that ends
-        with the connection, or over TLS, where the end is signed, has to be aborted: as soon as all that was written is
-        out.
+        With a length or in chunks the truncation is visible, so written data may be sent first. A response that ends
+        with the connection, or over TLS, where close_notify signs the end, must be aborted when all written data is
+        sent.
         """
         self.flush()
         self.handler = None
@@ -261,12 +257,12 @@ class ResponseWriter(RequestReading):
         self.transport.unregisterProducer()
         self.transport.pauseProducing()
         if self.queued_turn == self._turn_end.turn or not buffered(self.transport):
-            # One turn, so that what was just written leaves this process first.
+            # In the next turn, so that the data just written leaves this process first.
             self.server.clock.callLater(0, self._cut_when_out)
 
     def _cut_when_out(self) -> None:
         if self.state is TRUNCATING and not buffered(self.transport):
-            self.cut()  # else as soon as the clock finds that nothing waits
+            self.cut()  # otherwise `tick` does so when nothing waits
 
     def interim(self, status: int, lines: bytes = b"") -> None:
         """Send a 1xx response before the final one; nothing to an HTTP/1.0 client."""
@@ -275,11 +271,11 @@ class ResponseWriter(RequestReading):
 
     @property
     def request_complete(self) -> bool:
-        """All of the request has come, and the response is under way."""
+        """Whether the whole request has come, and the response is in progress."""
         return self.state is RESPONDING
 
     def switch_protocols(self, lines: bytes, handler: RequestHandler) -> None:
-        """Respond 101: from here on `send` sends, and `handler` receives, whatever the two ends say."""
+        """Respond 101. From then on `send` sends, and `handler` receives, bytes of the new protocol."""
         self._stop_splicing()
         self.send(status_line(101) + lines + b"\r\n")
         self.started = True
@@ -290,14 +286,14 @@ class ResponseWriter(RequestReading):
             handler.receive(self._take_ahead(), False)
 
     def splice_from(self, connection: ClientConnection) -> None:
-        """Have the rest of the body come straight from an upstream's connection, if it can; the head is out by now."""
+        """Let the kernel move the rest of the body from an upstream's connection, if it can. The head must be sent."""
         if self._framing == LENGTH:
             self.splice = connection.splice_to(self.transport)
 
     def _last_request(self) -> None:
         self.plain = self.persistent = False
 
-    # -- what `ServerConnection` does
+    # -- implemented by `ServerConnection`
 
     def _take_ahead(self) -> bytes:
         raise NotImplementedError

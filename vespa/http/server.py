@@ -1,4 +1,4 @@
-"""The server: what its connections share."""
+"""The server: the state that its connections share."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from vespa.protocol.status_lines import status_line
 from vespa.transport.sockets import close_now, writer
 
 Application = Callable[[ServerConnection, RequestHead], RequestHandler]
-"""Takes a request when its head is in. May raise `Refusal`, which becomes the response."""
+"""Handles a request when its head has come. May raise `Refusal`, which becomes the response."""
 
 
 def _full_answer() -> tuple[bytes, bytes]:
-    refusal = Refusal(503, "too_many_connections", "this server is at its limit of connections", retry_after=1)
+    refusal = Refusal(503, "too_many_connections", "the server has reached its limit of connections", retry_after=1)
     body = refusal.body()
     lines = [b"%b: %b\r\n" % line for line in refusal.header_list()]
     tail = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -39,32 +39,30 @@ def _full_answer() -> tuple[bytes, bytes]:
 _FULL: Final = _full_answer()
 
 
-EVICTIONS: Final = 16
-"""Connections that may be closing to make room for others, in one turn of the reactor."""
-CANDIDATES: Final = 256
-"""Connections that one search for idle ones finds."""
+EVICTIONS: Final = 16  # the number of connections that may be closing to make room, in one turn of the reactor
+CANDIDATES: Final = 256  # the number of idle connections that one search finds
 SEARCH_SECONDS: Final = 1e-4
-"""Time between two searches, for each connection there is: looking at one takes less than a hundredth of it."""
+"""The time between two searches, for each connection. Checking one takes less than a hundredth of it."""
 LOG_AGAIN_SECONDS: Final = 30.0
 
 
 @frozen
 class ServerStats:
-    """A server at one moment: connections, and the addresses that they come from."""
+    """A server at one moment: the number of connections, and of the addresses that they come from."""
 
     connections: int
     addresses: int
 
 
 class _Full(Protocol):
-    """Answers 503 and closes: there are as many connections as there may be."""
+    """Answers 503 and closes: the limit of connections is reached."""
 
     def __init__(self, date: bytes) -> None:
         self._date = date
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        if not ISSLTransport.providedBy(transport):  # there a response would have to wait for a handshake
+        if not ISSLTransport.providedBy(transport):  # with TLS a response would have to wait for the handshake
             writer(transport)(self._date.join(_FULL))
         close_now(transport)
 
@@ -84,7 +82,7 @@ class Server(Factory):
         self.held = HeldBytes(self.limits.held_bytes, self.limits.unverified_bytes)
         self.draining = False
         self._addresses: dict[str, int] = {}
-        self._idle: deque[ServerConnection] = deque()  # that were idle when last looked for
+        self._idle: deque[ServerConnection] = deque()  # idle at the last search
         self._leaving: set[ServerConnection] = set()
         self._searched_at = -1.0
         self._logged_at = -LOG_AGAIN_SECONDS
@@ -93,11 +91,11 @@ class Server(Factory):
         self._date = b""
 
     def stats(self) -> ServerStats:
-        """What there is now."""
+        """The state at this moment."""
         return ServerStats(len(self.connections), len(self._addresses))
 
     def date(self) -> bytes:
-        """The Date line of a response that begins now; made once a second."""
+        """The Date line of a response that begins now. It is made once a second."""
         now = int(self.clock.seconds())
         if now != self._date_at:
             self._date_at = now
@@ -105,7 +103,7 @@ class Server(Factory):
         return self._date
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """A connection, or a short response when a cap is reached and no connection is idle."""
+        """A connection, or a short response if a limit is reached and no connection is idle."""
         limits = self.limits
         host: str = getattr(addr, "host", "")
         here = self._addresses.get(host, 0)
@@ -114,13 +112,13 @@ class Server(Factory):
         if 0 < limits.connections <= len(self.connections) and not self._make_room():
             return _Full(self.date())
         connection = ServerConnection(self, host)
-        # Counted from here, not from connectionMade: nothing may slip in between.
+        # Counted here, not in connectionMade, so that nothing can come between.
         self.connections.add(connection)
         self._addresses[host] = here + 1
         return connection
 
     def _make_room(self) -> bool:
-        """Close a connection that is idle, the longest idle first; False if there is none, or it is not to be known."""
+        """Close the connection that is idle the longest. Returns False if there is none, or if a search is too soon."""
         if len(self._leaving) >= EVICTIONS:
             return False
         if not self._idle:
@@ -142,11 +140,11 @@ class Server(Factory):
     def _log_full(self, now: float) -> None:
         if now - self._logged_at >= LOG_AGAIN_SECONDS:
             self._logged_at = now
-            message = "all {most} connections are taken: idle ones are closed for new ones, or these get 503"
+            message = "the limit of {most} connections is reached: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)
 
     def closed(self, connection: ServerConnection) -> None:
-        """A connection's connection is over."""
+        """A connection has ended."""
         self.connections.discard(connection)
         self._leaving.discard(connection)
         here = self._addresses.get(connection.peer, 1) - 1
@@ -160,9 +158,9 @@ class Server(Factory):
 
     def drain(self) -> Deferred[None]:
         """
-        Close what is idle, let what is in flight end, and fire with None when no connection is left.
+        Close idle connections, let requests in flight end, and fire with None when no connection is left.
 
-        Cancel it, or call `abort`, to end the rest at once.
+        To end the rest at once, cancel the Deferred or call `abort`.
         """
         self.draining = True
         for connection in list(self.connections):
@@ -176,6 +174,5 @@ class Server(Factory):
         self._drained = None
 
     def abort(self) -> None:
-        """Cut every connection."""
         for connection in list(self.connections):
             connection.cut()

@@ -1,7 +1,7 @@
 """
 A client's connection: HTTP/1.1 as a server speaks it, over any Twisted transport.
 
-One request is handled at a time. What a client sends ahead waits as bytes, up to a bound. This class turns bytes into
+It handles one request at a time. Pipelined requests wait as bytes, up to a limit. This class turns bytes into
 calls on the request's handler, and decides nothing about the request.
 """
 
@@ -21,7 +21,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 
 REQUESTS_A_TURN: Final = 16
-"""Requests that one connection may begin in one turn of the reactor; what was sent ahead of more waits for the next."""
+"""The number of requests that one connection may begin in one turn of the reactor. Others wait for the next turn."""
 
 IDLE, HEAD, BODY, RESPONDING, DISCARDING, UPGRADED, LINGERING, *_ = ServerState
 _after_head_part: Final = after(SERVER, ServerEvent.HEAD_PART)
@@ -36,21 +36,21 @@ class ServerConnection(ResponseWriter):
     One client connection.
 
     It calls `Server.application` for each head, then the handler that this returns: `receive` at once and for each read
-    of the body, `hang_up` when the client left, `pause` and `resume` when it reads slowly.
+    of the body, `hang_up` when the client has left, `pause` and `resume` when it reads slowly.
     """
 
-    _reading = False  # within a read, which goes on to what was sent ahead
-    _deferred = False  # what was sent ahead is taken up in the next turn
+    _reading = False  # within `_read`, which continues with pipelined requests
+    _deferred = False  # pipelined requests continue in the next turn
 
     def __init__(self, server: ConnectionServer, peer: str) -> None:
         super().__init__(server, peer)
         self._open = server.application
         self._read_head = self._heads.read
 
-    # -- what the client sends
+    # -- bytes from the client
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came: a request begins, unless one is under way."""
+        """Bytes came: a request begins, or continues."""
         if self.state is not IDLE or self._ahead or self.write_blocked or self.queued_turn == self._turn_end.turn:
             self._receive_more(data)
             return
@@ -59,7 +59,7 @@ class ServerConnection(ResponseWriter):
             if head is None or not head.plain or start + length != len(data):
                 self._read(data, (head, start, length))
                 return
-            # An ordinary request, and all of it: what follows is done for nearly every request.
+            # A whole ordinary request. The next lines run for nearly every request.
             self._serial += 1
             self.head = head
             self._head_size = start
@@ -74,9 +74,9 @@ class ServerConnection(ResponseWriter):
 
     def _begin(self, head: RequestHead, data: bytes, length: int, head_size: int) -> bytes:
         """
-        A head is whole: have the request handled.
+        A head is complete: start to handle the request.
 
-        `data` is what came behind the head; returns what of it lies behind the request. Raises `Refusal`.
+        `data` are the bytes after the head. Returns those of them that come after the request. Raises `Refusal`.
         """
         self._serial += 1
         self.head = head
@@ -108,7 +108,7 @@ class ServerConnection(ResponseWriter):
         return data
 
     def _receive_more(self, data: bytes) -> None:
-        """Anything but the beginning of a request on a connection that waits for one."""
+        """Anything but the beginning of a request on an idle connection."""
         if self._reading or self._ahead:
             self._keep_ahead(data)
             if self._reading or self._deferred or not self._may_begin():
@@ -120,9 +120,9 @@ class ServerConnection(ResponseWriter):
 
     def _read(self, data: bytes, read: tuple[RequestHead | None, int, int] | None = None) -> None:
         """
-        Take these bytes, and what they let follow, until nothing is left that may be taken now.
+        Process these bytes, and pipelined requests after them, as far as possible now.
 
-        `read` is what `HeadReader.read` has made of them already.
+        `read` is the result of `HeadReader.read` for these bytes, if it was called.
         """
         self._reading = True
         last = self._serial + REQUESTS_A_TURN
@@ -160,14 +160,14 @@ class ServerConnection(ResponseWriter):
             self._reading = False
 
     def _end_read(self) -> None:
-        # Requests that come whole are not counted, most do, nor is a body with each read as it goes on.
+        # Most requests come whole and are not counted. Nor is a body counted with each read while it passes.
         if self._ahead or self.state is HEAD or (self.state is BODY and not self._passes_on):
             refusal = self.account()
             if refusal is not None:
                 self.reject(refusal)
 
     def _receive_head(self, data: bytes, read: tuple[RequestHead | None, int, int]) -> bytes:
-        """What was read of a head: it is whole, or a part of it has come. Returns what lies behind the request."""
+        """Process a result of the head reader. Returns the bytes after the request."""
         head, start, length = read
         if head is not None:
             return self._begin(head, data[start:], length, start)
@@ -176,13 +176,13 @@ class ServerConnection(ResponseWriter):
         return b""
 
     def _receive_body(self, data: bytes, *, first: bool = False) -> bytes:
-        """Take bytes of the body, which are nobody's if the response is out already. Returns what lies behind it."""
+        """Take bytes of the body, and drop them if the response is complete. Returns the bytes after the body."""
         decoder = self._decoder
         assert decoder is not None
         content, rest = b"", b""
         if data:
             content, rest = decoder.feed(data)
-            self._continue_due = False  # it did not wait
+            self._continue_due = False  # the client did not wait
         complete = not decoder.left
         if complete:
             self.state = _after_request_end[self.state]
@@ -201,27 +201,27 @@ class ServerConnection(ResponseWriter):
             if self._lingered > self.server.limits.linger_bytes:
                 self.cut()
             elif self._lingered >= self._lingers_for > 0:
-                self.close()  # the client has sent all, and has its response before it
+                self.close()  # the client has sent everything, and has its response
 
     def _refused(self, refusal: Refusal) -> None:
         if self.handler is None and self.state is RESPONDING and not self.started:
-            self.refuse(refusal)  # by the application: where the next request starts is known
+            self.refuse(refusal)  # by the application: the beginning of the next request is known
         else:
             self.reject(refusal)
 
     def _failed(self) -> None:
-        """A bug: called while its exception is handled."""
+        """Handle a bug. Called within `except`."""
         self.log.failure("a request could not be handled")
-        self.reject(Refusal(500, "internal_error", "the proxy failed; its log says why"))
+        self.reject(Refusal(500, "internal_error", "the proxy failed: its log has the traceback"))
 
-    # -- what the client sent ahead
+    # -- pipelined requests
 
     def _may_begin(self) -> bool:
-        """Whether a request that was sent ahead may be taken up: the last response is out, and there is room."""
+        """Whether a pipelined request may begin: the last response is sent, and the transport has room."""
         return self.state is IDLE and not self.write_blocked and self.queued_turn != self._turn_end.turn
 
     def _keep_ahead(self, data: bytes) -> None:
-        """Keep what was sent before its turn, up to the bound."""
+        """Keep bytes that came before their turn, up to the limit."""
         keep(self._ahead, data)
         self._ahead_size += len(data)
         if self._ahead_size > self.server.limits.pipeline_bytes:
@@ -236,9 +236,9 @@ class ServerConnection(ResponseWriter):
         return data
 
     def _defer(self, data: bytes) -> None:
-        """Leave the rest to the next turn of the reactor: other connections have theirs, and what is queued is sent."""
+        """Leave the rest to the next turn of the reactor, so that other connections get theirs and data is sent."""
         if data:
-            self._ahead.append(data)  # no more than one read, as there is none until this is taken up
+            self._ahead.append(data)  # at most one read, because reading stops until this is processed
             self._ahead_size += len(data)
         if not self._deferred:
             self._deferred = True
@@ -250,24 +250,24 @@ class ServerConnection(ResponseWriter):
         self._next_request()
 
     def _next_request(self) -> None:
-        """A response is out, or its turn has come: take up what was sent ahead, and read on."""
+        """A response is sent, or the next turn has come: continue with pipelined requests, and read on."""
         if self._held:
             self._count()
         if self._deferred:
             return
         if self._reading:
-            self.resume_reading()  # the read that is under way goes on by itself, and others are to follow
+            self.resume_reading()  # the current `_read` continues by itself
             return
         if self._ahead and self.queued_turn == self._turn_end.turn:
             self._defer(b"")
             return
         if self._ahead and self.write_blocked and self.state is IDLE:
-            return  # until there is room for the next response
+            return  # until the transport has room for the next response
         self.resume_reading()
         if self._ahead and self._may_begin():
             self._read(self._take_ahead())
             if self.server.draining and self.state is IDLE and not self._ahead:
-                self.close()  # nothing but blank lines had kept it from that
+                self.close()  # only blank lines had delayed this
 
     # -- flow control
 
@@ -277,7 +277,7 @@ class ServerConnection(ResponseWriter):
         if self.handler is not None:
             self.handler.pause()
         if self.account() is not None:
-            self.server.clock.callLater(0, self.cut)  # not within a write of whoever responds
+            self.server.clock.callLater(0, self.cut)  # not within a write of the handler
 
     def resumeProducing(self) -> None:
         """The transport has room again."""
@@ -291,4 +291,4 @@ class ServerConnection(ResponseWriter):
             self._next_request()
 
     def stopProducing(self) -> None:
-        """The transport is gone; connectionLost says the rest."""
+        """The transport is gone. connectionLost does the work."""

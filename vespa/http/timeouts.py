@@ -1,4 +1,4 @@
-"""How long a client may take for what it is at: the clocks of one connection, looked at once a second."""
+"""Time limits for a client: one connection's clocks, checked once a second."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from vespa.http.limits import Limits
 
 STALL_SECONDS: Final = 10.0
 """
-A body that is not verified has to come at the least rate in each such span of time.
+An unverified body must come at the minimum rate in each such period, in seconds.
 
-Averaged from its beginning, a burst of 64 KiB would buy 512 s of silence.
+If the rate were averaged from the beginning, a burst of 64 KiB would allow 512 s of silence.
 """
 
 
 class Activity(IntEnum):
-    """What a client is at."""
+    """The present activity of a client."""
 
-    IDLE = 0  # nothing of a request has come
+    IDLE = 0  # no byte of a request has come
     HEAD = 1
-    BODY = 2  # of a request that is not verified
-    WAITING = 3  # it is our turn: the client owes nothing
-    LINGERING = 4  # sending what is nobody's any more
-    READING = 5  # taking what we wrote
-    UPLOADING = 6  # sending the body of a request that is verified
+    BODY = 2  # of an unverified request
+    WAITING = 3  # for the proxy: the client has nothing to do
+    LINGERING = 4  # sending bytes that are dropped
+    READING = 5  # reading the response
+    UPLOADING = 6  # sending the body of a verified request
 
 
 class ConnectionTimeouts:
     """
     One connection's clocks.
 
-    Nothing is noted while requests come and go: whoever looks once a second sees whether the client is still at what it
-    was at before. So a deadline is met a second or two late, and costs a request nothing.
+    Requests record nothing as they come and go. A check once a second sees whether the client's activity has changed
+    since the last check. So a deadline is met a second or two late, and costs a request nothing.
     """
 
     __slots__ = ("_limits", "_activity", "_serial", "_since", "_size", "_stalled_at", "_stalled_since")
 
     def __init__(self, limits: Limits, now: float) -> None:
-        """The first head's time counts from here."""
+        """The time limit of the first head starts here."""
         self._limits = limits
         self._activity = Activity.IDLE
         self._serial = 0
@@ -49,20 +49,20 @@ class ConnectionTimeouts:
 
     @property
     def since(self) -> float:
-        """Since when the client is at what it is at, as far as was looked."""
+        """The time since which the activity lasts, as far as the checks saw it."""
         return self._since
 
     def look(
         self, now: float, activity: Activity, serial: int, received: int, waiting: int, sent: int
     ) -> Activity | None:
         """
-        What took too long, if anything did.
+        The activity that took too long, or None.
 
-        `serial` counts the connection's requests, `received` are the body's bytes so far, `waiting` those that wait to
-        be written, and `sent` grows when any of them went.
+        `serial` counts the connection's requests, `received` the bytes of the body so far, `waiting` the bytes that
+        wait to be written. `sent` grows when any of them are sent.
         """
         if activity != self._activity or serial != self._serial:
-            # A new connection has so long for its first head, whether it sends a part of it or nothing.
+            # A new connection has one time limit for its first head, from the beginning.
             if serial or activity != Activity.HEAD:
                 self._since, self._size = now, received
             self._activity, self._serial = activity, serial

@@ -1,4 +1,4 @@
-"""A connection to an upstream from its beginning to its end: its transport, its pool, and how it is lost."""
+"""A connection to an upstream from its beginning to its end: its transport, its pool, and its loss."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _after_close: Final = {**after(CLIENT, ClientEvent.CLOSE), CLOSED: CLOSED}
 
 class UpstreamTransport(Protocol):
     """
-    The part of a connection to an upstream that no message needs. `ClientConnection` is the whole.
+    The part of a connection to an upstream that does not depend on messages. `ClientConnection` is the whole.
 
-    `received` counts reads since the request began, `response_started` says that a final head is in.
+    `received` counts reads since the request began. `response_started`: a final head has come.
     """
 
-    # What is seldom set stands on the class: see `WatchedConnection`.
+    # Attributes that are rarely set have their default on the class: see `WatchedConnection`.
     transport: Any = None
     _until_close = False
     _paused = False
@@ -41,18 +41,15 @@ class UpstreamTransport(Protocol):
         self.upstream_name = pool.name
         self.state: ClientState = IDLE
         self.receiver: ResponseReceiver | None = None
-        self.sink: Sink | None = None
-        """Who takes the response's body; None while its head is awaited."""
+        self.sink: Sink | None = None  # the receiver of the response's body; None before its head has come
         self.reused = False
-        self.idle_since = 0.0
-        """When the last response ended, while idle and under the next request."""
+        self.idle_since = 0.0  # the time when the last response ended
         self.received = 0
         self.response_started = False
         self.request_complete = True
         self.ordinary = False
-        """The request is whole, small, and may have a response with a body; and reading was not paused."""
-        self.write_blocked = False
-        """The upstream reads too slowly: what is written waits."""
+        """Whether the request is complete and small, may have a response with a body, and reading was not paused."""
+        self.write_blocked = False  # whether the upstream reads too slowly, so that written data waits
         self._keep_alive = False
         self._pending: Callable[[], object] | None = None
 
@@ -67,27 +64,26 @@ class UpstreamTransport(Protocol):
         transport.registerProducer(self, True)
         self.pool.opened(self)
 
-    # -- what the receiver asks
+    # -- called by the receiver
 
     def pause(self) -> None:
-        """Stop reading the response: whoever takes it is slow."""
+        """Stop reading the response: its receiver is slow."""
         if not self._paused and self.transport is not None:
             self._paused = True
-            self.ordinary = False  # its end has to undo this
+            self.ordinary = False  # so that the end of the response resets this
             self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read on."""
         if self._paused and self.transport is not None:
             self._paused = False
             self.transport.resumeProducing()
 
     def hand_over(self, receiver: ResponseReceiver) -> None:
-        """Another receiver takes over, before anything else comes."""
+        """Replace the receiver before the next call on it."""
         self.receiver = receiver
 
     def cancel(self) -> None:
-        """The response is not wanted any more: the connection is cut, and nobody hears of it."""
+        """Cut the connection, because the response is not wanted. No receiver is called."""
         self._stop_splicing()
         self._stop_reset_watch()
         self.receiver = self.sink = None
@@ -96,14 +92,14 @@ class UpstreamTransport(Protocol):
             self.transport.abortConnection()
 
     def fail(self, error: UpstreamError) -> None:
-        """Give the response up, for what is wrong with it or for a reason such as a timeout; the receiver is told."""
+        """Cut the connection because of an error or a timeout, and tell the receiver."""
         receiver = self.receiver
         self.cancel()
         if receiver is not None:
             receiver.upstream_failed(error)
 
     def discard(self) -> None:
-        """Close it when all that was written is out: it will not be used again, and nobody hears of it."""
+        """Close the connection when all written data is sent. No receiver is called."""
         self.receiver = self.sink = None
         self.state = _after_close[self.state]
         if self.transport is not None:
@@ -118,25 +114,25 @@ class UpstreamTransport(Protocol):
         else:
             self.transport.loseConnection()
 
-    # -- what may be asked about it
+    # -- its state
 
     @property
     def held_back(self) -> bool:
-        """The response waits for whoever takes it, not for the upstream."""
+        """Whether the response waits for its receiver, not for the upstream."""
         return self._paused or (self._splice is not None and self._splice.in_pipe > 0)
 
     @property
     def progress(self) -> int:
-        """Grows whenever something of the response came."""
+        """A number that grows whenever a part of the response comes."""
         return self.received + (self._splice.moved if self._splice is not None else 0)
 
     @property
     def buffered(self) -> int:
-        """How many bytes of the request wait for the upstream to read."""
+        """The number of bytes of the request that wait for the upstream to read."""
         return buffered(self.transport)
 
     def stale(self) -> bool:
-        """Whether the upstream has ended this idle connection, or spoken out of turn, and only the kernel knows yet."""
+        """Whether the upstream has closed this idle connection or sent bytes, which only the kernel knows yet."""
         if self._pending is None:
             self._pending = pending(self.transport)
         return bool(self._pending())
@@ -144,10 +140,10 @@ class UpstreamTransport(Protocol):
     # -- its end
 
     def _after_response(self, kept: Mapping[ClientState, ClientState]) -> None:
-        """The response is whole: back to the pool, or away."""
+        """The response is complete: return the connection to the pool, or close it."""
         if self._keep_alive and self.request_complete and not buffered(self.transport):
             self.state = kept[self.state]
-            self.resume()  # a paused connection in the pool would hang the next request
+            self.resume()  # a paused connection in the pool would block the next request
             self.pool.put(self)
         elif self.request_complete:
             self.discard()
@@ -170,7 +166,7 @@ class UpstreamTransport(Protocol):
         if self.state is AWAITING and not self.received and self.receiver is not None:
             unread = refused_bytes(self.transport)
             if not unread and self.reused and self.receiver.may_retry and is_socket(self.transport):
-                # Worth a short wait: a reset that follows says that the request was not read to its end.
+                # A short wait is worthwhile: a reset now shows that the request was not read to its end.
                 self._reset_watch = ResetWatch(self.pool.clock, self.transport, self._upstream_ended)
                 return
         self._upstream_ended(unread)
@@ -180,7 +176,7 @@ class UpstreamTransport(Protocol):
         self._lost(f"the {self.pool.name} closed its connection", clean=True, unread=unread)
         self.transport.unregisterProducer()
         if buffered(self.transport):
-            self.transport.abortConnection()  # nobody will read the rest
+            self.transport.abortConnection()  # the upstream will not read the rest
         else:
             self.transport.loseConnection()
 
@@ -190,7 +186,7 @@ class UpstreamTransport(Protocol):
             watch.cancel()
 
     def writeConnectionLost(self) -> None:
-        """We half-closed."""
+        """Called after our own half-close. Nothing to do."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._stop_splicing()
@@ -208,7 +204,7 @@ class UpstreamTransport(Protocol):
         )
 
     def _lost(self, message: str, *, clean: bool, unread: bool) -> None:
-        """`clean` if what ended may be whole; `unread` if the upstream cannot have read the request to its end."""
+        """`clean`: the response may be complete; `unread`: the upstream cannot have read the request to its end."""
         receiver, state = self.receiver, self.state
         self.receiver = self.sink = None
         self.state = _after_close[state]
@@ -241,4 +237,4 @@ class UpstreamTransport(Protocol):
             self.receiver.resume_request()
 
     def stopProducing(self) -> None:
-        """The transport is gone; connectionLost says the rest."""
+        """The transport is gone. connectionLost does the work."""

@@ -1,4 +1,4 @@
-"""A client's connection from its beginning to its end: what it holds, how long it may take, and how it is closed."""
+"""A client's connection from its beginning to its end: its memory, its time limits, and its close."""
 
 from __future__ import annotations
 
@@ -29,22 +29,19 @@ _IN_BODY: Final = frozenset((BODY, DISCARDING))
 
 class WatchedConnection(Protocol):
     """
-    The part of a server connection that no message needs: its transport, its clocks, its memory and its end.
+    The part of a server connection that does not depend on messages: its transport, its clocks, its memory and its end.
 
     `ServerConnection` is the whole.
     """
 
-    # What few connections ever set stands on the class: CPython keeps up to 30 attributes of an instance in an array
-    # that is shared in form, and more of them in a dictionary of its own, which is larger and slower.
+    # Attributes that are rarely set have their default on the class: CPython keeps up to 30 attributes of an instance
+    # in an array of a shared form, and more of them in a dictionary, which is larger and slower.
     transport: Any = None
     secure = False
     log = Logger(namespace="vespa.http")
-    started = False
-    """A final response has begun."""
-    splice: Splice | None = None
-    """Moves the response's body in the kernel."""
-    body_length: int | None = None
-    """The length of the request's body; None where it is chunked, or there is none."""
+    started = False  # whether a final response has begun
+    splice: Splice | None = None  # moves the response's body in the kernel
+    body_length: int | None = None  # the length of the request's body; None if it is chunked or there is none
     _inward: Splice | None = None  # moves the request's body in the kernel
     _decoder: BodyDecoder | None = None
     _ahead_size = 0
@@ -54,22 +51,21 @@ class WatchedConnection(Protocol):
     _half_closed = False
     _probed = False
     _lingered = 0
-    _lingers_for = 0  # the rest of the body; 0 where its length is not known
+    _lingers_for = 0  # the rest of the body; 0 if its length is unknown
     _unverified = 0
 
     def __init__(self, server: ConnectionServer, peer: str) -> None:
-        """`peer` is the client's address, "" where it has none."""
+        """`peer` is the client's address, "" if it has none."""
         # The connection.
         self.server = server
         self.peer = peer
         self.state: ServerState = IDLE
-        self.queued_turn: float = -1
-        """The turn of the reactor in which a response was left to be written at its end."""
+        self.queued_turn: float = -1  # the turn of the reactor at whose end a response will be written
         self._turn_end = turn_end_of(server.clock)
         self._timeouts = ConnectionTimeouts(server.limits, server.clock.seconds())
         self.write_blocked = False
-        """The client reads too slowly: what is written waits. Who begins to write now was not told to pause."""
-        self._held = 0  # bytes, as the server counts them; of those `_unverified` are of requests not verified yet
+        """Whether the client reads too slowly, so that written data waits. A new writer must check this itself."""
+        self._held = 0  # bytes, as the server counts them, including those of unverified requests
         # The request.
         self.handler: RequestHandler | None = None
         self.head: RequestHead | None = None
@@ -78,7 +74,7 @@ class WatchedConnection(Protocol):
         self._head_size = 0
         self._ahead: list[bytes] = []
         self._paused = False
-        # What the last head led to, for whoever makes the upstream's head: clients repeat themselves.
+        # The result for the last head, for the code that makes the upstream's head: clients repeat themselves.
         self.sent_head: RequestHead | None = None
         self.sent_enveloped = False
         self.sent_fields = b""
@@ -112,7 +108,7 @@ class WatchedConnection(Protocol):
         self.server.closed(self)
 
     def readConnectionLost(self) -> None:
-        """The client will send no more: a tunnel hears of that, from anything else it has left."""
+        """The client will send no more. A tunnel is told; otherwise the client counts as gone."""
         if self.state is UPGRADED and self.handler is not None:
             self.handler.receive(b"", True)
         elif self.handler is None:
@@ -121,21 +117,21 @@ class WatchedConnection(Protocol):
             self.cut()
 
     def writeConnectionLost(self) -> None:
-        """We half-closed: nothing follows from it."""
+        """Called after our own half-close. Nothing to do."""
 
     def cut(self) -> None:
-        """End the connection at once, visibly."""
+        """Abort the connection, which shows the client that the response is incomplete."""
         self.state = _after_close[self.state]
         self._stop_splicing()
         self._hang_up()
         self.transport.abortConnection()
 
     def close(self) -> None:
-        """End the connection when all that was written is out."""
+        """Close the connection when all written data is sent."""
         self.state = _after_close[self.state]
         self.handler = None
         if self.queued_turn == self._turn_end.turn:
-            self.server.clock.callLater(0, self._close)  # a transport that is told to close takes nothing more
+            self.server.clock.callLater(0, self._close)  # a closing transport accepts no more data
         else:
             self._close()
 
@@ -144,7 +140,7 @@ class WatchedConnection(Protocol):
         self.transport.loseConnection()
 
     def half_close(self) -> None:
-        """Nothing more will be written; the client may go on sending for a while (tunnels)."""
+        """Nothing more will be written. The client may send for a while (tunnels)."""
         self._half_closed = True
         self._half_close(or_close=True)
 
@@ -156,48 +152,48 @@ class WatchedConnection(Protocol):
             self.transport.loseConnection()
 
     def _hang_up(self) -> None:
-        """Whoever handles the request is told that the client is gone."""
+        """Tell the handler that the client is gone."""
         handler, self.handler = self.handler, None
         if handler is not None:
             handler.hang_up()
 
     def drain(self) -> None:
-        """Take no further request: close now if there is none, after the response otherwise."""
+        """Take no further request: close now if none is in progress, otherwise after the response."""
         self._last_request()
         if self.state is IDLE and not self._ahead:
             self.close()
 
     def _last_request(self) -> None:
-        """The response under way is the connection's last."""
+        """The current response is the connection's last."""
         raise NotImplementedError
 
     def _stop_splicing(self) -> None:
-        """What the kernel has not moved of the request's body is read as ever."""
+        """Read the rest of the request's body normally."""
         raise NotImplementedError
 
     @property
     def expendable(self) -> bool:
-        """Whether nothing is lost with it: no request is under way or sent ahead, and each response is out."""
+        """Whether it can be closed without loss: no request is in progress or waiting, and each response is sent."""
         if self.handler is not None or self._ahead or self.queued_turn == self._turn_end.turn:
             return False
         return self.state in (IDLE, HEAD, LINGERING) and not buffered(self.transport)
 
     @property
     def waits_since(self) -> float:
-        """When it began to do what it does, in the clock's seconds, within a second or two."""
+        """The time since which its activity lasts, in the clock's seconds, within a second or two."""
         return self._timeouts.since
 
     def give_way(self) -> None:
-        """Close it: another connection needs its place."""
+        """Close it to make room for another connection."""
         if self.state is IDLE:
             self.close()
         else:
             self.cut()
 
-    # -- what it holds
+    # -- its memory
 
     def account(self) -> Refusal | None:
-        """Have it counted what is held here now; returns what to refuse the request with, if that is too much."""
+        """Count the bytes held here now. Returns the refusal of the request if that exceeds a limit."""
         if self.state is CLOSED:
             return None
         held, unverified = self._held, self._unverified
@@ -231,9 +227,9 @@ class WatchedConnection(Protocol):
     # -- its clocks
 
     def tick(self, now: float) -> None:
-        """Look at this connection's clocks; called about once a second."""
+        """Check this connection's time limits. Called about once a second."""
         if not self._probed:
-            # Not as it is accepted: most do not live to see it.
+            # Not at once, because most connections end before this.
             self._probed = True
             if self.server.limits.keepalive_probe_seconds:
                 probe(self.transport, self.server.limits.keepalive_probe_seconds, unacknowledged=False)
@@ -241,7 +237,7 @@ class WatchedConnection(Protocol):
         if self.splice is not None:
             waiting, sent = waiting + self.splice.in_pipe, sent + self.splice.moved
         if self.state is CLOSED:
-            waiting += 1  # the close itself, for which the kernel may want room
+            waiting += 1  # the close itself, which may need room in the kernel
         unread = self._paused or self._inward is not None
         if (self.state is TRUNCATING and not waiting) or (unread and hung_up(self.transport)):
             self.cut()
@@ -260,25 +256,25 @@ class WatchedConnection(Protocol):
 
     def _overdue(self, activity: Activity) -> None:
         if activity is Activity.HEAD:
-            self.reject(Refusal(408, "head_timeout", "the request's head took too long"))
+            self.reject(Refusal(408, "head_timeout", "the request's head took too long to arrive"))
         elif activity is Activity.BODY and self.handler is not None:
-            self.reject(Refusal(408, "body_timeout", "the request's body came too slowly"))
+            self.reject(Refusal(408, "body_timeout", "the request's body arrived too slowly"))
         elif activity is Activity.UPLOADING:
             seconds = self.server.limits.body_idle_seconds
-            self.reject(Refusal(408, "body_timeout", f"nothing of the request's body came for {seconds:g} s"))
+            self.reject(Refusal(408, "body_timeout", f"no byte of the request's body arrived for {seconds:g} s"))
         elif activity is Activity.IDLE or self.state is LINGERING:
             self.close()
         else:
-            self.cut()  # among others one whose response is out, while the rest of its body was waited for
+            self.cut()  # for example after a response, while the rest of the request's body was awaited
 
     def _activity(self) -> Activity:
         state = self.state
         if state is LINGERING or state is TRUNCATING:
             return Activity.LINGERING
         if state is UPGRADED and self._half_closed and not buffered(self.transport):
-            return Activity.LINGERING  # the backend has gone, and all that it said is out
+            return Activity.LINGERING  # the backend has closed, and all its data is sent
         if state in _IN_BODY:
-            # A client that we do not read, or that waits for our word, is not slow.
+            # A client is not slow if the proxy does not read, or if the client waits for 100 Continue.
             blocked = self._inward is not None and self._inward.in_pipe
             if self._paused or self._continue_due or blocked:
                 return Activity.WAITING
@@ -288,5 +284,5 @@ class WatchedConnection(Protocol):
         return Activity.IDLE if state is IDLE and not self._ahead else Activity.WAITING
 
     def reject(self, refusal: Refusal) -> None:
-        """Refuse what cannot be served, and close: where the next request starts is not known."""
+        """Refuse a request and close the connection, because the beginning of the next request is unknown."""
         raise NotImplementedError
