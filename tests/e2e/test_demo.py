@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from typing import Any
+from xml.etree import ElementTree
 
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionRefusedError
@@ -19,6 +20,24 @@ from tests.e2e.clients import e2e_python, need
 from tests.processes import ProcessCase, until
 from tests.system.peer import connect, way
 from vespa.simulator.child import Child
+from vespa.simulator.launch import ROOT
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def assert_picture(case: DemoTests, path: str) -> ElementTree.Element:
+    """An image of at most 150 KB that refers to nothing outside of itself; its root."""
+    case.assertLess(os.path.getsize(path), 150_000)
+    root = ElementTree.parse(path).getroot()
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            case.assertFalse(name.endswith("href"), value)
+            case.assertTrue("url(" not in value or "url(#" in value, value)
+    style = root.find(f"{SVG}style")
+    assert style is not None and style.text is not None
+    case.assertNotIn("url(", style.text)
+    case.assertNotIn("@import", style.text)
+    return root
 
 
 class DemoTests(ProcessCase):
@@ -89,6 +108,18 @@ class DemoTests(ProcessCase):
             self.assertRegex(ending, rf"{name} +ended with exit code 0")
         (folder,) = re.findall(r"nothing is left running, and (\S+) is removed", ending)
         self.assertFalse(os.path.exists(folder))
+
+    async def test_recording(self) -> None:
+        """The script that makes the README's picture works: it holds the whole demo, and refers to nothing else."""
+        path = os.path.join(self.temporary_folder(), "demo.svg")
+        script = os.path.join(ROOT, "scripts", "record_demo.py")
+        recording = self.start([sys.executable, script, path, "--rate", "500"])
+        self.assertEqual(await self.until_exit(recording), 0, recording.text)
+        for file in (path, os.path.join(ROOT, "docs", "demo.svg")):
+            texts = [element.text or "" for element in assert_picture(self, file).iter(f"{SVG}text")]
+            shown = " ".join(texts).replace("\xa0", " ")
+            for said in ("$ vespa-proxy demo --once", "5. What the autoscaler knows", "nothing is left running"):
+                self.assertIn(said, shown)
 
     async def test_taken_port(self) -> None:
         """A port that is taken is one line that says which, and what to change."""

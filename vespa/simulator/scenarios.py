@@ -84,9 +84,7 @@ class Demo:
                 ("backend", deployment.backend_url, f"simulated: OpenAI's API, {options.rate:g} words a second"),
             ),
         )
-        printout.text(
-            "Work is counted in units. Here a unit is a token: a request costs its max_tokens, and a token is a word."
-        )
+        printout.text("Work is counted in units: here one for each token that a request may produce (max_tokens).")
         return client
 
     async def _start_client(self) -> ClientChild:
