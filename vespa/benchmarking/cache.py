@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import tempfile
 from collections.abc import Mapping
 
 from attrs import asdict, frozen
@@ -13,14 +11,11 @@ from twisted.logger import Logger
 
 from vespa.benchmarking.contract import Figure, throughput
 from vespa.benchmarking.key import CacheKey
+from vespa.runtime.files import read_file, replace_file
 
 _FORMAT = 2
 _LARGEST = 65536  # bytes; ours are a few hundred, and anything may be at that path
 _NO_CACHE = ("", os.devnull)
-# Each system has some of them. Windows would take a text for what is to be read otherwise.
-_READING = os.O_RDONLY
-for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-    _READING |= getattr(os, _name, 0)
 
 _log = Logger()
 
@@ -37,7 +32,10 @@ class BenchmarkCache:
         if self.path in _NO_CACHE:
             return None
         try:
-            result = self._result(_read(self.path))
+            content = read_file(self.path, _LARGEST + 1)
+            if len(content) > _LARGEST:
+                raise ValueError("too large")
+            result = self._result(json.loads(content))
         except FileNotFoundError:
             _log.info("no benchmark result in {path} yet: the benchmark will run", path=self.path)
             return None
@@ -79,9 +77,8 @@ class BenchmarkCache:
             "concurrency": getattr(result, "concurrency", 0),
             "served": getattr(result, "served", ""),
         }
-        body = json.dumps(record, indent=1) + "\n"
         try:
-            _replace(self.path, body.encode())
+            replace_file(self.path, json.dumps(record, indent=1).encode() + b"\n")
         except OSError as error:
             _log.warn("the benchmark result cannot be kept in {path}: {error}", path=self.path, error=str(error))
 
@@ -92,31 +89,3 @@ def _difference(name: str, found: object, wanted: object) -> str:
         changed = sorted(str(each) for each in {*found, *wanted} if found.get(each) != wanted.get(each))
         return f"other {name}: {', '.join(changed)}"[:300]
     return f"another {name}"
-
-
-def _read(path: str) -> object:
-    """The JSON in the file; OSError or ValueError where it cannot be had. Never blocks, whatever is at the path."""
-    descriptor = os.open(path, _READING)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("not a file")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError("too large")
-    return json.loads(content)
-
-
-def _replace(path: str, body: bytes) -> None:
-    """Write beside the file and rename over it, so that a reader sees the old one or the new one, whole."""
-    if os.path.lexists(path) and not stat.S_ISREG(mode := os.lstat(path).st_mode) and not stat.S_ISLNK(mode):
-        raise OSError("not a file")  # to rename over a device is to lose it
-    descriptor, temporary = tempfile.mkstemp(prefix=".benchmark-", dir=os.path.dirname(path) or ".")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

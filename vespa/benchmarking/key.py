@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 
 from attrs import frozen
+
+from vespa.runtime.files import read_file
 
 _SHOWN = frozenset(
     "MODEL_NAME BENCHMARK_RUNS BENCHMARK_CONCURRENCY BENCHMARK_MAX_TOKENS BENCHMARK_PROMPT_WORDS BENCHMARK_ROUTE "
@@ -53,12 +54,7 @@ def _digest(content: bytes) -> str:
 
 
 def _digest_of_file(path: str) -> str:
-    """Never blocks, whatever is at the path."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        return _digest(read_file(path, _LARGEST))
     except (OSError, ValueError):
         return "unreadable"
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return "unreadable"
-        return _digest(file.read(_LARGEST))

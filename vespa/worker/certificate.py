@@ -9,7 +9,6 @@ import datetime
 import ipaddress
 import os
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from vespa.config.values import boolean
+from vespa.runtime.files import replace_file
 
 SIGN_URL = "https://console.vast.ai/api/v0/sign_cert/"
 TRIES = 5
@@ -59,8 +59,8 @@ def ensure(
     certificate_pem = _signed(request(key), key_pem, url, now, fetch, sleep, tries)
     try:
         # Not one step, but a certificate without its key is found out at the next start, and asked for again.
-        _replace(key_path, key_pem, 0o600)
-        _replace(certificate_path, certificate_pem, 0o644)
+        replace_file(key_path, key_pem, 0o600)
+        replace_file(certificate_path, certificate_pem, 0o644)
     except OSError as error:
         raise CertificateError(f"the certificate could not be stored: {error}") from error
     return True
@@ -126,20 +126,6 @@ def _read(path: str) -> bytes:
             return file.read(LONGEST_RESPONSE)
     except OSError:
         return b""
-
-
-def _replace(path: str, content: bytes, mode: int) -> None:
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)))
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def post(url: str, content: bytes) -> bytes:
