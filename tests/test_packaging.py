@@ -21,6 +21,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import vespa
 from tests.distributions import build_sdist, tracked_files
 from vespa import NEWEST_RELEASE
+from vespa.worker.launch import NEEDED
 
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -90,6 +91,14 @@ class RequirementTests(SynchronousTestCase):
         run = [sys.executable, "-c", WORKER_WITHOUT, *modules]
         done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_needed(self) -> None:
+        """The start of a worker looks for every package of requirements.txt that is needed on each system."""
+        modules = importlib.metadata.packages_distributions()
+        for line in self.worker:
+            name = re.split(r"[^\w.-]", line)[0].lower()
+            imported = {module for module in NEEDED if name in {each.lower() for each in modules[module]}}
+            self.assertTrue(imported or ";" in line, line)
 
 
 class ContentTests(SynchronousTestCase):

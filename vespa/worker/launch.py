@@ -125,7 +125,10 @@ TOLD: Final = "the autoscaler was told why this worker ends"
 _ERROR: Final = "error: "
 _CRITICAL: Final = " critical ["
 
-NEEDED = ("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools")
+NEEDED = (
+    *("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools"),
+    "aiohttp",
+)
 """What the packages of requirements.txt are imported as."""
 
 
