@@ -51,7 +51,6 @@ ALLOWED: dict[str, frozenset[str]] = {
 
 MOST_LINES = 250
 LONG_MODULES: dict[str, int] = {
-    "vespa.benchmarking.runner": 313,
     "vespa.client.embedded": 284,
     "vespa.client.worker_search": 264,
     "vespa.http.agent_request": 263,

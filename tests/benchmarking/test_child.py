@@ -24,7 +24,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from tests.system.certificates import Pair
-from vespa.benchmarking.runner import TERM_SECONDS, BenchmarkError, check, child_environment, run
+from vespa.benchmarking.process import TERM_SECONDS, BenchmarkError
+from vespa.benchmarking.runner import Runner, child_environment
 
 ENVIRONMENT = {
     name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
@@ -181,15 +182,15 @@ WORKER = """
 import os, sys
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from vespa.benchmarking.runner import run
+from vespa.benchmarking.runner import Runner
 
 def heard(line):
     print(line, flush=True)
     os._exit(0)
 
 def begin():
-    Deferred.fromCoroutine(run(sys.argv[1], "http://127.0.0.1:1", spawner=reactor, clock=reactor, timeout=60,
-                               environment=dict(os.environ), on_progress=heard))
+    runner = Runner(reactor, reactor, dict(os.environ))
+    Deferred.fromCoroutine(runner.run(sys.argv[1], "http://127.0.0.1:1", timeout=60, on_progress=heard))
 
 reactor.callWhenRunning(begin)
 reactor.run()
@@ -259,15 +260,9 @@ class ChildTests(TestCase):
 
     def start(self, source: str = "", spec: str = "", **changes: Any) -> Deferred[float]:
         self.path.write_text(textwrap.dedent(source))
-        options: dict[str, Any] = {
-            "spawner": reactor,
-            "clock": self.clock,
-            "timeout": 600.0,
-            "environment": ENVIRONMENT,
-            "on_progress": self.heard,
-            **changes,
-        }
-        return Deferred.fromCoroutine(run(spec or f"{self.path}:benchmark", self.url, **options))
+        runner = Runner(reactor, changes.pop("clock", self.clock), changes.pop("environment", ENVIRONMENT))
+        options: dict[str, Any] = {"timeout": 600.0, "on_progress": self.heard, **changes}
+        return Deferred.fromCoroutine(runner.run(spec or f"{self.path}:benchmark", self.url, **options))
 
     async def error(self, source: str = "", spec: str = "", **changes: Any) -> str:
         try:
@@ -465,14 +460,8 @@ class IsolationTests(ChildTests):
         async def checked(source: str = "", spec: str = "") -> str:
             self.path.write_text(textwrap.dedent(source))
             try:
-                await check(
-                    spec or f"{self.path}:benchmark",
-                    spawner=reactor,
-                    clock=self.clock,  # type: ignore[arg-type]
-                    timeout=30.0,
-                    environment=ENVIRONMENT,
-                    on_progress=self.heard,
-                )
+                runner = Runner(reactor, self.clock, ENVIRONMENT)  # type: ignore[arg-type]
+                await runner.check(spec or f"{self.path}:benchmark", timeout=30.0, on_progress=self.heard)
             except BenchmarkError as error:
                 return str(error)
             return ""

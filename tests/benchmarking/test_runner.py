@@ -18,15 +18,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from vespa.benchmarking import isolated
-from vespa.benchmarking.runner import (
-    LOST_SECONDS,
-    PIPES_SECONDS,
-    TERM_SECONDS,
-    BenchmarkError,
-    check,
-    child_environment,
-    run,
-)
+from vespa.benchmarking.process import LOST_SECONDS, PIPES_SECONDS, TERM_SECONDS, BenchmarkError
+from vespa.benchmarking.runner import Runner, TookTooLong, child_environment
 
 
 @implementer(IProcessTransport)
@@ -110,14 +103,9 @@ class RunTests(SynchronousTestCase):
         self.lines: list[str] = []
 
     def start(self, **changes: Any) -> Deferred[float]:
-        options: dict[str, Any] = {
-            "spawner": self.spawner,
-            "clock": self.clock,
-            "timeout": 600.0,
-            "environment": {"MODEL_NAME": "tiny", "MASTER_TOKEN": "secret"},
-            "on_progress": self.lines.append,
-        }
-        return Deferred.fromCoroutine(run("a.b:c", "http://backend", **{**options, **changes}))
+        runner = Runner(changes.pop("spawner", self.spawner), self.clock, {"MODEL_NAME": "tiny", "MASTER_TOKEN": "x"})
+        options: dict[str, Any] = {"timeout": 600.0, "on_progress": self.lines.append, **changes}
+        return Deferred.fromCoroutine(runner.run("a.b:c", "http://backend", **options))
 
     def tearDown(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -201,16 +189,8 @@ class RunTests(SynchronousTestCase):
     def test_check(self) -> None:
         """A check imports and no more: it ends well, or with what is wrong."""
         for response, expected in (({"checked": True}, None), ({"error": "no such module"}, "no such module")):
-            checking = Deferred.fromCoroutine(
-                check(
-                    "a.b:c",
-                    spawner=self.spawner,
-                    clock=self.clock,
-                    timeout=30.0,
-                    environment={},
-                    on_progress=self.lines.append,
-                )
-            )
+            runner = Runner(self.spawner, self.clock, {})
+            checking = Deferred.fromCoroutine(runner.check("a.b:c", timeout=30.0, on_progress=self.lines.append))
             self.assertTrue(json.loads(self.spawner.process.input)["check"])
             self.spawner.process.answers(**response)
             self.spawner.process.exits()
@@ -271,7 +251,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.spawner.process.signals, ["TERM"])
         self.assertNoResult(running)
         self.spawner.process.exits(None, 15)
-        self.assertEqual(self.error(running), "it took longer than 30 s")
+        self.assertEqual(str(self.failureResultOf(running, TookTooLong).value), "it took longer than 30 s")
 
     def test_deaf(self) -> None:
         """A process that ignores SIGTERM is killed."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
 from vespa.benchmarking.contract import Figure
-from vespa.benchmarking.runner import run
+from vespa.benchmarking.runner import Runner
 from vespa.simulator.backend import SimulatedBackend
 
 TOKENS = 60
@@ -23,17 +23,9 @@ class SimulatedTests(TestCase):
 
     async def measured(self, spec: str, url: str, lines: list[str]) -> Figure:
         environment = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
-        return await Deferred.fromCoroutine(
-            run(
-                spec,
-                url,
-                spawner=reactor,
-                clock=reactor,
-                timeout=60.0,
-                environment={**environment, "BENCHMARK_CONCURRENCY": "8", "BENCHMARK_MAX_TOKENS": str(TOKENS)},
-                on_progress=lines.append,
-            )
-        )
+        environment.update(BENCHMARK_CONCURRENCY="8", BENCHMARK_MAX_TOKENS=str(TOKENS))
+        runner = Runner(reactor, reactor, environment)  # type: ignore[arg-type]
+        return await Deferred.fromCoroutine(runner.run(spec, url, timeout=60.0, on_progress=lines.append))
 
     async def test_figure(self) -> None:
         """The figure is of the level that is named, not above what its streams can give; the levels are told.

@@ -59,12 +59,7 @@ class BenchmarkCache:
             found = kept.get(name)
             if found != wanted:
                 raise ValueError(f"the result of {_difference(name, found, wanted)}")
-        at_once, served = kept.get("concurrency"), kept.get("served")
-        return Figure(
-            throughput(kept.get("throughput")),
-            at_once if type(at_once) is int and at_once > 0 else 0,
-            served if isinstance(served, str) else "",
-        )
+        return Figure.checked(kept.get("throughput"), kept.get("concurrency"), kept.get("served"))
 
     def save(self, result: float) -> None:
         """Keep `result`; a file that cannot be written is logged and otherwise of no consequence."""

@@ -45,7 +45,10 @@ def main() -> None:
         answer({"group": os.getpid()})
     except (OSError, AttributeError):  # Windows has no groups
         pass
-    order = json.loads(_first_line(orders))
+    line = open(orders, "rb", buffering=0, closefd=False).readline()
+    if not line.endswith(b"\n"):
+        return  # the worker is gone already
+    order = json.loads(line)
     threading.Thread(target=_watch, args=(orders,), daemon=True).start()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
@@ -120,13 +123,3 @@ def _watch(orders: int) -> None:
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
-
-
-def _first_line(descriptor: int) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        data = os.read(descriptor, 65536)
-        if not data:
-            raise SystemExit(1)  # the worker is gone already
-        line += data
-    return line

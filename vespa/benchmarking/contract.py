@@ -29,6 +29,12 @@ class Figure(float):
         figure.served = served
         return figure
 
+    @classmethod
+    def checked(cls, value: object, concurrency: object = 0, served: object = "") -> Figure:
+        """A figure out of what a process or a file tells. ValueError where `value` is no throughput."""
+        at_once = concurrency if type(concurrency) is int and concurrency > 0 else 0
+        return cls(throughput(value), at_once, served if isinstance(served, str) else "")
+
 
 def throughput(value: object) -> float:
     """A benchmark's result as a float: units of work per second.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 _SHORTEST: Final = 8  # characters
@@ -15,3 +16,15 @@ def secret_forms(value: str) -> list[str]:
     """
     credentials = value.partition(" ")[2].strip()
     return [value, credentials] if len(credentials) >= _SHORTEST else [value] if value else []
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """`text` without the secrets, and without the beginning of one where `text` was cut off."""
+    for secret in secrets:
+        text = text.replace(secret, "[hidden]")
+        body, cut = (text[:-1], text[-1]) if text.endswith("…") else (text, "")
+        for size in range(min(len(secret), len(body)), _SHORTEST - 1, -1):
+            if body.endswith(secret[:size]):
+                text = body[:-size] + "[hidden]" + cut
+                break
+    return text

@@ -13,10 +13,10 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.accounting.workload import MAX_COST
-from vespa.benchmarking import runner
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
+from vespa.benchmarking.runner import Runner, TookTooLong
 from vespa.config.worker_reading import FailureIdentity, Settings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
@@ -302,14 +302,13 @@ def _readiness_monitor(
             prefix=backend.prefix,
         )
 
+    runner = Runner(reactor, reactor, environment)
+
     async def run_benchmark() -> float:
         figure = await runner.run(
             settings.benchmark,
             backend.url,
-            spawner=reactor,
-            clock=reactor,
             timeout=settings.benchmark_timeout,
-            environment=environment,
             on_progress=lambda line: log.info("{line}", line=line),
             ca_file=settings.backend_ca_file,
             authorization=settings.backend_authorization,
@@ -320,13 +319,10 @@ def _readiness_monitor(
         try:
             await runner.check(
                 settings.benchmark,
-                spawner=reactor,
-                clock=reactor,
                 timeout=min(_BENCHMARK_CHECK_SECONDS, settings.benchmark_timeout),
-                environment=environment,
                 on_progress=lambda line: log.debug("{line}", line=line),
             )
-        except runner.TookTooLong:
+        except TookTooLong:
             log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
 
     key = cache_key(settings.benchmark, backend.url, environment)

@@ -1,0 +1,182 @@
+"""The benchmark's process as the worker sees it: what it says, when it is to end, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vespa.benchmarking.progress import Progress
+from vespa.runtime.secret import hidden
+
+TERM_SECONDS = 2.0
+"""From SIGTERM to SIGKILL, and from the result to SIGTERM where the process does not end by itself."""
+PIPES_SECONDS = 1.0
+"""From the end of the process to the end of waiting for what it printed."""
+LOST_SECONDS = 5.0
+"""From SIGKILL to giving the process up: a process that waits in the kernel may not end."""
+HAS_GROUPS = hasattr(os, "killpg")
+ANSWERS = 3 if HAS_GROUPS else 1
+"""The descriptor of the answers. Windows gives a process no more than three."""
+
+_LARGEST_ANSWER = 65536
+_WROTE = "it wrote on the descriptor that the result is told on"
+
+_log = Logger()
+
+
+class BenchmarkError(Exception):
+    """Why a benchmark gave no throughput."""
+
+
+class BenchmarkProcess(ProcessProtocol):
+    """One process from its start to its end, and what it said."""
+
+    transport: IProcessTransport
+
+    def __init__(
+        self, order: bytes, clock: IReactorTime, on_progress: Callable[[str], None], secrets: Sequence[str]
+    ) -> None:
+        """`order` is written to its standard input. `secrets` are hidden in all that it says."""
+        self.gone = False
+        self._order = order
+        self._pid: int | None = None
+        self._clock = clock
+        self._on_progress = on_progress
+        self._secrets = secrets
+        self._progress = Progress(self._tell, clock.seconds)
+        self._last_line = ""
+        self._said = b""
+        self._answer: dict[str, Any] = {}
+        self._grouped = False
+        self._cause: BenchmarkError | None = None
+        self._exit: Failure | None = None
+        self._timer: IDelayedCall | None = None
+        self._waiting: Deferred[None] = Deferred()
+
+    def end(self) -> Deferred[None]:
+        """Fires once the process is gone; cancelling it has no effect on the process."""
+        self._waiting = Deferred()
+        return self._waiting
+
+    def stop(self, cause: BenchmarkError | None = None) -> None:
+        """Ask the process to end, and kill it if it does not. The first cause given is the one that counts."""
+        self._cause = self._cause or cause
+        if self._exit is None:
+            self._signal("TERM")
+            self._after(TERM_SECONDS, self.kill)
+
+    def kill(self) -> None:
+        if self._exit is None:
+            self._signal("KILL")
+            self._after(LOST_SECONDS, self._finish)
+
+    def answer(self) -> Mapping[str, Any]:
+        """What it answered, before whatever ended it; BenchmarkError where that is an error, or nothing."""
+        if "error" in self._answer:
+            raise BenchmarkError(hidden(str(self._answer["error"]), self._secrets))
+        if not self._answer:
+            raise self._cause or BenchmarkError(self._how_it_ended())
+        return self._answer
+
+    def connectionMade(self) -> None:
+        self._pid = self.transport.pid
+        # Standard input stays open: its end is how the child learns that the worker is gone.
+        self.transport.write(self._order)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if self.gone:
+            return
+        if childFD != ANSWERS:
+            self._progress.received(childFD, data)
+            return
+        self._said += data
+        if len(self._said) > _LARGEST_ANSWER:
+            self._said = b""
+            self.stop(BenchmarkError(_WROTE))
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            self._hear(line)
+
+    def processExited(self, reason: Failure) -> None:
+        self._exit = reason
+        if self._grouped:
+            self._signal("KILL")  # what the benchmark started and left behind
+        if not self.gone:
+            # A process that left the group may hold the pipes open for as long as it likes.
+            self._after(PIPES_SECONDS, self._finish)
+
+    def processEnded(self, reason: Failure) -> None:
+        self._exit = reason
+        self._finish()
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            self.stop(BenchmarkError(_WROTE))
+        elif said.get("group") is not None:
+            self._grouped = said["group"] == self._pid
+        elif not self._answer:
+            self._answer = said
+            self._after(TERM_SECONDS, self.stop)
+
+    def _signal(self, name: str) -> None:
+        try:
+            if self._grouped and self._pid:
+                os.killpg(self._pid, signal.Signals[f"SIG{name}"])
+            else:
+                self.transport.signalProcess(name)
+        except (ProcessExitedAlready, ProcessLookupError):
+            pass
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        """There is one next step at a time: a new one takes the place of the old."""
+        self._no_timer()
+        self._timer = self._clock.callLater(seconds, then)
+
+    def _no_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _finish(self) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        self._no_timer()
+        self._progress.ended()
+        for descriptor in sorted({0, 1, 2, ANSWERS}):
+            self.transport.closeChildFD(descriptor)
+        if self._exit is None:
+            _log.warn("the benchmark's process {pid} does not end and is left alone", pid=self._pid)
+        self._waiting.callback(None)
+
+    def _tell(self, line: str) -> None:
+        line = hidden(line, self._secrets)
+        self._last_line = line
+        try:
+            self._on_progress(line)
+        except Exception:
+            _log.failure("a line of the benchmark's progress could not be passed on")
+
+    def _how_it_ended(self) -> str:
+        """The end of a process that gave no answer."""
+        error = None if self._exit is None else self._exit.value
+        if number := getattr(error, "signal", None):
+            how = f"was killed by signal {number} ({signal.strsignal(number)})"
+        elif status := getattr(error, "exitCode", None):
+            how = f"ended with status {status}"
+        else:
+            how = "ended"
+        return f"its process {how} before there was a result" + (f": {self._last_line}" if self._last_line else "")
