@@ -29,7 +29,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",
         "vespa.proxy": "vespa vespa.runtime vespa.http vespa.transport vespa.protocol vespa.accounting",
-        "vespa.benchmarking": "vespa vespa.runtime.files vespa.runtime.secret",
+        "vespa.benchmarking": "vespa vespa.runtime.files vespa.runtime.parent_death vespa.runtime.secret",
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # A process of its own, which reads the environment itself.

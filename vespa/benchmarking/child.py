@@ -11,7 +11,6 @@ and all that is printed goes to 2.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
@@ -27,8 +26,7 @@ import aiohttp
 from vespa.benchmarking.contract import throughput
 from vespa.benchmarking.loading import Fault, Function, describe, is_built_in, load, one_line
 from vespa.benchmarking.session import BackendSession, backend_session
-
-_PR_SET_PDEATHSIG = 1
+from vespa.runtime.parent_death import signal_at_parent_death
 
 _Answer = Callable[[dict[str, Any]], None]
 
@@ -39,7 +37,7 @@ def main() -> None:
     def answer(said: dict[str, Any]) -> None:
         os.write(answers, json.dumps(said).encode() + b"\n")
 
-    _die_with_worker()
+    signal_at_parent_death(signal.SIGKILL)  # whatever the benchmark is doing then
     try:
         os.setsid()  # whatever the benchmark starts is then ended with it
         answer({"group": os.getpid()})
@@ -106,14 +104,6 @@ def _take_descriptors(answering: int) -> tuple[int, int]:
     os.dup2(nothing, 0)
     os.close(nothing)
     return orders, answers
-
-
-def _die_with_worker() -> None:
-    """Have the kernel kill this process when the worker ends, whatever the benchmark is doing then (Linux)."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    except (OSError, AttributeError, TypeError):
-        pass
 
 
 def _watch(orders: int) -> None:

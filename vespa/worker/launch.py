@@ -5,7 +5,6 @@ By the standard library alone, so that a broken installation is reported too. Bo
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import signal
@@ -14,8 +13,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import IO, Any, Final
 
+from vespa.runtime.parent_death import signal_at_parent_death
 from vespa.worker import failure_report
 
 CERTIFICATE = (sys.executable, "-m", "vespa.worker.certificate")
@@ -23,7 +24,6 @@ WORKER = (sys.executable, "-m", "vespa.cli", "worker")
 
 KEPT_LINES = 12
 LONGEST_LINE = 64 * 1024
-_PR_SET_PDEATHSIG = 1
 
 
 class Launch:
@@ -53,7 +53,8 @@ class Launch:
             stderr=subprocess.STDOUT,
             # Else Control-C would reach it twice, and a second signal ends it at once.
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            # A launcher that was killed cannot pass signals on: the worker then drains instead of serving on unseen.
+            preexec_fn=partial(signal_at_parent_death, signal.SIGTERM),
         )
         if self.stopped:  # between the start and the line that tells the handler of it
             process.terminate()
@@ -165,14 +166,6 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, run.signalled)
     return launch(os.environ, run)
-
-
-def _die_with_parent() -> None:
-    # A launcher that was killed cannot pass signals on: the worker then drains instead of serving on unseen.
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    except (OSError, AttributeError):
-        pass
 
 
 if __name__ == "__main__":
