@@ -38,7 +38,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.embedded": f"vespa {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.command": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client",
-        "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.benchmarking.contract",
+        "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.benchmarking.loading",
         "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client vespa.loadtest",
         # It speaks to a worker as the world does: over the wire.
         "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting",

@@ -132,7 +132,7 @@ class SourceTests(SynchronousTestCase):
         """A module that is missing, broken, or without the function is named with what is wrong."""
         for spec, said in (
             ("no.such.module", "cannot import no.such.module: ModuleNotFoundError"),
-            (str(self.folder / "missing.py"), "no such file"),
+            (str(self.folder / "missing.py"), "there is no file .*missing.py"),
             (self.file("1 / 0"), "ZeroDivisionError"),
             (self.file("raise SystemExit(5)", "exits.py"), "SystemExit"),
             (self.file("async def benchmark(url, session): ...", "without.py"), r"has no get_test_request\(\)"),
