@@ -28,7 +28,7 @@ highlight_language = "none"
 suppress_warnings = ["misc.highlighting_failure"]  # excerpts with `…` are no Python
 
 html_theme = "furo"
-html_title = f"Vespa {version}"
+html_title = f"Vespa {version.partition('+')[0]}"
 html_copy_source = False
 # The first page is at the top of the site, though its source is in docs/.
 html_additional_pages = {"index": "to_documentation.html"}

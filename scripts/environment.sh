@@ -45,7 +45,8 @@ make_environment() {
 # before. EXTRAS may be empty: all commands. `worker` is less than that: only what a worker imports.
 install_checkout() {
     local python=$1 checkout=$2 extras=$3 prefix stamp wanted pip
-    pip=("$python" -m pip install --disable-pip-version-check -qq)
+    # Modules are compiled when they are first imported: most never are, and would take half of the space.
+    pip=("$python" -m pip install --disable-pip-version-check --no-compile -qq)
     prefix=$("$python" -c 'import sys; print(sys.prefix)')
     stamp="$prefix/.vespa-installed${extras:+-${extras//,/-}}"
     wanted="$checkout $(cd "$checkout" && cat setup.cfg pyproject.toml requirements.txt constraints.txt | cksum)"
