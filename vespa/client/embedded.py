@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.python import threadable
 
-from vespa.client.reactor_thread import ReactorThread
+from vespa.client.reactor_thread import ReactorThread, ServiceRun, in_asyncio
 from vespa.config.client import ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
 from vespa.transport.own_reactor import has_run
@@ -70,8 +69,7 @@ class VastClient:
         )
         self._on_wait = on_wait
         self._reactor = reactor
-        self._thread: ReactorThread[ClientService] | None = None
-        self._here: _Here | None = None
+        self._run: ServiceRun[ClientService] | None = None
         self._url = ""
 
     def __repr__(self) -> str:
@@ -92,28 +90,24 @@ class VastClient:
         RuntimeError if it is started already.
         """
         reactor = self._reactor or _reactor_here()
-        if reactor is None:
-            return self._start_aside()
-        return Deferred.fromCoroutine(self._start_here(reactor))
+        starting = self._start(reactor)
+        return starting if reactor is None else Deferred.fromCoroutine(starting)
 
     def stop(self) -> Awaitable[None]:
         """Let what is in flight end within `drain_timeout` seconds and cut the rest. Never fails, may be repeated."""
-        here, thread = self._here, self._thread
-        if here is not None:
-            return here.stop()
-        if thread is None and (self._reactor or _reactor_here()) is not None:
-            return succeed(None)
-        return self._stop_thread(thread)
+        run = self._run
+        stopping = self._stop(run)
+        is_aside = isinstance(run, ReactorThread) or (run is None and (self._reactor or _reactor_here()) is None)
+        return stopping if is_aside else Deferred.fromCoroutine(stopping)
 
     async def run_forever(self) -> None:
         """Serve until stopped or cancelled; starts it first if need be, and always ends stopped."""
-        if self._here is None and self._thread is None:
+        if self._run is None:
             await self.start()
+        run = self._run
         try:
-            if self._here is not None:
-                await self._here.stopped()
-            elif self._thread is not None:
-                await _told(self._thread.ended)
+            if run is not None:
+                await run.outcome(run.ended)
         finally:
             await self.stop()
 
@@ -129,22 +123,22 @@ class VastClient:
     def __enter__(self) -> Self:
         if self._reactor is not None or _reactor_here(running=True) is not None:
             raise RuntimeError("a reactor runs here, and must not be blocked: use `async with`")
-        thread = self._new_thread()
+        run = self._new_run(None)
         try:
-            self._url = thread.start().result().url
+            self._url = run.start().result().url
         except BaseException:
-            self._leave(thread).result()
-            thread.join()
+            run.stop().result()
+            run.join()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        thread = self._thread
-        if thread is not None:
-            self._leave(thread).result()
-            thread.join()
+        run = self._run
+        if run is not None:
+            run.stop().result()
+            run.join()
 
     def make(self, reactor: Any) -> ClientService:
         """The service that is run, on this reactor. Raises ValueError for settings that are none."""
@@ -152,100 +146,37 @@ class VastClient:
 
         return make_client(reactor, self.settings, on_wait=self._on_wait)
 
-    # -- in a thread of its own
-
-    def _new_thread(self) -> ReactorThread[ClientService]:
-        self._check_stopped()
-        self._thread = ReactorThread(self.make, f"vespa client {self.settings.endpoint}")
-        return self._thread
-
-    async def _start_aside(self) -> None:
-        thread = self._new_thread()
-        try:
-            self._url = (await _told(thread.start())).url
-        except BaseException as error:  # a cancelled start too leaves nothing behind, if a little later
-            self._leave(thread)
-            if thread.started.done() and thread.started.exception() is error:
-                thread.join()
-            raise
-
-    async def _stop_thread(self, thread: ReactorThread[ClientService] | None) -> None:
-        if thread is not None:
-            await _told(self._leave(thread))
-            thread.join()
-
-    def _leave(self, thread: ReactorThread[ClientService]) -> Future[None]:
-        if self._thread is thread:
-            self._thread, self._url = None, ""
-        return thread.stop()
-
-    # -- on a reactor that runs already
-
-    async def _start_here(self, reactor: Any) -> None:
-        self._check_stopped()
-        service = self.make(reactor)
-        try:
-            service.startService()
-        except BaseException:
-            await _stop(service)
-            raise
-        self._here, self._url = _Here(reactor, service, self._left_here), service.url
-
-    def _left_here(self) -> None:
-        self._here, self._url = None, ""
-
-    def _check_stopped(self) -> None:
-        if self._thread is not None or self._here is not None:
+    def _new_run(self, reactor: Any) -> ServiceRun[ClientService]:
+        if self._run is not None and not self._run.stopping:
             raise RuntimeError("the client is started already")
+        run: ServiceRun[ClientService]
+        if reactor is None:
+            run = ReactorThread(self.make, f"vespa client {self.settings.endpoint}")
+        else:
+            run = ServiceRun(self.make, reactor)
+        self._run = run
+        run.ended.add_done_callback(lambda _: self._left(run))
+        return run
 
+    def _left(self, run: ServiceRun[ClientService]) -> None:
+        if self._run is run:
+            self._run, self._url = None, ""
 
-class _Here:
-    """A service on the program's own reactor, stopped with it at the latest."""
-
-    def __init__(self, reactor: Any, service: ClientService, left: Callable[[], None]) -> None:
-        self._reactor = reactor
-        self._service = service
-        self._left = left
-        self._waiting: list[Deferred[None]] = []
-        self._stopping = False
-        self._stopped = False
-        self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self.stop)
-
-    def stop(self) -> Deferred[None]:
-        """Fires when the service has stopped; does not fail."""
-        told = self.stopped()
-        if not self._stopping:
-            self._stopping = True
-            Deferred.fromCoroutine(_stop(self._service)).addBoth(self._end)
-        return told
-
-    def stopped(self) -> Deferred[None]:
-        """Fires when the service has stopped, whoever stops it."""
-        if self._stopped:
-            return succeed(None)
-        told: Deferred[None] = Deferred(self._forget)
-        self._waiting.append(told)
-        return told
-
-    def _forget(self, told: Deferred[None]) -> None:
-        self._waiting.remove(told)
-
-    def _end(self, _: object) -> None:
-        self._stopped = True
+    async def _start(self, reactor: Any) -> None:
+        run = self._new_run(reactor)
         try:
-            self._reactor.removeSystemEventTrigger(self._trigger)
-        except (KeyError, TypeError, ValueError):
-            pass  # it is what stopped us
-        self._left()
-        waiting, self._waiting = self._waiting, []
-        for told in waiting:
-            told.callback(None)
+            self._url = (await run.outcome(run.start())).url
+        except BaseException as error:  # a cancelled start too leaves nothing behind, if a little later
+            run.stop()
+            if run.started.done() and run.started.exception() is error:
+                run.join()
+            raise
 
-
-async def _stop(service: ClientService) -> None:
-    stopping = service.stopService()
-    if stopping is not None:
-        await stopping
+    async def _stop(self, run: ServiceRun[ClientService] | None) -> None:
+        if run is not None:
+            self._url = ""
+            await run.outcome(run.stop())
+            run.join()
 
 
 def _reactor_here(*, running: bool = False) -> Any:
@@ -255,30 +186,10 @@ def _reactor_here(*, running: bool = False) -> Any:
     Unless it has to be `running`, one that is about to will do: `task.react` runs it after its first call.
     """
     reactor: Any = sys.modules.get("twisted.internet.reactor")
-    if reactor is None or _in_asyncio():
+    if reactor is None or in_asyncio():
         return None
     if reactor.running:
         return reactor if threadable.isInIOThread() else None
     if running or threading.current_thread() is not threading.main_thread():
         return None
     return None if has_run(reactor) else reactor
-
-
-def _in_asyncio() -> bool:
-    """Whether a task of asyncio's has the turn; one of Twisted's on asyncio's loop has no task."""
-    asyncio: Any = sys.modules.get("asyncio")
-    if asyncio is None:
-        return False
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:  # no loop runs here
-        return False
-
-
-async def _told(future: Future[T]) -> T:
-    """What a thread's future comes to: awaited under asyncio; under a loop that is not known here, waited for."""
-    if not _in_asyncio():
-        return future.result()
-    import asyncio
-
-    return await asyncio.wrap_future(future)

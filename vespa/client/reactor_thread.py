@@ -1,13 +1,14 @@
 """
-A reactor of its own, in a thread of its own, for programs that have another event loop or none.
+One run of a service: on a reactor that the program has, or on one of its own in a thread of its own.
 
-It is never the process's global reactor, and it leaves that one alone: whichever the program installs later is its own
-affair. A reactor runs once; another start needs another `ReactorThread`.
+The latter is for programs that have another event loop or none. That reactor is never the process's global one, and it
+leaves that one alone: whichever the program installs later is its own affair. A reactor runs once, and so does a run.
 """
 
 from __future__ import annotations
 
 import atexit
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock, Thread
@@ -15,12 +16,13 @@ from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
 from twisted.application.service import IService
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.transport.own_reactor import Resolvers, close_reactor, make_own_reactor
 
+T = TypeVar("T")
 ServiceT = TypeVar("ServiceT", bound=IService)
 
 _RESOLVERS: Final = 4
@@ -29,32 +31,106 @@ _TURNS: Final = 10
 _running: Final[WeakSet[ReactorThread[Any]]] = WeakSet()
 
 
-class ReactorThread(Generic[ServiceT]):
+class ServiceRun(Generic[ServiceT]):
     """
-    Runs one service, from `start` to `stop`; both may be called from any thread.
+    Runs one service on a reactor, from `start` to `stop`; the reactor's end stops it at the latest.
 
     `started` has the service, or the error it failed to start with, once all else has ended. `ended` is done when
-    nothing of it is left: no descriptor, no timer, and the thread about to end; only a lookup of a name may outlast it.
-    Neither can be cancelled.
+    nothing of it is left. Neither can be cancelled.
     """
 
-    log = Logger()
+    log = Logger(namespace="vespa.client")
+    _trigger: Any = None
+    _service: ServiceT | None = None
 
-    def __init__(self, make: Callable[[Any], ServiceT], name: str) -> None:
-        """`make` is called with the reactor, in the thread. Raises OSError where no descriptors are left."""
+    def __init__(self, make: Callable[[Any], ServiceT], reactor: Any) -> None:
+        """`make` is called with the reactor, in its thread."""
+        self.stopping = False
+        """`stop` was called, or the start failed."""
         self._make = make
-        self._reactor = make_own_reactor()
-        self._threads = Resolvers(0, _RESOLVERS, name)
-        self._reactor.threadpool = self._threads
-        self._service: ServiceT | None = None
-        self._error: BaseException | None = None
-        self._ending = False
+        self._reactor = reactor
+        self._error: BaseException = RuntimeError("it was stopped before it had started")
         self._lock = Lock()
-        self._closed = False
         self.started: Future[ServiceT] = Future()
         self.ended: Future[None] = Future()
         for future in (self.started, self.ended):
             future.set_running_or_notify_cancel()
+
+    def start(self) -> Future[ServiceT]:
+        """Start the service."""
+        self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
+        self._begin()
+        return self.started
+
+    def stop(self) -> Future[None]:
+        """Have the service stop. May be repeated."""
+        with self._lock:
+            is_first, self.stopping = not self.stopping, True
+        if is_first:
+            self._call(self._end)
+        return self.ended
+
+    def join(self) -> None:
+        """After the end: wait for a thread of its own."""
+
+    async def outcome(self, future: Future[T]) -> T:
+        """What one of its futures comes to. Where this is cancelled, the run is not."""
+        if not future.done():
+            await _done(future)
+        return future.result()
+
+    # -- in the reactor's thread
+
+    def _call(self, what: Callable[[], None]) -> None:
+        what()
+
+    def _begin(self) -> None:
+        try:
+            self._service = service = self._make(self._reactor)
+            service.startService()  # type: ignore[no-untyped-call]
+        except BaseException as error:
+            self._error = error
+            self.stop()
+        else:
+            self.started.set_result(service)
+
+    def _end(self) -> None:
+        stopped = succeed(None) if self._service is None else maybeDeferred(self._service.stopService)
+        stopped.addErrback(self._not_stopped).addBoth(lambda _: self._stopped())
+
+    def _not_stopped(self, failure: Failure) -> None:
+        self.log.failure("the service did not stop cleanly", failure)
+
+    def _stopped(self) -> None:
+        try:
+            self._reactor.removeSystemEventTrigger(self._trigger)
+        except (KeyError, TypeError, ValueError):
+            pass  # it is what stopped us
+        self._finish()
+
+    def _shut_down(self) -> Deferred[None]:
+        return _done(self.stop())
+
+    def _finish(self) -> None:
+        if not self.started.done():
+            self.started.set_exception(self._error)
+        self.ended.set_result(None)
+
+
+class ReactorThread(ServiceRun[ServiceT]):
+    """
+    Runs one service on a reactor of its own, in a thread of its own; it may be started and stopped from any thread.
+
+    When it has ended no descriptor and no timer is left, and the thread is about to end; only a lookup of a name may
+    outlast it.
+    """
+
+    def __init__(self, make: Callable[[Any], ServiceT], name: str) -> None:
+        """Raises OSError where no descriptors are left."""
+        super().__init__(make, make_own_reactor())
+        self._threads = Resolvers(0, _RESOLVERS, name)
+        self._reactor.threadpool = self._threads
+        self._closed = False
         # A daemon: a program that ends without a stop is not kept from it.
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
@@ -64,17 +140,22 @@ class ReactorThread(Generic[ServiceT]):
             self._thread.start()
         except BaseException:
             self._close()
+            self._finish()
             raise
         return self.started
 
-    def stop(self) -> Future[None]:
-        """Have the service stop, and the thread end."""
-        self._call(self._end)
-        return self.ended
-
     def join(self, seconds: float | None = None) -> None:
         """Wait for the thread itself."""
-        self._thread.join(seconds)
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+
+    async def outcome(self, future: Future[T]) -> T:
+        """As `ServiceRun` says; under a loop that is not known here it blocks."""
+        if not in_asyncio():
+            return future.result()
+        import asyncio
+
+        return await asyncio.wrap_future(future)
 
     def cut(self) -> None:
         """End the thread without waiting for the service."""
@@ -94,44 +175,21 @@ class ReactorThread(Generic[ServiceT]):
             reactor.callWhenRunning(self._begin)
             reactor.run(installSignalHandlers=False)
         except BaseException as error:
-            self._error = self._error or error
+            self._error = error
         finally:
             _running.discard(self)
             self._close()
-        if not self.started.done():
-            self.started.set_exception(self._error or RuntimeError("it was stopped before it had started"))
-        self.ended.set_result(None)
+        self._finish()
 
     def _begin(self) -> None:
         self._threads.start()
-        try:
-            self._service = service = self._make(self._reactor)
-            service.startService()  # type: ignore[no-untyped-call]
-        except BaseException as error:
-            self._error = error
-            self._end()
-        else:
-            self.started.set_result(service)
+        super()._begin()
 
-    def _end(self) -> None:
-        if self._ending:
-            return
-        self._ending = True
-        if self._service is None:
-            self._halt()
-        else:
-            maybeDeferred(self._service.stopService).addErrback(self._not_stopped).addBoth(
-                lambda _: self._settle(_TURNS)
-            )
-
-    def _not_stopped(self, failure: Failure) -> None:
-        self.log.failure("the service did not stop cleanly", failure)
-
-    def _settle(self, turns: int) -> None:
+    def _stopped(self, turns: int = _TURNS) -> None:
         """Let happen what was put off to the next turn: a connection that was cut is closed there, or never."""
         now = self._reactor.seconds()
         if turns and any(call.getTime() <= now for call in self._reactor.getDelayedCalls()):
-            self._reactor.callLater(0, self._settle, turns - 1)
+            self._reactor.callLater(0, self._stopped, turns - 1)
         else:
             self._halt()
 
@@ -155,3 +213,21 @@ def _cut_all() -> None:
         thread.cut()
     for thread in threads:
         thread.join(_EXIT_SECONDS)
+
+
+def in_asyncio() -> bool:
+    """Whether a task of asyncio's has the turn; one of Twisted's on asyncio's loop has no task."""
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:  # no loop runs here
+        return False
+
+
+def _done(future: Future[Any]) -> Deferred[None]:
+    """Fires when a future is done; cancelling it leaves the future alone."""
+    done: Deferred[None] = Deferred()
+    future.add_done_callback(lambda _: done.callback(None))
+    return done

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -22,27 +22,18 @@ def within(seconds: float | None, clock: IReactorTime, work: Awaitable[T]) -> De
     dropped. Agents answer a cancel with errors of many kinds, or late, or never; here it is always the same, at once.
     """
     inner = Deferred.fromCoroutine(_finish(work))
-    over = False
-
-    def abandon(_: object = None) -> None:
-        nonlocal over
-        over = True
-        if timer is not None and timer.active():
-            timer.cancel()
-        inner.cancel()
-
-    def expire() -> None:
-        abandon()
-        outer.errback(TimeoutError(f"no end within {seconds:g} s"))
 
     def end(result: T | Failure) -> None:
-        if over:
-            return
-        if timer is not None:
-            timer.cancel()
-        outer.callback(result)
+        if not outer.called:
+            if timer is not None and timer.active():
+                timer.cancel()
+            outer.callback(result)
+            inner.cancel()
 
-    outer: Deferred[T] = Deferred(abandon)
+    def expire() -> None:
+        end(Failure(TimeoutError(f"no end within {seconds:g} s")))
+
+    outer: Deferred[T] = Deferred(lambda _: end(Failure(CancelledError())))
     timer = None if seconds is None else clock.callLater(seconds, expire)
     inner.addBoth(end)
     return outer
