@@ -48,9 +48,7 @@ class WorkerSearch:
     It has no deadline of its own: `give_up` is for whoever watches the clock.
     """
 
-    _fetch: Fetch | None = None
-    _timer: IDelayedCall | None = None
-    _finding_key: Deferred[None] | None = None
+    _pending: Fetch | IDelayedCall | Deferred[Any] | None = None  # a question, a wait, or a look-up of the key
     _polls = 0
     _failures = 0
     _asked_with = ""
@@ -84,15 +82,9 @@ class WorkerSearch:
     def cancel(self) -> SearchListener | None:
         """It is not wanted any more. Returns the listener, which hears nothing."""
         listener = self._end()
-        fetch, self._fetch = self._fetch, None
-        timer, self._timer = self._timer, None
-        finding, self._finding_key = self._finding_key, None
-        if fetch is not None:
-            fetch.cancel()
-        if timer is not None and timer.active():
-            timer.cancel()
-        if finding is not None:
-            finding.cancel()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
         return listener
 
     def give_up(self, seconds: float) -> None:
@@ -110,7 +102,7 @@ class WorkerSearch:
     # -- asking
 
     def _ask(self) -> None:
-        self._timer = None
+        self._pending = None
         key = self._autoscaler.key.current()
         if key:
             self._ask_with(key)
@@ -118,17 +110,16 @@ class WorkerSearch:
             self._find_key()
 
     def _find_key(self) -> None:
-        finding = self._finding_key = self._autoscaler.key.find().addCallbacks(self._key_found, self._key_not_found)
-        if finding.called:
-            self._finding_key = None
+        self._pending = finding = self._autoscaler.key.find()
+        finding.addCallbacks(self._key_found, self._key_not_found)
 
     def _key_found(self, key: str) -> None:
-        self._finding_key = None
+        self._pending = None
         if self._listener is not None:
             self._ask_with(key)
 
     def _key_not_found(self, failure: Failure) -> None:
-        self._finding_key = None
+        self._pending = None
         if self._listener is None:
             return
         error: Any = failure.value
@@ -144,11 +135,13 @@ class WorkerSearch:
         autoscaler = self._autoscaler
         self._asked_with = key
         question = autoscaler.question(key, self._cost, self._request_idx)
-        self._fetch = Fetch(autoscaler.pool, autoscaler.timer, question, self, seconds=ASK_SECONDS)
+        fetch = Fetch(autoscaler.pool, autoscaler.timer, question, self, seconds=ASK_SECONDS)
+        if self._pending is None:  # else it has failed by now, and the next one waits
+            self._pending = fetch
 
     def completed(self, head: ResponseHead, body: bytes) -> None:
         """The autoscaler's response."""
-        self._fetch = None
+        self._pending = None
         status = head.status
         if status == 200:
             self._read(body)
@@ -163,7 +156,7 @@ class WorkerSearch:
 
     def failed(self, error: UpstreamError) -> None:
         """The autoscaler did not answer."""
-        self._fetch = None
+        self._pending = None
         self._again_after_failure(str(error))
 
     def _read(self, body: bytes) -> None:
@@ -222,7 +215,7 @@ class WorkerSearch:
             self._listener.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
 
     def _later(self, seconds: float) -> None:
-        self._timer = self._autoscaler.clock.callLater(seconds, self._ask)
+        self._pending = self._autoscaler.clock.callLater(seconds, self._ask)
 
     # -- ends
 
