@@ -14,8 +14,7 @@ import benchmarks.comfyui
 import benchmarks.measure
 import benchmarks.openai_chat
 import benchmarks.tgi
-from vespa.loadtest.source import find_test_request
-from vespa.loadtest.work import BadWork, cost_text, prepare
+from vespa.loadtest.work import BadWork, cost_text, find_test_request, prepare
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "é"}], "max_tokens": 5}
 CHATS = "/v1/chat/completions"

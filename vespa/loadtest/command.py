@@ -26,9 +26,8 @@ from vespa.loadtest.page import page
 from vespa.loadtest.progress import Progress
 from vespa.loadtest.report import About, Report
 from vespa.loadtest.run import GRACE_SECONDS, Interrupted, Interrupts, Run
-from vespa.loadtest.source import find_test_request
 from vespa.loadtest.text import intention, table
-from vespa.loadtest.work import BadWork, Work, prepare
+from vespa.loadtest.work import BadWork, Work, find_test_request, prepare
 from vespa.runtime.logging import LineObserver
 from vespa.runtime.signals import flush_and_exit, stop
 from vespa.runtime.standard_streams import writable

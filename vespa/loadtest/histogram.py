@@ -47,7 +47,7 @@ class Histogram:
         self.smallest = math.inf
         self._bound = exact
         self._values = array("d")
-        self._bars: Counter[float] = Counter()
+        self._bars: dict[int, int] = {}
 
     @property
     def exact(self) -> bool:
@@ -75,7 +75,8 @@ class Histogram:
         self.total += other.total
         self.largest = max(self.largest, other.largest)
         self.smallest = min(self.smallest, other.smallest)
-        self._bars.update(other._bars)
+        for bar, times in other._bars.items():
+            self._bars[bar] = self._bars.get(bar, 0) + times
         for value in other._values:
             self._keep(value)
 
@@ -87,7 +88,8 @@ class Histogram:
         """
         if not self.count:
             return [0.0] * len(shares)
-        counts = Counter(self._values) if self.exact else self._bars + Counter(map(_bar, self._values))
+        counts: Counter[float] = Counter(self._values if self.exact else map(_bar, self._values))
+        counts.update(self._bars)
         ordered = sorted(counts)
         reached = list(accumulate(counts[value] for value in ordered))
         found = []
@@ -95,7 +97,8 @@ class Histogram:
             rank = max(1, math.ceil(share * self.count))
             # The ends are known, whatever their bars' middles are.
             end = self.smallest if rank == 1 else self.largest if rank == self.count else None
-            middle = ordered[bisect_left(reached, rank)]
+            value = ordered[bisect_left(reached, rank)]
+            middle = value if self.exact else _middle(value)
             found.append(min(max(middle, self.smallest), self.largest) if end is None else end)
         return found
 
@@ -110,12 +113,15 @@ class Histogram:
         if len(self._values) < self._bound:
             self._values.append(value)
         else:
-            self._bars[_bar(value)] += 1
+            bar = _bar(value)
+            self._bars[bar] = self._bars.get(bar, 0) + 1
 
 
-def _bar(value: float) -> float:
-    """The middle of the bar that a value is counted in."""
-    if value <= _SMALLEST:
-        return 0.0
-    middle: float = _SMALLEST * STEP ** (math.floor(math.log(value / _SMALLEST) / _LOG_STEP) + 0.5)
-    return middle
+def _bar(value: float) -> int:
+    """The number of the bar that a value is counted in."""
+    return math.floor(math.log(value / _SMALLEST) / _LOG_STEP) if value > _SMALLEST else -1
+
+
+def _middle(bar: float) -> float:
+    middle: float = _SMALLEST * STEP ** (bar + 0.5)
+    return middle if bar >= 0 else 0.0

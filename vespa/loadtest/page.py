@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from vespa.loadtest.outcome import MEANINGS
-from vespa.loadtest.plots import HEIGHT, WIDTH, endings, plots
+from vespa.loadtest.plots import HEIGHT, WIDTH, plots
 from vespa.loadtest.report import Report
 from vespa.loadtest.text import intention, times
 from vespa.loadtest.units import duration, printable, size, three
@@ -27,7 +27,6 @@ def page(report: Report) -> str:
         plots=plots(report),
         width=WIDTH,
         height=HEIGHT,
-        endings=endings(report),
         times=times(report),
         meanings=MEANINGS,
     )

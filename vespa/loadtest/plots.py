@@ -15,7 +15,6 @@ WIDTH: Final = 1000
 HEIGHT: Final = 1000
 """A plot's size in its own units: the page stretches it to the room that there is."""
 
-BARS: Final = 12
 TICKS: Final = 6
 
 _SLACK: Final = 1e-9
@@ -124,6 +123,8 @@ def plots(report: Report) -> list[Plot]:
     latency.steps("p50", "c2", [(moment.start, moment.p50) for moment in measured], width)
     latency.steps("p99", "c3", [(moment.start, moment.p99) for moment in measured], width)
 
+    if len(moments) > 1 and report.seconds - moments[-1].start < width / 10:
+        moments = moments[:-1]  # so short that its rates say nothing
     most = max([max(moment.sent, moment.succeeded, moment.failed) for moment in moments], default=0)
     requests = Plot("Requests a second", time, up_to(most / width, short))
     requests.steps("sent", "c4", [(moment.start, moment.sent / width) for moment in moments], width)
@@ -150,31 +151,6 @@ def _shares(report: Report) -> Plot:
         if spread.count:
             plot.line(name, colour, [(value, percent) for percent, value in enumerate(spread.quantiles)])
     return plot
-
-
-@frozen
-class Bar:
-    """A number of requests that ended in the same way; `width` in percent of the longest bar."""
-
-    label: str
-    colour: str
-    count: int
-    width: float
-
-
-def endings(report: Report) -> list[Bar]:
-    """How requests ended, the rarest failures together."""
-    rows = [("succeeded", "c1", report.succeeded)] if report.succeeded else []
-    for error in report.errors:
-        label = " ".join(part for part in (str(error.status or ""), error.code) if part)
-        rows.append((f"{error.kind}: {label}" if label else error.kind, "bad", error.count))
-    if report.unfinished:
-        rows.append(("given up", "c4", report.unfinished))
-    if len(rows) > BARS:
-        rest = rows[BARS - 1 :]
-        rows = [*rows[: BARS - 1], (f"{len(rest)} others", "bad", sum(count for _, _, count in rest))]
-    largest = max([count for _, _, count in rows], default=1)
-    return [Bar(label, colour, count, 100 * count / largest) for label, colour, count in rows]
 
 
 def _step(high: float) -> float:

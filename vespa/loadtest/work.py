@@ -1,4 +1,4 @@
-"""What is sent: the request that a benchmark module's `get_test_request` gives, ready to go."""
+"""What is sent: the requests that a benchmark module's `get_test_request` gives, ready to go."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numbers import Real
 from typing import Any
 
 from attrs import frozen
+
+from vespa.benchmarking.loading import import_place
 
 TestRequest = Callable[[], object]
 """A benchmark module's `get_test_request() -> (path, payload, cost)`."""
@@ -34,6 +36,28 @@ class BadWork(Exception):
     """What a benchmark module gave is no request; says why."""
 
 
+def find_test_request(spec: str) -> TestRequest:
+    """
+    The `get_test_request` of `module`, `path/of/file.py`, or either with `:benchmark` behind it.
+
+    Raises BadWork where there is none, or the import fails.
+    """
+    place = spec if spec.endswith(".py") else spec.rpartition(":")[0] or spec
+    try:
+        module = import_place(place)
+    except BaseException as error:  # a module may do anything as it is imported, sys.exit too
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise BadWork(f"cannot import {place}: {type(error).__name__}: {error}") from error
+    found: TestRequest | None = getattr(module, "get_test_request", None)
+    if not callable(found):
+        raise BadWork(
+            f"{place} has no get_test_request(): it must give (path, payload, cost) of one request to send, "
+            "as benchmarks/openai_chat.py does"
+        )
+    return found
+
+
 def prepare(given: object, stream: bool | None) -> Work:
     """
     Make ready what `get_test_request` gave.
@@ -50,7 +74,7 @@ def prepare(given: object, stream: bool | None) -> Work:
         raise BadWork(f"get_test_request() gave {path!r} as the path: it must be written in ASCII, without spaces")
     if isinstance(cost, bool) or not isinstance(cost, Real) or not math.isfinite(cost) or cost < 0:
         raise BadWork(f"get_test_request() gave {cost!r} as the cost: it must be a number, 0 or more")
-    path, payload, streamed = ask_for_stream(path, payload, stream)
+    path, payload, streamed = _ask_for_stream(path, payload, stream)
     try:
         body = json.dumps(payload).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -58,7 +82,7 @@ def prepare(given: object, stream: bool | None) -> Work:
     return Work(path, body, float(cost), streamed)
 
 
-def ask_for_stream(path: str, payload: Any, stream: bool | None) -> tuple[str, Any, bool]:
+def _ask_for_stream(path: str, payload: Any, stream: bool | None) -> tuple[str, Any, bool]:
     """
     Path and payload with a stream asked for or not, and which of the two it is.
 
