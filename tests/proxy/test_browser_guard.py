@@ -80,7 +80,9 @@ class ProgramTests(SynchronousTestCase):
                 refusal = self.assertRaises(
                     Refusal, checked, BrowserGuard(host="127.0.0.1", origin_setting=setting), data
                 )
-                self.assertEqual(str(refusal).endswith(": --allow-origin lets in pages of yours"), said, str(refusal))
+                self.assertEqual(
+                    str(refusal).endswith(": to allow the pages of an origin, use --allow-origin"), said, str(refusal)
+                )
 
     def test_many_lines(self) -> None:
         """However many different lines and hosts were met before, the next request is judged as the first was."""

@@ -40,7 +40,7 @@ class SayingWhyTests(SystemCase):
         await self.start_around()
         place = f"127.0.0.1:{free_port()}"
         self.backend_url = f"http://{place}"
-        await self.says(self.launch(), f"nobody listens at {place}: .*VESPA_BACKEND_URL")
+        await self.says(self.launch(), f"no server listens at {place}: .*VESPA_BACKEND_URL")
 
     async def test_ipv6(self) -> None:
         """A backend on IPv6 is probed like any other."""

@@ -44,7 +44,7 @@ class BackendTests(SystemCase):
         self.assertEqual(answer.status, 502)
         self.assertIn(b'"origin":"backend"', answer.body)
         await self.until_worker(worker, lambda: self.reports[-1].error_msg, "an error")
-        self.assertIn("nobody listens", self.reports[-1].error_msg)
+        self.assertIn("no server listens", self.reports[-1].error_msg)
         self.assertFalse(self.worker_totals.ready(reactor.seconds(), 30.0))
         late, _ = await self.call("/echo", {})
         await self.refused(late)

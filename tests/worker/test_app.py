@@ -159,7 +159,7 @@ class Enveloped(SynchronousTestCase):
         for request in (post(small), post(big), query):
             response = Rig(secured=True).ask(request).read()
             self.assertEqual(status(response), 422)
-            self.assertIn(b"/route/ gives a request_idx", response, request[:200])
+            self.assertIn(b"/route/ returns a request_idx", response, request[:200])
 
     def test_wrong_url(self) -> None:
         """What was signed for another worker is 401 here."""

@@ -109,31 +109,31 @@ class ProbeTests(SynchronousTestCase):
         for answer, said in (
             (
                 401,
-                "/health answered 401: the backend wants a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer",
+                "/health answered 401: the backend requires a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer",
             ),
             (403, "set VESPA_BACKEND_AUTHORIZATION"),
             (moved, "/health answered 307, a redirect to /health/: set VESPA_HEALTHCHECK_ENDPOINT to a path"),
             (405, "/health answered 405 to GET: set VESPA_HEALTHCHECK_ENDPOINT"),
             (503, "/health answered 503: the backend says that it is not ready"),
             (plain, "/health answered 400: the port speaks TLS: write https:// in VESPA_BACKEND_URL"),
-            (429, "/health answered 429: any 2xx is health; VESPA_HEALTHCHECK_ENDPOINT"),
+            (429, "/health answered 429: any 2xx means healthy; VESPA_HEALTHCHECK_ENDPOINT"),
             (
                 UpstreamError("x", "y", refused=True),
-                "nobody listens at 127.0.0.1:1: the backend is not up yet, or",
+                "no server listens at 127.0.0.1:1: the backend is not up yet, or",
             ),
-            (gone, "the name 127.0.0.1 is not known: is VESPA_BACKEND_URL right?"),
+            (gone, "the name 127.0.0.1 is unknown: check VESPA_BACKEND_URL"),
             (
                 UpstreamError("backend_timeout", "x"),
-                "no connection to 127.0.0.1:1 came about within 10 s: is",
+                "no connection to 127.0.0.1:1 within 10 s: check",
             ),
             (UpstreamError("no_reply", "x"), "write https:// in VESPA_BACKEND_URL"),
             (
                 UpstreamError("bad_reply", "not HTTP"),
-                "as HTTP wants: is VESPA_BACKEND_URL right? (not HTTP)",
+                "does not speak HTTP: check VESPA_BACKEND_URL (not HTTP)",
             ),
             (
                 UpstreamError("backend_unreachable", "no route"),
-                "127.0.0.1:1 cannot be reached: no route; is VESPA",
+                "127.0.0.1:1 cannot be reached: no route; check VESPA",
             ),
         ):
             self.assertIn(said, self.trouble(answer))
@@ -142,7 +142,7 @@ class ProbeTests(SynchronousTestCase):
         """A key that the backend does not take is not asked for again, but said to be wrong."""
         client = plain_client(self.agent)
         self.probe = HealthProbe(client, "http://a/health", self.clock, timeout=10.0, authorization="Bearer k")
-        said = "/health answered 401: the backend does not take the key in VESPA_BACKEND_AUTHORIZATION"
+        said = "/health answered 401: the backend rejects the key in VESPA_BACKEND_AUTHORIZATION"
         self.assertEqual(self.trouble(401), said)
 
     def test_tls(self) -> None:
@@ -155,7 +155,7 @@ class ProbeTests(SynchronousTestCase):
                 "is not for a: write the name that it is for in",
             ),
             ("wrong version number", "a:443 does not speak TLS: write http:// in VESPA_BACKEND_URL"),
-            ("closed", "a:443 closed the connection: does it speak TLS? If not, write http:// in VESPA_BACKEND_URL"),
+            ("closed", "a:443 closed the connection: if it does not speak TLS, write http:// in VESPA_BACKEND_URL"),
         ):
             self.assertIn(said, self.trouble(UpstreamError("no_reply", text)))
 
@@ -169,7 +169,7 @@ class ProbeTests(SynchronousTestCase):
         """A unix socket is called by its path."""
         client = plain_client(self.agent)
         self.probe = HealthProbe(client, "http://localhost/health", self.clock, timeout=10.0, unix_socket="/run/a.sock")
-        self.assertIn("nobody listens at /run/a.sock", self.trouble(UpstreamError("x", "y", refused=True)))
+        self.assertIn("no server listens at /run/a.sock", self.trouble(UpstreamError("x", "y", refused=True)))
 
     def test_refused(self) -> None:
         """Only where nobody listens is the connection called refused."""

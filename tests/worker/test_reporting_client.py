@@ -191,7 +191,7 @@ class PublicKeyTests(AutoscalerTests):
         self.answers(a=500, b=200)
         error = self.failureResultOf(Deferred.fromCoroutine(self.autoscaler(A, B).public_key()), ReportingError).value
         self.assertIn(f"{A}: answered 500", str(error))
-        self.assertIn(f"{B}: what it sent is not", str(error))
+        self.assertIn(f"{B}: the response is not", str(error))
 
     def test_no_address(self) -> None:
         """Without an address there is no key."""

@@ -1,1 +1,1 @@
-"""The proxy that worker and client share: one request from its head to its end."""
+"""The code that worker and client share: one request from its head to its end."""

@@ -1,4 +1,4 @@
-"""What all exchanges of a process share: the parts that it is composed of."""
+"""The parts that all exchanges of a process share."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class App:
         log_served: bool = False,
     ) -> None:
         """
-        `responses`: None where an upstream's responses go on as they are. `replay_limit`: the bytes of a body that are
-        kept until a response begins, to be sent again. `verifies`: requests are signed. `timer` looks after deadlines,
-        `tunnels` after upgraded connections; without one there is a new one.
+        `responses` may be None if the upstream's responses pass unchanged. `replay_limit` is the number of bytes of a
+        body that are kept until a response begins, to send them again. `verifies`: requests are signed. `timer` checks
+        deadlines, and `tunnels` counts upgraded connections. If they are None, new ones are made.
         """
         self.clock = clock
         # The parts' methods, bound once: each is called for every request.
@@ -66,7 +66,7 @@ class App:
         self.looks_at_responses = responses is not None
         self.response_lines = responses.response_lines if responses is not None else _as_they_are
         self.replay_limit = replay_limit
-        self.uncounted_bytes = min(SMALL, replay_limit)  # of a payload that was sent
+        self.uncounted_bytes = min(SMALL, replay_limit)  # of a payload that has been sent
         self.verifies = verifies
         self.timeouts = timeouts or Timeouts()
         self.watches = self.timeouts.any
@@ -76,7 +76,7 @@ class App:
         self.via = via
 
     def _served_and_logged(self, exchange: Any, success: bool) -> None:
-        # One event costs as much as a third of a request: successes are logged on demand.
+        # A log event costs a third of a request, so served requests are logged only at DEBUG.
         self._record_served(exchange, success)
         self.log.info("served: {method} {path}", method=exchange.method, path=exchange.path)
 

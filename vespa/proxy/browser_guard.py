@@ -1,9 +1,9 @@
 """
-Keeps browsers out: whoever reaches this proxy spends its owner's money, and any web page can make a browser try.
+Refuses requests of web pages: any web page can make a browser call this proxy and spend its owner's money.
 
-A page's request to this machine gives itself away: by a Host that is a name of the attacker's (DNS rebinding), by an
-Origin or a Referer that is not this proxy's own, or by Sec-Fetch-Site. Programs send none of these. Pages of origins
-that were allowed by name pass, and only they get CORS headers (`vespa.proxy.cors`).
+A page's request to this machine is recognisable by a Host with a name of the attacker's (DNS rebinding), by an
+Origin or a Referer that is not this proxy's own, or by Sec-Fetch-Site. Programs send none of these. Pages of
+allowed origins pass, and only they get CORS headers (`vespa.proxy.cors`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vespa.protocol.request_head import RequestHead
 
 LOOPBACK: Final = (b"localhost", b"127.0.0.1", b"[::1]")
 
-# What a field line says about where its request comes from.
+# The information in a field line about the sender of its request.
 _NOTHING: Final = 0
 _HOST: Final = 1
 _ORIGIN: Final = 2
@@ -29,7 +29,7 @@ _FIELDS: Final = {b"host": _HOST, b"origin": _ORIGIN, b"referer": _REFERER, b"se
 _KEYS: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key"))
 _OWN_SITES: Final = (b"same-origin", b"none")
 
-# Lines met lately, as in core.headers: programs repeat themselves. Bounded, because they come from outside.
+# Recent lines, as in protocol.fields, because programs repeat them. They come from outside, so the table is bounded.
 _lines: Final[dict[bytes, tuple[int, bytes]]] = {}
 _LINES_MAX: Final = 2048
 _LINE_MAX: Final = 256
@@ -64,17 +64,17 @@ class BrowserGuard:
         needs_host: bool = True,
     ) -> None:
         """
-        `host` is the interface listened on: beyond the loopback ones any IP address may be asked for, because an
-        attacker's page needs a name. `token`, where there is one, has to be shown. `allow_hosts` are further names that
-        a Host field may hold, with a port if only that port is meant; `setting` adds them. `allow_origins` are the
-        origins of pages that may ask as well, exactly as browsers write them; `origin_setting`, if any, adds them.
-        `scheme` is that of pages that came through here. A request without any Host, which no browser sends, passes
-        unless one is needed.
+        `host` is the interface that the proxy listens on. Beyond loopback the Host field may be any IP address, because
+        an attacker's page needs a name. Callers must send `token`, if there is one. `allow_hosts` are further names
+        that a Host field may hold, with a port to allow only that port. `setting` is the name of the setting that adds
+        them. `allow_origins` are the origins of pages that may use the proxy, exactly as browsers write them, and
+        `origin_setting`, if any, adds them. `scheme` is the scheme of pages that came through this proxy. A request
+        without a Host, which no browser sends, passes unless `needs_host`.
         """
         self._allow_origins = frozenset(origin.encode("ascii") for origin in allow_origins)
         self._scheme = scheme + b"://"
         self._setting = setting
-        self._opening = f": {origin_setting} lets in pages of yours" if origin_setting else ""
+        self._opening = f": to allow the pages of an origin, use {origin_setting}" if origin_setting else ""
         self._needs_host = needs_host
         self._token = token.encode("utf-8")
         self._names = frozenset((*LOOPBACK, *(_written(name) for name in (host, *allow_hosts) if name)))
@@ -84,20 +84,20 @@ class BrowserGuard:
 
     @property
     def allows_origins(self) -> bool:
-        """Whether pages of other origins may ask at all."""
+        """Whether pages of other origins may use the proxy."""
         return bool(self._allow_origins)
 
     @property
     def known_hosts(self) -> int:
-        """How many Host fields are remembered."""
+        """The number of remembered Host fields."""
         return len(self._hosts)
 
     def check_page(self, head: RequestHead) -> bytes:
         """
-        Return the allowed origin of the page that asks, b"" where it is our own, or a program asks.
+        Return the allowed origin of the requesting page; b"" for our own pages and for programs.
 
-        Raises `Refusal` 403 to what a foreign page may have sent. The token is another matter: a page that asks for
-        leave first shows none.
+        Raises `Refusal` 403 for a request that a foreign page may have sent. Does not check the token, which a
+        preflight does not have.
         """
         if not head.host and not self._needs_host:
             return b""
@@ -110,7 +110,7 @@ class BrowserGuard:
             if said == _NOTHING:
                 continue
             if said == _HOST:
-                if value != head.host:  # the target named another one
+                if value != head.host:  # the target names another host
                     self._own_origin(value)
             elif said == _ORIGIN:
                 origin, origins = value, origins + 1
@@ -122,28 +122,28 @@ class BrowserGuard:
             return b""
         allowed = origin if origins == 1 and origin in self._allow_origins else b""
         if not allowed and origins and (origin.lower() != own or origins > 1):
-            raise Refusal(403, "foreign_origin", f"the Origin is another one than this proxy's own{self._opening}")
+            raise Refusal(403, "foreign_origin", f"the Origin is not this proxy's own{self._opening}")
         if referers and not (_is_below(referer, allowed or own) and referers == 1):
             raise Refusal(403, "foreign_origin", f"the Referer is a page of another origin{self._opening}")
         if sites and not allowed:
-            raise Refusal(403, "cross_site", f"Sec-Fetch-Site says that a page of another site asks{self._opening}")
+            raise Refusal(403, "cross_site", f"Sec-Fetch-Site names a page of another site{self._opening}")
         return allowed
 
     def check_token(self, head: RequestHead) -> None:
-        """Raises `Refusal` 401 to whoever does not show the token, where there is one."""
+        """Raises `Refusal` 401 if the proxy has a token and the request does not."""
         if self._token and not self._is_shown(head):
             raise Refusal(
                 401,
                 "token_required",
-                "this proxy wants its own token, in Authorization: Bearer or X-Api-Key",
+                "this proxy requires its own token: send it as Authorization: Bearer or X-Api-Key",
                 headers=((b"WWW-Authenticate", b"Bearer"),),
             )
 
     def _own_origin(self, host: bytes) -> bytes:
-        """What a page of our own at this Host has for an origin. Raises `Refusal` where the Host is not ours."""
+        """The origin of our own pages at this Host. Raises `Refusal` if the Host is not ours."""
         written = host.lower()
         if not self._is_ours(written):
-            raise Refusal(403, "foreign_host", f"the Host is not one of this proxy's: {self._setting} adds a name")
+            raise Refusal(403, "foreign_host", f"the Host is not a name of this proxy: {self._setting} adds one")
         origin = self._hosts[host] = self._scheme + written
         if len(self._hosts) > _HOSTS_MAX:
             self._hosts.clear()
@@ -175,7 +175,7 @@ class BrowserGuard:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The IP address that is written here as a URL has it (six in brackets), or bare; None if it is none."""
+    """An IP address, bare or as in a URL (IPv6 in brackets); None if it is not one."""
     bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
     if bare is not text and ":" not in bare:
         return None
@@ -186,7 +186,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _written(host: str) -> bytes:
-    """A host as a Host field has it."""
+    """A host as it is written in a Host field."""
     text = host.strip().lower()
     if text.count(":") > 1 and text[:1] != "[":
         text = f"[{text}]"
@@ -194,5 +194,5 @@ def _written(host: str) -> bytes:
 
 
 def _is_below(url: bytes, origin: bytes) -> bool:
-    """Whether a URL is of this origin: no user information, no longer host and no longer port."""
+    """Whether a URL has exactly this origin: without user information, with the same host and port."""
     return url[: len(origin)].lower() == origin and url[len(origin) : len(origin) + 1] in (b"", b"/", b"?")

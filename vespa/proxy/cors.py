@@ -1,8 +1,8 @@
 """
-CORS, for the pages of origins that were allowed by name (the Fetch standard, 3.3).
+CORS for the pages of allowed origins (the Fetch standard, 3.3).
 
-A page's question whether it may ask (a preflight) is answered here, and does not reach an upstream. It shows no token:
-that is asked for with the request itself.
+The proxy answers preflights itself and does not pass them on. A preflight has no token. The request that follows
+needs it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import NO_BODY
 from vespa.proxy.local_response import LocalResponse
 
-VARY: Final = b"Vary: Origin\r\n"
-"""For every response where origins are allowed: it is another one for another Origin."""
+VARY: Final = b"Vary: Origin\r\n"  # for every response if origins are allowed, because it depends on the Origin
 
 MAX_AGE_SECONDS: Final = 600
 _ASKED: Final = {
@@ -25,12 +24,12 @@ _PRIVATE_NETWORK: Final = b"access-control-request-private-network"
 
 
 def cors_lines(origin: bytes) -> bytes:
-    """The lines of every response to a page of this origin."""
+    """The field lines of every response to a page of this origin."""
     return b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: *\r\n%b" % (origin, VARY)
 
 
 def is_preflight(head: RequestHead) -> bool:
-    """Whether a page's browser asks for leave."""
+    """Whether this is a browser's preflight."""
     return head.method == b"OPTIONS" and any(
         line[:29].lower() == b"access-control-request-method" and line[29:30] == b":" for line in head.lines
     )
@@ -38,13 +37,12 @@ def is_preflight(head: RequestHead) -> bool:
 
 class Preflight(LocalResponse):
     """
-    Gives an allowed page leave for what it asks, on this machine's network too.
+    Answers the preflight of an allowed page, also for the network of this machine.
 
-    The lines that every response to it has are the request's already.
+    The request already holds the lines that every response to this page has.
     """
 
     def respond(self) -> None:
-        """Give leave."""
         lines = [b"Access-Control-Max-Age: %d\r\n" % MAX_AGE_SECONDS]
         for name, value in self.head.headers:
             name = name.lower()

@@ -1,8 +1,8 @@
 """
-One request, from its head to its settlement.
+One request, from its head to its final state.
 
-The exchange owns the request: its state, its body while it is held, its upstream connection, its end. Whatever happens
-is recorded first and acted on second, so that the books are right whatever comes of the act. docs/data-path.md has the
+The exchange owns the request: its state, its body while Vespa holds it, its upstream connection, its end. It records
+an event first and acts second, so the accounts are right even if the action fails. docs/data-path.md has the
 states and the calls.
 """
 
@@ -28,8 +28,8 @@ _NOT_SERVED: Final = frozenset((429, 502, 503, 504))
 
 class Exchange(RequestSender):
     """
-    The handler of a request at the server connection, the receiver of its response, the entry in the ledger, and what
-    waits at the gate.
+    The handler of a request at the server connection, the receiver of its response, the entry in the ledger, and the
+    waiter at the gate.
     """
 
     # -- the request
@@ -54,7 +54,7 @@ class Exchange(RequestSender):
             self.refuse(refusal)
 
     def _receive_part(self, data: bytes, complete: bool) -> bool:
-        """Pass a part of the body on, or hold it. True when the request has just become one to decide upon."""
+        """Pass a part of the body on, or hold it. Returns True if the request can now be admitted."""
         body, client = self.body, self.client
         if body is None:
             body = self.body = HeldBody(self.app.begin_body(self.head, client.body_length))
@@ -74,23 +74,23 @@ class Exchange(RequestSender):
         if self.state != READING:
             return False
         if not parts.ready:
-            client.send_continue()  # what the body says is needed first
+            client.send_continue()  # admission needs information from the body
         return parts.ready
 
     def claim_upgrade(self) -> None:
-        """Count it among the upgraded connections. Raises `Refusal` where there are as many as there may be."""
+        """Count it among the upgraded connections. Raises `Refusal` if the limit is reached."""
         self.app.tunnels.claim()
         self._claimed = self._has_ends = True
 
     def slot(self) -> None:
-        """It has waited for its slot, and holds it now."""
+        """The exchange waited for a slot, and now holds it."""
         self.app.advance(self, SLOT)
         self._select()
 
     # -- the response
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
-        """The response's head came, and some of its body or (`complete`) all. Returns who takes the rest."""
+        """The response's head came, with a part of its body or (`complete`) all. Returns the sink for the rest."""
         app = self.app
         if app.looks_at_responses or self.early is not None or head.status == 101 or self._has_ends:
             return self._respond_unusual(head, length, data, start, complete)
@@ -107,14 +107,14 @@ class Exchange(RequestSender):
     def _response_begins(self, head: ResponseHead) -> None:
         self.app.advance(self, HEAD if head.status < 400 else ERROR_HEAD)
         large = len(self.payload) > SMALL
-        self._drop_payload()  # nothing is sent again
+        self._drop_payload()  # the request is not sent again
         if self.body is not None:
             large = large or self.body.replayable
             self.body.drop_replay()
         if large:
             self.client.account()
         if self.client.write_blocked and self.upstream is not None:
-            self.upstream.pause()  # a response that came before this one, or a 100, was more than the client has read
+            self.upstream.pause()  # the client has not yet read an earlier response, or a 100
 
     def _respond_unusual(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
         app, client, status = self.app, self.client, head.status
@@ -154,17 +154,16 @@ class Exchange(RequestSender):
         return sink
 
     def interim(self, head: ResponseHead) -> None:
-        """A 1xx response: 100 is ours to send, anything else may be of use to the client."""
+        """A 1xx response. Vespa sends 100 itself, and passes on the others."""
         if head.status == 100:
             return
         try:
             lines = self.app.response_lines(self, head)
         except Refusal:
-            return  # a hint, which the final response does without
+            return  # the client can do without an interim response
         self.client.interim(head.status, lines)
 
     def response_end(self) -> None:
-        """The rest of the body was handed out."""
         self.upstream = None
         self.app.served(self, True)
         if self._has_ends or self.selection is not None:
@@ -175,7 +174,7 @@ class Exchange(RequestSender):
         self.client.finish()
 
     def _switch_protocols(self, head: ResponseHead) -> Sink:
-        """A 101: the two ends go on by themselves, if the client asked for it."""
+        """A 101: connect the two ends directly, if the client asked for it."""
         try:
             lines = self.app.response_lines(self, head)
         except Refusal as refusal:
@@ -184,7 +183,7 @@ class Exchange(RequestSender):
         upstream, self.upstream = self.upstream, None
         assert upstream is not None and self.pool is not None
         protocol = head.upgrade or self.upgrade
-        wrong = "" if was_offered(protocol, self.upgrade) else "unasked"
+        wrong = "" if was_offered(protocol, self.upgrade) else "without a request for it"
         if not self.client.request_complete:
             wrong = "before it had the whole request"
         if wrong:
@@ -199,24 +198,24 @@ class Exchange(RequestSender):
             upstream.pause()
         if upstream.write_blocked:
             self.client.pause_reading()
-        self.app.release(self)  # a tunnel lasts as long as both ends like: others have its slot
+        self.app.release(self)  # a tunnel may last long, so it gives up its slot
         return tunnel.down
 
     def _tunnel_closed(self, whole: bool) -> None:
-        """Both sides of a tunnel are done; `whole` unless the upstream's was cut."""
+        """Both sides of a tunnel have ended; `whole` unless the upstream's was cut."""
         self._settle(END if whole else BREAK)
 
     # -- ends
 
     def refuse(self, refusal: Refusal) -> None:
-        """Respond with an error of ours, whatever was under way."""
+        """Respond with an error of Vespa's own, in any state."""
         event = REFUSAL_EVENT.get(self.state)
         if event is None:
             return
         self._settle(event)
         app = self.app
         if refusal.origin != "vespa":
-            # Not the caller's doing, nor ours: somebody has to look into it.
+            # Neither the caller nor Vespa is the cause, so an operator has to look into it.
             app.warnings.log(refusal.code, f"refused: {self.method} {self.path}: {refusal}")
         app.log.debug("refused: {method} {path}: {why}", method=self.method, path=self.path, why=str(refusal))
         self._refuse(refusal)
@@ -229,12 +228,12 @@ class Exchange(RequestSender):
 
     def hang_up(self) -> None:
         """The client left."""
-        if self.state != READING:  # what is not authenticated is not to fill the log
-            self.app.log.info("gone: {method} {path}", method=self.method, path=self.path)
+        if self.state != READING:  # unverified clients must not fill the log
+            self.app.log.info("the client closed the connection: {method} {path}", method=self.method, path=self.path)
         self._settle(HANG_UP)
 
     def _settle(self, event: Event) -> None:
-        """The end, whichever it is: recorded, then everything is let go of."""
+        """End in any way: record it, then release everything."""
         app = self.app
         app.settle(self, event)
         upstream, self.upstream = self.upstream, None
@@ -248,7 +247,7 @@ class Exchange(RequestSender):
         self.body = None
 
     def _end_rest(self) -> None:
-        """Let go of what few requests have."""
+        """Release what only few requests have."""
         self.selection = None
         self._end_deadlines()
         if self._claimed:
@@ -259,18 +258,18 @@ class Exchange(RequestSender):
 
     @property
     def verified(self) -> bool:
-        """Whether it is known who sent the request, or nobody asks."""
+        """Whether the sender of the request is known, or nothing verifies senders."""
         return self.state != READING or not self.app.verifies
 
     def held_bytes(self, received: int) -> int:
-        """What came of the body, until it is understood; then what is not sent yet, or may be sent once more."""
+        """The bytes of the body while it is read; afterwards the bytes not sent yet, or kept for a second attempt."""
         if self.state == READING:
             return received
         held = len(self.payload) + (self.body.held_bytes if self.body is not None else 0)
         return held + (self.upstream.buffered if self.upstream is not None else 0)
 
     def drop_replay(self) -> None:
-        """Do without another attempt."""
+        """Give up the bytes for another attempt."""
         if self.upstream is not None:
             self._drop_payload()
             if self.body is not None:
@@ -278,7 +277,7 @@ class Exchange(RequestSender):
 
 
 def open_exchange(app: App, client: ServerConnection, head: RequestHead) -> Exchange:
-    """The exchange of a request whose head needs a second look. Raises `Refusal` where that is enough to refuse it."""
+    """The exchange of a request that is not plain. Raises `Refusal` if its head is enough to refuse it."""
     exchange = Exchange(app, client, head)
     if head.via:
         app.via.check(head)

@@ -1,4 +1,4 @@
-"""The fields that tell an upstream whom a request came from (X-Forwarded-For, -Proto and -Host)."""
+"""The fields that tell an upstream the address of the client (X-Forwarded-For, -Proto and -Host)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from vespa.protocol.request_head import RequestHead
 
 def forwarded_lines(client: ServerConnection, head: RequestHead, *, believed: bool = False) -> bytes:
     """
-    All three, for a backend.
+    All three fields, for a backend.
 
-    `believed`: what the request itself says of host and scheme stands in the place of what its connection shows.
+    `believed`: use the request's own X-Forwarded-Host and -Proto, if it has them, instead of its connection's.
     """
     scheme, host = _scheme(client), head.host
     if believed:
@@ -22,7 +22,7 @@ def forwarded_lines(client: ServerConnection, head: RequestHead, *, believed: bo
 
 
 def addressed_lines(client: ServerConnection, head: RequestHead) -> bytes:
-    """What the caller believes to talk to, for the next proxy (X-Forwarded-Proto and -Host)."""
+    """The address that the caller used, for the next proxy (X-Forwarded-Proto and -Host)."""
     if not head.host:
         return b""
     return b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n" % (_scheme(client), head.host)

@@ -1,7 +1,7 @@
 """
-The parts that a proxy is composed of: what differs between the worker and the client. No logic here.
+The parts of a proxy, which differ between worker and client, as protocols without logic.
 
-The upstream is where requests go: a worker's is its backend, a client's is a worker. docs/data-path.md has the order in
+The upstream of a worker is its backend, and that of a client is a worker. docs/data-path.md has the order in
 which the exchange calls them.
 """
 
@@ -19,113 +19,110 @@ from vespa.protocol.response_head import ResponseHead
 
 Piece = bytes | memoryview
 E = TypeVar("E", contravariant=True)
-"""The exchange: `proxy.exchange.Exchange`, which is made of these parts and so stands above them."""
+"""The exchange: `proxy.exchange.Exchange`, which uses these parts and so is in a layer above them."""
 
 
 class RequestBody(Protocol):
-    """The body of one request that does not come in one read: understood, and transformed, as it comes."""
+    """The body of one request that comes in several reads. It is parsed and transformed as it comes."""
 
-    content: Any
-    """What was understood of it, for `Admission`."""
+    content: Any  # the parsed information, for `Admission`
     ready: bool
-    """It is understood: the request may be admitted. Until then the body is wanted."""
-    length: int | None
-    """The length towards the upstream, without `Exchange.body_prefix` and `body_suffix`; None: it is not known."""
-    verbatim: bool
-    """It goes on byte for byte: the rest of it need not come through `feed`."""
+    """Whether the request may be admitted. Until then the exchange reads more of the body."""
+    length: int | None  # the length for the upstream, without `Exchange.body_prefix` and `body_suffix`; None if unknown
+    verbatim: bool  # whether the body passes byte for byte, so that the rest of it need not go through `feed`
 
     def feed(self, data: bytes) -> Sequence[Piece]:
-        """Take bytes of the body; returns those to pass on. Raises `Refusal`."""
+        """Take bytes of the body. Returns the bytes to pass on. Raises `Refusal`."""
 
     def finish(self) -> Sequence[Piece]:
-        """The body is complete; returns what is left to pass on. Raises `Refusal`."""
+        """The body is complete. Returns the last bytes to pass on. Raises `Refusal`."""
 
 
 class BodyTransform(Protocol):
-    """What becomes of a request's body on its way to the upstream."""
+    """Transforms a request's body for the upstream."""
 
     def unwrap(self, head: RequestHead, body: bytes) -> tuple[Any, bytes]:
-        """Transform a body that is whole: what was understood of it, and the payload. Raises `Refusal`."""
+        """Transform a whole body. Returns the parsed information and the payload. Raises `Refusal`."""
 
     def begin_body(self, head: RequestHead, length: int | None) -> RequestBody:
-        """Begin with one that is not. `length`: its Content-Length; None: it comes in chunks. Raises `Refusal`."""
+        """Begin a body that is not complete. `length`: its Content-Length; None: it is chunked. Raises `Refusal`."""
 
 
 class Admission(Protocol[E]):
-    """Who may pass, and when; and the record of it."""
+    """Decides which requests pass, and when, and records them."""
 
     def verify(self, exchange: E, content: Any) -> None:
-        """Check whose request it is. Raises `Refusal`."""
+        """Verify the sender of the request. Raises `Refusal`."""
 
     def admit(self, exchange: E, content: Any) -> bool:
         """
-        True: the exchange holds a slot, and its state is CONNECTING. False: it is WAITING, and hears `slot`.
+        True: the exchange holds a slot, and its state is CONNECTING. False: it is WAITING, and `slot` is called later.
 
-        One that offers an upgrade is counted with `Exchange.claim_upgrade`. Raises `Refusal`.
+        `Exchange.claim_upgrade` counts a request that offers an upgrade. Raises `Refusal`.
         """
 
     def advance(self, exchange: E, event: Event) -> None:
-        """Record an event that is no end."""
+        """Record an event that does not end the request."""
 
     def served(self, exchange: E, success: bool) -> None:
-        """Record that the response was passed on whole, and give the slot up; `success`: its status is below 400."""
+        """Record that the whole response was passed on, and free the slot; `success`: its status is below 400."""
 
     def settle(self, exchange: E, event: Event) -> None:
-        """Record any other end, and give up what the request holds here."""
+        """Record any other end, and free the request's slot or place in the queue."""
 
     def release(self, exchange: E) -> None:
-        """Give the slot up, though the exchange goes on: its connection was upgraded."""
+        """Free the slot although the exchange continues: its connection was upgraded."""
 
 
 class UpstreamSelector(Protocol[E]):
-    """Where a request goes."""
+    """Selects the upstream of a request."""
 
     def select(self, exchange: E) -> ConnectionPool | None:
-        """The upstream's pool. None: the exchange hears `upstream_selected` or `refuse`, maybe within this call."""
+        """The upstream's pool. After None it calls `upstream_selected` or `refuse`, maybe within this call."""
 
     def next_upstream(self, exchange: E, failure: UpstreamError | ResponseHead) -> bool:
         """
-        Whether another upstream is looked for, after one failed without a byte or responded that it did not serve.
+        Whether to try another upstream, after one failed without a byte or responded that it did not serve the request.
 
-        True: the exchange hears as after `select`, never within this call.
+        After True it calls as after `select`, but never within this call.
         """
 
     def abandon(self, exchange: E) -> None:
-        """The exchange needs no upstream any more, or waited for a connection to one, and has it."""
+        """The exchange needs no upstream any more, or waited for a connection and has it."""
 
 
 class HeaderPolicy(Protocol[E]):
-    """Which fields go on."""
+    """Decides which fields pass."""
 
     def request_head(self, exchange: E) -> bytes:
-        """The request line and fields for the upstream, less framing and the empty line."""
+        """The request line and fields for the upstream, without framing and empty line."""
 
 
 class ResponsePolicy(Protocol[E]):
-    """What of a response the client gets."""
+    """Decides which parts of a response the client gets."""
 
     def response_lines(self, exchange: E, head: ResponseHead) -> bytes:
-        """The lines of the fields, less framing. Raises `Refusal`: the client is not to get this response."""
+        """The field lines without framing. Raises `Refusal` if the client must not get this response."""
 
 
 class EarlyResponse(Protocol):
     """
-    A response that has begun before there is one of an upstream's (comments in an event stream while it waits).
+    A response that begins before the upstream's response (comments in an event stream while the request waits).
 
-    It writes on the server connection; after `finish` and `refuse` the response is over.
+    It writes to the server connection. After `finish` and `refuse` the response has ended.
     """
 
     def check(self, head: ResponseHead) -> None:
-        """Raises `Refusal` for a response whose content cannot be passed on within it."""
+        """Raises `Refusal` for a response whose content cannot be passed on within this one."""
 
     def respond(self, head: ResponseHead, data: bytes) -> None:
-        """An upstream's response, and the first bytes of its content."""
+        """Begin the content of an upstream's response with its first bytes."""
 
     def write(self, data: bytes) -> None:
-        """More of its content."""
+        """Pass on more of the content."""
 
     def finish(self) -> None:
-        """It is complete."""
+        """The content is complete."""
 
     def refuse(self, refusal: Refusal) -> None:
-        """An error of ours: it is told within what has begun, or the response is truncated."""
+        """Send an error within the response that has begun, or truncate it."""

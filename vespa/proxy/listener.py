@@ -1,4 +1,4 @@
-"""The ends of the tree that every proxy has: its upstreams at the bottom, its open port at the top."""
+"""The services that every proxy has at the two ends of its tree: its upstreams first, its open port last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vespa.transport.listen import listen_tcp
 
 
 def shown_address(address: object) -> str:
-    """Where a port listens, in words."""
+    """The address at which a port listens, for messages."""
     if isinstance(address, (IPv4Address, IPv6Address)):
         return f"{address.host} port {address.port}"
     if isinstance(address, UNIXAddress):
@@ -30,7 +30,7 @@ def shown_address(address: object) -> str:
 
 
 def cannot_listen(where: str, error: Exception, setting: str) -> str:
-    """One sentence about a port that cannot be opened: where, why, and which `setting` to change."""
+    """One sentence about a port that cannot be opened: its address, the reason, and the `setting` to change."""
     cause: Any = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(cause, "errno", None)
     why = os.strerror(number) if isinstance(number, int) else str(cause).rstrip(".") or type(cause).__name__
@@ -54,7 +54,7 @@ class Upstreams(Service):
         self._closers = closers
 
     def stopService(self) -> None:
-        """Close what is free."""
+        """Close idle connections."""
         super().stopService()  # type: ignore[no-untyped-call]
         for close in self._closers:
             close()
@@ -62,15 +62,15 @@ class Upstreams(Service):
 
 class SecondListener(Service):
     """
-    The same port at a second address, for as long as there is one: `localhost` is ::1 to some programs first.
+    The same port at a second address, if the system has it: some programs try ::1 first for `localhost`.
 
-    That it cannot be opened is no error, and logged.
+    A failure to open it is logged, and is not an error.
     """
 
     log = Logger()
 
     def __init__(self, reactor: Any, interface: str, server: Server, first: Listener) -> None:
-        """It starts after `first`, whose port it takes."""
+        """It starts after `first`, and uses the same port."""
         self._reactor = reactor
         self._interface = interface
         self._server = server
@@ -78,7 +78,7 @@ class SecondListener(Service):
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
-        """Listen, if that is possible."""
+        """Listen, if possible."""
         super().startService()  # type: ignore[no-untyped-call]
         number = self._first.port
         if number is None:
@@ -102,9 +102,9 @@ class SecondListener(Service):
 
 class Listener(Service):
     """
-    The open port. A port that cannot be opened is an error at start.
+    The open port. If it cannot be opened, the start fails.
 
-    Stopping closes it, lets what is in flight end within `drain_seconds`, and cuts the rest.
+    `stopService` closes it, lets requests in flight end within `drain_seconds`, and aborts the rest.
     """
 
     log = Logger()
@@ -118,8 +118,8 @@ class Listener(Service):
         give_up: Callable[[], None],
     ) -> None:
         """
-        `drain` is called first: from then on no new request is taken. `give_up` comes before the rest is cut, so that
-        no slot that this frees goes to another.
+        `drain` is called first, and stops new requests. `give_up` is called before the rest is aborted, so that a freed
+        slot does not go to a waiting request.
         """
         self._endpoint = endpoint
         self.server = server
@@ -127,11 +127,10 @@ class Listener(Service):
         self._drain = drain
         self._give_up = give_up
         self._port: IListeningPort | None = None
-        self.error: Exception | None = None
-        """Why the port could not be opened."""
+        self.error: Exception | None = None  # the reason why the port could not be opened
 
     def startService(self) -> None:
-        """Listen. Raises what the endpoint fails with, CannotListenError most likely."""
+        """Listen. Raises the error of the endpoint, usually CannotListenError."""
         super().startService()  # type: ignore[no-untyped-call]
         failures: list[Failure] = []
         self._endpoint.listen(self.server).addCallbacks(self._listening, failures.append)
@@ -141,7 +140,7 @@ class Listener(Service):
 
     @property
     def port(self) -> int | None:
-        """The TCP port that is listened on; None before the start, and where it is no TCP port."""
+        """The TCP port; None before the start, and without a TCP port."""
         host = self._port.getHost() if self._port is not None else None
         return getattr(host, "port", None)
 
@@ -161,13 +160,13 @@ class Listener(Service):
         server = self.server
         if server.connections:
             self.log.info(
-                "no new requests are taken; {count} open connections may end what they do within {seconds:g} s",
+                "no new requests are accepted; {count} open connections may finish their requests within {seconds:g} s",
                 count=len(server.connections),
                 seconds=self._drain_seconds,
             )
         try:
             await within(self._drain_seconds, server.clock, server.drain())
         except TimeoutError:
-            self.log.warn("{left} connections were still busy and are cut", left=len(server.connections))
+            self.log.warn("{left} connections were still busy after that and are aborted", left=len(server.connections))
             self._give_up()
             server.abort()

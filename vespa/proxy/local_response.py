@@ -1,4 +1,4 @@
-"""What handles a request that we respond to ourselves, from its head alone."""
+"""The handler of a request that Vespa answers itself, from its head alone."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ from vespa.protocol.request_head import RequestHead
 
 
 class LocalResponse:
-    """A `RequestHandler`; a subclass responds in `respond`. The request's body has no meaning, and is not kept."""
+    """A `RequestHandler` whose subclasses respond in `respond`. It drops the request's body."""
 
-    verified = False
-    """Nobody asks who sent it, so a body has to come at a pace."""
+    verified = False  # nothing verifies the sender, so a body needs a minimum rate
 
     def __init__(self, client: ServerConnection, head: RequestHead) -> None:
         self.client = client
         self.head = head
 
     def receive(self, data: bytes, complete: bool) -> None:
-        """Of no meaning here; when the request is whole there is a response."""
+        """Drop the body, and respond when the request is complete."""
         if complete:
             self.respond()
         else:
             self.client.send_continue()
 
     def respond(self) -> None:
-        """Respond: the request is whole."""
+        """Respond. The request is complete."""
         raise NotImplementedError
 
     def hang_up(self) -> None:
-        """Nothing is under way, and nothing is kept."""
+        """Nothing to do."""
 
     pause = resume = drop_replay = hang_up
 
     def held_bytes(self, received: int) -> int:
-        """Nothing is kept."""
         return 0

@@ -1,4 +1,4 @@
-"""The body of a request that did not come in one read: held until there is an upstream, then sent as it comes."""
+"""The body of a request that comes in several reads: held until there is an upstream, then sent as it comes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from vespa.http.client_connection import ClientConnection
 from vespa.http.held_bytes import keep
 from vespa.proxy.interfaces import Piece, RequestBody
 
-HELD_MAX: Final = 65536
-"""Bytes that are held for an upstream before the client is held back."""
+HELD_MAX: Final = 65536  # the number of bytes that are held for an upstream before the client is paused
 
 
 class HeldBody:
     """
-    Holds what is not sent yet, and keeps what may have to be sent again.
+    Holds bytes that are not sent yet, and keeps bytes that may be sent again.
 
-    `parts` understands the body; `complete`: all of it has come.
+    `parts` parses the body. `complete`: all of it has come.
     """
 
     __slots__ = ("complete", "parts", "size", "_chunked", "_kept", "_kept_size", "_pieces", "_room", "_suffix")
@@ -25,8 +24,7 @@ class HeldBody:
     def __init__(self, parts: RequestBody) -> None:
         self.parts = parts
         self.complete = False
-        self.size = 0
-        """Bytes that are held, and not sent yet."""
+        self.size = 0  # the number of bytes held and not sent yet
         self._pieces: list[bytes] = []
         self._kept: list[bytes] | None = None
         self._kept_size = 0
@@ -36,30 +34,30 @@ class HeldBody:
 
     @property
     def replayable(self) -> bool:
-        """All of the body so far is kept."""
+        """Whether all of the body so far is kept."""
         return self._kept is not None
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes are held or kept."""
+        """The number of bytes held or kept."""
         return self.size + (self._kept_size if self._kept is not None else 0)
 
     @property
     def overfull(self) -> bool:
-        """So much is held that the client is to be held back."""
+        """Whether so much is held that the client should pause."""
         return self.size > HELD_MAX and not self.complete
 
     def hold(self, pieces: Iterable[Piece]) -> None:
-        """Keep bytes until there is an upstream."""
+        """Hold bytes until there is an upstream."""
         for piece in pieces:
             keep(self._pieces, bytes(piece))  # a view would keep the whole read alive while this waits
             self.size += len(piece)
 
     def begin(self, fields: bytes, prefix: bytes, suffix: bytes, replay_limit: int) -> tuple[bytes, bool]:
         """
-        A request's first bytes: `fields` and their framing, and what is there of the body. Also whether that is all.
+        A request's first bytes (`fields`, their framing, and the body so far), and whether these are all.
 
-        `prefix` and `suffix` stand around the body. What is sent is kept, up to `replay_limit` bytes of the body.
+        `prefix` and `suffix` surround the body. Sent bytes are kept, up to `replay_limit` bytes of the body.
         """
         parts, held = self.parts, self._pieces
         length = parts.length
@@ -82,7 +80,7 @@ class HeldBody:
         return b"".join((fields, b"Transfer-Encoding: chunked\r\n\r\n", *frames)), done
 
     def pass_on(self, upstream: ClientConnection, pieces: Sequence[Piece]) -> bool:
-        """Send more of the body, and its end where it is complete. False: what is kept has become too much just now."""
+        """Send more of the body, and its end if complete. Returns False if the kept bytes now exceed the limit."""
         kept = self._kept
         if kept is not None:
             for piece in pieces:
@@ -108,18 +106,18 @@ class HeldBody:
         return kept is None or self._kept is not None
 
     def rewind(self) -> None:
-        """Hold the body again: it goes to another connection."""
+        """Hold the kept body again, for another connection."""
         if self._kept is not None:
             self._pieces, self._kept = self._kept, None
             self.size = sum(map(len, self._pieces))
 
     def drop_replay(self) -> None:
-        """It is not sent again."""
+        """The body will not be sent again: drop the kept bytes."""
         self._kept = None
 
 
 class PassedBody:
-    """A `RequestBody` that goes on as it comes: plain, or with what was signed in the query."""
+    """A `RequestBody` that passes as it comes: of a plain request, or of one that is signed in its query."""
 
     ready = verbatim = True
 
@@ -135,7 +133,7 @@ class PassedBody:
 
 
 def framed(pieces: Iterable[Piece]) -> list[Piece]:
-    """These pieces in the chunked coding."""
+    """The pieces in the chunked coding."""
     out: list[Piece] = []
     for piece in pieces:
         if len(piece):

@@ -1,7 +1,7 @@
 """
-The way of a request to an upstream: the connection is acquired, the request sent, and sent again where that is safe.
+Sends a request to an upstream: acquires the connection, sends the request, and sends it again if that is safe.
 
-`Exchange` is the whole; this is the half of it that faces the upstream.
+This is the upstream side of `Exchange`.
 """
 
 from __future__ import annotations
@@ -26,37 +26,31 @@ _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
 class RequestSender(ResponseReceiver):
-    """What an exchange holds, and how it sends its request."""
+    """The data of an exchange, and how it sends its request."""
 
-    # Of most requests these are never set: what is on the class costs nothing.
-    body: HeldBody | None = None
-    """A body that did not come in one read."""
-    early: EarlyResponse | None = None
-    """The response, where it has begun before there is one of an upstream's."""
-    body_prefix = body_suffix = b""
-    """What goes to the upstream around the body."""
-    upgrade = b""
-    """The protocols that the client offers and that may be offered on."""
-    selection: Any = None
-    """What the upstream selector knows about this exchange."""
+    # Most requests never set these. A default on the class costs nothing.
+    body: HeldBody | None = None  # a body that comes in several reads
+    early: EarlyResponse | None = None  # the response, if it began before the upstream's
+    body_prefix = body_suffix = b""  # bytes that surround the body for the upstream
+    upgrade = b""  # the offered protocols that may be passed on
+    selection: Any = None  # the state of the upstream selector for this exchange
     completed_at = 0.0
     _deadlines: UpstreamDeadlines | None = None
-    _has_payload = True  # it is not given up
-    _has_ends = False  # there is more to end than most requests have
-    _claimed = False  # it counts among the upgraded connections
+    _has_payload = True  # it has not been dropped
+    _has_ends = False  # the end needs more than that of most requests
+    _claimed = False  # counted among the upgraded connections
 
     def __init__(self, app: App, client: ServerConnection, head: RequestHead) -> None:
-        """`client` is the connection that the request came on."""
+        """`client` is the connection of the request."""
         self.app = app
         self.client = client
         self.head = head
         self.state: State = READING
         self.content: Any = None
         self.payload = b""
-        """The body, if it came in one read: kept until a response begins, as it may have to be sent again."""
+        """The body, if it came in one read. It is kept until a response begins, because it may be sent again."""
         self.pool: ConnectionPool | None = None
-        self.upstream: ClientConnection | None = None
-        """The connection that the request was sent on."""
+        self.upstream: ClientConnection | None = None  # the connection on which the request was sent
         self.request_idx: int | None = None
         self.work = 0
         self.received_at = self.started_at = 0.0
@@ -71,7 +65,7 @@ class RequestSender(ResponseReceiver):
     # -- towards the upstream
 
     def upstream_selected(self, pool: ConnectionPool) -> None:
-        """Where the request goes is known."""
+        """The upstream is known."""
         self.pool = pool
         upstream = pool.acquire(self)
         if upstream is not None:
@@ -80,13 +74,12 @@ class RequestSender(ResponseReceiver):
             self._account()
 
     def connected(self, connection: ClientConnection) -> None:
-        """The pool has a connection."""
         if self.selection is not None:
             self.app.abandon(self)
         self.send_to(connection)
 
     def send_to(self, upstream: ClientConnection) -> None:
-        """Send what there is of the request."""
+        """Send the part of the request that is there."""
         self.upstream = upstream
         app, head = self.app, self.head
         fields = app.request_head(self)
@@ -103,7 +96,7 @@ class RequestSender(ResponseReceiver):
             self._sent_large()
 
     def _sent_large(self) -> None:
-        """What is kept is counted; it is sent, so there is nothing to refuse, but what is kept may be given up."""
+        """Count the kept bytes. The request is sent and cannot be refused, but the kept bytes may be dropped."""
         if len(self.payload) > self.app.replay_limit:
             self._drop_payload()
         self.client.account()
@@ -133,7 +126,7 @@ class RequestSender(ResponseReceiver):
         if done or self.upstream is not upstream:
             return
         client.send_continue()
-        if not upstream.write_blocked:  # as it may be by what was just sent: then it says when there is room
+        if not upstream.write_blocked:  # sending may have filled it; then `resume_request` follows
             client.resume_reading()
         if not body.replayable:
             client.hold_nothing()
@@ -142,12 +135,12 @@ class RequestSender(ResponseReceiver):
 
     @property
     def may_retry(self) -> bool:
-        """The same bytes could be sent again, if the upstream has not read them: a method that is not idempotent."""
+        """Whether the same bytes could be sent again if the upstream has not read them (for other methods)."""
         return self._replayable and self.head.method not in _IDEMPOTENT
 
     @property
     def _replayable(self) -> bool:
-        """All of the body so far is at hand, and no response was passed on."""
+        """Whether all of the body so far is kept, and no response was passed on."""
         if self.state != CONNECTING:
             return False
         return self._has_payload if self.body is None else self.body.replayable
@@ -158,11 +151,11 @@ class RequestSender(ResponseReceiver):
 
     @property
     def content_only(self) -> bool:
-        """The client does not know the chunked coding, or the response is framed by an early one."""
+        """Whether the client does not know the chunked coding, or an early response frames the content."""
         return self.head.minor == 0 or self.early is not None
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """There is no connection, no response, or not all of it. Maybe an idle connection had been closed."""
+        """There is no connection, no response, or only a part of it. An idle connection may have been closed."""
         upstream, pool = self.upstream, self.pool
         assert pool is not None
         self.upstream = None
@@ -170,11 +163,11 @@ class RequestSender(ResponseReceiver):
         if upstream is not None and error.silent and upstream.reused and self._replayable:
             if error.unread or self.head.method in _IDEMPOTENT:
                 if pool.full and self._next_upstream(error):
-                    return  # rather than to wait there for a connection of another's
+                    return  # instead of waiting at the full pool
                 self._rewind()
                 pool.acquire(self, fresh=True)
                 return
-        # One that began to respond has done the work, whatever is wrong with what it says of it.
+        # An upstream that began to respond has done the work, even if its response is malformed.
         if error.silent and self._next_upstream(error, sent=upstream is not None):
             return
         self._settle(BREAK)
@@ -183,7 +176,7 @@ class RequestSender(ResponseReceiver):
         self._refuse(Refusal(status, error.code, str(error), origin=pool.name))
 
     def _next_upstream(self, failure: UpstreamError | ResponseHead, sent: bool = True) -> bool:
-        """Go to another upstream, if there is one and nothing of a response was passed on."""
+        """Go to another upstream, if there is one and no part of a response was passed on."""
         if self.state != CONNECTING or (sent and not self._replayable):
             return False
         if not self.app.next_upstream(self, failure):
@@ -210,27 +203,23 @@ class RequestSender(ResponseReceiver):
     # -- flow control: each side's fullness stops the other side's reading
 
     def pause(self) -> None:
-        """The client reads too slowly."""
         if self.upstream is not None:
             self.upstream.pause()
 
     def resume(self) -> None:
-        """The client caught up."""
         if self.upstream is not None:
             self.upstream.resume()
 
     def pause_request(self) -> None:
-        """The upstream reads too slowly."""
         self.client.pause_reading()
         self._account()
 
     def resume_request(self) -> None:
-        """The upstream caught up."""
         self.client.resume_reading()
         self.client.account()
 
     def _account(self) -> None:
-        """More is held, or less: this request is refused if that is too much."""
+        """Count the held bytes, and refuse this request if they exceed a limit."""
         refusal = self.client.account()
         if refusal is not None:
             self.refuse(refusal)
@@ -239,18 +228,17 @@ class RequestSender(ResponseReceiver):
 
     @property
     def method(self) -> str:
-        """The request's method."""
         return self.head.method.decode("ascii")
 
     @property
     def path(self) -> str:
-        """Its path; never its query, which may hold a signature."""
+        """Its path, without the query, which may hold a signature."""
         return self.head.target.partition(b"?")[0].decode("ascii", "replace")
 
-    # -- what `Exchange` does
+    # -- implemented by `Exchange`
 
     def refuse(self, refusal: Refusal) -> None:
-        """Respond with an error of ours, whatever was under way."""
+        """Respond with an error of Vespa's own, in any state."""
         raise NotImplementedError
 
     def _refuse(self, refusal: Refusal) -> None:

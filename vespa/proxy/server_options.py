@@ -1,4 +1,4 @@
-"""What any of our servers says about itself; apart from the worker's routes, as Klein imports the global reactor."""
+"""The response to `OPTIONS *`; not among the worker's routes, because Klein imports the global reactor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ _METHODS: Final = b"Allow: %b\r\n" % ALLOW.encode("ascii")
 
 
 class ServerOptions(LocalResponse):
-    """`OPTIONS *` asks about the server, which is us (RFC 9110 9.3.7)."""
+    """`OPTIONS *` asks about the server itself (RFC 9110 9.3.7)."""
 
     def respond(self) -> None:
-        """Say which methods there are."""
         self.client.start(204, _METHODS, NO_BODY)
         self.client.finish()

@@ -1,4 +1,4 @@
-"""What follows a 101: two ends that speak a protocol of their own, each closing when it likes."""
+"""The connection after a 101: two ends speak a protocol of their own, and each closes when it likes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ IDLE_SECONDS: Final = 3600.0
 
 class Tunnels:
     """
-    Counts tunnels and requests for one; ends a tunnel that carried nothing for `idle_seconds`.
+    Counts tunnels and requests for one. Ends a tunnel that carried nothing for `idle_seconds`.
 
-    `most` and `idle_seconds`: 0 is no limit.
+    0 for `most` or `idle_seconds` means no limit.
     """
 
     log = Logger()
@@ -35,9 +35,9 @@ class Tunnels:
         self._most = most
 
     def claim(self) -> None:
-        """Count a request that asks for a tunnel. Raises `Refusal` 503 when there are as many as there may be."""
+        """Count a request for a tunnel. Raises `Refusal` 503 if the limit is reached."""
         if 0 < self._most <= self.count:
-            message = f"{self.count} upgraded connections are open, which is the limit: close some"
+            message = f"{self.count} upgraded connections are open, which is the limit: close some or try again later"
             raise Refusal(503, "too_many_tunnels", message)
         self.count += 1
 
@@ -48,16 +48,15 @@ class Tunnels:
 
 class Tunnel:
     """
-    Passes bytes both ways until both sides have closed, or one was cut. It takes the exchange's place at both ends.
+    Passes bytes both ways until both sides have closed, or one was cut. It replaces the exchange at both ends.
 
-    `closed` is called once, with False when the upstream's side was cut. A client that is cut has left, as clients of
-    such protocols do.
+    `closed` is called once, with False if the upstream's side was cut. A cut of the client's side counts as a normal
+    end, because clients of such protocols often leave like that.
     """
 
     content_only = False
     may_retry = False
-    verified = True
-    """Or there would be no tunnel."""
+    verified = True  # only verified requests get a tunnel
 
     def __init__(
         self, client: ServerConnection, upstream: ClientConnection, tunnels: Tunnels, closed: Callable[[bool], None]
@@ -76,13 +75,13 @@ class Tunnel:
         upstream.hand_over(self)
 
     def tick(self, now: float) -> None:
-        """End a tunnel that has carried nothing for too long."""
+        """End a tunnel that carried nothing for too long."""
         seen = (self._sent, self._upstream.progress)
         if seen != self._seen:
             self._seen, self._active_at = seen, now
         elif now - self._active_at >= self._tunnels.idle_seconds:
             self._tunnels.log.info(
-                "closed: an upgraded connection that carried nothing for {seconds} s",
+                "an upgraded connection carried nothing for {seconds} s and was closed",
                 seconds=self._tunnels.idle_seconds,
             )
             self._end(True)
@@ -90,7 +89,7 @@ class Tunnel:
     # -- the client's side
 
     def receive(self, data: bytes, complete: bool) -> None:
-        """Bytes of the client's; `complete`: it has no more to say."""
+        """Bytes from the client; `complete`: the client sends no more."""
         if data:
             self._sent += 1
             self._upstream.write(data)
@@ -102,44 +101,41 @@ class Tunnel:
                 self._upstream.half_close()
 
     def hang_up(self) -> None:
-        """The client left."""
         self._client = None
         self._end(True)
 
     def pause(self) -> None:
-        """The client reads too slowly."""
         self._upstream.pause()
 
     def resume(self) -> None:
-        """The client caught up."""
         self._upstream.resume()
 
     def held_bytes(self, received: int) -> int:
-        """What waits for the upstream to read."""
+        """The number of bytes that wait for the upstream to read."""
         return self._upstream.buffered
 
     def drop_replay(self) -> None:
-        """All of it is needed."""
+        """Does nothing: all bytes are needed."""
 
     # -- the upstream's side
 
     def down(self, data: bytes) -> None:
-        """Bytes for the client."""
+        """Pass bytes to the client."""
         if self._client is not None:
             self._client.send(data)
 
     def connected(self, connection: ClientConnection) -> None:
-        """It is."""
+        """Does nothing: the connection is made."""
 
     def interim(self, head: ResponseHead) -> None:
-        """There are no heads in here."""
+        """Never called: a tunnel has no heads."""
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
-        """There are no heads in here."""
+        """Never called: a tunnel has no heads."""
         return self.down
 
     def response_end(self) -> None:
-        """The upstream has no more to say."""
+        """The upstream sends no more."""
         if self._upstream_done:
             return
         self._upstream_done = True
@@ -153,14 +149,12 @@ class Tunnel:
         self._end(False)
 
     def pause_request(self) -> None:
-        """The upstream reads too slowly."""
         if self._client is not None:
             self._client.pause_reading()
             if self._client.account() is not None:
                 self._end(False)
 
     def resume_request(self) -> None:
-        """The upstream caught up."""
         if self._client is not None:
             self._client.resume_reading()
 
@@ -184,12 +178,12 @@ class Tunnel:
 
 
 def offered_protocols(offered: bytes, known: Container[bytes]) -> bytes:
-    """Those members of an Upgrade field whose names are known, as they were written, each once; b"" for none."""
+    """The members of an Upgrade field with known names, as they were written, each once; b"" if none."""
     members = {member.lower(): member for part in offered.split(b",") if (member := part.strip(b" \t"))}
     return b", ".join([member for name, member in members.items() if name.partition(b"/")[0] in known])
 
 
 def was_offered(protocol: bytes, offered: bytes) -> bool:
-    """Whether a server may switch to what it names (RFC 9110 7.8)."""
+    """Whether a server may switch to this protocol (RFC 9110 7.8)."""
     asked = set(tokens(offered))
     return bool(asked) and asked.issuperset(tokens(protocol))

@@ -1,4 +1,4 @@
-"""Upstreams that are too slow."""
+"""Time limits for an upstream's response."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vespa.http.interfaces import UpstreamError
 @frozen(kw_only=True)
 class Timeouts:
     """
-    How long an upstream may take, in seconds; 0 is for ever, which is right where streams may be silent for long.
+    Time limits for an upstream in seconds. 0 means no limit, because streams may be silent for long.
 
-    `first_byte`: until the head of its response is whole. `idle`: between any two reads of it. `total`: for all of it.
+    `first_byte`: until the head of its response is complete. `idle`: between two reads of it. `total`: for all of it.
     """
 
     first_byte: float = 0.0
@@ -23,12 +23,12 @@ class Timeouts:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to watch for."""
+        """Whether any limit is set."""
         return bool(self.first_byte or self.idle or self.total)
 
 
 class UpstreamDeadlines:
-    """Watches one response, and gives it up when it takes too long."""
+    """Watches one response, and fails its connection if it takes too long."""
 
     __slots__ = ("_timeouts", "_timer", "_connection", "_began_at", "_asked_at", "_reads", "_read_at")
 
@@ -41,24 +41,24 @@ class UpstreamDeadlines:
         timer.add(self)
 
     def end(self) -> None:
-        """The response is over, one way or another."""
+        """The response has ended in some way."""
         self._timer.discard(self)
 
     def tick(self, now: float) -> None:
-        """Look at the clock."""
+        """Check the limits."""
         connection, timeouts = self._connection, self._timeouts
-        # What the client holds up is not the upstream's doing.
+        # Time in which the client does not read is not the upstream's.
         if connection.progress != self._reads or connection.held_back:
             self._reads = connection.progress
             self._read_at = now
         if not connection.request_complete:
             self._asked_at = now
         if timeouts.total and now - self._began_at >= timeouts.total:
-            self._give_up("total_timeout", f"took more than {timeouts.total:g} s")
+            self._give_up("total_timeout", f"took longer than {timeouts.total:g} s")
         elif timeouts.first_byte and not connection.response_started and now - self._asked_at >= timeouts.first_byte:
-            self._give_up("first_byte_timeout", f"did not answer for {timeouts.first_byte:g} s")
+            self._give_up("first_byte_timeout", f"did not respond within {timeouts.first_byte:g} s")
         elif timeouts.idle and self._reads and now - self._read_at >= timeouts.idle:
-            self._give_up("idle_timeout", f"fell silent for {timeouts.idle:g} s")
+            self._give_up("idle_timeout", f"sent nothing for {timeouts.idle:g} s")
 
     def _give_up(self, code: str, what: str) -> None:
         self._timer.discard(self)

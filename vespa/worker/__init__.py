@@ -1,1 +1,1 @@
-"""The worker: signed requests in, a backend behind, and an autoscaler that is told of both."""
+"""The worker: it verifies signed requests, passes them to a backend, and reports to the autoscaler."""

@@ -1,4 +1,4 @@
-"""The routes that the worker answers itself, by Klein; every other path is proxied."""
+"""The worker's own routes, by Klein. Every other path is proxied."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from twisted.web.iweb import IRequest
 from vespa.protocol.refusal import Refusal
 
 ADMIN_PATHS: Final = frozenset((b"/ping", b"/pyworker/update"))
-"""Paths that are answered here; a backend's own routes of these names cannot be reached."""
+"""The paths that the worker answers itself. Clients cannot reach a backend's own routes with these names."""
 
 
 class AdminRoutes:
-    """What Vespa answers itself."""
+    """The routes that Vespa answers itself."""
 
     app = Klein()
 
     def __init__(self, master_token: str, update: Callable[[], None]) -> None:
-        """`update` is called when Vast asks for an update with the right token; an empty token never is."""
+        """`update` is called when Vast requests an update with the right token. An empty token is never right."""
         self._token = master_token.encode("utf-8")
         self._update = update
 
     @app.route("/ping", methods=["GET", "HEAD"])
     def ping(self, request: IRequest) -> bytes:
-        """Whether the worker's process is there; says nothing about the backend."""
+        """Show that the worker's process is running. Says nothing about the backend."""
         request.setHeader(b"Content-Type", b"text/plain")
         request.setHeader(b"Content-Length", b"4")
         return b"pong"
 
     @app.route("/pyworker/update", methods=["POST"])
     def pyworker_update(self, request: IRequest) -> bytes:
-        """Ask the machine to fetch its worker's code anew at the next start."""
+        """Let the machine fetch its worker's code again at the next start."""
         given: bytes = request.getHeader(b"authorization") or b""
         if given[:7].lower() == b"bearer ":
             given = given[7:].strip()
@@ -47,12 +47,12 @@ class AdminRoutes:
 
     @app.handle_errors(Exception)
     def no_such_method(self, request: IRequest, failure: Any) -> bytes:
-        """Klein's own errors (405), as ours."""
+        """Turn Klein's own errors (405) into ours."""
         code = getattr(failure.value, "code", 500)
         if code == 500:
             failure.raiseException()
         allow = ", ".join(sorted(getattr(failure.value, "valid_methods", None) or ()))
-        message = "this path is not served with this method"
+        message = "this path does not support this method"
         return _refuse(request, Refusal(code, "method_not_allowed", message, allow=allow))
 
 
@@ -64,5 +64,5 @@ def _refuse(request: Any, refusal: Refusal) -> bytes:
 
 
 def touch(path: str) -> Callable[[], None]:
-    """An `update` that leaves a file for the machine's supervisor."""
+    """An `update` that creates a file for the machine's supervisor."""
     return lambda: Path(path).touch()

@@ -1,4 +1,4 @@
-"""Who may pass at the worker, and when; and what is recorded of it."""
+"""The worker's admission: which requests pass, and when, and the record of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vespa.worker.policy import Policy
 
 
 class WorkerAdmission:
-    """Verifies signatures, hands out the backend's slots, and keeps the books."""
+    """Verifies signatures, gives out the backend's slots, and keeps the accounts."""
 
     log = Logger(namespace="vespa.worker")
 
@@ -41,26 +41,25 @@ class WorkerAdmission:
         clock: IReactorTime,
     ) -> None:
         """
-        `verify` raises `Refusal` for a bad signature; `unready` returns one while no traffic may pass.
+        `verify` raises `Refusal` for a bad signature. `unready` returns one while no request may pass.
 
-        `plain_work` says what a request is worth that is not signed, in millionths; it may raise `Refusal`.
+        `plain_work` returns the work of an unsigned request in millionths. It may raise `Refusal`.
         """
         self.gate = gate
         self.ledger = ledger
         self._secured = policy.secured
         self._queue_seconds = policy.queue_seconds
         self._public_url = policy.public_url.encode("utf-8")
-        self._url: str | None = None  # as it was signed last, and found to be this worker's
+        self._url: str | None = None  # the last signed URL that was found to be this worker's
         self._verify = verify
-        self.unready = unready
-        """Returns what requests are refused with while no traffic may pass; None while it may."""
+        self.unready = unready  # returns the refusal of requests while none may pass; None otherwise
         self._plain_work = plain_work
         self._replay = replay
         self._replays = replay.mode != "off"
-        self._warnings = RateLimitedLog(self.log, clock)  # whoever has seen an assignment may send it without end
+        self._warnings = RateLimitedLog(self.log, clock)  # anyone who has seen an assignment may repeat it
         self._seconds = clock.seconds
         self.timer = CoarseTimer(clock)
-        self._preflights: dict[Exchange, int | None] = {}  # the index of the assignment that each is under way with
+        self._preflights: dict[Exchange, int | None] = {}  # with the index of each one's assignment
 
     # -- before admission
 
@@ -68,7 +67,7 @@ class WorkerAdmission:
         """
         Raises `Refusal` unless the autoscaler signed this request, for this worker.
 
-        The assignment is used up by it, if it may be used but once; not by a preflight.
+        Uses up the assignment, if it may be used only once, except for a preflight.
         """
         if not self._secured or auth is None:
             return
@@ -81,21 +80,21 @@ class WorkerAdmission:
             and self._replay.seen(auth.request_idx, auth.reqnum, auth.signature)
         ):
             if self._replay.mode == "reject":
-                raise Refusal(401, "replayed", "this assignment was used before")
+                raise Refusal(401, "replayed", "this assignment was used before: ask the autoscaler for a new one")
             self._warnings.log("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
 
     def _check_url(self, url: str) -> None:
         if self._public_url and not hmac.compare_digest(url.rstrip("/").encode("utf-8"), self._public_url):
-            raise Refusal(401, "wrong_url", "the request was signed for another worker")
+            raise Refusal(401, "wrong_url", "the request was signed for another worker's URL")
         self._url = url
 
     # -- admission
 
     def admit(self, exchange: Exchange, auth: Auth | None) -> bool:
         """
-        Open the request's account. True: it holds a slot. False: it waits, and hears `slot`.
+        Open the request's account. True: it holds a slot. False: it waits, and `slot` is called later.
 
-        Raises `Refusal`, after which the account has to be settled.
+        Raises `Refusal`, after which the caller has to settle the account.
         """
         ledger, gate = self.ledger, self.gate
         head = exchange.head
@@ -108,8 +107,8 @@ class WorkerAdmission:
             self._begin_preflight(exchange, idx)
             idx, work, load = None, 0, 0
         elif idx is not None and idx in ledger.under_way:
-            # In no account: a completion would tell that the other one is over.
-            message = f"a request with request_idx {idx} is under way: an assignment is for one request at a time"
+            # Not counted: its completion would tell the autoscaler that the first request has ended.
+            message = f"a request with request_idx {idx} is in flight: an assignment is for one request at a time"
             raise Refusal(429, "in_flight", message, retry_after=1)
         now = self._seconds()
         try:
@@ -132,43 +131,43 @@ class WorkerAdmission:
 
     def _begin_preflight(self, exchange: Exchange, idx: int | None) -> None:
         """
-        A preflight is no work: it costs nothing, is in no completion, and spends no assignment.
+        A preflight is no work: it costs nothing, is in no completion, and does not use up its assignment.
 
-        So this alone bounds what one assignment asks of the backend. Raises `Refusal`.
+        So only this limits the preflights of one assignment. Raises `Refusal`.
         """
         if idx is not None and idx in self._preflights.values():
-            message = f"a preflight with request_idx {idx} is under way: one is answered at a time"
+            message = f"a preflight with request_idx {idx} is in flight: one is allowed at a time"
             raise Refusal(429, "in_flight", message, retry_after=1)
         self._preflights[exchange] = idx
 
     def tick(self, now: float) -> None:
-        """Nobody waits in the queue for ever."""
+        """Refuse requests that have waited too long in the queue."""
         seconds = self._queue_seconds
         for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
-            exchange.refuse(Refusal(503, "queue_timeout", f"no slot came free within {seconds:g} s", retry_after=1))
+            exchange.refuse(Refusal(503, "queue_timeout", f"no slot became free within {seconds:g} s", retry_after=1))
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
-        """Refuse all that wait in the queue: their turn will not come."""
+        """Refuse all requests in the queue."""
         for exchange in self.gate.dismiss():
             exchange.refuse(refusal())
 
-    # -- what is recorded
+    # -- recording
 
     def advance(self, exchange: Exchange, event: Event) -> None:
-        """Record an event that is no end."""
+        """Record an event that does not end the request."""
         self.ledger.advance(exchange, event, self._seconds())
         if event is SLOT and not self.gate.waiting:
             self.timer.discard(self)
 
     def served(self, exchange: Exchange, success: bool) -> None:
-        """Record that the response was passed on whole; its slot goes to the next."""
+        """Record that the whole response was passed on. Its slot goes to the next request."""
         self.ledger.finish(exchange, success, self._seconds())
         if self._preflights:
             self._preflights.pop(exchange, None)
         self.gate.free(exchange)
 
     def settle(self, exchange: Exchange, event: Event) -> None:
-        """Record any other end; the slot, or the place in the queue, goes to the next."""
+        """Record any other end. The slot, or the place in the queue, goes to the next request."""
         self.ledger.advance(exchange, event, self._seconds())
         self._preflights.pop(exchange, None)
         self.gate.free(exchange)
@@ -176,7 +175,7 @@ class WorkerAdmission:
             self.timer.discard(self)
 
     def release(self, exchange: Exchange) -> None:
-        """An upgraded connection holds no slot: it lasts as long as both ends like."""
+        """Free the slot of an upgraded connection, which may last long."""
         self.gate.free(exchange)
 
 
@@ -185,11 +184,11 @@ _check: type[Admission[Exchange]] = WorkerAdmission
 
 def is_free_preflight(head: RequestHead) -> bool:
     """
-    Whether a browser asks, with OPTIONS, if it may make the request that this assignment is for (Fetch 4.8).
+    Whether a browser asks with OPTIONS for permission to send the request of this assignment (Fetch 4.8).
 
-    It costs nothing, so it may hold nothing but the question.
+    A preflight costs nothing, so it may have no body and no upgrade.
     """
-    # Nobody asks so for a WebSocket: an upgrade would be a tunnel that costs nothing.
+    # Browsers send no preflight for a WebSocket, and an upgrade would be a free tunnel.
     if head.method != b"OPTIONS" or not head.sources or head.chunked or head.has_body or head.upgrade:
         return False
     return is_preflight(head) and any(line[:7].lower() == b"origin:" for line in head.sources)

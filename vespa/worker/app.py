@@ -1,4 +1,4 @@
-"""The worker's application: the parts that a request passes, its own routes, and everything else to the backend."""
+"""The worker's application: the parts that a request passes, its own routes, and the backend for all others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vespa.worker.request_headers import WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
 
 REPLAY_LIMIT: Final = 65536
-"""Bytes of a request's body that are kept until the backend responds, should its connection turn out to be closed."""
+"""The number of bytes of a request's body that are kept until the backend responds, for a second attempt."""
 _ADMIN_BODY_MAX: Final = 65536
 
 
@@ -43,7 +43,7 @@ class WorkerApp:
     """
     The application that the worker's server serves.
 
-    Every request that is not for a route of our own passes the parts of `proxy`, in the order of this list: unwrap,
+    Every request for a proxied route passes the parts of `proxy`, in the order of this list: unwrap,
     verify and admit, select, send.
     """
 
@@ -69,9 +69,8 @@ class WorkerApp:
         log_served: bool = False,
     ) -> None:
         """
-        `scheme`, `host_field` and `path_prefix` are the backend's. `verify` raises `Refusal` for a bad signature;
-        `unready` returns one while no traffic may pass. `guard` keeps the pages of browsers out, where no signature
-        does.
+        `scheme`, `host_field` and `path_prefix` are the backend's. `verify` raises `Refusal` for a bad signature.
+        `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         """
         via = Via()
         self.pool = pool
@@ -105,10 +104,10 @@ class WorkerApp:
             log_served=log_served,
         )
         self._guard = guard
-        self._site = Site(admin_routes.app.resource())  # only what a Twisted request asks of one
+        self._site = Site(admin_routes.app.resource())  # for the few methods that a Twisted request calls
 
     def __call__(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
-        """Who handles a request. Raises `Refusal`."""
+        """The handler of a request. Raises `Refusal`."""
         target = head.target
         if self._guard is not None:
             self._guard.check_page(head)
@@ -125,26 +124,25 @@ class WorkerApp:
         self.admission.unready = refusal
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
-        """Refuse all that wait in the queue: their turn will not come."""
+        """Refuse all requests in the queue."""
         self.admission.dismiss(refusal)
 
 
 class OneUpstream:
-    """Every request goes to the same pool, and to no other."""
+    """Sends every request to the same pool."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
     def select(self, exchange: Exchange) -> ConnectionPool:
-        """The pool, at once."""
         return self._pool
 
     def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
-        """There is none."""
+        """There is no other upstream."""
         return False
 
     def abandon(self, exchange: Exchange) -> None:
-        """Nothing was looked for."""
+        """Nothing to do."""
 
 
 _check: type[UpstreamSelector[Exchange]] = OneUpstream

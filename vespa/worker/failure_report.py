@@ -1,9 +1,9 @@
-"""One report of a worker that failed to start, by the standard library alone: it works when the installation does not.
+"""Reports once that a worker failed to start. Uses the standard library only, so it works with a broken installation.
 
 python -m vespa.worker.failure_report "what went wrong"
 
-This module, vespa/__init__.py, vespa/worker/__init__.py and worker.py run under Python 3.6 as well: an interpreter that
-is too old for all the rest has to be able to say so.
+This module, vespa/__init__.py, vespa/worker/__init__.py and worker.py also run under Python 3.6, so that they can
+report an interpreter that is too old for the rest.
 """
 
 import json
@@ -16,14 +16,14 @@ from typing import Any, Callable, Mapping, Optional
 
 REPORT_VERSION = "1.1.0"  # what Vast's own worker has sent in every release
 TIMEOUT_SECONDS = 10.0
-LONGEST_MESSAGE = 2000  # characters; the end of a longer one is kept, where the cause is
+LONGEST_MESSAGE = 2000  # characters; of a longer one the end is kept, which holds the cause
 GIGABYTE = 2**30
 
 Send = Callable[[str, bytes], bool]
 
 
 def body(environ: Mapping[str, str], message: str) -> Optional[bytes]:
-    """The worker_status body that carries `message`; None when this worker's identity cannot be read."""
+    """The worker_status body with `message`; None if the environment does not identify the worker."""
     number = environ.get("CONTAINER_ID", "").strip()
     token = environ.get("MASTER_TOKEN", "").strip()
     if not number or set(number) - set("0123456789") or not token:
@@ -53,7 +53,7 @@ def body(environ: Mapping[str, str], message: str) -> Optional[bytes]:
 
 
 def report(environ: Mapping[str, str], message: str, send: Optional[Send] = None) -> bool:
-    """Tell the first address that answers; False when nobody could be told."""
+    """Report to the first address that answers. Returns False if none did."""
     content = body(environ, message)
     if content is None:
         return False
@@ -66,7 +66,7 @@ def report(environ: Mapping[str, str], message: str, send: Optional[Send] = None
 
 
 def post(url: str, content: bytes) -> bool:
-    """POST `content`; whether the response was a 2xx. No proxy is used and no redirect followed: the token is in it."""
+    """POST `content`. Returns whether the response was 2xx. Uses no proxy and no redirect, because of the token."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     request = urllib.request.Request(url, content, {"Content-Type": "application/json"}, method="POST")
     try:
@@ -99,11 +99,11 @@ def _url(environ: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    """Report what the arguments say; the exit code tells whether it was delivered."""
+    """Report the text of the arguments. The exit code says whether it was delivered."""
     message = " ".join(sys.argv[1:])
     if report(os.environ, message):
         return 0
-    print("the autoscaler could not be told of the failure", file=sys.stderr)
+    print("the failure could not be reported to the autoscaler: no address answered", file=sys.stderr)
     return 1
 
 

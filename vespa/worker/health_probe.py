@@ -1,4 +1,4 @@
-"""Asking the backend whether it is well, and saying in words what to do where it is not."""
+"""Probes the backend's health, and explains what to do if the probe fails."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from vespa.runtime.http_client import CallError, Response, call
 from vespa.vast.assignment import one_line
 
 OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")
-"""Where servers that have no /health answer: the page of Gradio and ComfyUI, KServe v2, OpenAI's API, Ollama."""
-OTHER_PATH_SECONDS: Final = 2.0
-"""How long each of them may take."""
+"""Health paths of other servers: the page of Gradio and ComfyUI, KServe v2, OpenAI's API, Ollama."""
+OTHER_PATH_SECONDS: Final = 2.0  # the time limit for each of them
 
 
 class ProbeError(Exception):
-    """The backend is not well; says why, and what to set. `refused`: it is not even there to be asked."""
+    """The backend is not healthy. The message says why, and what to set. `refused`: the connection was refused."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -29,10 +28,10 @@ class ProbeError(Exception):
 
 class HealthProbe:
     """
-    Asks one URL, and takes any 2xx for good health.
+    Sends GET to one URL. Any 2xx means healthy.
 
-    Give it a client of its own, with no kept connections: a probe that shares the traffic's pool queues behind the
-    traffic, and one on a kept connection finds a backend well that takes no new ones.
+    It needs a client of its own, without kept connections. A probe in the requests' pool would queue behind the
+    requests, and a probe on a kept connection would not notice that a backend accepts no new ones.
     """
 
     def __init__(
@@ -47,8 +46,8 @@ class HealthProbe:
         prefix: str = "",
     ) -> None:
         """
-        `timeout`: seconds for the whole exchange. `authorization`: the header's value, "" for none. `unix_socket` is
-        the path where there is one; `prefix` the part of the URL's path that stands before every path.
+        `timeout`: seconds for the whole exchange. `authorization`: the header's value, or "". `unix_socket`: the path
+        of the socket, or "". `prefix`: the part of the URL that comes before every path.
         """
         parts = urlsplit(url)
         self._http = http
@@ -67,7 +66,7 @@ class HealthProbe:
             self._headers["Authorization"] = authorization
 
     async def __call__(self) -> None:
-        """Ends when the backend is well. Raises `ProbeError` when it is not, within the timeout unless it is a 404."""
+        """Returns if the backend is healthy. Otherwise raises `ProbeError`, within the timeout unless it is a 404."""
         try:
             response = await self._ask(self._url, self._timeout)
         except CallError as error:
@@ -91,8 +90,8 @@ class HealthProbe:
             return ": set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx when the backend is well, or to off"
         if status in (401, 403):
             if self._authorized:
-                return ": the backend does not take the key in VESPA_BACKEND_AUTHORIZATION"
-            return ": the backend wants a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer KEY`"
+                return ": the backend rejects the key in VESPA_BACKEND_AUTHORIZATION"
+            return ": the backend requires a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer KEY`"
         if 300 <= status < 400:
             where = f" to {one_line(response.location)}" if response.location else ""
             return f", a redirect{where}: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx itself"
@@ -101,11 +100,11 @@ class HealthProbe:
         if status == 400 and not self._tls and b"HTTPS" in response.body.upper():
             return ": the port speaks TLS: write https:// in VESPA_BACKEND_URL"
         if status >= 500:
-            return ": the backend says that it is not ready; its own log says why"
-        return ": any 2xx is health; VESPA_HEALTHCHECK_ENDPOINT names the path"
+            return ": the backend says that it is not ready; look at its own log"
+        return ": any 2xx means healthy; VESPA_HEALTHCHECK_ENDPOINT sets the path"
 
     async def _find_other_path(self) -> str:
-        """The first other path that answers 2xx, "" for none. Asked for once, not with each probe."""
+        """The first other path that answers 2xx, or "". Looked for once, not with each probe."""
         for path in OTHER_PATHS:
             if path != self._path:
                 try:
@@ -117,22 +116,22 @@ class HealthProbe:
         return ""
 
     def _unanswered(self, error: CallError) -> str:
-        """Why there was no response, and what to set, in one sentence."""
+        """One sentence: why there was no response, and what to set."""
         text, cause = str(error), error.cause
         code = cause.code if isinstance(cause, UpstreamError) else ""
         place = self._place
         below = cause.__cause__ if cause is not None else None
         if code == "backend_timeout":
-            return f"no connection to {place} came about within {self._timeout:g} s: is VESPA_BACKEND_URL right?"
+            return f"no connection to {place} within {self._timeout:g} s: check VESPA_BACKEND_URL"
         if error.timed_out:
             return (
                 f"{self._path} did not answer within {self._timeout:g} s: a slow health check needs a longer "
                 "VESPA_HEALTHCHECK_TIMEOUT (SGLang's takes up to 20 s)"
             )
         if isinstance(cause, UpstreamError) and cause.refused:
-            return f"nobody listens at {place}: the backend is not up yet, or VESPA_BACKEND_URL is not where it listens"
+            return f"no server listens at {place}: the backend is not up yet, or VESPA_BACKEND_URL is wrong"
         if isinstance(below, DNSLookupError):
-            return f"the name {self._host} is not known: is VESPA_BACKEND_URL right?"
+            return f"the name {self._host} is unknown: check VESPA_BACKEND_URL"
         if self._tls:
             if code == "bad_certificate" or "certificate verify" in text or "VerificationError" in text:
                 mismatch = "Mismatch" in text
@@ -142,12 +141,12 @@ class HealthProbe:
             if "wrong version number" in text or "not TLS" in text:
                 return f"{place} does not speak TLS: write http:// in VESPA_BACKEND_URL"
             if code == "no_reply":
-                return f"{place} closed the connection: does it speak TLS? If not, write http:// in VESPA_BACKEND_URL"
+                return f"{place} closed the connection: if it does not speak TLS, write http:// in VESPA_BACKEND_URL"
         elif code == "no_reply":
             return (
-                f"{place} closed the connection without a response: does it speak HTTP? If it speaks TLS, write "
+                f"{place} closed the connection without a response: check that it speaks HTTP; if it speaks TLS, write "
                 "https:// in VESPA_BACKEND_URL"
             )
         if code == "bad_reply":
-            return f"what listens at {place} does not answer as HTTP wants: is VESPA_BACKEND_URL right? ({text})"
-        return f"{place} cannot be reached: {text}; is VESPA_BACKEND_URL right?"
+            return f"the server at {place} does not speak HTTP: check VESPA_BACKEND_URL ({text})"
+        return f"{place} cannot be reached: {text}; check VESPA_BACKEND_URL"

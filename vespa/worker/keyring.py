@@ -1,4 +1,4 @@
-"""The autoscaler's public key, and what may be said about a request while there is none."""
+"""The autoscaler's public key, and the verification of requests with it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from vespa.vast.auth import Auth
 from vespa.vast.signature import SignatureMode, Verifier
 from vespa.worker.reporting_client import ReportingClient, ReportingError
 
-REFRESH_SECONDS = 30.0
-"""At least this long lies between two fetches for which a bad signature was the reason."""
+REFRESH_SECONDS = 30.0  # the minimum time between two fetches of the key because of a bad signature
 
 
 class Keyring(CoroutineService):
     """
-    Fetches the key at start, in bursts of tries, until it has it: a worker may well be up before its autoscaler.
+    Fetches the key at start, in bursts of tries, until it has it: a worker may start before its autoscaler.
 
-    Without a key nothing is let in. A bad signature may mean that the key was changed, so it has the key fetched anew;
-    once in half a minute at most, however many come. The old key stays until there is a new one.
+    Without a key it refuses all requests. A bad signature may mean that the key was changed, so it fetches the key
+    again, at most once in half a minute. The old key stays in use until there is a new one.
     """
 
     def __init__(
@@ -56,22 +55,22 @@ class Keyring(CoroutineService):
         return self._verifier is not None
 
     def verify(self, auth: Auth) -> None:
-        """Raises `Refusal` unless the signature is good: 401 bad_signature, or 503 no_key while there is no key."""
+        """Raises `Refusal` unless the signature is valid: 401 bad_signature, or 503 no_key while there is no key."""
         if self._verifier is None:
-            raise Refusal(503, "no_key", "the autoscaler's public key is not known yet", retry_after=5.0)
+            raise Refusal(503, "no_key", "the worker has not fetched the autoscaler's public key yet", retry_after=5.0)
         if not self._verifier.verify(auth):
             self._suspect_key()
-            raise Refusal(401, "bad_signature", "the signature does not match")
+            raise Refusal(401, "bad_signature", "the signature does not match the request")
 
     async def run(self) -> None:
         """Fetch the key, however long it takes."""
         while not await self._burst():
             wait = self._between_bursts.next()
-            self.log.error("no public key yet: all requests are refused; next try in {wait:.0f} s", wait=wait)
+            self.log.error("no public key yet, so all requests are refused; next try in {wait:.0f} s", wait=wait)
             await sleep(wait, self._clock)
 
     def stopService(self) -> Deferred[None]:
-        """Fetch no more. Fires at once."""
+        """Stop fetching. Fires at once."""
         stopped = super().stopService()
         self._refresh.cancel()
         return stopped
@@ -86,7 +85,7 @@ class Keyring(CoroutineService):
         return False
 
     async def _fetch(self) -> bool:
-        """Ask once, and keep what came if it is a key; whether it is."""
+        """Fetch once, and keep the result if it is a key. Returns whether it is."""
         self._fetched_at = self._clock.seconds()
         try:
             pem = await self._source.public_key(timeout=self._timeout)
@@ -95,7 +94,7 @@ class Keyring(CoroutineService):
                 self._pem = pem
                 self.log.info("a new public key is in use")
         except (ReportingError, ValueError) as error:
-            self.log.warn("the public key could not be fetched: {error}", error=error)
+            self.log.warn("could not fetch the public key: {error}", error=error)
             return False
         return True
 

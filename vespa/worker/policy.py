@@ -1,4 +1,4 @@
-"""What the worker asks of a request."""
+"""The worker's requirements for a request."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from attrs import frozen
 @frozen(kw_only=True)
 class Policy:
     """
-    What a request has to bring. `public_url` is this worker's own, "" to leave the signed one unchecked.
+    The worker's requirements for a request. `public_url` is this worker's own, "" to accept any signed URL.
 
-    `max_cost` is in units of work, `max_unverified` in bytes, `queue_seconds` the longest wait for a slot, 0 for any.
-    `authorization` goes to the backend with each request, in place of the caller's own; "": the caller's own, if any.
+    `max_cost` is in units of work, `max_unverified` in bytes, `queue_seconds` the longest wait for a slot (0: no
+    limit). The worker sends `authorization` to the backend instead of the caller's own. "" keeps the caller's own, if
+    any.
     """
 
     secured: bool

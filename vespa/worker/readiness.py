@@ -1,4 +1,4 @@
-"""Readiness: whether the backend can be given work, and what to say while it cannot."""
+"""Readiness: whether the backend can serve requests, and the message while it cannot."""
 
 from __future__ import annotations
 
@@ -19,55 +19,46 @@ from vespa.vast.status_report import Condition
 from vespa.worker.health_probe import ProbeError
 
 MESSAGE_LIMIT = 500
-"""How many characters of a cause are told: it may be the text of a user's exception."""
+"""The maximum length of a reported cause, in characters. It may be the text of a user's exception."""
 
-REPEAT_SECONDS = 60.0
-"""How often the same cause of not being ready is logged."""
-SLOW_SECONDS = 4.0
-"""After so long without a response to a probe it is said that there is none yet."""
+REPEAT_SECONDS = 60.0  # the interval at which the same cause is logged again
+SLOW_SECONDS = 4.0  # after so long without a response to a probe, this is logged
 
-REFUSED_SECONDS = 1.0
-"""Between probes where the backend refuses connections: it is gone, and there is nothing to wait for."""
+REFUSED_SECONDS = 1.0  # the interval between probes while the backend refuses connections
 
-Step = Callable[[], Awaitable["Step"]]
-"""A state, at work until it knows what the next one is."""
+Step = Callable[[], Awaitable["Step"]]  # a state: a coroutine function that works until it returns the next state
 
 
 class FigureCache(Protocol):
-    """Where a measured throughput outlives the process."""
+    """Keeps a measured throughput for the next process."""
 
     def load(self) -> float | None:
-        """The figure kept, if there is one that can be trusted."""
+        """The stored figure, or None if there is none for this benchmark and backend."""
         ...
 
     def save(self, throughput: float) -> None:
-        """Keep a figure. Raises OSError."""
+        """Store a figure. Raises OSError."""
         ...
 
 
 @frozen
 class ProbeConfig:
-    """Times in seconds, and how many checks in a row may fail."""
+    """Times in seconds, and the number of checks in a row that may fail."""
 
-    retry_interval: float = 5.0
-    """Between checks while loading."""
-    poll_interval: float = 10.0
-    """Between checks afterwards."""
-    consecutive_failures: int = 3
-    """So many failed checks in a row make a ready backend an errored one."""
+    retry_interval: float = 5.0  # between checks while the backend loads
+    poll_interval: float = 10.0  # between checks when it has loaded
+    consecutive_failures: int = 3  # the number of failed checks in a row after which a ready backend is errored
     initial_timeout: float = 1200.0
-    """How long loading may take when nothing was measured yet: there may be a model to download."""
-    resume_timeout: float = 300.0
-    """How long loading may take when there is a figure from before."""
+    """The time limit for loading without a stored figure: the backend may have to download a model."""
+    resume_timeout: float = 300.0  # the time limit for loading with a stored figure
 
 
 class ReadinessMonitor(CoroutineService):
     """
-    Follows the backend: loading → benchmarking → ready ⇄ suspect → errored → ready.
+    Follows the state of the backend: loading → benchmarking → ready ⇄ suspect → errored → ready.
 
-    Each state is a method: a coroutine that ends with the state to go on to. So a state's timer, its count of failures,
-    its probe and its benchmark are what that coroutine awaits: they are gone when it is left, and when the service
-    stops. A machine with inputs and outputs would have to keep and cancel each of them by name.
+    Each state is a coroutine method that returns the next state. It awaits the state's timer, probe and benchmark, and
+    counts its failures. All of these end with the coroutine, when the state changes or the service stops.
     """
 
     def __init__(
@@ -85,13 +76,12 @@ class ReadinessMonitor(CoroutineService):
         served: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """
-        `served` tells what the backend serves, "" where that cannot be known: a kept figure of another model is
-        dropped.
+        `served` returns the model that the backend serves, "" if unknown. A stored figure of another model is dropped.
 
-        `check_benchmark` raises what is wrong with the benchmark itself, which needs no backend to be found.
+        `check_benchmark` raises an error of the benchmark itself that can be found without a backend.
 
-        `probe` raises `ProbeError`; None: the backend is taken to be well. `on_ready` is called once, at the first
-        ready, with the throughput, which is None where there is no benchmark: only an unsecured worker may do without.
+        `probe` raises `ProbeError`. None means that the backend always counts as healthy. `on_ready` is called once, at
+        the first ready, with the throughput, or None without a benchmark, which only an unsecured worker may lack.
         """
         self._clock = clock
         self._probe = probe
@@ -123,11 +113,11 @@ class ReadinessMonitor(CoroutineService):
 
     @property
     def ready(self) -> bool:
-        """Whether requests are passed on. A suspect backend still gets them."""
+        """Whether requests pass. A suspect backend still gets them."""
         return self._state in ("ready", "suspect")
 
     def condition(self) -> Condition:
-        """What the autoscaler is to be told."""
+        """The condition for the next report."""
         return Condition(
             loadtime=self._loadtime,
             max_perf=(self._throughput or 0.0) if self._loadtime else 0.0,
@@ -136,8 +126,8 @@ class ReadinessMonitor(CoroutineService):
         )
 
     def refusal(self) -> Refusal | None:
-        """What a client is to be told while the worker is not ready; None when it is."""
-        if self._state == "ready" or self._state == "suspect":  # asked for each request: without a frame of its own
+        """The refusal of a request while the worker is not ready; None when it is."""
+        if self._state == "ready" or self._state == "suspect":  # not `self.ready`: each request calls this
             return None
         probe_config = self._probe_config
         wait = probe_config.poll_interval if self._state == "errored" else probe_config.retry_interval
@@ -146,16 +136,16 @@ class ReadinessMonitor(CoroutineService):
 
     def connection_refused(self, cause: str) -> None:
         """
-        A request's connection to the backend was refused, for `cause`: probe it at once rather than at the next poll.
+        The backend refused a request's connection, for `cause`: probe it at once, not at the next poll.
 
-        A ready worker is suspect from now on, and errored when the probe's connection is refused too. It may be called
-        for each such request: there is one probe a second at most. In any other state it changes nothing.
+        A ready worker becomes suspect, and errored if the probe's connection is refused too. There is at most one probe
+        a second, however often this is called. In any other state it does nothing.
         """
         if self._probe is None or not self.ready:
             return
         self._refused = True
         if self._state == "ready":
-            self.log.warn("a request found no backend, which is probed at once: {cause}", cause=cause)
+            self.log.warn("the backend refused a request's connection; probing it now: {cause}", cause=cause)
             self._enter("suspect")
         waiting, self._until_trouble = self._until_trouble, None
         if waiting is not None:
@@ -163,10 +153,10 @@ class ReadinessMonitor(CoroutineService):
 
     def connection_broke(self) -> None:
         """
-        The backend broke a request's connection off: it may be gone, and is probed at once.
+        The backend broke a request's connection. It may be gone, so probe it at once.
 
-        As with `connection_refused` there is one probe a second at most; here nothing but the probe counts. One that
-        fails is followed by another in a second: a process that is dying may still take connections.
+        As with `connection_refused` there is at most one probe a second. Only the probe's result counts. If it fails,
+        another probe follows after a second, because a dying process may still accept connections.
         """
         if not self.ready:
             return
@@ -176,7 +166,7 @@ class ReadinessMonitor(CoroutineService):
             waiting.callback(None)
 
     async def run(self) -> None:
-        """Go from state to state. An error of our own makes an errored backend, and is logged."""
+        """Go from state to state. An internal error makes the backend errored, and is logged."""
         self._started_at = self._clock.seconds()
         step: Step = self._starting
         while True:
@@ -185,7 +175,7 @@ class ReadinessMonitor(CoroutineService):
             except Exception as error:
                 if not self.running:
                     raise
-                self.log.failure("the readiness monitor itself failed")
+                self.log.failure("the readiness monitor failed")
                 step = partial(self._errored, f"internal error: {type(error).__name__}")
 
     async def _starting(self) -> Step:
@@ -196,15 +186,15 @@ class ReadinessMonitor(CoroutineService):
         elif self._secured:
             return self._unmeasurable
         else:
-            self.log.info("no benchmark is set: ready as soon as the backend is, for any number of requests")
+            self.log.info("no benchmark is set: the worker is ready when the backend is, without a limit on the wait")
         return self._loading
 
     async def _checking_benchmark(self, check: Callable[[], Awaitable[None]]) -> Step:
-        """Before the backend is looked at: it may take long to load, and a mistake is told at once."""
+        """Check the benchmark before the backend, which may take long to load, to report a mistake at once."""
         try:
             await within(None, self._clock, check())
         except Exception as error:
-            # It is the user's code that is imported.
+            # The check imports the user's code.
             if not self.running:
                 raise
             self._enter("errored", f"the benchmark cannot be used: {str(error) or type(error).__name__}")
@@ -213,8 +203,8 @@ class ReadinessMonitor(CoroutineService):
         return self._loading
 
     async def _unmeasurable(self) -> Step:
-        """Without a benchmark the autoscaler could not tell what this worker can do: there is no way out of here."""
-        self._enter("errored", "no benchmark is set (VESPA_BENCHMARK)")
+        """Stay errored: without a benchmark the autoscaler does not know what this worker can do."""
+        self._enter("errored", "no benchmark is set: set VESPA_BENCHMARK")
         return await self._for_ever()
 
     async def _loading(self) -> Step:
@@ -230,12 +220,12 @@ class ReadinessMonitor(CoroutineService):
         return self._well()
 
     async def _benchmarking(self, run_benchmark: Callable[[], Awaitable[float]]) -> Step:
-        # The message stays: while a failed benchmark is run again, the worker is not well yet.
+        # The message stays: while a failed benchmark runs again, the worker is not healthy yet.
         self._enter("benchmarking", self._message)
         try:
             figure = await within(None, self._clock, run_benchmark())
         except Exception as error:
-            # A benchmark is the user's code, and so is what it fails with.
+            # A benchmark is the user's code, which may raise anything.
             if not self.running:
                 raise
             return partial(self._failed_benchmark, str(error) or type(error).__name__)
@@ -251,7 +241,7 @@ class ReadinessMonitor(CoroutineService):
         try:
             self._cache.save(figure)
         except OSError as error:
-            self.log.warn("the benchmark's result could not be kept: {error}", error=error)
+            self.log.warn("the benchmark's result was not stored, the next start measures again: {error}", error=error)
         return self._ready
 
     async def _failed_benchmark(self, cause: str) -> Step:
@@ -264,7 +254,7 @@ class ReadinessMonitor(CoroutineService):
         self._enter("ready")
         if not self._loadtime:
             self._on_ready(self._throughput)
-            # On the wire 0.0 means "not yet", so that a start without any wait needs to be something else.
+            # In reports 0.0 means "not yet", so a start without any wait needs another value.
             self._loadtime = max(self._clock.seconds() - self._started_at, 0.001)
         if self._probe is None:
             return await self._for_ever()
@@ -278,9 +268,9 @@ class ReadinessMonitor(CoroutineService):
 
     async def _poll(self, failures: int, last: ProbeError | None) -> Step:
         """
-        The next check of a backend that requests go to, after so many `failures` in a row; `last` is the newest.
+        Wait, then check a backend that gets requests, after `failures` in a row; `last` is the newest.
 
-        Two refused connections in a row, be they a probe's or a request's, need no third: nobody is there.
+        After two refused connections in a row, of probes or requests, the backend is errored.
         """
         refused = last is not None and last.refused
         soon = refused or (last is not None and self._hurried)
@@ -296,7 +286,7 @@ class ReadinessMonitor(CoroutineService):
         return partial(self._suspect, failures + 1, trouble)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait until the next check: until a request meets trouble, but for no longer than `seconds`."""
+        """Wait `seconds` for the next check, or until a request's connection is refused or breaks."""
         if not self._refused and not self._broke:
             until_trouble: Deferred[None] = Deferred()
             self._until_trouble = until_trouble
@@ -319,7 +309,7 @@ class ReadinessMonitor(CoroutineService):
         return self._well()
 
     def _well(self) -> Step:
-        """Where a healthy backend leads."""
+        """The next state for a healthy backend."""
         if self._throughput is None and self._run_benchmark is not None:
             return partial(self._benchmarking, self._run_benchmark)
         served, self._served = self._served, None
@@ -328,16 +318,18 @@ class ReadinessMonitor(CoroutineService):
         return self._ready
 
     async def _comparing(self, served: Callable[[], Awaitable[str]]) -> Step:
-        """See once, before the first request, whether the kept figure is that of the model that is served now."""
+        """Check once, before the first request, whether the stored figure is for the model that is served now."""
         kept = getattr(self._throughput, "served", "")
         now = await within(None, self._clock, served()) if kept else ""
         if kept and now and kept != now:
-            self.log.info("the backend serves {now}, the kept figure is of {kept}: measuring again", now=now, kept=kept)
+            self.log.info(
+                "the backend serves {now}, but the stored figure is for {kept}: measuring again", now=now, kept=kept
+            )
             self._throughput = None
         return self._well()
 
     async def _check(self) -> ProbeError | None:
-        """Probe once: None if the backend is well, else why not."""
+        """Probe once. Returns None if the backend is healthy, otherwise the error."""
         if self._probe is None:
             return None
         self._probed_at = self._clock.seconds()
@@ -354,12 +346,10 @@ class ReadinessMonitor(CoroutineService):
         return None
 
     def _slow(self) -> None:
-        self._note(
-            f"the health check has had no response for {SLOW_SECONDS:g} s; VESPA_HEALTHCHECK_TIMEOUT is its limit"
-        )
+        self._note(f"the health check got no response for {SLOW_SECONDS:g} s; VESPA_HEALTHCHECK_TIMEOUT sets the limit")
 
     def _note(self, trouble: str) -> None:
-        """Tell why the backend is not well: to callers from now on, in the log when it is news or a minute old."""
+        """Keep the cause for refusals, and log it if it is new or a minute has passed."""
         self._trouble = trouble = trouble[:MESSAGE_LIMIT]
         now = self._clock.seconds()
         if trouble != self._logged or now - self._logged_at >= REPEAT_SECONDS:
@@ -368,7 +358,7 @@ class ReadinessMonitor(CoroutineService):
             self.log.warn("the backend {told}: {trouble}", told=told, trouble=trouble)
 
     async def _for_ever(self) -> Step:
-        """Wait for the service to stop."""
+        """Wait until the service stops."""
         never: Deferred[Step] = Deferred()
         return await never
 

@@ -1,4 +1,4 @@
-"""Telling the autoscaler how the worker does and which requests are over."""
+"""Reports the worker's condition and finished requests to the autoscaler."""
 
 from __future__ import annotations
 
@@ -20,26 +20,22 @@ from vespa.vast.status_report import Condition, Identity, by_success, delete_req
 from vespa.worker.launch import TOLD
 from vespa.worker.reporting_client import ReportingClient
 
-HEARTBEAT_SECONDS = 10.0
-"""With nothing new to say, a report goes out this long after the last one delivered."""
+HEARTBEAT_SECONDS = 10.0  # without changes, a report is sent this long after the last one that was delivered
 
-DELETES_AT_ONCE = 1000
-"""How many ended requests one body tells of."""
+DELETES_AT_ONCE = 1000  # the maximum number of finished requests in one body
 
-NO_DELETES = frozenset({"https://cloud.vast.ai/api/v0"})
-"""Addresses that take reports but no deletes."""
+NO_DELETES = frozenset({"https://cloud.vast.ai/api/v0"})  # addresses that accept reports but no deletes
 
-DISK_SECONDS = 60.0
-"""A disk is asked this often at most: asking may block."""
+DISK_SECONDS = 60.0  # the minimum time between two measurements of the disk, which may block
 
 
 def used_gigabytes() -> float:
-    """What is used of the root disk. Raises OSError."""
+    """The used space of the root disk in GB. Raises OSError."""
     return shutil.disk_usage("/").used / 2**30
 
 
 class DiskGauge:
-    """The disk's usage in GB, asked once a minute at most. The last figure stands while the disk does not tell."""
+    """The disk's usage in GB, measured once a minute at most. After an error the last figure stays."""
 
     def __init__(self, measure: Callable[[], float], clock: IReactorTime) -> None:
         self._measure = measure
@@ -60,7 +56,7 @@ class DiskGauge:
 
 
 class Pause:
-    """When to try again after something was not delivered."""
+    """Decides when to try again after a failed delivery."""
 
     def __init__(self, clock: IReactorTime, random: Callable[[], float]) -> None:
         self._clock = clock
@@ -68,11 +64,11 @@ class Pause:
         self._until = 0.0
 
     def over(self) -> bool:
-        """Whether it may be tried now."""
+        """Whether to try now."""
         return self._clock.seconds() >= self._until
 
     def record(self, delivered: bool) -> None:
-        """Take note of how a try went."""
+        """Note the result of a try."""
         if delivered:
             self._backoff.reset()
         else:
@@ -81,10 +77,10 @@ class Pause:
 
 class Reporter(service.Service):
     """
-    Two loops, one for reports and one for deletes, each with one call under way at most.
+    Two loops, one for reports and one for deletes, each with one call at a time.
 
-    What was delivered is taken off the ledger, and only that: what fails, or happens meanwhile, is in the next call. So
-    an outage of the autoscaler piles up nothing but the ledger's own bounded sums and records.
+    Only what was delivered is subtracted from the ledger. Everything else, and what happens meanwhile, is in the next
+    call. So while the autoscaler is unreachable, only the ledger's bounded sums and records grow.
     """
 
     log = Logger()
@@ -103,7 +99,7 @@ class Reporter(service.Service):
         disk_usage: Callable[[], float] = used_gigabytes,
         last_reports_seconds: float = 2.0,
     ) -> None:
-        """Times in seconds. `disk_usage` in GB; it may block. A stop takes `last_reports_seconds` at most."""
+        """Times in seconds. `disk_usage` in GB; it may block. `stopService` takes `last_reports_seconds` at most."""
         self._listener = listener
         self._ledger = ledger
         self._condition = condition
@@ -115,13 +111,13 @@ class Reporter(service.Service):
         self._delete_pause = Pause(clock, random)
         seconds = last_reports_seconds / 2
         self._loops = [
-            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=seconds, what="a report"),
+            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=seconds, what="sending a report"),
             SurvivingLoop(
                 clock,
                 delete_interval,
                 self._delete_if_due,
                 stop_seconds=seconds,
-                what="the report of requests that ended",
+                what="reporting finished requests",
             ),
         ]
         self._told: Condition | None = None
@@ -130,13 +126,13 @@ class Reporter(service.Service):
         self._told_loadtime = False
 
     def startService(self) -> None:
-        """Begin to report, at once."""
+        """Start reporting, at once."""
         super().startService()  # type: ignore[no-untyped-call]
         for loop in self._loops:
             loop.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Tell the last deletes and one last report. Fires when they are told or the time is up; does not fail."""
+        """Send the last deletes and one last report. Fires when they are delivered or the time is up; does not fail."""
         if not self.running:
             return succeed(None)
         super().stopService()  # type: ignore[no-untyped-call]
@@ -146,10 +142,10 @@ class Reporter(service.Service):
         try:
             await within(self._last_reports_seconds, self._clock, self._last_reports())
         except TimeoutError:
-            self.log.warn("the autoscaler could not be told the last news in time")
+            self.log.warn("the autoscaler did not take the last reports in time, so they are lost")
 
     async def _last_reports(self) -> None:
-        """Let the calls under way end, for they may be delivered, and then tell what is left, both kinds at once."""
+        """Let the calls in flight end, because they may succeed, then send the rest, both kinds in parallel."""
         await DeferredList([loop.stopService() for loop in self._loops], consumeErrors=True)
         condition = self._condition()
         last_words = [self._delete(), self._report(self._ledger.snapshot(), condition)]
@@ -159,7 +155,7 @@ class Reporter(service.Service):
 
     def _unsaid(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
-            self.log.failure("the last news could not be told", failure)
+            self.log.failure("the last reports failed", failure)
 
     async def _report_if_due(self) -> None:
         snapshot, condition = self._ledger.snapshot(), self._condition()
@@ -170,7 +166,7 @@ class Reporter(service.Service):
             self._report_pause.record(await self._report(snapshot, condition))
 
     async def _report(self, snapshot: Snapshot, condition: Condition) -> bool:
-        """Report how the worker does; whether it was delivered."""
+        """Report the worker's condition. Returns whether it was delivered."""
         disk = self._disk.read()
         body = worker_status(
             self._identity,
@@ -194,7 +190,7 @@ class Reporter(service.Service):
             self._delete_pause.record(await self._delete())
 
     async def _delete(self) -> bool:
-        """Tell of all requests that are over, in bounded bodies, until one is not delivered; whether all were."""
+        """Report all finished requests, in bodies of limited size, until one fails. Returns whether all succeeded."""
         while records := self._ledger.deletes(DELETES_AT_ONCE):
             groups = by_success(records)
             for group, body in zip(groups, delete_requests(self._identity, records), strict=True):
@@ -207,6 +203,6 @@ class Reporter(service.Service):
 def failure_reporter(
     listener: ReportingClient, message: str, identity: Identity, clock: IReactorTime, *, random: Callable[[], float]
 ) -> Reporter:
-    """A reporter for a worker that cannot start: it says so, every ten seconds, and nothing else."""
+    """A reporter for a worker that cannot start. It reports the error every ten seconds, and nothing else."""
     condition = Condition(loadtime=0.0, max_perf=0.0, error_msg=message, ready=False)
     return Reporter(listener, Ledger(1), lambda: condition, identity, clock, random=random)

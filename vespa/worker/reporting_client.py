@@ -1,4 +1,4 @@
-"""The autoscaler, which has several addresses: any one that listens will do."""
+"""Calls the autoscaler, which has several addresses: the first that answers is enough."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from vespa.runtime.deadlines import sleep
 from vespa.runtime.http_client import CallError, Response, call
 from vespa.vast.signature import MIN_KEY_BITS
 
-SILENT_SECONDS = 30.0
-"""How long an address that timed out is asked only after all the others."""
+SILENT_SECONDS = 30.0  # for so long after a timeout, an address is tried only after all the others
 
 _JSON = {"Content-Type": "application/json"}
 
 
 class ReportingError(Exception):
-    """No address gave what was asked for; says why, address by address."""
+    """No address returned the data. The message gives the reason for each address."""
 
 
 class ReportingClient:
     """
-    Speaks to the first of several addresses that answers.
+    Calls the first of several addresses that answers.
 
-    They are tried in their order. One that timed out goes to the end of it for half a minute, so that a dead address
-    costs one timeout now and then and not one for each report. Tokens and bodies are never logged.
+    It tries them in order. After a timeout an address goes to the end of the order for half a minute, so that a dead
+    address costs one timeout from time to time and not one for each report. It never logs tokens and bodies.
     """
 
     log = Logger()
@@ -46,7 +45,7 @@ class ReportingClient:
         max_retries: int = 3,
         retry_delay: float = 2.0,
     ) -> None:
-        """`timeout` and `retry_delay` in seconds; `max_retries` is how many times all addresses are gone through."""
+        """`timeout` and `retry_delay` in seconds; `max_retries` is the number of rounds over all addresses."""
         self._addresses = [address.rstrip("/") for address in addresses]
         self._http = http
         self._clock = clock
@@ -59,10 +58,10 @@ class ReportingClient:
 
     async def post(self, path: str, body: bytes, *, skip: Iterable[str] = frozenset()) -> bool:
         """
-        Tell a JSON body to the first address that takes it with a 2xx; whether one did.
+        Send a JSON body to the first address that answers with 2xx. Returns whether one did.
 
-        Addresses in `skip` are left out; where none is left there is nobody to tell and all is well. Fails with
-        nothing of the network's: False says that all went wrong, round after round.
+        Leaves out addresses in `skip`, and succeeds if none is left. Network errors are not raised: after the last
+        round the result is False.
         """
         left_out = {address.rstrip("/") for address in skip}
         addresses = [address for address in self._addresses if address not in left_out]
@@ -81,9 +80,9 @@ class ReportingClient:
 
     async def public_key(self, *, timeout: float | None = None) -> bytes:
         """
-        The autoscaler's public key, in PEM, of the first address that gives one. One round, `timeout` s an address.
+        The autoscaler's public key, in PEM, from the first address that has one. One round, `timeout` s an address.
 
-        Raises `ReportingError` when none does.
+        Raises `ReportingError` if none has one.
         """
         troubles = []
         for address in self._in_turn(self._addresses):
@@ -94,15 +93,15 @@ class ReportingClient:
                 continue
             if response.whole and _is_rsa_key(response.body):
                 return response.body
-            troubles.append(f"{address}: what it sent is not an RSA public key of {MIN_KEY_BITS} bits or more")
-        raise ReportingError("; ".join(troubles) or "there is no address to ask")
+            troubles.append(f"{address}: the response is not an RSA public key of {MIN_KEY_BITS} bits or more")
+        raise ReportingError("; ".join(troubles) or "no address of the autoscaler is set")
 
     def _in_turn(self, addresses: Iterable[str]) -> list[str]:
         now = self._clock.seconds()
         return sorted(addresses, key=lambda address: self._silent_until.get(address, now) > now)
 
     async def _ask(self, address: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Response:
-        """Ask one address. Raises `ReportingError` unless it answers 2xx."""
+        """Call one address. Raises `ReportingError` unless it answers 2xx."""
         headers = None if body is None else _JSON
         try:
             response = await call(
@@ -121,14 +120,14 @@ class ReportingClient:
         return response
 
     def _note(self, address: str, path: str, trouble: str | None) -> None:
-        """Log when a call begins to go wrong and when it goes well again, not each time."""
+        """Log when a call begins to fail and when it succeeds again, not each time."""
         url = address + path
         if trouble is not None and url not in self._unwell:
             self._unwell.add(url)
-            self.log.warn("{url} does not work: {trouble}", url=url, trouble=trouble)
+            self.log.warn("calls of {url} fail: {trouble}", url=url, trouble=trouble)
         elif trouble is None and url in self._unwell:
             self._unwell.discard(url)
-            self.log.info("{url} works again", url=url)
+            self.log.info("calls of {url} succeed again", url=url)
 
 
 def _is_rsa_key(pem: bytes) -> bool:

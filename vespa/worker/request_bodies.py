@@ -1,4 +1,4 @@
-"""Bodies of requests to a worker that do not come in one read, as soon as it is known how they are to be taken."""
+"""Bodies of requests to a worker that come in several reads, when their form is known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vespa.vast.envelope_stream import EnvelopeStream
 
 
 class EnvelopedBody:
-    """An envelope of any size: its payload goes on as soon as what was signed is known, which stands before it."""
+    """An envelope of any size. Its payload passes as soon as the signed data before it has been read."""
 
     ready = verbatim = False
     content: Auth | None = None
@@ -34,7 +34,7 @@ class EnvelopedBody:
     def finish(self) -> Sequence[Piece]:
         stream = self._stream
         last = stream.finish()
-        _check_session(stream.session_id)  # it may stand behind the payload
+        _check_session(stream.session_id)  # it may come after the payload
         if not self.ready:
             assert last is not None
             self.content = stream.auth
@@ -44,8 +44,8 @@ class EnvelopedBody:
 
 
 def no_session() -> Refusal:
-    """For a request that names a session: this worker has none. Official clients take a 410 for its end."""
-    return Refusal(410, "invalid_session", "no such session")
+    """The refusal of a request that names a session. Official clients take a 410 for the session's end."""
+    return Refusal(410, "invalid_session", "this worker has no sessions: leave session_id out")
 
 
 def _check_session(session_id: str | None) -> None:

@@ -13,12 +13,11 @@ from vespa.proxy.forwarded_fields import forwarded_lines
 from vespa.proxy.interfaces import HeaderPolicy
 from vespa.worker.policy import Policy
 
-_KEPT_MAX: Final = 4096
-"""The longest head, in bytes, that is kept with its connection."""
+_KEPT_MAX: Final = 4096  # the longest head, in bytes, that is kept with its connection
 
 
 class WorkerRequestHeaders:
-    """A request's head for the backend: the caller's, less what is of this hop or of the autoscaler's."""
+    """A request's head for the backend: the caller's, without the fields of this hop and those for the autoscaler."""
 
     def __init__(
         self,
@@ -30,7 +29,7 @@ class WorkerRequestHeaders:
         host_field: bytes,
         path_prefix: bytes,
     ) -> None:
-        """`target` takes off a query what was signed in it. The rest of what is named is the backend's."""
+        """`target` removes signed parameters from a query. The other arguments describe the backend."""
         self._target = target
         self._secured = policy.secured
         self._via = via.lines
@@ -41,13 +40,13 @@ class WorkerRequestHeaders:
         self._authorization = b"Authorization: " + key + b"\r\n" if key else b""
 
     def request_head(self, exchange: Exchange) -> bytes:
-        """The request line and fields, less framing. What a connection's last head led to is kept with it."""
+        """The request line and fields, without framing. The result for a connection's last head is kept with it."""
         head, client = exchange.head, exchange.client
         enveloped = exchange.content is not None
         if head is client.sent_head and enveloped is client.sent_enveloped:
             return client.sent_fields
         fields = self._request_head(exchange, enveloped)
-        if b"?" not in head.target and len(fields) <= _KEPT_MAX:  # a signature is seldom the same twice
+        if b"?" not in head.target and len(fields) <= _KEPT_MAX:  # a signed query rarely repeats
             client.sent_head, client.sent_enveloped, client.sent_fields = head, enveloped, fields
         return fields
 
@@ -79,7 +78,7 @@ _check: type[HeaderPolicy[Exchange]] = WorkerRequestHeaders
 
 
 def _own_authorization(lines: Sequence[bytes], plain: bool) -> list[bytes]:
-    """A caller's credentials for the backend: what a client was told to pass, or all of a plain request."""
+    """A caller's credentials for the backend: those that a client passes on, or all of a plain request."""
     told = []
     for line in lines:
         name, _, value = line.partition(b":")

@@ -1,8 +1,8 @@
 """
-What becomes of a request's body at a worker: the envelope is taken off, what was signed is read. Nothing is verified.
+Unwraps a request's body at a worker: it removes the envelope and reads the signed data, without verifying it.
 
-A request is signed in its query, or in the envelope of its body. A worker that is not secured takes plain ones as well.
-What is said of a body, and what the backend gets of it, does not depend on how it was cut.
+A request is signed in its query, or in the envelope of its body. An unsecured worker also accepts plain ones.
+The result, and the backend's body, do not depend on how the body was split into reads.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from vespa.vast.whole_envelope import unwrap_body
 from vespa.worker.request_bodies import EnvelopedBody, no_session
 
 WHOLE_MAX: Final = 65536
-"""Bodies up to this size are unwrapped whole: it is cheaper than doing it as they arrive."""
-LOOK_MAX: Final = 1024
-"""So much of a larger body of known length is looked at, to see whether it is an envelope."""
+"""Bodies of up to this size are unwrapped as a whole, which is cheaper than unwrapping them as they arrive."""
+LOOK_MAX: Final = 1024  # the number of bytes of a larger body of known length that decide whether it is an envelope
 
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _UNIT: Final = to_micros(1.0)
@@ -36,23 +35,23 @@ _may_begin: Final = re.compile(rb"[ \t\r\n]*(\{|$)").match
 
 class RequestUnwrapping:
     """
-    Takes the envelope off requests.
+    Removes the envelope of requests.
 
-    `secured`: every request has to be signed. `max_unverified`: bytes that a body may have whose payload comes before
-    what was signed.
+    `secured`: every request must be signed. `max_unverified`: the maximum size in bytes of a body whose payload comes
+    before the signed data.
     """
 
     def __init__(self, *, secured: bool, max_cost: float = 1e9, max_unverified: int = 1 << 20) -> None:
         self.max_cost = max_cost
-        """The highest cost that a request may name, in units of work; set anew when the backend is measured."""
+        """The highest cost that a request may name, in units of work. Set again when the backend is measured."""
         self._secured = secured
         self._max_unverified = max_unverified
 
     def unwrap(self, head: RequestHead, body: bytes) -> tuple[Auth | None, bytes]:
         """
-        Open a request that came whole: what was signed, None for a plain one, and the body for the backend.
+        Unwrap a request that came whole. Returns the signed data (None for a plain one) and the body for the backend.
 
-        `body`: b"" where there is none. Raises Refusal 422 "invalid_envelope" and 410 "invalid_session".
+        `body`: b"" without a body. Raises Refusal 422 "invalid_envelope" and 410 "invalid_session".
         """
         if b"?" in head.target:
             auth, _ = unwrap_query(head.target.partition(b"?")[2], self.max_cost)
@@ -63,7 +62,7 @@ class RequestUnwrapping:
                 raise unsigned_query()
             return None, body
         if len(body) > WHOLE_MAX:
-            # One verdict on a body, however it comes.
+            # The same result for a body in whatever way it comes.
             parts = self._begin_unsigned(len(body))
             pieces = [*parts.feed(body), *parts.finish()]
             return parts.content, b"".join(pieces)
@@ -76,9 +75,9 @@ class RequestUnwrapping:
 
     def begin_body(self, head: RequestHead, length: int | None) -> RequestBody:
         """
-        Begin with a body that does not come in one read. `length`: its Content-Length; None: it comes in chunks.
+        Begin a body that comes in several reads. `length`: its Content-Length; None: it is chunked.
 
-        Raises `Refusal` as `unwrap` does, for what is wrong with the query.
+        Raises `Refusal` like `unwrap`, for errors in the query.
         """
         if b"?" in head.target:
             auth, _ = unwrap_query(head.target.partition(b"?")[2], self.max_cost)
@@ -91,18 +90,18 @@ class RequestUnwrapping:
         return self._begin_unsigned(length)
 
     def _begin_unsigned(self, length: int | None) -> RequestBody:
-        """For a body that alone can say what was signed."""
+        """Begin a body of a request whose query is not signed."""
         if self._secured and length is not None and length > WHOLE_MAX:
             return self.begin_envelope(length)
         return UndecidedBody(self, length)
 
     def begin_envelope(self, length: int | None) -> EnvelopedBody:
-        """For a body that is to be an envelope."""
+        """Begin a body that must be an envelope."""
         stream = EnvelopeStream(self.max_cost, max_unverified=self._max_unverified, content_length=length)
         return EnvelopedBody(stream, length)
 
     def open_whole(self, body: bytes) -> tuple[Auth | None, bytes]:
-        """Open a body of up to `WHOLE_MAX` bytes, as `unwrap` does where nothing is signed in the query."""
+        """Open a body of up to `WHOLE_MAX` bytes, like `unwrap` without a signed query."""
         if not self._secured and not looks_like_envelope(body):
             return None, body
         envelope = unwrap_body(body, self.max_cost)
@@ -111,16 +110,16 @@ class RequestUnwrapping:
         return envelope.auth, envelope.payload
 
     def is_plain(self, beginning: bytes) -> bool:
-        """Whether a large body that begins so is no envelope, and need not be one."""
+        """Whether a large body with this beginning is not an envelope, and need not be one."""
         return not self._secured and not begins_envelope(beginning)
 
     def may_be_envelope(self, beginning: bytes) -> bool:
-        """Whether more of a body that begins so has to be seen before that is known."""
+        """Whether a body with this beginning may still be an envelope."""
         return self._secured or _may_begin(beginning) is not None
 
     def plain_work(self, head: RequestHead) -> int:
         """
-        The work of a plain request, in millionths: what its X-Serverless-Cost says, or else one unit.
+        The work of a plain request, in millionths: that of its X-Serverless-Cost, or one unit.
 
         Raises Refusal 422 "invalid_cost".
         """
@@ -134,7 +133,7 @@ class RequestUnwrapping:
         return work
 
     def target(self, head: RequestHead) -> bytes:
-        """The request's target for the backend: without what was signed, and without an api_key beside it."""
+        """The request's target for the backend, without signed parameters and without an api_key beside them."""
         path, mark, query = head.target.partition(b"?")
         if not mark:
             return path
@@ -146,9 +145,9 @@ class RequestUnwrapping:
 
 class UndecidedBody:
     """
-    A body that is opened once it is whole, as one that came in one read, if it turns out to be small.
+    A body whose form is not known yet. A small one is opened when it is complete, like one that came in one read.
 
-    Of a larger one the beginning tells how it is to be taken.
+    The beginning of a larger one decides its form.
     """
 
     ready = verbatim = False
@@ -189,7 +188,7 @@ class UndecidedBody:
         return pieces
 
     def _decide(self, beginning: bytes) -> RequestBody:
-        # No more of it than is certain to be there, so that nothing depends on how the body was cut.
+        # Only the part that is certain to be there, so that the result does not depend on how the body was split.
         if self._unwrapping.is_plain(beginning[: self._enough]):
             self._body = PassedBody(None, self.length)
         else:

@@ -1,4 +1,4 @@
-"""Which model the backend serves, as it says itself."""
+"""The model that the backend serves, as the backend reports it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from twisted.internet.interfaces import IReactorTime
 from vespa.runtime.http_client import CallError, call
 
 LONGEST: Final = 500
-"""Characters of what is told; beyond them it is a digest."""
+"""The maximum length of the text in characters. A longer one is replaced by a digest."""
 
-# What of an entry tells one model from another: vLLM names its files as `root`, llama.cpp tells sizes as `meta`. The
-# times and permissions in it change with each start.
+# The members that distinguish models: vLLM names its files as `root`, llama.cpp gives sizes as `meta`. Other members,
+# such as times and permissions, change with each start.
 _TELLING: Final = ("id", "root", "parent", "meta")
 
 
 class ServedModel:
-    """Asks `/v1/models`, which every OpenAI-compatible server has."""
+    """Reads `/v1/models`, which every OpenAI-compatible server has."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class ServedModel:
         authorization: str = "",
         name: str = "",
     ) -> None:
-        """`timeout` is in seconds. `name`: the model that is meant where there are several; "": the first."""
+        """`timeout` is in seconds. `name`: the model to choose if there are several; "": the first."""
         self._http = http
         self._url = url
         self._clock = clock
@@ -44,7 +44,7 @@ class ServedModel:
             self._headers["Authorization"] = authorization
 
     async def __call__(self) -> str:
-        """What is served, for comparison only: the same text for the same model. "" where the backend does not tell."""
+        """A text that is the same for the same model, for comparison only; "" if the backend does not tell."""
         try:
             response = await call(
                 self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers
@@ -55,7 +55,7 @@ class ServedModel:
 
 
 def told(body: bytes, name: str) -> str:
-    """What a list of models tells of the one called `name`, or of the first; "" where it is no such list."""
+    """The text for the model called `name`, or for the first, in a list of models; "" if it is not such a list."""
     try:
         models: Any = json.loads(body)["data"]
         entries = [entry for entry in models if isinstance(entry, Mapping)]

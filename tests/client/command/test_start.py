@@ -246,7 +246,7 @@ class TerminalTests(Case):
         await terminal.shows("waiting for a worker, 0 s: ")
         await terminal.shows("\r\x1b[2Kwaiting for a worker, 2 s: ")
         asked.cancel()
-        await terminal.shows("gone: GET /v1/models\r\n")
+        await terminal.shows("the client closed the connection: GET /v1/models\r\n")
         self.assertNotIn("waiting", terminal.text.rpartition("\x1b[2K")[2], "the live line is still there")
         terminal.type("\x03")
         self.assertEqual(await terminal.code(), 0, terminal.text)
