@@ -60,7 +60,6 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.watched_connection": 292,
     "vespa.loadtest.command": 279,
     "vespa.proxy.exchange": 287,
-    "vespa.proxy.request_sender": 260,
     "vespa.config.worker_reading": 304,
     "vespa.config.worker": 429,
     "vespa.worker.readiness": 381,
