@@ -18,6 +18,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.accounting.records": "tests.accounting.test_ledger",
     "vespa.http.interfaces": "tests.http.test_agent",
     "vespa.http.limits": "tests.http.test_server_connection",
+    "vespa.loadtest.outcome": "tests.loadtest.test_driver",
     "vespa.proxy.interfaces": "tests.proxy.test_exchange",
     # Half of a pair whose laws hold for both.
     "vespa.client.autoscaler_client": "tests.client.test_worker_search",
@@ -26,6 +27,8 @@ ELSEWHERE: dict[str, str] = {
     "vespa.client.request_headers": "tests.client.test_envelope_writer",
     "vespa.http.agent_request": "tests.http.test_agent",
     "vespa.http.request_reading": "tests.http.test_server_connection",
+    "vespa.loadtest.events": "tests.loadtest.test_reading",
+    "vespa.loadtest.load_request": "tests.loadtest.test_driver",
     "vespa.protocol.message_head": "tests.protocol.test_request_head",
     "vespa.proxy.upstream_deadlines": "tests.proxy.test_request_sender",
     "vespa.runtime.local_addresses": "tests.client.test_worker_pools",
@@ -51,7 +54,7 @@ ELSEWHERE: dict[str, str] = {
 """Where the tests of a module are that has no file of tests of its own."""
 
 
-NOT_YET = ("vespa.benchmarking.", "vespa.simulator.", "vespa.loadtest.", "vespa.client.command.", "vespa.config.")
+NOT_YET = ("vespa.benchmarking.", "vespa.simulator.", "vespa.client.command.", "vespa.config.")
 """Packages whose tests do not mirror them yet. None is added."""
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from vespa.loadtest.outcome import Kind, Outcome
+from attrs import evolve
+
+from vespa.loadtest.outcome import MEANINGS, Kind, Outcome
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report, make_report
 from vespa.loadtest.run_stats import RunStats
+
+HOSTILE = "</td><script>alert('1')</script> \x1b[31m & \"quoted\"\n\u2028next"
+"""A text that would be markup, drive a terminal or begin a line."""
 
 ABOUT = About(
     vespa="1.2.3",
@@ -64,3 +69,19 @@ def stats_of(*outcomes: Outcome) -> RunStats:
 def report_of(stats: RunStats, plan: Plan | None = None) -> Report:
     """Its report, of an open loop."""
     return make_report(stats, plan or Plan(rps=10), ABOUT)
+
+
+def mixed() -> Report:
+    """A report with successes and a failure of every kind."""
+    outcomes = [outcome(number / 10, 0.5 + number % 7 / 10, pieces=5, tokens=6) for number in range(50)]
+    outcomes += [
+        outcome(1 + number, 0.01, kind, status=500, code="c", message="m") for number, kind in enumerate(MEANINGS)
+    ]
+    return report_of(stats_of(*outcomes))
+
+
+def hostile() -> Report:
+    """A report whose texts from outside are hostile."""
+    report = report_of(stats_of(outcome(0, 1.0), outcome(0, 1.0, "status", status=500, code=HOSTILE, message=HOSTILE)))
+    about = evolve(report.about, target=HOSTILE, path="/" + HOSTILE, benchmark=HOSTILE)
+    return evolve(report, about=about, interrupted=HOSTILE, remarks=(HOSTILE,))

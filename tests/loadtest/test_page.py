@@ -1,0 +1,85 @@
+"""The report as a page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.loadtest.reports import hostile, mixed, outcome, report_of, stats_of
+from vespa.loadtest.page import page
+from vespa.loadtest.plots import HEIGHT, WIDTH
+from vespa.loadtest.run_stats import RunStats
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.policies: list[str | None] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [f"{name}={value}" for name, value in attrs if name in ("href", "src", "srcset", "action")]
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policies.append(dict(attrs)["content"])
+
+
+class PageTests(SynchronousTestCase):
+    def test_stands_alone(self) -> None:
+        """The page needs nothing but itself: no script, no link, no address of anything to load."""
+        text = page(mixed())
+        found = _Page(text)
+        self.assertEqual(found.links, [])
+        self.assertFalse(
+            {"script", "link", "img", "iframe", "object", "image", "use", "foreignobject"} & set(found.tags)
+        )
+        self.assertNotRegex(text, r"url\(|@import|javascript:")
+        self.assertEqual(found.policies, ["default-src 'none'; style-src 'unsafe-inline'"])
+
+    def test_hostile(self) -> None:
+        """No text from outside becomes markup, or begins a line of its own."""
+        text = page(hostile())
+        self.assertNotIn("script", _Page(text).tags)
+        self.assertNotIn("\x1b", text)
+        self.assertNotIn("\u2028", text)
+        self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
+        self.assertIn("&lt;script&gt;", text)
+
+    def test_plots(self) -> None:
+        """Every plot is well-formed, and nothing in it stands outside of it."""
+        for report in (mixed(), hostile(), report_of(RunStats()), report_of(stats_of(outcome(0, 0.0)))):
+            text = page(report)
+            self.assertGreaterEqual(text.count("<figure"), 4)
+            for plot in re.findall(r"<svg.*?</svg>", text, re.S):
+                self.check(ElementTree.fromstring(plot))
+            for share in re.findall(r"(?:left|bottom|width): ([^;]*?)%\"", text):
+                self.assertTrue(0 <= float(share) <= 100)
+
+    def check(self, svg: ElementTree.Element) -> None:
+        self.assertEqual(svg.attrib["viewBox"], f"0 0 {WIDTH} {HEIGHT}")
+        self.assertGreaterEqual(len(svg), 2)
+        for element in svg:
+            path = element.attrib["d"]
+            for x in re.findall(r"[MLH](-?[\d.]+)", path):
+                self.assertTrue(0 <= float(x) <= WIDTH, path)
+            for y in re.findall(r"(?:[ML]-?[\d.]+ |V)(-?[\d.]+)", path):
+                self.assertTrue(0 <= float(y) <= HEIGHT, path)
+
+    def test_light_and_dark(self) -> None:
+        """The page follows the reader's colours."""
+        self.assertIn("prefers-color-scheme: dark", page(mixed()))
+
+    def test_many_endings(self) -> None:
+        """Of many kinds of failure the most frequent have a bar each, and the rest one together."""
+        failed = [outcome(0, 1, "status", status=500, code=str(code)) for code in range(20) for _ in range(21 - code)]
+        text = page(report_of(stats_of(outcome(0, 1), *failed, outcome(0, 1, "unfinished"))))
+        bars = re.findall(r"<span>(.*?)</span><i class=.*?width: ([\d.]+)%.*?<b>([\d,]+)</b>", text)
+        self.assertEqual([label for label, _, _ in bars[:3]], ["succeeded", "status: 500 0", "status: 500 1"])
+        self.assertEqual([label for label, _, _ in bars[-2:]], ["10 others", "given up"])
+        self.assertEqual(sum(int(count) for _, _, count in bars), len(failed) + 2)
+        self.assertAlmostEqual(sum(float(width) for _, width, _ in bars), 100, delta=0.1)

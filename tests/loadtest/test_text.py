@@ -1,0 +1,102 @@
+"""What is said before a test, while it runs, and at its end."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.loadtest.reports import hostile, mixed, outcome, report_of, stats_of
+from tests.runtime.test_terminal import XTERM, FakeTerminal
+from vespa.loadtest.outcome import MEANINGS
+from vespa.loadtest.plan import Plan
+from vespa.loadtest.report import Report
+from vespa.loadtest.run_stats import RunStats
+from vespa.loadtest.text import WIDTH as COLUMNS
+from vespa.loadtest.text import intention, progress
+from vespa.loadtest.text import table as report_on
+
+
+def table(report: Report, stream: io.StringIO | None = None) -> str:
+    """The report as a pipe gets it, or another stream."""
+    return report_on(report, stream or io.StringIO(), {**XTERM, "COLUMNS": str(COLUMNS)})
+
+
+class TableTests(SynchronousTestCase):
+    def test_says_all(self) -> None:
+        """Counts, statuses, rates, times and every kind of failure are in the table."""
+        text = table(mixed())
+        for said in (
+            "58 sent, 50 succeeded (86.21%), 7 failed, 1 given up, in",
+            "200: 50, 500: 6",
+            "as the backend counts",
+            "latency",
+            "first token",
+            "endpoint my-llm",
+        ):
+            self.assertIn(said, text)
+        for kind in set(MEANINGS) - {"unfinished"}:
+            self.assertRegex(text, rf"\n +1  {kind} ")
+
+    def test_without_success(self) -> None:
+        """Where nothing succeeded the table says so instead of zeros."""
+        self.assertIn("no request succeeded", table(report_of(stats_of(outcome(0, 1, "timeout")))))
+        self.assertIn("0 sent", table(report_of(RunStats())))
+
+    def test_long_message(self) -> None:
+        """What a failure said is there in full, in lines beneath each other; what cannot be broken stays whole."""
+        address = "http://" + "x" * 120
+        message = f"{'the model is not there ' * 20}{address} end"
+        text = table(report_of(stats_of(outcome(0, 1.0, "status", status=404, code="c" * 70, message=message))))
+        lines = text.splitlines()
+        first = next(place for place, line in enumerate(lines) if line.startswith("failures"))
+        column = lines[first].index("the first of them")
+        said = [line[column:] for line in lines[first + 1 :]]
+        self.assertEqual(" ".join(said), message)
+        self.assertIn(address, said)
+        self.assertTrue(all(not line[:column].strip() for line in lines[first + 2 :]))
+
+    def test_hostile(self) -> None:
+        """No text of a server's can drive the terminal or forge a line."""
+        text = table(hostile())
+        self.assertNotIn("\x1b", text)
+        self.assertNotIn("\u2028", text)
+        self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
+
+    def test_aligned(self) -> None:
+        """Columns of figures end at the same place, and no line ends in spaces."""
+        lines = table(mixed()).splitlines()
+        rows = [line for line in lines if line.startswith(("latency", "first byte", "first token"))]
+        self.assertEqual(len(rows), 3)
+        for place in range(4):
+            self.assertEqual(len({[unit.end() for unit in re.finditer(" m?s", row)][place] for row in rows}), 1)
+        self.assertFalse([line for line in lines if line != line.rstrip()])
+
+    def test_styles(self) -> None:
+        """A terminal gets colours, and the same words as a pipe."""
+        shown = table(mixed(), FakeTerminal())
+        self.assertIn("\x1b[36mrequests", shown)
+        plain = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()]
+        self.assertEqual(plain, table(mixed()).splitlines())
+
+    def test_intentions(self) -> None:
+        """What is planned reads as a sentence."""
+        about = mixed().about
+        self.assertEqual(
+            intention(about, Plan(requests=100, rps=10)),
+            "100 requests, 10 a second, to endpoint my-llm: POST /v1/chat/completions, streamed, cost 500",
+        )
+        self.assertIn("requests for 60 s, 4 at a time", intention(about, Plan(requests=0, duration=60, concurrency=4)))
+        self.assertIn("(Poisson), at most 9 under way", intention(about, Plan(rps=1, poisson=True, concurrency=9)))
+
+
+class LineTests(SynchronousTestCase):
+    def test_line(self) -> None:
+        """The line has all that one wants to see, and how much of the plan is done."""
+        stats = stats_of(outcome(0, 1.0), outcome(0, 1.0, "timeout"))
+        text = progress(stats, Plan(requests=4), 10.0, waiting="waiting\x1b")
+        said = "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10 ok/s  p50 1.00 s  waiting "
+        self.assertEqual(text, f"[##########----------]  {said}")
+        self.assertIn("[####------", progress(stats, Plan(requests=0, duration=50), 10.0))
+        self.assertIn("[####################]", progress(stats, Plan(requests=1, duration=5), 10.0))
