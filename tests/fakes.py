@@ -19,7 +19,7 @@ class FakeBodyTransport:
     def __init__(self) -> None:
         self.aborted = False
 
-    def abortConnection(self) -> None:
+    def stopProducing(self) -> None:
         self.aborted = True
 
 

@@ -6,18 +6,11 @@ import io
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.runtime.standard_streams import shows_escapes, writable
+from vespa.runtime.standard_streams import writable
 from vespa.runtime.twistd import twistd_options
 
 
 class StreamTests(SynchronousTestCase):
-    def test_escapes(self) -> None:
-        """Every terminal follows escape sequences, but on Windows only those that say so."""
-        self.assertTrue(shows_escapes({}, windows=False))
-        self.assertFalse(shows_escapes({"PATH": "x", "TERM": ""}, windows=True))
-        for name in ("WT_SESSION", "ANSICON", "ConEmuANSI", "TERM"):
-            self.assertTrue(shows_escapes({name: "x"}, windows=True), name)
-
     def test_characters(self) -> None:
         """A character that an encoding lacks is no error, whatever the system's own encoding is."""
         raw = io.BytesIO()

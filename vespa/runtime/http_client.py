@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import frozen
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred, succeed
@@ -22,7 +24,6 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from vespa.runtime.deadlines import within
-from vespa.runtime.treq_url import treq_url
 
 RESPONSE_LIMIT = 65536
 """How many bytes of a response are read, unless told otherwise."""
@@ -102,7 +103,7 @@ async def _request(
     try:
         return await http.request(
             method,
-            treq_url(url),
+            _treq_url(url),
             headers=Headers({name: [value] for name, value in (headers or {}).items()}),
             data=data,
             allow_redirects=False,
@@ -115,6 +116,18 @@ async def _request(
         raise CallError(
             str(inner) or type(inner).__name__, timed_out=isinstance(inner, _TIMEOUTS), cause=inner
         ) from error
+
+
+class _Verbatim(EncodedURL):
+    """A URL that is not to be encoded."""
+
+    def to_uri(self) -> _Verbatim:
+        return self
+
+
+def _treq_url(url: str) -> str | EncodedURL:
+    """`url` as treq takes it: an IPv6 address it would encode as the name of a host, which fails (treq 26.7)."""
+    return _Verbatim.from_text(url) if urlsplit(url).netloc.rpartition("@")[2].startswith("[") else url
 
 
 _TIMEOUTS = (TimeoutError, ConnectTimeoutError, TCPTimedOutError)
@@ -182,10 +195,6 @@ class _Reader(Protocol):
         self.done.callback((b"".join(self._chunks), whole))
 
     def _abort(self) -> None:
-        # An agent's body transport need be no more than a producer.
         self._over = True
-        for name in ("abortConnection", "loseConnection", "stopProducing"):
-            method = getattr(self.transport, name, None)
-            if method is not None:
-                method()
-                return
+        transport: Any = self.transport  # an agent's, of which no more is known than that it is a producer
+        transport.stopProducing()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TextIO
 
 
@@ -70,12 +69,3 @@ def writable(stream: TextIO | None) -> TextIO:
     if reconfigure is not None:
         reconfigure(errors="replace")
     return stream
-
-
-def shows_escapes(environ: Mapping[str, str], *, windows: bool = os.name == "nt") -> bool:
-    """
-    Whether a terminal follows ANSI's escape sequences: every one does, but for Windows' old console.
-
-    Windows Terminal, ConEmu and the terminals of Unix tools each say that they are there.
-    """
-    return not windows or any(environ.get(name) for name in ("WT_SESSION", "ANSICON", "ConEmuANSI", "TERM"))
