@@ -13,7 +13,7 @@ from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.child import Child
 
 LOAD = [sys.executable, "-m", "vespa.loadtest.command"]
-SHORT = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
+SHORT: Any = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
 
 
 class CommandTests(ProcessCase):
