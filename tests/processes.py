@@ -42,6 +42,7 @@ class ProcessCase(TestCase):
     """A test that starts processes. They are ended when it ends, and their output is shown where it failed."""
 
     timeout = 150
+    slow = True
 
     def temporary_folder(self) -> str:
         """A folder that goes away with the test; its path is short, as a Unix socket's must be."""

@@ -32,6 +32,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="MODULE", help="a package, module, class or test; all by default")
     parser.add_argument("--quick", action="store_true", help="leave out what is marked `slow`, and the other ways")
+    parser.add_argument("--no-checks", action="store_true", help="leave out ruff and mypy")
     parser.add_argument("--way", choices=WAYS, help="run the tests in this way alone")
     parser.add_argument("--jobs", type=int, default=0, help="processes beside each other; twice the cores by default")
     parser.add_argument("--record", action="store_true", help="record how long each module took, for the next run")
@@ -46,7 +47,9 @@ def plan(wanted: argparse.Namespace) -> list[Unit]:
     if wanted.names or wanted.way:
         return units_of(wanted.names or way.tests, way, weights, split=not wanted.record)
     found = [
-        Unit(name, command=command, weight=weights.get(name, Unit(name).weight)) for name, command in CHECKS
+        Unit(name, command=command, weight=weights.get(name, Unit(name).weight))
+        for name, command in CHECKS
+        if not wanted.no_checks
     ] + units_of(["tests"], PLAIN, weights, split=not wanted.record)
     if sys.platform == "linux" and not wanted.quick:
         for other in (*MASKS, STOCK):
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     Pool(units, progress, cores=cores, jobs=jobs, quick=wanted.quick, clock=time.monotonic).run()
     progress.close()
     if wanted.record:
-        write_weights({**read_weights(), **progress.weights})
+        write_weights({**(read_weights() if wanted.names else {}), **progress.weights})
     for seconds, test in progress.slowest[: wanted.slowest]:
         print(f"{seconds:8.2f} s  {test}")
     print(summary(progress.passed, progress.failed, progress.skipped), flush=True)

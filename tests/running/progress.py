@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
@@ -20,6 +21,15 @@ def minutes(seconds: float) -> str:
 def summary(passed: int, failed: int, skipped: int) -> str:
     """The last line of a run."""
     return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+
+
+_COUNTS = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*\Z")
+
+
+def counts(text: str) -> tuple[int, int, int]:
+    """Passed, failed and skipped, as the last line of a run says; a run without that line failed."""
+    found = _COUNTS.search(text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found is not None else (0, 1, 0)
 
 
 class Progress:

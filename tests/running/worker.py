@@ -125,13 +125,19 @@ def is_slow(name: str) -> bool:
     return False
 
 
+def is_marked(test: Any) -> bool:
+    """Whether a test, or its class, is marked by `slow = True`."""
+    method = getattr(test, test.id().rpartition(".")[2], None)
+    return bool(getattr(test, "slow", False) or getattr(method, "slow", False))
+
+
 def load(command: Command) -> TestSuite:
     """The tests that are asked for."""
     if command["quick"] and is_slow(command["name"]):
         return TestSuite()
     tests = list(each(TestLoader().loadByNames([command["name"]], recurse=True)))[command["part"] :: command["parts"]]
     if command["quick"]:
-        tests = [test for test in tests if not getattr(test, "slow", False)]
+        tests = [test for test in tests if not is_marked(test)]
     return TestSuite(tests)
 
 

@@ -1,0 +1,3 @@
+"""Real processes on this machine."""
+
+slow = True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.masked import counts
+from tests.running.progress import counts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,7 +41,7 @@ from importlib.metadata import version
 print(twisted.__file__.startswith(sys.argv[1]), OpenSSL.__file__.startswith(sys.argv[1]))
 print(version("Twisted"), version("pyOpenSSL"), flush=True)
 from tests.run import main
-sys.exit(main(sys.argv[2:]))
+sys.exit(main(["--jobs=1", *sys.argv[2:]]))
 """
 
 

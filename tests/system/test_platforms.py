@@ -15,8 +15,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.selectreactor import SelectReactor
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests import masked
 from tests.processes import ProcessCase
+from tests.running.ways import MASKS
 from vespa.runtime.trust import trust_roots
 from vespa.simulator.launch import STOPS_BY_SIGNAL, free_port
 from vespa.transport import platform
@@ -69,7 +69,7 @@ class MaskTests(SynchronousTestCase):
             raise SkipTest("this is masked already, or is the real thing")
         names = "vespa.cli vespa.client vespa.client_tap vespa.client.command.run vespa.loadtest.command"
         code = "import sys, importlib; [importlib.import_module(n) for n in sys.argv[1:]]; print(sys.platform)"
-        for mask in masked.MASKS:
+        for way in MASKS:
             done = subprocess.run(
                 [
                     sys.executable,
@@ -80,17 +80,11 @@ class MaskTests(SynchronousTestCase):
                     "vespa.tap",
                     "vespa.worker.service",
                 ],
-                env=masked.environment(mask),
+                env=way.environment(),
                 capture_output=True,
                 text=True,
             )
-            self.assertEqual((done.stdout.strip(), done.stderr), (mask, ""))
-
-    def test_counts(self) -> None:
-        """What a run says last is what it counts for; a run that ended without a word failed."""
-        self.assertEqual(masked.counts("x\n12 passed, 3 failed, 4 skipped\n"), (12, 3, 4))
-        self.assertEqual(masked.counts("12 passed, 0 failed\n"), (12, 0, 0))
-        self.assertEqual(masked.counts("1 passed, 0 failed\nTraceback"), (0, 1, 0))
+            self.assertEqual((done.stdout.strip(), done.stderr), (way.name, ""))
 
 
 class LimitTests(ProcessCase):
