@@ -38,6 +38,15 @@ def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
+def waiting_seconds() -> float:
+    """How long this process has waited for a core so far, where the system tells: on an idle machine it would not."""
+    try:
+        with open("/proc/self/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Reporting(Reporter):
     """
     Tells how each test ended: {"test", "outcome": passed | failed | skipped, "text", "seconds"}.
@@ -151,9 +160,10 @@ class Commands(TestSuite):
     def run(self, result: Any, debug: bool = False) -> Any:
         """Run units until there are no more."""
         for line in self._commands:
-            start, cpu = time.monotonic(), cpu_seconds()
+            start, cpu = time.monotonic() - waiting_seconds(), cpu_seconds()
             decorate(load(json.loads(line)), ITestCase).run(result)
-            result.tell(seconds=time.monotonic() - start, cpu_seconds=cpu_seconds() - cpu)
+            seconds = time.monotonic() - waiting_seconds() - start
+            result.tell(seconds=seconds, cpu_seconds=cpu_seconds() - cpu)
         return result
 
 
