@@ -161,6 +161,38 @@ class AsyncioTests(Traceless):
 
         asyncio.run(main())
 
+    def test_stops(self) -> None:
+        """Several stops at once all wait for the one."""
+
+        async def stop(client: StubClient) -> int:
+            await client.stop()
+            return len(set(threading.enumerate()) - self.threads)
+
+        async def main() -> None:
+            client = StubClient()
+            await client.start()
+            client.stubs[0].drain_seconds = 0.1
+            self.assertEqual(await asyncio.gather(stop(client), stop(client)), [0, 0])
+
+        asyncio.run(main())
+
+    def test_start_while_it_stops(self) -> None:
+        """One that is still stopping may be started again, and the old run's end does not touch the new one."""
+
+        async def main() -> None:
+            client = StubClient()
+            await client.start()
+            client.stubs[0].drain_seconds = 0.1
+            stopping = asyncio.ensure_future(client.stop())
+            await asyncio.sleep(0)
+            await client.start()
+            await stopping
+            self.assertEqual(fetch(client.url), b"ok")
+            self.assertIsNot(client.stubs[0].reactor, client.stubs[1].reactor)
+            await client.stop()
+
+        asyncio.run(main())
+
     def test_stop_does_not_block(self) -> None:
         """While what is in flight ends, the program's loop goes on: it may be what has to end it."""
         ticks = 0
@@ -391,6 +423,16 @@ class TwistedTests(TestCase):
         stops = [client.stop() for _ in range(3)]
         for stopping in stops:
             await stopping
+
+    async def test_broken_stop(self) -> None:
+        """A service that cannot stop ends all the same, and the log says why."""
+        client = StubClient()
+        await client.start()
+        client.stubs[0].broken = True
+        await client.stop()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertRaises(RuntimeError, lambda: client.url)
+        await client.stubs[0].port.stopListening()
 
     async def test_run_forever(self) -> None:
         """It serves until it is stopped, and until it is cancelled."""
