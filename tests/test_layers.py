@@ -25,6 +25,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         # What can be set: seen where a process starts, and where the services are made of it.
         "vespa.config": f"vespa vespa.vast vespa.accounting vespa.protocol {CONFIG_NEEDS}",
         "vespa.runtime": "",
+        "vespa.runtime.process": "vespa.runtime vespa.transport",
         # HTTP, and the sockets beneath it: nothing of Vast's.
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",
@@ -37,13 +38,14 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.embedded": f"vespa {BELOW_PROXY} vespa.config vespa.client",
-        "vespa.client.command": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client",
+        "vespa.client.command": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.benchmarking.loading",
-        "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client vespa.loadtest",
+        "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.loadtest",
         # It speaks to a worker as the world does: over the wire.
-        "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting",
+        "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting vespa.config.demo",
+        "vespa.simulator.demo": "vespa vespa.runtime vespa.config vespa.simulator",
         "vespa.tap": f"vespa {BELOW_PROXY} vespa.config vespa.worker vespa.client",
-        "vespa.client_tap": f"vespa {BELOW_PROXY} vespa.config vespa.tap vespa.client",
+        "vespa.client_tap": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.cli": "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
@@ -60,8 +62,7 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.watched_connection": 292,
     "vespa.loadtest.command": 279,
     "vespa.proxy.exchange": 287,
-    "vespa.config.worker_reading": 304,
-    "vespa.config.worker": 429,
+    "vespa.config.worker": 288,
     "vespa.worker.readiness": 381,
     "vespa.worker.service": 351,
 }
@@ -77,6 +78,8 @@ ENTRIES = (
     "vespa.tap",
     "vespa.client_tap",
     "vespa.cli",
+    "vespa.config.command_line",
+    "vespa.runtime.process",
     "vespa.client.command.run",
     "vespa.loadtest.command",
     "vespa.simulator",

@@ -6,20 +6,26 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .runtime.standard_streams import writable
 from .runtime.twistd import twistd_options
 
+if TYPE_CHECKING:
+    from .config.command_line import CommandLine
+
 DESCRIPTION = (
-    "Vespa, a serverless proxy for Vast.ai. A worker's settings are environment variables: `vespa-proxy settings`. "
-    "A client's are options as well: `vespa-proxy client --help`."
+    "Vespa, a serverless proxy for Vast.ai. `vespa-proxy COMMAND --help` lists a command's options and environment "
+    "variables, `vespa-proxy settings` those of all."
 )
 
 
 def worker(arguments: Sequence[str]) -> int:
     """Serve as a worker in the foreground; the same as `twistd -n --pidfile= vespa`."""
-    _none("worker", worker, arguments)
+    from .config.commands import WORKER
+
+    _refuse(WORKER, arguments)
     from twisted.scripts.twistd import run
 
     # In this process and no other: the signals of whoever started us reach the worker itself.
@@ -46,22 +52,24 @@ def demo(arguments: Sequence[str]) -> int:
     """Show everything at work on this machine: simulated autoscaler, small backend, worker, requests."""
     from .simulator.demo import main as run
 
-    sys.argv = ["vespa-proxy demo", *arguments]
-    return run() or 0
+    return run(arguments)
 
 
 def settings(arguments: Sequence[str]) -> int:
-    """Print every environment variable with its default and meaning, as Markdown."""
-    _none("settings", settings, arguments)
-    from .config.worker_reading import markdown
+    """Print every setting of every command with its default and meaning, as Markdown."""
+    from .config.commands import SETTINGS
+    from .config.documentation import markdown
 
+    _refuse(SETTINGS, arguments)
     print(markdown())
     return 0
 
 
 def version(arguments: Sequence[str]) -> int:
     """Print the version."""
-    _none("version", version, arguments)
+    from .config.commands import VERSION
+
+    _refuse(VERSION, arguments)
     print(f"vespa-proxy {__version__}")
     return 0
 
@@ -77,9 +85,11 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def _none(name: str, command: Command, arguments: Sequence[str]) -> None:
-    # For a subcommand that has no arguments: answers --help, refuses the rest.
-    argparse.ArgumentParser(prog=f"vespa-proxy {name}", description=command.__doc__).parse_args(arguments)
+def _refuse(line: CommandLine, arguments: Sequence[str]) -> None:
+    # For a subcommand that has no options: answers --help, refuses the rest.
+    if problems := line.parse(arguments).problems:
+        print(f"{line.command}: {'; '.join(problems)}", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
         _flush()
-    except SystemExit:  # of argparse, which has printed
+    except SystemExit:  # who raised it has printed
         _flush()
         raise
     except BrokenPipeError:  # `| head`: who reads it has enough

@@ -152,4 +152,5 @@ class ServiceTests(TestCase):
             {"endpoint_key": "k", "worker_ca": "/nowhere"},
         )
         for values in wrong:
-            self.assertRaises((ValueError, OSError), make_client, reactor, ClientSettings(endpoint="e", **values))
+            with self.assertRaises((ValueError, OSError)):
+                make_client(reactor, ClientSettings(endpoint="e", **values))

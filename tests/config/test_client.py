@@ -30,5 +30,16 @@ class SettingsTests(SynchronousTestCase):
 
     def test_no_key_is_shown(self) -> None:
         """Keys and tokens are not in what a log would show of it."""
+        error = self.assertRaises(ValueError, ClientSettings, endpoint="e", endpoint_key="a key-8152", port=-1)
+        self.assertIn("endpoint_key: ", str(error))
+        self.assertNotIn("8152", str(error))
         settings = ClientSettings(endpoint="e", endpoint_key="k-1", account_key="k-2", token="k-3")
         self.assertNotIn("k-", repr(settings))
+
+    def test_as_read(self) -> None:
+        """What a program gives is what the command line would make of it."""
+        settings = ClientSettings(host="box.example", autoscaler_url="http://a/", allow_origins=["HTTP://B:80"])  # type: ignore[arg-type]
+        self.assertEqual((settings.host, settings.autoscaler), ("box.example", "http://a"))
+        self.assertEqual(settings.allow_origins, ("http://b",))
+        for name, value in (("allow_origins", ("*",)), ("passes", ("x-api-key",)), ("host", 1)):
+            self.assertRaises(ValueError, ClientSettings, **{name: value})

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 from pathlib import Path
 from typing import Any
-from unittest import SkipTest
 
 import attrs
-from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.client.command.run import Options as CommandOptions
-from vespa.config import keys
-from vespa.config.client import ClientSettings
-from vespa.config.client_options import OPTIONS, markdown
-from vespa.config.client_reading import GivenOptions, OptionsError, Reading, read
-from vespa.config.keys import KeyFile, account_key, account_key_files
-from vespa.config.worker import CLIENT_NAMES
+from vespa.config.client import LIST, ClientSettings
+from vespa.config.client_reading import ClientReading, read
+from vespa.config.commands import CLIENT, TWISTD_CLIENT
+from vespa.config.key_files import KeyFile
+from vespa.config.reader import Given, SettingsError
+from vespa.config.schema import rows
 
-GUIDE = Path(__file__).parents[2] / "CLIENT.md"
+ROWS = [row for row in rows(ClientSettings) if row.flag]
 SECRET = "a-very-secret-key"
 ENOUGH = {"VAST_ENDPOINT": "chat", "VAST_API_KEY": SECRET}
 
 
-def given(*arguments: str) -> dict[str, list[str]]:
-    options = CommandOptions()
-    options.parseOptions(list(arguments))
-    return options.take()
-
-
 def reading(
     *arguments: str, environ: dict[str, str] | None = None, files: dict[str, KeyFile] | None = None, **more: Any
-) -> Reading:
+) -> ClientReading:
     return read(
-        given(*arguments),
+        CLIENT.parse(arguments),
         ENOUGH if environ is None else environ,
         read_file=lambda path: (files or {}).get(path),
         readable=lambda path: path == "/ca.pem",
@@ -49,19 +38,13 @@ def settings(*arguments: str, **more: Any) -> ClientSettings:
 
 
 class TableTests(SynchronousTestCase):
-    def test_fields(self) -> None:
-        """Every option but --list fills a field of the settings, and none is filled twice."""
-        fields = {field.name for field in attrs.fields(ClientSettings)}
-        filled = [row.attribute for row in OPTIONS if row.flag != "list"]
-        self.assertEqual(len(filled), len(set(filled)))
-        self.assertEqual(fields - set(filled), {"replay_bytes"})
-        self.assertLessEqual(set(filled), fields)
-
-    def test_defaults(self) -> None:
-        """A default, written as a user would, is the default."""
-        for row in OPTIONS:
-            if row.default_text and row.parse is not None:
-                self.assertEqual(row.parse(row.default_text), row.default, row.flag)
+    def test_flags(self) -> None:
+        """Every field but one has a flag, and no two have the same; --list is the command's own."""
+        flags = [row.flag for row in CLIENT.rows if row.flag]
+        self.assertEqual(len(flags), len(set(flags)))
+        self.assertEqual([row.attribute for row in rows(ClientSettings) if not row.flag], ["replay_bytes"])
+        self.assertIn(LIST, CLIENT.rows)
+        self.assertNotIn(LIST, TWISTD_CLIENT.rows)
 
     def test_nothing_given(self) -> None:
         """Where nothing is given but what is needed, the settings are their own defaults."""
@@ -70,30 +53,8 @@ class TableTests(SynchronousTestCase):
     def test_secrets(self) -> None:
         """What a value's repr hides is a secret of the table, and the other way round."""
         hidden = {field.name for field in attrs.fields(ClientSettings) if not field.repr}
-        self.assertEqual({row.attribute for row in OPTIONS if row.secret}, hidden)
-
-    def test_names_known_to_the_worker(self) -> None:
-        """The worker does not take the client's variables for mistyped ones of its own."""
-        ours = {row.variable for row in OPTIONS if row.variable.startswith("VESPA_")}
-        self.assertEqual(ours, set(CLIENT_NAMES))
-
-    def test_guide(self) -> None:
-        """CLIENT.md holds the table as it is."""
-        if not GUIDE.exists():
-            raise SkipTest("there is no CLIENT.md yet")
-        found = re.search(r"<!-- options -->\n(.*?)<!-- /options -->", GUIDE.read_text(), re.DOTALL)
-        assert found is not None, "CLIENT.md has no place for the table"
-        self.assertEqual(
-            found[1].strip(),
-            markdown().strip(),
-            "python -m vespa.config.client_options prints what belongs between the markers",
-        )
-
-    def test_rows(self) -> None:
-        """The documentation has a row for each option."""
-        self.assertEqual(len(markdown().splitlines()), len(OPTIONS) + 2)
-        for row in OPTIONS:
-            self.assertIn(f"| `--{row.flag}` |", markdown())
+        self.assertEqual({row.attribute for row in rows(ClientSettings) if row.secret}, hidden)
+        self.assertEqual(hidden, {"endpoint_key", "account_key", "token"})
 
 
 class GivenTests(SynchronousTestCase):
@@ -149,13 +110,13 @@ class GivenTests(SynchronousTestCase):
             "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
             "VESPA_TRANSPORT": "stock",
         }
-        self.assertEqual({row.variable for row in OPTIONS if row.variable} - values.keys(), {"VAST_ACCOUNT_KEY"})
+        self.assertEqual({row.name for row in ROWS if row.name} - values.keys(), {"VAST_ACCOUNT_KEY"})
         found = settings(environ=values)
-        for row in OPTIONS:
+        for row in ROWS:
             if row.many:
                 continue
-            if row.variable in values and row.parse is not None:
-                self.assertEqual(getattr(found, row.attribute), row.parse(values[row.variable]), row.variable)
+            if row.name in values and row.parse is not None:
+                self.assertEqual(getattr(found, row.attribute), row.parse(values[row.name]), row.name)
 
         self.assertEqual(found.allow_origins, ("app://obsidian.md", "http://localhost:3000"))
 
@@ -166,8 +127,8 @@ class GivenTests(SynchronousTestCase):
         found = reading("--pass=cookie", "--pass=AUTHORIZATION", environ=ENOUGH)
         self.assertEqual(found.settings.passes, ("cookie", "authorization"))
         self.assertEqual(len([line for line in found.warnings if "rented machine" in line]), 2)
-        self.assertRaises(OptionsError, reading, "--pass=authorization", "--dialect=official", environ=ENOUGH)
-        self.assertRaises(OptionsError, reading, "--pass=x-api-key", environ=ENOUGH)
+        self.assertRaises(SettingsError, reading, "--pass=authorization", "--dialect=official", environ=ENOUGH)
+        self.assertRaises(SettingsError, reading, "--pass=x-api-key", environ=ENOUGH)
 
     def test_origins(self) -> None:
         """They are taken as browsers write them; what would let in every page is refused with the reason."""
@@ -185,7 +146,7 @@ class GivenTests(SynchronousTestCase):
             ("http://localhost:3000/", "without a path"),
             ("http://u@localhost", "(hidden)"),
         ):
-            with self.assertRaises(OptionsError) as caught:
+            with self.assertRaises(SettingsError) as caught:
                 settings(f"--allow-origin={text}", environ=ENOUGH)
             self.assertIn(why, str(caught.exception))
 
@@ -221,32 +182,25 @@ class GivenTests(SynchronousTestCase):
             ["--api-key"],
             ["--port=1", SECRET],
         ):
-            error = self.assertRaises(usage.UsageError, given, *arguments)
+            error = self.assertRaises(SettingsError, reading, *arguments)
+            self.assertEqual(len(error.problems), 1)
             self.assertNotIn(SECRET, str(error))
 
-    def test_taken_once(self) -> None:
-        """Once taken, keys are with the parser no more."""
-        options = GivenOptions()
-        options.parseOptions([f"--api-key={SECRET}", f"--token={SECRET}"])
-        self.assertEqual(options.take()["api-key"], [SECRET])
-        self.assertNotIn(SECRET, repr(options))
+    def test_keys_are_not_shown(self) -> None:
+        """What was given has the keys, and does not show them."""
+        found = CLIENT.parse([f"--api-key={SECRET}", f"--token={SECRET}"])
+        self.assertEqual(found.texts["api-key"], [SECRET])
+        self.assertNotIn(SECRET, repr(found))
 
     def test_list_is_the_command_s(self) -> None:
         """A daemon lists nothing."""
-        self.assertIn("list", given("--list"))
-        self.assertRaises(usage.UsageError, GivenOptions().parseOptions, ["--list"])
-
-    def test_help(self) -> None:
-        """The help names every option, its default and its variable."""
-        text = " ".join(str(CommandOptions()).split())
-        for row in OPTIONS:
-            self.assertIn(f"--{row.flag}", text)
-            self.assertIn(row.variable, text)
+        self.assertEqual(CLIENT.parse(["--list"]).texts, {"list": [""]})
+        self.assertEqual(len(TWISTD_CLIENT.parse(["--list"]).problems), 1)
 
 
 class MistakeTests(SynchronousTestCase):
     def problems(self, *arguments: str, **more: Any) -> list[str]:
-        error: OptionsError = self.assertRaises(OptionsError, reading, *arguments, **more)
+        error: SettingsError = self.assertRaises(SettingsError, reading, *arguments, **more)
         self.assertNotIn(SECRET, str(error))
         return list(error.problems)
 
@@ -280,7 +234,7 @@ class MistakeTests(SynchronousTestCase):
     def test_all_at_once(self) -> None:
         """Everything that is wrong is said at once."""
         environ = {"VESPA_CLIENT_PORT": "x", "VESPA_TIMEOUT": "y", "VESPA_CLIENT_TOKN": "z", **KeyTests.HOME}
-        error = self.assertRaises(OptionsError, reading, "--host=0.0.0.0", "--dialect=x", environ=environ)
+        error = self.assertRaises(SettingsError, reading, "--host=0.0.0.0", "--dialect=x", environ=environ)
         self.assertEqual(len(error.problems), 6)
         for part in (
             "6 mistakes in the options:",
@@ -291,7 +245,7 @@ class MistakeTests(SynchronousTestCase):
             "no endpoint: name it with --endpoint or VAST_ENDPOINT",
             "no key: set VAST_API_KEY",
             f"{KeyTests.NEWER} or {KeyTests.OLDER}",
-            "VESPA_CLIENT_TOKN is no variable of ours; did you mean VESPA_CLIENT_TOKEN?",
+            "VESPA_CLIENT_TOKN is not a setting; did you mean VESPA_CLIENT_TOKEN?",
         ):
             self.assertIn(part, str(error))
 
@@ -360,44 +314,10 @@ class KeyTests(SynchronousTestCase):
         def never(path: str) -> KeyFile:
             raise AssertionError(path)
 
-        found = read({}, {**self.HOME, **ENOUGH, "VAST_ACCOUNT_KEY": "account"}, read_file=never).settings
+        found = read(Given(), {**self.HOME, **ENOUGH, "VAST_ACCOUNT_KEY": "account"}, read_file=never).settings
         self.assertEqual((found.endpoint_key, found.account_key), (SECRET, ""))
-        self.assertEqual(read({}, {**self.HOME, **ENOUGH}, read_file=never).settings.account_key, "")
+        self.assertEqual(read(Given(), {**self.HOME, **ENOUGH}, read_file=never).settings.account_key, "")
         self.assertEqual(self.key("--list", files={self.OLDER: "k"}, **ENOUGH), "k")
-
-    def test_places(self) -> None:
-        """The files are where the `vastai` command keeps them; a relative XDG_CONFIG_HOME is none."""
-        self.assertEqual(account_key_files(self.HOME), [self.NEWER, self.OLDER])
-        absolute = os.path.abspath(os.sep + "c")
-        there = os.path.join(absolute, "vastai", "vast_api_key")
-        for config, newer in ((absolute, there), ("c", self.NEWER), ("", self.NEWER)):
-            self.assertEqual(account_key_files({**self.HOME, "XDG_CONFIG_HOME": config}), [newer, self.OLDER])
-        self.assertEqual(account_key_files({}), [])
-        self.assertEqual(account_key_files({"XDG_CONFIG_HOME": absolute}), [there])
-
-    def test_places_on_windows(self) -> None:
-        """There %APPDATA% comes first, and home is %USERPROFILE%; elsewhere these say nothing."""
-        environ = {"USERPROFILE": self.FOLDER, "APPDATA": "roaming", "HOME": "of-another-shell"}
-        roaming = os.path.join("roaming", "vastai", "vast_api_key")
-        self.assertEqual(account_key_files(environ, windows=True), [roaming, self.NEWER, self.OLDER])
-        elsewhere = account_key_files({**environ, "HOME": self.FOLDER}, windows=False)
-        self.assertEqual(elsewhere, [self.NEWER, self.OLDER])
-
-    def test_no_key_in_a_file(self) -> None:
-        """A file with no key in it is left out with a warning that does not show it."""
-        for text in (f"{SECRET} x", f"{SECRET}\n{SECRET}", "x" * 5000, "ключ"):
-            key, warnings = account_key(self.HOME, {self.NEWER: KeyFile(text), self.OLDER: KeyFile("k")}.get)
-            self.assertEqual((key, warnings), ("k", [f"{self.NEWER} is left out: what is in it is no key"]))
-
-    def test_unreadable(self) -> None:
-        """A file that cannot be read is left out with a warning."""
-
-        def denied(path: str) -> KeyFile:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-
-        key, warnings = account_key(self.HOME, denied)
-        self.assertEqual((key, len(warnings)), ("", 2))
-        self.assertEqual(warnings[0], f"{self.NEWER} is left out: Permission denied")
 
     def test_real_files(self) -> None:
         """A file's key is read; that everybody can read it is told, and no obstacle."""
@@ -408,15 +328,13 @@ class KeyTests(SynchronousTestCase):
         variable = "HOME" if os.name == "posix" else "USERPROFILE"
         for mode, count in ((0o600, 0), (0o644, 1)):
             path.chmod(mode)
-            found = read({}, {variable: os.path.abspath(home), "VAST_ENDPOINT": "e"})
+            found = read(Given(), {variable: os.path.abspath(home), "VAST_ENDPOINT": "e"})
             # What Windows says of a file's mode says nothing of who may read it.
             expected = count if os.name == "posix" else 0
             self.assertEqual((found.settings.account_key, len(found.warnings)), (SECRET, expected))
             self.assertNotIn(SECRET, str(found))
         if found.warnings:
             self.assertIn("chmod 600", found.warnings[0])
-        self.assertIsNone(keys.read_file(str(path) + "-not"))
-        self.assertRaises(OSError, keys.read_file, home)
 
     def test_warned_of_the_command_line(self) -> None:
         """A secret on the command line works, with a warning for each that does not show it."""
@@ -433,7 +351,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(
             found.warnings,
             (
-                "VESPA_CLIENT_PROT is no variable of ours; did you mean VESPA_CLIENT_PORT?",
-                "VESPA_CLIENT_XYZZY is no variable of ours",
+                "VESPA_CLIENT_PROT is not a setting; did you mean VESPA_CLIENT_PORT?",
+                "VESPA_CLIENT_XYZZY is not a setting",
             ),
         )

@@ -93,7 +93,7 @@ class LimitTests(ProcessCase):
         if os.name == "nt":
             raise SkipTest("Windows sets no such limit")
         code = (
-            "import resource as r; from vespa.tap import raise_file_limit; raise_file_limit(); "
+            "import resource as r; from vespa.runtime.process import raise_file_limit; raise_file_limit(); "
             "soft, hard = r.getrlimit(r.RLIMIT_NOFILE); print(soft == hard, soft <= 1024)"
         )
         child = self.start([sys.executable, "-c", code])

@@ -6,9 +6,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.test_worker import ON_VAST, TOKEN
+from tests.config.test_worker_reading import ON_VAST, TOKEN
 from vespa.accounting.ledger import Ledger
-from vespa.config.worker_reading import identity_if_readable
+from vespa.config.worker_reading import read
 from vespa.vast.status_report import Condition, worker_status
 from vespa.worker.failure_report import LONGEST_MESSAGE, body, report
 
@@ -19,7 +19,7 @@ class BodyTests(SynchronousTestCase):
         content = body({**ON_VAST, "USE_SSL": "true"}, "it broke")
         assert content is not None
         found = json.loads(content)
-        identity = identity_if_readable({**ON_VAST, "USE_SSL": "true"})
+        identity = read({**ON_VAST, "USE_SSL": "true"}).identity
         assert identity is not None
         expected = json.loads(
             worker_status(

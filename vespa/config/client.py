@@ -1,26 +1,24 @@
-"""What a client proxy is made from, as one frozen value; where the values come from is not known here."""
+"""Every setting of the client proxy; for programs too, which make it themselves."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
 from vespa.accounting.workload import MAX_COST
+from vespa.config.schema import Option, check, option
+from vespa.config.values import Number, address, choice, host_name, interface, key, origin, text, whole
 from vespa.vast.addresses import AUTOSCALERS, CONSOLE
 
 Dialect = Literal["vespa", "official"]
 Instance = Literal["prod", "alpha", "candidate"]
 
-PORT: Final = 8010
+_seconds = Number(0, 1e9, "seconds")
+_many: Final = 1 << 40
 
-
-_LONG: Final = 1e9  # seconds
-_MANY: Final = 1 << 40
-
-
-def _within(value: object, least: float, most: float) -> bool:
-    return isinstance(value, int | float) and least <= value <= most
+LIST: Final = Option(None, "", "Print the account's endpoints and exit; not for `twistd`.", flag="list")
+"""What the command takes beside the settings."""
 
 
 @frozen(kw_only=True)
@@ -28,82 +26,95 @@ class ClientSettings:
     """
     One endpoint, and how it is called. Durations are in seconds, costs in Vast's units of work.
 
-    Either key will do: with an account key alone the endpoint's own is looked up at the console.
+    Either key will do: with an account key alone the endpoint's own is looked up at the console. Raises ValueError,
+    which names every field that is no good.
     """
 
-    endpoint: str
-    endpoint_key: str = field(default="", repr=False)
-    account_key: str = field(default="", repr=False)
-    instance: Instance = "prod"
-    autoscaler_url: str = ""
-    """"" is that of the instance; `autoscaler` is what to use."""
-    console_url: str = CONSOLE
+    endpoint: str = option(text, "", "The endpoint to send requests to: name or id.", "VAST_ENDPOINT", short="e")
+    endpoint_key: str = option(key, "", "The endpoint's key.", "VAST_API_KEY", flag="api-key", secret=True)
+    account_key: str = option(
+        key,
+        "",
+        "The account's key, to look up the endpoint's; else the `vastai` command's.",
+        "VAST_ACCOUNT_KEY",
+        secret=True,
+    )
 
-    host: str = "127.0.0.1"
-    port: int = PORT
-    """0: any free one."""
-    token: str = field(default="", repr=False)
-    """What callers of this proxy have to show; "": nothing."""
-    allow_hosts: tuple[str, ...] = ()
-    """Names besides the loopback's own that a Host field may hold."""
-    allow_origins: tuple[str, ...] = ()
-    """Origins of web pages that may ask, as browsers write them; never "*" or "null"."""
+    port: int = option(whole(0, 65535), "8010", "The port to listen at; 0: any free one.", "VESPA_CLIENT_PORT")
+    # A program may name a host, which is resolved.
+    host: str = option(
+        interface, "127.0.0.1", "The address to listen at; beyond loopback it needs a token.", checked=False
+    )
+    token: str = option(
+        key, "", "What callers must show, as `Authorization: Bearer` or `X-Api-Key`.", "VESPA_CLIENT_TOKEN", secret=True
+    )
+    allow_hosts: tuple[str, ...] = option(
+        host_name, "", "A further name by which callers may address this proxy.", flag="allow-host", many=True
+    )
+    allow_origins: tuple[str, ...] = option(
+        origin,
+        "",
+        "The origin of a web page that may use this proxy, such as `http://localhost:3000`.",
+        "VESPA_CLIENT_ALLOW_ORIGIN",
+        flag="allow-origin",
+        many=True,
+    )
+    passes: tuple[str, ...] = option(
+        choice("cookie", "authorization"),
+        "",
+        "Pass a caller's `cookie` or `authorization` on to the worker, and cookies back.",
+        "VESPA_CLIENT_PASS",
+        flag="pass",
+        many=True,
+    )
 
-    passes: tuple[str, ...] = ()
-    """What of a caller's own goes on to workers, and back: "cookie", "authorization"."""
-    dialect: Dialect = "vespa"
-    default_cost: float | None = None
-    cost_from_tokens: bool = False
-    waiting_pings: bool = False
+    instance: Instance = option(choice(*AUTOSCALERS), "prod", "Vast's autoscaler: prod, alpha or candidate.")
+    autoscaler_url: str = option(address, "", "The autoscaler; else that of the instance.", "VAST_AUTOSCALER_URL")
+    """Not to be used itself: `autoscaler` is."""
+    console_url: str = option(address, CONSOLE, "Vast's console.", "VAST_CONSOLE_URL")
+    worker_ca: str = option(text, "", "PEM roots for workers' certificates, in place of Vast's own.", unit="file")
+    dialect: Dialect = option(
+        choice("vespa", "official"), "vespa", "`official`: what workers of the `vastai` package take: POST with JSON."
+    )
+    default_cost: float | None = option(
+        Number(0, MAX_COST, "work"), None, "The cost of a request that names none, or 1."
+    )
+    cost_from_tokens: bool = option(
+        None, "", "Where there is no --default-cost, take the cost from the most tokens that a JSON body asks for."
+    )
+    waiting_pings: bool = option(None, "", "Send comments into a stream that is asked for while it waits for a worker.")
 
-    timeout: float = 590.0
-    """
-    How long a worker is looked for, and how long each one may take until its response begins; 0: no limit. OpenAI's and
-    Anthropic's libraries give up after 600 s: where no worker is found they should be told so before.
-    """
-    idle_timeout: float = 0.0
-    """The longest silence within a response; 0: no limit. A worker whose machine has vanished is noticed without it."""
-    attempts: int = 5
-    """Most workers that one request is sent to."""
-    max_connections: int = 1000
-    """Most requests in flight; more wait their turn. 0: no limit."""
-    max_connections_per_host: int = 0
-    replay_bytes: int = 1 << 20
-    """The most of a request's body that is kept so that it can be sent to another worker."""
-    worker_ca: str = ""
-    """PEM file of roots for workers' certificates; "": Vast's own root."""
-    drain_timeout: float = 5.0
-    transport: Literal["fast", "stock"] = "fast"
-    """For commands: which transports the process uses (`vespa.transport.choice`)."""
-    debug: bool = False
+    # OpenAI's and Anthropic's libraries give up after 600 s: where no worker is found they should be told so before.
+    timeout: float = option(
+        _seconds, "590", "Longest search for a worker, and wait for a response to begin; 0: no limit.", "VESPA_TIMEOUT"
+    )
+    # A worker whose machine has vanished is noticed without it.
+    idle_timeout: float = option(_seconds, "0", "Longest silence within a response; 0: no limit.", "VESPA_IDLE_TIMEOUT")
+    attempts: int = option(whole(1, _many), "5", "Most workers that one request is sent to.")
+    max_connections: int = option(
+        whole(0, _many), "1000", "Most requests in flight; more wait their turn. 0: no limit.", "VESPA_MAX_CONNECTIONS"
+    )
+    max_connections_per_host: int = option(
+        whole(0, _many), "0", "Most connections to one worker; 0: no limit.", "VESPA_MAX_CONNECTIONS_PER_HOST"
+    )
+    replay_bytes: int = option(
+        whole(0, _many), "1048576", "The most of a request's body that is kept for a further worker.", flag=""
+    )
+    drain_timeout: float = option(_seconds, "5", "How long requests may go on after a SIGTERM.")
+    transport: Literal["fast", "stock"] = option(
+        choice("fast", "stock"), "fast", "`stock`: for a Twisted newer than was checked.", "VESPA_TRANSPORT"
+    )
+    debug: bool = option(None, "", "Log every request.")
 
     def __attrs_post_init__(self) -> None:
-        """Raises ValueError, which names every field that is no good."""
-        wrong = [
-            name
-            for name, good in (
-                ("endpoint", isinstance(self.endpoint, str)),
-                ("instance", self.instance in AUTOSCALERS),
-                ("dialect", self.dialect in ("vespa", "official")),
-                ("transport", self.transport in ("fast", "stock")),
-                ("allow_origins", not {"*", "null"} & set(self.allow_origins)),
-                ("passes", set(self.passes) <= {"cookie", "authorization"}),
-                ("port", _within(self.port, 0, 65535)),
-                ("default_cost", self.default_cost is None or _within(self.default_cost, 0, MAX_COST)),
-                ("timeout", _within(self.timeout, 0, _LONG)),
-                ("idle_timeout", _within(self.idle_timeout, 0, _LONG)),
-                ("drain_timeout", _within(self.drain_timeout, 0, _LONG)),
-                ("attempts", _within(self.attempts, 1, _MANY)),
-                ("max_connections", _within(self.max_connections, 0, _MANY)),
-                ("max_connections_per_host", _within(self.max_connections_per_host, 0, _MANY)),
-                ("replay_bytes", _within(self.replay_bytes, 0, _MANY)),
-            )
-            if not good
-        ]
-        if wrong:
-            raise ValueError(f"of another type, or out of range: {', '.join(wrong)}")
+        check(self)
+
+    @property
+    def log_level(self) -> str:
+        """The least level that is logged."""
+        return "debug" if self.debug else "info"
 
     @property
     def autoscaler(self) -> str:
         """The autoscaler's base URL, without a last slash."""
-        return (self.autoscaler_url or AUTOSCALERS[self.instance]).rstrip("/")
+        return self.autoscaler_url or AUTOSCALERS[self.instance]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Final, TypeVar
 
 from attrs import frozen
+
+from vespa.protocol.urls import BaseURL
+from vespa.vast.credentials import LONGEST, is_key
 
 Value = TypeVar("Value")
 Parser = Callable[[str], Value]
@@ -16,34 +19,14 @@ Parser = Callable[[str], Value]
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
 _PATH = re.compile(r"[!-~]*")
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _FIELD_VALUE = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
-_LABEL_MAX = 63  # characters, RFC 1035 2.3.4
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-@frozen
-class Backend:
-    """Where the backend listens: `unix_path`, or host and port; `prefix` has no final slash."""
-
-    scheme: str
-    host: str
-    port: int
-    prefix: str = ""
-    unix_path: str | None = None
-
-    @property
-    def url(self) -> str:
-        """The address as text, without a final slash; the default port is left out."""
-        if self.unix_path is not None:
-            return f"unix:{self.unix_path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        at = host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-        return f"{self.scheme}://{at}{self.prefix}"
 
 
 def text(raw: str) -> str:
@@ -57,6 +40,13 @@ def field_value(raw: str) -> str:
     """The value of a header field: one line of printable ASCII."""
     if not _FIELD_VALUE.fullmatch(raw):
         raise ValueError("must be one line of printable ASCII, such as: Bearer KEY")
+    return raw
+
+
+def key(raw: str) -> str:
+    """A key or token: what can stand in a header field."""
+    if not is_key(raw):
+        raise ValueError(f"must be printable ASCII without spaces, {LONGEST} characters at most")
     return raw
 
 
@@ -82,42 +72,50 @@ def boolean(raw: str) -> bool:
     raise ValueError("must be true or false (1/0, yes/no and on/off will do)")
 
 
-def integer(minimum: int, maximum: int = 10**18) -> Parser[int]:
-    """Whole numbers from `minimum` to `maximum`."""
-
-    def parse(raw: str) -> int:
-        if not _INTEGER.fullmatch(raw):
-            raise ValueError("must be a whole number")
-        number = int(raw)
-        if not minimum <= number <= maximum:
-            wanted = f"at least {minimum}" if maximum == 10**18 else f"from {minimum} to {maximum}"
-            raise ValueError(f"must be {wanted}")
-        return number
-
-    return parse
+NO_BOUND: Final = 10**18
 
 
-def decimal(raw: str) -> float:
-    """A finite decimal number."""
-    if not _DECIMAL.fullmatch(raw) or not math.isfinite(number := float(raw)):
-        raise ValueError("must be a finite number")
-    return number
+@frozen
+class Number:
+    """A finite number within bounds: read from text, or checked where a program gives it. `unit` is documented."""
+
+    least: float
+    most: float = NO_BOUND
+    unit: str = ""
+    whole: bool = False
+    above: bool = False
+    """Whether `least` itself is too little."""
+
+    def __call__(self, raw: str) -> float:
+        """The number that a text says."""
+        if not (_INTEGER if self.whole else _DECIMAL).fullmatch(raw):
+            raise ValueError(self._kind)
+        return self.check(int(raw) if self.whole else float(raw))
+
+    def check(self, number: object) -> float:
+        """The number itself. Raises ValueError for what is none, or is out of bounds."""
+        if isinstance(number, bool) or not isinstance(number, int if self.whole else int | float):
+            raise ValueError(self._kind)
+        if not math.isfinite(number):
+            raise ValueError(self._kind)
+        if self.least <= number <= self.most and not (self.above and number == self.least):
+            return number
+        least = f"{'more than' if self.above else 'at least'} {self.least:.15g}"
+        raise ValueError(f"must be {least}" + (f", {self.most:.15g} at most" if self.most < NO_BOUND else ""))
+
+    @property
+    def _kind(self) -> str:
+        return f"must be a {'whole' if self.whole else 'finite'} number"
 
 
-def seconds(raw: str) -> float:
-    """A duration in seconds, 0 or more; fractions are fine."""
-    number = decimal(raw)
-    if number < 0:
-        raise ValueError("must be 0 or more seconds")
-    return number
+def whole(least: int, most: int = NO_BOUND, unit: str = "") -> Number:
+    """Whole numbers within these bounds."""
+    return Number(least, most, unit, whole=True)
 
 
-def positive(raw: str) -> float:
-    """A number above 0: for intervals, which at 0 would never rest, and for bounds."""
-    number = decimal(raw)
-    if number <= 0:
-        raise ValueError("must be more than 0")
-    return number
+seconds = Number(0, unit="seconds")
+positive_seconds = Number(0, unit="seconds", above=True)
+"""For intervals, which at 0 would never rest, and for bounds."""
 
 
 def choice(*words: str, **synonyms: str) -> Parser[str]:
@@ -130,65 +128,6 @@ def choice(*words: str, **synonyms: str) -> Parser[str]:
         return word
 
     return parse
-
-
-def _http(raw: str) -> SplitResult:
-    try:
-        parts = urlsplit(raw)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"is not an address: {error}") from None
-    if parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError("must start with http:// or https://")
-    if "@" in parts.netloc:
-        raise ValueError("must not carry a user name or password")
-    host = parts.hostname
-    if not host or not _HOST.fullmatch(host) or any(len(label) > _LABEL_MAX for label in host.split(".")):
-        raise ValueError("names no host that can be connected to")
-    if port == 0:
-        raise ValueError("must not have port 0")
-    if "?" in raw or "#" in raw:
-        raise ValueError("must not carry a query or a fragment")
-    if not _PATH.fullmatch(parts.path):
-        raise ValueError("must have a path of printable ASCII")
-    return parts
-
-
-def backend_url(raw: str) -> Backend:
-    """`http://`, `https://` (either may carry a path prefix) or `unix:/path/of/a.sock`."""
-    if raw.startswith("unix:"):
-        path = raw[len("unix:") :]
-        if not path.startswith("/") or not path.isprintable():
-            raise ValueError("must name a socket file by its full path, as unix:/run/backend.sock")
-        return Backend("unix", "localhost", 0, "", "/" + path.lstrip("/"))
-    if not raw.startswith(("http://", "https://")):
-        raise ValueError("must start with http://, https:// or unix:/")
-    parts = _http(raw)
-    assert parts.hostname is not None
-    return Backend(parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
-
-
-def addresses(raw: str) -> tuple[str, ...]:
-    """A comma list of http(s) addresses; final slashes are dropped."""
-    found = [item.strip().rstrip("/") for item in raw.split(",") if item.strip()]
-    if not found:
-        raise ValueError("names no address")
-    for item in found:
-        try:
-            _http(item)
-        except ValueError as error:
-            raise ValueError(f"has an address that {error}" if len(found) > 1 else str(error)) from None
-    return tuple(found)
-
-
-def hosts(raw: str) -> tuple[str, ...]:
-    """A comma list of host names or addresses, each with a port where only that one is meant."""
-    found = tuple(part.lower() for each in raw.split(",") if (part := each.strip()))
-    for each in found:
-        name, colon, port = each.rpartition(":")
-        if not (_HOST.fullmatch(each) or (colon and _HOST.fullmatch(name) and port.isdigit())):
-            raise ValueError("must be names of this worker, separated by commas")
-    return found
 
 
 def protocols(raw: str) -> frozenset[bytes]:
@@ -207,3 +146,61 @@ def benchmark(raw: str) -> str:
     if not _FUNCTION.fullmatch(function) or "." in function or not (is_file or _FUNCTION.fullmatch(place)):
         raise ValueError("must be module:function or /path/file.py:function")
     return raw
+
+
+def hosts(raw: str) -> tuple[str, ...]:
+    """A comma list of host names or addresses, each with a port where only that one is meant."""
+    found = tuple(part.lower() for each in raw.split(",") if (part := each.strip()))
+    for each in found:
+        name, colon, port = each.rpartition(":")
+        if not (_HOST.fullmatch(each) or (colon and _HOST.fullmatch(name) and port.isdigit())):
+            raise ValueError("must be names of this worker, separated by commas")
+    return found
+
+
+def address(raw: str) -> str:
+    """One http(s) address, without a final slash."""
+    return server_url(raw).url
+
+
+def addresses(raw: str) -> tuple[str, ...]:
+    """A comma list of http(s) addresses."""
+    found = tuple(address(item.strip()) for item in raw.split(",") if item.strip())
+    if not found:
+        raise ValueError("names no address")
+    return found
+
+
+def server_url(raw: str) -> BaseURL:
+    """`http://` or `https://`, either of which may have a path prefix."""
+    if raw.startswith("unix:"):
+        raise ValueError("must begin with http:// or https://")
+    return BaseURL.parse(raw)
+
+
+def interface(raw: str) -> str:
+    """The IP address of an interface to listen at; localhost is understood."""
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if raw.lower() == "localhost" else raw.strip("[]")))
+    except ValueError:
+        raise ValueError("must be an IP address of this machine, 0.0.0.0 for all of them") from None
+
+
+def host_name(raw: str) -> str:
+    """A host's name or address, without a port."""
+    if not _HOST_NAME.fullmatch(raw):
+        raise ValueError("must be a host's name, without a port")
+    return raw.lower()
+
+
+def origin(raw: str) -> str:
+    """An origin as browsers write it: scheme and host in lower case, no default port, no path."""
+    if "*" in raw:
+        raise ValueError("must be whole origins: a `*` would let in every web page that its browser visits")
+    if raw == "null":
+        raise ValueError("no page is sure to be yours under this origin: any sandboxed frame and local file has it")
+    found = _ORIGIN.fullmatch(raw)
+    if found is None:
+        raise ValueError("must be an origin such as http://localhost:3000 or app://obsidian.md, without a path")
+    scheme, host, port = found[1].lower(), found[2].lower(), found[3] or ""
+    return f"{scheme}://{host}" + ("" if port == {"http": ":80", "https": ":443"}.get(scheme) else port)

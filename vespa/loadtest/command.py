@@ -6,7 +6,6 @@ import json
 import os
 import random
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,27 +13,28 @@ from types import FrameType
 from typing import Any, Final, TextIO, cast
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
 
 from vespa import __version__
 from vespa.client.command.launch import LaunchError, launch
+from vespa.config.commands import LOAD
+from vespa.config.load import LoadReading, LoadSettings, read
+from vespa.config.reader import SettingsError
 from vespa.http.agent import Agent
 from vespa.loadtest.load_request import Target
-from vespa.loadtest.options import BadOptions, LoadOptions, parse
 from vespa.loadtest.page import page
+from vespa.loadtest.plan import Plan
 from vespa.loadtest.progress import Progress
 from vespa.loadtest.report import About, Report
 from vespa.loadtest.run import GRACE_SECONDS, Interrupted, Interrupts, Run
 from vespa.loadtest.text import intention, table
 from vespa.loadtest.work import BadWork, Work, find_test_request, prepare
-from vespa.runtime.logging import LineObserver
-from vespa.runtime.signals import flush_and_exit, stop
+from vespa.runtime import process
+from vespa.runtime.signals import flush_and_exit
 from vespa.runtime.standard_streams import writable
 from vespa.runtime.terminal import Terminal
 from vespa.runtime.trust import trust_roots
-from vespa.tap import install_reactor, raise_file_limit, settle_memory
-from vespa.transport.choice import FAST
 
 log = Logger()
 
@@ -42,7 +42,7 @@ NO_MORE_PATIENCE: Final = 3
 """So many signals end the process at once."""
 
 
-class Command:
+class Command(process.Main):
     """
     One run of the command; `report` is there once it succeeded, `problem` says why it did not.
 
@@ -52,7 +52,7 @@ class Command:
     def __init__(
         self,
         reactor: Any,
-        options: LoadOptions,
+        reading: LoadReading,
         first: Work,
         works: Callable[[], Work],
         terminal: Terminal,
@@ -60,22 +60,17 @@ class Command:
         announces: bool,
         hide: Callable[[str], None],
     ) -> None:
+        super().__init__(reactor)
         self.report: Report | None = None
         self.problem = ""
-        self._reactor = reactor
-        self._options = options
+        self._options = reading.settings
+        self._client = reading.client
         self._first = first
         self._works = works
         self._progress = Progress(reactor, time.perf_counter, terminal)
         self._interrupts = Interrupts()
         self._announces = announces
         self._hide = hide
-        self._task: Deferred[None] | None = None
-
-    def start(self) -> None:
-        """Begin; at the end the reactor is stopped."""
-        self._task = Deferred.fromCoroutine(self._run())
-        self._task.addBoth(lambda _: stop(self._reactor))
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """A signal came."""
@@ -87,15 +82,16 @@ class Command:
         self._interrupts()
         driver = self._interrupts.driver
         if driver is None:
-            if self._task is not None:
-                self._task.cancel()
+            self.stopService()
         elif driver.under_way and self._interrupts.count == 1 and not self._options.quiet:
             left = f"{driver.under_way} under way have {GRACE_SECONDS:g} s to end; once more, and they are given up"
             self._progress.tell(f"interrupted: {left}")
 
-    async def _run(self) -> None:
+    async def main(self) -> int:
+        """Test, and return the exit code as far as the test goes: 0 where there is a report."""
         try:
             self.report = await self._test()
+            return 0
         except (LaunchError, Interrupted) as error:
             self.problem = str(error)
         except CancelledError:
@@ -103,29 +99,31 @@ class Command:
         except Exception as error:
             log.failure("the load test failed")
             self.problem = f"{type(error).__name__}: {error}"
+        return 1
 
     async def _test(self) -> Report:
         options = self._options
-        if options.settings is None:
-            return await self._send_to(Target(url=options.url, headers=options.headers), options.url)
+        headers = dict(options.headers)
+        if options.url:
+            return await self._send_to(Target(url=options.url, headers=headers), options.url)
         # Nobody else on this machine shall use the endpoint's key by this proxy.
         token = secrets.token_urlsafe(24)
         self._hide(token)
-        settings = evolve(options.settings, token=token)
+        settings = evolve(self._client, token=token)
         client, settings = await launch(self._reactor, settings, on_wait=self._progress.waits, hide=self._hide)
         try:
-            headers = {**options.headers, "Authorization": f"Bearer {token}"}
+            headers["Authorization"] = f"Bearer {token}"
             return await self._send_to(Target(url=client.url, headers=headers), settings.endpoint)
         finally:
             await client.stopService()
 
     async def _send_to(self, target: Target, name: str) -> Report:
-        options, first = self._options, self._first
+        options, first, plan = self._options, self._first, plan_of(self._options)
         about = About(
             vespa=__version__,
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             target=name,
-            through="url" if options.settings is None else "client",
+            through="url" if options.url else "client",
             path=first.path,
             benchmark=options.benchmark,
             stream=first.streamed,
@@ -133,15 +131,15 @@ class Command:
             cost=first.cost,
         )
         if self._announces:
-            self._progress.tell(intention(about, options.plan))
-        settle_memory()  # a collection that looks through all modules would make requests late
+            self._progress.tell(intention(about, plan))
+        process.settle_memory()  # a collection that looks through all modules would make requests late
         run = Run(
             clock=self._reactor,
             now=time.perf_counter,
             cpu=time.process_time,
-            plan=options.plan,
+            plan=plan,
             about=about,
-            agent=Agent(self._reactor, trust=trust_roots(options.worker_ca) if options.worker_ca else None),
+            agent=Agent(self._reactor, trust=trust_roots(self._client.worker_ca) if self._client.worker_ca else None),
             first=first,
             works=self._works,
             progress=None if options.quiet else self._progress,
@@ -153,66 +151,74 @@ class Command:
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor and return the exit code; SystemExit for --help."""
     sys.stdout, sys.stderr = writable(sys.stdout), writable(sys.stderr)
+    given = LOAD.parse(argv)
     try:
-        options = parse(argv, os.environ)
-        works = _works_of(options)
+        reading = read(given, os.environ)
+        _check_files(reading)
+        works = _works_of(reading.settings)
         first = works()
-        _check_files(options)
-    except (BadOptions, BadWork) as error:
+    except (SettingsError, BadWork) as error:
         print(f"vespa-proxy load: {error}", file=sys.stderr)
         return 2
     except Exception as error:  # of a benchmark module's own
         print(f"vespa-proxy load: get_test_request() failed: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    try:
-        install_reactor(os.environ.get("VESPA_TRANSPORT", "").strip().lower() or FAST)
-    except ValueError as error:
-        print(f"vespa-proxy load: VESPA_TRANSPORT: {error}", file=sys.stderr)
-        return 2
-    from twisted.internet import reactor as installed
-
-    reactor = cast(Any, installed)
+    options = reading.settings
+    reactor = process.install_reactor(reading.client.transport)
     terminal = Terminal(sys.stderr, os.environ)
-    for line in options.warnings:
+    for line in reading.warnings:
         terminal.write(line + "\n")
-    observer = _begin_log(cast(TextIO, terminal), options)
-    raise_file_limit()
+    level = "debug" if reading.client.debug else "error"
+    observer = process.begin_log(cast(TextIO, terminal), level, reading.secrets)
     # Where the report comes to the same place, its first line would be there twice.
     announces = not options.quiet and (options.json == "-" or not _is_one_place(sys.stdout, sys.stderr))
-    command = Command(reactor, options, first, works, terminal, announces=announces, hide=observer.hide)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, command.interrupt)
-    reactor.callWhenRunning(command.start)
-    reactor.run(installSignalHandlers=False)
+    command = Command(reactor, reading, first, works, terminal, announces=announces, hide=observer.hide)
+    process.run(reactor, command, on_signal=command.interrupt)
     if command.report is None:
         print(f"vespa-proxy load: {command.problem}", file=sys.stderr)
         return 1
     return _write(command.report, options)
 
 
-def _works_of(options: LoadOptions) -> Callable[[], Work]:
+def _works_of(options: LoadSettings) -> Callable[[], Work]:
     if options.seed is not None:
         os.environ["BENCHMARK_SEED"] = str(options.seed)
         random.seed(options.seed)  # for modules that use the generator which all share
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     test_request = find_test_request(options.benchmark)
-    return lambda: prepare(test_request(), options.stream)
+    return lambda: prepare(test_request(), options.streams)
 
 
-def _check_files(options: LoadOptions) -> None:
-    """Rather now than when the report is to be written. Raises BadOptions."""
-    if options.worker_ca:
+def plan_of(options: LoadSettings) -> Plan:
+    """What the options say of requests, and how fast."""
+    return Plan(
+        requests=options.requests,
+        rps=options.rps or 0.0,
+        poisson=options.poisson,
+        concurrency=options.concurrency,
+        duration=options.duration or 0.0,
+        timeout=options.timeout,
+        warmup=options.warmup,
+    )
+
+
+def _check_files(reading: LoadReading) -> None:
+    """Rather now than when the report is to be written. Raises SettingsError."""
+    problems = []
+    if reading.client.worker_ca:
         try:
-            trust_roots(options.worker_ca)
+            trust_roots(reading.client.worker_ca)
         except Exception as error:
-            raise BadOptions(f"--worker-ca: {error or type(error).__name__}") from None
-    for option, path in _files(options):
+            problems.append(f"--worker-ca: {error or type(error).__name__}")
+    for option, path in _files(reading.settings):
         if problem := _unwritable(path):
-            raise BadOptions(f"{option}: cannot write {path}: {problem}")
+            problems.append(f"{option}: cannot write {path}: {problem}")
+    if problems:
+        raise SettingsError(problems)
 
 
-def _files(options: LoadOptions) -> list[tuple[str, str]]:
+def _files(options: LoadSettings) -> list[tuple[str, str]]:
     """The files that the report goes to, behind the options that name them."""
     named = [("--json", options.json), ("--html", options.html)]
     return [(option, path) for option, path in named if path not in ("", "-")]
@@ -238,18 +244,7 @@ def _is_one_place(one: TextIO, other: TextIO) -> bool:
         return False
 
 
-def _begin_log(stream: TextIO, options: LoadOptions) -> LineObserver:
-    settings = options.settings
-    secret = (settings.endpoint_key, settings.account_key) if settings is not None else ()
-    observer = LineObserver(stream, LogLevel.debug if options.debug else LogLevel.error, secret)
-    predicate = LogLevelFilterPredicate(LogLevel.debug)
-    if not options.debug:
-        predicate.setLogLevelForNamespace("twisted", LogLevel.warn)
-    globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
-    return observer
-
-
-def _write(report: Report, options: LoadOptions) -> int:
+def _write(report: Report, options: LoadSettings) -> int:
     document = json.dumps(report.to_json(), indent=1) + "\n"
     problems = []
     # The files first: whoever was to read standard output may be gone. And what one cannot have, the others may.

@@ -34,6 +34,13 @@ class BaseURL:
         default = 443 if self.scheme == "https" else 80
         return host.encode("ascii") if self.port == default else f"{host}:{self.port}".encode("ascii")
 
+    @property
+    def url(self) -> str:
+        """The URL, without a final "/" and without the scheme's default port."""
+        if self.socket:
+            return f"unix:{self.socket}"
+        return f"{self.scheme}://{(self.host_field + self.path_prefix).decode('ascii')}"
+
     @classmethod
     def parse(cls, url: str) -> BaseURL:
         """Read `http[s]://host[:port][/prefix]` or `unix:/path`. Raises ValueError with the reason."""

@@ -84,7 +84,7 @@ class CoroutineService(service.Service):
     _task: Deferred[None] | None = None
 
     async def run(self) -> None:
-        """Do the work. Cancelled at stop: it must then end at once."""
+        """Do the work. Cancelled at stop, which waits for its end."""
         raise NotImplementedError
 
     def startService(self) -> None:

@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final, Protocol
 
@@ -53,6 +53,31 @@ def fail(reactor: Stoppable, code: int = 1) -> None:
     reactor.callWhenRunning(stop, reactor)
 
 
+Handler = Callable[[int, FrameType | None], None]
+
+
+def take_signals(
+    reactor: Stoppable,
+    handler: Handler,
+    numbers: Iterable[int] = STOPPING,
+    *,
+    set_handler: Callable[[int, Handler], object] = signal.signal,
+) -> None:
+    """Have signals handled from now on, whatever handlers the reactor installs."""
+
+    def install() -> None:
+        for number in numbers:
+            set_handler(number, handler)
+
+    install()
+    # The reactor installs its own as it starts to run, which is after this: it is given ours to install, so that no
+    # signal meets its own in between. One that does not look there is set right as soon as it runs.
+    for name in ("sigInt", "sigTerm"):
+        if hasattr(reactor, name):
+            setattr(reactor, name, handler)
+    reactor.callWhenRunning(install)
+
+
 class Signals(service.Service):
     """Takes SIGTERM and SIGINT from the reactor, which would exit with 143 and 130 after a clean stop.
 
@@ -64,7 +89,7 @@ class Signals(service.Service):
         self,
         reactor: Stoppable,
         *,
-        set_handler: Callable[[int, Callable[[int, FrameType | None], None]], object] = signal.signal,
+        set_handler: Callable[[int, Handler], object] = signal.signal,
         exit_now: Callable[[int], object] = flush_and_exit,
         tell: Callable[[str], object] | None = None,
     ) -> None:
@@ -77,17 +102,7 @@ class Signals(service.Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._install()
-        # The reactor installs its own as it starts to run, which is after this: it is given ours to install, so that no
-        # signal meets its own in between. One that does not look there is set right as soon as it runs.
-        for name in ("sigInt", "sigTerm"):
-            if hasattr(self._reactor, name):
-                setattr(self._reactor, name, self._received)
-        self._reactor.callWhenRunning(self._install)
-
-    def _install(self) -> None:
-        for number in STOPPING:
-            self._set_handler(number, self._received)
+        take_signals(self._reactor, self._received, set_handler=self._set_handler)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         if self._seen:

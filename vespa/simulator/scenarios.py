@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from vespa.config.demo import DemoSettings
 from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.child import ClientChild
@@ -31,7 +31,7 @@ class Demo:
     """One run of the demonstration."""
 
     def __init__(
-        self, reactor: Any, options: argparse.Namespace, printout: Printout, environment: Mapping[str, str], folder: str
+        self, reactor: Any, options: DemoSettings, printout: Printout, environment: Mapping[str, str], folder: str
     ) -> None:
         self._reactor = reactor
         self._options = options

@@ -17,7 +17,7 @@ from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
 from vespa.benchmarking.runner import Runner, TookTooLong
-from vespa.config.worker_reading import FailureIdentity, Settings
+from vespa.config.worker import FailureIdentity, WorkerSettings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
@@ -56,9 +56,9 @@ MAX_COST_SECONDS: Final = 600.0
 """How much work one request may name, in seconds of the measured throughput, where VESPA_MAX_COST is not set."""
 
 
-def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]) -> IService:
+def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str, str]) -> IService:
     """The whole worker. `environment` is what a benchmark gets to see. Raises ValueError for files that are no good."""
-    backend = settings.backend
+    backend = settings.backend_url
     assert backend is not None  # the settings see to it
     origin = Origin.parse(backend.url)
     trust = trust_roots(settings.backend_ca_file)
@@ -185,7 +185,7 @@ def make_worker(reactor: Any, settings: Settings, environment: Mapping[str, str]
     return tree
 
 
-def listen_problem(settings: Settings, error: Exception) -> str:
+def listen_problem(settings: WorkerSettings, error: Exception) -> str:
     """Why the worker's port cannot be opened, and what to change: one sentence."""
     if settings.listen:
         return cannot_listen(settings.listen, error, "VESPA_LISTEN")
@@ -193,7 +193,7 @@ def listen_problem(settings: Settings, error: Exception) -> str:
     return cannot_listen(where, error, "VESPA_WORKER_PORT")
 
 
-def _guard(settings: Settings) -> BrowserGuard | None:
+def _guard(settings: WorkerSettings) -> BrowserGuard | None:
     """Against web pages, where nothing else asks who sends a request; None where that is not so, or is wanted so."""
     if settings.secured or settings.unsecured_public or settings.listen.startswith("unix:"):
         return None
@@ -214,7 +214,7 @@ def make_failure_reporter(reactor: Any, identity: FailureIdentity, message: str)
     return failure_reporter(autoscaler, message, identity, reactor, random=random.random)
 
 
-def unreachable(settings: Settings) -> str:
+def unreachable(settings: WorkerSettings) -> str:
     """Why no client can reach a worker that reports to the autoscaler; "" where the settings speak against none."""
     if settings.secured or settings.unsecured_public or settings.listen or is_loopback(settings.public_ipaddr):
         return ""  # a loopback address is that of a simulated endpoint, on this machine
@@ -224,7 +224,7 @@ def unreachable(settings: Settings) -> str:
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: WorkerSettings) -> Limits:
     shares = share_out(limit(), settings.inbound_limit)
     tell(shares, settings.inbound_limit)
     Pipes.most, connections = shares.pipes, shares.connections
@@ -246,7 +246,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _autoscaler(reactor: Any, settings: Settings) -> tuple[ReportingClient, Agent]:
+def _autoscaler(reactor: Any, settings: WorkerSettings) -> tuple[ReportingClient, Agent]:
     most = (settings.metrics_connection_limit, settings.metrics_connection_limit_per_host)
     limits = PoolLimits(connections=min([limit for limit in most if limit], default=0))
     agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits, name="autoscaler")
@@ -264,14 +264,14 @@ def _autoscaler(reactor: Any, settings: Settings) -> tuple[ReportingClient, Agen
 
 def _readiness_monitor(
     reactor: Any,
-    settings: Settings,
+    settings: WorkerSettings,
     environment: Mapping[str, str],
     on_ready: Callable[[float | None], None],
     origin: Origin,
     trust: Any,
 ) -> ReadinessMonitor:
     log = Logger(namespace="vespa.benchmark")
-    backend = settings.backend
+    backend = settings.backend_url
     assert backend is not None
     agent = Agent(
         reactor,
@@ -281,7 +281,7 @@ def _readiness_monitor(
         unix_socket=origin.socket,
         name="backend",
     )
-    base = f"{origin.scheme}://{origin.host_field.decode()}{backend.prefix}"
+    base = f"{origin.scheme}://{origin.host_field.decode()}{origin.path_prefix.decode()}"
     served = ServedModel(
         plain_client(agent),
         f"{base}/v1/models",
@@ -299,7 +299,7 @@ def _readiness_monitor(
             timeout=settings.healthcheck_timeout,
             authorization=settings.backend_authorization,
             unix_socket=origin.socket,
-            prefix=backend.prefix,
+            prefix=origin.path_prefix.decode(),
         )
 
     runner = Runner(reactor, reactor, environment)

@@ -14,12 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.client.command.test_choosing import Somebody
 from tests.processes import until
-from tests.runtime.test_terminal import FakeTerminal
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.client.command.launch import OnWait
 from vespa.client.command.run import INTERRUPTED, Command, how_to_use
 from vespa.config.client import ClientSettings
-from vespa.config.client_reading import Reading
+from vespa.config.client_reading import ClientReading
 from vespa.runtime.terminal import Terminal
 
 ACCOUNT_KEY = "account-key"
@@ -83,6 +82,7 @@ class CommandCase(TestCase):
         self.out = io.StringIO()
         self.err = io.StringIO()
         self.hidden: list[str] = []
+        self.friendly = False
         self.waits: list[tuple[str, float]] = []
         self.settings = ClientSettings(endpoint="demo", console_url=self.deployment.autoscaler_url)
 
@@ -97,10 +97,11 @@ class CommandCase(TestCase):
     def command(self, asks: Somebody | None = None, *, listing: bool = False, **fields: Any) -> Command:
         return Command(
             self.reactor,
-            Reading(settings=evolve(self.settings, **fields), listing=listing),
-            terminal=Terminal(self.out, {}),
-            errors=Terminal(self.err, {}),
+            ClientReading(settings=evolve(self.settings, **fields), listing=listing),
+            say=Terminal(self.out, {}).print,
+            complain=lambda why: self.err.write(f"vespa-proxy client: {why}\n"),
             asks=asks,
+            friendly=self.friendly,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
             hide=self.hidden.append,
             make=self.proxy.make,
@@ -108,13 +109,13 @@ class CommandCase(TestCase):
 
     async def run_to_end(self, command: Command) -> int:
         """Run a command that ends by itself."""
-        command.start()
+        command.startService()
         await until(lambda: self.reactor.stopped, 20, "the end")
-        await command.end()
+        await command.stopService()
         return command.code
 
     async def run_to_ready(self, command: Command) -> None:
-        command.start()
+        command.startService()
         await until(lambda: self.proxy.running, 20, "ready")
 
 
@@ -124,7 +125,7 @@ class ServeTests(CommandCase):
         command = self.command(endpoint_key=ENDPOINT_KEY, console_url="http://127.0.0.1:1")
         await self.run_to_ready(command)
         self.assertEqual(self.said, "ready: http://127.0.0.1:8010 → endpoint demo\n")
-        await command.end()
+        await command.stopService()
         self.assertEqual((command.code, self.proxy.running, self.errors), (0, False, ""))
 
     async def test_account_key(self) -> None:
@@ -135,7 +136,7 @@ class ServeTests(CommandCase):
             assert self.proxy.settings is not None
             self.assertEqual((self.proxy.settings.endpoint, self.proxy.settings.endpoint_key), ("demo", ENDPOINT_KEY))
             self.assertIn(ENDPOINT_KEY, self.hidden)
-            await command.end()
+            await command.stopService()
 
     async def test_wrong_account_key(self) -> None:
         """An account key that is refused ends the command; its text is not shown."""
@@ -155,14 +156,17 @@ class ServeTests(CommandCase):
         await self.run_to_ready(command)
         assert self.proxy.settings is not None
         self.assertEqual((self.proxy.settings.endpoint_key, self.proxy.settings.account_key), ("", ACCOUNT_KEY))
-        await command.end()
+        await command.stopService()
         self.assertEqual(command.code, 0)
 
     async def test_taken_port(self) -> None:
         """A port that cannot be had is one sentence."""
         for number, text in (
-            (errno.EADDRINUSE, "127.0.0.1 port 8010 is taken by another program: choose another with --port"),
-            (errno.EACCES, "cannot listen at 127.0.0.1 port 8010: Permission denied"),
+            (
+                errno.EADDRINUSE,
+                "cannot listen on 127.0.0.1 port 8010: Address already in use; another program listens there",
+            ),
+            (errno.EACCES, "cannot listen on 127.0.0.1 port 8010: Permission denied"),
         ):
             self.err = io.StringIO()
             self.reactor.stopped = 0
@@ -194,31 +198,31 @@ class ServeTests(CommandCase):
         self.proxy.drained = Deferred()
         command = self.command(endpoint_key="key")
         await self.run_to_ready(command)
-        ended = command.end()
-        self.assertFalse(ended.called)
+        ended = command.stopService()
+        self.assertNoResult(ended)
         self.proxy.drained.callback(None)
         await ended
         self.assertEqual(self.waits, [("", 0.0)])
 
     async def test_friendly(self) -> None:
         """On a terminal it says what to type where."""
-        self.out = FakeTerminal()
+        self.friendly = True
         command = self.command(endpoint_key="key")
         await self.run_to_ready(command)
         self.assertIn('OpenAI(base_url="http://localhost:8010/v1", api_key="unused")', self.said)
         self.assertIn("curl http://localhost:8010/v1/models\n", self.said)
-        await command.end()
+        await command.stopService()
 
     async def test_ended_early(self) -> None:
         """Ended while it asks the console, it is no error where nobody was asked anything."""
         command = self.command(account_key=ACCOUNT_KEY)
-        command.start()
-        await command.end()
+        command.startService()
+        await command.stopService()
         self.assertEqual((command.code, self.proxy.settings), (0, None))
 
     def test_never_begun(self) -> None:
         """Ended before it began, it has ended."""
-        self.successResultOf(self.command(endpoint_key="key").end())
+        self.successResultOf(self.command(endpoint_key="key").stopService())
 
 
 class AskTests(CommandCase):
@@ -231,7 +235,7 @@ class AskTests(CommandCase):
         found = self.proxy.settings
         self.assertEqual((found.endpoint, found.endpoint_key, found.port), ("demo", ENDPOINT_KEY, 9000))
         self.assertEqual(len(somebody.hidden), 2)
-        await command.end()
+        await command.stopService()
         self.assertEqual(command.code, 0)
 
     async def test_end_of_input(self) -> None:
@@ -248,8 +252,8 @@ class AskTests(CommandCase):
                 return ""
 
         command = self.command(Slow(), endpoint="")
-        command.start()
-        await command.end()
+        command.startService()
+        await command.stopService()
         self.assertEqual((command.code, self.proxy.settings), (INTERRUPTED, None))
 
 

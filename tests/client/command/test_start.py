@@ -177,7 +177,10 @@ class FailureTests(Case):
             for twistd in (False, True):
                 child = self.run_client(twistd=twistd, VAST_API_KEY=ENDPOINT_KEY, VESPA_CLIENT_PORT=port)
                 self.assertEqual(await self.until_exit(child), 1, child.text)
-                self.assertIn(f"127.0.0.1 port {port} is taken by another program", child.text)
+                self.assertIn(
+                    f"cannot listen on 127.0.0.1 port {port}: Address already in use; another program listens",
+                    child.text,
+                )
                 self.assert_clean_log_but_for_one(child)
 
     async def test_wrong_account_key(self) -> None:

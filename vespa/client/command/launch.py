@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +14,7 @@ from twisted.logger import Logger
 from vespa.client.console import Console, ConsoleError
 from vespa.config.client import ClientSettings
 from vespa.http.agent import Agent
+from vespa.proxy.listener import cannot_listen
 from vespa.runtime.http_client import plain_client
 from vespa.runtime.trust import trust_roots
 
@@ -80,7 +79,8 @@ async def launch(
         client.privilegedStartService()
         client.startService()
     except CannotListenError as error:
-        raise LaunchError(_cannot_listen(settings, error)) from None
+        where = f"{settings.host} port {settings.port}"
+        raise LaunchError(cannot_listen(where, error, "--port or VESPA_CLIENT_PORT")) from None
     return client, settings
 
 
@@ -96,12 +96,3 @@ async def _with_key(reactor: Any, settings: ClientSettings) -> ClientSettings:
             log.warn("{error}; the endpoint's key is looked up when it is needed", error=str(error))
             return settings
     return evolve(settings, endpoint=found.name, endpoint_key=found.api_key)
-
-
-def _cannot_listen(settings: ClientSettings, error: CannotListenError) -> str:
-    cause: Any = error.socketError
-    number = getattr(cause, "errno", None)
-    where = f"{settings.host} port {settings.port}"
-    if number == errno.EADDRINUSE:
-        return f"{where} is taken by another program: choose another with --port or VESPA_CLIENT_PORT"
-    return f"cannot listen at {where}: {os.strerror(number) if number else cause}"

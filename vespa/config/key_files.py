@@ -8,14 +8,8 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from vespa.vast.credentials import LONGEST, is_key
-
-
-def key(raw: str) -> str:
-    """A key or token: what can stand in a header field."""
-    if not is_key(raw):
-        raise ValueError(f"must be printable ASCII without spaces, {LONGEST} characters at most")
-    return raw
+from vespa.config.values import key
+from vespa.vast.credentials import LONGEST
 
 
 @frozen

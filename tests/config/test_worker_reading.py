@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import re
-import unittest
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.config.worker import ELSEWHERE, variables
-from vespa.config.worker_reading import (
-    Backend,
-    Settings,
-    SettingsError,
-    identity_if_readable,
-    load,
-    markdown,
-    secrets,
-    warnings,
-)
+from vespa.config.commands import CLIENT, LOAD, WORKER
+from vespa.config.reader import SettingsError
+from vespa.config.schema import rows
+from vespa.config.worker import FailureIdentity, WorkerSettings
+from vespa.config.worker_reading import load, read
+from vespa.protocol.urls import BaseURL
 
-README = Path(__file__).parents[2] / "README.md"
 TOKEN = "a-token-that-nobody-may-see"
 QUICK_START = {
     "VESPA_BACKEND_URL": "http://localhost:8000",
@@ -40,12 +34,26 @@ ON_VAST = {
 }
 
 
+def settings(environ: dict[str, str], **more: Any) -> WorkerSettings:
+    found = read(environ, **more)
+    if found.error is not None:
+        raise found.error
+    assert found.settings is not None
+    return found.settings
+
+
 def problems(environ: dict[str, str]) -> tuple[str, ...]:
-    try:
-        load(environ, readable=lambda path: False)
-    except SettingsError as error:
-        return error.problems
-    return ()
+    found = read(environ, readable=lambda path: False)
+    assert (found.error is None) != (found.settings is None)
+    return found.error.problems if found.error is not None else ()
+
+
+def identity_if_readable(environ: dict[str, str]) -> FailureIdentity | None:
+    return read(environ).identity
+
+
+def warnings(environ: dict[str, str]) -> list[str]:
+    return list(read(environ).warnings)
 
 
 class ModeTests(SynchronousTestCase):
@@ -127,7 +135,7 @@ class EndpointTests(SynchronousTestCase):
     def test_tls(self) -> None:
         """With TLS the certificate is in the endpoint, quoted as endpoints are."""
         environ = {**ON_VAST, "VESPA_USE_SSL": "yes", "VESPA_SSL_CERT_FILE": "/a:b.crt", "VESPA_SSL_KEY_FILE": "/k"}
-        found = load(environ, readable=lambda path: True)
+        found = settings(environ, readable=lambda path: True)
         self.assertEqual(
             found.endpoint, "ssl:port=3000:interface=0.0.0.0:backlog=1024:privateKey=/k:certKey=/a\\:b.crt"
         )
@@ -148,7 +156,7 @@ class EndpointTests(SynchronousTestCase):
 
     def test_listen_overrides(self) -> None:
         """An endpoint given whole is used as it is, and no certificate is looked for."""
-        found = load(
+        found = settings(
             {**ON_VAST, "VESPA_USE_SSL": "1", "VESPA_LISTEN": "unix:/run/vespa.sock"}, readable=lambda path: False
         )
         self.assertEqual(found.endpoint, "unix:/run/vespa.sock")
@@ -157,8 +165,8 @@ class EndpointTests(SynchronousTestCase):
 
 class ValueTests(SynchronousTestCase):
     def value(self, name: str, raw: str) -> object:
-        attribute = next(attribute for attribute, row in variables() if row.name == name)
-        return getattr(load({**ON_VAST, name: raw}, readable=lambda path: True), attribute)
+        attribute = next(row.attribute for row in rows(WorkerSettings) if row.name == name)
+        return getattr(settings({**ON_VAST, name: raw}, readable=lambda path: True), attribute)
 
     def test_every_mistake_at_once(self) -> None:
         """Each wrong variable is named with its value and what is wrong, all in one error."""
@@ -216,14 +224,14 @@ class ValueTests(SynchronousTestCase):
     def test_backend(self) -> None:
         """A backend is http, https with a path prefix, or a unix socket."""
         for raw, parsed, url in (
-            ("http://LocalHost", Backend("http", "localhost", 80), "http://localhost"),
-            ("https://x.org:8443/a/b/", Backend("https", "x.org", 8443, "/a/b"), "https://x.org:8443/a/b"),
-            ("http://[::1]:81", Backend("http", "::1", 81), "http://[::1]:81"),
-            ("unix:/run/a.sock", Backend("unix", "localhost", 0, "", "/run/a.sock"), "unix:/run/a.sock"),
+            ("http://LocalHost", BaseURL("http", "localhost", 80), "http://localhost"),
+            ("https://x.org:8443/a/b/", BaseURL("https", "x.org", 8443, b"/a/b"), "https://x.org:8443/a/b"),
+            ("http://[::1]:81", BaseURL("http", "::1", 81), "http://[::1]:81"),
+            ("unix:/run/a.sock", BaseURL("http", "localhost", 80, b"", "/run/a.sock"), "unix:/run/a.sock"),
         ):
             found = self.value("VESPA_BACKEND_URL", raw)
             self.assertEqual(found, parsed)
-            assert isinstance(found, Backend)
+            assert isinstance(found, BaseURL)
             self.assertEqual(found.url, url)
 
     def test_wrong_backends(self) -> None:
@@ -244,25 +252,25 @@ class ValueTests(SynchronousTestCase):
 
     def test_limits_of_backend(self) -> None:
         """Of the two limits on connections the smaller that is set counts; 0 is none."""
-        self.assertEqual(Settings().backend_connection_limit, 0)
-        self.assertEqual(Settings(connection_limit=9).backend_connection_limit, 9)
-        self.assertEqual(Settings(connection_limit=9, connection_limit_per_host=4).backend_connection_limit, 4)
+        self.assertEqual(WorkerSettings().backend_connection_limit, 0)
+        self.assertEqual(WorkerSettings(connection_limit=9).backend_connection_limit, 9)
+        self.assertEqual(WorkerSettings(connection_limit=9, connection_limit_per_host=4).backend_connection_limit, 4)
 
     def test_one_at_a_time(self) -> None:
         """Without parallel requests one slot is left, whatever the other setting says."""
-        self.assertEqual(Settings(allow_parallel=False, max_concurrency=8).concurrency, 1)
-        self.assertEqual(Settings(max_concurrency=8).concurrency, 8)
+        self.assertEqual(WorkerSettings(allow_parallel=False, max_concurrency=8).concurrency, 1)
+        self.assertEqual(WorkerSettings(max_concurrency=8).concurrency, 8)
 
     @given(
         st.dictionaries(
-            st.sampled_from([row.name for _, row in variables()]).map(lambda name: name.replace("<port>", "3000")),
+            st.sampled_from([row.name.replace("<port>", "3000") for row in rows(WorkerSettings)]),
             st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
         )
     )
     def test_any_text(self, environ: dict[str, str]) -> None:
         """No text breaks the reading: settings come out, or SettingsError, one line for each variable."""
         try:
-            load(environ, readable=lambda path: True)
+            settings(environ, readable=lambda path: True)
         except SettingsError as error:
             names = [re.split(r"[= ]", line)[0] for line in error.problems]
             self.assertEqual(len(names), len(set(names)))
@@ -289,7 +297,7 @@ class SecrecyTests(SynchronousTestCase):
             (problem,) = problems({**ON_VAST, name: key})
             self.assertEqual(problem, f"{name}=(hidden): must be one line of printable ASCII, such as: Bearer KEY")
             environ = {**ON_VAST, f"{name}_FILE": "/key"}
-            error = self.assertRaises(SettingsError, load, environ, read_text=lambda path, key=key: key)
+            error = self.assertRaises(SettingsError, settings, environ, read_text=lambda path, key=key: key)
             self.assertIn("what '/key' holds must be one line", str(error))
             self.assertNotIn(TOKEN, str(error))
 
@@ -313,16 +321,16 @@ class SecrecyTests(SynchronousTestCase):
     def test_secrets(self) -> None:
         """What a log must not show is found whatever else is wrong: the token, the key, and the key without scheme."""
         name = "VESPA_BACKEND_AUTHORIZATION"
-        self.assertEqual(secrets({}), [])
-        self.assertEqual(secrets({"VESPA_BACKEND_AUTHORIZATION": "Bearer x"}), ["Bearer x"])  # not each x of the log
+        self.assertEqual(read({}).secrets, ())
+        self.assertEqual(read({name: "Bearer x"}).secrets, ("Bearer x",))  # not each x of the log
         environ = {"MASTER_TOKEN": f" {TOKEN} ", name: "Bearer abcdefgh", f"{name}_FILE": "/f"}
-        found = secrets(environ, read_text=lambda path: "Basic ijklmnop\n")
-        self.assertEqual(found, [TOKEN, "Bearer abcdefgh", "abcdefgh", "Basic ijklmnop", "ijklmnop"])
+        found = read(environ, read_text=lambda path: "Basic ijklmnop\n").secrets
+        self.assertEqual(found, (TOKEN, "Bearer abcdefgh", "abcdefgh", "Basic ijklmnop", "ijklmnop"))
 
         def unreadable(path: str) -> str:
             raise OSError("no")
 
-        self.assertEqual(secrets({f"{name}_FILE": "/f"}, read_text=unreadable), [])
+        self.assertEqual(read({f"{name}_FILE": "/f"}, read_text=unreadable).secrets, ())
 
     def test_password_in_address(self) -> None:
         """A password in an address is refused and not repeated."""
@@ -359,8 +367,9 @@ class WarningTests(SynchronousTestCase):
 
     def test_known_names(self) -> None:
         """Nothing that is documented is warned of."""
-        everything = [row.name for _, row in variables()] + [row.name for row in ELSEWHERE]
-        self.assertEqual(warnings(dict.fromkeys(everything, "")), [])
+        everything = {row.name: "" for row in (*WORKER.rows, *CLIENT.rows, *LOAD.rows) if row.name}
+        self.assertGreater(len(everything), 90)
+        self.assertEqual(warnings(everything), [])
 
     def test_key_without_scheme(self) -> None:
         """A key that is one word was probably meant to be `Bearer KEY`; it is not repeated."""
@@ -373,27 +382,3 @@ class WarningTests(SynchronousTestCase):
         """A misspelt name is a hint beside the mistake that it led to."""
         error = self.assertRaises(SettingsError, load, {"VESPA_BACKEND_ULR": "http://x"})
         self.assertIn("did you mean VESPA_BACKEND_URL?", str(error))
-
-
-class DocumentationTests(SynchronousTestCase):
-    def test_every_row(self) -> None:
-        """Each row is documented, and its default reads back as its value."""
-        table = markdown()
-        defaults = Settings()
-        for attribute, row in variables():
-            self.assertIn(f"| `{row.name}`", table)
-            self.assertTrue(row.help.endswith("."), row.name)
-            if row.default:
-                self.assertEqual(row.parse(row.default), getattr(defaults, attribute))
-
-    def test_readme(self) -> None:
-        """The README holds the table as it is."""
-        text = README.read_text() if README.exists() else ""
-        found = re.search(r"<!-- settings -->\n(.*)<!-- /settings -->", text, re.DOTALL)
-        if found is None:
-            raise unittest.SkipTest("the README has no place for the table")
-        self.assertEqual(
-            found[1].strip(),
-            markdown().strip(),
-            "python -m vespa.config.worker_reading",
-        )

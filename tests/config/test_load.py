@@ -1,0 +1,140 @@
+"""The command line, and what of it is the client's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.config.commands import LOAD
+from vespa.config.load import CLIENT_OPTIONS, LoadReading, read
+from vespa.config.reader import SettingsError
+from vespa.loadtest.command import plan_of
+from vespa.loadtest.plan import Plan
+
+KEYS = {"VAST_API_KEY": "endpoint-key"}
+
+
+def options(line: str, environ: Mapping[str, str] = KEYS) -> LoadReading:
+    return read(LOAD.parse(line.split()), environ)
+
+
+class PlanTests(SynchronousTestCase):
+    def plan(self, line: str) -> Plan:
+        return plan_of(options(f"--url http://127.0.0.1:1 {line}").settings)
+
+    def test_defaults(self) -> None:
+        """Nothing said: a hundred requests, a few at a time."""
+        self.assertEqual(self.plan(""), Plan(requests=100, concurrency=10))
+
+    def test_open(self) -> None:
+        """With a rate there is no cap, unless one is given."""
+        self.assertEqual(self.plan("-n 7 --rps 2.5"), Plan(requests=7, rps=2.5))
+        self.assertEqual(self.plan("-n 7 --rps 2 --poisson --concurrency 3").concurrency, 3)
+
+    def test_duration(self) -> None:
+        """A duration alone bounds the number of requests no more."""
+        self.assertEqual(self.plan("--duration 5 --rps 2").requests, 0)
+        self.assertEqual(self.plan("--duration 5 -n 9").requests, 9)
+
+    def test_mistakes(self) -> None:
+        """What makes no sense is refused, naming the option."""
+        for line, said in (
+            ("--rps 0", "--rps"),
+            ("--rps nan", "--rps"),
+            ("-n x", "--requests"),
+            ("-n 0", "-n 0"),
+            ("--concurrency 0", "--concurrency"),
+            ("--poisson", "--poisson"),
+            ("--timeout -1", "--timeout"),
+            ("--endpoint a", "--endpoint"),
+            ("--header nonsense", "--header"),
+            ("--html -", "--html='-': must be a file"),
+            ("--no-such-thing", "no-such-thing"),
+            ("--req 5", "--req"),
+        ):
+            with self.assertRaisesRegex(SettingsError, said):
+                self.plan(line)
+
+
+class TargetTests(SynchronousTestCase):
+    def test_url(self) -> None:
+        """A URL is all that it takes; headers go along."""
+        line = ["--url", "http://127.0.0.1:8000/", "-H", "Authorization: Bearer x"]
+        found = read(LOAD.parse(line), {"VAST_ENDPOINT": "other", "VAST_CONSOLE_URL": "x", "VESPA_TRANSPORT": "stock"})
+        self.assertEqual((found.settings.url, found.client.endpoint), ("http://127.0.0.1:8000", ""))
+        self.assertEqual(found.settings.headers, (("Authorization", "Bearer x"),))
+        self.assertEqual(found.client.transport, "stock")
+
+    def test_bad_url(self) -> None:
+        """A URL must be one."""
+        for url in ("localhost:8000", "ftp://a", "unix:/run/a", "http://user@a", "http://a/?b"):
+            with self.assertRaisesRegex(SettingsError, "--url"):
+                options(f"--url {url}")
+
+    def test_endpoint(self) -> None:
+        """An endpoint's settings are read as the client reads them, for a proxy of this test's own."""
+        settings = options("-e my-llm --dialect official --attempts 2 --timeout 9").client
+        self.assertEqual((settings.endpoint, settings.endpoint_key), ("my-llm", "endpoint-key"))
+        self.assertEqual((settings.dialect, settings.attempts), ("official", 2))
+        self.assertEqual((settings.port, settings.host, settings.max_connections), (0, "127.0.0.1", 0))
+        self.assertEqual(settings.timeout, 9)
+
+    def test_environment(self) -> None:
+        """The endpoint may come from the environment, where the client's port does not matter."""
+        settings = options("", {**KEYS, "VAST_ENDPOINT": "my-llm", "VESPA_CLIENT_PORT": "8010"}).client
+        self.assertEqual((settings.endpoint, settings.port), ("my-llm", 0))
+
+    def test_nothing(self) -> None:
+        """Neither endpoint nor URL: both are named. No key: it is said where keys belong."""
+        with self.assertRaisesRegex(SettingsError, "(?s)endpoint.*--url"):
+            options("", {"HOME": "/nonexistent"})
+        with self.assertRaisesRegex(SettingsError, "VAST_API_KEY"):
+            options("-e my-llm", {"HOME": "/nonexistent"})
+
+    def test_key_on_the_line(self) -> None:
+        """A key on the command line works, warns, and is in no text."""
+        found = options("-e my-llm --api-key sesame-sesame", {})
+        self.assertEqual(len(found.warnings), 1)
+        self.assertNotIn("sesame", repr(found))
+        with self.assertRaises(SettingsError) as raised:
+            options("-e my-llm --api-key sesame-sesame --attempts 0", {})
+        self.assertNotIn("sesame", str(raised.exception))
+
+    def test_benchmark(self) -> None:
+        """The benchmark is named on the line, by the worker's variable, or is openai_chat."""
+        self.assertEqual(options("-e a").settings.benchmark, "benchmarks.openai_chat")
+        environ = {**KEYS, "VESPA_BENCHMARK": "bench.py:benchmark"}
+        self.assertEqual(options("-e a", environ).settings.benchmark, "bench.py:benchmark")
+        self.assertEqual(options("-e a -b benchmarks.tgi", environ).settings.benchmark, "benchmarks.tgi")
+
+    def test_streams(self) -> None:
+        """Streams are asked for where it can be, always, or never."""
+        for line, streams in (("", None), ("--stream", True), ("--no-stream", False)):
+            self.assertEqual(options(f"-e a {line}").settings.streams, streams)
+        self.assertRaises(SettingsError, options, "-e a --stream --no-stream")
+
+    def test_all_at_once(self) -> None:
+        """The mistakes of the line, of the test's own options and of the client's are named in one error, each once."""
+        environ = {**KEYS, "VESPA_TRANSPORT": "slow", "VESPA_CLIENT_PROT": "1", "VESPA_CLIENT_PORT": "x"}
+        with self.assertRaises(SettingsError) as raised:
+            options("--rsp 3 --rps 0 -n x --attempts 0 --header nonsense", environ)
+        text = str(raised.exception)
+        for part in (
+            "8 mistakes in the options:",
+            "option --rsp not recognized; did you mean --rps?",
+            "there is an argument that belongs to no option",
+            "--rps='0': must be more than 0",
+            "--requests='x': must be a whole number",
+            "--header=(hidden): must be 'Name: value'",
+            "--attempts='0': must be at least 1, ",
+            "VESPA_TRANSPORT='slow': must be one of fast, stock",
+            "no endpoint: name it with --endpoint or VAST_ENDPOINT",
+            "VESPA_CLIENT_PROT is not a setting; did you mean VESPA_CLIENT_PORT?",
+            "or give --url",
+        ):
+            self.assertIn(part, text)
+
+    def test_clients_options(self) -> None:
+        """Each option that is the client's is one of the client's, and of the command."""
+        self.assertLessEqual(CLIENT_OPTIONS, {row.flag for row in LOAD.rows})

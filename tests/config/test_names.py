@@ -1,0 +1,29 @@
+"""A name that is none is told, with what was meant."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.config.names import did_you_mean, unknown_variables, variables
+
+
+class NameTests(SynchronousTestCase):
+    def test_variables(self) -> None:
+        """The variables of every command and script are known, by their older names too."""
+        known = variables()
+        for name in ("VESPA_BACKEND_URL", "WORKER_PORT", "VAST_API_KEY", "VESPA_CLIENT_PORT", "VESPA_VENV"):
+            self.assertIn(name, known)
+
+    def test_unknown(self) -> None:
+        """What begins as ours do and is none is told; of a command's own beginning whatever it is."""
+        environ = dict.fromkeys(["VESPA_MAX_QUEU", "VESPA_XYZZY", "VESPA_CLIENT_XYZZY", "VAST_X", "VESPA_TIMEOUT"], "1")
+        near = "VESPA_MAX_QUEU is not a setting; did you mean VESPA_MAX_QUEUE?"
+        far = "VESPA_CLIENT_XYZZY is not a setting"
+        self.assertEqual(unknown_variables(environ, "VESPA_CLIENT_"), [far, near])
+        self.assertEqual(unknown_variables(environ, "VESPA_"), [far, near, "VESPA_XYZZY is not a setting"])
+        self.assertEqual(unknown_variables({}, "VESPA_"), [])
+
+    def test_meant(self) -> None:
+        """The nearest name is asked for, and none that is far."""
+        self.assertEqual(did_you_mean("--prot", ["--port", "--host"]), "; did you mean --port?")
+        self.assertEqual(did_you_mean("--fly", ["--port", "--host"]), "")

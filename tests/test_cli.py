@@ -1,0 +1,42 @@
+"""The `vespa-proxy` command and its subcommands."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.cli import COMMANDS, main
+from vespa.config.documentation import markdown
+
+
+class CommandTests(SynchronousTestCase):
+    def run_command(self, *arguments: str) -> tuple[object, str]:
+        output = io.StringIO()
+        self.patch(sys, "stdout", output)
+        self.patch(sys, "stderr", output)
+        try:
+            return main(arguments), output.getvalue()
+        except SystemExit as exit:
+            return exit.code, output.getvalue()
+
+    def test_help(self) -> None:
+        """--help names every subcommand and is no error; each of them has its own."""
+        code, text = self.run_command("--help")
+        self.assertEqual(code, 0)
+        self.assertEqual(list(COMMANDS), ["worker", "client", "load", "demo", "settings", "version"])
+        for name in COMMANDS:
+            self.assertIn(name, text)
+            self.assertEqual(self.run_command(name, "--help")[0], 0, name)
+
+    def test_settings(self) -> None:
+        """The settings are printed as they are documented."""
+        code, text = self.run_command("settings")
+        self.assertEqual(code, 0)
+        self.assertEqual(text, markdown() + "\n")
+
+    def test_mistakes(self) -> None:
+        """What is not understood is exit code 2."""
+        for arguments in ((), ("fly",), ("version", "x"), ("client", "--fly"), ("client", "x")):
+            self.assertEqual(self.run_command(*arguments)[0], 2)

@@ -1,0 +1,123 @@
+"""
+The line of a command: what it is read by, and its `--help`, both from the command's rows.
+
+Neither argparse nor getopt reads it: they put values into their messages, where one may be a key, and stop at the first
+mistake.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from textwrap import wrap
+
+from attrs import frozen
+from twisted.python import usage
+
+from vespa import __version__
+from vespa.config.names import did_you_mean
+from vespa.config.reader import Given
+from vespa.config.schema import Option
+
+_WIDTH = 100
+_NAMES = 30  # columns of the names in the help
+
+
+@frozen
+class CommandLine:
+    """A command, as it is typed, with the options that it takes and the variables that it reads."""
+
+    command: str
+    description: str
+    rows: tuple[Option, ...] = ()
+
+    def parse(self, argv: Sequence[str]) -> Given:
+        """
+        Take a line apart: `--flag=TEXT`, `--flag TEXT`, `-fTEXT`, `-f TEXT`, and switches.
+
+        Prints and raises SystemExit for --help and --version. Mistakes are in what is returned, and show no value.
+        """
+        known = {name: row for row in self.rows for name in _names(row)}
+        texts: dict[str, list[str]] = {}
+        problems: dict[str, None] = {}
+        rest = deque(argv)
+        while rest:
+            argument = rest.popleft()
+            if argument in ("--help", "-h", "--version"):
+                print(f"vespa-proxy {__version__}" if argument == "--version" else self.help())
+                raise SystemExit(0)
+            name, has_text, text = argument.partition("=")
+            if not argument.startswith("--"):
+                name, has_text, text = argument[:2], argument[2:], argument[2:]
+            row = known.get(name)
+            if row is None:
+                stray = "there is an argument that belongs to no option; it is not shown, it may be a key"
+                is_option = name.startswith("-") and name != "-"
+                problems[f"option {name} not recognized{did_you_mean(name, known)}" if is_option else stray] = None
+            elif row.parse is None and has_text:
+                problems[f"{name} takes no value"] = None
+            elif row.parse is not None and not has_text and (not rest or rest[0].startswith("--")):
+                problems[f"{name} needs a value"] = None
+            else:
+                if row.parse is not None and not has_text:
+                    text = rest.popleft()
+                texts.setdefault(row.flag, []).append(text)
+        return Given(texts, tuple(problems))
+
+    def help(self) -> str:
+        """What --help prints: each option and variable, with its default and unit."""
+        lines = [f"Usage: {self.command}{' [options]' if any(row.flag for row in self.rows) else ''}", ""]
+        lines += wrap(self.description, _WIDTH)
+        for section, rows in groupby(filter(_is_shown, self.rows), key=lambda row: row.section):
+            lines += ["", f"{section.replace('`', '') or 'Options'}:"]
+            for row in rows:
+                lines += _described(row)
+        return "\n".join(lines)
+
+
+def _is_shown(row: Option) -> bool:
+    return bool(row.flag or row.name)
+
+
+def _names(row: Option) -> list[str]:
+    """How it is typed."""
+    return ([f"-{row.short}"] if row.short else []) + ([f"--{row.flag}"] if row.flag else [])
+
+
+def _described(row: Option) -> Iterator[str]:
+    variables = " or ".join(filter(None, (row.name, row.fallback)))
+    names = ", ".join(_names(row)) or variables
+    if row.flag and row.parse is not None:
+        names += f" {(row.unit or 'value').upper()}"
+    default = f"default: {row.default} {row.unit}".strip() if row.default else "" if row.flag else row.unit
+    repeated = "may be repeated" if row.many else ""
+    more = [each for each in (repeated, default, variables if row.flag else "") if each]
+    text = row.help.replace("`", "") + (f" [{'; '.join(more)}]" if more else "")
+    first, *others = wrap(text, _WIDTH - _NAMES)
+    if len(names) > _NAMES - 4:
+        yield f"  {names}"
+        names = ""
+    yield f"  {names:{_NAMES - 2}}{first}"
+    yield from (" " * _NAMES + line for line in others)
+
+
+class TwistdOptions(usage.Options):
+    """What twistd asks of a plugin's options. A subclass names its `line`, and reads what is `given` in postOptions."""
+
+    line: CommandLine
+    given: Given
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        """`environ` is this process's own unless another is given."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.environ = os.environ if environ is None else environ
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Called by twistd with what stands behind the plugin's name."""
+        self.given = self.line.parse(options or ())
+        self.postOptions()  # type: ignore[no-untyped-call]
+
+    def __str__(self) -> str:
+        return self.line.help()

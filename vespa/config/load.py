@@ -1,0 +1,150 @@
+"""Every setting of `vespa-proxy load`. What its client proxy takes is read as the client itself does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from vespa.config import client_reading
+from vespa.config.client import ClientSettings
+from vespa.config.names import unknown_variables
+from vespa.config.reader import Given, Reading, SettingsError
+from vespa.config.schema import Option, option, rows
+from vespa.config.values import Number, address, text, whole
+
+# Of the client's options those that make sense for a proxy that only this test uses.
+CLIENT_OPTIONS: Final = frozenset(
+    (
+        "endpoint api-key account-key instance autoscaler-url console-url worker-ca dialect attempts "
+        "max-connections-per-host transport debug"
+    ).split()
+)
+_HIGHEST: Final = 1e9
+
+
+def _header(raw: str) -> tuple[str, str]:
+    name, colon, value = raw.partition(":")
+    is_name = name and all(character.isalnum() or character == "-" for character in name) and name.isascii()
+    if not colon or not is_name or not value.strip().isprintable() or not value.isascii():
+        raise ValueError("must be 'Name: value', in printable ASCII")
+    return name, value.strip()
+
+
+def _page(raw: str) -> str:
+    if raw == "-":
+        raise ValueError("must be a file; only --json can be written to standard output")
+    return raw
+
+
+_where = partial(option, section="Where to")
+_what = partial(option, section="What")
+_how_much = partial(option, section="How much")
+_report = partial(option, section="The report")
+
+
+@frozen(kw_only=True)
+class LoadSettings:
+    """What is sent where, how fast, and where the report goes. Durations are in seconds."""
+
+    url: str = _where(address, "", "A base URL: an unsecured worker, a local proxy, a bare backend.")
+    headers: tuple[tuple[str, str], ...] = _where(
+        _header, "", "A further header, `Name: value`.", flag="header", short="H", many=True, secret=True
+    )
+
+    benchmark: str = _what(
+        text, "benchmarks.openai_chat", "A module, or file.py, with get_test_request().", "VESPA_BENCHMARK", short="b"
+    )
+    stream: bool = _what(None, "", "Ask for streams; without it, where it can be.")
+    no_stream: bool = _what(None, "", "Ask for whole responses.")
+    seed: int | None = _what(whole(0, 10**15), None, "Repeats prompts and random arrivals.")
+
+    requests: int = _how_much(whole(0, 10**15), "100", "How many; with --duration as many as that allows.", short="n")
+    rps: float | None = _how_much(
+        Number(0, _HIGHEST, "requests/s", above=True), None, "Requests a second, whatever becomes of them (open loop)."
+    )
+    poisson: bool = _how_much(None, "", "With --rps: at random, as from many people.")
+    concurrency: int = _how_much(
+        whole(1, 10**15), "10", "So many at a time (closed loop); with --rps the most that may be under way, if given."
+    )
+    duration: float | None = _how_much(Number(0, _HIGHEST, "seconds", above=True), None, "How long to send.")
+    timeout: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), "600", "The most a request may take.")
+    warmup: int = _how_much(whole(0, 10**15), "0", "Requests sent before, and not counted.")
+
+    json: str = _report(text, "", "Write it as JSON; - for standard output, alone.", unit="file")
+    html: str = _report(_page, "", "Write it as a page with plots.", unit="file")
+    quiet: bool = _report(None, "", "No progress.")
+
+    @property
+    def streams(self) -> bool | None:
+        """Whether to ask for streams; None: where it can be."""
+        return True if self.stream else False if self.no_stream else None
+
+
+@frozen(kw_only=True)
+class LoadReading:
+    """What was read. Where the settings have a URL, there is no proxy, and of `client` only what does not need one."""
+
+    settings: LoadSettings
+    client: ClientSettings
+    secrets: tuple[str, ...] = field(repr=False)
+    warnings: tuple[str, ...]
+
+
+def command_rows() -> tuple[Option, ...]:
+    """The rows of the command: its own, and those of the client that it takes."""
+    section = "The client proxy, with --endpoint; as for `vespa-proxy client`"
+    shared = [evolve(row, section=section) for row in rows(ClientSettings) if row.flag in CLIENT_OPTIONS]
+    return (*rows(LoadSettings), *shared)
+
+
+def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
+    """Make settings of the command line and the environment. Raises SettingsError, which names all that is wrong."""
+    reading = Reading(LoadSettings, environ, given)
+    values, problems = reading.values, reading.problems
+    if "requests" not in reading.sources and values["duration"]:
+        values["requests"] = 0
+    if "concurrency" not in reading.sources and values["rps"]:
+        values["concurrency"] = 0
+    _check_together(values, given, problems)
+    hints: list[str] = []
+    client, found = None, list(problems.values())
+    try:
+        client = _client(values, given, environ)
+    except SettingsError as error:
+        found += error.problems
+        if any(problem.startswith("no endpoint") for problem in error.problems):
+            hints.append("or give --url to send requests straight to a URL")
+    if found or given.problems or client is None:
+        hints += unknown_variables(environ, "VESPA_CLIENT_")
+        raise SettingsError(list(dict.fromkeys([*given.problems, *found])), hints)
+    return LoadReading(
+        settings=reading.settings(),
+        client=client.settings,
+        secrets=(*reading.secrets, *client.secrets),
+        warnings=client.warnings,
+    )
+
+
+def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str, str]) -> None:
+    if values["poisson"] and not values["rps"] and "rps" not in problems:
+        problems["poisson"] = "--poisson is about the arrivals that --rps asks for"
+    if not (values["requests"] or values["duration"] or {"requests", "duration"} & problems.keys()):
+        problems["requests"] = "-n 0 needs a --duration"
+    if values["stream"] and values["no_stream"]:
+        problems["stream"] = "--stream and --no-stream: it is either"
+    if values["url"] and any(given.texts.get("endpoint", ())):
+        problems["url"] = "--endpoint and --url: requests go either to an endpoint or to a URL"
+
+
+def _client(values: Mapping[str, Any], given: Given, environ: Mapping[str, str]) -> client_reading.ClientReading:
+    """The client's part, for any free port of this machine, and with no cap of the proxy's own on what is measured."""
+    fixed: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "max_connections": 0, "timeout": values["timeout"]}
+    given = Given(given.texts)
+    if "url" not in given.texts:
+        return client_reading.read(given, environ, **fixed)
+    reading = Reading(ClientSettings, {name: environ[name] for name in environ if name == "VESPA_TRANSPORT"}, given)
+    hints = unknown_variables(environ, "VESPA_CLIENT_")
+    return client_reading.ClientReading(settings=reading.settings(), secrets=reading.secrets, warnings=tuple(hints))

@@ -1,0 +1,44 @@
+"""The names of all variables, and what somebody may have meant by a name that is none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from vespa.config.client import ClientSettings
+from vespa.config.other_programs import OTHERS
+from vespa.config.schema import rows
+from vespa.config.worker import WorkerSettings
+
+_PREFIX = "VESPA_"
+_NEAR = 0.8  # of difflib's ratio, in which 1 is the same
+
+
+def variables() -> set[str]:
+    """Every variable that Vespa's programs read."""
+    known = [*rows(WorkerSettings), *rows(ClientSettings), *OTHERS]
+    return {name for row in known for name in (row.name, row.fallback) if name}
+
+
+def unknown_variables(environ: Mapping[str, str], prefix: str) -> list[str]:
+    """
+    A line for each variable that is ours by its name, and not one that we know.
+
+    Ours is what begins with `prefix`, and what looks like a mistyped name of ours.
+    """
+    known = variables()
+    ours = [each for each in known if each.startswith(_PREFIX)]
+    lines = []
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known:
+            meant = did_you_mean(name, ours)
+            if meant or name.startswith(prefix):
+                lines.append(f"{name} is not a setting{meant}")
+    return lines
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put behind a name that is none: "; did you mean …?", or "" where no name is near."""
+    ours = {each.removeprefix(_PREFIX): each for each in sorted(known)}
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), ours, n=1, cutoff=_NEAR)
+    return f"; did you mean {ours[near[0]]}?" if near else ""

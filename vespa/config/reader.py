@@ -1,0 +1,126 @@
+"""What the command line and the environment say becomes settings, or one error that names every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
+
+from vespa.config.schema import Option, defaults, rows
+from vespa.runtime.secret import secret_forms
+
+Schema = TypeVar("Schema")
+
+_SHOWN = 80  # characters of a wrong value
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` has one line for each mistake, `hints` what may be behind them.
+
+    No secret is in it. `what` the mistakes are in is said first.
+    """
+
+    def __init__(self, problems: Sequence[str], hints: Sequence[str] = (), what: str = "options") -> None:
+        self.problems = tuple(problems)
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        super().__init__("\n  ".join([f"{count} in the {what}:", *problems, *hints]))
+
+
+@frozen
+class Given:
+    """
+    What stood on a command line: by flag the texts in order, where a switch has an empty one.
+
+    `problems` are the mistakes of the line itself, such as an option that is none.
+    """
+
+    texts: Mapping[str, Sequence[str]] = field(factory=dict, repr=False)
+    problems: tuple[str, ...] = ()
+
+
+class Reading(Generic[Schema]):
+    """
+    The values of one class of settings, by field. The command line goes before the environment, and what is empty
+    counts as not given: templates pass on what they do not know.
+
+    A wrong value leaves the default in its place, so that all other checks can go on. `fixed` are values that are not
+    to be read. `sources` says where each value that was given stood, `problems` has a line for each wrong field.
+    """
+
+    def __init__(
+        self, schema: type[Schema], environ: Mapping[str, str], given: Given | None = None, **fixed: Any
+    ) -> None:
+        self.values: dict[str, Any] = {**defaults(schema), **fixed}
+        self.sources: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+        self._schema = schema
+        self._environ = environ
+        self._given = given or Given()
+        self._secret: dict[str, None] = {}
+        self._rows = {row.attribute: row for row in rows(schema)}
+        # A name that has the worker's port in it can be known only after that.
+        for row in sorted(self._rows.values(), key=lambda row: "<" in row.name):
+            if row.attribute not in fixed:
+                self._read(row)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log may show: each secret that was given, good or not."""
+        return tuple(form for secret in self._secret for form in secret_forms(secret))
+
+    def hide(self, secret: str) -> None:
+        """Count this among the secrets, too."""
+        self._secret[secret] = None
+
+    def name(self, attribute: str) -> str:
+        """The variable of a field."""
+        return self._rows[attribute].name.replace("<port>", str(self.values.get("worker_port")))
+
+    def need(self, attribute: str, why: str) -> None:
+        """Note as a problem that a field has no value, unless its value was wrong."""
+        if self.values[attribute] in ("", None) and attribute not in self.problems:
+            name = self.name(attribute)
+            self.problems[attribute] = f"{name} is {'empty' if name in self._environ else 'not set'}: {why}"
+
+    def wrong(self, attribute: str, why: str) -> None:
+        """Note a problem with a value, which is shown."""
+        name = self.sources.get(attribute) or self.name(attribute)
+        self.problems[attribute] = f"{name}={_shown(self._rows[attribute], self.values[attribute])}: {why}"
+
+    def settings(self, hints: Sequence[str] = (), what: str = "options") -> Schema:
+        """The settings. Raises SettingsError, which names everything that is wrong with them and with the line."""
+        if self._given.problems or self.problems:
+            raise SettingsError([*self._given.problems, *self.problems.values()], hints, what)
+        return self._schema(**self.values)
+
+    def _read(self, row: Option) -> None:
+        name, texts = self._find(row)
+        found = []
+        for raw in texts:
+            self.sources[row.attribute] = name
+            if row.secret:
+                self.hide(raw)
+            try:
+                found.append(True if row.parse is None else row.parse(raw))
+            except ValueError as error:
+                self.problems[row.attribute] = f"{name}={_shown(row, raw)}: {error}"
+        if found:
+            self.values[row.attribute] = tuple(found) if row.many else found[-1]
+
+    def _find(self, row: Option) -> tuple[str, Sequence[str]]:
+        given = self._given.texts.get(row.flag, ()) if row.flag else ()
+        texts = [text for each in given if (text := each.strip()) or row.parse is None]
+        if texts:
+            return f"--{row.flag}", texts
+        names = [self.name(row.attribute), row.fallback]
+        for name in filter(None, names):
+            if text := self._environ.get(name, "").strip():
+                return name, text.replace(",", " ").split() if row.many else [text]
+        return names[0], []
+
+
+def _shown(row: Option, value: object) -> str:
+    if row.secret or "@" in str(value):  # an address with a password in it
+        return "(hidden)"
+    return repr(value if len(str(value)) <= _SHOWN else str(value)[: _SHOWN - 3] + "...")
