@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""The wait before the next attempt."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class Backoff:
     """
     Waits that grow by a factor from `base` to `maximum` seconds.
 
-    From each, up to the share `jitter` (0 to 1) is taken off at random, so that many workers do not ask all at once.
-    `random` gives a number in [0, 1).
+    Each is reduced at random by up to the share `jitter` (0 to 1), so that many workers do not retry at the same time.
+    `random` returns a number in [0, 1).
     """
 
     def __init__(self, base: float, factor: float, maximum: float, jitter: float, random: Callable[[], float]) -> None:
@@ -22,11 +22,11 @@ class Backoff:
         self._upcoming = base
 
     def next(self) -> float:
-        """Seconds to wait before the next attempt, never more than the maximum."""
+        """The seconds to wait before the next attempt, at most the maximum."""
         wait = min(self._upcoming, self._maximum)
         self._upcoming = min(wait * self._factor, self._maximum)
         return wait * (1 - self._jitter * self._random())
 
     def reset(self) -> None:
-        """An attempt succeeded: begin from `base` again."""
+        """An attempt succeeded: start from `base` again."""
         self._upcoming = self._base

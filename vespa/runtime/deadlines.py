@@ -1,4 +1,4 @@
-"""Waiting no longer than one wants to."""
+"""Time limits for asynchronous work."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 def within(seconds: float | None, clock: IReactorTime, work: Awaitable[T]) -> Deferred[T]:
     """
-    Wait for `work`, but no longer than `seconds` (None: as long as it takes).
+    Wait for `work`, but at most `seconds` (None: no limit).
 
-    Fires with what the work gives. Fails as the work fails, with `TimeoutError` when the time is up, and with
-    `CancelledError` when it is cancelled itself; in these two cases the work is cancelled and what becomes of it is
-    dropped. Agents answer a cancel with errors of many kinds, or late, or never; here it is always the same, at once.
+    Fires with the result of the work. Fails with the error of the work, with `TimeoutError` after `seconds`, and with
+    `CancelledError` when it is cancelled. In the last two cases it cancels the work and drops its result. Agents react
+    to a cancel with many kinds of errors, or late, or never. This Deferred always reacts in the same way, at once.
     """
     inner = Deferred.fromCoroutine(_finish(work))
 
@@ -31,7 +31,7 @@ def within(seconds: float | None, clock: IReactorTime, work: Awaitable[T]) -> De
             inner.cancel()
 
     def expire() -> None:
-        end(Failure(TimeoutError(f"no end within {seconds:g} s")))
+        end(Failure(TimeoutError(f"not finished within {seconds:g} s")))
 
     outer: Deferred[T] = Deferred(lambda _: end(Failure(CancelledError())))
     timer = None if seconds is None else clock.callLater(seconds, expire)

@@ -1,4 +1,4 @@
-"""Which addresses are this machine's own, or its network link's."""
+"""Distinguishes local addresses from those of servers on the Internet."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-# What resolvers take for an IPv4 address though it is not written as one: 127.1, 2130706433, 0x7f.1.
+# Texts that resolvers accept as an IPv4 address in an unusual form: 127.1, 2130706433, 0x7f.1.
 _is_odd_number = re.compile(r"(?:0[xX][0-9A-Fa-f]+|[0-9]+)(?:\.(?:0[xX][0-9A-Fa-f]*|[0-9]*))*", re.ASCII).fullmatch
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address without brackets, is surely this machine to itself."""
+    """Whether a host, a name or an address without brackets, certainly means this machine."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_near(host: str) -> bool:
-    """Whether a host is this machine, one that only its network link knows, or written so that it might be."""
+    """Whether a host is this machine, an address of its network link, or may be one in an unusual form."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -32,7 +32,7 @@ def is_near(host: str) -> bool:
     return known.is_loopback or known.is_link_local or known.is_unspecified
 
 
-# Where no server of the Internet is: this machine, its link, private networks, carriers' (100.64/10), clouds' metadata
+# Networks without Internet servers: this machine, its link, private networks, carriers' (100.64/10), clouds' metadata
 # servers (169.254.169.254, 192.0.0.192, 100.100.100.200, fd00:ec2::254, 168.63.129.16), multicast, reserved.
 _NOT_PUBLIC: Final = [
     ip_network(each)
@@ -42,12 +42,12 @@ _NOT_PUBLIC: Final = [
         *("::/127", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
     )
 ]
-# Addresses that lead on to the IPv4 address in their last bits: IPv4-compatible, and NAT64 (RFC 6052).
+# IPv6 addresses that lead to the IPv4 address in their last bits: IPv4-compatible, and NAT64 (RFC 6052).
 _WITH_IPV4: Final = (ip_network("::/96"), ip_network("64:ff9b::/96"))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address, without brackets, and what it leads on to, may be a server's on the Internet."""
+    """Whether an IP address, without brackets, may be a server on the Internet, like every IPv4 address within it."""
     try:
         found = ip_address(address)
     except ValueError:
@@ -56,7 +56,7 @@ def is_public(address: str) -> bool:
 
 
 def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that stand in one of IPv6."""
+    """The IPv4 addresses within an IPv6 address."""
     if isinstance(address, IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]

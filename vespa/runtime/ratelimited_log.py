@@ -1,4 +1,4 @@
-"""What goes wrong again and again is logged now and then, with how often."""
+"""Logs repeated events at intervals, with their number."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-SECONDS: Final = 30.0
-"""How long the same message is kept back after it was logged."""
-KINDS_MAX: Final = 64
-"""Beyond so many kinds in that time, the others share one line."""
+SECONDS: Final = 30.0  # the time for which the same kind of event is not logged again
+KINDS_MAX: Final = 64  # above so many kinds in that time, the others share one line
 
 _OTHERS: Final = ""
 
@@ -23,7 +21,7 @@ class _Heard:
 
 
 class RateLimitedLog:
-    """A log for troubles that may come with every request: one line for each kind in half a minute."""
+    """A log for errors that every request may cause: one line for each kind in half a minute."""
 
     def __init__(self, log: Logger, clock: IReactorTime) -> None:
         self._log = log
@@ -32,11 +30,11 @@ class RateLimitedLog:
 
     @property
     def known_kinds(self) -> int:
-        """How many kinds of trouble are remembered."""
+        """The number of remembered kinds."""
         return len(self._heard)
 
     def log(self, kind: str, text: str) -> None:
-        """Log a trouble of some kind, or count it."""
+        """Log an event of some kind, or count it."""
         now = self._clock.seconds()
         if kind not in self._heard and len(self._heard) >= KINDS_MAX:
             self._heard = {each: heard for each, heard in self._heard.items() if now - heard.at < SECONDS}

@@ -1,4 +1,4 @@
-"""One piece of work for all who ask for its outcome while it is under way."""
+"""One piece of work for all callers that need its result at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Starts `work` when it is first asked for, and anew when it is asked for after its end."""
+    """Starts `work` for the first caller, and again for the first caller after its end."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._work = work
@@ -21,9 +21,9 @@ class SingleFlight(Generic[T]):
 
     def join(self) -> Deferred[T]:
         """
-        Fires or fails as the work does.
+        Fires or fails like the work.
 
-        It may be cancelled, which the others do not notice; the work is cancelled when nobody waits any more.
+        It may be cancelled without effect on the other callers. The work is cancelled when no caller is left.
         """
         waiting: Deferred[T] = Deferred(self._leave)
         self._waiting.append(waiting)
@@ -41,7 +41,7 @@ class SingleFlight(Generic[T]):
 
     def _ended(self, running: Deferred[T], result: T | Failure) -> None:
         if running is not self._running:
-            return  # all had left
+            return  # all callers had left
         self._running = None
         waiting, self._waiting = self._waiting, []
         for each in waiting:

@@ -1,4 +1,4 @@
-"""Whom an https server may be: roots of the user's or of ours, in place of the system's."""
+"""Trust roots for https servers, from a file instead of the system."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ _END: Final = b"-----END CERTIFICATE-----"
 
 
 def trust_roots(path: str) -> Any:
-    """
-    The roots in a PEM file, for Twisted; None for "", the system's. Raises OSError, or ValueError if there is none.
-    """
+    """The roots in a PEM file, for Twisted; None (the system's) for "". Raises OSError, or ValueError without roots."""
     return roots_in(Path(path).read_bytes(), path) if path else None
 
 
 def roots_in(pem: bytes, name: str) -> Any:
-    """The roots in a PEM text, for Twisted. Raises ValueError, which calls it `name`, if there is none."""
+    """The roots in a PEM text, for Twisted. Raises ValueError, with `name` in its message, if there is none."""
     try:
         certificates = [Certificate.loadPEM(each) for each in _certificates(pem)]
     except (CertificateError, ValueError) as error:
-        raise ValueError(f"{name} holds a certificate that cannot be read") from error
+        raise ValueError(f"{name} holds a malformed certificate") from error
     if not certificates:
         raise ValueError(f"{name} holds no certificate")
     return trustRootFromCertificates(certificates)
 
 
 def _certificates(pem: bytes) -> Iterator[bytes]:
-    """Each certificate's own lines, in one pass: a console's response may be anything."""
+    """The text of each certificate, found in one pass, because a console's response may contain anything."""
     at = pem.find(_BEGIN)
     while at >= 0 and (end := pem.find(_END, at)) >= 0:
         end += len(_END)
