@@ -104,7 +104,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`: who reads it has enough
         _discard_output()
         code = 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"", "vespa", "benchmarks"}:
+            raise
+        print(f"error: {_missing(package)}", file=sys.stderr)
+        code = 1
     return code
+
+
+def _missing(package: str) -> str:
+    # A worker's installation (requirements.txt) leaves out what only the other commands import.
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    wanted = f"--editable {checkout}" if os.path.exists(os.path.join(checkout, "setup.cfg")) else package
+    return (
+        f"this command needs the package {package}, which {sys.executable} lacks: a worker does without. "
+        f"Run {sys.executable} -m pip install {wanted}"
+    )
 
 
 def _flush() -> None:
