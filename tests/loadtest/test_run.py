@@ -42,7 +42,6 @@ class SimulatedTests(TestCase):
             plan=plan,
             about=ABOUT,
             agent=agent,
-            first=works(),
             works=works,
         )
         try:
@@ -102,7 +101,6 @@ class SimulatedTests(TestCase):
             plan=Plan(requests=3, concurrency=3),
             about=ABOUT,
             agent=agent,
-            first=chat(),
             works=chat,
         )
         report = await run.test(Target(url="http://127.0.0.1:1"))

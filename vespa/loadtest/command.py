@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO, cast
 
@@ -27,7 +29,7 @@ from vespa.loadtest.page import page
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.progress import Progress
 from vespa.loadtest.report import About, Report
-from vespa.loadtest.run import GRACE_SECONDS, Interrupted, Interrupts, Run
+from vespa.loadtest.run import Run
 from vespa.loadtest.text import intention, table
 from vespa.loadtest.work import BadWork, Work, find_test_request, prepare
 from vespa.runtime import process
@@ -68,31 +70,30 @@ class Command(process.Main):
         self._first = first
         self._works = works
         self._progress = Progress(reactor, time.perf_counter, terminal)
-        self._interrupts = Interrupts()
+        self._signals = 0
+        self._run: Run | None = None
         self._announces = announces
         self._hide = hide
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """A signal came."""
-        if self._interrupts.count + 1 >= NO_MORE_PATIENCE:
+        self._signals += 1
+        if self._signals >= NO_MORE_PATIENCE:
             flush_and_exit(1)
         self._reactor.callFromThread(self._interrupted)
 
     def _interrupted(self) -> None:
-        self._interrupts()
-        driver = self._interrupts.driver
-        if driver is None:
+        if self._run is None:
             self.stopService()
-        elif driver.under_way and self._interrupts.count == 1 and not self._options.quiet:
-            left = f"{driver.under_way} under way have {GRACE_SECONDS:g} s to end; once more, and they are given up"
-            self._progress.tell(f"interrupted: {left}")
+        else:
+            self._run.interrupt()
 
     async def main(self) -> int:
         """Test, and return the exit code as far as the test goes: 0 where there is a report."""
         try:
             self.report = await self._test()
             return 0
-        except (LaunchError, Interrupted) as error:
+        except LaunchError as error:
             self.problem = str(error)
         except CancelledError:
             self.problem = "interrupted before the test began"
@@ -133,19 +134,17 @@ class Command(process.Main):
         if self._announces:
             self._progress.tell(intention(about, plan))
         process.settle_memory()  # a collection that looks through all modules would make requests late
-        run = Run(
+        self._run = Run(
             clock=self._reactor,
             now=time.perf_counter,
             cpu=time.process_time,
             plan=plan,
             about=about,
             agent=Agent(self._reactor, trust=trust_roots(self._client.worker_ca) if self._client.worker_ca else None),
-            first=first,
-            works=self._works,
+            works=itertools.chain([first], iter(self._works, None)).__next__,
             progress=None if options.quiet else self._progress,
-            interrupts=self._interrupts,
         )
-        return await run.test(target)
+        return await self._run.test(target)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -250,7 +249,7 @@ def _write(report: Report, options: LoadSettings) -> int:
     # The files first: whoever was to read standard output may be gone. And what one cannot have, the others may.
     for option, path in _files(options):
         try:
-            _write_file(path, document if option == "--json" else page(report))
+            Path(path).write_text(document if option == "--json" else page(report), encoding="utf-8")
         except OSError as error:
             problems.append(f"{option}: cannot write {path}: {error.strerror or error}")
     try:
@@ -261,11 +260,6 @@ def _write(report: Report, options: LoadSettings) -> int:
     for problem in problems:
         print(f"vespa-proxy load: {problem}", file=sys.stderr)
     return 0 if report.clean and not problems else 1
-
-
-def _write_file(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 if __name__ == "__main__":

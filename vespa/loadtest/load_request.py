@@ -81,8 +81,8 @@ class LoadRequest(Protocol):
             self._response.cancel()
 
     def _abort(self) -> None:
-        transport: Any = self.transport  # twisted.web's is no more than IPushProducer by its interface
-        transport.abortConnection()
+        transport: Any = self.transport  # an agent's, of which no more is known than that it is a producer
+        transport.stopProducing()
 
     def connectionMade(self) -> None:
         if self._ended:  # the agent answered although it was cancelled

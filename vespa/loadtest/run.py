@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
@@ -23,31 +23,11 @@ GRACE_SECONDS: Final = 5.0
 """How long what is under way may go on after an interrupt."""
 
 
-class Interrupted(Exception):
-    """The test was interrupted before it had begun."""
-
-
-@define
-class Interrupts:
-    """What a Ctrl-C does: the first sends no more and waits a little, the second gives up what is under way."""
-
-    count: int = 0
-    driver: Driver | None = None
-
-    def __call__(self) -> None:
-        """There is one more."""
-        self.count += 1
-        if self.driver is not None:
-            self.driver.stop("interrupted", GRACE_SECONDS if self.count == 1 else 0.0)
-
-
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Run:
     """
-    What a test is made of.
-
-    `now`: seconds that only go forward; `cpu`: seconds of processor time that this process took. `first` is a request
-    that was made already, `works` makes the others.
+    What a test is made of. `now`: seconds that only go forward; `cpu`: seconds of processor time that this process
+    took; `works` makes the requests.
     """
 
     clock: IReactorTime
@@ -56,33 +36,41 @@ class Run:
     plan: Plan
     about: About
     agent: IAgent
-    first: Work
     works: Callable[[], Work]
     progress: Progress | None = None
-    interrupts: Interrupts = field(factory=Interrupts)
+    _interrupts: int = field(default=0, init=False)
+    _driver: Driver | None = field(default=None, init=False)
 
     async def test(self, target: Target) -> Report:
-        """Warm up, send, and give the report. Raises Interrupted when there is nothing to report."""
-        works = itertools.chain([self.first], (self.works() for _ in itertools.count())).__next__
+        """Warm up, send, and give the report. Raises CancelledError where it was interrupted before it sent."""
         if self.plan.warmup:
             stats = RunStats()
-            await self._drive(self.plan.warm, works, target, stats, "warm-up: ")
+            await self._drive(self.plan.warm, target, stats, "warm-up: ")
             if self.progress is not None:
                 failed = "".join(f"; {each.kind}: {each.message}" for each in list(stats.errors.values())[:1])
                 self.progress.tell(f"warm-up: {stats.succeeded} of {self.plan.warmup} requests succeeded{failed}")
-        if self.interrupts.count:
-            raise Interrupted("interrupted before the test began")
+        if self._interrupts:
+            raise CancelledError
         stats = RunStats()
         cpu, began = self.cpu(), self.now()
-        driver = await self._drive(self.plan, works, target, stats)
+        driver = await self._drive(self.plan, target, stats)
         share = (self.cpu() - cpu) / max(self.now() - began, 1e-9)
         return make_report(stats, self.plan, self.about, interrupted=driver.interrupted, cpu=share, lag=driver.lag)
 
-    async def _drive(
-        self, plan: Plan, works: Callable[[], Work], target: Target, stats: RunStats, title: str = ""
-    ) -> Driver:
+    def interrupt(self) -> None:
+        """Send no more, and give what is under way a little time to end; the second time give it up."""
+        self._interrupts += 1
+        under_way = self._driver.under_way if self._driver is not None else 0
+        if under_way and self._interrupts == 1 and self.progress is not None:
+            left = f"{under_way} under way have {GRACE_SECONDS:g} s to end; once more, and they are given up"
+            self.progress.tell(f"interrupted: {left}")
+        if self._driver is not None:
+            self._driver.stop("interrupted", GRACE_SECONDS if self._interrupts == 1 else 0.0)
+
+    async def _drive(self, plan: Plan, target: Target, stats: RunStats, title: str = "") -> Driver:
         due = arrivals(plan, Random(self.about.seed)) if plan.open_loop else iter(())
-        driver = self.interrupts.driver = Driver(self.clock, self.now, plan, due, works, self.agent, target, stats)
+        driver = Driver(self.clock, self.now, plan, due, self.works, self.agent, target, stats)
+        self._driver = driver
         if self.progress is not None:
             self.progress.begin(stats, plan, title)
         try:
