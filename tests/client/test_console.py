@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
 from vespa.client.console import RESPONSE_LIMIT, Console, ConsoleError, EndpointInfo
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.simulator.console import EndpointRow
 
 KEY = "account-key-3141"
@@ -30,7 +30,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.agent = FakeAgent()
-        self.console = Console(URL + "/", plain_client(self.agent), self.clock)
+        self.console = Console(URL + "/", BoundedClient(self.agent, self.clock))
 
     @property
     def asked(self) -> Asked:
@@ -55,7 +55,7 @@ class ListTests(Case):
     def test_asked(self) -> None:
         """The instance is in the query, the key in the Authorization field and nowhere else."""
         for instance in ("prod", "alpha"):
-            console = Console(URL, plain_client(self.agent), self.clock, instance=instance)
+            console = Console(URL, BoundedClient(self.agent, self.clock), instance=instance)
             Deferred.fromCoroutine(console.endpoints(KEY))
             asked = self.asked
             self.assertEqual(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import treq
+from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -18,7 +19,6 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from vespa.client.service import make_client
 from vespa.config.client import ClientSettings
-from vespa.runtime.http_client import plain_client
 from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.serving import Served, serve
 
@@ -54,7 +54,7 @@ class ServiceTests(TestCase):
             10.0,
             reactor.seconds(),
         )
-        self.http = plain_client(Agent(reactor))
+        self.http = HTTPClient(Agent(reactor))
 
     async def serve(self, resource: Resource) -> Served:
         served = await serve(resource, TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))

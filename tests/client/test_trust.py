@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.fakes import FakeAgent, FakeResponse
 from tests.simulator_support.authority import Authority
 from vespa.client.trust import FINGERPRINT, TrustError, WorkerTrust, shipped_root
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.transport.certificates import Certificate
 from vespa.transport.errors import BadCertificate
 from vespa.transport.listen import TLSEndpoint
@@ -85,7 +85,7 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
 
     def trust(self, console: str = SIMULATOR, ca_file: str = "") -> WorkerTrust:
-        return WorkerTrust(ca_file=ca_file, console_url=console, http=plain_client(self.agent), clock=self.clock)
+        return WorkerTrust(ca_file=ca_file, console_url=console, http=BoundedClient(self.agent, self.clock))
 
     def file(self, content: bytes) -> str:
         path = self.mktemp()
@@ -249,12 +249,8 @@ class Letting(TestCase):
         endpoint = TLSEndpoint(reactor, 0, "127.0.0.1", 50, Certificate(path, path))
         port: Any = await endpoint.listen(quiet(Echo))
         self.addCleanup(port.stopListening)
-        trust = WorkerTrust(
-            ca_file="",
-            console_url=console,
-            http=plain_client(FakeAgent(lambda asked: asked.result.callback(FakeResponse(200, root)))),
-            clock=Clock(),
-        )
+        agent = FakeAgent(lambda asked: asked.result.callback(FakeResponse(200, root)))
+        trust = WorkerTrust(ca_file="", console_url=console, http=BoundedClient(agent, Clock()))
         origin = Origin.parse(f"https://127.0.0.1:{port.getHost().port}")
         caller: Any = await origin.endpoint(reactor, 5.0, await trust.roots()).connect(quiet(Caller))
         self.assertIsInstance(

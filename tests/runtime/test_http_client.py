@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.agent import Agent
-from vespa.runtime.http_client import CallError, Response, call, plain_client
+from vespa.runtime.http_client import BoundedClient, CallError, Response
 
 
 class FakeTests(SynchronousTestCase):
@@ -32,12 +32,12 @@ class CallTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.agent = FakeAgent()
-        self.http = plain_client(self.agent)
+        self.http = BoundedClient(self.agent, self.clock)
 
     def call(self, method: str = "GET", body: bytes | None = None, limit: int = 100) -> Deferred[Response]:
         url = "http://a.example/x"
         return Deferred.fromCoroutine(
-            call(self.http, self.clock, method, url, timeout=10.0, body=body, headers={"X-A": "b"}, limit=limit)
+            self.http.request(method, url, timeout=10.0, body=body, headers={"X-A": "b"}, limit=limit)
         )
 
     def test_response(self) -> None:
@@ -92,13 +92,13 @@ class CallTests(SynchronousTestCase):
 
     def test_bad_url(self) -> None:
         """A URL that cannot be asked is a CallError too."""
-        http = plain_client(Agent(self.clock))
+        http = BoundedClient(Agent(self.clock), self.clock)
         for url in ("http://[", "nowhere", "http://a b/", "http://é/"):
-            self.failureResultOf(Deferred.fromCoroutine(call(http, self.clock, "GET", url, timeout=1.0)), CallError)
+            self.failureResultOf(Deferred.fromCoroutine(http.request("GET", url, timeout=1.0)), CallError)
 
     def test_ipv6(self) -> None:
         """An address in brackets is asked like any other."""
-        Deferred.fromCoroutine(call(self.http, self.clock, "GET", "http://[::1]:8000/health", timeout=1.0))
+        Deferred.fromCoroutine(self.http.request("GET", "http://[::1]:8000/health", timeout=1.0))
         self.assertEqual(self.agent.urls, ["http://[::1]:8000/health"])
 
     def test_long_body(self) -> None:

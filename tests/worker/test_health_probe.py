@@ -10,7 +10,7 @@ from twisted.web.http_headers import Headers
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.interfaces import UpstreamError
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.worker.health_probe import HealthProbe, ProbeError
 
 
@@ -18,7 +18,7 @@ class ProbeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.agent = FakeAgent()
-        self.probe = HealthProbe(plain_client(self.agent), "http://127.0.0.1:1/health", self.clock, timeout=10.0)
+        self.probe = HealthProbe(BoundedClient(self.agent, self.clock), "http://127.0.0.1:1/health", timeout=10.0)
 
     def run_probe(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.probe())
@@ -34,8 +34,8 @@ class ProbeTests(SynchronousTestCase):
         """A backend that wants a key is probed with it; without one there is no such field."""
         self.run_probe()
         self.assertFalse(self.agent.asked[0].headers.hasHeader("authorization"))
-        client = plain_client(self.agent)
-        self.probe = HealthProbe(client, "http://a/health", self.clock, timeout=10.0, authorization="Bearer k")
+        client = BoundedClient(self.agent, self.clock, {"Authorization": "Bearer k"})
+        self.probe = HealthProbe(client, "http://a/health", timeout=10.0)
         self.run_probe()
         self.assertEqual(self.agent.asked[1].headers.getRawHeaders("authorization"), ["Bearer k"])
 
@@ -90,13 +90,13 @@ class ProbeTests(SynchronousTestCase):
         """Where no path answers, or the server stops answering meanwhile, it is said what a path has to do."""
         said = "/health answered 404: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx"
         self.assertIn(said, self.trouble(404, 404, 404, 401, 404))
-        self.probe = HealthProbe(plain_client(self.agent), "http://a/x", self.clock, timeout=10.0)
+        self.probe = HealthProbe(BoundedClient(self.agent, self.clock), "http://a/x", timeout=10.0)
         self.assertIn("/x answered 404: set", self.trouble(404, ConnectionRefusedError()))
 
     def test_prefix(self) -> None:
         """Paths are told as they are set: without the prefix of the backend's URL, which stands before each."""
-        client = plain_client(self.agent)
-        self.probe = HealthProbe(client, "http://a/api/health", self.clock, timeout=10.0, prefix="/api")
+        client = BoundedClient(self.agent, self.clock)
+        self.probe = HealthProbe(client, "http://a/api/health", timeout=10.0, prefix="/api")
         self.assertIn("/health answered 404 but / answers", self.trouble(404, 200))
         self.assertEqual(self.agent.urls, ["http://a/api/health", "http://a/api/"])
 
@@ -140,14 +140,14 @@ class ProbeTests(SynchronousTestCase):
 
     def test_wrong_key(self) -> None:
         """A key that the backend does not take is not asked for again, but said to be wrong."""
-        client = plain_client(self.agent)
-        self.probe = HealthProbe(client, "http://a/health", self.clock, timeout=10.0, authorization="Bearer k")
+        client = BoundedClient(self.agent, self.clock, {"Authorization": "Bearer k"})
+        self.probe = HealthProbe(client, "http://a/health", timeout=10.0)
         said = "/health answered 401: the backend rejects the key in VESPA_BACKEND_AUTHORIZATION"
         self.assertEqual(self.trouble(401), said)
 
     def test_tls(self) -> None:
         """Over TLS it is said whether certificate, name or protocol is wrong, and what to write."""
-        self.probe = HealthProbe(plain_client(self.agent), "https://a:443/health", self.clock, timeout=10.0)
+        self.probe = HealthProbe(BoundedClient(self.agent, self.clock), "https://a:443/health", timeout=10.0)
         for text, said in (
             ("certificate verify failed", "is not signed by a trusted root: set VESPA_BACKEND_CA_FILE"),
             (
@@ -167,8 +167,8 @@ class ProbeTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         """A unix socket is called by its path."""
-        client = plain_client(self.agent)
-        self.probe = HealthProbe(client, "http://localhost/health", self.clock, timeout=10.0, unix_socket="/run/a.sock")
+        client = BoundedClient(self.agent, self.clock)
+        self.probe = HealthProbe(client, "http://localhost/health", timeout=10.0, unix_socket="/run/a.sock")
         self.assertIn("no server listens at /run/a.sock", self.trouble(UpstreamError("x", "y", refused=True)))
 
     def test_refused(self) -> None:

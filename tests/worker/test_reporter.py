@@ -20,7 +20,7 @@ from tests.fakes import FakeAgent
 from tests.seeds import examples
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.lifecycle import Event
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.vast.status_report import Condition, Identity
 from vespa.worker.launch import TOLD
 from vespa.worker.reporter import Reporter, failure_reporter
@@ -361,8 +361,8 @@ class StopTests(ReporterTests):
     def test_with_the_real_autoscaler(self) -> None:
         """Calls that hang are cancelled down to the network by a stop, in its two seconds."""
         agent = FakeAgent()
-        http = plain_client(agent)
-        autoscaler = ReportingClient(["http://a.example"], http, self.clock, random=lambda: 0.0, timeout=10.0)
+        http = BoundedClient(agent, self.clock)
+        autoscaler = ReportingClient(["http://a.example"], http, random=lambda: 0.0, timeout=10.0)
         self.reporter = Reporter(
             autoscaler, self.ledger, lambda: READY, IDENTITY, self.clock, random=lambda: 0.0, disk_usage=self.disk_usage
         )

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent, FakeResponse
 from tests.logs import observe_log
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.worker.reporting_client import ReportingClient, ReportingError
 
 A, B, C = "http://a.example", "http://b.example", "http://c.example"
@@ -34,8 +34,7 @@ class AutoscalerTests(SynchronousTestCase):
     def autoscaler(self, *addresses: str, max_retries: int = 1) -> ReportingClient:
         return ReportingClient(
             addresses or (A, B, C),
-            plain_client(self.agent),
-            self.clock,
+            BoundedClient(self.agent, self.clock),
             random=lambda: 0.5,
             timeout=10.0,
             max_retries=max_retries,
@@ -195,7 +194,7 @@ class PublicKeyTests(AutoscalerTests):
 
     def test_no_address(self) -> None:
         """Without an address there is no key."""
-        autoscaler = ReportingClient((), plain_client(self.agent), self.clock, random=lambda: 0.0)
+        autoscaler = ReportingClient((), BoundedClient(self.agent, self.clock), random=lambda: 0.0)
         self.failureResultOf(Deferred.fromCoroutine(autoscaler.public_key()), ReportingError)
 
     def test_own_timeout(self) -> None:

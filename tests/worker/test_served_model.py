@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.worker.served_model import LONGEST, ServedModel, told
 
 
@@ -38,8 +38,8 @@ class ServedTests(SynchronousTestCase):
         self.agent = RequestTraversalAgent(self.models)
 
     def served(self, name: str = "") -> str:
-        http = plain_client(self.agent)
-        model = ServedModel(http, "http://b/v1/models", Clock(), timeout=5.0, authorization="Bearer k", name=name)
+        http = BoundedClient(self.agent, Clock(), {"Authorization": "Bearer k"})
+        model = ServedModel(http, "http://b/v1/models", timeout=5.0, name=name)
         fired = Deferred.fromCoroutine(model())
         self.agent.flush()
         text: str = self.successResultOf(fired)

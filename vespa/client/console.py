@@ -9,10 +9,8 @@ from typing import Any, Final
 
 import msgspec
 from attrs import field, frozen
-from treq.client import HTTPClient
-from twisted.internet.interfaces import IReactorTime
 
-from vespa.runtime.http_client import CallError, Response, call
+from vespa.runtime.http_client import BoundedClient, CallError, Response
 from vespa.vast.credentials import is_key
 
 RESPONSE_LIMIT: Final = 4 << 20
@@ -58,12 +56,9 @@ class KeyRefused(ConsoleError):
 class Console:
     """Asks the console at `url`; `timeout` in seconds is for one whole response. Redirects are not followed."""
 
-    def __init__(
-        self, url: str, http: HTTPClient, clock: IReactorTime, *, instance: str = "prod", timeout: float = 10.0
-    ) -> None:
+    def __init__(self, url: str, http: BoundedClient, *, instance: str = "prod", timeout: float = 10.0) -> None:
         self._url = url.rstrip("/")
         self._http = http
-        self._clock = clock
         self._instance = instance
         self._timeout = timeout
 
@@ -72,9 +67,7 @@ class Console:
         if not is_key(account_key):
             raise KeyRefused("the account key is empty, or has characters that no key has")
         try:
-            response = await call(
-                self._http,
-                self._clock,
+            response = await self._http.request(
                 "GET",
                 f"{self._url}/api/v0/endptjobs/?client_id=me&autoscaler_instance={self._instance}",
                 timeout=self._timeout,

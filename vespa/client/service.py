@@ -27,7 +27,7 @@ from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, SecondListener, Upstreams
 from vespa.proxy.upstream_deadlines import Timeouts
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.services import InOrder
 from vespa.transport.descriptors import RESERVE, limit, share_out, tell
 from vespa.transport.listen import parse
@@ -93,12 +93,12 @@ def make_client(
     file that cannot be read.
     """
     agent = Agent(reactor, connect_timeout=ASK_SECONDS, name="console")
-    http = plain_client(agent)
-    console = Console(settings.console_url, http, reactor, instance=settings.instance)
+    http = BoundedClient(agent, reactor)
+    console = Console(settings.console_url, http, instance=settings.instance)
     key = EndpointKey(
         settings.endpoint, reactor, given=settings.endpoint_key, account_key=settings.account_key, console=console
     )
-    trust = WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http, clock=reactor)
+    trust = WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http)
     origin = Origin.parse(settings.autoscaler)
     asked = ConnectionPool(
         origin.endpoint(reactor, ASK_SECONDS),

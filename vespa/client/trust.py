@@ -7,10 +7,8 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
-from treq.client import HTTPClient
-from twisted.internet.interfaces import IReactorTime
 
-from vespa.runtime.http_client import CallError, call
+from vespa.runtime.http_client import BoundedClient, CallError
 from vespa.runtime.single_flight import SingleFlight
 from vespa.runtime.trust import roots_in, trust_roots
 from vespa.transport.origin import Origin
@@ -34,11 +32,10 @@ class WorkerTrust:
     and any other console, which is a simulator's, for the root that it hands out.
     """
 
-    def __init__(self, *, ca_file: str, console_url: str, http: HTTPClient, clock: IReactorTime) -> None:
+    def __init__(self, *, ca_file: str, console_url: str, http: BoundedClient) -> None:
         """Raises OSError for a file that cannot be read, ValueError for one that holds no certificate."""
         self._url = console_url.rstrip("/")
         self._http = http
-        self._clock = clock
         self._roots: Any = trust_roots(ca_file)
         self._finding = SingleFlight(self._find)
 
@@ -53,7 +50,7 @@ class WorkerTrust:
             return shipped_root()
         url = self._url + ROOT_PATH
         try:
-            response = await call(self._http, self._clock, "GET", url, timeout=_FETCH_SECONDS)
+            response = await self._http.request("GET", url, timeout=_FETCH_SECONDS)
         except CallError as error:
             raise TrustError(f"the root at {url} cannot be fetched: {error}") from None
         if response.status != 200:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -59,63 +59,64 @@ class CallError(Exception):
         self.cause = cause
 
 
-def plain_client(agent: IAgent) -> HTTPClient:
-    """A treq client that keeps no cookies."""
-    return HTTPClient(agent, IndexableCookieJar(DefaultCookiePolicy(allowed_domains=())))
+class BoundedClient:
+    """Sends requests of Vespa's own, each bounded in time and size. It keeps no cookies, and follows no redirects."""
 
+    def __init__(self, agent: IAgent, clock: IReactorTime, headers: Mapping[str, str] | None = None) -> None:
+        """`headers` go with every request."""
+        self.headers: Final = headers or {}
+        self.clock: Final = clock
+        self._http = HTTPClient(agent, IndexableCookieJar(DefaultCookiePolicy(allowed_domains=())))
 
-async def call(
-    http: HTTPClient,
-    clock: IReactorTime,
-    method: str,
-    url: str,
-    *,
-    timeout: float,
-    body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
-    limit: int = RESPONSE_LIMIT,
-) -> Response:
-    """
-    Ask `url` and read at most `limit` bytes of the response, all in `timeout` seconds. Redirects are not followed.
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = RESPONSE_LIMIT,
+    ) -> Response:
+        """
+        Send a request and read at most `limit` bytes of the response, all in `timeout` seconds.
 
-    Raises `CallError` when no response came. Once there is a status it counts, whatever becomes of the body.
-    """
-    deadline = clock.seconds() + timeout
-    try:
-        response = await within(timeout, clock, _request(http, clock, method, url, headers, body))
-    except TimeoutError as error:
-        raise CallError(f"no response in {timeout:g} s", timed_out=True) from error
-    try:
-        content, whole = await within(max(0.0, deadline - clock.seconds()), clock, _read(response, limit))
-    except TimeoutError:
-        content, whole = b"", False
-    location = (response.headers.getRawHeaders("location") or [""])[0]
-    return Response(response.code, content, whole, location)
+        Raises `CallError` when no response came. Once there is a status it counts, whatever becomes of the body.
+        """
+        clock = self.clock
+        deadline = clock.seconds() + timeout
+        try:
+            response = await within(timeout, clock, self._head(method, url, {**self.headers, **(headers or {})}, body))
+        except TimeoutError as error:
+            raise CallError(f"no response in {timeout:g} s", timed_out=True) from error
+        try:
+            content, whole = await within(max(0.0, deadline - clock.seconds()), clock, _read(response, limit))
+        except TimeoutError:
+            content, whole = b"", False
+        location = (response.headers.getRawHeaders("location") or [""])[0]
+        return Response(response.code, content, whole, location)
 
-
-async def _request(
-    http: HTTPClient, clock: IReactorTime, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None
-) -> IResponse:
-    """Ask, and wait for the head of the response. Raises `CallError`."""
-    data: Any = None if body is None else Bytes(body)
-    # Nothing is timed by it; but given none, treq imports the global reactor.
-    reactor: Any = clock
-    try:
-        return await http.request(
-            method,
-            _treq_url(url),
-            headers=Headers({name: [value] for name, value in (headers or {}).items()}),
-            data=data,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=reactor,
-        )
-    except Exception as error:
-        # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
-        inner = cause(error)
-        raise CallError(
-            str(inner) or type(inner).__name__, timed_out=isinstance(inner, _TIMEOUTS), cause=inner
-        ) from error
+    async def _head(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> IResponse:
+        """Send a request, and wait for the head of the response. Raises `CallError`."""
+        data: Any = None if body is None else Bytes(body)
+        # Nothing is timed by it; but given none, treq imports the global reactor.
+        reactor: Any = self.clock
+        try:
+            return await self._http.request(
+                method,
+                _treq_url(url),
+                headers=Headers({name: [value] for name, value in headers.items()}),
+                data=data,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=reactor,
+            )
+        except Exception as error:
+            # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
+            inner = cause(error)
+            raise CallError(
+                str(inner) or type(inner).__name__, timed_out=isinstance(inner, _TIMEOUTS), cause=inner
+            ) from error
 
 
 class _Verbatim(EncodedURL):

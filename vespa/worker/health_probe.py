@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from treq.client import HTTPClient
 from twisted.internet.error import DNSLookupError
-from twisted.internet.interfaces import IReactorTime
 
 from vespa.http.interfaces import UpstreamError
-from vespa.runtime.http_client import CallError, Response, call
+from vespa.runtime.http_client import BoundedClient, CallError, Response
 from vespa.vast.assignment import one_line
 
 OTHER_PATHS: Final = ("/", "/v2/health/ready", "/v1/models", "/api/version")
@@ -35,19 +33,11 @@ class HealthProbe:
     """
 
     def __init__(
-        self,
-        http: HTTPClient,
-        url: str,
-        clock: IReactorTime,
-        *,
-        timeout: float,
-        authorization: str = "",
-        unix_socket: str = "",
-        prefix: str = "",
+        self, http: BoundedClient, url: str, *, timeout: float, unix_socket: str = "", prefix: str = ""
     ) -> None:
         """
-        `timeout`: seconds for the whole exchange. `authorization`: the header's value, or "". `unix_socket`: the path
-        of the socket, or "". `prefix`: the part of the URL that comes before every path.
+        `timeout`: seconds for the whole exchange. `unix_socket`: the path of the socket, or "". `prefix`: the part of
+        the URL that comes before every path.
         """
         parts = urlsplit(url)
         self._http = http
@@ -57,13 +47,8 @@ class HealthProbe:
         self._place = unix_socket or parts.netloc
         self._host = parts.hostname
         self._tls = parts.scheme == "https"
-        self._clock = clock
         self._timeout = timeout
-        self._authorized = bool(authorization)
         self._other_path: str | None = None
-        self._headers = {"Connection": "close"}
-        if authorization:
-            self._headers["Authorization"] = authorization
 
     async def __call__(self) -> None:
         """Returns if the backend is healthy. Otherwise raises `ProbeError`, within the timeout unless it is a 404."""
@@ -78,7 +63,7 @@ class HealthProbe:
             raise ProbeError(f"{self._path} answered {response.status}{await self._advice(response)}")
 
     async def _ask(self, url: str, timeout: float) -> Response:
-        return await call(self._http, self._clock, "GET", url, timeout=timeout, headers=self._headers)
+        return await self._http.request("GET", url, timeout=timeout, headers={"Connection": "close"})
 
     async def _advice(self, response: Response) -> str:
         status = response.status
@@ -89,7 +74,7 @@ class HealthProbe:
                 return f" but {self._other_path} answers: set VESPA_HEALTHCHECK_ENDPOINT={self._other_path}"
             return ": set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx when the backend is well, or to off"
         if status in (401, 403):
-            if self._authorized:
+            if "Authorization" in self._http.headers:
                 return ": the backend rejects the key in VESPA_BACKEND_AUTHORIZATION"
             return ": the backend requires a key: set VESPA_BACKEND_AUTHORIZATION, such as `Bearer KEY`"
         if 300 <= status < 400:

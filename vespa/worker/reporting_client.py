@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from treq.client import HTTPClient
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vespa.runtime.deadlines import sleep
-from vespa.runtime.http_client import CallError, Response, call
+from vespa.runtime.http_client import BoundedClient, CallError, Response
 from vespa.vast.signature import MIN_KEY_BITS
 
 SILENT_SECONDS = 30.0  # for so long after a timeout, an address is tried only after all the others
@@ -37,8 +35,7 @@ class ReportingClient:
     def __init__(
         self,
         addresses: Sequence[str],
-        http: HTTPClient,
-        clock: IReactorTime,
+        http: BoundedClient,
         *,
         random: Callable[[], float],
         timeout: float = 10.0,
@@ -48,7 +45,7 @@ class ReportingClient:
         """`timeout` and `retry_delay` in seconds; `max_retries` is the number of rounds over all addresses."""
         self._addresses = [address.rstrip("/") for address in addresses]
         self._http = http
-        self._clock = clock
+        self._clock = http.clock
         self._random = random
         self._timeout = timeout
         self._max_retries = max(1, max_retries)
@@ -104,9 +101,7 @@ class ReportingClient:
         """Call one address. Raises `ReportingError` unless it answers 2xx."""
         headers = None if body is None else _JSON
         try:
-            response = await call(
-                self._http, self._clock, method, address + path, timeout=timeout, body=body, headers=headers
-            )
+            response = await self._http.request(method, address + path, timeout=timeout, body=body, headers=headers)
         except CallError as error:
             if error.timed_out:
                 self._silent_until[address] = self._clock.seconds() + SILENT_SECONDS

@@ -7,10 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from treq.client import HTTPClient
-from twisted.internet.interfaces import IReactorTime
-
-from vespa.runtime.http_client import CallError, call
+from vespa.runtime.http_client import BoundedClient, CallError
 
 LONGEST: Final = 500
 """The maximum length of the text in characters. A longer one is replaced by a digest."""
@@ -23,32 +20,17 @@ _TELLING: Final = ("id", "root", "parent", "meta")
 class ServedModel:
     """Reads `/v1/models`, which every OpenAI-compatible server has."""
 
-    def __init__(
-        self,
-        http: HTTPClient,
-        url: str,
-        clock: IReactorTime,
-        *,
-        timeout: float,
-        authorization: str = "",
-        name: str = "",
-    ) -> None:
+    def __init__(self, http: BoundedClient, url: str, *, timeout: float, name: str = "") -> None:
         """`timeout` is in seconds. `name`: the model to choose if there are several; "": the first."""
         self._http = http
         self._url = url
-        self._clock = clock
         self._timeout = timeout
         self._name = name
-        self._headers = {"Connection": "close"}
-        if authorization:
-            self._headers["Authorization"] = authorization
 
     async def __call__(self) -> str:
         """A text that is the same for the same model, for comparison only; "" if the backend does not tell."""
         try:
-            response = await call(
-                self._http, self._clock, "GET", self._url, timeout=self._timeout, headers=self._headers
-            )
+            response = await self._http.request("GET", self._url, timeout=self._timeout)
         except CallError:
             return ""
         return told(response.body, self._name) if response.success and response.whole else ""

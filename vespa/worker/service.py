@@ -30,7 +30,7 @@ from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, Upstreams, cannot_listen
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.services import InOrder, SurvivingLoop
 from vespa.runtime.trust import trust_roots
@@ -210,7 +210,7 @@ def _guard(settings: WorkerSettings) -> BrowserGuard | None:
 def make_failure_reporter(reactor: Any, identity: FailureIdentity, message: str) -> IService:
     """What is left of a worker that cannot start: it says so, every ten seconds."""
     agent = Agent(reactor, persistent=False, name="autoscaler")
-    autoscaler = ReportingClient(identity.addresses, plain_client(agent), reactor, random=random.random)
+    autoscaler = ReportingClient(identity.addresses, BoundedClient(agent, reactor), random=random.random)
     return failure_reporter(autoscaler, message, identity, reactor, random=random.random)
 
 
@@ -252,8 +252,7 @@ def _autoscaler(reactor: Any, settings: WorkerSettings) -> tuple[ReportingClient
     agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits, name="autoscaler")
     autoscaler = ReportingClient(
         settings.report_addresses,
-        plain_client(agent),
-        reactor,
+        BoundedClient(agent, reactor),
         random=random.random,
         timeout=settings.metrics_timeout,
         max_retries=settings.metrics_max_retries,
@@ -282,22 +281,20 @@ def _readiness_monitor(
         name="backend",
     )
     base = f"{origin.scheme}://{origin.host_field.decode()}{origin.path_prefix.decode()}"
+    authorization = settings.backend_authorization
+    http = BoundedClient(agent, reactor, {"Authorization": authorization} if authorization else None)
     served = ServedModel(
-        plain_client(agent),
+        http,
         f"{base}/v1/models",
-        reactor,
         timeout=settings.healthcheck_timeout,
-        authorization=settings.backend_authorization,
         name=environment.get("MODEL_NAME", "").strip(),
     )
     probe: HealthProbe | None = None
     if settings.healthcheck_endpoint:
         probe = HealthProbe(
-            plain_client(agent),
+            http,
             base + settings.healthcheck_endpoint,
-            reactor,
             timeout=settings.healthcheck_timeout,
-            authorization=settings.backend_authorization,
             unix_socket=origin.socket,
             prefix=origin.path_prefix.decode(),
         )
@@ -311,7 +308,7 @@ def _readiness_monitor(
             timeout=settings.benchmark_timeout,
             on_progress=lambda line: log.info("{line}", line=line),
             ca_file=settings.backend_ca_file,
-            authorization=settings.backend_authorization,
+            authorization=authorization,
         )
         return Figure(figure, figure.concurrency, await served())
 

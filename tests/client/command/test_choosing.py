@@ -16,7 +16,7 @@ from vespa.client.command.choosing import TRIES, choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused
 from vespa.config.client import ClientSettings
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.terminal import Terminal
 
 KEY = "account-key-3141"
@@ -59,7 +59,7 @@ class Case(SynchronousTestCase):
         self.rows: list[dict[str, Any]] = ROWS
         self.status = 0
         self.agent = FakeAgent(self.answer)
-        self.console = Console("https://console.example", plain_client(self.agent), Clock())
+        self.console = Console("https://console.example", BoundedClient(self.agent, Clock()))
 
     def answer(self, asked: Asked) -> None:
         is_right = asked.headers.getRawHeaders("authorization") == [f"Bearer {KEY}"]

@@ -21,7 +21,7 @@ from tests.processes import ProcessCase, until
 from tests.simulator_support.autoscaler import ControlledAutoscaler
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.http.agent import Agent
-from vespa.runtime.http_client import Response, call, plain_client
+from vespa.runtime.http_client import BoundedClient, Response
 from vespa.simulator.child import Child
 from vespa.simulator.launch import STOPS_BY_SIGNAL, client_command, worker_command
 
@@ -58,7 +58,7 @@ class Case(ProcessCase):
     async def get(self, url: str, **headers: str) -> Response:
         clock: Any = reactor
         agent = Agent(clock, persistent=False)
-        return await call(plain_client(agent), clock, "GET", url, timeout=10.0, headers=headers)
+        return await BoundedClient(agent, clock).request("GET", url, timeout=10.0, headers=headers)
 
     def assert_secret(self, text: str, *keys: str) -> None:
         for key in keys or (ENDPOINT_KEY, ACCOUNT_KEY, TOKEN):

@@ -15,7 +15,7 @@ from vespa.client.console import Console, ConsoleError
 from vespa.config.client import ClientSettings
 from vespa.http.agent import Agent
 from vespa.proxy.listener import cannot_listen
-from vespa.runtime.http_client import plain_client
+from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.trust import trust_roots
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def console_of(reactor: Any, settings: ClientSettings) -> Iterator[Console]:
     """The console of these settings; its connections are closed afterwards."""
     agent = Agent(reactor, name="console")
     try:
-        yield Console(settings.console_url, plain_client(agent), reactor, instance=settings.instance)
+        yield Console(settings.console_url, BoundedClient(agent, reactor), instance=settings.instance)
     finally:
         agent.close()
 
