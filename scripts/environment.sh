@@ -51,6 +51,8 @@ install_checkout() {
     stamp="$prefix/.vespa-installed${extras:+-${extras//,/-}}"
     wanted="$checkout $(cd "$checkout" && cat setup.cfg pyproject.toml requirements.txt constraints.txt | cksum)"
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
+    # Whatever else was installed has all that a worker needs.
+    [ "$extras" = worker ] && grep -qsxF "$wanted" "$prefix"/.vespa-installed* && return
     echo "installing Vespa${extras:+ with $extras}"
     if [ "$extras" = worker ]; then
         "${pip[@]}" --requirement "$checkout/requirements.txt" && "${pip[@]}" --no-deps --editable "$checkout" || return 1
