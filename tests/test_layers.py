@@ -30,7 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",
         "vespa.proxy": "vespa vespa.runtime vespa.http vespa.transport vespa.protocol vespa.accounting",
-        "vespa.benchmarking": "vespa vespa.runtime.files vespa.runtime.parent_death vespa.runtime.secret",
+        "vespa.benchmarking": "vespa vespa.runtime",
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # A process of its own, which reads the environment itself.
@@ -39,7 +39,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.embedded": f"vespa {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.command": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
-        "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.benchmarking.loading",
+        "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.loadtest",
         # It speaks to a worker as the world does: over the wire.
         "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting vespa.config.demo",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 import inspect
 import os
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from types import ModuleType
 from typing import Any
 
+from vespa.runtime.importing import import_place
+
 _LONGEST_MESSAGE = 1000
-_HERE = os.path.dirname(os.path.abspath(__file__))
+_VESPA = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_OURS = {os.path.join(_VESPA, "benchmarking"), os.path.join(_VESPA, "runtime")}  # no places of a benchmark's mistakes
 BUILT_IN = ("openai_chat", "tgi", "comfyui")
 # What is written for a backend that speaks another's protocol.
 _SAME = dict.fromkeys("vllm sglang llamacpp llama_cpp ollama openai lmdeploy transformers llm".split(), "openai_chat")
@@ -49,29 +49,9 @@ def load(spec: str) -> tuple[Function, str | None]:
     return function, getattr(module, "__file__", None)
 
 
-def import_place(place: str) -> ModuleType:
-    """Import a module by its name, or one file by its path, whose folder comes last for what it imports in turn."""
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
-    path = os.path.abspath(place)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file {path}")
-    if os.path.dirname(path) not in sys.path:
-        sys.path.append(os.path.dirname(path))
-    name = os.path.basename(path).removesuffix(".py")
-    if name in sys.modules or not name.isidentifier():
-        name = f"benchmark_file_{abs(hash(path))}"
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None and found.loader is not None, path
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module
-
-
 def is_built_in(file: str | None) -> bool:
     """Whether a benchmark's file is one of Vespa's, whose errors are sentences about the backend or a setting."""
-    built_in = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "benchmarks")
+    built_in = os.path.join(os.path.dirname(_VESPA), "benchmarks")
     return file is not None and os.path.dirname(os.path.abspath(file)) == built_in
 
 
@@ -89,7 +69,7 @@ def describe(error: BaseException, file: str | None) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if os.path.dirname(frame.filename) != _HERE
+        if os.path.dirname(frame.filename) not in _OURS
         and not frame.filename.startswith("<frozen")
         and "importlib" not in frame.filename
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vespa.benchmarking.loading import import_place
+from vespa.runtime.importing import import_place
 
 TestRequest = Callable[[], object]
 """A benchmark module's `get_test_request() -> (path, payload, cost)`."""
