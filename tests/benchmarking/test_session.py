@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,7 @@ from yarl import URL
 from tests.benchmarking.serving import Backend, answer
 from tests.system.certificates import Pair
 from vespa.benchmarking import session as session_module
-from vespa.benchmarking.session import BUFFER_BYTES, BackendSession, backend_session, locate, same_origin
+from vespa.benchmarking.session import BUFFER_BYTES, BackendSession, backend_session, locate, same_origin, send_again
 
 
 class SessionTests(SynchronousTestCase):
@@ -531,17 +532,54 @@ class FailureTests(SessionTests):
         self.assertIn("127.0.0.1:1", str(error))
         self.assertIsInstance(error, aiohttp.ClientError)
 
-    def test_no_response(self) -> None:
-        """A connection that ends before the head is ServerDisconnectedError."""
+    def closing(self, times: int) -> None:
+        """Have the backend close the connection of so many requests without a response."""
 
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            assert request.transport is not None
-            request.transport.close()
-            return web.Response()
+            await request.read()
+            if len(self.backend.requests) <= times:
+                assert request.transport is not None
+                request.transport.close()
+            return web.Response(body=b"at last")
 
+        self.backend.requests.clear()
         self.backend.handlers["/a"] = handler
-        error = self.fails(aiohttp.ServerDisconnectedError, "POST", "/a")
+
+    def test_no_response(self) -> None:
+        """A connection that ends before the head, and another one, is ServerDisconnectedError."""
+        self.closing(100)
+        error = self.fails(aiohttp.ServerDisconnectedError, "POST", "/a", json={})
         self.assertIsInstance(error, aiohttp.ClientConnectionError)
+        self.assertEqual(len(self.backend.requests), 2)
+
+    def test_sent_again(self) -> None:
+        """A request is sent once more where a connection has ended before the head, which llama.cpp does at random."""
+
+        async def scenario(session: BackendSession, **options: Any) -> bytes:
+            async with session.post("/a", **options) as response:
+                return await response.read()
+
+        for options in ({}, {"json": {"a": 1}}, {"data": b"raw"}, {"data": {"a": "form"}}):
+            self.closing(1)
+            self.assertEqual(self.backend.run(lambda session, o=options: scenario(session, **o)), b"at last")
+            bodies = [request.content_length for request in self.backend.requests]
+            self.assertEqual(bodies, bodies[:1] * 2)
+
+    def test_not_sent_again(self) -> None:
+        """A file, of which some may be read already, is not sent again; nor is what could not be connected."""
+        self.closing(1)
+        self.fails(aiohttp.ClientConnectionError, "POST", "/a", data=io.BytesIO(b"file"))
+        self.assertEqual(len(self.backend.requests), 1)
+        refused = aiohttp.ClientConnectorError(SimpleNamespace(), OSError(111, "refused"))  # type: ignore[arg-type]
+        tries: list[Any] = []
+
+        async def handler(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+            tries.append(request)
+            raise refused
+
+        request: Any = SimpleNamespace(body=b"")
+        self.assertRaises(aiohttp.ClientConnectorError, asyncio.run, send_again(request, handler))
+        self.assertEqual(len(tries), 1)
 
 
 class KeyTests(SessionTests):

@@ -1,18 +1,12 @@
-"""What a benchmark is given and gives back. Its session is aiohttp's, which this module does not import at run time."""
+"""What a benchmark gives back: `async def benchmark(backend_url, session) -> float`, units of work per second.
+
+`session` is session.py's, an aiohttp.ClientSession for the backend, which this module does not import.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from numbers import Real
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
-
-Benchmark = Callable[[str, "ClientSession"], Awaitable[float]]
-"""`async def benchmark(backend_url, session) -> float`: the backend's throughput in units of work per second."""
 
 
 class Figure(float):

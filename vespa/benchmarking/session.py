@@ -105,7 +105,7 @@ def backend_session(backend_url: str, ca_file: str = "", authorization: str = ""
         connector=connector,
         cookie_jar=aiohttp.CookieJar(unsafe=True),  # a backend's host is an address, most often
         headers={"User-Agent": "vespa-benchmark"},
-        middlewares=[_authorize(origin, authorization)] if authorization else [],
+        middlewares=[_authorize(origin, authorization), send_again] if authorization else [send_again],
         read_bufsize=BUFFER_BYTES,
         response_class=BackendResponse,
         timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS),
@@ -151,6 +151,21 @@ def _authorize(origin: URL, authorization: str) -> aiohttp.ClientMiddlewareType:
         return await handler(request)
 
     return authorize
+
+
+async def send_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request once more whose connection was closed before there was a response, as aiohttp does with GET.
+
+    llama.cpp closes a connection after each stream, and does not say so: the next request may have been sent by then.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+        if not isinstance(request.body, (bytes, aiohttp.BytesPayload)):
+            raise  # a file may have been read already
+    return await handler(request)
 
 
 def same_origin(one: URL, other: URL) -> bool:
