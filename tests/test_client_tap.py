@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import Any, cast
 
 from twisted.application.service import IService, IServiceMaker
@@ -77,6 +79,12 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual((settings.endpoint, settings.port), ("chat", 9000))
         error = self.assertRaises(SystemExit, client_options, "--port=x", environ={})
         self.assertIn("3 mistakes in the options", str(error))
+
+    def test_imports(self) -> None:
+        """A daemon draws nothing, and loads nothing for it."""
+        code = "import sys, vespa.client_tap; print([name for name in sys.modules if name.partition('.')[0] == 'rich'])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        self.assertEqual((done.stdout, done.stderr), ("[]\n", ""))
 
     def test_plugin(self) -> None:
         """twistd knows the client by the name vespa-client."""

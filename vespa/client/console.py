@@ -17,6 +17,7 @@ RESPONSE_LIMIT: Final = 4 << 20
 """How many bytes of a list are read: thousands of endpoints."""
 
 _LISTED: Final = 10
+_NUMBERS: Final = ("cold_workers", "max_workers", "min_load", "target_util", "cold_mult")
 _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -171,11 +172,7 @@ def _info(row: _Row) -> EndpointInfo:
         name=name,
         api_key=key,
         state=state if isinstance(state, str) and state.isprintable() else "",
-        cold_workers=_number(row.cold_workers),
-        max_workers=_number(row.max_workers),
-        min_load=_number(row.min_load),
-        target_util=_number(row.target_util),
-        cold_mult=_number(row.cold_mult),
+        **{each: _number(getattr(row, each)) for each in _NUMBERS},
     )
 
 

@@ -53,10 +53,9 @@ class WorkerTrust:
             response = await self._http.request("GET", url, timeout=_FETCH_SECONDS)
         except CallError as error:
             raise TrustError(f"the root at {url} cannot be fetched: {error}") from None
-        if response.status != 200:
-            raise TrustError(f"the root at {url} cannot be fetched: the response was {response.status}")
-        if not response.whole:
-            raise TrustError(f"the root at {url} cannot be fetched: the response broke off, or is too long for one")
+        if response.status != 200 or not response.whole:
+            why = "broke off, or is too long for one" if response.status == 200 else f"was {response.status}"
+            raise TrustError(f"the root at {url} cannot be fetched: the response {why}")
         try:
             return roots_in(response.body, url)
         except ValueError as error:

@@ -12,24 +12,26 @@ _is_odd_number = re.compile(r"(?:0[xX][0-9A-Fa-f]+|[0-9]+)(?:\.(?:0[xX][0-9A-Fa-
 
 def is_loopback(host: str) -> bool:
     """Whether a host, a name or an address without brackets, certainly means this machine."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host.lower() == "localhost"
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    address = _address(host)
+    return address.is_loopback if address is not None else host.lower() == "localhost"
 
 
 def is_near(host: str) -> bool:
     """Whether a host is this machine, an address of its network link, or may be one in an unusual form."""
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback or address.is_link_local or address.is_unspecified
+    name = host.lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost") or _is_odd_number(host) is not None
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a host is, IPv4 where it is one in IPv6; None for a name."""
     try:
         address = ip_address(host)
     except ValueError:
-        name = host.lower().rstrip(".")
-        return name == "localhost" or name.endswith(".localhost") or _is_odd_number(host) is not None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    known = mapped or address
-    return known.is_loopback or known.is_link_local or known.is_unspecified
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
 
 
 # Networks without Internet servers: this machine, its link, private networks, carriers' (100.64/10), clouds' metadata

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
-from rich.table import Table
 
 from vespa.client.command.launch import LaunchError
 from vespa.client.command.questions import Asks
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused, find
 from vespa.config.client import ClientSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TRIES: Final = 3
 _HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min load", "target use")
@@ -19,6 +21,8 @@ _HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min l
 
 def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> Table:
     """The endpoints in columns, under headings; `numbered` has a first column with numbers from 1."""
+    from rich.table import Table  # only now: a daemon draws nothing
+
     drawn = Table(*["" for _ in range(numbered)], *_HEADINGS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, row in enumerate(rows, 1):
         values = (row.cold_workers, row.max_workers, row.min_load, row.target_util)

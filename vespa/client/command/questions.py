@@ -6,14 +6,16 @@ import getpass
 import sys
 from collections.abc import Callable
 from threading import Thread
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from rich.console import RenderableType
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from vespa.runtime.terminal import Terminal
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from vespa.runtime.terminal import Terminal
 
 termios: Any
 try:

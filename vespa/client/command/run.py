@@ -21,7 +21,6 @@ from vespa.config.reader import SettingsError
 from vespa.runtime import process
 from vespa.runtime.signals import flush_and_exit
 from vespa.runtime.standard_streams import writable
-from vespa.runtime.terminal import Terminal
 
 INTERRUPTED: Final = 130
 
@@ -112,6 +111,8 @@ def how_to_use(url: str, settings: ClientSettings) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor and return the exit code; SystemExit for --help and --version."""
+    from vespa.runtime.terminal import Terminal  # only now: `twistd vespa-client` needs no rich
+
     out = writable(sys.stdout)
     terminal, errors = Terminal(out, os.environ), Terminal(writable(sys.stderr), os.environ)
     # Whoever can see what is asked and answer it: a terminal at either end.
