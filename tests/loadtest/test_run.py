@@ -1,23 +1,29 @@
-"""Runs against the simulator's backend, over real connections."""
+"""Whole runs: on a clock that the test moves, and against the simulator's backend over real connections."""
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from itertools import count
 
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.trial.unittest import TestCase
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.fakes import FakeAgent
 from tests.loadtest.reports import ABOUT
 from tests.simulator_support.backend import ControlledBackend
 from vespa.http.agent import Agent
 from vespa.loadtest.load_request import Target
 from vespa.loadtest.plan import Plan
+from vespa.loadtest.progress import Progress
 from vespa.loadtest.report import Report
-from vespa.loadtest.run import Run
+from vespa.loadtest.run import GRACE_SECONDS, Run
 from vespa.loadtest.work import Work, prepare
+from vespa.runtime.terminal import Terminal
 from vespa.simulator.serving import serve
 
 CHATS = "/v1/chat/completions"
@@ -26,6 +32,56 @@ CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}
 
 def chat(stream: bool | None = None) -> Work:
     return prepare((CHATS, CHAT, 20), stream)
+
+
+class InterruptTests(SynchronousTestCase):
+    def start(self, plan: Plan) -> Deferred[Report]:
+        self.clock = Clock()
+        self.agent = FakeAgent()
+        self.stream = io.StringIO()
+        self.run_ = Run(
+            clock=self.clock,
+            now=self.clock.seconds,
+            cpu=self.clock.seconds,
+            plan=plan,
+            about=ABOUT,
+            agent=self.agent,
+            works=chat,
+            progress=Progress(self.clock, self.clock.seconds, Terminal(self.stream, {})),
+        )
+        return Deferred.fromCoroutine(self.run_.test(Target(url="http://there")))
+
+    def test_first(self) -> None:
+        """An interrupt says how long what is under way may take, sends no more, and there is a report."""
+        running = self.start(Plan(requests=9, concurrency=2))
+        self.run_.interrupt()
+        self.assertIn(f"2 under way have {GRACE_SECONDS:g} s to end", self.stream.getvalue())
+        self.agent.asked[0].answer()
+        self.clock.advance(GRACE_SECONDS - 0.1)
+        self.assertNoResult(running)
+        self.clock.advance(0.2)
+        report = self.successResultOf(running)
+        self.assertEqual(
+            (report.interrupted, report.sent, report.succeeded, report.unfinished), ("interrupted", 2, 1, 1)
+        )
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_second(self) -> None:
+        """A second one waits for nothing."""
+        running = self.start(Plan(requests=9, concurrency=2))
+        self.run_.interrupt()
+        self.run_.interrupt()
+        self.assertEqual(self.successResultOf(running).unfinished, 2)
+        self.assertEqual(self.stream.getvalue().count("under way"), 1)
+
+    def test_warm_up(self) -> None:
+        """Interrupted in the warm-up, the test does not begin, and there is nothing to report."""
+        running = self.start(Plan(requests=9, concurrency=2, warmup=3))
+        self.run_.interrupt()
+        for asked in self.agent.asked:
+            asked.answer()
+        self.failureResultOf(running, CancelledError)
+        self.assertEqual(len(self.agent.asked), 2)
 
 
 class SimulatedTests(TestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -34,29 +34,25 @@ class Target:
     headers: Mapping[str, str] = {}
 
 
+@define(eq=False, slots=False)
 class LoadRequest(Protocol):
-    """One request under way. It reads the response's body, which is why it is a protocol."""
+    """
+    One request under way. It reads the response's body, which is why it is a protocol.
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        now: Callable[[], float],
-        stats: RunStats,
-        outcome: Outcome,
-        over: Callable[[LoadRequest], None],
-    ) -> None:
-        """`over` is called once, when `outcome` is complete."""
-        self.outcome = outcome
-        self._clock = clock
-        self._now = now
-        self._stats = stats
-        self._over = over
-        self._timer: IDelayedCall | None = None
-        self._response: Deferred[IResponse] | None = None
-        self._reader: Reader | None = None
-        self._page = b""
-        self._last_token = 0.0
-        self._ended = False
+    `over` is called once, when `outcome` is complete.
+    """
+
+    _clock: IReactorTime
+    _now: Callable[[], float]
+    _stats: RunStats
+    outcome: Outcome
+    _over: Callable[[LoadRequest], None]
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _response: Deferred[IResponse] | None = field(default=None, init=False)
+    _reader: Reader | None = field(default=None, init=False)
+    _page: bytes = field(default=b"", init=False)
+    _last_token: float = field(default=0.0, init=False)
+    _ended: bool = field(default=False, init=False)
 
     def begin(self, agent: IAgent, target: Target, work: Work, timeout: float) -> None:
         """Send it; `timeout` in seconds is for all of it."""
