@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from tests.fakes import Asked, FakeAgent, FakeResponse
 from vespa.client.console import RESPONSE_LIMIT, Console, ConsoleError, EndpointInfo
 from vespa.runtime.http_client import BoundedClient
-from vespa.simulator.console import EndpointRow
+from vespa.simulator.autoscaler import endpoint_row
 
 KEY = "account-key-3141"
 URL = "https://console.example"
@@ -66,7 +66,7 @@ class ListTests(Case):
 
     def test_row(self) -> None:
         """A row is read whole, as the simulator's console writes it."""
-        (info,) = self.rows(EndpointRow(7, "chat", "secret-7").as_json(1.0))
+        (info,) = self.rows(endpoint_row(7, "chat", "secret-7", 1.0))
         self.assertEqual(
             info,
             EndpointInfo(

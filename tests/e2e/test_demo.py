@@ -210,7 +210,7 @@ class DemoTests(ProcessCase):
         """A port that is taken is said in a line, with exit code 1."""
         blocker = self.demo()
         await self.until_line(blocker, "autoscaler  http")
-        for name, said in (("autoscaler", "in use"), ("client", "is taken")):
+        for name, said in (("autoscaler", "in use"), ("client", "another program listens there")):
             found = re.search(rf"{name} +http://127.0.0.1:(\d+)", blocker.text)
             assert found is not None
             demo = self.demo("--once", f"--{name}-port", found[1])

@@ -98,10 +98,10 @@ class LlamaStreamTests(CallerCase):
         deployment = await self.start_service(llama)
 
         def body() -> bytes:
-            auth = deployment.autoscaler.assign(deployment.worker_url, 10.0)
+            auth = deployment.autoscaler.assign(deployment.workers[-1].url, 10.0)
             return json.dumps({"auth_data": auth, "payload": PAYLOAD}).encode()
 
-        await self.served(llama, deployment.worker_url, body)
+        await self.served(llama, deployment.workers[-1].url, body)
         assert deployment.worker is not None
         self.assert_clean_log(deployment.worker)
 

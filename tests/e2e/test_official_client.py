@@ -72,7 +72,7 @@ class OfficialClientTests(ServiceCase):
         await deployment.start_autoscaler()
         deployment.backend_url = await self.start_llama()
         await self.start_worker(deployment, tls=True)
-        self.assertTrue(deployment.worker_url.startswith("https://"))
+        self.assertTrue(deployment.workers[-1].url.startswith("https://"))
         plain, streamed = await self.send(deployment, chat(16), chat(16, stream=True))
         self.assertEqual(content(streamed["events"]), plain["response"]["choices"][0]["message"]["content"])
         await self.settled(deployment, 2)

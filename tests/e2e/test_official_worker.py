@@ -24,7 +24,7 @@ class OfficialWorkerTests(CallerCase):
         """Start it with TLS, and wait until the autoscaler holds it for ready: it may say so only after 10 s."""
         folder = self.temporary_folder()
         paths = [os.path.join(folder, name) for name in ("instance.key", "instance.crt")]
-        for path, pem in zip(paths, deployment.autoscaler.console.authority.issue("127.0.0.1"), strict=True):
+        for path, pem in zip(paths, deployment.autoscaler.authority.issue("127.0.0.1"), strict=True):
             with open(path, "wb") as file:
                 file.write(pem)
         port = str(free_port())

@@ -27,7 +27,7 @@ class SDKTests(CallerCase):
         """The results of a job through both proxies; the totals add up, and nothing was said that should not be."""
         llama = await self.start_llama()
         deployment, client = await self.start_chain(backend_url=llama)
-        self.assertTrue(deployment.worker_url.startswith("https://"))
+        self.assertTrue(deployment.workers[-1].url.startswith("https://"))
         results = await self.compare(name, llama, client, *requests, python=python)
         self.assertEqual(len(await self.balanced(deployment)), len(deployment.autoscaler.routes), "one question each")
         self.assert_clean(deployment)

@@ -43,7 +43,7 @@ def http(method: str, target: str, body: bytes = b"", *headers: str) -> bytes:
 
 class StressTests(ServiceCase):
     def wanted(self, deployment: ControlledDeployment, dice: Random) -> Wanted:
-        auth = deployment.autoscaler.assign(deployment.worker_url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
+        auth = deployment.autoscaler.assign(deployment.workers[-1].url, dice.choice([0, 0.1, 1, 2.5, 20, 100]))
         genuine = True
         statuses: tuple[int, ...] = (200,)
         kind = dice.randrange(9)
@@ -72,7 +72,7 @@ class StressTests(ServiceCase):
         return Wanted(auth["request_idx"], data, statuses, genuine, dice.random() / 5 if leaves else None)
 
     async def send(self, deployment: ControlledDeployment, wanted: Wanted) -> None:
-        port = int(deployment.worker_url.rsplit(":", 1)[1])
+        port = int(deployment.workers[-1].url.rsplit(":", 1)[1])
         wire: Wire = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Wire())
         transport: Any = wire.transport
         transport.write(wanted.data)

@@ -53,7 +53,7 @@ class StageTests(ProcessCase):
         deployment = await self.begin()
         first, second = deployment.start_worker(**BENCHMARK), deployment.start_worker(**BENCHMARK)
         self.assertEqual((first.id, second.id, deployment.worker), (7, 8, second))
-        self.assertEqual(deployment.worker_url, second.url)
+        self.assertEqual(deployment.workers[-1].url, second.url)
         await deployment.until_ready()
         client = await deployment.start_client()
         await deployment.kill(first)

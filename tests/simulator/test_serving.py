@@ -37,11 +37,11 @@ class ServingTests(TestCase):
 
     async def test_stop(self) -> None:
         """Stopping ends the connections that are open, and answers when they are gone."""
-        _, served = await self.serve()
+        backend, served = await self.serve()
         wire = await self.connect(served, b"GET /sleep?seconds=60 HTTP/1.1\r\nHost: x\r\n\r\n")
-        await self.until(lambda: served.connections)
+        await self.until(lambda: backend.stats.in_progress)
         await served.stop()
-        self.assertEqual(served.connections, 0)
+        self.assertEqual(backend.stats.in_progress, 0)
         await wire.lost
 
     async def test_hang_up(self) -> None:

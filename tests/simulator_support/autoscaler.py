@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
@@ -13,10 +14,8 @@ from twisted.web.server import Request
 from tests.simulator_support.authority import Authority
 from tests.simulator_support.faults import Faults
 from vespa.simulator import responses
-from vespa.simulator.autoscaler import SimulatedAutoscaler
-from vespa.simulator.console import Console
+from vespa.simulator.autoscaler import Asked, SimulatedAutoscaler, breakdown
 from vespa.simulator.reports import DeleteRequests, ReportedCompletion, Strict, read
-from vespa.simulator.routing import Asked, breakdown
 from vespa.simulator.worker_totals import WorkerTotals
 
 KEPT = 10_000
@@ -54,54 +53,16 @@ class OfficialDeletes(Strict, frozen=True):
         ]
 
 
-class ControlledConsole(Console):
-    """The console with an authority, whose root it hands out and by which it signs workers' certificates."""
-
-    routes = responses.error_response_app()
-
-    def __init__(self, clock: IReactorTime, console: Console) -> None:
-        super().__init__(clock, console.account_key, console.endpoints)
-        self._clock = clock
-        self._authority: Authority | None = None
-
-    @property
-    def authority(self) -> Authority:
-        """The authority, made when it is first asked for: that takes a while."""
-        if self._authority is None:
-            self._authority = Authority(self._clock.seconds())
-        return self._authority
-
-    def resource(self) -> KleinResource:
-        return self.routes.resource()
-
-    @routes.route("/static/jvastai_root.cer", methods=["GET"])
-    def _root(self, request: Request) -> bytes:
-        return responses.send_bytes(request, self.authority.root, b"application/x-x509-ca-cert")
-
-    @routes.route("/api/v0/sign_cert/", methods=["POST"])
-    def _sign(self, request: Request) -> bytes:
-        if responses.header(request, b"Content-Type") != "application/octet-stream":
-            raise responses.ErrorResponse(400, {"error": "the signing request must be application/octet-stream"})
-        try:
-            certificate = self.authority.sign(responses.read_body(request), "127.0.0.1")
-        except ValueError as error:
-            raise responses.ErrorResponse(400, {"error": str(error)}) from None
-        return responses.send_bytes(request, certificate, b"application/octet-stream")
-
-    @routes.route("/", branch=True)
-    def _others(self, request: Request) -> KleinResource:
-        return super().resource()
-
-
 class ControlledAutoscaler(SimulatedAutoscaler):
     """The autoscaler, with `faults` before every route, and `routes`: what it was asked.
+
+    It has an authority in the place of Vast's, whose root it hands out, and by which it signs workers' certificates.
 
     With `official_workers`, which may be changed at any time, deletes are taken as the `vastai` package's worker tells
     them; ours must tell them in both dialects.
     """
 
-    console: ControlledConsole
-    faulty = responses.error_response_app()
+    faulty = Klein()
 
     def __init__(
         self, clock: IReactorTime, *, on_route: Callable[[Asked], None] = lambda asked: None, **options: Any
@@ -111,13 +72,20 @@ class ControlledAutoscaler(SimulatedAutoscaler):
         self.official_workers = False
         self._hold_seconds = 0.0
         self._held_until: float | None = None
+        self._authority: Authority | None = None
 
         def record(asked: Asked) -> None:
             self.routes.append(asked)
             on_route(asked)
 
         super().__init__(clock, on_route=record, **options)
-        self.console = ControlledConsole(clock, self.console)
+
+    @property
+    def authority(self) -> Authority:
+        """The authority, made when it is first asked for: that takes a while."""
+        if self._authority is None:
+            self._authority = Authority(self._clock.seconds())
+        return self._authority
 
     def hold(self, seconds: float) -> None:
         """Give nobody a worker for so long from the next question on, whatever is ready."""
@@ -143,3 +111,17 @@ class ControlledAutoscaler(SimulatedAutoscaler):
     async def _meet_faults(self, request: Request) -> KleinResource:
         await self.faults.meet(request)
         return super().resource()
+
+    @faulty.route("/static/jvastai_root.cer", methods=["GET"])
+    def _root(self, request: Request) -> bytes:
+        return responses.send_bytes(request, self.authority.root, b"application/x-x509-ca-cert")
+
+    @faulty.route("/api/v0/sign_cert/", methods=["POST"])
+    def _sign(self, request: Request) -> bytes:
+        if responses.header(request, b"Content-Type") != "application/octet-stream":
+            raise responses.ErrorResponse(400, {"error": "the signing request must be application/octet-stream"})
+        try:
+            certificate = self.authority.sign(responses.read_body(request), "127.0.0.1")
+        except ValueError as error:
+            raise responses.ErrorResponse(400, {"error": str(error)}) from None
+        return responses.send_bytes(request, certificate, b"application/octet-stream")

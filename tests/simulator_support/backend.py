@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Awaitable, Iterator
 from typing import Any, TypeVar
 
+import msgspec
 from attrs import asdict, define
+from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +23,7 @@ from tests.simulator_support.anthropic import AnthropicMessage
 from tests.simulator_support.faults import drop
 from tests.simulator_support.generation import Generation
 from vespa.simulator import responses
-from vespa.simulator.backend import SimulatedBackend
+from vespa.simulator.backend import Limit, Messages, SimulatedBackend, prompt_of
 
 T = TypeVar("T")
 
@@ -40,10 +42,18 @@ class Stats:
     pieces: int = 0
 
 
+class MessageQuestion(msgspec.Struct):
+    """What Anthropic's API of messages is asked. Fields without a name here are ignored."""
+
+    messages: Messages
+    max_tokens: Limit
+    stream: bool = False
+
+
 class ControlledBackend(SimulatedBackend):
     """The backend's resource. `stats` count the requests that take a while, not those of /health and the like."""
 
-    routes = responses.error_response_app()
+    routes = Klein()
 
     def __init__(self, clock: IReactorTime, **options: Any) -> None:
         super().__init__(clock, **options)
@@ -63,16 +73,16 @@ class ControlledBackend(SimulatedBackend):
     @routes.route("/v1/messages", methods=["POST"])
     async def _messages(self, request: Request) -> bytes:
         try:
-            asked = responses.read_object(request)
-            prompt, limit = responses.prompt_of(asked), responses.limit_of(asked, "max_tokens")
-            if limit is None:
-                raise responses.bad_request("max_tokens: Field required")
-        except responses.ErrorResponse as error_response:
-            told: Any = error_response.value
-            error = {"type": "invalid_request_error", "message": told["error"]["message"]}
-            raise responses.ErrorResponse(400, {"type": "error", "error": error}) from None
-        message = AnthropicMessage(number=self.stats.requests + 1, input_tokens=len(prompt.split()), max_tokens=limit)
-        if asked.get("stream"):
+            asked = msgspec.json.decode(responses.read_body(request), type=MessageQuestion)
+        except msgspec.MsgspecError as error:
+            told = {"type": "invalid_request_error", "message": str(error)}
+            raise responses.ErrorResponse(400, {"type": "error", "error": told}) from None
+        message = AnthropicMessage(
+            number=self.stats.requests + 1,
+            input_tokens=len(prompt_of(asked.messages).split()),
+            max_tokens=asked.max_tokens,
+        )
+        if asked.stream:
             return await self.stream(request, message.events())
         return await self.send_response(request, message.whole(), len(message.words))
 
@@ -179,7 +189,8 @@ class ControlledBackend(SimulatedBackend):
 def number(request: Request, name: str, default: float) -> float:
     """A query parameter that is a number. Raises ErrorResponse 400."""
     try:
-        return float(responses.parameter(request, name, str(default)))
+        args: dict[bytes, list[bytes]] = request.args
+        return float(args.get(name.encode("ascii"), [str(default)])[0])
     except ValueError:
         raise responses.bad_request(f"{name} must be a number") from None
 

@@ -70,7 +70,7 @@ class ControlledDeployment(Deployment):
 
     def _certificate(self, port: int) -> dict[str, str]:
         paths = [os.path.join(self.folder, f"{port}.{kind}") for kind in ("key", "crt")]
-        for path, pem in zip(paths, self.autoscaler.console.authority.issue(HOST), strict=True):
+        for path, pem in zip(paths, self.autoscaler.authority.issue(HOST), strict=True):
             with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(pem)
         return {"VESPA_USE_SSL": "true", "VESPA_SSL_KEY_FILE": paths[0], "VESPA_SSL_CERT_FILE": paths[1]}

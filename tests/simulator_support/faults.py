@@ -8,24 +8,20 @@ from typing import Any, Literal
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
+from werkzeug.wrappers import Response
 
-from vespa.simulator.responses import ErrorResponse, send_bytes
+from vespa.simulator.responses import ErrorResponse
 
 Kind = Literal["refuse", "hang", "drop"]
 
 
 class Refused(ErrorResponse):
-    """A call that is to be answered with an error status: in JSON, but for a 429, which a load balancer says."""
+    """A call that is answered with an error status: a 429 in plain text, as of a load balancer, others in JSON."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status, {"error": f"refused with {status} on purpose"})
-
-    def send(self, request: Any) -> bytes:
-        """Set the status and the type of the response, and return its body. It has no Retry-After."""
-        if self.status != HTTPStatus.TOO_MANY_REQUESTS:
-            return super().send(request)
-        request.setResponseCode(self.status)
-        return send_bytes(request, HTTPStatus(self.status).phrase.encode("ascii") + b"\n", b"text/plain")
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.response = Response("Too Many Requests\n", status, content_type="text/plain")
 
 
 @define(eq=False)

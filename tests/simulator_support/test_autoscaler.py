@@ -90,7 +90,7 @@ class ControlTests(ControlledCase):
     def test_certificates(self) -> None:
         """A certificate is signed by the root that the console serves, and names the worker's address."""
         root = x509.load_pem_x509_certificate(self.caller.ask("GET", "/static/jvastai_root.cer").body)
-        key, pem = self.autoscaler.console.authority.issue("127.0.0.1")
+        key, pem = self.autoscaler.authority.issue("127.0.0.1")
         certificate = x509.load_pem_x509_certificate(pem)
         root_key = root.public_key()
         assert isinstance(root_key, RSAPublicKey) and certificate.signature_hash_algorithm is not None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from klein.resource import KleinResource
+from attrs import frozen
+from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -13,24 +15,62 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.simulator import responses
-from vespa.simulator.console import Console, EndpointRow
 from vespa.simulator.reports import DeleteRequests, Malformed, RouteQuestion, WorkerStatus, read
-from vespa.simulator.routing import Asked, breakdown
 from vespa.simulator.signing import Signer, Signs
-from vespa.simulator.worker_totals import EndpointTotals, WorkerTotals
+from vespa.simulator.worker_totals import EndpointTotals, State, WorkerTotals
 
 Report = WorkerStatus | DeleteRequests | Malformed
 
 
+@frozen
+class Asked:
+    """One question for a worker that was answered. `request_idx` is as it was asked, 0 for a new request.
+
+    `at` is in seconds of the autoscaler's clock, `answered_idx` the index that the response gave. Of `url` and `status`
+    one is "": a worker was given, or what those who wait are told.
+    """
+
+    at: float
+    cost: float
+    request_idx: int
+    answered_idx: int
+    url: str = ""
+    status: str = ""
+
+
+def breakdown(states: Counter[State]) -> str:
+    """How many workers there are in each state, as the autoscaler tells those who wait."""
+    counts = ", ".join(f"{state} workers: {states[state]}" for state in ("loading", "standby", "error"))
+    return f"total workers: {states.total()}, {counts}"
+
+
+def endpoint_row(number: int, name: str, api_key: str, created_at: float) -> dict[str, object]:
+    """An endpoint of the account, as Vast's console lists it."""
+    return {
+        "id": number,
+        "endpoint_name": name,
+        "api_key": api_key,
+        "user_id": 1,
+        "created_at": created_at,
+        "endpoint_state": "active",
+        "autoscaler_instance": "prod",
+        "cold_workers": 1,
+        "max_workers": 4,
+        "min_load": 1.0,
+        "target_util": 0.9,
+        "cold_mult": 2.5,
+    }
+
+
 class SimulatedAutoscaler(responses.KleinRoutes):
-    """The autoscaler's resource for one endpoint, and the console's beside it.
+    """The autoscaler's resource for one endpoint, and beside it the console's list of the account's endpoints.
 
     `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
     comes, and with Malformed for each that was refused; `on_route` with each question for a worker that was answered.
     `master_token`, where given, is what reports must carry.
     """
 
-    app = responses.error_response_app()
+    app = Klein()
     _log = Logger()
 
     def __init__(
@@ -51,9 +91,9 @@ class SimulatedAutoscaler(responses.KleinRoutes):
         self.endpoint = endpoint
         self.endpoint_key = endpoint_key
         self.account_key = account_key
+        self.endpoints = [endpoint_row(1, endpoint, endpoint_key, clock.seconds())]
         self.signs: Signs = signs
         self.totals = EndpointTotals(stale_after)
-        self.console = Console(clock, account_key, [EndpointRow(1, endpoint, endpoint_key)])
         self.malformed: list[Malformed] = []
         self._clock = clock
         self._master_token = master_token
@@ -115,24 +155,20 @@ class SimulatedAutoscaler(responses.KleinRoutes):
         idx = question.request_idx or self._new_request_idx()
         chosen = self.choose_worker(idx)
         url, status = ("", chosen) if isinstance(chosen, str) else (chosen.url, "")
-        self._on_route(
-            Asked(self._clock.seconds(), self.endpoint, question.cost, question.request_idx, idx, url, status)
-        )
+        self._on_route(Asked(self._clock.seconds(), question.cost, question.request_idx, idx, url, status))
         if isinstance(chosen, str):
             return responses.send_json(request, {"endpoint": self.endpoint, "status": status, "request_idx": idx})
         self.totals.assign(chosen, idx, question.cost)
         return responses.send_json(request, self.assign(url, question.cost, idx))
 
     def _question(self, request: Request) -> RouteQuestion:
-        key = responses.header(request, b"Authorization").removeprefix("Bearer ")
-        if key != self.endpoint_key:
-            raise responses.wrong_key()
+        responses.require_bearer(request, self.endpoint_key)
         try:
             question = read(responses.read_body(request), RouteQuestion)
         except Malformed as error:
             raise responses.ErrorResponse(400, {"error": str(error)}) from None
-        if question.api_key != key:
-            raise responses.wrong_key()
+        if question.api_key != self.endpoint_key:
+            raise responses.ErrorResponse(401, {"error": "`api_key` is not the one in the header"})
         if question.endpoint != self.endpoint:
             raise responses.ErrorResponse(400, {"error": f"there is no endpoint {question.endpoint}"})
         if question.request_idx >= self._next_request_idx:
@@ -159,9 +195,10 @@ class SimulatedAutoscaler(responses.KleinRoutes):
     def _ledger(self, request: Request) -> bytes:
         return responses.send_json(request, self.ledger())
 
-    @app.route("/", branch=True)
-    def _console(self, request: Request) -> KleinResource:
-        return self.console.resource()
+    @app.route("/api/v0/endptjobs/", methods=["GET"])
+    def _list_endpoints(self, request: Request) -> bytes:
+        responses.require_bearer(request, self.account_key)
+        return responses.send_json(request, {"success": True, "results": self.endpoints})
 
     def _report_body(self, request: Request) -> bytes:
         if responses.header(request, b"Content-Type").split(";")[0].strip().lower() != "application/json":

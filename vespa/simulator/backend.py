@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
@@ -14,6 +16,35 @@ from vespa.simulator import responses
 from vespa.simulator.completions import MODEL, Api, ModelCompletion
 from vespa.simulator.serving import Upgrades
 from vespa.simulator.websocket import EchoSocket
+
+Limit = Annotated[int, msgspec.Meta(ge=1)]
+Messages = list[dict[str, Any]]
+
+
+class Question(msgspec.Struct):
+    """What all APIs of completions are asked. Fields without a name here are ignored."""
+
+    max_completion_tokens: Limit | None = None
+    max_tokens: Limit | None = None
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+
+
+class ChatQuestion(Question, kw_only=True):
+    """What a chat is asked."""
+
+    messages: Messages
+
+
+class TextQuestion(Question):
+    """What a completion of a text is asked."""
+
+    prompt: Any = ""
+
+
+def prompt_of(messages: Messages) -> str:
+    """All that a conversation says."""
+    return " ".join(str(each.get("content", "")) for each in messages)
 
 
 class SimulatedBackend(responses.KleinRoutes):
@@ -24,7 +55,7 @@ class SimulatedBackend(responses.KleinRoutes):
 
     upgrades: Upgrades = {b"/ws": EchoSocket}
 
-    app = responses.error_response_app()
+    app = Klein()
 
     def __init__(self, clock: IReactorTime, *, tokens_per_second: float = 50.0) -> None:
         self.tokens_per_second = tokens_per_second
@@ -42,27 +73,25 @@ class SimulatedBackend(responses.KleinRoutes):
 
     @app.route("/v1/chat/completions", methods=["POST"])
     async def _chat(self, request: Request) -> bytes:
-        asked = responses.read_object(request)
-        return await self._complete(request, "chat", asked, responses.prompt_of(asked))
+        asked = responses.read_question(request, ChatQuestion)
+        return await self._complete(request, "chat", asked, prompt_of(asked.messages))
 
     @app.route("/v1/completions", methods=["POST"])
     async def _completions(self, request: Request) -> bytes:
-        asked = responses.read_object(request)
-        return await self._complete(request, "text", asked, str(asked.get("prompt", "")))
+        asked = responses.read_question(request, TextQuestion)
+        return await self._complete(request, "text", asked, str(asked.prompt))
 
-    async def _complete(self, request: Request, api: Api, asked: dict[str, Any], prompt: str) -> bytes:
+    async def _complete(self, request: Request, api: Api, asked: Question, prompt: str) -> bytes:
         completion = ModelCompletion(
             api=api,
             number=next(self._numbers),
             created=int(self.clock.seconds()),
             prompt_tokens=len(prompt.split()),
-            max_tokens=responses.limit_of(asked, "max_completion_tokens", "max_tokens") or 1_000_000,
+            max_tokens=asked.max_completion_tokens or asked.max_tokens or 1_000_000,
         )
-        if not asked.get("stream"):
+        if not asked.stream:
             return await self.send_response(request, completion.whole(), len(completion.words))
-        options = asked.get("stream_options")
-        events = completion.events(type(options) is dict and options.get("include_usage") is True)
-        return await self.stream(request, events)
+        return await self.stream(request, completion.events((asked.stream_options or {}).get("include_usage") is True))
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:

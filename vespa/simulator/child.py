@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -23,10 +23,9 @@ _READY = re.compile(rb"ready: (http://\S+)")
 class Child(ProcessProtocol):
     """A process that was started by us. What it writes, to either stream, is kept in `lines`."""
 
-    def __init__(self, on_line: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self) -> None:
         self.lines: list[str] = []
         self.exit_code: int | None = None
-        self._on_line = on_line
         self._parts = {1: b"", 2: b""}
         self._waiting: list[Deferred[int]] = []
         self._ends_with_input = False
@@ -39,11 +38,10 @@ class Child(ProcessProtocol):
         environment: Mapping[str, str],
         *,
         folder: str | None = None,
-        on_line: Callable[[str], None] = lambda line: None,
         stdin: bytes = b"",
     ) -> Self:
         """Start a process with exactly this environment, in this folder."""
-        child = cls(on_line)
+        child = cls()
         reactor.spawnProcess(child, argv[0], list(argv), env=dict(environment), path=folder)
         transport: Any = child.transport
         transport.write(stdin)
@@ -89,9 +87,7 @@ class Child(ProcessProtocol):
             deferred.callback(self.exit_code)
 
     def _take(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        self.lines.append(text)
-        self._on_line(text)
+        self.lines.append(line.decode("utf-8", "replace").rstrip("\r"))
 
     async def exited(self) -> int:
         """Return the exit code when it has ended; a signal's number below 0."""

@@ -22,8 +22,7 @@ SIGNED = 3
 """Commands that are signed by hand."""
 _AS_JSON = "-H 'Content-Type: application/json'"
 
-Command = tuple[str, ...]
-"""What a command shows, and its parts, which are printed on a line each."""
+Command = tuple[str, ...]  # what it shows, and its parts, which are printed on a line each
 
 
 def by_client(client_url: str) -> list[Command]:
@@ -90,7 +89,7 @@ def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]]) -> li
     streamed = write("stream.json", body_envelope(for_stream, {**QUESTION, "stream": True}))
     plain = write("plain.json", body_envelope(for_plain, QUESTION))
     query = write("query.txt", query_envelope(for_query).encode("ascii"))
-    worker = deployment.worker_url
+    worker = deployment.workers[-1].url
     first, second, third = (f"request {assignment['request_idx']}" for assignment in assignments)
     return [
         (

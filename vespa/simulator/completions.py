@@ -56,29 +56,28 @@ class ModelCompletion:
 
     def whole(self) -> dict[str, Any]:
         """The response in one piece."""
-        return {**self._frame(OBJECTS[self.api], [self._choice(self.finish_reason)]), "usage": self.usage}
+        said = {"role": "assistant", "content": "".join(self.words)}
+        choice = self._choice(said, self.finish_reason, "message")
+        return {**self._frame(OBJECTS[self.api], choice), "usage": self.usage}
 
     def events(self, include_usage: bool) -> Iterator[bytes]:
         """The response as server-sent events, one a word."""
         name = OBJECTS[self.api] + (".chunk" if self.api == "chat" else "")
         if self.api == "chat":
-            yield _event(self._frame(name, [_delta({"role": "assistant", "content": ""}, None)]))
+            yield _event(self._frame(name, self._choice({"role": "assistant", "content": ""})))
         for word in self.words:
-            choice = _delta({"content": word}, None) if self.api == "chat" else _text(word, None)
-            yield _event(self._frame(name, [choice]))
-        last = _delta({}, self.finish_reason) if self.api == "chat" else _text("", self.finish_reason)
-        yield _event(self._frame(name, [last]))
+            yield _event(self._frame(name, self._choice({"content": word})))
+        yield _event(self._frame(name, self._choice({}, self.finish_reason)))
         if include_usage:
-            yield _event({**self._frame(name, []), "usage": self.usage})
+            yield _event({**self._frame(name), "usage": self.usage})
         yield b"data: [DONE]\n\n"
 
-    def _choice(self, reason: str) -> dict[str, Any]:
-        content = "".join(self.words)
+    def _choice(self, said: dict[str, str], reason: str | None = None, part: str = "delta") -> dict[str, Any]:
         if self.api == "text":
-            return _text(content, reason)
-        return {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason}
+            return {"index": 0, "text": said.get("content", ""), "logprobs": None, "finish_reason": reason}
+        return {"index": 0, part: said, "finish_reason": reason}
 
-    def _frame(self, name: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    def _frame(self, name: str, *choices: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": f"{'chatcmpl' if self.api == 'chat' else 'cmpl'}-{self.number}",
             "object": name,
@@ -86,14 +85,6 @@ class ModelCompletion:
             "model": MODEL,
             "choices": choices,
         }
-
-
-def _delta(delta: dict[str, str], reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "finish_reason": reason}
-
-
-def _text(text: str, reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "text": text, "logprobs": None, "finish_reason": reason}
 
 
 def _event(value: object) -> bytes:

@@ -47,7 +47,7 @@ class DemoRun(process.Main):
             await demo.run()
         except CancelledError:
             code = 0 if demo.succeeded else 130
-            demo.silence()
+            demo.quiet = True
             printout.heading("Stopping, as you asked (Ctrl-C or a signal)")
         except FAILURES as error:
             code = 1
@@ -56,7 +56,7 @@ class DemoRun(process.Main):
         else:
             printout.heading("Done. Without --once it would go on, and print commands to try.")
         finally:
-            demo.silence()
+            demo.quiet = True
             their_code = await demo.deployment.stop()
             shutil.rmtree(self._folder, ignore_errors=True)
         _show_end(printout, demo, self._folder)

@@ -9,7 +9,6 @@ from typing import Any
 import treq
 from attrs import frozen
 from treq.client import HTTPClient
-from twisted.web.http_headers import Headers
 
 from vespa.http.agent import Agent
 from vespa.simulator.signing import body_envelope
@@ -28,6 +27,11 @@ class ClientResponse:
     body: bytes
     first_byte_after: float
     seconds: float
+
+    @property
+    def said(self) -> str:
+        """What a chat's whole response says."""
+        return str(json.loads(self.body)["choices"][0]["message"]["content"])
 
 
 class DemoClient:
@@ -49,11 +53,8 @@ class DemoClient:
             "request_idx": 0,
             "replay_timeout": 60.0,
         }
-        response = await self.send(
-            self._autoscaler_url + "/route/",
-            json.dumps(asked).encode("utf-8"),
-            {"Authorization": f"Bearer {self._endpoint_key}"},
-        )
+        bearer = f"Bearer {self._endpoint_key}"
+        response = await self.send(self._autoscaler_url + "/route/", asked, Authorization=bearer)
         assigned: dict[str, Any] = json.loads(response.body)
         if response.status != 200 or "url" not in assigned:
             raise Unexpected(f"no worker was assigned: {response.status} {assigned}")
@@ -63,21 +64,16 @@ class DemoClient:
         self, assignment: dict[str, Any], path: str, payload: object, on_data: Callable[[bytes], None] | None = None
     ) -> ClientResponse:
         """POST a payload to the assigned worker, wrapped; `on_data` sees the response as it comes."""
-        return await self.send(assignment["url"] + path, body_envelope(assignment, payload), {}, on_data)
-
-    async def ask(
-        self, url: str, path: str, payload: object, on_data: Callable[[bytes], None] | None = None
-    ) -> ClientResponse:
-        """POST a payload to a client proxy as it is; `on_data` sees the response as it comes."""
-        return await self.send(url + path, json.dumps(payload).encode("utf-8"), {}, on_data)
+        return await self.send(assignment["url"] + path, body_envelope(assignment, payload), on_data)
 
     async def send(
-        self, url: str, body: bytes, headers: dict[str, str], on_data: Callable[[bytes], None] | None = None
+        self, url: str, payload: object, on_data: Callable[[bytes], None] | None = None, **headers: str
     ) -> ClientResponse:
-        """POST JSON and read the whole response."""
+        """POST JSON and read the whole response; `on_data` sees it as it comes. Bytes are JSON already."""
         began = self._reactor.seconds()
-        fields = {name: [value] for name, value in {"Content-Type": "application/json", **headers}.items()}
-        response = await self._http.post(url, data=body, headers=Headers(fields), unbuffered=True)
+        fields: Any = {"Content-Type": "application/json", **headers}
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode("utf-8")
+        response = await self._http.post(url, data=body, headers=fields, unbuffered=True)
         parts: list[bytes] = []
         times: list[float] = []
 

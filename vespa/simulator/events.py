@@ -25,11 +25,7 @@ def _describe_status(status: WorkerStatus) -> str:
         return "loading"
     if status.loadtime > 0:
         return f"ready after {status.loadtime:.1f} s; its benchmark did {status.max_perf:.0f} units a second"
-    work = {
-        "received": status.new_load,
-        "served": status.cur_perf,
-        "rejected": status.rej_load,
-    }
+    work = {"received": status.new_load, "served": status.cur_perf, "rejected": status.rej_load}
     said = ", ".join(f"{amount:g} units {name}" for name, amount in work.items() if amount)
     in_flight = f"{status.cur_load:g} units in flight now" if status.cur_load else ""
     since = f"{said} since the last report" if said else ""

@@ -31,7 +31,6 @@ class Deployment:
 
     `folder` is where workers and clients keep their files; `environment` is what theirs is made from. They belong to
     process groups of their own when `own_group`, so that a Ctrl-C meant for us does not end them first.
-    `on_client_line` is called with each line that a client writes.
     """
 
     def __init__(
@@ -43,7 +42,6 @@ class Deployment:
         backend: SimulatedBackend,
         *,
         own_group: bool = False,
-        on_client_line: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.autoscaler = autoscaler
         self.backend = backend
@@ -55,13 +53,7 @@ class Deployment:
         self._reactor = reactor
         self._environment = environment
         self._own_group = own_group
-        self._on_client_line = on_client_line
         self._served: list[Served] = []
-
-    @property
-    def worker_url(self) -> str:
-        """The URL of the worker that was started last, "" before there is one."""
-        return self.workers[-1].url if self.workers else ""
 
     async def start_autoscaler(self, port: int = 0) -> None:
         """Serve the autoscaler on loopback. Fails with CannotListenError where the port is taken."""
@@ -121,20 +113,19 @@ class Deployment:
             **settings,
         }
         command = launch.client_command(*arguments, own_group=self._own_group)
-        client = ClientChild.start(
-            self._reactor, command, environment, folder=self.folder, on_line=self._on_client_line
-        )
+        client = ClientChild.start(self._reactor, command, environment, folder=self.folder)
         self.clients.append(client)
-        await self._until(lambda: client.url, seconds, "listening", [client])
+        await self.until(lambda: client.url, seconds, "listening", [client])
         return client
 
-    async def until(self, condition: Callable[[], object], seconds: float, what: str) -> None:
-        """Return when the condition holds. Raises NotReady when every worker ended first, or the time runs out."""
-        await self._until(condition, seconds, what, self.workers)
-
-    async def _until(
-        self, condition: Callable[[], object], seconds: float, what: str, children: Sequence[Child]
+    async def until(
+        self, condition: Callable[[], object], seconds: float, what: str, children: Sequence[Child] = ()
     ) -> None:
+        """Return when the condition holds.
+
+        Raises NotReady when each of `children`, or else of the workers, ended first, or the time runs out.
+        """
+        children = children or self.workers
         deadline = self._reactor.seconds() + seconds
         while not condition():
             ended = [child for child in children if child.exit_code is not None]
@@ -155,14 +146,13 @@ class Deployment:
         running = [worker for worker in self.workers if worker.exit_code is None]
 
         def ready() -> bool:
-            for worker_totals in totals.workers.values():
-                if worker_totals.error_msg:
-                    raise NotReady(f"the worker reports: {worker_totals.error_msg}")
-            for worker in running:
-                if worker.exit_code is not None:
-                    raise NotReady(f"the worker ended with exit code {worker.exit_code} before ready")
             now = self._reactor.seconds()
             found = [totals.workers.get(worker.id) for worker in running]
+            for worker, reported in zip(running, found, strict=True):
+                if reported is not None and reported.error_msg:
+                    raise NotReady(f"the worker reports: {reported.error_msg}")
+                if worker.exit_code is not None:
+                    raise NotReady(f"the worker ended with exit code {worker.exit_code} before ready")
             return all(each is not None and each.ready(now, totals.stale_after) for each in found)
 
         await self.until(ready, seconds, "ready")

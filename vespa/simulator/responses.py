@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import hmac
 import json
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from klein import Klein
 from klein.resource import KleinResource
-from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+T = TypeVar("T")
 
 
-class ErrorResponse(Exception):
-    """A response other than 200, with the JSON value to send."""
+class ErrorResponse(HTTPException):
+    """A response other than 200, with the JSON value to send. A route raises it, and Klein sends it."""
 
     def __init__(self, status: int, value: object) -> None:
-        super().__init__(f"{status} {value}")
-        self.status = status
-        self.value = value
-
-    def send(self, request: Any) -> bytes:
-        """Set the status and the type of the response, and return its body."""
-        return send_json(request, self.value, self.status)
-
-
-def error_response_app() -> Klein:
-    """A Klein app, for a class, whose routes may raise an ErrorResponse."""
-    app = Klein()
-
-    @app.handle_errors(ErrorResponse)
-    def respond(self: Any, request: IRequest, failure: Failure) -> bytes:
-        said: Any = failure.value
-        body: bytes = said.send(request)
-        return body
-
-    return app
+        body = Response(json.dumps(value) + "\n", status, content_type="application/json")
+        super().__init__(f"{status} {value}", body)
+        self.code = status
 
 
 class KleinRoutes:
@@ -68,16 +53,12 @@ def read_body(request: Request) -> bytes:
     return body
 
 
-def header(request: Request, name: bytes) -> str:
-    """The first value of a header, or an empty text."""
-    return (request.getHeader(name) or b"").decode("latin-1")
-
-
-def parameter(request: Request, name: str, default: str = "") -> str:
-    """The first value of a query parameter."""
-    args: dict[bytes, list[bytes]] = request.args
-    values = args.get(name.encode("ascii"))
-    return values[0].decode("utf-8", "replace") if values else default
+def read_question(request: Request, kind: type[T]) -> T:
+    """The body, a JSON object, as such a value. Raises ErrorResponse 400."""
+    try:
+        return msgspec.json.decode(read_body(request), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise bad_request(str(error)) from None
 
 
 def bad_request(message: str) -> ErrorResponse:
@@ -85,40 +66,12 @@ def bad_request(message: str) -> ErrorResponse:
     return ErrorResponse(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
 
 
-def read_object(request: Request) -> dict[str, Any]:
-    """The body, a JSON object. Raises ErrorResponse 400."""
-    try:
-        value = json.loads(read_body(request))
-    except ValueError:
-        raise bad_request("the body is not JSON") from None
-    if type(value) is not dict:
-        raise bad_request("the body is not a JSON object")
-    return value
-
-
-def limit_of(asked: dict[str, Any], *names: str) -> int | None:
-    """The most tokens that are wanted, by the first of these names that is there. Raises ErrorResponse 400."""
-    limit = next((asked[name] for name in names if asked.get(name) is not None), None)
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise bad_request("max_tokens must be a whole number of 1 or more")
-    return limit
-
-
-def prompt_of(asked: dict[str, Any]) -> str:
-    """All that a conversation says. Raises ErrorResponse 400."""
-    messages = asked.get("messages")
-    if type(messages) is not list or not all(type(each) is dict for each in messages):
-        raise bad_request("messages must be a list of objects")
-    return " ".join(str(each.get("content", "")) for each in messages)
+def header(request: Request, name: bytes) -> str:
+    """The first value of a header, or an empty text."""
+    return (request.getHeader(name) or b"").decode("latin-1")
 
 
 def require_bearer(request: Request, key: str) -> None:
-    """Raise ErrorResponse 401 unless the call carries this key, as a bearer or as the parameter `api_key`."""
-    given = header(request, b"Authorization").removeprefix("Bearer ") or parameter(request, "api_key")
-    if not hmac.compare_digest(given.encode("utf-8"), key.encode("utf-8")):
-        raise wrong_key()
-
-
-def wrong_key() -> ErrorResponse:
-    """The response to a key that is not the right one."""
-    return ErrorResponse(401, {"error": "this key opens nothing here"})
+    """Raise ErrorResponse 401 unless the call carries this key."""
+    if header(request, b"Authorization").removeprefix("Bearer ") != key:
+        raise ErrorResponse(401, {"error": "this key opens nothing here"})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from vespa.config.demo import DemoSettings
-from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
+from vespa.simulator.autoscaler import Asked, Report, SimulatedAutoscaler
 from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.child import ClientChild
 from vespa.simulator.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
@@ -18,7 +17,6 @@ from vespa.simulator.events import describe
 from vespa.simulator.launch import free_port
 from vespa.simulator.printout import Printout
 from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment, NotReady
-from vespa.simulator.routing import Asked
 
 CLIENT_PORT = 8010
 SHORT = 13
@@ -37,7 +35,7 @@ class Demo:
         self._options = options
         self._printout = printout
         self._asked = False
-        self._quiet = False
+        self.quiet = False  # whether what happens is not shown
         self._sent: list[str] = []
         """How each request was sent, by its index from 1 on."""
         autoscaler = SimulatedAutoscaler(
@@ -62,9 +60,9 @@ class Demo:
         self.succeeded = True
         if self._options.once:
             return
-        self._quiet = True  # these assignments are part of no step
+        self.quiet = True  # these assignments are part of no step
         assignments = [await demo_client.assignment(LONG) for _ in range(SIGNED)]
-        self._quiet = False
+        self.quiet = False
         self._show_commands(client, assignments)
         self._printout.heading("Running until Ctrl-C. What the worker reports, as it comes:")
         await Deferred()
@@ -105,16 +103,17 @@ class Demo:
         self._begin(f"1. From zero: a request of {SHORT} units comes before there is any worker", "through the client")
         printout.text(f"POST {client.url}{CHAT}")
         payload = {**QUESTION, "max_tokens": SHORT}
-        asking = Deferred.fromCoroutine(demo_client.ask(client.url, CHAT, payload))
+        asking = Deferred.fromCoroutine(demo_client.send(client.url + CHAT, payload))
         try:
             await deployment.until(lambda: self._asked or asking.called, SETTLE_SECONDS, "asked for a worker")
             port = self._options.port or free_port()
             settings = {
                 # A worker on Vast.ai listens at every address; this one is for this machine alone.
                 "VESPA_LISTEN": f"tcp:{port}:interface={HOST}",
-                # A benchmark of one level: nobody wants to watch it climb.
+                # A short benchmark of one level: nobody wants to watch it climb.
                 "BENCHMARK_RUNS": "1",
                 "BENCHMARK_CONCURRENCY": "4",
+                "BENCHMARK_MAX_TOKENS": "20",
             }
             worker = deployment.run_worker(port, settings)
             printout.event("worker", f"starts now at {worker.url}: twistd -n vespa, process {worker.pid}")
@@ -125,7 +124,7 @@ class Demo:
             raise
         response = await asking
         _expect(response, 200)
-        printout.text(json.loads(response.body)["choices"][0]["message"]["content"])
+        printout.text(response.said)
         printout.good(f"200 after {response.seconds:.2f} s. Whoever asked saw a slow response, and no error.")
 
     async def _ask_streamed(self, demo_client: DemoClient, client: ClientChild) -> None:
@@ -133,7 +132,7 @@ class Demo:
         payload = {**QUESTION, "max_tokens": LONG, "stream": True}
         with self._printout.flow() as take:
             words = StreamedWords(take)
-            response = await demo_client.ask(client.url, CHAT, payload, words.take)
+            response = await demo_client.send(client.url + CHAT, payload, words.take)
         _expect(response, 200)
         if not words.done:
             raise Unexpected("the stream ended before [DONE]")
@@ -146,7 +145,7 @@ class Demo:
         self._begin(f"3. Without the client: {SHORT} units, signed, straight to the worker", "signed, to the worker")
         response = await demo_client.call(await demo_client.assignment(SHORT), CHAT, {**QUESTION, "max_tokens": SHORT})
         _expect(response, 200)
-        self._printout.text(json.loads(response.body)["choices"][0]["message"]["content"])
+        self._printout.text(response.said)
         self._printout.good(f"200 after {response.seconds:.2f} s.")
 
     async def _ask_forged(self, demo_client: DemoClient) -> None:
@@ -195,21 +194,17 @@ class Demo:
         ):
             self._printout.command(*command)
 
-    def silence(self) -> None:
-        """Show no more of what happens."""
-        self._quiet = True
-
     def _begin(self, heading: str, how: str) -> None:
         self._printout.heading(heading)
         self._sent.append(how)
 
     def _show_report(self, report: Report) -> None:
-        if not self._quiet:
+        if not self.quiet:
             self._printout.event("worker", describe(report))
 
     def _show_route(self, asked: Asked) -> None:
         self._asked = True
-        if self._quiet:
+        if self.quiet:
             return
         if asked.url:
             what = f"assigns request {asked.answered_idx} ({asked.cost:g} units) to the worker and signs it"

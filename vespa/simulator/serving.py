@@ -30,11 +30,6 @@ class Served:
         """The base URL on this machine, without a final slash."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._server.connections)
-
     async def stop(self) -> None:
         """Stop listening, abort what is connected, and return when all of it is gone."""
         stopped = self._listening.stopListening()

@@ -25,8 +25,8 @@ ENVELOPE_FIELDS = ("cost", "endpoint", "reqnum", "request_idx", "signature", "ur
 class Signer:
     """An RSA-2048 key that signs assignments as Vast's autoscaler does."""
 
-    def __init__(self, key: rsa.RSAPrivateKey | None = None) -> None:
-        self._key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     @property
     def pem(self) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
-from wsproto.utilities import LocalProtocolError, generate_accept_token
+from wsproto.utilities import generate_accept_token
 
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.request_head import RequestHead
@@ -18,7 +18,7 @@ TOO_BIG: Final = 1009
 
 
 class EchoSocket:
-    """Takes a request's place once it has shaken hands, and takes the first subprotocol offered."""
+    """Takes a request's place once it has shaken hands."""
 
     verified = True
     """Whoever it is."""
@@ -49,18 +49,14 @@ class EchoSocket:
 
     def _shake_hands(self) -> None:
         head, fields = self._head, {name.lower(): value for name, value in self._head.headers}
-        if head.method != b"GET" or head.upgrade.lower() != b"websocket":
-            self._refuse(426, b"this speaks WebSocket\n")
-            return
+        asked = (head.method, head.upgrade.lower(), fields.get(b"sec-websocket-version"))
         key = fields.get(b"sec-websocket-key")
-        if fields.get(b"sec-websocket-version") != b"13" or not key:
-            self._refuse(400, b"a key and version 13 are needed\n")
+        if asked != (b"GET", b"websocket", b"13") or not key:
+            self._refuse(426, b"this speaks version 13 of WebSocket\n")
             return
         lines = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n" % generate_accept_token(
             key
         )
-        if subprotocol := fields.get(b"sec-websocket-protocol", b"").split(b",")[0].strip():
-            lines += b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol
         self._open = True
         self._client.switch_protocols(lines, self)
 
@@ -93,10 +89,7 @@ class EchoSocket:
         self._client.send(self._websocket.send(event))
 
     def _close(self, event: Event) -> None:
-        try:
-            self._send(event)
-        except LocalProtocolError:
-            pass  # the close was sent before
+        self._send(event)
         self._leave()
 
     def _leave(self) -> None:

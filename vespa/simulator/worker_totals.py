@@ -14,6 +14,11 @@ from vespa.simulator.reports import DeleteRequests, WorkerStatus
 State = Literal["ready", "loading", "standby", "error"]
 TOLERANCE = 1000
 """Millionths of a unit that sums may differ by: reports carry floats."""
+SHOWN = (
+    *("url", "version", "reports", "error_msg", "loadtime", "loadtimes_told", "max_perf", "duplicates"),
+    *("requests_received", "requests_working", "working_request_idxs"),
+)
+"""What the ledger tells of a worker as it is."""
 
 
 @frozen
@@ -194,24 +199,14 @@ class EndpointTotals:
 
     def as_json(self, now: float) -> dict[str, Any]:
         """All of it as JSON values."""
-        return {str(worker.id): self._worker_as_json(worker, now) for worker in self.workers.values()}
-
-    def _worker_as_json(self, worker: WorkerTotals, now: float) -> dict[str, Any]:
         return {
-            "url": worker.url,
-            "version": worker.version,
-            "ready": worker.ready(now, self.stale_after),
-            "reports": worker.reports,
-            "error_msg": worker.error_msg,
-            "loadtime": worker.loadtime,
-            "loadtimes_told": worker.loadtimes_told,
-            "max_perf": worker.max_perf,
-            **asdict(worker.balance(self.costs)),
-            "requests_received": worker.requests_received,
-            "requests_working": worker.requests_working,
-            "working_request_idxs": list(worker.working_request_idxs),
-            "deletes": {str(idx): statuses for idx, statuses in worker.deletes.items()},
-            "outcomes": dict(worker.outcomes()),
-            "duplicates": worker.duplicates,
-            "unknown": sorted(idx for idx in worker.deletes if idx not in self.costs),
+            str(worker.id): {
+                **{name: getattr(worker, name) for name in SHOWN},
+                **asdict(worker.balance(self.costs)),
+                "ready": worker.ready(now, self.stale_after),
+                "deletes": {str(idx): statuses for idx, statuses in worker.deletes.items()},
+                "outcomes": dict(worker.outcomes()),
+                "unknown": sorted(idx for idx in worker.deletes if idx not in self.costs),
+            }
+            for worker in self.workers.values()
         }

@@ -267,7 +267,7 @@ class ListTests(CommandCase):
 
     async def test_none(self) -> None:
         """An account without endpoints is no error."""
-        self.deployment.autoscaler.console.endpoints.clear()
+        self.deployment.autoscaler.endpoints.clear()
         self.assertEqual(await self.run_to_end(self.command(listing=True, account_key=ACCOUNT_KEY)), 0)
         self.assertEqual(self.said, "the account has no endpoints\n")
 
