@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .runtime.standard_streams import writable
+from .runtime.standard_streams import drain_into_nothing, writable
 from .runtime.twistd import twistd_options
 
 if TYPE_CHECKING:
@@ -96,21 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` names and return its exit code; SystemExit for --help and mistakes."""
     sys.stdout, sys.stderr = writable(sys.stdout), writable(sys.stderr)
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
-        _flush()
-    except SystemExit:  # who raised it has printed
-        _flush()
-        raise
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:  # `| head`: who reads it has enough
-        _discard_output()
-        code = 0
+        drain_into_nothing(sys.stdout)
+        return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in {"", "vespa", "benchmarks"}:
             raise
         print(f"error: {_missing(package)}", file=sys.stderr)
-        code = 1
-    return code
+        return 1
 
 
 def _missing(package: str) -> str:
@@ -121,23 +119,6 @@ def _missing(package: str) -> str:
         f"this command needs the package {package}, which {sys.executable} lacks: a worker does without. "
         f"Run {sys.executable} -m pip install {wanted}"
     )
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_output()
-
-
-def _discard_output() -> None:
-    # What is still buffered would fail once more at exit, with a message and exit code 120.
-    try:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-        os.close(nothing)
-    except (OSError, ValueError):
-        pass
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -20,7 +20,6 @@ from .runtime import process
 from .runtime.signals import Stoppable, exit_with, fail
 from .transport import listen
 from .transport.certificates import CertificateError
-from .transport.choice import FAST
 
 log = Logger()
 
@@ -41,10 +40,10 @@ class Options(TwistdOptions):
         self.reading = reading = read(self.environ)
         if self.given.problems:
             raise SystemExit("error: " + "; ".join(self.given.problems))
-        if reading.error is not None and reading.identity is None:
+        if reading.error is not None and not reading.can_report:
             raise SystemExit(f"error: {reading.error}")
-        transport = FAST if reading.settings is None else reading.settings.transport
-        process.prepare(self.parent, transport, reading.log_level, reading.secrets)
+        settings = reading.settings
+        process.prepare(self.parent, settings.transport, settings.log_level, reading.secrets)
 
 
 class Root(MultiService):
@@ -88,19 +87,18 @@ def makeService(options: Options) -> IService:
     root = Root()  # type: ignore[no-untyped-call]
     process.make_tree(reactor, root)
     reading = options.reading
-    settings, problem = reading.settings, str(reading.error or "")
-    if settings is not None:
-        problem = file_problem(reactor, settings)
-    if settings is not None and not problem:
+    settings = reading.settings
+    problem = str(reading.error or "") or file_problem(reactor, settings)
+    if not problem:
         for line in reading.warnings:
             log.warn("{line}", line=line)
         root.settings = settings
         log.info("{line}", line=start_line(settings))
         child = make_worker(reactor, settings, options.environ)
-    elif reading.identity is not None:
+    elif reading.can_report:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         exit_with(1)  # however orderly it ends, this worker never worked
-        child = make_failure_reporter(reactor, reading.identity, problem)
+        child = make_failure_reporter(reactor, settings, problem)
     else:
         raise SystemExit(f"error: {problem}")
     child.setServiceParent(root)

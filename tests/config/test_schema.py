@@ -56,7 +56,8 @@ class RowTests(SynchronousTestCase):
             for row in rows(schema):
                 self.assertTrue(row.help.endswith("."), row.attribute)
                 if row.parse is not None and row.default:
-                    self.assertEqual(row.parse(row.default), defaults(schema)[row.attribute], row.attribute)
+                    value = row.parse(row.default)
+                    self.assertEqual((value,) if row.many else value, defaults(schema)[row.attribute], row.attribute)
 
     def test_names_are_unique(self) -> None:
         """Within a command no two rows have the same name."""

@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from vespa.config.commands import CLIENT, LOAD, WORKER
 from vespa.config.reader import SettingsError
 from vespa.config.schema import rows
-from vespa.config.worker import FailureIdentity, WorkerSettings
+from vespa.config.worker import WorkerSettings
 from vespa.config.worker_reading import load, read
 from vespa.protocol.urls import BaseURL
+from vespa.vast.status_report import Identity
 
 TOKEN = "a-token-that-nobody-may-see"
 QUICK_START = {
@@ -38,18 +39,17 @@ def settings(environ: dict[str, str], **more: Any) -> WorkerSettings:
     found = read(environ, **more)
     if found.error is not None:
         raise found.error
-    assert found.settings is not None
     return found.settings
 
 
 def problems(environ: dict[str, str]) -> tuple[str, ...]:
     found = read(environ, readable=lambda path: False)
-    assert (found.error is None) != (found.settings is None)
     return found.error.problems if found.error is not None else ()
 
 
-def identity_if_readable(environ: dict[str, str]) -> FailureIdentity | None:
-    return read(environ).identity
+def identity_if_readable(environ: dict[str, str]) -> Identity | None:
+    found = read(environ)
+    return found.settings.identity if found.can_report else None
 
 
 def warnings(environ: dict[str, str]) -> list[str]:
@@ -345,7 +345,8 @@ class FailureReportTests(SynchronousTestCase):
         environ = {**ON_VAST, "VESPA_BACKEND_URL": "", "VESPA_MAX_QUEUE": "many", "REPORT_ADDR": "http://a,http://b/"}
         found = identity_if_readable(environ)
         assert found is not None
-        self.assertEqual((found.id, found.mtoken, found.addresses), (12345, TOKEN, ("http://a", "http://b")))
+        self.assertEqual((found.id, found.mtoken), (12345, TOKEN))
+        self.assertEqual(read(environ).settings.report_addresses, ("http://a", "http://b"))
         self.assertEqual(found.url, "http://198.51.100.7:41234")
 
     def test_not_readable(self) -> None:

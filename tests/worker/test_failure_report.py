@@ -19,7 +19,7 @@ class BodyTests(SynchronousTestCase):
         content = body({**ON_VAST, "USE_SSL": "true"}, "it broke")
         assert content is not None
         found = json.loads(content)
-        identity = read({**ON_VAST, "USE_SSL": "true"}).identity
+        identity = read({**ON_VAST, "USE_SSL": "true"}).settings.identity
         assert identity is not None
         expected = json.loads(
             worker_status(

@@ -92,8 +92,7 @@ def _described(row: Option) -> Iterator[str]:
     if row.flag and row.parse is not None:
         names += f" {(row.unit or 'value').upper()}"
     default = f"default: {row.default} {row.unit}".strip() if row.default else "" if row.flag else row.unit
-    repeated = "may be repeated" if row.many else ""
-    more = [each for each in (repeated, default, variables if row.flag else "") if each]
+    more = [each for each in (row.repeats, default, variables if row.flag else "") if each]
     text = row.help.replace("`", "") + (f" [{'; '.join(more)}]" if more else "")
     first, *others = wrap(text, _WIDTH - _NAMES)
     if len(names) > _NAMES - 4:

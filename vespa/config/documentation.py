@@ -41,7 +41,7 @@ def _table(rows: list[Option]) -> Iterator[str]:
         "Variable": [_code(row.name) + (f" (or `{row.fallback}`)" if row.fallback else "") for row in rows],
         "Default": [_code(row.default or "") for row in rows],
         "Unit": [row.unit for row in rows],
-        "Meaning": [row.help + (" May be repeated." if row.many else "") for row in rows],
+        "Meaning": [row.help + (f" {row.repeats.capitalize()}." if row.many else "") for row in rows],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     yield _line(shown)

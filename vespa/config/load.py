@@ -62,14 +62,14 @@ class LoadSettings:
     seed: int | None = _what(whole(0, 10**15), None, "Repeats prompts and random arrivals.")
 
     requests: int = _how_much(whole(0, 10**15), "100", "How many; with --duration as many as that allows.", short="n")
-    rps: float | None = _how_much(
+    rps: float = _how_much(
         Number(0, _HIGHEST, "requests/s", above=True), None, "Requests a second, whatever becomes of them (open loop)."
     )
     poisson: bool = _how_much(None, "", "With --rps: at random, as from many people.")
     concurrency: int = _how_much(
         whole(1, 10**15), "10", "So many at a time (closed loop); with --rps the most that may be under way, if given."
     )
-    duration: float | None = _how_much(Number(0, _HIGHEST, "seconds", above=True), None, "How long to send.")
+    duration: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), None, "How long to send.")
     timeout: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), "600", "The most a request may take.")
     warmup: int = _how_much(whole(0, 10**15), "0", "Requests sent before, and not counted.")
 
@@ -108,6 +108,7 @@ def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
         values["requests"] = 0
     if "concurrency" not in reading.sources and values["rps"]:
         values["concurrency"] = 0
+    values["rps"], values["duration"] = values["rps"] or 0.0, values["duration"] or 0.0
     _check_together(values, given, problems)
     hints: list[str] = []
     client, found = None, list(problems.values())

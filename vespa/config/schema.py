@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from vespa.config.values import Number, text
+from vespa.config.values import Number, boolean, text
 
 _DERIVED = "?"
 """A name that follows from the field's own."""
@@ -46,6 +46,11 @@ class Option:
     attribute: str = ""
     """The field that it fills."""
 
+    @property
+    def repeats(self) -> str:
+        """How several are given; "" where it is one."""
+        return ("may be repeated" if self.flag else "a comma list") if self.many else ""
+
 
 def variable(parse: Callable[[str], Any], default: str | None, help: str, *, name: str = _DERIVED, **more: Any) -> Any:
     """A field that the environment alone sets: by VESPA_ and the field's name, unless another is named."""
@@ -70,7 +75,7 @@ def _field(row: Option) -> Any:
     if row.parse is None:
         value = False
     elif row.many:
-        value = ()
+        value = tuple(row.parse(each) for each in (row.default or "").split())
     else:
         value = row.parse(row.default) if row.default else row.default
     return attrs.field(default=value, repr=not row.secret, metadata={"option": row})
@@ -107,7 +112,7 @@ def check(settings: object) -> None:
     known = defaults(type(settings))
     for row in rows(type(settings)):
         value = getattr(settings, row.attribute)
-        if value == known[row.attribute]:
+        if value == known[row.attribute] and type(value) is type(known[row.attribute]):
             continue
         try:
             object.__setattr__(settings, row.attribute, _checked(row, value))
@@ -118,20 +123,17 @@ def check(settings: object) -> None:
 
 
 def _checked(row: Option, value: object) -> object:
-    if row.parse is None:
-        if not isinstance(value, bool):
-            raise ValueError("must be True or False")
-        return value
-    if row.many:
-        if not isinstance(value, list | tuple):
-            raise ValueError("must be a tuple")
-        return tuple(_text(row.parse, each) for each in value)
-    if isinstance(row.parse, Number):
-        return row.parse.check(value)
-    return _text(row.parse if row.checked else text, value)
+    parse = boolean if row.parse is None else row.parse if row.checked else text
+    if not row.many:
+        return _read(parse, value)
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a tuple")
+    return tuple(_read(parse, each) for each in value)
 
 
-def _text(parse: Callable[[str], Any], value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    return parse(value) if value else value
+def _read(parse: Callable[[str], Any], value: object) -> object:
+    """What `parse` makes of the value as text, where that is of the value's own kind."""
+    found = parse(str(value)) if value != "" else ""
+    if isinstance(found, str) != isinstance(value, str) or isinstance(found, bool) != isinstance(value, bool):
+        raise ValueError(f"must not be of the type {type(value).__name__}")
+    return found if isinstance(found, str) else value

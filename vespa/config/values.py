@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -19,14 +18,9 @@ Parser = Callable[[str], Value]
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
-_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
-_PATH = re.compile(r"[!-~]*")
-_FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_FIELD_VALUE = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
-_PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_BOOLEANS = {**dict.fromkeys(("true", "1", "yes", "on"), True), **dict.fromkeys(("false", "0", "no", "off"), False)}
 
 
 def text(raw: str) -> str:
@@ -36,24 +30,31 @@ def text(raw: str) -> str:
     return raw
 
 
-def field_value(raw: str) -> str:
-    """The value of a header field: one line of printable ASCII."""
-    if not _FIELD_VALUE.fullmatch(raw):
-        raise ValueError("must be one line of printable ASCII, such as: Bearer KEY")
-    return raw
+def _matching(pattern: str, wanted: str) -> Parser[str]:
+    """Text that matches a pattern as a whole."""
+    whole_text = re.compile(pattern, re.ASCII).fullmatch
+
+    def parse(raw: str) -> str:
+        if not whole_text(raw):
+            raise ValueError(f"must be {wanted}")
+        return raw
+
+    return parse
+
+
+field_value = _matching(r"[!-~]+([ \t]+[!-~]+)*", "one line of printable ASCII, such as: Bearer KEY")
+path = _matching(r"/[!-\"$-~]*", "a path that starts with / and is printable ASCII")
+"""A path to ask the backend for, with a query if need be."""
+benchmark = _matching(rf"(.*\.py|{_NAME}(\.{_NAME})*):{_NAME}", "module:function or /path/file.py:function")
+"""Whether it can be imported is found out when it is run."""
+protocol = _matching(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", "the name of a protocol, as websocket")
+_host_name = _matching(r"[A-Za-z0-9._-]+", "a host's name, without a port")
 
 
 def key(raw: str) -> str:
     """A key or token: what can stand in a header field."""
     if not is_key(raw):
         raise ValueError(f"must be printable ASCII without spaces, {LONGEST} characters at most")
-    return raw
-
-
-def path(raw: str) -> str:
-    """A path to ask the backend for, with a query if need be."""
-    if not raw.startswith("/") or not _PATH.fullmatch(raw) or "#" in raw:
-        raise ValueError("must be a path that starts with / and is printable ASCII")
     return raw
 
 
@@ -64,12 +65,9 @@ def path_or_off(raw: str) -> str:
 
 def boolean(raw: str) -> bool:
     """true/false, 1/0, yes/no, on/off, in any case."""
-    word = raw.lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise ValueError("must be true or false (1/0, yes/no and on/off will do)")
+    if raw.lower() not in _BOOLEANS:
+        raise ValueError("must be true or false (1/0, yes/no and on/off will do)")
+    return _BOOLEANS[raw.lower()]
 
 
 NO_BOUND: Final = 10**18
@@ -77,7 +75,7 @@ NO_BOUND: Final = 10**18
 
 @frozen
 class Number:
-    """A finite number within bounds: read from text, or checked where a program gives it. `unit` is documented."""
+    """Reads a finite number within bounds. `unit` is documented."""
 
     least: float
     most: float = NO_BOUND
@@ -89,23 +87,12 @@ class Number:
     def __call__(self, raw: str) -> float:
         """The number that a text says."""
         if not (_INTEGER if self.whole else _DECIMAL).fullmatch(raw):
-            raise ValueError(self._kind)
-        return self.check(int(raw) if self.whole else float(raw))
-
-    def check(self, number: object) -> float:
-        """The number itself. Raises ValueError for what is none, or is out of bounds."""
-        if isinstance(number, bool) or not isinstance(number, int if self.whole else int | float):
-            raise ValueError(self._kind)
-        if not math.isfinite(number):
-            raise ValueError(self._kind)
-        if self.least <= number <= self.most and not (self.above and number == self.least):
-            return number
-        least = f"{'more than' if self.above else 'at least'} {self.least:.15g}"
-        raise ValueError(f"must be {least}" + (f", {self.most:.15g} at most" if self.most < NO_BOUND else ""))
-
-    @property
-    def _kind(self) -> str:
-        return f"must be a {'whole' if self.whole else 'finite'} number"
+            raise ValueError(f"must be a {'whole' if self.whole else 'finite'} number")
+        number = int(raw) if self.whole else float(raw)
+        if not self.least <= number <= self.most or (self.above and number == self.least):
+            least = f"{'more than' if self.above else 'at least'} {self.least:.15g}"
+            raise ValueError(f"must be {least}" + (f", {self.most:.15g} at most" if self.most < NO_BOUND else ""))
+        return number
 
 
 def whole(least: int, most: int = NO_BOUND, unit: str = "") -> Number:
@@ -130,52 +117,19 @@ def choice(*words: str, **synonyms: str) -> Parser[str]:
     return parse
 
 
-def protocols(raw: str) -> frozenset[bytes]:
-    """A comma list of protocol names, as an Upgrade field has them; case does not count."""
-    names = [item.strip().lower() for item in raw.split(",") if item.strip()]
-    for name in names:
-        if not _PROTOCOL.fullmatch(name):
-            raise ValueError("must be a comma list of protocol names, as websocket")
-    return frozenset(name.encode("ascii") for name in names)
-
-
-def benchmark(raw: str) -> str:
-    """`module:function` or `/path/of/file.py:function`; whether it can be imported is found out when it is run."""
-    place, _, function = raw.rpartition(":")
-    is_file = place.endswith(".py") and place.isprintable()
-    if not _FUNCTION.fullmatch(function) or "." in function or not (is_file or _FUNCTION.fullmatch(place)):
-        raise ValueError("must be module:function or /path/file.py:function")
-    return raw
-
-
-def hosts(raw: str) -> tuple[str, ...]:
-    """A comma list of host names or addresses, each with a port where only that one is meant."""
-    found = tuple(part.lower() for each in raw.split(",") if (part := each.strip()))
-    for each in found:
-        name, colon, port = each.rpartition(":")
-        if not (_HOST.fullmatch(each) or (colon and _HOST.fullmatch(name) and port.isdigit())):
-            raise ValueError("must be names of this worker, separated by commas")
-    return found
+def host(raw: str) -> str:
+    """A host's name or address, with a port where only that one is meant."""
+    name, colon, port = raw.rpartition(":")
+    if not (_HOST.fullmatch(raw) or (colon and _HOST.fullmatch(name) and port.isdigit())):
+        raise ValueError("must be a name or an address, and may have a port")
+    return raw.lower()
 
 
 def address(raw: str) -> str:
     """One http(s) address, without a final slash."""
-    return server_url(raw).url
-
-
-def addresses(raw: str) -> tuple[str, ...]:
-    """A comma list of http(s) addresses."""
-    found = tuple(address(item.strip()) for item in raw.split(",") if item.strip())
-    if not found:
-        raise ValueError("names no address")
-    return found
-
-
-def server_url(raw: str) -> BaseURL:
-    """`http://` or `https://`, either of which may have a path prefix."""
     if raw.startswith("unix:"):
         raise ValueError("must begin with http:// or https://")
-    return BaseURL.parse(raw)
+    return BaseURL.parse(raw).url
 
 
 def interface(raw: str) -> str:
@@ -188,9 +142,7 @@ def interface(raw: str) -> str:
 
 def host_name(raw: str) -> str:
     """A host's name or address, without a port."""
-    if not _HOST_NAME.fullmatch(raw):
-        raise ValueError("must be a host's name, without a port")
-    return raw.lower()
+    return _host_name(raw).lower()
 
 
 def origin(raw: str) -> str:

@@ -10,20 +10,21 @@ from vespa.accounting.replay_guard import ReplayMode
 from vespa.config.schema import variable
 from vespa.config.values import (
     Number,
-    addresses,
+    address,
     benchmark,
     boolean,
     choice,
     field_value,
-    hosts,
+    host,
     path_or_off,
     positive_seconds,
-    protocols,
+    protocol,
     seconds,
     text,
     whole,
 )
 from vespa.protocol.urls import BaseURL
+from vespa.vast.addresses import AUTOSCALERS
 from vespa.vast.signature import SignatureMode
 from vespa.vast.status_report import Identity
 
@@ -46,7 +47,7 @@ class WorkerSettings:
     container_id: int | None = _vast(whole(0), None, "This worker's id.", name="CONTAINER_ID")
     master_token: str = _vast(text, "", "This worker's secret; it is never logged.", name="MASTER_TOKEN", secret=True)
     report_addr: tuple[str, ...] = _vast(
-        addresses, "https://run.vast.ai", "The autoscaler; a comma list is tried in order.", name="REPORT_ADDR"
+        address, AUTOSCALERS["prod"], "The autoscaler; several are tried in order.", name="REPORT_ADDR", many=True
     )
     public_ipaddr: str = _vast(text, "", "The machine's public address.", name="PUBLIC_IPADDR")
     public_port: int | None = _vast(
@@ -98,7 +99,7 @@ class WorkerSettings:
     )
     unsecured_public: bool = _listening(boolean, "false", "Unsecured, and open to the network all the same.")
     allowed_hosts: tuple[str, ...] = _listening(
-        hosts, "", "A comma list of names besides localhost by which an unsecured worker may be addressed (`Host`)."
+        host, "", "Names besides localhost by which an unsecured worker may be addressed (`Host`).", many=True
     )
     drain_timeout: float = _listening(seconds, "8", "After SIGTERM: time to finish what is in flight.")
     transport: str = _listening(
@@ -172,10 +173,8 @@ class WorkerSettings:
 
     head_limit: int = _limits(whole(1024, unit="bytes"), "32768", "Longest head of a request.")
     head_fields: int = _limits(whole(32, 10000), "128", "Most fields in a head, a request's or a response's.")
-    upgrades: frozenset[bytes] = _limits(
-        protocols,
-        "websocket",
-        "Protocols to which a client may switch with the backend (`Upgrade`); others are left out.",
+    upgrades: tuple[str, ...] = _limits(
+        protocol, "websocket", "Protocols to which a client may switch (`Upgrade`); others are left out.", many=True
     )
     head_timeout: float = _limits(positive_seconds, "10", "Time for a whole head.")
     body_min_rate: int = _limits(
@@ -220,17 +219,10 @@ class WorkerSettings:
     @property
     def public_url(self) -> str:
         """The address under which clients reach this worker; "" where Vast did not tell it."""
-        return url_of(self.use_ssl, self.public_ipaddr, self.public_port)
-
-    @property
-    def reporting(self) -> bool:
-        """Whether there is an autoscaler to report to and an identity to report."""
-        return self.container_id is not None and bool(self.master_token)
-
-    @property
-    def report_addresses(self) -> tuple[str, ...]:
-        """The autoscaler's addresses, in the order to try; none when we report to nobody."""
-        return self.report_addr if self.reporting else ()
+        if not self.public_ipaddr or self.public_port is None:
+            return ""
+        host = f"[{self.public_ipaddr}]" if ":" in self.public_ipaddr else self.public_ipaddr
+        return f"{'https' if self.use_ssl else 'http'}://{host}:{self.public_port}"
 
     @property
     def identity(self) -> Identity | None:
@@ -240,6 +232,11 @@ class WorkerSettings:
         return Identity(
             id=self.container_id, mtoken=self.master_token, version=self.report_version, url=self.public_url
         )
+
+    @property
+    def report_addresses(self) -> tuple[str, ...]:
+        """The autoscaler's addresses, in the order to try; none when we report to nobody."""
+        return self.report_addr if self.identity is not None else ()
 
     @property
     def backend_connection_limit(self) -> int:
@@ -266,21 +263,6 @@ class WorkerSettings:
         if not self.use_ssl:
             return f"tcp:{where}"
         return f"ssl:{where}:privateKey={_quoted(self.ssl_key_file)}:certKey={_quoted(self.ssl_cert_file)}"
-
-
-@frozen
-class FailureIdentity(Identity):
-    """Who cannot start, and the addresses to tell it to."""
-
-    addresses: tuple[str, ...] = ()
-
-
-def url_of(tls: bool, address: str, port: int | None) -> str:
-    """The URL of a public address and port; "" where either is not known."""
-    if not address or port is None:
-        return ""
-    host = f"[{address}]" if ":" in address else address
-    return f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 def _quoted(argument: str) -> str:

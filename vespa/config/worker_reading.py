@@ -10,7 +10,7 @@ from attrs import field, frozen
 from vespa.config.names import unknown_variables
 from vespa.config.reader import Reading, SettingsError
 from vespa.config.values import field_value
-from vespa.config.worker import FailureIdentity, WorkerSettings, url_of
+from vespa.config.worker import WorkerSettings
 
 _PORT_PREFIX = "VAST_TCP_PORT_"
 _SECRET_FILE_BYTES = 65536
@@ -18,13 +18,14 @@ _SECRET_FILE_BYTES = 65536
 
 @frozen(kw_only=True)
 class WorkerReading:
-    """What was read: the settings, or the error that names every mistake in them."""
+    """What was read."""
 
-    settings: WorkerSettings | None
+    settings: WorkerSettings
+    """Of what is wrong they have the defaults."""
     error: SettingsError | None
-    identity: FailureIdentity | None
-    """Who to report a failed start as, be the rest of the environment good or not; None if that cannot be read."""
-    log_level: str
+    """Every mistake."""
+    can_report: bool
+    """Whether a failed start can be reported, be the rest of the environment good or not."""
     secrets: tuple[str, ...] = field(repr=False)
     """What no log may show: whatever of it can be read, the mistakes aside."""
     warnings: tuple[str, ...]
@@ -55,16 +56,12 @@ def read(
     if " " not in (reading.values["backend_authorization"] or " ") and "backend_authorization" in reading.sources:
         name = reading.name("backend_authorization")
         hints.append(f"{name} is a single word: most servers want `Bearer KEY`, the scheme included")
-    settings, error = None, None
-    try:
-        settings = reading.settings(hints, "settings")
-    except SettingsError as found:
-        error = found
+    settings = WorkerSettings(**reading.values)
+    unread = {"container_id", "master_token", "report_addr"} & reading.problems.keys()
     return WorkerReading(
         settings=settings,
-        error=error,
-        identity=_identity(reading),
-        log_level=reading.values["log_level"],
+        error=SettingsError(list(reading.problems.values()), hints, "settings") if reading.problems else None,
+        can_report=settings.identity is not None and not unread,
         secrets=reading.secrets,
         warnings=tuple(hints),
     )
@@ -73,8 +70,7 @@ def read(
 def load(environ: Mapping[str, str]) -> WorkerSettings:
     """The settings. Raises SettingsError, which names every variable that is wrong or missing."""
     found = read(environ)
-    if found.settings is None:
-        assert found.error is not None
+    if found.error is not None:
         raise found.error
     return found.settings
 
@@ -134,17 +130,3 @@ def _check_files(reading: Reading[WorkerSettings], readable: Callable[[str], boo
     for attribute in files:
         if values[attribute] and not readable(values[attribute]):
             reading.wrong(attribute, "cannot be read")
-
-
-def _identity(reading: Reading[WorkerSettings]) -> FailureIdentity | None:
-    values = reading.values
-    unread = {"container_id", "master_token", "report_addr"} & reading.problems.keys()
-    if unread or values["container_id"] is None or not values["master_token"]:
-        return None
-    return FailureIdentity(
-        id=values["container_id"],
-        mtoken=values["master_token"],
-        version=values["report_version"],
-        url=url_of(values["use_ssl"], values["public_ipaddr"], values["public_port"]),
-        addresses=values["report_addr"],
-    )

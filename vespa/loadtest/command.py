@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO, cast
 
-from attrs import evolve
+from attrs import evolve, fields
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
@@ -191,15 +191,7 @@ def _works_of(options: LoadSettings) -> Callable[[], Work]:
 
 def plan_of(options: LoadSettings) -> Plan:
     """What the options say of requests, and how fast."""
-    return Plan(
-        requests=options.requests,
-        rps=options.rps or 0.0,
-        poisson=options.poisson,
-        concurrency=options.concurrency,
-        duration=options.duration or 0.0,
-        timeout=options.timeout,
-        warmup=options.warmup,
-    )
+    return Plan(**{each.name: getattr(options, each.name) for each in fields(Plan)})
 
 
 def _check_files(reading: LoadReading) -> None:

@@ -44,15 +44,15 @@ class TolerantStream:
                 self.write(text.encode("ascii", "backslashreplace").decode("ascii"))
             except (OSError, ValueError):
                 stream, self._stream = self._stream, None
-                _drain_into_nothing(stream)
+                drain_into_nothing(stream)
         return len(text)
 
     def flush(self) -> None:
         """Do nothing: every write is flushed."""
 
 
-def _drain_into_nothing(stream: TextIO) -> None:
-    # What is still buffered would fail again at exit and turn a clean stop into exit code 120.
+def drain_into_nothing(stream: TextIO) -> None:
+    """Have all go nowhere: what is still buffered would fail again at exit and turn a clean stop into exit code 120."""
     try:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())

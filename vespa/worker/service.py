@@ -17,7 +17,7 @@ from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.key import cache_key
 from vespa.benchmarking.runner import Runner, TookTooLong
-from vespa.config.worker import FailureIdentity, WorkerSettings
+from vespa.config.worker import WorkerSettings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
@@ -207,10 +207,12 @@ def _guard(settings: WorkerSettings) -> BrowserGuard | None:
     )
 
 
-def make_failure_reporter(reactor: Any, identity: FailureIdentity, message: str) -> IService:
-    """What is left of a worker that cannot start: it says so, every ten seconds."""
+def make_failure_reporter(reactor: Any, settings: WorkerSettings, message: str) -> IService:
+    """What is left of a worker that cannot start: it says so, every ten seconds. The settings have an identity."""
+    identity = settings.identity
+    assert identity is not None
     agent = Agent(reactor, persistent=False, name="autoscaler")
-    autoscaler = ReportingClient(identity.addresses, BoundedClient(agent, reactor), random=random.random)
+    autoscaler = ReportingClient(settings.report_addresses, BoundedClient(agent, reactor), random=random.random)
     return failure_reporter(autoscaler, message, identity, reactor, random=random.random)
 
 
@@ -231,7 +233,7 @@ def _limits(settings: WorkerSettings) -> Limits:
     return Limits(
         head_bytes=settings.head_limit,
         head_fields=settings.head_fields,
-        upgrades=settings.upgrades,
+        upgrades=frozenset(name.lower().encode("ascii") for name in settings.upgrades),
         head_seconds=settings.head_timeout,
         body_min_rate=settings.body_min_rate,
         body_idle_seconds=settings.body_idle_timeout,
