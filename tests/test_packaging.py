@@ -27,8 +27,15 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SCRIPTS = ("start_server.sh", "run_tests.sh", ".ci/run")
 
 
-WORKER = ("vespa.tap", "vespa.cli", "vespa.worker.launch", "vespa.worker.service", "vespa.benchmarking.child")
-"""The modules with which a worker's processes begin."""
+WORKER = (
+    "vespa.tap",
+    "vespa.client_tap",
+    "vespa.cli",
+    "vespa.worker.launch",
+    "vespa.worker.service",
+    "vespa.benchmarking.child",
+)
+"""The modules with which those processes begin that run in a worker's installation."""
 
 
 def listed(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from twisted.application.service import IService, MultiService
 from twisted.logger import Logger
 
 from vespa.client.command.launch import MakeClient
-from vespa.client.command.run import Command
+from vespa.client.command.serve import Command
 from vespa.client.command.waiting import WaitingLog
 from vespa.config.client_reading import read
 from vespa.config.command_line import TwistdOptions

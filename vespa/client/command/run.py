@@ -4,109 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TextIO, cast
+from collections.abc import Sequence
+from typing import TextIO, cast
 
-from twisted.internet.defer import CancelledError, Deferred
-
-from vespa.client.command.choosing import choose, endpoints_of, table
-from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
-from vespa.client.command.questions import Asks, Questions
+from vespa.client.command.questions import Questions
+from vespa.client.command.serve import Command
 from vespa.client.command.waiting import LiveLine, WaitingLog
-from vespa.client.console import ConsoleError
-from vespa.config.client import ClientSettings
-from vespa.config.client_reading import ClientReading, read
+from vespa.config.client_reading import read
 from vespa.config.commands import CLIENT
 from vespa.config.reader import SettingsError
 from vespa.runtime import process
 from vespa.runtime.signals import flush_and_exit
 from vespa.runtime.standard_streams import writable
-
-INTERRUPTED: Final = 130
-
-
-class Command(process.Main):
-    """
-    One run of the client, for `vespa-proxy client` and for twistd.
-
-    `say` and `complain` tell a person what there is and what went wrong; `asks` is None where nobody can be asked.
-    """
-
-    def __init__(
-        self,
-        reactor: Any,
-        reading: ClientReading,
-        *,
-        say: Callable[[Any], object],
-        complain: Callable[[str], object],
-        on_wait: OnWait,
-        hide: Callable[[str], None],
-        asks: Asks | None = None,
-        friendly: bool = False,
-        make: MakeClient | None = None,
-        ended: Callable[[int], object] | None = None,
-    ) -> None:
-        """`friendly`: say what to type where, too."""
-        super().__init__(reactor, ended)
-        self._reading = reading
-        self._say = say
-        self._complain = complain
-        self._on_wait = on_wait
-        self._hide = hide
-        self._asks = asks
-        self._friendly = friendly
-        self._make = make
-        self._is_ready = False
-
-    async def main(self) -> int:
-        """List endpoints, or serve until cancelled; returns the exit code."""
-        try:
-            await (self._list() if self._reading.listing else self._serve())
-            return 0
-        except CancelledError:
-            return 0 if self._is_ready or self._asks is None else INTERRUPTED
-        except EOFError:
-            self._complain("nothing was chosen")
-        except (LaunchError, ConsoleError) as error:
-            self._complain(str(error))
-        return 1
-
-    async def _list(self) -> None:
-        settings = self._reading.settings
-        with console_of(self._reactor, settings) as console:
-            _, rows = await endpoints_of(console, settings.account_key, self._asks)
-        self._say(table(rows) if rows else "the account has no endpoints")
-
-    async def _serve(self) -> None:
-        settings = self._reading.settings
-        if not settings.endpoint and self._asks is not None:
-            with console_of(self._reactor, settings) as console:
-                settings = await choose(settings, console, self._asks, port_given=self._reading.port_given)
-        client, settings = await launch(
-            self._reactor, settings, on_wait=self._on_wait, hide=self._hide, make=self._make
-        )
-        try:
-            self._is_ready = True
-            self._say(f"ready: {client.url} → endpoint {settings.endpoint}")
-            if self._friendly:
-                self._say(how_to_use(client.url, settings))
-            process.settle_memory()
-            await Deferred()
-        finally:
-            await client.stopService()
-            self._on_wait("", 0.0)
-
-
-def how_to_use(url: str, settings: ClientSettings) -> str:
-    """What to type where, for people."""
-    base = url.replace("//127.0.0.1:", "//localhost:")
-    key, header = '"unused"', ""
-    if settings.token:
-        key, header = 'os.environ["VESPA_CLIENT_TOKEN"]', ' -H "Authorization: Bearer $VESPA_CLIENT_TOKEN"'
-    return (
-        f'\n  OpenAI(base_url="{base}/v1", api_key={key})\n  curl {base}/v1/models{header}\n\n'
-        "Any other HTTP client will do as well. Ctrl-C ends it.\n"
-    )
 
 
 def main(argv: Sequence[str]) -> int:

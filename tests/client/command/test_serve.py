@@ -16,7 +16,7 @@ from tests.client.command.test_choosing import Somebody
 from tests.processes import until
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.client.command.launch import OnWait
-from vespa.client.command.run import INTERRUPTED, Command, how_to_use
+from vespa.client.command.serve import INTERRUPTED, Command, how_to_use
 from vespa.config.client import ClientSettings
 from vespa.config.client_reading import ClientReading
 from vespa.runtime.terminal import Terminal
