@@ -123,26 +123,26 @@ class ListTests(Case):
         )
         for body in bodies:
             error = self.error(self.listed(body))
-            self.assertIn("sent no list of endpoints", str(error))
+            self.assertIn("sent a malformed list of endpoints", str(error))
             self.assertNotIn("key-of-1", str(error))
 
     def test_long(self) -> None:
         """A response without end is given up at a limit, a broken one is not taken for whole."""
         error = self.error(self.listed(b" " * (RESPONSE_LIMIT + 1)))
-        self.assertIn("broke off", str(error))
+        self.assertIn("is incomplete", str(error))
         result = Deferred.fromCoroutine(self.console.endpoints(KEY))
         self.asked.result.callback(FakeResponse(200, b'{"results": []}', end=ConnectionRefusedError()))
-        self.assertIn("broke off", str(self.error(result)))
+        self.assertIn("is incomplete", str(self.error(result)))
 
     def test_statuses(self) -> None:
         """A refusal says whose fault it is, and whether to ask again can help."""
         for status, text, final in (
             (401, "does not accept the account key", True),
             (403, "does not let this account key", True),
-            (404, "is its address right?", True),
-            (302, "is its address right?", True),
+            (404, "check its address", True),
+            (302, "check its address", True),
             (400, "answered 400", True),
-            (429, "too often", False),
+            (429, "too many requests", False),
             (500, "answered 500", False),
             (503, "answered 503", False),
         ):
@@ -218,10 +218,10 @@ class FindTests(Case):
     def test_twice(self) -> None:
         """Of two with the same name none is guessed."""
         error = self.error(self.find("chat", row(1, "chat"), row(2, "chat")))
-        self.assertIn("choose by id (1, 2)", str(error))
+        self.assertIn("choose an id (1, 2)", str(error))
 
     def test_without_key(self) -> None:
         """An endpoint whose key is not told cannot be called, and that is said at once."""
         error = self.error(self.find("chat", {**row(1, "chat"), "api_key": None}))
-        self.assertIn("does not tell this account the key of endpoint chat", str(error))
+        self.assertIn("does not give this account the key of endpoint chat", str(error))
         self.assertTrue(error.final)

@@ -78,7 +78,7 @@ class DecodingTests(SynchronousTestCase):
             worker.send(b"7\r\nno gzip\r\n")
             worker.send(b"7\r\nno gzip\r\n")
             rig.advance(0.1)
-        self.assertEqual(len([event for event in events if "is cut" in event.get("log_format", "")]), 1)
+        self.assertEqual(len([event for event in events if "is truncated" in event.get("log_format", "")]), 1)
         self.assertFalse(worker.open or caller.open)
         self.assertTrue(rig.idle)
         rig, caller = self.waiting()

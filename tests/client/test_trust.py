@@ -159,11 +159,11 @@ class Fetched(Case):
         """What is no root is said to be none, with the address that was asked; the next who asks makes a new try."""
         trust = self.trust()
         for content, text in (
-            (FakeResponse(404, b"nothing"), "the response was 404"),
-            (FakeResponse(302), "the response was 302"),
+            (FakeResponse(404, b"nothing"), "status 404"),
+            (FakeResponse(302), "status 302"),
             (FakeResponse(200, b"<html>not found</html>"), "holds no certificate"),
             (FakeResponse(200, b"x" * 70000), "too long"),
-            (FakeResponse(200, Root().pem, end=ConnectionRefusedError()), "broke off"),
+            (FakeResponse(200, Root().pem, end=ConnectionRefusedError()), "incomplete"),
             (ConnectionRefusedError(), "refused"),
         ):
             asking = self.ask(trust)

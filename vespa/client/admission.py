@@ -1,4 +1,4 @@
-"""Who may look for a worker, and when: so many requests at a time, the others wait for their turn."""
+"""The client's admission: it limits the requests in flight, and the others wait in a queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vespa.proxy.interfaces import Admission
 
 
 class ClientAdmission:
-    """Hands out the slots for requests in flight. It keeps no ledger: workers tell the autoscaler what was done."""
+    """Gives out the slots for requests in flight. It keeps no ledger, because workers report the work."""
 
     def __init__(self, policy: Policy, gate: FairQueue[Exchange], timer: CoarseTimer) -> None:
         self.gate = gate
@@ -23,10 +23,10 @@ class ClientAdmission:
         self._timer = timer
 
     def verify(self, exchange: Exchange, content: Content) -> None:
-        """The guard has let it in."""
+        """Nothing to verify: the guard has let the request pass."""
 
     def admit(self, exchange: Exchange, content: Content) -> bool:
-        """True: it holds a slot. False: it waits, and hears `slot`. Raises Refusal 429 "queue_full"."""
+        """True: it holds a slot. False: it waits, and `slot` is called later. Raises Refusal 429 "queue_full"."""
         self.advance(exchange, OPEN)
         if exchange.upgrade:
             exchange.claim_upgrade()
@@ -39,27 +39,27 @@ class ClientAdmission:
         return False
 
     def tick(self, now: float) -> None:
-        """Nobody waits in the queue for ever."""
+        """Refuse requests that have waited too long in the queue."""
         seconds = self._seconds
         for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
-            message = f"{seconds:g} s went by before its turn came: too many requests are in flight"
+            message = f"the request waited {seconds:g} s for a slot: too many requests are in flight"
             exchange.refuse(Refusal(503, "too_many_requests", message, retry_after=1))
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
-        """Refuse all that wait in the queue: their turn will not come."""
+        """Refuse all requests in the queue."""
         for exchange in self.gate.dismiss():
             exchange.refuse(refusal())
 
-    # -- what is recorded
+    # -- recording
 
     def advance(self, exchange: Exchange, event: Event) -> None:
-        """Record an event that is no end."""
+        """Record an event that does not end the request."""
         exchange.state = TABLE[exchange.state][event]
         if event is SLOT and not self.gate.waiting:
             self._timer.discard(self)
 
     def served(self, exchange: Exchange, success: bool) -> None:
-        """Record that the response was passed on whole; its slot goes to the next."""
+        """Record that the whole response was passed on. Its slot goes to the next request."""
         if exchange.state is CONNECTING:
             exchange.state = SERVED if success else UNSERVED
         else:
@@ -67,14 +67,14 @@ class ClientAdmission:
         self.gate.free(exchange)
 
     def settle(self, exchange: Exchange, event: Event) -> None:
-        """Record any other end; the slot, or the place in the queue, goes to the next."""
+        """Record any other end. The slot, or the place in the queue, goes to the next request."""
         exchange.state = TABLE[exchange.state][event]
         self.gate.free(exchange)
         if not self.gate.waiting:
             self._timer.discard(self)
 
     def release(self, exchange: Exchange) -> None:
-        """An upgraded connection holds no slot: it lasts as long as both ends like."""
+        """Free the slot of an upgraded connection, which may last long."""
         self.gate.free(exchange)
 
 

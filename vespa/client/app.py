@@ -1,4 +1,4 @@
-"""The client's application: browsers out, but for pages that were allowed; everything else to a worker."""
+"""The client's application: it refuses web pages, except allowed ones, and sends all other requests to a worker."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ClientApp:
     """
     The application that the local server serves.
 
-    Every request that the guard lets in passes the parts of `proxy`, in the order of this list: look into, admit,
-    select, send; the response passes the filter.
+    Every request that the guard lets pass goes through the parts of `proxy`, in the order of this list: parse, admit,
+    select, send. The response goes through the filter.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ClientApp:
         self._seconds = timer.clock.seconds
 
     def __call__(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
-        """Who handles a request. Raises `Refusal`."""
+        """The handler of a request. Raises `Refusal`."""
         if self._allows_origins:
             client.extra_lines = VARY
             client.plain = False
@@ -93,6 +93,6 @@ class ClientApp:
         self._refusal = refusal
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
-        """Refuse all that wait for their turn, or for a worker: it will not come."""
+        """Refuse all requests that wait for a slot or for a worker."""
         self.admission.dismiss(refusal)
         self._autoscaler.dismiss(refusal)

@@ -1,4 +1,4 @@
-"""Where to ask for workers: one autoscaler, one endpoint, and what all searches there share."""
+"""Asks one autoscaler for workers of one endpoint, for all searches together."""
 
 from __future__ import annotations
 
@@ -18,31 +18,27 @@ from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
 
-ASK_SECONDS: Final = 10.0
-"""How long the autoscaler may take to answer once."""
-POLLS_PER_SECOND: Final = 50.0
-"""How often the autoscaler is asked at most by all that wait together, about."""
-WELL_SECONDS: Final = 10.0
-"""Without a failure for so long, the autoscaler is well again."""
-REPLAY_SECONDS: Final = 60.0
-"""For how long the autoscaler is to know a request by its index (`replay_timeout`)."""
+ASK_SECONDS: Final = 10.0  # the time limit for one response of the autoscaler
+POLLS_PER_SECOND: Final = 50.0  # the approximate maximum rate at which all waiting searches together ask the autoscaler
+WELL_SECONDS: Final = 10.0  # after so long without a failure, the autoscaler counts as healthy again
+REPLAY_SECONDS: Final = 60.0  # the time for which the autoscaler keeps a request's index (`replay_timeout`)
 
 
 class Search(Protocol):
-    """What asks for a worker, again and again: a `WorkerSearch`. `began_at` is in seconds of the clock."""
+    """A search for a worker: a `WorkerSearch`. `began_at` is in seconds of the clock."""
 
     began_at: float
 
     def refuse(self, refusal: Refusal) -> None:
-        """It is over, without a worker."""
+        """End the search without a worker."""
 
 
 class AutoscalerClient:
     """
-    Asks one autoscaler about one endpoint.
+    Asks one autoscaler for workers of one endpoint.
 
-    `on_wait` is called with the status and the seconds of the search that has taken longest; with ("", 0.0) when none
-    waits any more.
+    `on_wait` is called with the status and the seconds of the search that has lasted longest, and with ("", 0.0) when
+    no search waits any more.
     """
 
     log = Logger()
@@ -72,7 +68,7 @@ class AutoscalerClient:
 
     @property
     def waiting(self) -> int:
-        """How many searches were told that there is no worker yet."""
+        """The number of searches that wait for a worker."""
         return len(self._waiting)
 
     @property
@@ -93,43 +89,41 @@ class AutoscalerClient:
         )
 
     def dismiss(self, refusal: Callable[[], Refusal]) -> None:
-        """Give up all searches."""
+        """Refuse all searches."""
         for search in list(self.searching):
             search.refuse(refusal())
 
     def waits(self, search: Search, status: str) -> None:
-        """A search goes on."""
+        """A search continues to wait."""
         self._waiting[search] = status
         if self._on_wait is not None:
             oldest = next(iter(self._waiting))
             self._on_wait(self._waiting[oldest], self.clock.seconds() - oldest.began_at)
 
     def waits_no_more(self, search: Search) -> None:
-        """A search is over."""
+        """A search has ended."""
         if self._waiting.pop(search, None) is not None and not self._waiting and self._on_wait is not None:
             self._on_wait("", 0.0)
 
     def note(self, trouble: str | None) -> None:
-        """
-        Log now and then that the autoscaler fails, and that it is well again; some failures may be among responses.
-        """
+        """Log failures of the autoscaler at intervals, and its recovery. Some failures may come between successes."""
         now = self.clock.seconds()
         if trouble is not None:
             self._unwell, self._failed_at = True, now
-            self._limited_log.log("autoscaler", f"the autoscaler fails: {trouble}")
+            self._limited_log.log("autoscaler", f"a call of the autoscaler failed: {trouble}")
         elif self._unwell and now - self._failed_at >= WELL_SECONDS:
             self._unwell = False
-            self.log.info("the autoscaler works again")
+            self.log.info("calls of the autoscaler succeed again")
 
     def cleaned(self, text: str) -> str:
-        """A text of the autoscaler's as one short line in which no key is."""
+        """A text of the autoscaler's as one short line, with keys hidden."""
         return one_line(self.key.hidden_in(text))
 
     def seconds_before(self, poll: int) -> float:
-        """How long a search waits before it asks again."""
+        """The seconds for which a search waits before it asks again."""
         return max(seconds_before(poll, self.random), self.turn_seconds())
 
     def turn_seconds(self) -> float:
-        """The least time between two questions of one search, so that where many wait they take turns."""
+        """The minimum time between two requests of one search, so that many searches take turns."""
         turn = len(self._waiting) / POLLS_PER_SECOND * (0.5 + self.random())
-        return min(turn, REPLAY_SECONDS / 2)  # later, the autoscaler would not know the request any more
+        return min(turn, REPLAY_SECONDS / 2)  # later, the autoscaler would have dropped the request's index

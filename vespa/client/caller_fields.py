@@ -1,4 +1,4 @@
-"""What the fields of a caller's request say to the client proxy."""
+"""The header fields of a caller's request, as the client proxy uses them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vespa.protocol.fields import folded
 from vespa.protocol.request_head import RequestHead
 
 PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
-"""Besides Authorization: what a caller shows to whom it believes it talks to, or to whatever else is on localhost."""
+"""Fields besides Authorization with credentials for this proxy, or for other servers on localhost."""
 
 _JSON: Final = frozenset((b"application/json", b"text/json"))
 _ACCEPT_ENCODING: Final = re.compile(rb"^Accept-Encoding:[^\r\n]*\r\n", re.I | re.M)
@@ -22,10 +22,10 @@ _known: Final[dict[bytes, CallerFields]] = {}
 @frozen
 class CallerFields:
     """
-    One request's fields, understood.
+    The parsed fields of one request.
 
     `block` are the lines to pass on; `cost` the text of X-Serverless-Cost, None if there is none; `json` whether the
-    body is JSON as it stands; `stream` whether server-sent events are accepted by name.
+    body is JSON without a content coding; `stream` whether the request names server-sent events in Accept.
     """
 
     block: bytes
@@ -35,7 +35,7 @@ class CallerFields:
 
 
 def fields_of(head: RequestHead) -> CallerFields:
-    """Understand a head's fields; programs repeat themselves, so what was met lately is remembered."""
+    """Parse a head's fields. Recent results are kept, because programs repeat their heads."""
     block = head.fields_block
     known = _known.get(block)
     if known is None:
@@ -48,7 +48,7 @@ def fields_of(head: RequestHead) -> CallerFields:
 
 
 def uncoded(block: bytes) -> bytes:
-    """The same lines, with leave for no content coding; no such line at all would allow any (RFC 9110 12.5.3)."""
+    """The same lines, with `identity` as the only content coding. Without the field any would do (RFC 9110 12.5.3)."""
     return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
 
 

@@ -1,4 +1,4 @@
-"""Vast's console: which endpoints an account has, and the key of each."""
+"""Vast's console: the endpoints of an account, and the key of each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from attrs import field, frozen
 from vespa.runtime.http_client import BoundedClient, CallError, Response
 from vespa.vast.credentials import is_key
 
-RESPONSE_LIMIT: Final = 4 << 20
-"""How many bytes of a list are read: thousands of endpoints."""
+RESPONSE_LIMIT: Final = 4 << 20  # the maximum length of a list in bytes: thousands of endpoints
 
 _LISTED: Final = 10
 _NUMBERS: Final = ("cold_workers", "max_workers", "min_load", "target_util", "cold_mult")
@@ -22,9 +21,9 @@ _MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class ConsoleError(Exception):
-    """The console gave no response, or not the one hoped for; the text is for people and has no key in it.
+    """The console gave no response, or not the expected one. The text is for people and contains no key.
 
-    `final`: to ask the same again would not help. Else it may: the network failed, or the console did.
+    `final`: the same request would fail again. Otherwise a retry may help, because the network or the console failed.
     """
 
     def __init__(self, message: str, *, final: bool = False) -> None:
@@ -34,7 +33,7 @@ class ConsoleError(Exception):
 
 @frozen(kw_only=True)
 class EndpointInfo:
-    """One endpoint of an account. A number is None where the console did not tell it."""
+    """One endpoint of an account. A number is None if the console does not give it."""
 
     id: int
     name: str
@@ -48,14 +47,14 @@ class EndpointInfo:
 
 
 class KeyRefused(ConsoleError):
-    """The account key is none, or not one for this: another may do."""
+    """The console rejects the account key, or it does not allow this: another key may work."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, final=True)
 
 
 class Console:
-    """Asks the console at `url`; `timeout` in seconds is for one whole response. Redirects are not followed."""
+    """Calls the console at `url`; `timeout` in seconds is for one whole response. It does not follow redirects."""
 
     def __init__(self, url: str, http: BoundedClient, *, instance: str = "prod", timeout: float = 10.0) -> None:
         self._url = url.rstrip("/")
@@ -66,7 +65,7 @@ class Console:
     async def endpoints(self, account_key: str) -> list[EndpointInfo]:
         """The account's endpoints, by name. Raises ConsoleError."""
         if not is_key(account_key):
-            raise KeyRefused("the account key is empty, or has characters that no key has")
+            raise KeyRefused("the account key is empty, or has characters that a key must not have")
         try:
             response = await self._http.request(
                 "GET",
@@ -83,13 +82,13 @@ class Console:
 
     async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
         """
-        The endpoint of that name, or with that id, and its key.
+        The endpoint with that name or id, and its key.
 
-        Raises ConsoleError, with near misses where there is none, and where the console does not tell the key.
+        Raises ConsoleError if there is none, with similar names, or if the console does not give the key.
         """
         found = find(await self.endpoints(account_key), name)
         if not found.api_key:
-            raise ConsoleError(f"the console does not tell this account the key of endpoint {found.name}", final=True)
+            raise ConsoleError(f"the console does not give this account the key of endpoint {found.name}", final=True)
         return found
 
     def _refused(self, status: int) -> ConsoleError:
@@ -99,35 +98,35 @@ class Console:
         if status == 403:
             return KeyRefused(f"{where} does not let this account key list endpoints (403)")
         if status == 404:
-            return ConsoleError(f"{where} has no list of endpoints (404): is its address right?", final=True)
+            return ConsoleError(f"{where} has no list of endpoints (404): check its address", final=True)
         if 300 <= status < 400:
-            return ConsoleError(f"{where} sends us elsewhere ({status}): is its address right?", final=True)
+            return ConsoleError(f"{where} redirects to another address ({status}): check its address", final=True)
         if status == 429:
-            return ConsoleError(f"{where} has been asked too often (429)")
+            return ConsoleError(f"{where} received too many requests (429): try again later")
         return ConsoleError(f"{where} answered {status}", final=400 <= status < 500)
 
     def _read(self, response: Response) -> list[EndpointInfo]:
         if not response.whole:
             raise ConsoleError(
-                f"the list of endpoints from {self._url} broke off, or is over {RESPONSE_LIMIT >> 20} MB"
+                f"the list of endpoints from {self._url} is incomplete, or is over {RESPONSE_LIMIT >> 20} MB"
             )
         try:
             rows = _decode(response.body).results
             return [_info(row) for row in rows if row.endpoint_name]
         except _MALFORMED as error:
-            # Says where and which type, never what stood there.
-            why = str(error) if isinstance(error, msgspec.ValidationError) else "no JSON"
-            raise ConsoleError(f"the console at {self._url} sent no list of endpoints: {why}") from None
+            # The error names the place and the type, never the value.
+            why = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
+            raise ConsoleError(f"the console at {self._url} sent a malformed list of endpoints: {why}") from None
 
 
 def find(rows: Sequence[EndpointInfo], name: str) -> EndpointInfo:
-    """The row of that name, or with that id. Raises ConsoleError, with near misses where there is none."""
+    """The row with that name or id. Raises ConsoleError if there is none, with similar names."""
     found = [row for row in rows if row.name == name] or [row for row in rows if str(row.id) == name]
     if len(found) == 1:
         return found[0]
     if found:
         ids = ", ".join(str(row.id) for row in found)
-        raise ConsoleError(f"the account has {len(found)} endpoints named {name!r}: choose by id ({ids})", final=True)
+        raise ConsoleError(f"the account has {len(found)} endpoints named {name!r}: choose an id ({ids})", final=True)
     if not rows:
         raise ConsoleError("the account has no endpoints", final=True)
     lowered = {row.name.lower(): row.name for row in rows}
@@ -142,7 +141,7 @@ def find(rows: Sequence[EndpointInfo], name: str) -> EndpointInfo:
 
 class _Row(msgspec.Struct):
     id: int
-    endpoint_name: str | None = None  # without a name nothing can be routed there
+    endpoint_name: str | None = None  # an endpoint without a name cannot be used
     api_key: str | None = None
     endpoint_state: Any = ""
     cold_workers: Any = None
@@ -160,12 +159,12 @@ _decode = msgspec.json.Decoder(_List).decode
 
 
 def _info(row: _Row) -> EndpointInfo:
-    # What is shown on a terminal must not drive it, and what goes into a field must not end it.
+    # A name on a terminal must not contain control characters, and a key in a field must not end the field.
     name, key = row.endpoint_name or "", row.api_key or ""
     if not name.isprintable() or len(name) > 1000:
-        raise msgspec.ValidationError(f"endpoint {row.id} has a name that cannot be shown")
+        raise msgspec.ValidationError(f"endpoint {row.id} has a name with characters that cannot be shown")
     if key and not is_key(key):
-        raise msgspec.ValidationError(f"endpoint {row.id} has a key with characters that no key has")
+        raise msgspec.ValidationError(f"endpoint {row.id} has a key with characters that a key must not have")
     state = row.endpoint_state
     return EndpointInfo(
         id=row.id,
@@ -177,7 +176,7 @@ def _info(row: _Row) -> EndpointInfo:
 
 
 def _number(value: object) -> float | None:
-    # These are only for show: one of another type hides nothing of the rest.
+    # These are only for display: a wrong type in one must not hide the others.
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value

@@ -1,4 +1,4 @@
-"""The client within a program: started and stopped by it, whatever event loop it has."""
+"""The client within a program, which starts and stops it, whatever event loop the program has."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 class VastClient:
     """
-    A local proxy to one endpoint, for as long as it is started: any SDK that is given `url` calls the endpoint.
+    A local proxy to one endpoint. While it is started, any SDK that uses its `url` calls the endpoint.
 
         async with VastClient(endpoint_name="my-endpoint", api_key=key) as client:
             answer = OpenAI(base_url=f"{client.url}/v1", api_key="unused").chat.completions.create(...)
 
-    Under asyncio, and with a plain `with` in synchronous code, the proxy runs in a thread of its own: blocking calls
-    may be made through it from anywhere. Under Twisted it runs on the reactor, and `start` and `stop` give Deferreds.
+    Under asyncio, and with a plain `with` in synchronous code, the proxy runs in a thread of its own, so the program
+    may make blocking calls through it. Under Twisted it runs on the reactor, and `start` and `stop` return Deferreds.
     """
 
     def __init__(
@@ -49,15 +49,16 @@ class VastClient:
         **settings: Any,
     ) -> None:
         """
-        `api_key` is the endpoint's; with the `account_key` alone it is looked up. `port` 0 is any free one.
+        `api_key` is the endpoint's. With the `account_key` alone the key is looked up. `port` 0 is any free one.
 
-        `reactor` is the one to run on; None: the global one where it is this thread's, else one of the client's own.
-        `on_wait` is called with the autoscaler's words and the seconds waited so far while requests wait for a worker,
-        and with ("", 0.0) when none does any more; where the proxy has a thread of its own, in that. `settings` are
-        further fields of `ClientSettings`. Raises ValueError for a `host` that others can reach without a `token`.
+        `reactor` is the reactor to run on; None: the global one if it belongs to this thread, otherwise one of the
+        client's own. While requests wait for a worker, `on_wait` is called with the autoscaler's message and the
+        seconds waited so far, and with ("", 0.0) when none waits any more. If the proxy has a thread of its own, it
+        calls `on_wait` there. `settings` are further fields of `ClientSettings`. Raises ValueError for a `host` that
+        other machines can reach without a `token`.
         """
         if not is_loopback(host) and not settings.get("token"):
-            raise ValueError(f"whoever reaches {host or 'it'} could use the endpoint: give a token as well")
+            raise ValueError(f"anyone who can reach {host or 'it'} could use the endpoint: set a token as well")
         self.settings = ClientSettings(
             endpoint=endpoint_name,
             endpoint_key=api_key,
@@ -77,31 +78,31 @@ class VastClient:
 
     @property
     def url(self) -> str:
-        """Where the proxy listens, "http://127.0.0.1:8010". Raises RuntimeError unless it is started."""
+        """The URL of the proxy, such as "http://127.0.0.1:8010". Raises RuntimeError unless it is started."""
         if not self._url:
             raise RuntimeError("the client is not started")
         return self._url
 
     def start(self) -> Awaitable[None]:
         """
-        Listen; nothing is asked of the network yet. It may be started again after a stop.
+        Start listening, without any request to the network. It may be started again after a stop.
 
-        Fails with CannotListenError where the port is taken, with ValueError for settings that are none, and with
-        RuntimeError if it is started already.
+        Fails with CannotListenError if the port is taken, with ValueError for wrong settings, and with
+        RuntimeError if it is already started.
         """
         reactor = self._reactor or _reactor_here()
         starting = self._start(reactor)
         return starting if reactor is None else Deferred.fromCoroutine(starting)
 
     def stop(self) -> Awaitable[None]:
-        """Let what is in flight end within `drain_timeout` seconds and cut the rest. Never fails, may be repeated."""
+        """Let requests in flight end within `drain_timeout` seconds, abort the rest. Never fails, may be repeated."""
         run = self._run
         stopping = self._stop(run)
         is_aside = isinstance(run, ReactorThread) or (run is None and (self._reactor or _reactor_here()) is None)
         return stopping if is_aside else Deferred.fromCoroutine(stopping)
 
     async def run_forever(self) -> None:
-        """Serve until stopped or cancelled; starts it first if need be, and always ends stopped."""
+        """Serve until stopped or cancelled. Starts the proxy first if necessary, and always stops it."""
         if self._run is None:
             await self.start()
         run = self._run
@@ -122,7 +123,7 @@ class VastClient:
 
     def __enter__(self) -> Self:
         if self._reactor is not None or _reactor_here(running=True) is not None:
-            raise RuntimeError("a reactor runs here, and must not be blocked: use `async with`")
+            raise RuntimeError("a reactor runs in this thread and must not be blocked: use `async with`")
         run = self._new_run(None)
         try:
             self._url = run.start().result().url
@@ -141,14 +142,14 @@ class VastClient:
             run.join()
 
     def make(self, reactor: Any) -> ClientService:
-        """The service that is run, on this reactor. Raises ValueError for settings that are none."""
-        from vespa.client.service import make_client  # only now: whoever reads options needs no proxy
+        """The service to run on this reactor. Raises ValueError for wrong settings."""
+        from vespa.client.service import make_client  # only here, because reading options needs no proxy
 
         return make_client(reactor, self.settings, on_wait=self._on_wait)
 
     def _new_run(self, reactor: Any) -> ServiceRun[ClientService]:
         if self._run is not None and not self._run.stopping:
-            raise RuntimeError("the client is started already")
+            raise RuntimeError("the client is already started")
         run: ServiceRun[ClientService]
         if reactor is None:
             run = ReactorThread(self.make, f"vespa client {self.settings.endpoint}")
@@ -166,7 +167,7 @@ class VastClient:
         run = self._new_run(reactor)
         try:
             self._url = (await run.outcome(run.start())).url
-        except BaseException as error:  # a cancelled start too leaves nothing behind, if a little later
+        except BaseException as error:  # a cancelled start also leaves nothing behind, a little later
             run.stop()
             if run.started.done() and run.started.exception() is error:
                 run.join()
@@ -181,9 +182,9 @@ class VastClient:
 
 def _reactor_here(*, running: bool = False) -> Any:
     """
-    The global reactor, if it is this thread's and asyncio has not the turn; it is never imported for this.
+    The global reactor, if it belongs to this thread and no asyncio task runs. It is never imported for this.
 
-    Unless it has to be `running`, one that is about to will do: `task.react` runs it after its first call.
+    Unless it must be `running`, a reactor that is about to run counts too: `task.react` runs it after its first call.
     """
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     if reactor is None or in_asyncio():

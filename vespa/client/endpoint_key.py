@@ -1,4 +1,4 @@
-"""The endpoint's key: given, or looked up at the console with the account's."""
+"""The endpoint's key: given, or looked up at the console with the account's key."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from vespa.runtime.logging import HIDDEN
 from vespa.runtime.single_flight import SingleFlight
 from vespa.vast.credentials import is_key
 
-LOOK_UP_SECONDS: Final = 30.0
-"""The least time between two look-ups after a key was refused."""
+LOOK_UP_SECONDS: Final = 30.0  # the minimum time between two look-ups after the autoscaler refused a key
 
 SOFT_SECONDS: Final = 3 * 86400.0
-"""A key that was looked up so long ago is looked up anew beside what it is used for; what fails then is no matter."""
-HARD_SECONDS: Final = 6 * 86400.0
-"""One older than this is not used before it was looked up anew."""
+"""A key of this age is looked up again in the background. A failure of that look-up has no effect."""
+HARD_SECONDS: Final = 6 * 86400.0  # a key of this age is not used before it is looked up again
 
 _SOFT_AGAIN_SECONDS: Final = 3600.0
 _HELD_MAX: Final = 15
@@ -26,33 +24,33 @@ _HELD_MAX: Final = 15
 
 class EndpointKey:
     """
-    What an endpoint is called by: its `name`, and its key. `value` is "" while the key is not known.
+    An endpoint's `name` and its key. `value` is "" while the key is unknown.
 
-    It is looked up when it is first needed, once for all who need it, and again when it is refused. An endpoint that
-    was named by its id has its name from then on.
+    The key is looked up when it is first needed, once for all callers, and again when it is refused. If the endpoint
+    was named by its id, `name` becomes its name.
     """
 
     def __init__(
         self, name: str, clock: IReactorTime, *, given: str = "", account_key: str = "", console: Console | None = None
     ) -> None:
-        """A `given` key is looked up only once it is refused. Raises ValueError where there is no key to be had."""
+        """A `given` key is looked up only after it is refused. Raises ValueError if there is no way to get a key."""
         if given and not is_key(given):
-            raise ValueError("the endpoint's key has characters that no key has")
+            raise ValueError("the endpoint's key has characters that a key must not have")
         if not given and (not account_key or console is None):
-            raise ValueError("a key is needed: the endpoint's (api_key), or the account's (account_key)")
+            raise ValueError("no key: give the endpoint's (api_key) or the account's (account_key)")
         self.name = name
         self.value = given
         self._account_key = account_key
         self._console = console
         self._clock = clock
         self._asked_at = -LOOK_UP_SECONDS
-        # With an account's key at hand, a given one was looked up just now.
+        # With an account's key at hand, a given key was looked up just before.
         self._found_at = clock.seconds()
         self._held = [given]
         self._finding: SingleFlight[EndpointInfo] = SingleFlight(self._look_up)
 
     def current(self) -> str:
-        """The key to use now; "" where it has to be looked up first. One of some days is looked up anew meanwhile."""
+        """The key to use now; "" if it must be looked up first. A key of some days is looked up in the background."""
         if not self.value or not self._account_key or self._console is None:
             return self.value
         now = self._clock.seconds()
@@ -62,21 +60,21 @@ class EndpointKey:
         if age >= HARD_SECONDS:
             return ""
         if now - self._asked_at >= _SOFT_AGAIN_SECONDS:
-            self.find().addErrback(lambda _: None)  # it is asked again, and in the end it has to be answered
+            self.find().addErrback(lambda _: None)  # it is repeated, and must succeed before `HARD_SECONDS`
         return self.value
 
     def may_look_up(self) -> bool:
         """
-        Whether another key may be looked up in place of one that was refused; until it is found, that one stays.
+        Whether to look up another key after one was refused. Until it is found, the old one stays.
 
-        It may once in `LOOK_UP_SECONDS`: a key that is refused as soon as it was found is what there is.
+        Once in `LOOK_UP_SECONDS`: if a key is refused right after its look-up, there is no better one.
         """
         if not self._account_key or self._console is None:
             return False
         return self._clock.seconds() - self._asked_at >= LOOK_UP_SECONDS
 
     def hidden_in(self, text: str) -> str:
-        """A text from elsewhere, in which no key that was ever held is to be read."""
+        """A foreign text in which every key is hidden."""
         for secret in (*self._held, self._account_key):
             if secret:
                 text = text.replace(secret, HIDDEN)

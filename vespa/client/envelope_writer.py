@@ -1,4 +1,4 @@
-"""What becomes of a request's body at the client: put into an envelope beside the assignment, or passed on as it is."""
+"""Prepares a request's body at the client: for an envelope with the assignment, or unchanged."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from vespa.vast.auth import parse_cost
 WHOLE_MAX: Final = 1 << 20
 """JSON up to this size is looked into before it is wrapped: is it JSON, what does it cost, does it ask for a stream."""
 
-BODY_SUFFIX: Final = b"}"
-"""What ends an envelope."""
+BODY_SUFFIX: Final = b"}"  # what ends an envelope
 
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
 def body_prefix(auth_data: bytes) -> bytes:
-    """What begins an envelope: the assignment first, so that a worker can check it before the payload comes."""
+    """The beginning of an envelope: the assignment first, so that a worker can check it before the payload comes."""
     return b'{"auth_data":%b,"payload":' % auth_data
 
 
 @frozen
 class Content:
     """
-    What a caller's request says to the client.
+    The client's information about a caller's request.
 
-    `fields` are its fields, understood. `enveloped`: its body goes into an envelope; otherwise the assignment goes into
-    the query. `streams`: it asks for server-sent events, as far as is known. `cost` is what the autoscaler is asked
-    with, in Vast's units.
+    `fields` are its parsed fields. `enveloped`: its body goes into an envelope; otherwise the assignment goes into
+    the query. `streams`: it asks for server-sent events, as far as is known. `cost` is the cost for the autoscaler, in
+    Vast's units.
     """
 
     fields: CallerFields
@@ -50,10 +49,10 @@ class Content:
 
 class EnvelopeWriter:
     """
-    Reads what a request says, and decides how it carries its assignment.
+    Parses a request, and decides how it carries its assignment.
 
-    A JSON body goes into an envelope, unless it turns out not to be JSON: then, and with any other body or none, the
-    assignment goes into the query, and the body as it is. Official workers know the envelope only.
+    A JSON body goes into an envelope, unless it turns out not to be JSON. Otherwise, and without a body, the
+    assignment goes into the query, and the body stays unchanged. Official workers know the envelope only.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -61,16 +60,17 @@ class EnvelopeWriter:
 
     def unwrap(self, head: RequestHead, body: bytes) -> tuple[Content, bytes]:
         """
-        Understand a request that came whole; its body goes on as it is.
+        Parse a request that came whole. Its body stays unchanged.
 
-        Raises Refusal 422 "invalid_cost" and "invalid_json"; 405, 415 and 426 for what official workers do not take.
+        Raises Refusal 422 "invalid_cost" and "invalid_json"; 405, 415 and 426 for requests that official workers
+        reject.
         """
         fields = fields_of(head)
         if not (fields.json and body and head.method in _ENVELOPED):
             self._check(head, fields, bool(body))
             return self.content(head, fields, enveloped=False), body
         if len(body) > WHOLE_MAX:
-            # One verdict on a body, however it comes.
+            # The same result for a body in whatever way it comes.
             parts = self.begin_body(head, len(body))
             pieces = [*parts.feed(body), *parts.finish()]
             return parts.content, b"".join(pieces)
@@ -79,9 +79,9 @@ class EnvelopeWriter:
 
     def begin_body(self, head: RequestHead, length: int | None) -> RequestBody:
         """
-        Begin with a body that does not come in one read. `length`: its Content-Length; None: it comes in chunks.
+        Begin a body that comes in several reads. `length`: its Content-Length; None: it is chunked.
 
-        Raises `Refusal` as `unwrap` does, for what is wrong with the head.
+        Raises `Refusal` like `unwrap`, for errors in the head.
         """
         fields = fields_of(head)
         self._check(head, fields, True)
@@ -90,31 +90,31 @@ class EnvelopeWriter:
         return PassedBody(self.content(head, fields, enveloped=False), length)
 
     def look_into(self, head: RequestHead, fields: CallerFields, body: bytes) -> Content:
-        """Understand a JSON body of up to `WHOLE_MAX` bytes. Raises Refusal 422 "invalid_json"."""
+        """Parse a JSON body of up to `WHOLE_MAX` bytes. Raises Refusal 422 "invalid_json"."""
         payload = read_payload(body)
         official = self._policy.official
         if payload is None and official:
-            # Python's own NaN and such: the worker's to judge, as in a body too large to look into.
+            # Python's NaN, for example: the worker decides, as for a body that is too large to parse.
             value = OneValue()
             value.feed(body)
             value.finish()
             payload = Payload()
-        # What is no JSON the backend is to say itself, as it would without a proxy; white space around JSON would be
-        # lost in an envelope.
+        # If it is not JSON the backend says so, as it would without a proxy. An envelope would lose white space around
+        # the JSON value.
         enveloped = payload is not None and (official or not has_space_around(body))
         return self.content(head, fields, enveloped=enveloped, payload=payload)
 
     def keeps_envelope(self, beginning: bytes) -> bool:
-        """Whether a JSON body that begins so, and is too large to be looked into, goes into an envelope."""
+        """Whether a JSON body with this beginning that is too large to parse goes into an envelope."""
         return self._policy.official or not has_space_around(beginning[:1])
 
     def content(
         self, head: RequestHead, fields: CallerFields, *, enveloped: bool, payload: Payload | None = None
     ) -> Content:
         """
-        What is known of the request. `payload`: of a body that was looked into.
+        The information about the request. `payload`: that of a parsed body.
 
-        The cost is what the field says, then the tokens where that was asked for, then the default. Raises Refusal 422
+        The cost is that of the field, or the tokens if the policy wants them, or the default. Raises Refusal 422
         "invalid_cost".
         """
         streams = fields.stream
@@ -128,30 +128,30 @@ class EnvelopeWriter:
         return Content(fields, enveloped, streams, cost)
 
     def _check(self, head: RequestHead, fields: CallerFields, has_body: bool) -> None:
-        """Raises `Refusal` for what the head alone is enough to refuse."""
+        """Raises `Refusal` if the head alone is enough to refuse the request."""
         if fields.cost is not None:
             _told_cost(fields.cost)
         if not self._policy.official:
             return
         if b"websocket" in head.upgrade.lower():
-            # Programs that try a WebSocket first, such as Codex, fall back at once on this status alone.
+            # Programs that try a WebSocket first, such as Codex, fall back at once only after this status.
             raise Refusal(
                 426,
                 "official_dialect",
-                "official workers take no WebSocket or other upgrade: send POST with a JSON body over HTTP/1.1",
+                "official workers accept no WebSocket or other upgrade: send POST with a JSON body over HTTP/1.1",
                 headers=((b"Connection", b"Upgrade"), (b"Upgrade", b"HTTP/1.1")),
             )
         if head.method != b"POST" or not has_body:
-            raise Refusal(405, "official_dialect", "official workers take POST with a JSON body only", allow="POST")
+            raise Refusal(405, "official_dialect", "official workers accept only POST with a JSON body", allow="POST")
         if not fields.json:
-            raise Refusal(415, "official_dialect", "official workers take JSON only: Content-Type: application/json")
+            raise Refusal(415, "official_dialect", "official workers accept only JSON: Content-Type: application/json")
 
 
 _check: type[BodyTransform] = EnvelopeWriter
 
 
 class JSONBody:
-    """A JSON body in pieces: looked into when it is whole; from `WHOLE_MAX` bytes on it goes on as it comes, unread."""
+    """A JSON body in several reads. It is parsed when complete; from `WHOLE_MAX` bytes on it passes without parsing."""
 
     ready = verbatim = False
     content: Content | None = None
@@ -188,11 +188,11 @@ class JSONBody:
         return (body,) if body else ()
 
     def _take_unread(self) -> Sequence[bytes]:
-        """The body is too large to be looked into first."""
+        """Pass on a body that is too large to parse."""
         kept, self._kept = self._kept, []
         enveloped = self._writer.keeps_envelope(kept[0])
         if enveloped:
-            # Whatever stood behind the value would become a part of the envelope.
+            # Bytes after the value would become a part of the envelope.
             self._value = OneValue()
             for each in kept:
                 self._value.feed(each)

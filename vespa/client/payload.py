@@ -1,4 +1,4 @@
-"""What a JSON body says about the request that it is."""
+"""The information in a JSON body about its request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vespa.vast.json_scanner import Malformed, Scanner
 
 @frozen
 class Payload:
-    """`streams`: it asks for a stream. `tokens`: the most that it wants made, None where it does not say."""
+    """`streams`: it asks for a stream. `tokens`: the maximum number of tokens to generate, None if not given."""
 
     streams: bool = False
     tokens: float | None = None
@@ -23,7 +23,7 @@ _ABSENT: Final = msgspec.Raw(b"")
 
 
 class _Asked(msgspec.Struct):
-    # Raw: a member of another type than expected says nothing, and is the backend's to complain of.
+    # Raw: a member of an unexpected type is ignored, and the backend may refuse it.
     max_completion_tokens: msgspec.Raw = _ABSENT
     max_output_tokens: msgspec.Raw = _ABSENT
     max_tokens: msgspec.Raw = _ABSENT
@@ -48,9 +48,9 @@ _SPACE: Final = b" \t\r\n"
 _SPACES: Final = frozenset((b" ", b"\t", b"\r", b"\n"))
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
-# OpenAI's and Anthropic's, whatever stands before them.
+# The paths of OpenAI and Anthropic, with any prefix.
 _EVENT_PATH_ENDINGS: Final = (b"/v1/chat/completions", b"/v1/completions", b"/v1/responses", b"/v1/messages")
-# The same without a version, llama.cpp's, SGLang's and TGI's own.
+# The same without a version, and those of llama.cpp, SGLang and TGI.
 _EVENT_PATHS: Final = frozenset(
     b"/chat/completions /completions /completion /responses /messages /infill /generate /generate_stream".split()
 )
@@ -58,15 +58,15 @@ _EVENT_PATHS: Final = frozenset(
 
 def read_payload(body: bytes) -> Payload | None:
     """
-    Look into a whole body; None if it is not JSON.
+    Parse a whole body; None if it is not JSON.
 
-    The names of the number of tokens are those of OpenAI's chat and Responses (max_completion_tokens,
-    max_output_tokens, max_tokens), of llama.cpp (n_predict), TGI (parameters.max_new_tokens; SGLang and others at the
-    top) and Ollama (options.num_predict), the first that is there.
+    The number of tokens is in the first of these members: OpenAI's chat and Responses (max_completion_tokens,
+    max_output_tokens, max_tokens), llama.cpp (n_predict), TGI (parameters.max_new_tokens; SGLang and others at the
+    top) and Ollama (options.num_predict).
     """
     try:
         asked = _decode(body)
-    except msgspec.ValidationError:  # JSON, but no object
+    except msgspec.ValidationError:  # JSON, but not an object
         return _NOTHING if _is_json(body) else None
     except _MALFORMED:
         return None
@@ -92,23 +92,23 @@ def _nested(raw: msgspec.Raw) -> _Nested:
 
 def has_event_path(target: bytes) -> bool:
     """
-    Whether a stream that is asked for at this target is one of server-sent events.
+    Whether `"stream": true` at this target asks for server-sent events.
 
-    Elsewhere `"stream": true` may mean lines of JSON, as in Ollama's /api/chat.
+    At other targets it may ask for lines of JSON, as in Ollama's /api/chat.
     """
     path = target.partition(b"?")[0]
     return path.endswith(_EVENT_PATH_ENDINGS) or path in _EVENT_PATHS
 
 
 class OneValue:
-    """Looks after a body that streams by unread: one JSON value, and nothing but white space around it."""
+    """Checks a body that passes without parsing: it must be one JSON value with only white space around it."""
 
     def __init__(self) -> None:
         self._scanner = Scanner()
         self._begun = self._ended = False
 
     def feed(self, data: bytes) -> None:
-        """Look at more of the body. Raises `Refusal`."""
+        """Check more of the body. Raises `Refusal`."""
         at = 0
         if not self._begun:
             at = len(data) - len(data.lstrip(_SPACE))
@@ -125,18 +125,18 @@ class OneValue:
     def finish(self) -> None:
         """The body is complete. Raises `Refusal`."""
         if not self._ended:
-            self.feed(b"\n")  # a number ends only where something else begins
+            self.feed(b"\n")  # a number ends only when another byte follows
         if not self._ended:
             raise _not_json()
 
 
 def has_space_around(body: bytes) -> bool:
-    """Whether white space stands before the JSON value in it, or behind."""
+    """Whether there is white space before or after the JSON value."""
     return body[:1] in _SPACES or body[-1:] in _SPACES
 
 
 def _not_json() -> Refusal:
-    return Refusal(422, "invalid_json", "the body is not one JSON value, though its Content-Type says so")
+    return Refusal(422, "invalid_json", "the body is not one JSON value, although its Content-Type says so")
 
 
 def _count(raw: msgspec.Raw) -> float | None:

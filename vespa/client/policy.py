@@ -1,4 +1,4 @@
-"""How the client makes its requests, as `ClientSettings` say it."""
+"""The client's rules for its requests, from `ClientSettings`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DEFAULT_COST: Final = 1.0
 @frozen(kw_only=True)
 class Policy:
     """
-    How requests are made. `cost` in Vast's units, times in seconds; 0 turns a bound off.
+    The client's rules for its requests. `cost` in Vast's units, times in seconds; 0 turns a limit off.
 
-    `official`: workers know the envelope only. `cost_from_tokens`: the most tokens that a body asks for are its cost.
-    `seconds`: for how long a worker is looked for. `attempts`: workers that one request goes to. `replay_bytes`: of a
-    body that are kept until a response begins. `passes`: what of a caller's credentials goes on. `token`: this proxy's
-    own. `waiting_pings`: callers that asked for a stream are told while they wait.
+    `official`: workers know the envelope only. `cost_from_tokens`: the cost is the maximum number of tokens in a body.
+    `seconds`: the time limit for a search. `attempts`: the number of workers for one request. `replay_bytes`: the size
+    of a body that is kept until a response begins. `passes`: the caller's fields that pass. `token`: this proxy's own.
+    `waiting_pings`: callers that asked for a stream get comments while they wait.
     """
 
     official: bool = False

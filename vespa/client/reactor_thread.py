@@ -1,8 +1,8 @@
 """
-One run of a service: on a reactor that the program has, or on one of its own in a thread of its own.
+One run of a service: on the program's reactor, or on a reactor of its own in a thread of its own.
 
-The latter is for programs that have another event loop or none. That reactor is never the process's global one, and it
-leaves that one alone: whichever the program installs later is its own affair. A reactor runs once, and so does a run.
+The latter is for programs with another event loop or none. That reactor never becomes the global one, so
+the program may install any global reactor later. A reactor can run only once, and so can a `ServiceRun`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _running: Final[WeakSet[ReactorThread[Any]]] = WeakSet()
 
 class ServiceRun(Generic[ServiceT]):
     """
-    Runs one service on a reactor, from `start` to `stop`; the reactor's end stops it at the latest.
+    Runs one service on a reactor, from `start` to `stop` or to the end of the reactor.
 
-    `started` has the service, or the error it failed to start with, once all else has ended. `ended` is done when
-    nothing of it is left. Neither can be cancelled.
+    `started` has the service, or the error of its start after everything else has ended. `ended` is done when
+    nothing of the service is left. Neither can be cancelled.
     """
 
     log = Logger(namespace="vespa.client")
@@ -44,12 +44,11 @@ class ServiceRun(Generic[ServiceT]):
     _service: ServiceT | None = None
 
     def __init__(self, make: Callable[[Any], ServiceT], reactor: Any) -> None:
-        """`make` is called with the reactor, in its thread."""
-        self.stopping = False
-        """`stop` was called, or the start failed."""
+        """`make` is called with the reactor, in the reactor's thread."""
+        self.stopping = False  # whether `stop` was called, or the start failed
         self._make = make
         self._reactor = reactor
-        self._error: BaseException = RuntimeError("it was stopped before it had started")
+        self._error: BaseException = RuntimeError("the client was stopped before it had started")
         self._lock = Lock()
         self.started: Future[ServiceT] = Future()
         self.ended: Future[None] = Future()
@@ -57,13 +56,12 @@ class ServiceRun(Generic[ServiceT]):
             future.set_running_or_notify_cancel()
 
     def start(self) -> Future[ServiceT]:
-        """Start the service."""
         self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         self._begin()
         return self.started
 
     def stop(self) -> Future[None]:
-        """Have the service stop. May be repeated."""
+        """Stop the service. May be repeated."""
         with self._lock:
             is_first, self.stopping = not self.stopping, True
         if is_first:
@@ -71,10 +69,10 @@ class ServiceRun(Generic[ServiceT]):
         return self.ended
 
     def join(self) -> None:
-        """After the end: wait for a thread of its own."""
+        """After the end: wait for the run's own thread, if it has one."""
 
     async def outcome(self, future: Future[T]) -> T:
-        """What one of its futures comes to. Where this is cancelled, the run is not."""
+        """The result of one of its futures. Cancelling this does not cancel the run."""
         if not future.done():
             await _done(future)
         return future.result()
@@ -105,7 +103,7 @@ class ServiceRun(Generic[ServiceT]):
         try:
             self._reactor.removeSystemEventTrigger(self._trigger)
         except (KeyError, TypeError, ValueError):
-            pass  # it is what stopped us
+            pass  # the trigger itself called `stop`
         self._finish()
 
     def _shut_down(self) -> Deferred[None]:
@@ -119,23 +117,23 @@ class ServiceRun(Generic[ServiceT]):
 
 class ReactorThread(ServiceRun[ServiceT]):
     """
-    Runs one service on a reactor of its own, in a thread of its own; it may be started and stopped from any thread.
+    Runs one service on a reactor of its own, in a thread of its own. Any thread may start and stop it.
 
-    When it has ended no descriptor and no timer is left, and the thread is about to end; only a lookup of a name may
-    outlast it.
+    After its end no descriptor and no timer is left, and the thread is about to end. Only a look-up of a name may
+    last longer.
     """
 
     def __init__(self, make: Callable[[Any], ServiceT], name: str) -> None:
-        """Raises OSError where no descriptors are left."""
+        """Raises OSError if no descriptors are left."""
         super().__init__(make, make_own_reactor())
         self._threads = Resolvers(0, _RESOLVERS, name)
         self._reactor.threadpool = self._threads
         self._closed = False
-        # A daemon: a program that ends without a stop is not kept from it.
+        # A daemon thread does not keep a program from ending.
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> Future[ServiceT]:
-        """Start the thread, and the service in it. Raises RuntimeError where there can be no more threads."""
+        """Start the thread, and the service in it. Raises RuntimeError if the system allows no more threads."""
         try:
             self._thread.start()
         except BaseException:
@@ -145,12 +143,11 @@ class ReactorThread(ServiceRun[ServiceT]):
         return self.started
 
     def join(self, seconds: float | None = None) -> None:
-        """Wait for the thread itself."""
         if self._thread.ident is not None:
             self._thread.join(seconds)
 
     async def outcome(self, future: Future[T]) -> T:
-        """As `ServiceRun` says; under a loop that is not known here it blocks."""
+        """Like `ServiceRun.outcome`, but blocks under an unknown event loop."""
         if not in_asyncio():
             return future.result()
         import asyncio
@@ -162,7 +159,7 @@ class ReactorThread(ServiceRun[ServiceT]):
         self._call(self._halt)
 
     def _call(self, what: Callable[[], None]) -> None:
-        with self._lock:  # the pipe that wakes the reactor must not be another's by now
+        with self._lock:  # after `_close` the descriptor of the reactor's pipe may belong to something else
             if not self._closed:
                 self._reactor.callFromThread(what)
 
@@ -186,7 +183,7 @@ class ReactorThread(ServiceRun[ServiceT]):
         super()._begin()
 
     def _stopped(self, turns: int = _TURNS) -> None:
-        """Let happen what was put off to the next turn: a connection that was cut is closed there, or never."""
+        """Let the next turns run first: an aborted connection is closed there, or never."""
         now = self._reactor.seconds()
         if turns and any(call.getTime() <= now for call in self._reactor.getDelayedCalls()):
             self._reactor.callLater(0, self._stopped, turns - 1)
@@ -198,7 +195,7 @@ class ReactorThread(ServiceRun[ServiceT]):
             self._reactor.stop()
 
     def _close(self) -> None:
-        """What a reactor keeps after its run, because others are never run but at a process's end."""
+        """Close what a reactor keeps open after its run, because normally the end of the process closes it."""
         self._threads.stop()
         with self._lock:
             self._closed = True
@@ -207,7 +204,7 @@ class ReactorThread(ServiceRun[ServiceT]):
 
 @atexit.register
 def _cut_all() -> None:
-    """No thread of ours is at work while the interpreter takes itself apart."""
+    """End all threads before the interpreter shuts down."""
     threads = list(_running)
     for thread in threads:
         thread.cut()
@@ -216,18 +213,18 @@ def _cut_all() -> None:
 
 
 def in_asyncio() -> bool:
-    """Whether a task of asyncio's has the turn; one of Twisted's on asyncio's loop has no task."""
+    """Whether an asyncio task is running. Twisted's own code on an asyncio loop has no task."""
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is None:
         return False
     try:
         return asyncio.current_task() is not None
-    except RuntimeError:  # no loop runs here
+    except RuntimeError:  # no event loop runs in this thread
         return False
 
 
 def _done(future: Future[Any]) -> Deferred[None]:
-    """Fires when a future is done; cancelling it leaves the future alone."""
+    """Fires when a future is done. Cancelling it does not affect the future."""
     done: Deferred[None] = Deferred()
     future.add_done_callback(lambda _: done.callback(None))
     return done

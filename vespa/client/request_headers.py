@@ -14,7 +14,7 @@ from vespa.vast.query_envelope import callers_own
 
 
 class ClientRequestHeaders:
-    """A request's head for its worker: the caller's, less what is the caller's own affair; with the assignment."""
+    """A request's head for its worker: the caller's without private fields, with the assignment."""
 
     def __init__(self, policy: Policy, via: Via) -> None:
         self._passes = policy.passes
@@ -22,7 +22,7 @@ class ClientRequestHeaders:
         self._via = via.lines
 
     def request_head(self, exchange: Exchange) -> bytes:
-        """The request line and fields, less framing. What is not in an envelope carries the assignment in its query."""
+        """The request line and fields, without framing. Without an envelope the query carries the assignment."""
         head, client, content, selection = exchange.head, exchange.client, exchange.content, exchange.selection
         path, _, query = head.target.partition(b"?")
         query = callers_own(query) if query else query

@@ -1,4 +1,4 @@
-"""The client's tree: what is made of the settings, in the order in which it starts."""
+"""The client's services, made from the settings, in the order in which they start."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from vespa.transport.platform import most_callers
 from vespa.transport.splice import Pipes
 
 LOCALHOST: Final = "127.0.0.1"
-"""What `localhost` is here; programs for which it is ::1 are answered there too."""
+"""The address of `localhost`. The proxy also listens at ::1, which some programs use for it."""
 QUEUE_MAX: Final = 10000
-"""Requests that may wait for their turn; the server takes no more connections than this either."""
+"""The number of requests that may wait for a slot. The server accepts no more connections than this either."""
 HELD_MAX: Final = 1 << 30
-"""Bytes that all callers' requests together may hold while workers are looked for, and for another attempt."""
+"""The number of bytes that all requests may hold while they wait for workers, and for another attempt."""
 AUTOSCALER_IDLE_SECONDS: Final = 30.0
 AUTOSCALER_CONNECTIONS: Final = 64
-"""Most connections to the autoscaler: a burst of requests is not to be a burst of handshakes."""
+"""The maximum number of connections to the autoscaler, so that a burst of requests is no burst of handshakes."""
 
 
 class ClientService(InOrder):
-    """A client proxy. `url` is where it is reached, once it has started."""
+    """A client proxy. `url` is its address, after the start."""
 
     def __init__(self, listening: Listener, host: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class ClientService(InOrder):
 
     @property
     def url(self) -> str:
-        """The base URL for callers on this machine, without a last slash. RuntimeError before the start."""
+        """The base URL for callers on this machine, without a final slash. Raises RuntimeError before the start."""
         port = self._listening.port
         if port is None:
             raise RuntimeError("the client proxy is not listening")
@@ -65,7 +65,7 @@ class ClientService(InOrder):
 
 
 class _Held(Service):
-    """Keeps a coarse timer running while the proxy runs: else it would be started anew with every request."""
+    """Keeps a coarse timer running with the proxy. Otherwise every request would start it anew."""
 
     def __init__(self, timer: CoarseTimer) -> None:
         self._timer = timer
@@ -79,7 +79,7 @@ class _Held(Service):
         self._timer.discard(self)
 
     def tick(self, now: float) -> None:
-        """Nothing of its own."""
+        """Does nothing."""
 
 
 def make_client(
@@ -88,9 +88,9 @@ def make_client(
     """
     The whole client proxy.
 
-    `on_wait` is called with the autoscaler's text and the seconds of the longest wait while requests wait for a worker,
-    and with ("", 0.0) when none does any more. Raises ValueError for settings that are no good, OSError for a root's
-    file that cannot be read.
+    While requests wait for a worker, `on_wait` is called with the autoscaler's text and the seconds of the longest
+    wait, and with ("", 0.0) when none waits any more. Raises ValueError for wrong settings, OSError for a root's file
+    that cannot be read.
     """
     agent = Agent(reactor, connect_timeout=ASK_SECONDS, name="console")
     http = BoundedClient(agent, reactor)

@@ -1,4 +1,4 @@
-"""A response that begins before there is one: comments in an event stream, while a worker is looked for."""
+"""A response that begins early: comments in an event stream during the search for a worker."""
 
 from __future__ import annotations
 
@@ -17,54 +17,54 @@ from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.interfaces import EarlyResponse
 
 PING_AFTER_SECONDS: Final = 2.0
-"""A wait this long is told; the callers whose wait is shorter get the worker's own status and fields."""
+"""Comments begin after so long. Callers that wait for less get the worker's own status and fields."""
 
 _FIELDS: Final = b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
 _ERROR_MAX: Final = 65536
-"""The most bytes of a worker's error that are kept, decoded and parsed to become an event."""
+"""The maximum number of bytes of a worker's error that are kept, decoded and parsed to become an event."""
 
 
 class SSEKeepalive:
     """
-    The response to a request that is told how long it waits; it begins as a 200 and an event stream.
+    The response to a request whose caller is informed of its wait. It begins as a 200 with an event stream.
 
-    The content of a worker's 2xx follows, whatever its type, without its content coding, which can be declared no more.
-    What else comes of the request becomes an `error` event, in the shape that OpenAI's and Anthropic's libraries raise
-    from.
+    The content of a worker's 2xx follows, whatever its type. Its content coding is decoded, because the head has
+    already been sent. Any other result of the request becomes an `error` event, in a form that OpenAI's and Anthropic's
+    libraries raise as an exception.
     """
 
     log = Logger(namespace="vespa.client")
 
-    _follows = False  # a worker's content, after the comments
+    _follows = False  # a worker's content has begun after the comments
     _decoder: ContentDecoder | None = None
-    _error: list[bytes] | None = None  # a worker's error, as it comes
+    _error: list[bytes] | None = None  # the parts of a worker's error
     _error_size = 0
     _error_status = 0
-    _broken = False  # what comes of the worker's content is no use any more
+    _broken = False  # the rest of the worker's content is dropped
 
     def __init__(self, client: ServerConnection) -> None:
-        """Begin the response on this connection, on which none has begun."""
+        """Begin the response on this connection. None may have begun there."""
         self._client = client
-        client.send_continue()  # once a response has begun, nobody can be told to send the body
+        client.send_continue()  # not possible after the response has begun
         client.start(200, _FIELDS, STREAM)
 
     def comment(self, text: str) -> None:
-        """Send a comment, which is no event."""
+        """Send a comment, which readers of event streams skip."""
         self._client.write(f": {text}\n\n".encode())
 
     def check(self, head: ResponseHead) -> None:
-        """Raises `Refusal` for a content coding that cannot be undone."""
+        """Raises `Refusal` for a content coding that cannot be decoded."""
         coding = _coding_of(head.passing)
         if not coding:
             return
         try:
             ContentDecoder(coding)
         except ValueError as error:
-            message = f"the worker's response cannot be read: {error}"
+            message = f"the worker's response cannot be decoded: {error}"
             raise Refusal(502, "unknown_coding", message, origin="worker") from None
 
     def respond(self, head: ResponseHead, data: bytes) -> None:
-        """A worker's response, and the first bytes of its content."""
+        """Begin the content of a worker's response with its first bytes."""
         coding = _coding_of(head.passing)
         self._decoder = ContentDecoder(coding) if coding else None
         if 200 <= head.status < 300:
@@ -76,7 +76,7 @@ class SSEKeepalive:
             self.write(data)
 
     def write(self, data: bytes) -> None:
-        """More of its content."""
+        """Pass on more of the content."""
         if self._broken:
             return
         if self._decoder is not None:
@@ -93,7 +93,7 @@ class SSEKeepalive:
             self._error_size += len(data)
 
     def finish(self) -> None:
-        """It is complete."""
+        """The content is complete."""
         if self._decoder is not None and not self._broken:
             try:
                 self._decoder.finish()
@@ -108,7 +108,7 @@ class SSEKeepalive:
         self._client.finish()
 
     def refuse(self, refusal: Refusal) -> None:
-        """An error of ours: an event, unless a worker's content or error has begun."""
+        """Send an error as an event, or truncate the response if a worker's content or error has begun."""
         if self._follows or self._error is not None:
             self._client.truncate()
             return
@@ -116,18 +116,18 @@ class SSEKeepalive:
         self._client.finish()
 
     def _truncate(self, why: ValueError) -> None:
-        """The content cannot be decoded: an error is told without its text, anything else is seen to be cut."""
+        """The content cannot be decoded: send an error without its text, or truncate other content."""
         if self._error is not None:
             self._decoder = None
             self._error, self._error_size = [], _ERROR_MAX
             return
-        self.log.warn("a worker's response is cut: {why}", why=str(why))
+        self.log.warn("a worker's response is truncated: {why}", why=str(why))
         self._broken = True
-        # The worker may go on for ever: the exchange has to hear of it, though not within a read of its upstream's.
+        # The worker may send for ever, so the exchange must end, but not within a read of its upstream.
         self._client.server.clock.callLater(0, self._leave, self._client.handler)
 
     def _leave(self, handler: RequestHandler | None) -> None:
-        if handler is not None and self._client.handler is handler:  # else the request has ended meanwhile
+        if handler is not None and self._client.handler is handler:  # otherwise the request has ended
             self._client.cut()
 
 
@@ -135,7 +135,7 @@ _check: type[EarlyResponse] = SSEKeepalive
 
 
 def _coding_of(lines: Iterable[bytes]) -> bytes:
-    """The Content-Encoding's value, of all its lines."""
+    """The value of Content-Encoding, from all its lines."""
     found = []
     for line in lines:
         name, _, value = line.partition(b":")
@@ -145,7 +145,7 @@ def _coding_of(lines: Iterable[bytes]) -> bytes:
 
 
 def _event(status: int, body: bytes) -> bytes:
-    """A worker's error, or one of ours, as the last event of a stream."""
+    """An error of a worker or of Vespa as the last event of a stream."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whom a worker's certificate has to be signed by: Vast's own root, a simulator's, or those in a file of the user's."""
+"""The roots for workers' certificates: Vast's own, a simulator's, or those in a file of the user's."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from vespa.transport.origin import Origin
 from vespa.vast.addresses import CONSOLE
 
 FINGERPRINT: Final = "A1A78F9E1A806C74DAD08B8F01F5F08C739FB70A5BFBB52D28923751C223451D"
-"""SHA-256 of Vast's root, as Vast's own programs for workers know it."""
+"""The SHA-256 fingerprint of Vast's root, as Vast's own worker programs have it."""
 ROOT_PATH: Final = "/static/jvastai_root.cer"
 _FETCH_SECONDS: Final = 10.0
 
 
 class TrustError(Exception):
-    """There is no root to check workers by; the text says why, for people."""
+    """There is no root to verify workers with. The text is for people and gives the reason."""
 
 
 class WorkerTrust:
     """
-    The roots that workers' certificates lead to, and no others.
+    The roots for workers' certificates. No other root counts.
 
-    They are in `ca_file` (PEM), if there is one. Else Vast's console stands for the root that came with this program,
-    and any other console, which is a simulator's, for the root that it hands out.
+    They come from `ca_file` (PEM), if it is set. Otherwise Vast's console means the root that is part of Vespa, and any
+    other console belongs to a simulator, which provides its root.
     """
 
     def __init__(self, *, ca_file: str, console_url: str, http: BoundedClient) -> None:
-        """Raises OSError for a file that cannot be read, ValueError for one that holds no certificate."""
+        """Raises OSError for a file that cannot be read, ValueError for one without a certificate."""
         self._url = console_url.rstrip("/")
         self._http = http
         self._roots: Any = trust_roots(ca_file)
         self._finding = SingleFlight(self._find)
 
     async def roots(self) -> object:
-        """A Twisted trust root, for `Origin.endpoint`. Raises TrustError; what failed is tried again when asked."""
+        """A Twisted trust root, for `Origin.endpoint`. Raises TrustError. A failure is tried again at the next call."""
         if self._roots is None:
             self._roots = await self._finding.join()
         return self._roots
@@ -52,10 +52,10 @@ class WorkerTrust:
         try:
             response = await self._http.request("GET", url, timeout=_FETCH_SECONDS)
         except CallError as error:
-            raise TrustError(f"the root at {url} cannot be fetched: {error}") from None
+            raise TrustError(f"could not fetch the root certificate at {url}: {error}") from None
         if response.status != 200 or not response.whole:
-            why = "broke off, or is too long for one" if response.status == 200 else f"was {response.status}"
-            raise TrustError(f"the root at {url} cannot be fetched: the response {why}")
+            why = "the response is incomplete or too long" if response.status == 200 else f"status {response.status}"
+            raise TrustError(f"could not fetch the root certificate at {url}: {why}")
         try:
             return roots_in(response.body, url)
         except ValueError as error:
@@ -64,15 +64,15 @@ class WorkerTrust:
 
 def shipped_root(pem: bytes | None = None) -> Any:
     """
-    The root that came with this program, or `pem` in its place. Raises TrustError unless it is Vast's.
+    The root certificate that is part of Vespa, or `pem` instead. Raises TrustError unless it is Vast's.
 
-    The fingerprint tells a file that was damaged or exchanged.
+    The fingerprint shows whether the file was damaged or replaced.
     """
     try:
         if pem is None:
             pem = files("vespa.client").joinpath("vast_root.pem").read_bytes()
         if load_pem_x509_certificate(pem).fingerprint(SHA256()).hex().upper() != FINGERPRINT:
-            raise TrustError("the root certificate that came with this program is not Vast's")
+            raise TrustError("the root certificate in this installation is not Vast's: install Vespa again")
         return roots_in(pem, "vast_root.pem")
     except (OSError, ValueError) as error:
-        raise TrustError(f"the root certificate that came with this program cannot be read: {error}") from None
+        raise TrustError(f"the root certificate in this installation cannot be read: {error}") from None

@@ -1,9 +1,9 @@
 """
-Finding a worker for one request: the autoscaler is asked, and asked again while it has none.
+Finds a worker for one request: asks the autoscaler, and asks again while it has none.
 
-A search ends with an assignment, with a refusal, or because nobody wants it any more. A request that goes to another
-worker searches again: under its own index where the worker never answered, so that the autoscaler knows it for the same
-one; under a new one where it did, since that worker has told the autoscaler what became of the old.
+A search ends with an assignment, with a refusal, or because it is cancelled. A request that goes to another
+worker searches again. It keeps its index if the worker never responded, so that the autoscaler recognises the
+request. It takes a new index if the worker responded, because that worker has reported the result of the old one.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ _AGAIN: Final = frozenset((408, 425, 429))
 
 
 class SearchListener(Protocol):
-    """Who hears what comes of a search."""
+    """The receiver of a search's result."""
 
     def found(self, assignment: Assignment) -> None:
-        """Here is one."""
+        """The autoscaler has assigned a worker."""
 
     def not_found(self, refusal: Refusal) -> None:
-        """There is none, and the search is over."""
+        """There is no worker, and the search is over."""
 
     def still_waiting(self, status: str, seconds: float) -> None:
-        """The search has taken so long, and goes on."""
+        """The search continues after so many seconds."""
 
 
 class WorkerSearch:
     """
-    The search of one request, from its first question to its last. `cost` is in Vast's units.
+    The search of one request. `cost` is in Vast's units.
 
-    It has no deadline of its own: `give_up` is for whoever watches the clock.
+    It has no deadline of its own: the caller calls `give_up`.
     """
 
-    _pending: Fetch | IDelayedCall | Deferred[Any] | None = None  # a question, a wait, or a look-up of the key
+    _pending: Fetch | IDelayedCall | Deferred[Any] | None = None  # a request, a wait, or a look-up of the key
     _polls = 0
     _failures = 0
     _asked_with = ""
     _key_refreshed = False
     _status = ""
-    _listener: SearchListener | None = None  # nobody while nothing is looked for
+    _listener: SearchListener | None = None  # None while no search is in progress
 
     def __init__(self, autoscaler: AutoscalerClient, cost: float, began_at: float) -> None:
-        """`began_at` is when the request came: from then on it waits."""
+        """`began_at` is the time when the request came."""
         self._autoscaler = autoscaler
         self._cost = cost
         self._request_idx = 0
@@ -65,9 +65,9 @@ class WorkerSearch:
 
     def begin(self, listener: SearchListener, delay: float = 0.0, *, anew: bool = False) -> None:
         """
-        Ask, after so many seconds; `listener` hears what comes of it.
+        Ask after `delay` seconds, and report the result to `listener`.
 
-        `anew`: as a new request, whatever was assigned to it before.
+        `anew`: with a new request index.
         """
         if anew:
             self._request_idx = 0
@@ -80,7 +80,7 @@ class WorkerSearch:
             self._ask()
 
     def cancel(self) -> SearchListener | None:
-        """It is not wanted any more. Returns the listener, which hears nothing."""
+        """Cancel the search. Returns the listener, which is not called."""
         listener = self._end()
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -88,7 +88,7 @@ class WorkerSearch:
         return listener
 
     def give_up(self, seconds: float) -> None:
-        """The time is up: say how far it got."""
+        """The time is up: refuse with the last state of the search."""
         if self._listener is None:
             return
         if self._failures:
@@ -124,8 +124,8 @@ class WorkerSearch:
             return
         error: Any = failure.value
         if not isinstance(error, ConsoleError):
-            self._autoscaler.log.failure("the endpoint's key could not be looked up", failure)
-            self.refuse(Refusal(500, "internal_error", "the proxy failed; its log says why"))
+            self._autoscaler.log.failure("the look-up of the endpoint's key failed", failure)
+            self.refuse(Refusal(500, "internal_error", "the proxy failed: its log has the traceback"))
         elif error.final:
             self.refuse(Refusal(401, "no_endpoint_key", str(error), origin="console"))
         else:
@@ -136,11 +136,11 @@ class WorkerSearch:
         self._asked_with = key
         question = autoscaler.question(key, self._cost, self._request_idx)
         fetch = Fetch(autoscaler.pool, autoscaler.timer, question, self, seconds=ASK_SECONDS)
-        if self._pending is None:  # else it has failed by now, and the next one waits
+        if self._pending is None:  # otherwise it has already failed, and the next one waits
             self._pending = fetch
 
     def completed(self, head: ResponseHead, body: bytes) -> None:
-        """The autoscaler's response."""
+        """The autoscaler has responded."""
         self._pending = None
         status = head.status
         if status == 200:
@@ -155,7 +155,7 @@ class WorkerSearch:
             self.refuse(_final(502, "route_refused", message))
 
     def failed(self, error: UpstreamError) -> None:
-        """The autoscaler did not answer."""
+        """The autoscaler has not responded."""
         self._pending = None
         self._again_after_failure(str(error))
 
@@ -178,19 +178,19 @@ class WorkerSearch:
         self._wait(self._autoscaler.seconds_before(self._polls), self._status)
 
     def _key_refused(self, status: int) -> None:
-        # A key that was looked up may have been replaced since: once, it is looked up anew.
+        # A key that was looked up may have been replaced since. So look it up again, once.
         key = self._autoscaler.key
         if not self._key_refreshed:
             self._key_refreshed = True
             if key.value != self._asked_with:
-                self._ask()  # another search has found a new one meanwhile
+                self._ask()  # another search has found a new key meanwhile
                 return
             if key.may_look_up():
                 self._find_key()
                 return
         message = (
-            f"the autoscaler does not take the endpoint's key: it answered {status}. "
-            "An account's key is another one: give it as VAST_ACCOUNT_KEY or --account-key"
+            f"the autoscaler rejected the endpoint's key with status {status}. "
+            "If it is an account's key, set it as VAST_ACCOUNT_KEY or --account-key"
         )
         self.refuse(_final(401, "bad_endpoint_key", message))
 
@@ -202,10 +202,10 @@ class WorkerSearch:
         self._status = trouble
         growing = min(0.25 * 2.0 ** min(self._failures, 6), _RETRY_MAX_SECONDS)
         autoscaler = self._autoscaler
-        # Spread upwards: those that were told the same time are not to come back all at once.
+        # Random and longer: clients with the same Retry-After must not return at the same time.
         told = retry_after * (1.0 + autoscaler.random() / 2)
         seconds = max(growing * (0.5 + autoscaler.random() / 2), told, autoscaler.turn_seconds())
-        self._wait(seconds, f"the autoscaler fails: {trouble}")
+        self._wait(seconds, f"the autoscaler failed: {trouble}")
 
     def _wait(self, seconds: float, status: str) -> None:
         autoscaler = self._autoscaler
@@ -226,21 +226,21 @@ class WorkerSearch:
         return listener
 
     def refuse(self, refusal: Refusal) -> None:
-        """It is over, without a worker; the listener is told."""
+        """End the search without a worker, and tell the listener."""
         listener = self.cancel()
         if listener is not None:
             listener.not_found(refusal)
 
 
 def _final(status: int, code: str, message: str, *, retry_after: float | None = None) -> Refusal:
-    """A response that says to OpenAI's and Anthropic's libraries that they need not try again: that was done here."""
+    """A response that tells OpenAI's and Anthropic's libraries not to retry, because the client has done so."""
     return Refusal(
         status, code, message, origin="autoscaler", retry_after=retry_after, headers=((b"X-Should-Retry", b"false"),)
     )
 
 
 def _retry_after(head: ResponseHead) -> float:
-    """The seconds that a Retry-After asks for, within reason."""
+    """The seconds of a Retry-After, up to a limit."""
     for name, value in head.headers:
         if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 6:
             return min(float(value), _RETRY_AFTER_MAX_SECONDS)
@@ -248,7 +248,7 @@ def _retry_after(head: ResponseHead) -> float:
 
 
 def _reason(body: bytes) -> str:
-    """What an error of the autoscaler's says."""
+    """The text of an error of the autoscaler's."""
     try:
         said = json.loads(body[:4096])
         text = said.get("error") if isinstance(said, dict) else None

@@ -1,4 +1,4 @@
-"""Which worker a request goes to: the autoscaler names one, and another where that one fails."""
+"""Selects the worker of a request: the autoscaler names one, and another if that one fails."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from vespa.vast.assignment import Assignment, seconds_before
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
 _GONE: Final = frozenset(("backend_unreachable", "backend_timeout", "not_ready"))
-"""What a worker says that had nobody to give the request to."""
+"""Error codes of a worker that could not give the request to its backend."""
 _GONE_SECONDS: Final = 15.0
-"""A worker tells the autoscaler within five seconds that its backend is gone; so much longer are others asked for."""
+"""A worker reports within five seconds that its backend is gone. For so long after that, the client asks for others."""
 _GONE_ATTEMPTS_MAX: Final = 30
 _BUSY: Final = frozenset((429, 503))
 _CODE_MAX: Final = 40
 
 
 class WorkerSelector:
-    """Has the autoscaler name a worker for each request."""
+    """Asks the autoscaler for a worker for each request."""
 
     log = Logger(namespace="vespa.client")
 
@@ -52,16 +52,16 @@ class WorkerSelector:
         exchange.selection.begin()
 
     def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
-        """Look for another worker, unless there were enough, or the time is up."""
+        """Look for another worker, unless the limit of attempts or of time is reached."""
         selection: WorkerSelection = exchange.selection
         if selection.begin_again(failure):
             return True
         if isinstance(failure, UpstreamError):
-            selection.watch_clock()  # it may wait for another connection to the same one
+            selection.watch_clock()  # the exchange may wait for another connection to the same worker
         return False
 
     def abandon(self, exchange: Exchange) -> None:
-        """It has a connection to its worker, or is over."""
+        """The exchange has a connection to its worker, or has ended."""
         selection: WorkerSelection | None = exchange.selection
         if selection is not None:
             selection.cancel()
@@ -74,7 +74,7 @@ class WorkerSelection:
     """
     One request's worker, or workers one after the other.
 
-    `assignment` is what the autoscaler said last, `worker` whom it named.
+    `assignment` is the last one from the autoscaler, `worker` the worker that it names.
     """
 
     assignment: Assignment | None = None
@@ -92,17 +92,17 @@ class WorkerSelection:
         self._search = WorkerSearch(selector.autoscaler, exchange.content.cost, exchange.received_at)
 
     def begin(self) -> None:
-        """Look for the first one."""
+        """Look for the first worker."""
         self.watch_clock()
         self._search.begin(self)
 
     def watch_clock(self) -> None:
-        """Have `tick` called until there is a connection, or none is wanted."""
+        """Call `tick` until there is a connection, or none is needed."""
         if self._policy.seconds:
             self._selector.timer.add(self)
 
     def cancel(self) -> None:
-        """None is looked for any more."""
+        """Stop the search."""
         self._selector.timer.discard(self)
         self._search.cancel()
         finding, self._finding = self._finding, None
@@ -110,24 +110,24 @@ class WorkerSelection:
             finding.cancel()
 
     def tick(self, now: float) -> None:
-        """Not for ever: a worker has to be found, and a connection to it, in time."""
+        """Enforce the time limit for finding a worker and connecting to it."""
         seconds = self._policy.seconds
         if now - self._exchange.received_at < seconds:
             return
         self._selector.timer.discard(self)
         if self.worker is not None:
-            message = f"{seconds:g} s went by, and there is no connection to the worker"
+            message = f"no connection to the worker after {seconds:g} s"
             self.not_found(Refusal(504, "worker_timeout", message, origin="worker"))
         elif self._finding is not None:
-            message = f"{seconds:g} s went by, and whom workers are to be trusted by is not known"
+            message = f"no root certificate to verify the worker with after {seconds:g} s"
             self.not_found(Refusal(502, "no_worker_root", message, origin="console"))
         else:
             self._search.give_up(seconds)
 
-    # -- what the search tells
+    # -- called by the search
 
     def still_waiting(self, status: str, seconds: float) -> None:
-        """Tell the caller, if it wants to hear."""
+        """Send a comment to the caller, if it reads an event stream."""
         exchange = self._exchange
         if seconds < PING_AFTER_SECONDS or not self._policy.waiting_pings or not exchange.content.streams:
             return
@@ -138,11 +138,11 @@ class WorkerSelection:
         self._keepalive.comment(f"waiting for a worker, {seconds:.0f} s: {status}")
 
     def not_found(self, refusal: Refusal) -> None:
-        """There is no worker for it."""
+        """There is no worker for the request."""
         self._exchange.refuse(refusal)
 
     def found(self, assignment: Assignment) -> None:
-        """The autoscaler named one."""
+        """The autoscaler has named a worker."""
         self.assignment = assignment
         workers = self._selector.workers
         worker = workers.known(assignment.url)
@@ -161,10 +161,10 @@ class WorkerSelection:
         if failure.check(UpstreamError):
             self.not_found(Refusal(502, error.code, str(error), origin="autoscaler"))
         elif failure.check(TrustError):
-            self.not_found(Refusal(502, "no_worker_root", f"no worker can be trusted: {error}", origin="console"))
+            self.not_found(Refusal(502, "no_worker_root", f"the worker cannot be verified: {error}", origin="console"))
         else:
-            self._selector.log.failure("a worker could not be reached", failure)
-            self.not_found(Refusal(500, "internal_error", "the proxy failed; its log says why"))
+            self._selector.log.failure("preparing the connection to a worker failed", failure)
+            self.not_found(Refusal(500, "internal_error", "the proxy failed: its log has the traceback"))
 
     def _go_to(self, worker: Worker) -> None:
         self._finding = None
@@ -176,12 +176,12 @@ class WorkerSelection:
             exchange.body_prefix, exchange.body_suffix = body_prefix(self.assignment.auth_data), BODY_SUFFIX
         exchange.upstream_selected(worker.pool)
         if exchange.upstream is not None:
-            self._selector.timer.discard(self)  # from here on others watch the clock
+            self._selector.timer.discard(self)  # from here on `UpstreamDeadlines` checks the time
 
-    # -- another one
+    # -- another worker
 
     def begin_again(self, failure: UpstreamError | ResponseHead) -> bool:
-        """Look for another one after this failure; False where that is no use."""
+        """Look for another worker after this failure. Returns False if that would not help."""
         selector, policy, assignment = self._selector, self._policy, self.assignment
         assert assignment is not None
         answered = isinstance(failure, ResponseHead)
@@ -192,30 +192,31 @@ class WorkerSelection:
         if self._attempts >= policy.attempts and not self._may_outlast(code, now):
             return False
         if code == _DIED:
-            # It had the request, and may have died of it: one other is worth a try, and not all of them.
+            # The worker had the request, and may have crashed on it: try one other worker, not all of them.
             self._deaths += 1
             if self._deaths > _DEATHS_MAX:
                 return False
-        # The first time at once; then with some time between, as the same worker may be named again.
+        # At once the first time, then with a pause, because the autoscaler may name the same worker again.
         delay = seconds_before(self._attempts, selector.autoscaler.random) if self._attempts > 1 else 0.0
         if policy.seconds:
             if now + delay - self._exchange.received_at >= policy.seconds:
                 return False
             selector.timer.add(self)
-        why = f"it answers {code}" if answered else f"{code}: {failure}"
+        why = f"it answered {code}" if answered else f"{code}: {failure}"
         selector.limited_log.log(
-            f"{assignment.url} {code}", f"another worker is asked for, {assignment.url} fails: {why}"
+            f"{assignment.url} {code}", f"asking for another worker, because {assignment.url} failed: {why}"
         )
         self.worker = None
-        # An assignment that was answered is used up; one that never was is still the same request's.
+        # A worker's response uses up its assignment. Without a response the assignment is still the request's.
         self._search.begin(self, delay, anew=answered)
         return True
 
     def _may_outlast(self, code: str, now: float) -> bool:
         """
-        Whether more workers may be asked for than `attempts`: while the autoscaler has not heard of a dead backend.
+        Whether to ask for more workers than `attempts`, while the autoscaler does not know of a dead backend.
 
-        A worker without a backend fails at once, so it has the least to do, and is named again and again until then.
+        A worker without a backend fails at once, so it has the least load, and the autoscaler names it again until
+        then.
         """
         if code not in _GONE or self._policy.attempts < 2:
             return False
@@ -225,7 +226,7 @@ class WorkerSelection:
 
 
 def _error_code(head: ResponseHead) -> str:
-    """Why a worker did not serve a request: its own word, or "busy"; "" where that is a response like any other."""
+    """The reason why a worker did not serve a request: its code, or "busy"; "" for any other response."""
     code = ""
     for line in head.passing:
         if line[:14].lower() == b"x-vespa-error:":

@@ -1,4 +1,4 @@
-"""The interactive part: an account's endpoints as a table, one of them chosen, and a port."""
+"""Asks for missing settings: shows an account's endpoints as a table, and asks for one of them and for a port."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min l
 
 
 def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> Table:
-    """The endpoints in columns, under headings; `numbered` has a first column with numbers from 1."""
-    from rich.table import Table  # only now: a daemon draws nothing
+    """The endpoints as a table; `numbered` adds a first column with numbers from 1."""
+    from rich.table import Table  # only here, because a daemon draws nothing
 
     drawn = Table(*["" for _ in range(numbered)], *_HEADINGS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, row in enumerate(rows, 1):
@@ -35,7 +35,7 @@ async def endpoints_of(console: Console, account_key: str, asks: Asks | None) ->
     """
     The account's endpoints, and the key that opened the list.
 
-    Where there is somebody to ask, they are asked for a key that is missing or refused. Raises ConsoleError, EOFError.
+    With `asks` it asks for a key that is missing or refused. Raises ConsoleError, EOFError.
     """
     for tries_left in reversed(range(TRIES + 1)):
         if not account_key and asks is not None:
@@ -51,16 +51,16 @@ async def endpoints_of(console: Console, account_key: str, asks: Asks | None) ->
 
 
 async def choose(settings: ClientSettings, console: Console, asks: Asks, *, port_given: bool) -> ClientSettings:
-    """Ask for what the settings leave open: endpoint, key, port. Raises ConsoleError, LaunchError, EOFError."""
+    """Ask for the missing settings: endpoint, key, port. Raises ConsoleError, LaunchError, EOFError."""
     if settings.endpoint_key:
-        # It opens one endpoint, and cannot tell which.
+        # The key belongs to one endpoint, but does not say to which.
         while not settings.endpoint:
             settings = evolve(settings, endpoint=await asks.ask("Name of the endpoint: "))
     else:
         account_key, rows = await endpoints_of(console, settings.account_key, asks)
         row = await _chosen(rows, asks)
         if not row.api_key:
-            raise LaunchError(f"the console does not tell this account the key of endpoint {row.name}")
+            raise LaunchError(f"the console does not give this account the key of endpoint {row.name}")
         settings = evolve(settings, account_key=account_key, endpoint=row.name, endpoint_key=row.api_key)
     return settings if port_given else evolve(settings, port=await _port(settings.port, asks))
 
@@ -90,4 +90,4 @@ async def _port(default: int, asks: Asks) -> int:
             return default
         if answer.isascii() and answer.isdecimal() and int(answer) <= 65535:
             return int(answer)
-        asks.say("a port is a number from 0, any free one, to 65535")
+        asks.say("a port is a number from 0 (any free port) to 65535")

@@ -31,8 +31,7 @@ class LaunchError(Exception):
     """There will be no proxy; the text is one sentence for people, without keys."""
 
 
-MakeClient = Callable[..., "ClientService"]
-"""`make_client`, or what stands in for it."""
+MakeClient = Callable[..., "ClientService"]  # `make_client`, or what stands in for it
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Questions at a terminal, while the reactor runs on: a thread waits for each answer."""
+"""Asks questions at a terminal while the reactor runs: a thread waits for each answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ except ImportError:  # Windows, where a hidden answer changes no mode of the ter
     termios = None
 
 _INTERRUPT_SECONDS: Final = 0.2
-"""On Windows Ctrl-C ends the input, too. The signal has so long to be handled before the end of input is told."""
+"""On Windows Ctrl-C also ends the input. The signal's handler gets so long before the end of input is reported."""
 
 
 class Asks(Protocol):
-    """Somebody who can be asked."""
+    """Somebody who can answer questions."""
 
     async def ask(self, prompt: str, *, hidden: bool = False) -> str:
-        """Return the answer without the spaces around it; what is typed is not shown where it is `hidden`.
+        """Return the answer without surrounding spaces. If `hidden`, the terminal does not show it.
 
         Raises EOFError at the end of input. May be cancelled.
         """
@@ -44,8 +44,8 @@ class Questions:
     """
     Asks at a terminal.
 
-    `read` shows a prompt and returns a line without its end, or raises EOFError; `read_hidden` does so without showing
-    what is typed, from the moment at which the prompt is seen.
+    `read` shows a prompt and returns a line without its end, or raises EOFError. `read_hidden` does the same without
+    showing the input, from the moment at which the prompt appears.
     """
 
     def __init__(
@@ -57,14 +57,13 @@ class Questions:
         read_hidden: Callable[[str], str] = getpass.getpass,
     ) -> None:
         self.waiting = 0
-        """Threads that still wait for a line. The interpreter cannot end in order while one does."""
+        """The number of threads that wait for a line. The interpreter cannot exit normally while one does."""
         self.say = terminal.print
         self._reactor = reactor
         self._read = read or terminal.input
         self._read_hidden = read_hidden
 
     async def ask(self, prompt: str, *, hidden: bool = False) -> str:
-        """As in `Asks`."""
         modes = _terminal_modes()
         answer: Deferred[str] = Deferred()
         self.waiting += 1
@@ -76,7 +75,7 @@ class Questions:
             await deferLater(self._reactor, _INTERRUPT_SECONDS)
             raise
         except CancelledError:
-            _set_terminal_modes(modes)  # the thread that hides the answer still waits
+            _set_terminal_modes(modes)  # the thread with the hidden prompt still waits
             self.say("")
             raise
 
@@ -85,14 +84,14 @@ class Questions:
         try:
             result = read(prompt)
         except KeyboardInterrupt:
-            result = Failure(CancelledError())  # the hidden prompt of Windows takes Ctrl-C as a key
+            result = Failure(CancelledError())  # the hidden prompt of Windows reads Ctrl-C as a key
         except BaseException:
             result = Failure()
         self._reactor.callFromThread(self._ended, answer, result)
 
     def _ended(self, answer: Deferred[str], result: str | Failure) -> None:
         self.waiting -= 1
-        if not answer.called:  # it was not cancelled
+        if not answer.called:  # otherwise it was cancelled
             answer.callback(result)
 
 

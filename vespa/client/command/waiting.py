@@ -1,4 +1,4 @@
-"""How people see that requests wait for a worker: a live line on a terminal, now and then a line in a log."""
+"""Shows that requests wait for a worker: a live line on a terminal, or a line in a log at intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN: Final = 200
 
 
 class LiveLine:
-    """On a terminal: what the autoscaler says and for how long it has been so, drawn anew each second."""
+    """On a terminal: the autoscaler's message and the waiting time, updated each second."""
 
     def __init__(self, clock: IReactorTime, draw: Callable[[str], object]) -> None:
         """`draw` takes the line; "" for none."""
@@ -26,7 +26,7 @@ class LiveLine:
         self._loop.clock = clock
 
     def __call__(self, status: str, seconds: float) -> None:
-        """Take the autoscaler's text, and how many seconds the longest has waited; "" and 0.0 where none waits."""
+        """Take the autoscaler's text, and the seconds of the longest wait; "" and 0.0 if no request waits."""
         if self._loop.running:
             self._loop.stop()
         self._status = status
@@ -42,7 +42,7 @@ class LiveLine:
 
 
 class WaitingLog:
-    """In a log: when a wait begins, while it lasts, and when it is over; two lines in half a minute at most."""
+    """In a log: the beginning of a wait, its progress and its end, with at most two lines in half a minute."""
 
     log = Logger()
 
@@ -53,7 +53,7 @@ class WaitingLog:
         self._since: float | None = None
 
     def __call__(self, status: str, seconds: float) -> None:
-        """Take the autoscaler's text, and how many seconds the longest has waited; "" and 0.0 where none waits."""
+        """Take the autoscaler's text, and the seconds of the longest wait; "" and 0.0 if no request waits."""
         now = self._clock.seconds()
         if not status and not seconds:
             if self._is_told and self._since is not None:
@@ -70,6 +70,6 @@ class WaitingLog:
 
 
 def elapsed(seconds: float) -> str:
-    """A duration as people read it: 42 s, 3 min 5 s."""
+    """A duration for people: 42 s, 3 min 5 s."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
