@@ -76,6 +76,17 @@ class RequirementTests(SynchronousTestCase):
                 allowed, f"{requirement} on Python {python}: {found}; ./scripts/constraints.sh writes them anew"
             )
 
+    def test_documented(self) -> None:
+        """docs/dependencies.md has a row for each, or names it in one."""
+        rows = [
+            line.split("|")[1] for line in (ROOT / "docs/dependencies.md").read_text().splitlines() if line[:1] == "|"
+        ]
+        named = {canonicalize_name(name.split("[")[0].strip()) for row in rows for name in row.split(",")}
+        wanted = [
+            Requirement(line).name for line in self.all + [line for lines in self.extras.values() for line in lines]
+        ]
+        self.assertEqual([name for name in wanted if canonicalize_name(name) not in named], [])
+
     def test_constrained(self) -> None:
         """Vast.ai's templates, which know nothing but requirements.txt, install these versions."""
         self.assertIn("-c constraints.txt", (ROOT / "requirements.txt").read_text().splitlines())
