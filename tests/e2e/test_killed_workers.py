@@ -40,8 +40,9 @@ class KilledWorkerTests(CallerCase):
         deployment, client = await self.start_chain()
         deployment.backend.tokens_per_second = 2.0
         announced = {"stream": True, "announce": True}
-        asked = {"messages": MESSAGES, "max_tokens": 50}
-        options = {"model": "any", "max_tokens": 50}
+        # More than all SDKs need to begin, however busy the machine: four minutes.
+        asked = {"messages": MESSAGES, "max_tokens": 500}
+        options = {"model": "any", "max_tokens": 500}
         jobs: list[tuple[str, dict[str, Any]]] = [
             ("openai_sdk.py", {"call": "chat", "arguments": {"model": "any", **asked}}),
             ("anthropic_sdk.py", {"call": "messages", "arguments": {"model": "any", **asked}}),

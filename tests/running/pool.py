@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 
 from tests.running.units import Unit, choose
 from tests.running.ways import ROOT
+
+INTERRUPT_SECONDS = 10.0
 
 
 class Observer(Protocol):
@@ -88,9 +91,16 @@ class Process:
         except BrokenPipeError:
             pass
 
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+    def interrupt(self) -> None:
+        """End it as Ctrl-C does, so that what its test has started is ended too; by force where that takes long."""
+        if sys.platform == "win32":
+            self._process.kill()
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(INTERRUPT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
     @property
     def exit_code(self) -> int:
@@ -140,7 +150,7 @@ class Pool:
                 self._observer.tick()
         finally:
             for process in self._processes:
-                process.kill()
+                process.interrupt()
 
     def running(self) -> list[Unit]:
         """What is being run."""

@@ -228,7 +228,7 @@ class Uploading(TestCase):
     async def test_client_leaves(self) -> None:
         """A client that leaves in the middle cuts the backend off."""
         client, made, pipes = await self.open(deaf=True)
-        while not pipes:
+        while not (pipes and made):
             await deferLater(reactor, 0.01)
         client.transport.abortConnection()
         made[0].transport.resumeProducing()
@@ -239,7 +239,7 @@ class Uploading(TestCase):
     async def test_backend_dies(self) -> None:
         """A backend that dies in the middle: the client is told 502."""
         client, made, pipes = await self.open(deaf=True)
-        while not pipes:
+        while not (pipes and made):
             await deferLater(reactor, 0.01)
         made[0].transport.abortConnection()
         await client.lost

@@ -37,11 +37,11 @@ def main() -> None:
     def answer(said: dict[str, Any]) -> None:
         os.write(answers, json.dumps(said).encode() + b"\n")
 
-    signal_at_parent_death(signal.SIGKILL)  # whatever the benchmark is doing then
     try:
+        signal_at_parent_death(signal.SIGKILL)  # whatever the benchmark is doing then
         os.setsid()  # whatever the benchmark starts is then ended with it
         answer({"group": os.getpid()})
-    except (OSError, AttributeError):  # Windows has no groups
+    except (OSError, AttributeError):  # Windows has no SIGKILL and no groups
         pass
     line = open(orders, "rb", buffering=0, closefd=False).readline()
     if not line.endswith(b"\n"):
