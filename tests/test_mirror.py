@@ -40,6 +40,11 @@ ELSEWHERE: dict[str, str] = {
     "vespa.proxy.app": "tests.proxy.test_exchange",
     "vespa.proxy.listener": "tests.system.test_listening",
     "vespa.proxy.request_body": "tests.proxy.test_exchange",
+    "vespa.simulator.commands": "tests.e2e.test_demo",
+    "vespa.simulator.completions": "tests.simulator.test_backend",
+    "vespa.simulator.demo": "tests.e2e.test_demo",
+    "vespa.simulator.responses": "tests.simulator.test_backend",
+    "vespa.simulator.scenarios": "tests.e2e.test_demo",
     # One suite over several transports, ours and Twisted's.
     "vespa.transport.accept": "tests.transport.test_listen",
     "vespa.transport.openssl": "tests.transport.test_tls_server",
@@ -54,7 +59,7 @@ ELSEWHERE: dict[str, str] = {
 """Where the tests of a module are that has no file of tests of its own."""
 
 
-NOT_YET = ("vespa.benchmarking.", "vespa.simulator.", "vespa.client.command.", "vespa.config.")
+NOT_YET = ("vespa.benchmarking.", "vespa.client.command.", "vespa.config.")
 """Packages whose tests do not mirror them yet. None is added."""
 
 

@@ -1,18 +1,14 @@
-"""Tests of `vespa.simulator.child` and `vespa.simulator.launch`."""
+"""Tests of `vespa.simulator.child`."""
 
 from __future__ import annotations
 
-import os
 import sys
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
-from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.processes import NotInTime, ProcessCase, until
 from vespa.simulator.child import Child
-from vespa.simulator.launch import clean_environment, free_port, worker_command, worker_environment
 
 
 class ChildTests(ProcessCase):
@@ -58,31 +54,3 @@ class ChildTests(ProcessCase):
         child = self.python("print('port 5', flush=True)")
         self.assertEqual((await self.until_line(child, r"port (\d+)"))[1], "5")
         await self.assertFailure(Deferred.fromCoroutine(self.until_line(child, "never")), NotInTime)
-
-
-class LaunchTests(SynchronousTestCase):
-    def test_clean(self) -> None:
-        """What configures Vespa is left out of a clean environment, and all else stays."""
-        given = {"PATH": "/bin", "VESPA_UNSECURED": "true", "VAST_TCP_PORT_1": "1", "MASTER_TOKEN": "x", "USE_SSL": "1"}
-        clean = clean_environment(given)
-        self.assertEqual(set(clean), {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING"})
-
-    def test_path(self) -> None:
-        """The Python path that was set is kept, behind our own."""
-        parts = clean_environment({"PYTHONPATH": "/mine"})["PYTHONPATH"].split(os.pathsep)
-        self.assertEqual(parts[1:], ["/mine"])
-        self.assertTrue(os.path.exists(os.path.join(parts[0], "twisted", "plugins", "vespa_plugin.py")))
-
-    def test_worker(self) -> None:
-        """A worker's own port is the one that its environment says leads there."""
-        settings = worker_environment(port=5, backend_url="http://b", report_addr="http://a", cache_file="c")
-        self.assertEqual((settings["VESPA_WORKER_PORT"], settings["VAST_TCP_PORT_5"]), ("5", "5"))
-        self.assertEqual(worker_command()[-1], "vespa")
-        self.assertEqual(worker_command("-y", "vespa.tac")[-2:], ["-y", "vespa.tac"])
-
-
-class PortTests(TestCase):
-    def test_free(self) -> None:
-        """A free port can be listened at."""
-        port = reactor.listenTCP(free_port(), Factory(), interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
