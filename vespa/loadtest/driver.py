@@ -19,7 +19,8 @@ from vespa.loadtest.work import Work
 AFTER_FAILURE_SECONDS: Final = 0.1
 """How long a place in a closed loop rests after a failure, so that a server that is down is not hammered."""
 
-BEAT_SECONDS: Final = 0.1
+LAG_SECONDS: Final = 0.1
+"""How often the lag is measured."""
 
 
 @define(eq=False, slots=False)
@@ -56,7 +57,7 @@ class Driver:
         """Run the plan. Fires when every request is over; `interrupted` then says why it ended early, if it did."""
         stats, plan = self._stats, self._plan
         stats.began = stats.ended = self._now()
-        self._later(BEAT_SECONDS, self._beat, stats.began + BEAT_SECONDS)
+        self._later(LAG_SECONDS, self._measure_lag, stats.began + LAG_SECONDS)
         if plan.duration:
             self._later(plan.duration, self._time_is_over)
         self._prepare()
@@ -83,7 +84,7 @@ class Driver:
             self._later(patience, self._give_up)
         else:
             self._give_up()
-        self._look()
+        self._end_if_over()
 
     # -- when to send
 
@@ -102,7 +103,7 @@ class Driver:
             self._next_due = next(self._due, None)
             self._send(due, now, due < self._freed)
         self._sending = False
-        self._look()
+        self._end_if_over()
 
     def _send_next(self) -> None:
         """A closed loop: send one into a free place."""
@@ -111,7 +112,7 @@ class Driver:
             self._send(now, now, False)
             if self._plan.requests and self._stats.sent >= self._plan.requests:
                 self._sending = False
-        self._look()
+        self._end_if_over()
 
     def _send(self, due: float, now: float, held: bool) -> None:
         self._prepare()
@@ -137,7 +138,7 @@ class Driver:
         self._under_way.discard(request)
         self._stats.ends(request.outcome)
         if not self._sending:
-            self._look()
+            self._end_if_over()
         elif not self._plan.open_loop:
             self._later(0.0 if request.outcome.ok else AFTER_FAILURE_SECONDS, self._send_next)
         elif self._held:
@@ -156,14 +157,14 @@ class Driver:
             if self._held:
                 self._stats.never_sent += 1 + sum(1 for _ in self._due)
         self._sending = False
-        self._look()
+        self._end_if_over()
 
     def _give_up(self) -> None:
         for request in list(self._under_way):
             request.give_up("unfinished", "the test was interrupted")
 
-    def _look(self) -> None:
-        """See whether all is over."""
+    def _end_if_over(self) -> None:
+        """End the run, if nothing is to be sent any more and nothing is under way."""
         if self._sending or self._under_way or self._over.called:
             return
         for timer in self._timers:
@@ -173,10 +174,10 @@ class Driver:
 
     # -- timers
 
-    def _beat(self, due: float) -> None:
+    def _measure_lag(self, due: float) -> None:
         now = self._now()
         self.lag = max(self.lag, now - due)
-        self._later(BEAT_SECONDS, self._beat, now + BEAT_SECONDS)
+        self._later(LAG_SECONDS, self._measure_lag, now + LAG_SECONDS)
 
     def _later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
         def run() -> None:

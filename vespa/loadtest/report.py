@@ -71,7 +71,7 @@ class About:
 
 @frozen
 class Report:
-    """All that is told of a run. Durations are in seconds, rates per second."""
+    """All that is known of a run. Durations are in seconds, rates per second."""
 
     version: int
     about: About
@@ -140,7 +140,7 @@ def make_report(
         statuses={str(status): count for status, count in sorted(stats.statuses.items())},
         errors=tuple(sorted(stats.errors.values(), key=lambda failing: -failing.count)),
         requests_per_second=rates[0],
-        tokens_counted_by=counted_by[stats.told > 0, stats.guessed > 0],
+        tokens_counted_by=counted_by[stats.with_usage > 0, stats.without_usage > 0],
         tokens_per_second=rates[1],
         bytes_per_second=rates[2],
         moment_seconds=timeline.width,
@@ -202,8 +202,8 @@ def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[s
         remarks.append(
             f"Of more than {EXACT:,} values (~) the quantiles come from a histogram, to {(STEP - 1) * 50:g}% at worst."
         )
-    if stats.guessed:
+    if stats.without_usage:
         remarks.append(
-            f"{stats.guessed} streams did not tell their tokens: the pieces that carried text were counted instead."
+            f"{stats.without_usage} streams came without a count of their tokens: the pieces with text were counted."
         )
     return remarks

@@ -17,8 +17,6 @@ ERRORS: Final = 50
 LATE: Final = 0.01
 """A request that left later than this many seconds after it was due is called late."""
 
-GLANCE: Final = 500
-
 
 @define
 class FailureCount:
@@ -54,16 +52,16 @@ class RunStats:
     lateness: Histogram = field(factory=Histogram)
     bytes: int = 0
     tokens: int = 0
-    told: int = 0
-    """How many requests' tokens the backend counted; those of `guessed` are the pieces of their streams."""
-    guessed: int = 0
+    with_usage: int = 0
+    """Requests whose tokens the backend counted; those of `without_usage` are the pieces of their streams."""
+    without_usage: int = 0
     statuses: Counter[int] = field(factory=Counter)
     errors: dict[tuple[str, int, str], FailureCount] = field(factory=dict)
     latency: Histogram = field(factory=Histogram)
     service: Histogram = field(factory=Histogram)
     """As `latency`, but from when the request was sent."""
-    glance: Histogram = field(factory=lambda: Histogram(GLANCE))
-    """The latencies again, for a look while the run goes on: sorting many exact ones would make requests late."""
+    live_latency: Histogram = field(factory=lambda: Histogram(0))
+    """The latencies again, for the live line: to sort many exact ones would make requests late."""
     first_byte: Histogram = field(factory=Histogram)
     first_token: Histogram = field(factory=Histogram)
     between_tokens: Histogram = field(factory=Histogram)
@@ -117,7 +115,7 @@ class RunStats:
         self.succeeded += 1
         moment.succeeded += 1
         self.latency.add(latency)
-        self.glance.add(latency)
+        self.live_latency.add(latency)
         self.service.add(outcome.ended - outcome.sent)
         self.timeline.at(outcome.due - self.began).latency.add(latency)
         if outcome.first_byte is not None:
@@ -127,12 +125,12 @@ class RunStats:
 
     def _count_tokens(self, outcome: Outcome) -> None:
         if outcome.tokens is not None:
-            self.told += 1
+            self.with_usage += 1
             self.tokens += outcome.tokens
             if not outcome.pieces:  # a whole response: its tokens came as it ended
                 self.timeline.at(outcome.ended - self.began).tokens += outcome.tokens
         elif outcome.pieces:
-            self.guessed += 1
+            self.without_usage += 1
             self.tokens += outcome.pieces
 
     def _count_error(self, kind: Kind, outcome: Outcome) -> None:

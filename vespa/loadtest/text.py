@@ -75,7 +75,7 @@ def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> s
         f"{three(stats.succeeded / seconds if seconds else 0.0)} ok/s",
     ]
     if stats.succeeded:
-        parts.append(f"p50 {duration(stats.glance.quantiles(0.5)[0])}")
+        parts.append(f"p50 {duration(stats.live_latency.quantiles(0.5)[0])}")
     if waiting:
         parts.append(printable(waiting))
     return "  ".join(parts)
@@ -103,7 +103,7 @@ def _figures(report: Report) -> Table:
     if report.unfinished:
         counts += f", {report.unfinished} given up"
     how = {"usage": " as the backend counts", "pieces": " as pieces of streams", "both": " counted either way"}
-    tokens = f"{three(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens told"
+    tokens = f"{three(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens counted"
     rate = f"{three(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"
     statuses = ", ".join(f"{status}: {count}" for status, count in report.statuses.items())
     found = Table.grid(padding=(0, 2, 0, 0))
