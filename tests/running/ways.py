@@ -45,6 +45,7 @@ EVERYWHERE = (
     "tests.client",
     "tests.loadtest",
     "tests.runtime.test_standard_streams",
+    "tests.runtime.test_terminal",
     "tests.proxy",
     "tests.contract.test_connections",
     "tests.contract.test_responses",

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent
+from tests.runtime.test_terminal import FakeTerminal
 from vespa.client.command.choosing import TRIES, choose, endpoints_of, table
 from vespa.client.command.launch import LaunchError
 from vespa.client.console import Console, ConsoleError, EndpointInfo, KeyRefused
@@ -184,6 +185,13 @@ class TableTests(SynchronousTestCase):
             ],
         )
         self.assertTrue(drawn(table(rows, numbered=True)).splitlines()[2].startswith("2  a-long-name"))
+
+    def test_narrow(self) -> None:
+        """On a narrow terminal nothing of a name is cut."""
+        stream = FakeTerminal()
+        Terminal(stream, {"NO_COLOR": "1"}, width=45).print(table([EndpointInfo(id=1, name="x" * 60, api_key="")]))
+        self.assertTrue(all(len(line) <= 45 for line in stream.getvalue().splitlines()))
+        self.assertEqual(stream.getvalue().count("x"), 61)  # one more in a heading
 
     def test_hostile(self) -> None:
         """A name that looks like markup is shown as it is."""

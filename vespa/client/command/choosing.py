@@ -21,9 +21,11 @@ _HEADINGS: Final = ("name", "id", "state", "cold workers", "max workers", "min l
 
 def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> Table:
     """The endpoints as a table; `numbered` adds a first column with numbers from 1."""
-    from rich.table import Table  # only here, because a daemon draws nothing
+    from rich.table import Column, Table  # only here, because a daemon draws nothing
 
-    drawn = Table(*["" for _ in range(numbered)], *_HEADINGS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    # On a narrow terminal cells are folded, and not cut: a name has to be seen whole.
+    columns = [Column(heading, overflow="fold") for heading in (*[""] * numbered, *_HEADINGS)]
+    drawn = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, row in enumerate(rows, 1):
         values = (row.cold_workers, row.max_workers, row.min_load, row.target_util)
         cells = [row.name, str(row.id), row.state or "?", *("-" if each is None else f"{each:g}" for each in values)]
