@@ -1,4 +1,4 @@
-"""The benchmark's result, kept in a file so that a worker that is woken again need not measure again."""
+"""The benchmark's result in a file, so that a worker that starts again need not measure again."""
 
 from __future__ import annotations
 
@@ -22,37 +22,34 @@ _log = Logger()
 
 @frozen
 class BenchmarkCache:
-    """One file with one result in it; no path, or /dev/null, is no cache."""
+    """One file that holds one result. With "" or /dev/null as its path, nothing is kept."""
 
     path: str
     key: CacheKey
 
     def load(self) -> Figure | None:
-        """The kept result in units of work per second, or None, with one log line saying why there is none."""
-        if self.path in _NO_CACHE:
+        """The kept result in units of work per second. Without one it returns None, and logs why in one line."""
+        path = self.path
+        if path in _NO_CACHE:
             return None
         try:
-            content = read_file(self.path, _LARGEST + 1)
+            content = read_file(path, _LARGEST + 1)
             if len(content) > _LARGEST:
                 raise ValueError("too large")
             result = self._result(json.loads(content))
         except FileNotFoundError:
-            _log.info("no benchmark result in {path} yet: the benchmark will run", path=self.path)
+            _log.info("no benchmark result in {path} yet: the benchmark will run", path=path)
             return None
         except (OSError, ValueError, RecursionError) as error:
             reason = str(error) or type(error).__name__
-            _log.warn(
-                "benchmark cache {path} ignored ({reason}), the benchmark will run", path=self.path, reason=reason
-            )
+            _log.warn("benchmark cache {path} ignored ({reason}), the benchmark will run", path=path, reason=reason)
             return None
         at_once = f" at {result.concurrency} requests at once" if result.concurrency else ""
-        _log.info(
-            "benchmark result {result}{at_once} taken from {path}", result=result, at_once=at_once, path=self.path
-        )
+        _log.info("benchmark result {result}{at_once} taken from {path}", result=result, at_once=at_once, path=path)
         return result
 
     def _result(self, kept: object) -> Figure:
-        """The result in what the file holds; ValueError where it holds none, or another's."""
+        """The result in the file's content. Raises ValueError if there is none, or it is that of another key."""
         if not isinstance(kept, Mapping) or kept.get("format") != _FORMAT:
             raise ValueError("not in the form that this version writes")
         for name, wanted in asdict(self.key).items():
@@ -62,7 +59,7 @@ class BenchmarkCache:
         return Figure.checked(kept.get("throughput"), kept.get("concurrency"), kept.get("served"))
 
     def save(self, result: float) -> None:
-        """Keep `result`; a file that cannot be written is logged and otherwise of no consequence."""
+        """Write `result` to the file. If that fails, it is logged, and nothing is raised."""
         if self.path in _NO_CACHE:
             return
         record = {
@@ -79,7 +76,7 @@ class BenchmarkCache:
 
 
 def _difference(name: str, found: object, wanted: object) -> str:
-    """What of a key is another's, in words."""
+    """Which part of a key differs, in words."""
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         changed = sorted(str(each) for each in {*found, *wanted} if found.get(each) != wanted.get(each))
         return f"other {name}: {', '.join(changed)}"[:300]

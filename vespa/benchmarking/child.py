@@ -1,11 +1,13 @@
-"""The process that a benchmark runs in, which the worker starts by `isolated.py`. It runs asyncio, without Twisted.
+"""The main program of the benchmark's process, which the worker starts through `isolated.py`. It uses asyncio alone.
 
-Descriptor 0 brings one line of JSON, `{"spec", "backend_url", "ca_file", "authorization", "check"}`, and then nothing
-for as long as the worker lives; 1 and 2 are the benchmark's to print on; 3 takes lines of JSON: `{"group": process
-group}` at once, and at the end `{"result": units of work per second, "concurrency": requests at once}` or `{"error":
-message}`. Where `check` is true the benchmark is imported and not run, and the end is `{"checked": true}` or an error.
-Started with the argument `1`, as on Windows, where a process is given no more than three descriptors, it answers on 1,
-and all that is printed goes to 2.
+Descriptor 0: the worker writes one line of JSON, `{"spec", "backend_url", "ca_file", "authorization", "check"}`, and
+    keeps the descriptor open. When it is closed, this process ends.
+Descriptors 1 and 2: what the benchmark prints.
+Descriptor 3: this process writes lines of JSON. First `{"group": process group}`; at the end `{"result": units of work
+    per second, "concurrency": requests at once}` or `{"error": message}`. With `check`, the benchmark is imported but
+    not called, and the last line is `{"checked": true}` or an error.
+
+With the argument `1`, as on Windows, where a process gets only three descriptors, it answers on 1 and prints on 2.
 """
 
 from __future__ import annotations
@@ -38,14 +40,14 @@ def main() -> None:
         os.write(answers, json.dumps(said).encode() + b"\n")
 
     try:
-        signal_at_parent_death(signal.SIGKILL)  # whatever the benchmark is doing then
-        os.setsid()  # whatever the benchmark starts is then ended with it
+        signal_at_parent_death(signal.SIGKILL)
+        os.setsid()  # so that the worker can end whatever the benchmark starts
         answer({"group": os.getpid()})
     except (OSError, AttributeError):  # Windows has no SIGKILL and no groups
         pass
     line = open(orders, "rb", buffering=0, closefd=False).readline()
     if not line.endswith(b"\n"):
-        return  # the worker is gone already
+        return  # the worker has ended already
     order = json.loads(line)
     threading.Thread(target=_watch, args=(orders,), daemon=True).start()
     for stream in (sys.stdout, sys.stderr):
@@ -55,7 +57,7 @@ def main() -> None:
 
 
 def _perform(order: dict[str, Any], answer: _Answer) -> None:
-    """Import the benchmark, run it unless it is only to be checked, and answer exactly once."""
+    """Import the benchmark, run it unless the order is to check it, and answer exactly once."""
     try:
         function, file = load(order["spec"])
     except Fault as error:
@@ -74,12 +76,12 @@ async def _run(function: Function, file: str | None, order: dict[str, Any], answ
         answer({"error": str(error)})
         return
     async with session:
-        # At once: what the benchmark leaves behind may keep asyncio from ending, and then the worker ends this process.
+        # Before asyncio.run ends: tasks that ignore their cancellation block it, until the worker ends this process.
         answer(await _outcome(function, file, order["backend_url"], session))
 
 
 async def _outcome(function: Function, file: str | None, backend_url: str, session: BackendSession) -> dict[str, Any]:
-    """Run the benchmark; what to answer of it."""
+    """Run the benchmark, and return the answer."""
     try:
         value = await function(backend_url, session)
     except BaseException as error:
@@ -94,8 +96,8 @@ async def _outcome(function: Function, file: str | None, backend_url: str, sessi
 
 
 def _take_descriptors(answering: int) -> tuple[int, int]:
-    """Move 0 and the one to answer on to where no process that the benchmark starts will have them; 0 becomes empty."""
-    orders, answers = os.dup(0), os.dup(answering)  # dup gives descriptors that are not inherited
+    """Move 0 and `answering` to descriptors that no other process inherits, and return them. 0 is then empty."""
+    orders, answers = os.dup(0), os.dup(answering)
     if answering == 1:
         os.dup2(2, 1)
     else:
@@ -107,7 +109,7 @@ def _take_descriptors(answering: int) -> tuple[int, int]:
 
 
 def _watch(orders: int) -> None:
-    """End this process and all it started once the worker has closed its end, or has ended."""
+    """Wait until the worker closes `orders` or ends; then end this process and all that it started."""
     while os.read(orders, 4096):
         pass
     if hasattr(os, "killpg"):

@@ -10,12 +10,12 @@ from numbers import Real
 
 
 class Figure(float):
-    """A benchmark's result that says more than a number: units of work per second, and how they were had."""
+    """A benchmark's result: units of work per second, and how they were measured."""
 
     concurrency: int
-    """Requests at once when it was measured; 0 where that is not told."""
+    """Requests at once during the measurement; 0 if unknown."""
     served: str
-    """What the backend said it serves, for comparison only; "" where it does not tell."""
+    """The model that the backend serves, for comparison only; "" if unknown."""
 
     def __new__(cls, value: float, concurrency: int = 0, served: str = "") -> Figure:
         figure = super().__new__(cls, value)
@@ -25,7 +25,7 @@ class Figure(float):
 
     @classmethod
     def checked(cls, value: object, concurrency: object = 0, served: object = "") -> Figure:
-        """A figure out of what a process or a file tells. ValueError where `value` is no throughput."""
+        """A figure from values of another process or a file. Raises ValueError if `value` is not a throughput."""
         at_once = concurrency if type(concurrency) is int and concurrency > 0 else 0
         return cls(throughput(value), at_once, served if isinstance(served, str) else "")
 
@@ -33,7 +33,7 @@ class Figure(float):
 def throughput(value: object) -> float:
     """A benchmark's result as a float: units of work per second.
 
-    ValueError says what is wrong with anything but a finite number above zero; True is not a number here.
+    Raises ValueError for anything but a finite number above zero. True does not count as a number.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{type(value).__name__} is not a number")

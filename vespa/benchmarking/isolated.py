@@ -1,7 +1,8 @@
-"""Starts the benchmark's process with a Python path of its own: run as a script, by its file name.
+"""The script that starts the benchmark's process, with a module search path that nobody's files can take over.
 
-`python -m` and `python -c` put the current folder first on the path, where a `ctypes.py` of somebody's would run in
-place of Python's. `-P`, which leaves it out, came with Python 3.11; `-I` ignores PYTHONPATH, and what users installed.
+`python -m` and `python -c` put the current folder first on the path, where a file `ctypes.py` would be imported in
+place of Python's own. `-P` prevents that, but only since Python 3.11. `-I` also ignores PYTHONPATH and packages of the
+user, which a benchmark may need.
 """
 
 import importlib.util
@@ -14,18 +15,18 @@ _OURS = os.path.dirname(os.path.dirname(_HERE))
 
 def isolate(path: list[str], folder: str) -> None:
     """
-    Make of `path`, as a script finds it, what a benchmark is to see; change it in place.
+    Change `path`, the module search path of a script, to what a benchmark gets.
 
-    The script's own folder goes, as do entries that mean "wherever I am". The current folder, `folder`, comes last,
-    after Python's own modules and what is installed: modules of the user's are found there, and replace nothing.
+    The script's own folder and all entries for the current folder are removed. `folder`, the current folder, is added
+    at the end, after Python's own and installed modules: a benchmark can import from it, but it replaces nothing.
     """
-    # With PYTHONSAFEPATH the first entry is not the script's folder, and another's must not go for it.
+    # By its name, not as the first entry: with PYTHONSAFEPATH the script's folder is not there.
     path[:] = [each for each in path if each not in ("", ".", folder, _OURS, _HERE)]
     path += [_OURS, folder]
 
 
 def take_own(name: str) -> None:
-    """Have the package `name` be the one beside this `vespa`, wherever on the path another one of that name is."""
+    """Import the package `name` from beside this `vespa`, even if another one of that name comes first on the path."""
     folder = os.path.join(_OURS, name)
     file = os.path.join(folder, "__init__.py")
     if not os.path.isfile(file):
@@ -37,7 +38,7 @@ def take_own(name: str) -> None:
 
 
 def main() -> None:
-    """Isolate this process, and be the benchmark's child."""
+    """Isolate this process, then run child.py in it."""
     isolate(sys.path, os.getcwd())
     for name in ("vespa", "benchmarks"):
         take_own(name)

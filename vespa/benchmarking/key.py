@@ -1,4 +1,4 @@
-"""What a benchmark's result depends on, as far as it can be known before anything is measured."""
+"""What a benchmark's result depends on, as far as it is known before the measurement."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _LARGEST = 16 * 1024 * 1024  # bytes of a file that are looked at
 
 @frozen
 class CacheKey:
-    """What a result is the result of; where any of it differs, the benchmark runs again."""
+    """What a result depends on. If any of it has changed, the benchmark runs again."""
 
     benchmark: str
     backend: str
     variables: Mapping[str, str]
-    """The environment variables that shape a benchmark, by name; those that are not Vespa's own as a digest."""
+    """The environment variables that a benchmark reads. Values of unknown ones, which may be secret, are digests."""
     files: Mapping[str, str]
-    """Digests of the files that it is made of, by path."""
+    """Digests of the benchmark's file and workflow, by path."""
 
 
 def cache_key(benchmark: str, backend_url: str, environment: Mapping[str, str]) -> CacheKey:
-    """The key of a benchmark of this backend in this environment. A file that cannot be read counts as such."""
+    """The key of a benchmark of this backend in this environment. An unreadable file is a part of the key as such."""
     variables = {}
     for name in sorted(environment):
         value = environment[name].strip()

@@ -1,4 +1,4 @@
-"""Finding a benchmark by its name, and saying in one line what is wrong where that fails."""
+"""Finds a benchmark by its name, and describes errors of it in one line."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from vespa.runtime.importing import import_place
 
 _LONGEST_MESSAGE = 1000
 _VESPA = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OURS = {os.path.join(_VESPA, "benchmarking"), os.path.join(_VESPA, "runtime")}  # no places of a benchmark's mistakes
+_OURS = {
+    os.path.join(_VESPA, "benchmarking"),
+    os.path.join(_VESPA, "runtime"),
+}  # never the place of a benchmark's error
 BUILT_IN = ("openai_chat", "tgi", "comfyui")
-# What is written for a backend that speaks another's protocol.
+# Backends without a built-in benchmark of their name, and the benchmark for their protocol.
 _SAME = dict.fromkeys("vllm sglang llamacpp llama_cpp ollama openai lmdeploy transformers llm".split(), "openai_chat")
 
 Function = Callable[[str, Any], Awaitable[object]]
 
 
 class Fault(Exception):
-    """What is wrong with the benchmark, in words for the worker's log."""
+    """The benchmark cannot be used. The message says why, for the worker's log."""
 
 
 def load(spec: str) -> tuple[Function, str | None]:
-    """The coroutine function that `module:function` or `path/of/file.py:function` names, and the file it is in.
-
-    Fault says why there is none.
-    """
+    """The coroutine function that `module:function` or `path/of/file.py:function` names, and its file. Raises Fault."""
     place, _, name = spec.rpartition(":")
     if not place or not name:
         raise Fault(f"{spec!r} is neither module:function nor path/of/file.py:function")
@@ -50,13 +50,13 @@ def load(spec: str) -> tuple[Function, str | None]:
 
 
 def is_built_in(file: str | None) -> bool:
-    """Whether a benchmark's file is one of Vespa's, whose errors are sentences about the backend or a setting."""
+    """Whether `file` is a built-in benchmark. Messages of their errors are complete sentences for the user."""
     built_in = os.path.join(os.path.dirname(_VESPA), "benchmarks")
     return file is not None and os.path.dirname(os.path.abspath(file)) == built_in
 
 
 def describe(error: BaseException, file: str | None) -> str:
-    """The error in one line, with the place in `file` that it came through, or else the place that it came from."""
+    """The error in one line, with the last place of its traceback that is in `file`, or else the last place of all."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
@@ -65,7 +65,7 @@ def describe(error: BaseException, file: str | None) -> str:
         message = ""
     text = f"{name}: {message}" if message else name
     if isinstance(error, SyntaxError):
-        return text  # which says itself where
+        return text  # it contains the place
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -78,18 +78,18 @@ def describe(error: BaseException, file: str | None) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's own message, in one line that is not too long."""
+    """The message of an error in one line, cut off after 1,000 characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
 
 
 def _nearest(place: str) -> str:
-    """What may have been meant by a module that cannot be found: a built-in benchmark."""
+    """A hint for a module that cannot be found: which built-in benchmark may have been meant."""
     if place.endswith(".py"):
         return ""
     try:
         if importlib.util.find_spec(place) is not None:
-            return ""  # it is there, and what it imports is not
+            return ""  # the module is there, but one that it imports is not
     except (ImportError, ValueError, AttributeError):
         pass
     names = [f"benchmarks.{name}" for name in BUILT_IN]

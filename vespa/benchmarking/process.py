@@ -1,4 +1,4 @@
-"""The benchmark's process as the worker sees it: what it says, when it is to end, and how it ended."""
+"""The benchmark's process as the worker sees it: its output, its answer, and its end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vespa.benchmarking.progress import Progress
 from vespa.runtime.secret import hidden
 
 TERM_SECONDS = 2.0
-"""From SIGTERM to SIGKILL, and from the result to SIGTERM where the process does not end by itself."""
+"""From SIGTERM to SIGKILL, and from the answer to SIGTERM if the process does not end by itself."""
 PIPES_SECONDS = 1.0
-"""From the end of the process to the end of waiting for what it printed."""
+"""How long to wait for the rest of the output after the process has ended."""
 LOST_SECONDS = 5.0
-"""From SIGKILL to giving the process up: a process that waits in the kernel may not end."""
+"""How long to wait after SIGKILL: a process that is blocked in the kernel may not end."""
 HAS_GROUPS = hasattr(os, "killpg")
 ANSWERS = 3 if HAS_GROUPS else 1
-"""The descriptor of the answers. Windows gives a process no more than three."""
+"""The descriptor on which the child answers. On Windows a process gets no more than three."""
 
 _LARGEST_ANSWER = 65536
 _WROTE = "it wrote on the descriptor that the result is told on"
@@ -39,14 +39,14 @@ class BenchmarkError(Exception):
 
 
 class BenchmarkProcess(ProcessProtocol):
-    """One process from its start to its end, and what it said."""
+    """One process, from its start to its end. child.py describes what it reads and writes."""
 
     transport: IProcessTransport
 
     def __init__(
         self, order: bytes, clock: IReactorTime, on_progress: Callable[[str], None], secrets: Sequence[str]
     ) -> None:
-        """`order` is written to its standard input. `secrets` are hidden in all that it says."""
+        """`order` is written to its standard input. `secrets` are hidden in its output and its errors."""
         self.gone = False
         self._order = order
         self._pid: int | None = None
@@ -64,12 +64,12 @@ class BenchmarkProcess(ProcessProtocol):
         self._waiting: Deferred[None] = Deferred()
 
     def end(self) -> Deferred[None]:
-        """Fires once the process is gone; cancelling it has no effect on the process."""
+        """Fires once the process has ended or was given up. Cancelling it has no effect on the process."""
         self._waiting = Deferred()
         return self._waiting
 
     def stop(self, cause: BenchmarkError | None = None) -> None:
-        """Ask the process to end, and kill it if it does not. The first cause given is the one that counts."""
+        """Send SIGTERM, and SIGKILL if the process does not end. `answer` raises the first cause, if any was given."""
         self._cause = self._cause or cause
         if self._exit is None:
             self._signal("TERM")
@@ -81,7 +81,7 @@ class BenchmarkProcess(ProcessProtocol):
             self._after(LOST_SECONDS, self._finish)
 
     def answer(self) -> Mapping[str, Any]:
-        """What it answered, before whatever ended it; BenchmarkError where that is an error, or nothing."""
+        """The process's answer, even if it was stopped later. Raises BenchmarkError for an error or no answer."""
         if "error" in self._answer:
             raise BenchmarkError(hidden(str(self._answer["error"]), self._secrets))
         if not self._answer:
@@ -90,7 +90,7 @@ class BenchmarkProcess(ProcessProtocol):
 
     def connectionMade(self) -> None:
         self._pid = self.transport.pid
-        # Standard input stays open: its end is how the child learns that the worker is gone.
+        # Standard input stays open: the child ends when it is closed, because the worker has ended then.
         self.transport.write(self._order)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -110,9 +110,9 @@ class BenchmarkProcess(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         self._exit = reason
         if self._grouped:
-            self._signal("KILL")  # what the benchmark started and left behind
+            self._signal("KILL")  # processes that the benchmark started and did not end
         if not self.gone:
-            # A process that left the group may hold the pipes open for as long as it likes.
+            # A process that left the group may keep the pipes open.
             self._after(PIPES_SECONDS, self._finish)
 
     def processEnded(self, reason: Failure) -> None:
@@ -142,7 +142,7 @@ class BenchmarkProcess(ProcessProtocol):
             pass
 
     def _after(self, seconds: float, then: Callable[[], None]) -> None:
-        """There is one next step at a time: a new one takes the place of the old."""
+        """Call `then` later. There is one timer; this replaces the previous call."""
         self._no_timer()
         self._timer = self._clock.callLater(seconds, then)
 
@@ -171,7 +171,7 @@ class BenchmarkProcess(ProcessProtocol):
             _log.failure("a line of the benchmark's progress could not be passed on")
 
     def _how_it_ended(self) -> str:
-        """The end of a process that gave no answer."""
+        """A sentence about the end of a process that gave no answer."""
         error = None if self._exit is None else self._exit.value
         if number := getattr(error, "signal", None):
             how = f"was killed by signal {number} ({signal.strsignal(number)})"

@@ -1,4 +1,4 @@
-"""What a benchmark prints, made fit for the worker's log: whole lines, not too long, not too many."""
+"""Turns what a benchmark prints into lines for the worker's log, with limits on their length and number."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 from collections.abc import Callable
 
 LONGEST = 500
-"""Bytes of a line that are passed on; the rest of it is left out."""
+"""Bytes of a line that are logged; the rest of it is left out."""
 BURST = 100
-"""Lines that may come at once."""
+"""Lines that are logged at once."""
 RATE = 20.0
-"""Lines a second in the long run."""
+"""Lines a second that are logged in the long run."""
 
 _END = re.compile(rb"[\r\n]+")
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Progress:
-    """Turns the bytes of several descriptors into lines for one listener, in bounded memory whatever comes."""
+    """Passes the output of several descriptors to one listener, line by line. Its memory is bounded."""
 
     def __init__(self, tell: Callable[[str], None], now: Callable[[], float]) -> None:
-        """`tell` gets each line; `now` gives seconds of any clock that does not go back."""
+        """`tell` is called with each line. `now` returns seconds of a monotonic clock."""
         self._tell = tell
         self._now = now
         self._allowed = float(BURST)
@@ -29,7 +29,7 @@ class Progress:
         self._begun: dict[int, bytes] = {}
 
     def received(self, descriptor: int, data: bytes) -> None:
-        """Take what the descriptor gave; a bare carriage return ends a line too, as progress bars have it."""
+        """Take output of a descriptor. A carriage return ends a line too, because progress bars print them."""
         self._refill()
         *lines, rest = _END.split(self._begun.pop(descriptor, b"") + data)
         told = min(len(lines), int(self._allowed))
@@ -39,7 +39,7 @@ class Progress:
         self._begun[descriptor] = rest[: LONGEST + 1]
 
     def ended(self) -> None:
-        """Pass on what was begun, and say how much was left out."""
+        """The output has ended: pass on unfinished lines, and say how many were left out."""
         self._allowed = max(self._allowed, float(len(self._begun) + 1))
         for line in self._begun.values():
             self._line(line)

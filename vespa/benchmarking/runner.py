@@ -1,4 +1,4 @@
-"""Running a benchmark: in a process of its own, under a deadline, so that it can neither stall nor crash the worker."""
+"""Runs a benchmark in a process of its own with a time limit, so that it can neither block nor crash the worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DESCRIPTORS: dict[str, Any] = {"childFDs": {0: "w", 1: "r", 2: "r", 3: "r"}} if
 
 
 class TookTooLong(BenchmarkError):
-    """There was no answer in time."""
+    """The process gave no answer within the time limit."""
 
 
 @frozen
@@ -41,7 +41,7 @@ class Runner:
     spawner: IReactorProcess
     clock: IReactorTime
     environment: Mapping[str, str]
-    """Reaches the benchmark less the platform's secrets."""
+    """The environment of the benchmark, which gets it without the platform's secrets."""
 
     async def run(
         self,
@@ -55,9 +55,9 @@ class Runner:
     ) -> Figure:
         """Measure the backend by the benchmark `spec`, `module:function` or `path/of/file.py:function`.
 
-        Returns units of work per second. `ca_file` has the roots for https, "" for the system's. `authorization` is the
-        header's value for the session's requests to the backend, "" for none; it goes by the child's standard input,
-        where no list of processes and no environment shows it.
+        Returns units of work per second. `ca_file` names a PEM file of roots for https; "": the system's roots.
+        `authorization` is the value of that header in the session's requests to the backend; "": none. It is sent
+        through the child's standard input, because other users can see the arguments of a process.
         """
         order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file, "authorization": authorization}
         answer = await self._perform({**order, "check": False}, timeout, on_progress)
@@ -67,16 +67,16 @@ class Runner:
             raise BenchmarkError(f"its result is wrong: {error}") from None
 
     async def check(self, spec: str, *, timeout: float, on_progress: Callable[[str], None]) -> None:
-        """Import the benchmark `spec`, as `run` does, and leave it at that.
+        """Import the benchmark `spec` as `run` does, but do not call it.
 
-        Raises BenchmarkError where it cannot be imported or is no coroutine function.
+        Raises BenchmarkError if it cannot be imported or is not a coroutine function.
         """
         await self._perform({"spec": spec, "check": True}, timeout, on_progress)
 
     async def _perform(
         self, order: Mapping[str, Any], timeout: float, on_progress: Callable[[str], None]
     ) -> Mapping[str, Any]:
-        """What the process answers to an order, once it is gone."""
+        """Start a process, give it the order, and return its answer once it has ended."""
         secrets = secret_forms(order.get("authorization", ""))
         child = BenchmarkProcess(json.dumps(order).encode() + b"\n", self.clock, on_progress, secrets)
         environment = child_environment(self.environment)
@@ -90,7 +90,7 @@ class Runner:
             try:
                 await child.end()
             except CancelledError:
-                # The first time it may end by itself; the second time there is no time left.
+                # The first time the process gets SIGTERM and may clean up; the second time there is no time for that.
                 child.kill() if cancelled else child.stop()
                 cancelled = True
         if deadline.active():
@@ -101,8 +101,8 @@ class Runner:
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a benchmark: without the keys to the account."""
+    """`environment` without the account's keys, and without the current folder in PYTHONPATH."""
     kept = {name: value for name, value in environment.items() if name not in _SECRETS}
-    # An empty entry is the current folder; Vespa's own is put on the path by the process itself.
+    # An empty entry is the current folder. isolated.py adds Vespa's own folder.
     paths = [each for each in kept.pop("PYTHONPATH", "").split(os.pathsep) if each]
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)} if paths else kept

@@ -1,6 +1,6 @@
 """The `session` of a benchmark: aiohttp's ClientSession, set up for the worker's backend.
 
-This is the one module of Vespa that imports aiohttp, and the benchmark's own process is the only one that imports it.
+This module and child.py import aiohttp. Only the benchmark's own process imports them, never the worker's.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 CONNECT_SECONDS = 30.0
-"""From the beginning of a connection to its failure; aiohttp's own default."""
+"""The time limit for connecting; it is also aiohttp's default."""
 IDLE_SECONDS = 0.1
-"""How long a connection is kept for the next request.
+"""How long an idle connection is kept for the next request.
 
-A server with few threads gives one to each idle connection: with 2 s, llama.cpp was seen to take 8 s for ten requests
-of 0.1 s. With none, a round of many requests meets the backlog of 5 that simple servers have, and waits a second for
-its SYN to be sent again.
+Some servers have few threads and reserve one for each idle connection: with 2 s here, llama.cpp took 8 s for ten
+requests of 0.1 s. Without kept connections, many requests at once overflow the backlog of 5 that simple servers have,
+and wait a second until TCP sends their SYN again.
 """
 BUFFER_BYTES = 4 * 1024 * 1024
-"""aiohttp reads up to twice as much of a body before the benchmark does, and takes no longer line; its own default of
-64 KiB fails at an event that carries an image."""
+"""aiohttp buffers up to twice as much of a body, and raises an error for a longer line. Its default of 64 KiB is too
+small for an event that carries an image."""
 _UNIX_ORIGIN = "http://localhost"  # the Host field of requests to a unix socket
 _SCHEMES = frozenset({"http:", "https:", "ws:", "wss:"})
 _TAKE_A_URL = frozenset({"get", "options", "head", "post", "put", "patch", "delete", "ws_connect"})
@@ -33,7 +33,7 @@ _SHOWN = 100  # characters of a body that is not JSON
 
 
 class BackendResponse(aiohttp.ClientResponse):
-    """aiohttp's response, whose `json()` takes any content type and tells what it was given."""
+    """aiohttp's response. Its `json()` accepts any content type, and its error shows the body."""
 
     async def json(
         self,
@@ -42,9 +42,9 @@ class BackendResponse(aiohttp.ClientResponse):
         loads: Callable[[str], Any] = json.loads,
         content_type: str | None = None,
     ) -> Any:
-        """The body as JSON; None for an empty one.
+        """The body as JSON, or None if it is empty.
 
-        JSONDecodeError, a ValueError, where it is none: it names the URL, less its query, and how the body begins.
+        Raises JSONDecodeError, a ValueError, that names the URL without its query and shows the body's beginning.
         """
         try:
             return await super().json(encoding=encoding, loads=loads, content_type=content_type)
@@ -59,8 +59,8 @@ class BackendResponse(aiohttp.ClientResponse):
 class BackendSession:
     """An aiohttp.ClientSession whose relative URLs are the backend's.
 
-    It passes everything on to the session, which aiohttp does not want to be subclassed. aiohttp's `base_url` would not
-    do: it loses the path prefix of a backend where a URL begins with a slash, and knows no unix sockets.
+    It passes all calls on to a session, because aiohttp discourages subclasses. aiohttp's `base_url` is not enough: it
+    drops the backend's path prefix if a URL begins with a slash, and it knows no Unix sockets.
     """
 
     def __init__(self, session: aiohttp.ClientSession, backend_url: str) -> None:
@@ -84,12 +84,12 @@ class BackendSession:
 
 
 def backend_session(backend_url: str, ca_file: str = "", authorization: str = "") -> BackendSession:
-    """A session for the backend at `backend_url`: http, https, or `unix:` and the path of a socket. To be closed.
+    """A session for the backend at `backend_url`: http, https, or `unix:` and the path of a socket. Close it after use.
 
-    `ca_file` holds the PEM certificates to trust in place of the system's. `authorization` is sent with requests to the
-    backend that have no Authorization of their own, and nowhere else; "" for none. There is no timeout but that of
-    connecting, no proxy, and no bound on connections, since a benchmark's own concurrency is what is measured. OSError
-    where `ca_file` cannot be read, ValueError where it holds no certificate.
+    `ca_file` names a PEM file of roots to trust in place of the system's; "": the system's. `authorization` is added to
+    requests to the backend without an Authorization of their own, and to no others; "": none. There is no timeout
+    except for connecting, no proxy, and no limit on connections, because a benchmark measures with a concurrency of its
+    own. Raises OSError if `ca_file` cannot be read, and ValueError if it holds no certificate.
     """
     pool: dict[str, Any] = {"limit": 0, "keepalive_timeout": IDLE_SECONDS}
     trust = _trust(ca_file)
@@ -115,10 +115,10 @@ def backend_session(backend_url: str, ca_file: str = "", authorization: str = ""
 
 
 def locate(backend_url: str, url: str | URL) -> str | URL:
-    """`url` where it is absolute, or else the URL that it has at the backend, whose own path is a prefix."""
+    """`url` itself if it is absolute. Otherwise the absolute URL at the backend, below the backend's path prefix."""
     text = str(url)
     if backend_url.startswith("unix:"):
-        text = text.removeprefix(backend_url)  # a benchmark may have put the two together
+        text = text.removeprefix(backend_url)  # a benchmark may have put backend_url and a path together
         backend_url = _UNIX_ORIGIN
     if text.partition("/")[0].lower() in _SCHEMES:
         return url
@@ -126,7 +126,7 @@ def locate(backend_url: str, url: str | URL) -> str | URL:
 
 
 class _UnixOrTCP(aiohttp.TCPConnector):
-    """Connects to a unix socket for one origin, and by TCP for every other."""
+    """Connects to a Unix socket for one origin, and over TCP for every other."""
 
     def __init__(self, origin: URL, unix: aiohttp.UnixConnector, **options: Any) -> None:
         super().__init__(**options)
@@ -154,9 +154,9 @@ def _authorize(origin: URL, authorization: str) -> aiohttp.ClientMiddlewareType:
 
 
 async def send_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once more whose connection was closed before there was a response, as aiohttp does with GET.
+    """Send a request once more if its connection is closed before the response; aiohttp does so for GET only.
 
-    llama.cpp closes a connection after each stream, and does not say so: the next request may have been sent by then.
+    llama.cpp closes a connection after each stream without saying so: the next request may have been sent by then.
     """
     try:
         return await handler(request)
@@ -164,21 +164,21 @@ async def send_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
         if not isinstance(request.body, (bytes, aiohttp.BytesPayload)):
-            raise  # a file may have been read already
+            raise  # the body may be a file that has been read
     return await handler(request)
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    """Whether two URLs have scheme, host and port in common, a default port too."""
+    """Whether two URLs have the same scheme, host and port, which may be the default port."""
     return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
 
 
 def _trust(ca_file: str) -> ssl.SSLContext:
-    """What a server must show: a certificate of its own name, as the worker wants it when it serves requests."""
+    """The TLS context: a server must show a certificate for its name, by the same rules as in the worker's requests."""
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except ssl.SSLError as error:
         raise ValueError(f"{ca_file} holds no certificate: {error}") from error
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # which Python 3.13 sets, and the worker does not
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13 sets this; the worker's TLS does not
     context.hostname_checks_common_name = False
     return context
