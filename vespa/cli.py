@@ -28,7 +28,7 @@ def worker(arguments: Sequence[str]) -> int:
     _refuse(WORKER, arguments)
     from twisted.scripts.twistd import run
 
-    # In this process and no other: the signals of whoever started us reach the worker itself.
+    # In this process, so that signals from the parent reach the worker itself.
     sys.argv = ["twistd", *twistd_options(), "vespa"]
     run()
     return 0
@@ -86,7 +86,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def _refuse(line: CommandLine, arguments: Sequence[str]) -> None:
-    # For a subcommand that has no options: answers --help, refuses the rest.
+    # For a subcommand without options: answers --help, refuses everything else.
     if problems := line.parse(arguments).problems:
         print(f"{line.command}: {'; '.join(problems)}", file=sys.stderr)
         raise SystemExit(2)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(sys.argv[1:] if argv is None else argv)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: who reads it has enough
+    except BrokenPipeError:  # `| head`: the reader has closed the pipe
         drain_into_nothing(sys.stdout)
         return 0
     except ModuleNotFoundError as error:
@@ -112,12 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _missing(package: str) -> str:
-    # A worker's installation (requirements.txt) leaves out what only the other commands import.
+    # A worker's installation (requirements.txt) does not have the packages of the other commands.
     checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     wanted = f"--editable {checkout}" if os.path.exists(os.path.join(checkout, "setup.cfg")) else package
     return (
-        f"this command needs the package {package}, which {sys.executable} lacks: a worker does without. "
-        f"Run {sys.executable} -m pip install {wanted}"
+        f"this command needs the package {package}, which is not installed for {sys.executable}; a worker does not "
+        f"need it. Run {sys.executable} -m pip install {wanted}"
     )
 
 
@@ -127,7 +127,7 @@ def _run(arguments: Sequence[str]) -> int:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.__doc__, add_help=False)
-    # What follows the subcommand is its own to read.
+    # The subcommand reads the rest.
     return COMMANDS[top.parse_args(arguments[:1]).command](arguments[1:])
 
 

@@ -1,4 +1,4 @@
-"""What `twistd vespa-client` runs: the options, the environment, the reactor, the client proxy."""
+"""The plugin of `twistd vespa-client`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = Logger()
 
 
 class Options(TwistdOptions):
-    """The client's options; what is not given is read from the environment, and from files the account's key."""
+    """The client's options. Missing ones come from the environment, and the account's key from files."""
 
     line = TWISTD_CLIENT
 
     def postOptions(self) -> None:
-        """Make settings and install the reactor; raises SystemExit with what is wrong."""
+        """Make the settings and install the reactor. Raises SystemExit with what is wrong."""
         try:
             self.reading = read(self.given, self.environ)
         except SettingsError as error:
@@ -36,7 +36,7 @@ class Options(TwistdOptions):
 
 
 def make_command(reactor: Any, options: Options, *, make: MakeClient | None = None) -> Command:
-    """The client as a service. Where there cannot be one, the log says why and the process ends with exit code 1."""
+    """The client as a service. If it cannot start, the log gives the reason and the process exits with code 1."""
     return Command(
         reactor,
         options.reading,
@@ -50,7 +50,6 @@ def make_command(reactor: Any, options: Options, *, make: MakeClient | None = No
 
 
 def makeService(options: Options) -> IService:
-    """The client's tree."""
     from twisted.internet import reactor
 
     root = MultiService()

@@ -1,4 +1,4 @@
-"""What `twistd vespa` and vespa.tac run: the environment, the reactor, the service tree."""
+"""The plugin of `twistd vespa`, and the application of vespa.tac."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _BAD_FILE = (ValueError, OSError, SSL.Error, crypto.Error, CertificateError)
 
 
 class Options(TwistdOptions):
-    """No options: everything is read from the environment."""
+    """It has no options, because all settings come from the environment."""
 
     line = TWISTD_WORKER
 
     def postOptions(self) -> None:
-        """Read the settings and install the reactor; raises SystemExit with what is wrong with them.
+        """Read the settings and install the reactor. Raises SystemExit with what is wrong with them.
 
-        Not UsageError: above its text twistd prints all of its own options, none of which is at fault.
+        Not UsageError: twistd would print all of its own options above the text, and none of them is wrong.
         """
         self.reading = reading = read(self.environ)
         if self.given.problems:
@@ -47,15 +47,14 @@ class Options(TwistdOptions):
 
 
 class Root(MultiService):
-    """The tree's top. Where the port cannot be opened, the log says why in one line and the process ends with code 1.
+    """The top of the tree. If the port cannot be opened, the log gives the reason and the process exits with code 1.
 
-    What was started before the port is stopped in order meanwhile, the reporter with the reason as its last report.
+    The services that started before the port stop in order, and the reporter's last report has the reason.
     """
 
     settings: WorkerSettings | None = None
 
     def startService(self) -> None:
-        """Start the tree."""
         from twisted.internet import reactor
 
         from .worker.service import listen_problem
@@ -70,7 +69,7 @@ class Root(MultiService):
 
 
 def start_line(settings: WorkerSettings) -> str:
-    """What starts: version, backend, and who may ask it where."""
+    """The log line for a start: version, backend, and the clients' URL."""
     backend = settings.backend_url.url if settings.backend_url is not None else ""
     public = f", clients reach it at {settings.public_url}" if settings.public_url else ""
     signed = "requests must be signed" if settings.secured else "unsecured: requests need no signature"
@@ -78,7 +77,7 @@ def start_line(settings: WorkerSettings) -> str:
 
 
 def makeService(options: Options) -> IService:
-    """The worker's tree, or the one that only tells the autoscaler why there is none; SystemExit if it cannot."""
+    """The worker's services, or only a reporter of an error in the settings. Raises SystemExit without either."""
     from twisted.internet import reactor
 
     from .worker.service import make_failure_reporter, make_worker
@@ -97,7 +96,7 @@ def makeService(options: Options) -> IService:
         child = make_worker(reactor, settings, options.environ)
     elif reading.can_report:
         print(f"error: {problem}", file=sys.stderr, flush=True)
-        exit_with(1)  # however orderly it ends, this worker never worked
+        exit_with(1)  # even after an orderly stop, because this worker never worked
         child = make_failure_reporter(reactor, settings, problem)
     else:
         raise SystemExit(f"error: {problem}")
@@ -106,7 +105,7 @@ def makeService(options: Options) -> IService:
 
 
 def file_problem(reactor: object, settings: WorkerSettings) -> str:
-    """What is wrong with the endpoint, its certificate or the roots, which only shows once they are loaded; or ""."""
+    """An error in the endpoint, its certificate or the roots that only loading them shows; or ""."""
     from .runtime.trust import trust_roots
 
     try:
@@ -131,7 +130,7 @@ def file_problem(reactor: object, settings: WorkerSettings) -> str:
 
 
 def make_application() -> Componentized:
-    """The application that a .tac file holds; raises SystemExit with what is wrong with the settings."""
+    """The application that a .tac file holds. Raises SystemExit with what is wrong with the settings."""
     options = Options()
     options.parseOptions([])
     application: Componentized = Application("vespa")

@@ -148,7 +148,7 @@ class CacheTests(SynchronousTestCase):
         self.refused_because("directory")
         self.path.rmdir()
         os.mkfifo(self.path)
-        self.refused_because("not a file")
+        self.refused_because("not a regular file")
         self.path.unlink()
         self.path.symlink_to(self.folder / "nowhere")
         self.refused_because("yet")

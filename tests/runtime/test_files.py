@@ -28,7 +28,7 @@ class FileTests(SynchronousTestCase):
         self.assertRaises(OSError, read_file, str(self.folder), 1)
         os.mkfifo(self.path)
         error = self.assertRaises(OSError, read_file, str(self.path), 1)
-        self.assertIn("not a file", str(error))
+        self.assertIn("not a regular file", str(error))
 
     def test_replace(self) -> None:
         """The content is the new one, with its mode, for its owner alone where none is given; nothing else is left."""

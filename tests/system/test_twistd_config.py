@@ -225,5 +225,5 @@ class CertificateTests(ProcessCase):
         child = self.start(BY_SCRIPT, **environ)
         self.assertEqual(await child.exited(), 1)
         (report,) = self.reports
-        self.assertIn("no certificate was signed", report.error_msg)
+        self.assertIn("Vast signed no certificate", report.error_msg)
         self.assertNotIn("instance.crt", os.listdir(self.folder))

@@ -1,4 +1,4 @@
-"""One HTTP exchange of Vespa's own: bounded in time and size, and never failing in a way of the library's."""
+"""Vespa's own HTTP requests, with limits of time and size, and with one type of error."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from zope.interface import implementer
 
 from vespa.runtime.deadlines import within
 
-RESPONSE_LIMIT = 65536
-"""How many bytes of a response are read, unless told otherwise."""
+RESPONSE_LIMIT = 65536  # the default limit of a response's body, in bytes
 
 
 @frozen
 class Response:
     """
-    A response. `whole` is False where the body broke off, took too long, or was longer than was to be read; `location`
-    is where a redirect leads, "" where it does not say.
+    A response. `whole` is False if the body is incomplete, took too long, or is over the limit. `location` is the
+    target of a redirect, or "".
     """
 
     status: int
@@ -49,8 +48,8 @@ class Response:
 
 class CallError(Exception):
     """
-    No response came. `timed_out` tells a peer that is silent from one that says no; `cause` is what the agent failed
-    with, None where the time was up.
+    No response came. `timed_out` distinguishes a silent peer from one that refuses. `cause` is the agent's error, None
+    after a timeout.
     """
 
     def __init__(self, message: str, *, timed_out: bool, cause: BaseException | None = None) -> None:
@@ -60,7 +59,7 @@ class CallError(Exception):
 
 
 class BoundedClient:
-    """Sends requests of Vespa's own, each bounded in time and size. It keeps no cookies, and follows no redirects."""
+    """Sends Vespa's own requests, each with limits of time and size. It keeps no cookies, and follows no redirects."""
 
     def __init__(self, agent: IAgent, clock: IReactorTime, headers: Mapping[str, str] | None = None) -> None:
         """`headers` go with every request."""
@@ -79,9 +78,9 @@ class BoundedClient:
         limit: int = RESPONSE_LIMIT,
     ) -> Response:
         """
-        Send a request and read at most `limit` bytes of the response, all in `timeout` seconds.
+        Send a request and read at most `limit` bytes of the response, all within `timeout` seconds.
 
-        Raises `CallError` when no response came. Once there is a status it counts, whatever becomes of the body.
+        Raises `CallError` if no response came. With a status it returns a response, even if the body is incomplete.
         """
         clock = self.clock
         deadline = clock.seconds() + timeout
@@ -99,7 +98,7 @@ class BoundedClient:
     async def _head(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> IResponse:
         """Send a request, and wait for the head of the response. Raises `CallError`."""
         data: Any = None if body is None else Bytes(body)
-        # Nothing is timed by it; but given none, treq imports the global reactor.
+        # It times nothing, but without it treq imports the global reactor.
         reactor: Any = self.clock
         try:
             return await self._http.request(
@@ -112,7 +111,7 @@ class BoundedClient:
                 reactor=reactor,
             )
         except Exception as error:
-            # What an agent fails with has no common base: OpenSSL, idna, service_identity, sockets, parsers of HTTP.
+            # An agent's errors have no common base: OpenSSL, idna, service_identity, sockets, HTTP parsers.
             inner = cause(error)
             raise CallError(
                 str(inner) or type(inner).__name__, timed_out=isinstance(inner, _TIMEOUTS), cause=inner
@@ -120,14 +119,14 @@ class BoundedClient:
 
 
 class _Verbatim(EncodedURL):
-    """A URL that is not to be encoded."""
+    """A URL that must not be encoded."""
 
     def to_uri(self) -> _Verbatim:
         return self
 
 
 def _treq_url(url: str) -> str | EncodedURL:
-    """`url` as treq takes it: an IPv6 address it would encode as the name of a host, which fails (treq 26.7)."""
+    """`url` in treq's form: treq would encode an IPv6 address like the name of a host, which fails (treq 26.7)."""
     return _Verbatim.from_text(url) if urlsplit(url).netloc.rpartition("@")[2].startswith("[") else url
 
 
@@ -135,7 +134,7 @@ _TIMEOUTS = (TimeoutError, ConnectTimeoutError, TCPTimedOutError)
 
 
 def cause(error: BaseException | None) -> BaseException | None:
-    """What went wrong below. Twisted's HTTP client fails with lists of reasons, whose text would be tracebacks."""
+    """The innermost error. Twisted's HTTP client fails with lists of reasons, whose text would be tracebacks."""
     while reasons := getattr(error, "reasons", None):
         error = getattr(reasons[0], "value", reasons[0])
     return error
@@ -143,7 +142,7 @@ def cause(error: BaseException | None) -> BaseException | None:
 
 @implementer(IBodyProducer)
 class Bytes:
-    """A body of bytes that are at hand; treq's own would take turns of the global reactor to read them."""
+    """A body that is already in memory. treq's own producer would read it in turns of the global reactor."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -154,7 +153,7 @@ class Bytes:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """All is written at once: there is nothing to pause, to resume or to stop."""
+        """Nothing to do: everything is written at once."""
 
     resumeProducing = stopProducing = pauseProducing
 
@@ -163,8 +162,8 @@ def _read(response: IResponse, limit: int) -> Deferred[tuple[bytes, bool]]:
     """
     Read a body up to `limit` bytes.
 
-    Fires with what was read and whether that is all of it; a longer body's connection is aborted. Does not fail;
-    cancelling it aborts the connection.
+    Fires with the bytes and whether they are the whole body. Aborts the connection of a longer body. Does not fail.
+    Cancelling it aborts the connection.
     """
     reader = _Reader(limit)
     response.deliverBody(reader)
@@ -197,5 +196,5 @@ class _Reader(Protocol):
 
     def _abort(self) -> None:
         self._over = True
-        transport: Any = self.transport  # an agent's, of which no more is known than that it is a producer
+        transport: Any = self.transport  # an agent's transport is only known to be a producer
         transport.stopProducing()

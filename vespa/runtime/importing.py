@@ -1,4 +1,4 @@
-"""Importing what a user names: a module, or a file by its path."""
+"""Imports what a user names: a module, or a file by its path."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from types import ModuleType
 def import_place(place: str) -> ModuleType:
     """Import a module by its name, or a file by its path, which ends in `.py`.
 
-    The file's folder comes last on the path, for what it imports in turn: nothing beside it takes the place of what is
-    installed. Raises FileNotFoundError, ImportError, and whatever the module raises as it is imported.
+    The file's folder is added at the end of the path for the file's own imports, so nothing beside it can replace an
+    installed module. Raises FileNotFoundError, ImportError, and any error of the module itself.
     """
     if not place.endswith(".py"):
         return importlib.import_module(place)

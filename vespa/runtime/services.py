@@ -1,4 +1,4 @@
-"""Services that start in order and stop in order, and that outlive their errors."""
+"""Services that start and stop in order, and that continue after errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class InOrder(service.MultiService):
     """
     A parent whose children start downward and stop upward, each awaited before the next.
 
-    So a child may lean on those above it for the whole of its life: what reports the end of the last request outlives
-    the port that the request came through.
+    So a child may use those above it for its whole life: the reporter, which reports the end of the last request, stops
+    after the port.
     """
 
     log = Logger()
@@ -29,12 +29,12 @@ class InOrder(service.MultiService):
         self._stopping: Deferred[None] = succeed(None)
 
     def privilegedStartService(self) -> None:
-        """Start the children's privileged part, downward. Raises what a child raises, those above it stopped."""
+        """Start the children's privileged part, downward. After an error it stops those above, and raises it."""
         service.Service.privilegedStartService(self)
         self._downward("privilegedStartService")
 
     def startService(self) -> None:
-        """Start the children downward. Raises what a child raises, those above it stopped."""
+        """Start the children downward. After an error it stops those above, and raises it."""
         service.Service.startService(self)
         self._downward("startService")
 
@@ -42,7 +42,7 @@ class InOrder(service.MultiService):
         """
         Stop the children upward.
 
-        Fires when the last has stopped. Does not fail: a child that cannot stop is logged, and the others still stop.
+        Fires when the last has stopped. Does not fail: an error of a child is logged, and the others still stop.
         """
         if self.running:
             service.Service.stopService(self)
@@ -71,24 +71,23 @@ class InOrder(service.MultiService):
                 self.log.failure("{child} did not stop cleanly", child=type(child).__name__)
 
     def _stopped(self) -> Deferred[None]:
-        """A Deferred of the caller's own, so that to cancel it stops no child half way."""
+        """A Deferred of the caller's own. Cancelling it does not interrupt the stop."""
         told: Deferred[None] = Deferred()
         self._stopping.chainDeferred(told)
         return told
 
 
 class CoroutineService(service.Service):
-    """Runs the coroutine `run` from start to stop. A subclass says what it does."""
+    """Runs the coroutine method `run` from start to stop."""
 
     log = Logger()
     _task: Deferred[None] | None = None
 
     async def run(self) -> None:
-        """Do the work. Cancelled at stop, which waits for its end."""
+        """Do the work. Cancelled by `stopService`, which waits for its end."""
         raise NotImplementedError
 
     def startService(self) -> None:
-        """Begin the work."""
         super().startService()  # type: ignore[no-untyped-call]
         self._task = Deferred.fromCoroutine(self.run()).addErrback(self._ended)
 
@@ -103,15 +102,15 @@ class CoroutineService(service.Service):
 
     def _ended(self, failure: Failure) -> None:
         if self.running or not isinstance(failure.value, CancelledError):
-            self.log.failure("{service} ended by itself", failure, service=type(self).__name__)
+            self.log.failure("{service} ended unexpectedly", failure, service=type(self).__name__)
 
 
 class SurvivingLoop(service.Service):
     """
-    Calls something at an interval, from start to stop, and goes on when it raises.
+    Calls a function at an interval, from start to stop, and continues after errors.
 
-    An error is logged with its traceback; the same one again, turn after turn, is not. What the call awaits delays the
-    next one: two calls never overlap, and the turns missed meanwhile are left out.
+    An error is logged with its traceback, but not again if it repeats. If the call awaits something, the next call
+    waits for it: two calls never overlap, and missed turns are skipped.
     """
 
     log = Logger()
@@ -128,7 +127,7 @@ class SurvivingLoop(service.Service):
     ) -> None:
         """`now`: call at start too, not first after an interval. `stop_seconds`: how long a stop waits for a call.
 
-        `what` is what the log calls it.
+        `what` is the name of the call in the log.
         """
         self._clock = clock
         self._interval = interval
@@ -142,12 +141,11 @@ class SurvivingLoop(service.Service):
         self._logged = ""
 
     def startService(self) -> None:
-        """Begin to loop."""
         super().startService()  # type: ignore[no-untyped-call]
         self._loop.start(self._interval, self._now)
 
     def stopService(self) -> Deferred[None]:
-        """Loop no more. Fires when the running call has ended, or was cancelled for being too slow; does not fail."""
+        """Stop the loop. Fires when the current call has ended or was cancelled after `stop_seconds`; does not fail."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:
             self._loop.stop()
@@ -171,7 +169,7 @@ class SurvivingLoop(service.Service):
     def _log_new(self, error: Exception) -> None:
         if repr(error) != self._logged:
             self._logged = repr(error)
-            self.log.failure("{what} failed; it is tried again", what=self._what)
+            self.log.failure("{what} failed and will be tried again", what=self._what)
 
     async def _settle(self) -> None:
         if self._current.called:
@@ -179,4 +177,4 @@ class SurvivingLoop(service.Service):
         try:
             await within(self._stop_seconds, self._clock, self._current)
         except TimeoutError:
-            self.log.warn("{what} was cut short", what=self._what)
+            self.log.warn("{what} took too long at the stop and was cancelled", what=self._what)

@@ -1,4 +1,4 @@
-"""What the standard streams can show, and a stream that nobody reads any more."""
+"""Standard streams that may be closed, blocked or limited in their characters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class TolerantStream:
     """
     Writes to `stream`, and never raises.
 
-    Where the reader is behind, a text is lost. Where the reader is gone, or the stream is closed, all later ones are. A
-    character that the encoding lacks is written as its number.
+    If the reader is too slow, a text is lost. If the reader or the stream is gone, all later texts are lost. A
+    character that the encoding does not have is written as its number.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -19,15 +19,13 @@ class TolerantStream:
 
     @property
     def encoding(self) -> str:
-        """The stream's encoding."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        """The stream's descriptor. Raises OSError where it has none, or is gone."""
+        """The stream's descriptor. Raises OSError if it has none, or is gone."""
         if self._stream is None:
             raise OSError("the stream is gone")
         return self._stream.fileno()
@@ -39,8 +37,8 @@ class TolerantStream:
                 self._stream.write(text)
                 self._stream.flush()
             except BlockingIOError:
-                pass  # the reader is behind: this text is lost
-            except UnicodeEncodeError:  # under a locale that has no such characters
+                pass  # the reader is too slow: this text is lost
+            except UnicodeEncodeError:  # the locale does not have such characters
                 self.write(text.encode("ascii", "backslashreplace").decode("ascii"))
             except (OSError, ValueError):
                 stream, self._stream = self._stream, None
@@ -52,7 +50,7 @@ class TolerantStream:
 
 
 def drain_into_nothing(stream: TextIO) -> None:
-    """Have all go nowhere: what is still buffered would fail again at exit and turn a clean stop into exit code 120."""
+    """Redirect the stream to nothing: buffered text would fail again at exit and change a clean exit code to 120."""
     try:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
@@ -62,7 +60,7 @@ def drain_into_nothing(stream: TextIO) -> None:
 
 
 def writable(stream: TextIO | None) -> TextIO:
-    """A standard stream that may have been closed by whoever started us, or cannot show every character."""
+    """A standard stream that the parent process may have closed, or that does not have every character."""
     if stream is None:
         return open(os.devnull, "w")
     reconfigure = getattr(stream, "reconfigure", None)

@@ -1,4 +1,4 @@
-"""This worker's certificate: a key of our own, signed by Vast, stored only when it is what we asked for.
+"""This worker's certificate: its own key, signed by Vast, and stored only if the response is a certificate for it.
 
 python -m vespa.worker.certificate
 """
@@ -32,7 +32,7 @@ Fetch = Callable[[str, bytes], bytes]
 
 
 class CertificateError(Exception):
-    """There is no certificate to be had; the text says why."""
+    """There is no certificate. The text gives the reason."""
 
 
 def ensure(
@@ -45,10 +45,10 @@ def ensure(
     sleep: Callable[[float], None],
     tries: int = TRIES,
 ) -> bool:
-    """Have a certificate and its key in place; `url` is where to have one signed, `now` epoch seconds.
+    """Make sure that a certificate and its key are in place; `url` signs one, `now` is in epoch seconds.
 
-    Returns False when a good pair was there already. Raises CertificateError after `tries`; the files are then
-    as they were.
+    Returns False if a valid pair was already there. Raises CertificateError after `tries`, without changing the
+    files.
     """
     if usable(_read(certificate_path), _read(key_path), now):
         return False
@@ -58,7 +58,7 @@ def ensure(
     )
     certificate_pem = _signed(request(key), key_pem, url, now, fetch, sleep, tries)
     try:
-        # Not one step, but a certificate without its key is found out at the next start, and asked for again.
+        # Not atomic. But the next start finds a certificate without its key, and requests a new one.
         replace_file(key_path, key_pem, 0o600)
         replace_file(certificate_path, certificate_pem, 0o644)
     except OSError as error:
@@ -75,7 +75,7 @@ def request(key: rsa.RSAPrivateKey) -> bytes:
             x509.NameAttribute(NameOID.COMMON_NAME, "pyworker.vast.ai"),
         ]
     )
-    # Vast puts the worker's true address in the place of this one.
+    # Vast replaces this address with the worker's.
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("0.0.0.0"))])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
@@ -84,7 +84,7 @@ def request(key: rsa.RSAPrivateKey) -> bytes:
 
 
 def usable(certificate_pem: bytes, key_pem: bytes, now: float) -> bool:
-    """Whether these are a certificate and its own key, and it has not ended."""
+    """Whether these are a certificate and its own key, and the certificate has not expired."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         key = serialization.load_pem_private_key(key_pem, None)
@@ -109,8 +109,8 @@ def _signed(
             continue
         if usable(body, key_pem, now):
             return body
-        why = f"the response was no certificate for our key; it begins {body[:80]!r}"
-    raise CertificateError(f"no certificate was signed in {tries} tries: {why}")
+        why = f"the response is not a certificate for this worker's key; it begins with {body[:80]!r}"
+    raise CertificateError(f"Vast signed no certificate in {tries} tries: {why}")
 
 
 def _public_bytes(key: object) -> bytes:
@@ -129,7 +129,7 @@ def _read(path: str) -> bytes:
 
 
 def post(url: str, content: bytes) -> bytes:
-    """POST the request for a certificate and return what came; raises OSError for anything but a 2xx."""
+    """POST a certificate request and return the response. Raises OSError unless it is 2xx."""
     headers = {"Content-Type": "application/octet-stream"}
     asked = urllib.request.Request(url, content, headers, method="POST")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -139,16 +139,16 @@ def post(url: str, content: bytes) -> bytes:
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the worker is to listen with Vast's certificate: VESPA_USE_SSL, and no endpoint of the user's own."""
+    """Whether the worker needs Vast's certificate: VESPA_USE_SSL is true, and VESPA_LISTEN is not set."""
     raw = environ.get("VESPA_USE_SSL", "").strip() or environ.get("USE_SSL", "").strip()
     try:
         return boolean(raw or "false") and not environ.get("VESPA_LISTEN", "").strip()
     except ValueError:
-        return False  # the worker's own start says what is wrong with it
+        return False  # the worker's own start reports the error
 
 
 def main() -> int:
-    """Read the environment and see to the certificate; the exit code is 1 where it could not be had."""
+    """Read the environment and make sure that there is a certificate. The exit code is 1 if there is none."""
     environ = os.environ
     container = environ.get("CONTAINER_ID", "").strip()
     if not wanted(environ) or not container:

@@ -1,6 +1,6 @@
-"""A production start: the certificate, then the worker, and one report to the autoscaler if either truly fails.
+"""A production start: the certificate, then the worker, and a report to the autoscaler if one of them fails.
 
-By the standard library alone, so that a broken installation is reported too. Both steps are processes of their own.
+It uses the standard library only, so that it can report a broken installation. Both steps are processes of their own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONGEST_LINE = 64 * 1024
 
 
 class Launch:
-    """Runs one process after the other, shows their output, passes signals on, and remembers the last lines."""
+    """Runs one process after the other, shows their output, passes signals on, and keeps the last lines."""
 
     def __init__(self, output: IO[bytes]) -> None:
         self._output = output
@@ -36,13 +36,13 @@ class Launch:
         self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     def signalled(self, number: int, frame: Any) -> None:
-        """Handle a signal: whatever happens from now on, it was asked for."""
+        """Handle a signal. A later end of the process is then not a failure."""
         self.stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
     def run(self, command: Sequence[str]) -> int:
-        """Run `command` to its end; its exit code, as a shell would give it."""
+        """Run `command` to its end. Returns its exit code in the form of a shell."""
         if self.stopped:
             return 0
         self.last_lines.clear()
@@ -51,18 +51,18 @@ class Launch:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # Else Control-C would reach it twice, and a second signal ends it at once.
+            # Otherwise Control-C would reach it twice, and a second signal ends it at once.
             start_new_session=True,
-            # A launcher that was killed cannot pass signals on: the worker then drains instead of serving on unseen.
+            # A killed launcher cannot pass signals on. The worker then drains instead of running on unnoticed.
             preexec_fn=partial(signal_at_parent_death, signal.SIGTERM),
         )
-        if self.stopped:  # between the start and the line that tells the handler of it
+        if self.stopped:  # the signal came before `_process` was set
             process.terminate()
         assert process.stdout is not None
         reader = threading.Thread(target=self._copy, args=(process.stdout,), daemon=True)
         reader.start()
         code = process.wait()
-        # Not for ever: a process that it left behind may hold the pipe open.
+        # With a limit, because a process that the command left behind may hold the pipe open.
         reader.join(2.0)
         if code < 0:
             self.last_lines.append(f"killed by {signal.Signals(-code).name}")
@@ -78,7 +78,7 @@ class Launch:
                 self._output.write(line)
                 self._output.flush()
             except (OSError, ValueError):
-                pass  # nobody reads the log any more; the worker must not be stopped by that
+                pass  # the log has no reader any more, which must not stop the worker
 
 
 def launch(
@@ -87,7 +87,7 @@ def launch(
     report: Callable[[MutableMapping[str, str], str], bool] = failure_report.report,
     steps: Sequence[tuple[str, Sequence[str]]] = (("the certificate", CERTIFICATE), ("the worker", WORKER)),
 ) -> int:
-    """Run the steps one after the other; the exit code is that of the first that fails."""
+    """Run the steps one after the other. Returns the exit code of the first that fails, or 0."""
     for name, command in steps:
         code = run.run(command)
         if run.stopped:
@@ -101,14 +101,14 @@ def launch(
 
 
 def production_defaults(environ: MutableMapping[str, str]) -> None:
-    """On Vast.ai the worker speaks TLS unless told otherwise."""
+    """On Vast.ai the worker uses TLS by default."""
     on_vast = environ.get("CONTAINER_ID", "").strip()
     if on_vast and not any(environ.get(name, "").strip() for name in ("VESPA_USE_SSL", "USE_SSL")):
         environ["VESPA_USE_SSL"] = "true"
 
 
 def cause(lines: Iterable[str]) -> str:
-    """What a worker said last of why it ends, if it said so itself: without the rest of its log; "" if it did not."""
+    """The reason that a worker gave last for its end, without the rest of its log; "" if it gave none."""
     found: list[str] = []
     for line in lines:
         if line.startswith(_ERROR):
@@ -120,8 +120,8 @@ def cause(lines: Iterable[str]) -> str:
     return "\n".join(found)
 
 
-TOLD: Final = "the autoscaler was told why this worker ends"
-"""What a worker logs whose own last report was an error: it need not be reported once more."""
+TOLD: Final = "the worker's last report gave the autoscaler the reason for its end"
+"""A line of a worker's log after which its failure need not be reported again."""
 
 _ERROR: Final = "error: "
 _CRITICAL: Final = " critical ["
@@ -130,17 +130,17 @@ NEEDED = (
     *("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools"),
     "aiohttp",
 )
-"""What the packages of requirements.txt are imported as."""
+"""The import names of the packages in requirements.txt."""
 
 
 def is_installed(name: str) -> bool:
-    """Whether a package can be imported; this checkout's own folder `twisted`, which only holds a plugin, is none."""
+    """Whether a package can be imported. The checkout's folder `twisted`, which holds only a plugin, is not one."""
     spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin is not None
 
 
 def missing_packages(is_installed: Callable[[str], bool] = is_installed) -> str:
-    """Which packages are not installed, and how to have them, in one sentence; "" when all are there."""
+    """One sentence about missing packages and how to install them; "" if none is missing."""
     missing = [name for name in NEEDED if not is_installed(name)]
     if not missing:
         return ""
@@ -150,12 +150,12 @@ def missing_packages(is_installed: Callable[[str], bool] = is_installed) -> str:
     what = "the package" if len(missing) == 1 else "the packages"
     return (
         f"{sys.executable} lacks {what} {', '.join(missing)}: "
-        f"run {sys.executable} -m pip install -r {file}, or use start_server.sh, which does"
+        f"run {sys.executable} -m pip install -r {file}, or use start_server.sh, which installs them"
     )
 
 
 def main() -> int:
-    """Start the worker of this environment and wait for its end."""
+    """Start the worker for this environment and wait for its end."""
     lacking = missing_packages()
     if lacking:
         print(f"error: {lacking}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""From settings to a proxy that listens: the same for the command and for twistd."""
+"""Starts a proxy from its settings, for the command and for twistd."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _BAD_FILE: Final = (ValueError, OSError, SSL.Error, crypto.Error)
 
 
 class LaunchError(Exception):
-    """There will be no proxy; the text is one sentence for people, without keys."""
+    """The proxy cannot start. The text is one sentence for people, without keys."""
 
 
-MakeClient = Callable[..., "ClientService"]  # `make_client`, or what stands in for it
+MakeClient = Callable[..., "ClientService"]  # `make_client`, or a stand-in
 
 
 @contextmanager
 def console_of(reactor: Any, settings: ClientSettings) -> Iterator[Console]:
-    """The console of these settings; its connections are closed afterwards."""
+    """The console of these settings. Its connections are closed afterwards."""
     agent = Agent(reactor, name="console")
     try:
         yield Console(settings.console_url, BoundedClient(agent, reactor), instance=settings.instance)
@@ -53,13 +53,13 @@ async def launch(
     make: MakeClient | None = None,
 ) -> tuple[ClientService, ClientSettings]:
     """
-    Find the endpoint's key if need be, listen, and return the proxy with the settings that it has.
+    Find the endpoint's key if it is missing, listen, and return the proxy with its final settings.
 
-    `hide` is told the keys, one of which may just have been found. A console that is away is no obstacle: the proxy
-    asks it again when it needs the key. Raises LaunchError; may be cancelled.
+    `hide` is called with the keys, one of which may just have been found. If the console does not respond, the proxy
+    starts, and looks up the key when it needs it. Raises LaunchError; may be cancelled.
     """
     if make is None:
-        # The rest of the program: who only lists endpoints, or errs, need not wait for it to be loaded.
+        # The rest of the program is only loaded here, because it takes time.
         from vespa.client.service import make_client
 
         make = make_client
@@ -92,6 +92,6 @@ async def _with_key(reactor: Any, settings: ClientSettings) -> ClientSettings:
         except ConsoleError as error:
             if error.final:
                 raise LaunchError(str(error)) from None
-            log.warn("{error}; the endpoint's key is looked up when it is needed", error=str(error))
+            log.warn("{error}; the proxy looks up the endpoint's key when it needs it", error=str(error))
             return settings
     return evolve(settings, endpoint=found.name, endpoint_key=found.api_key)

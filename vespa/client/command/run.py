@@ -1,4 +1,4 @@
-"""`vespa-proxy client`: options, questions where somebody is there to answer, and the proxy until a signal ends it."""
+"""`vespa-proxy client`: reads options, asks questions at a terminal, and runs the proxy until a signal ends it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vespa.runtime.standard_streams import writable
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command in this process's reactor and return the exit code; SystemExit for --help and --version."""
-    from vespa.runtime.terminal import Terminal  # only now: `twistd vespa-client` needs no rich
+    """Run the command in this process's reactor. Returns the exit code; raises SystemExit for --help and --version."""
+    from vespa.runtime.terminal import Terminal  # only here, because `twistd vespa-client` needs no rich
 
     out = writable(sys.stdout)
     terminal, errors = Terminal(out, os.environ), Terminal(writable(sys.stderr), os.environ)
-    # Whoever can see what is asked and answer it: a terminal at either end.
+    # Questions need somebody who can see and answer them: a terminal for input and output.
     can_ask = sys.stdin is not None and sys.stdin.isatty() and out.isatty()
     try:
         reading = read(CLIENT.parse(argv), os.environ, can_ask=can_ask)
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
         errors.print(f"note: {line}")
     settings = reading.settings
     reactor = process.install_reactor(settings.transport)
-    # Of the start and the end there are better words on the same screen.
+    # The command itself prints better messages about the start and the end.
     quiet = () if settings.debug else ("twisted", "log_legacy", "vespa.proxy.listener")
     observer = process.begin_log(cast(TextIO, terminal), settings.log_level, reading.secrets, quiet)
     questions = Questions(reactor, terminal)
