@@ -62,7 +62,7 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.watched_connection": 292,
     "vespa.loadtest.command": 279,
     "vespa.proxy.exchange": 287,
-    "vespa.config.worker": 288,
+    "vespa.config.worker": 270,
     "vespa.worker.readiness": 381,
     "vespa.worker.service": 351,
 }

@@ -33,6 +33,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.proxy.upstream_deadlines": "tests.proxy.test_request_sender",
     "vespa.runtime.local_addresses": "tests.client.test_worker_pools",
     "vespa.vast.envelope_prefix": "tests.vast.test_envelope_stream",
+    "vespa.config.commands": "tests.config.test_command_line",
     # What is composed of other modules, and shows in whole requests.
     "vespa.http.client_connection": "tests.contract.test_responses",
     "vespa.http.resource": "tests.worker.test_admin_routes",
@@ -59,7 +60,7 @@ ELSEWHERE: dict[str, str] = {
 """Where the tests of a module are that has no file of tests of its own."""
 
 
-NOT_YET = ("vespa.benchmarking.", "vespa.client.command.", "vespa.config.")
+NOT_YET = ("vespa.benchmarking.", "vespa.client.command.")
 """Packages whose tests do not mirror them yet. None is added."""
 
 

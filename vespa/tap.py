@@ -24,7 +24,6 @@ from .transport.certificates import CertificateError
 log = Logger()
 
 _EXAMPLE = "tcp:3000:interface=127.0.0.1 or unix:/run/vespa.sock"
-_BAD_FILE = (ValueError, OSError, SSL.Error, crypto.Error, CertificateError)
 
 
 class Options(TwistdOptions):
@@ -115,7 +114,7 @@ def file_problem(reactor: object, settings: WorkerSettings) -> str:
         return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} the files"
     except OSError as error:
         return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {error.filename}: {error.strerror}"
-    except (*_BAD_FILE, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, SSL.Error, crypto.Error) as error:
         why = str(error) or type(error).__name__
         if isinstance(error, TypeError):
             why = "an argument is missing or unknown"
@@ -124,7 +123,7 @@ def file_problem(reactor: object, settings: WorkerSettings) -> str:
         return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {why}; write it like {_EXAMPLE}"
     try:
         trust_roots(settings.backend_ca_file)
-    except _BAD_FILE as error:
+    except (OSError, ValueError) as error:
         return f"VESPA_BACKEND_CA_FILE={settings.backend_ca_file!r}: {error or type(error).__name__}"
     return ""
 

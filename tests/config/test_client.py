@@ -31,7 +31,9 @@ class SettingsTests(SynchronousTestCase):
     def test_no_key_is_shown(self) -> None:
         """Keys and tokens are not in what a log would show of it."""
         error = self.assertRaises(ValueError, ClientSettings, endpoint="e", endpoint_key="a key-8152", port=-1)
-        self.assertIn("endpoint_key: ", str(error))
+        self.assertIn("endpoint_key=(hidden): ", str(error))
+        self.assertNotIn("8152", str(error))
+        error = self.assertRaises(ValueError, ClientSettings, endpoint="e", console_url="http://me:pw-8152@a")
         self.assertNotIn("8152", str(error))
         settings = ClientSettings(endpoint="e", endpoint_key="k-1", account_key="k-2", token="k-3")
         self.assertNotIn("k-", repr(settings))

@@ -44,14 +44,14 @@ class ParseTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         """All mistakes of a line are named, each once, with what may have been meant; no value is shown."""
-        found = LINE.parse("--ulr=hush --fly hush hush --quiet=hush -x --count --quiet -u".split())
+        found = LINE.parse("--ulr=hush --fly hush --quiet=hush hush hush -x --count --quiet -u".split())
         self.assertEqual(
             found.problems,
             (
                 "option --ulr not recognized; did you mean --url?",
                 "option --fly not recognized",
-                "there is an argument that belongs to no option; it is not shown, it may be a key",
                 "--quiet takes no value",
+                "there is an argument that belongs to no option; it is not shown, it may be a key",
                 "option -x not recognized",
                 "--count needs a value",
                 "-u needs a value",

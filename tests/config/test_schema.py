@@ -105,6 +105,6 @@ class CheckTests(SynchronousTestCase):
         error = self.assertRaises(ValueError, Things, port=0, the_key="hush\n", rate=11)
         self.assertEqual(
             str(error),
-            "port=0: must be at least 1; the_key: must not contain control characters; "
+            "port=0: must be at least 1; the_key=(hidden): must not contain control characters; "
             "rate=11: must be more than 0, 9 at most",
         )

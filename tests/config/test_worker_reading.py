@@ -250,17 +250,6 @@ class ValueTests(SynchronousTestCase):
         for raw in ("mine", ":run", "mine:", "mine:a.b", "/a/b:run", "a b:run"):
             self.assertRaises(SettingsError, self.value, "VESPA_BENCHMARK", raw)
 
-    def test_limits_of_backend(self) -> None:
-        """Of the two limits on connections the smaller that is set counts; 0 is none."""
-        self.assertEqual(WorkerSettings().backend_connection_limit, 0)
-        self.assertEqual(WorkerSettings(connection_limit=9).backend_connection_limit, 9)
-        self.assertEqual(WorkerSettings(connection_limit=9, connection_limit_per_host=4).backend_connection_limit, 4)
-
-    def test_one_at_a_time(self) -> None:
-        """Without parallel requests one slot is left, whatever the other setting says."""
-        self.assertEqual(WorkerSettings(allow_parallel=False, max_concurrency=8).concurrency, 1)
-        self.assertEqual(WorkerSettings(max_concurrency=8).concurrency, 8)
-
     @given(
         st.dictionaries(
             st.sampled_from([row.name.replace("<port>", "3000") for row in rows(WorkerSettings)]),

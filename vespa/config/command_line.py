@@ -52,10 +52,12 @@ class CommandLine:
             if not argument.startswith("--"):
                 name, has_text, text = argument[:2], argument[2:], argument[2:]
             row = known.get(name)
-            if row is None:
-                stray = "there is an argument that belongs to no option; it is not shown, it may be a key"
-                is_option = name.startswith("-") and name != "-"
-                problems[f"option {name} not recognized{did_you_mean(name, known)}" if is_option else stray] = None
+            if row is None and name.startswith("-") and name != "-":
+                problems[f"option {name} not recognized{did_you_mean(name, known)}"] = None
+                if rest and not has_text and not rest[0].startswith("-"):
+                    rest.popleft()  # its value, most likely
+            elif row is None:
+                problems["there is an argument that belongs to no option; it is not shown, it may be a key"] = None
             elif row.parse is None and has_text:
                 problems[f"{name} takes no value"] = None
             elif row.parse is not None and not has_text and (not rest or rest[0].startswith("--")):

@@ -12,8 +12,6 @@ from vespa.runtime.secret import secret_forms
 
 Schema = TypeVar("Schema")
 
-_SHOWN = 80  # characters of a wrong value
-
 
 class SettingsError(Exception):
     """The settings cannot be used; `problems` has one line for each mistake, `hints` what may be behind them.
@@ -86,7 +84,7 @@ class Reading(Generic[Schema]):
     def wrong(self, attribute: str, why: str) -> None:
         """Note a problem with a value, which is shown."""
         name = self.sources.get(attribute) or self.name(attribute)
-        self.problems[attribute] = f"{name}={_shown(self._rows[attribute], self.values[attribute])}: {why}"
+        self.problems[attribute] = f"{name}={self._rows[attribute].shown(self.values[attribute])}: {why}"
 
     def settings(self, hints: Sequence[str] = (), what: str = "options") -> Schema:
         """The settings. Raises SettingsError, which names everything that is wrong with them and with the line."""
@@ -104,7 +102,7 @@ class Reading(Generic[Schema]):
             try:
                 found.append(True if row.parse is None else row.parse(raw))
             except ValueError as error:
-                self.problems[row.attribute] = f"{name}={_shown(row, raw)}: {error}"
+                self.problems[row.attribute] = f"{name}={row.shown(raw)}: {error}"
         if found:
             self.values[row.attribute] = tuple(found) if row.many else found[-1]
 
@@ -118,9 +116,3 @@ class Reading(Generic[Schema]):
             if text := self._environ.get(name, "").strip():
                 return name, text.replace(",", " ").split() if row.many else [text]
         return names[0], []
-
-
-def _shown(row: Option, value: object) -> str:
-    if row.secret or "@" in str(value):  # an address with a password in it
-        return "(hidden)"
-    return repr(value if len(str(value)) <= _SHOWN else str(value)[: _SHOWN - 3] + "...")

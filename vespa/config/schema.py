@@ -16,6 +16,7 @@ from vespa.config.values import Number, boolean, text
 
 _DERIVED = "?"
 """A name that follows from the field's own."""
+_SHOWN = 80  # characters of a wrong value
 
 
 @attrs.frozen
@@ -45,6 +46,12 @@ class Option:
     """Whether a program's value has to be what a command line may say."""
     attribute: str = ""
     """The field that it fills."""
+
+    def shown(self, value: object) -> str:
+        """A value as a message may show it: no secret, and no address that may have a password in it."""
+        if self.secret or "@" in str(value):
+            return "(hidden)"
+        return repr(value if len(str(value)) <= _SHOWN else str(value)[: _SHOWN - 3] + "...")
 
     @property
     def repeats(self) -> str:
@@ -117,7 +124,7 @@ def check(settings: object) -> None:
         try:
             object.__setattr__(settings, row.attribute, _checked(row, value))
         except ValueError as error:
-            problems.append(f"{row.attribute}{'' if row.secret else f'={value!r}'}: {error}")
+            problems.append(f"{row.attribute}={row.shown(value)}: {error}")
     if problems:
         raise ValueError("; ".join(problems))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -86,7 +87,7 @@ class Number:
 
     def __call__(self, raw: str) -> float:
         """The number that a text says."""
-        if not (_INTEGER if self.whole else _DECIMAL).fullmatch(raw):
+        if not (_INTEGER if self.whole else _DECIMAL).fullmatch(raw) or math.isinf(float(raw)):
             raise ValueError(f"must be a {'whole' if self.whole else 'finite'} number")
         number = int(raw) if self.whole else float(raw)
         if not self.least <= number <= self.most or (self.above and number == self.least):

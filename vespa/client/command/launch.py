@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
-from OpenSSL import SSL, crypto
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from vespa.client.console import Console, ConsoleError
 from vespa.config.client import ClientSettings
 from vespa.http.agent import Agent
-from vespa.proxy.listener import cannot_listen
 from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.trust import trust_roots
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 log = Logger()
 
 OnWait = Callable[[str, float], None]
-_BAD_FILE: Final = (ValueError, OSError, SSL.Error, crypto.Error)
 
 
 class LaunchError(Exception):
@@ -65,19 +62,21 @@ async def launch(
         make = make_client
     try:
         trust_roots(settings.worker_ca)
-    except _BAD_FILE as error:
+    except (OSError, ValueError) as error:
         raise LaunchError(f"--worker-ca={settings.worker_ca!r}: {error or type(error).__name__}") from None
     settings = await _with_key(reactor, settings)
     for key in (settings.endpoint_key, settings.account_key):
         hide(key)
     try:
         client = make(reactor, settings, on_wait=on_wait)
-    except _BAD_FILE as error:
+    except (OSError, ValueError) as error:
         raise LaunchError(str(error) or type(error).__name__) from None
     try:
         client.privilegedStartService()
         client.startService()
     except CannotListenError as error:
+        from vespa.proxy.listener import cannot_listen
+
         where = f"{settings.host} port {settings.port}"
         raise LaunchError(cannot_listen(where, error, "--port or VESPA_CLIENT_PORT")) from None
     return client, settings
