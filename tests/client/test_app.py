@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.client.requests import BODY, HOST, post
 from tests.client.rig import AUTOSCALER, WORKER, ClientRig, assignment, response
 from vespa.http.held_bytes import HeldBytes
-from vespa.protocol.refusal import Refusal
 
 
 class Uploads(SynchronousTestCase):
@@ -57,7 +56,7 @@ class AppTests(SynchronousTestCase):
         rig.tell(assignment())
         rig.worker().read()
         rig.tell({"status": "none", "request_idx": 9})
-        rig.app.dismiss(lambda: Refusal(503, "draining", "the proxy is shutting down"))
+        rig.app.dismiss()
         self.assertEqual([b"draining" in caller.read() for caller in callers], [False, True, True, True])
         rig.worker().send(response(200, b"ok"))
         self.assertTrue(callers[0].read().endswith(b"ok"))
@@ -100,6 +99,6 @@ class AppTests(SynchronousTestCase):
         """While the proxy shuts down, nothing new is begun."""
         rig = ClientRig()
         caller = rig.caller()
-        rig.app.drain(lambda: Refusal(503, "draining", "the proxy is shutting down"))
+        rig.app.drain()
         caller.send(post())
         self.assertIn(b"draining", caller.read())

@@ -418,7 +418,7 @@ class Limiting(SynchronousTestCase):
         """Those who wait when there is no time left are refused; a slot that comes free then goes to nobody."""
         rig = Rig(concurrency=1)
         working, waiting = rig.ask(GET), rig.ask(GET)
-        rig.app.dismiss(lambda: Refusal(503, "draining", "no"))
+        rig.app.dismiss()
         self.assertEqual(status(waiting.read()), 503)
         working.hang_up()
         self.assertEqual(len(rig.backend.wires), 1)

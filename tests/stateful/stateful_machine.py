@@ -13,7 +13,6 @@ from tests.stateful.answering import CLOSE, Plan, Server, plan, worker_plan
 from tests.stateful.callers import Caller
 from tests.stateful.client_harness import ClientHarness, Given, Track
 from tests.stateful.transports import MemoryTransport
-from vespa.protocol.refusal import Refusal
 
 WORKERS: Final = (WORKER, OTHER, ("203.0.113.9", 31000))
 AMOUNTS: Final = (1, 30, 300, 1000, 3000, 30_000, 30_000, 70_000, 1 << 30, 1 << 30)
@@ -215,11 +214,7 @@ class ClientStateMachine(ClientHarness):
             return
         if not self.draining:
             self.draining = True
-            self.rig.app.drain(_draining)
+            self.rig.app.drain()
             self.rig.server.drain()
         elif b % 2:
-            self.rig.app.dismiss(_draining)
-
-
-def _draining() -> Refusal:
-    return Refusal(503, "draining", "the proxy is shutting down")
+            self.rig.app.dismiss()

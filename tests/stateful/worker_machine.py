@@ -394,7 +394,7 @@ class WorkerMachine:
 
     def do_dismiss(self, a: int, b: int) -> None:
         self._acted = True
-        self.rig.app.dismiss(lambda: Refusal(503, "draining", "no more"))
+        self.rig.app.dismiss()
 
     def do_cut(self, a: int, b: int) -> None:
         for connection in self._pick(sorted(self.rig.server.connections, key=lambda each: each.waits_since), a):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.lifecycle import ADMIT, CONNECTING, END, OPEN, SERVED, SLOT, TABLE, UNSERVED, WAIT, Event
 from vespa.client.envelope_writer import Content
 from vespa.client.policy import Policy
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.app import draining
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import Admission
 
@@ -45,10 +44,10 @@ class ClientAdmission:
             message = f"the request waited {seconds:g} s for a slot: too many requests are in flight"
             exchange.refuse(Refusal(503, "too_many_requests", message, retry_after=1))
 
-    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+    def dismiss(self) -> None:
         """Refuse all requests in the queue."""
         for exchange in self.gate.dismiss():
-            exchange.refuse(refusal())
+            exchange.refuse(draining())
 
     # -- recording
 

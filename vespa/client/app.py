@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.admission import ClientAdmission
 from vespa.client.autoscaler_client import AutoscalerClient
@@ -15,10 +13,9 @@ from vespa.client.worker_pools import WorkerPools
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import RequestHandler
 from vespa.http.server_connection import ServerConnection
-from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.via import Via
-from vespa.proxy.app import App
+from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.cors import VARY, Preflight, cors_lines, is_preflight
 from vespa.proxy.exchange import Exchange, open_exchange
@@ -63,7 +60,7 @@ class ClientApp:
             timer=timer,
             log_served=log_served,
         )
-        self._refusal: Callable[[], Refusal] | None = None
+        self._is_draining = False
         self._autoscaler = autoscaler
         self._guard = guard
         self._allows_origins = guard.allows_origins
@@ -82,17 +79,17 @@ class ClientApp:
         self._guard.check_token(head)
         if head.target == b"*" or head.max_forwards == 0:
             return ServerOptions(client, head)
-        if self._refusal is not None:
-            raise self._refusal()
+        if self._is_draining:
+            raise draining()
         exchange = open_exchange(self.proxy, client, head)
         exchange.received_at = self._seconds()
         return exchange
 
-    def drain(self, refusal: Callable[[], Refusal]) -> None:
+    def drain(self) -> None:
         """Refuse every request from now on."""
-        self._refusal = refusal
+        self._is_draining = True
 
-    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+    def dismiss(self) -> None:
         """Refuse all requests that wait for a slot or for a worker."""
-        self.admission.dismiss(refusal)
-        self._autoscaler.dismiss(refusal)
+        self.admission.dismiss()
+        self._autoscaler.dismiss()

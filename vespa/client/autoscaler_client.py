@@ -14,6 +14,7 @@ from vespa.client.endpoint_key import EndpointKey
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.app import draining
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.transport.origin import Origin
 from vespa.vast.assignment import one_line, seconds_before
@@ -88,10 +89,10 @@ class AutoscalerClient:
             body,
         )
 
-    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+    def dismiss(self) -> None:
         """Refuse all searches."""
         for search in list(self.searching):
-            search.refuse(refusal())
+            search.refuse(draining())
 
     def waits(self, search: Search, status: str) -> None:
         """A search continues to wait."""

@@ -22,7 +22,6 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
-from vespa.protocol.refusal import Refusal
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, SecondListener, Upstreams
@@ -137,13 +136,8 @@ def make_client(
     Pipes.most = shares.pipes
     server = Server(app, reactor, Limits(connections=most_callers(reactor, shares.connections), held_bytes=HELD_MAX))
 
-    def refusal() -> Refusal:
-        return Refusal(503, "draining", "the proxy is shutting down", retry_after=1)
-
     endpoint = parse(reactor, _endpoint(settings))
-    listening = Listener(
-        endpoint, server, settings.drain_timeout, lambda: app.drain(refusal), lambda: app.dismiss(refusal)
-    )
+    listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
     tree = ClientService(listening, settings.host)
     children: list[Service] = [Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening]
     if settings.host == LOCALHOST:

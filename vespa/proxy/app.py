@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.held_bytes import SMALL
+from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.protocol.via import Via
 from vespa.proxy.interfaces import Admission, BodyTransform, HeaderPolicy, ResponsePolicy, UpstreamSelector
@@ -79,6 +80,11 @@ class App:
         # A log event costs a third of a request, so served requests are logged only at DEBUG.
         self._record_served(exchange, success)
         self.log.info("served: {method} {path}", method=exchange.method, path=exchange.path)
+
+
+def draining() -> Refusal:
+    """What a server that stops refuses requests with."""
+    return Refusal(503, "draining", "the server is shutting down", retry_after=1)
 
 
 def _as_they_are(exchange: object, head: ResponseHead) -> bytes:

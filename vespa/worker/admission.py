@@ -15,6 +15,7 @@ from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.proxy.app import draining
 from vespa.proxy.cors import is_preflight
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import Admission
@@ -146,10 +147,10 @@ class WorkerAdmission:
         for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
             exchange.refuse(Refusal(503, "queue_timeout", f"no slot became free within {seconds:g} s", retry_after=1))
 
-    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+    def dismiss(self) -> None:
         """Refuse all requests in the queue."""
         for exchange in self.gate.dismiss():
-            exchange.refuse(refusal())
+            exchange.refuse(draining())
 
     # -- recording
 

@@ -20,7 +20,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
 from vespa.protocol.via import Via
-from vespa.proxy.app import App
+from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
 from vespa.proxy.interfaces import UpstreamSelector
@@ -119,13 +119,13 @@ class WorkerApp:
             return ServerOptions(client, head)
         return open_exchange(self.proxy, client, head)
 
-    def drain(self, refusal: Callable[[], Refusal]) -> None:
+    def drain(self) -> None:
         """Refuse every request from now on."""
-        self.admission.unready = refusal
+        self.admission.unready = draining
 
-    def dismiss(self, refusal: Callable[[], Refusal]) -> None:
+    def dismiss(self) -> None:
         """Refuse all requests in the queue."""
-        self.admission.dismiss(refusal)
+        self.admission.dismiss()
 
 
 class OneUpstream:

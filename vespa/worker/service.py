@@ -24,7 +24,6 @@ from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
-from vespa.protocol.refusal import Refusal
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, Upstreams, cannot_listen
@@ -103,9 +102,6 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
     pool.on_trouble = on_trouble
 
-    def refusal() -> Refusal:
-        return Refusal(503, "draining", "the worker is shutting down", retry_after=1)
-
     timer = CoarseTimer(reactor)
     app = WorkerApp(
         Policy(
@@ -140,9 +136,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     server = Server(app, reactor, _limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
-    listening = Listener(
-        endpoint, server, settings.drain_timeout, lambda: app.drain(refusal), lambda: app.dismiss(refusal)
-    )
+    listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
 
     def condition() -> Condition:
         problem = unreachable(settings)
