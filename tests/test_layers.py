@@ -60,7 +60,6 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.response_writer": 303,
     "vespa.http.server_connection": 294,
     "vespa.http.watched_connection": 292,
-    "vespa.loadtest.command": 279,
     "vespa.proxy.exchange": 287,
     "vespa.config.worker": 270,
     "vespa.worker.readiness": 381,

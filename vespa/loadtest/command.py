@@ -45,11 +45,7 @@ NO_MORE_PATIENCE: Final = 3
 
 
 class Command(process.Main):
-    """
-    One run of the command; `report` is there once it succeeded, `problem` says why it did not.
-
-    `announces`: what is tested is said before the test.
-    """
+    """One run of the command. `announces`: what is tested is said before the test."""
 
     def __init__(
         self,
@@ -63,8 +59,6 @@ class Command(process.Main):
         hide: Callable[[str], None],
     ) -> None:
         super().__init__(reactor)
-        self.report: Report | None = None
-        self.problem = ""
         self._options = reading.settings
         self._client = reading.client
         self._first = first
@@ -89,17 +83,17 @@ class Command(process.Main):
             self._run.interrupt()
 
     async def main(self) -> int:
-        """Test, and return the exit code as far as the test goes: 0 where there is a report."""
+        """Test, write the report, and return the exit code."""
         try:
-            self.report = await self._test()
-            return 0
+            return _write(await self._test(), self._options)
         except LaunchError as error:
-            self.problem = str(error)
+            problem = str(error)
         except CancelledError:
-            self.problem = "interrupted before the test began"
+            problem = "interrupted before the test began"
         except Exception as error:
             log.failure("the load test failed")
-            self.problem = f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}"
+        print(f"vespa-proxy load: {problem}", file=sys.stderr)
         return 1
 
     async def _test(self) -> Report:
@@ -172,11 +166,7 @@ def main(argv: Sequence[str]) -> int:
     # Where the report comes to the same place, its first line would be there twice.
     announces = not options.quiet and (options.json == "-" or not _is_one_place(sys.stdout, sys.stderr))
     command = Command(reactor, reading, first, works, terminal, announces=announces, hide=observer.hide)
-    process.run(reactor, command, on_signal=command.interrupt)
-    if command.report is None:
-        print(f"vespa-proxy load: {command.problem}", file=sys.stderr)
-        return 1
-    return _write(command.report, options)
+    return process.run(reactor, command, on_signal=command.interrupt)
 
 
 def _works_of(options: LoadSettings) -> Callable[[], Work]:
