@@ -129,6 +129,16 @@ class OpenLoopTests(Case):
         self.successResultOf(run)
         self.assertEqual((self.stats.sent, self.stats.never_sent), (1, 9))
 
+    def test_freed_at_the_end(self) -> None:
+        """What the cap held back is not late by the tester's fault, though a place is free just as the time is over."""
+        self.agent.on_request = self.answers(0.995)
+        run = self.start(Plan(requests=0, rps=10, concurrency=1, duration=1))
+        self.clock.advance(1)
+        self.assertEqual((self.stats.sent, self.stats.late, self.stats.held_back, self.stats.never_sent), (2, 0, 1, 8))
+        self.clock.advance(1)
+        self.successResultOf(run)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_duration(self) -> None:
         """When the time is over no more are sent, and those under way are waited for."""
         self.agent.on_request = self.answers(0.5)

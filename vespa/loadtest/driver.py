@@ -143,11 +143,8 @@ class Driver:
             self._later(0.0 if request.outcome.ok else AFTER_FAILURE_SECONDS, self._send_next)
         elif self._held:
             self._held = False
-            self._later(0, self._resume)
-
-    def _resume(self) -> None:
-        self._freed = self._now()  # what was due before this was held back too
-        self._send_due()
+            self._freed = self._now()  # what was due before this was held back too
+            self._later(0, self._send_due)
 
     # -- how it ends
 
