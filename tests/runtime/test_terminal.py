@@ -58,7 +58,7 @@ class EscapeTests(Case):
 
     def test_pipe(self) -> None:
         """A pipe gets no escape sequence and no live line, whatever the environment asks for."""
-        for environ in (XTERM, {**XTERM, "FORCE_COLOR": "1"}, {**XTERM, "TTY_COMPATIBLE": "1"}):
+        for environ in (XTERM, {**XTERM, "FORCE_COLOR": "1"}, {**XTERM, "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}):
             self.assertEqual(self.draw(io.StringIO(), environ), "well\nlog\n")
 
     def test_dumb(self) -> None:

@@ -33,8 +33,9 @@ class Terminal(Console):
         is_terminal = stream.isatty() and environ.get("TERM") != "dumb"
         super().__init__(
             file=cast(TextIO, TolerantStream(stream)),
-            # Said here, because rich would write escape sequences to a pipe where FORCE_COLOR is set.
+            # Said here, because rich would take a pipe for a terminal where FORCE_COLOR or TTY_INTERACTIVE is set.
             force_terminal=is_terminal,
+            force_interactive=is_terminal,
             color_system=None if environ.get("NO_COLOR") else "auto",
             force_jupyter=False,
             width=width or (None if is_terminal else _UNLIMITED),
