@@ -84,14 +84,11 @@ class Plot:
 
     def dots(self, name: str, colour: str, points: Iterable[Point]) -> None:
         """Add a dot for each point: lines without length, whose ends are round."""
-        path = "".join(f"M{self._x(x)} {self._y(y)}h0" for x, y in points)
-        if path:
-            self.series.append(Series(name, f"{colour} dots", path))
+        self._add(name, f"{colour} dots", "".join(f"M{self._x(x)} {self._y(y)}h0" for x, y in points))
 
     def line(self, name: str, colour: str, points: Iterable[Point]) -> None:
         """Add a line from point to point."""
-        path = "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points)
-        self.series.append(Series(name, f"{colour} line", f"M{path}"))
+        self._add(name, f"{colour} line", "M" + "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points))
 
     def steps(self, name: str, colour: str, points: Iterable[Point], width: float) -> None:
         """Add a level so wide for each point, which is its beginning, and gaps where there are no points."""
@@ -101,7 +98,11 @@ class Plot:
             path += f"V{self._y(y)}" if end == x else f"M{self._x(x)} {self._y(y)}"
             end = x + width
             path += f"H{self._x(end)}"
-        self.series.append(Series(name, f"{colour} line", path))
+        self._add(name, f"{colour} line", path)
+
+    def _add(self, name: str, style: str, path: str) -> None:
+        if path:  # else the legend would name what is not there
+            self.series.append(Series(name, style, path))
 
     def _x(self, value: float) -> str:
         return f"{self.across.share(value) * WIDTH:.1f}"
