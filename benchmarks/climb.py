@@ -1,7 +1,7 @@
-"""The concurrency at which a backend's throughput stops growing, and the throughput there, within two minutes.
+"""Finds the concurrency at which a backend's throughput stops growing, and the throughput there, within two minutes.
 
-Requests are sent in a closed loop: so many at once, each followed by the next. Tokens count as they arrive, so that a
-level can be cut short at any time.
+It sends requests in a closed loop: so many at once, each followed by the next. Tokens count as they arrive, so a
+level can end at any time.
 """
 
 from __future__ import annotations
@@ -13,35 +13,28 @@ from collections.abc import Iterator, Sequence
 from vespa.benchmarking.contract import Figure
 
 FIRST_LEVEL = 4
-GAIN = 1.10
-"""A level whose throughput is not so many times the best one's is the last."""
+GAIN = 1.10  # if a level's throughput is less than so many times the best one's, it is the last
 BETTER = 1.03
-"""The last level is the one that is named where it is so many times better, or else the one before it."""
-BUDGET = 115.0
-"""Seconds from the first request to the figure, where the first token comes within 25 s."""
+"""If the last level is so many times better than the one before it, it gives the result; otherwise the one before."""
+BUDGET = 115.0  # seconds from the first request to the result, if the first token comes within 25 s
 AFTER_FIRST_TOKEN = 90.0
-"""Seconds for the figure once the first token is there, where that came later: the model was still being loaded."""
-LOADING = 300.0
-"""Seconds until the first token, or there is none."""
+"""Seconds from the first token to the result, if the token came later because the model was still being loaded."""
+LOADING = 300.0  # the time limit for the first token, in seconds
 WARMUP = 3.0
-SHORTEST = 2.0
-"""Seconds that a level is measured at least, so that a pause of the backend's does not decide."""
+SHORTEST = 2.0  # the minimum time of a level in seconds, so that a pause of the backend does not decide
 LONGEST = 20.0
-FEW = 3
-"""Tokens of each stream below which a level goes on past its time."""
-BIN = 0.25
-"""Seconds; in bins of this width tokens are counted, to see how many come while no prompt is read."""
-BUSY = 0.7
-"""Share of a processor beyond which this process may be what is measured."""
+FEW = 3  # if a stream has fewer tokens than this, a level lasts longer than planned
+BIN = 0.25  # tokens are counted in bins of this width in seconds, to find their rate while no prompt is processed
+BUSY = 0.7  # the share of a processor above which this process may limit the measurement
 
 cpu_seconds = time.process_time
 
 
 class Request:
-    """What came of one request so far. Times are the event loop's, in seconds."""
+    """The progress of one request. Times are the event loop's, in seconds."""
 
     def __init__(self, most: int) -> None:
-        """`most`: how many tokens it may generate."""
+        """`most`: the number of tokens that it may generate."""
         self.most = most
         self.began = self.first = self.last = asyncio.get_running_loop().time()
         self.tokens = 0.0
@@ -51,7 +44,7 @@ class Request:
         self.bins: dict[int, float] = {}
 
     def arrived(self, count: float) -> None:
-        """Count tokens that came just now, or the pieces of a stream where tokens are not told."""
+        """Count tokens that have just arrived, or the pieces of a stream if the number of tokens is unknown."""
         self.last = asyncio.get_running_loop().time()
         if not self.tokens:
             self.first, self.first_tokens = self.last, count
@@ -61,7 +54,7 @@ class Request:
         self.bins[bin] = self.bins.get(bin, 0.0) + count
 
     def finish(self, tokens: float = 0.0) -> None:
-        """The whole response is there; `tokens` is what it says it took, 0 where it does not tell."""
+        """The whole response is there; `tokens` is the number that it reports, 0 if it reports none."""
         self.last = asyncio.get_running_loop().time()
         if not self.tokens:
             self.first = self.last
@@ -70,25 +63,24 @@ class Request:
 
 
 class Source:
-    """Where requests come from."""
+    """Makes and sends requests."""
 
     unit = "tokens"
-    scale = 1.0
-    """How many tokens a piece of a stream is, as long as no request has ended and told."""
+    scale = 1.0  # the number of tokens in a piece of a stream, until a request has ended and reported it
     streams = True
-    """Whether answers are asked for as streams; the climb turns it off where it could not keep up with the pieces."""
+    """Whether to request streams. The climb turns it off if it cannot keep up with the pieces."""
 
     def make(self) -> Request:
         """A request that is about to be sent."""
         raise NotImplementedError
 
     async def send(self, request: Request) -> None:
-        """Send it, telling it what arrives, and that it is finished. Raises what went wrong."""
+        """Send it, and record what arrives and its end. Raises the error of the request."""
         raise NotImplementedError
 
 
 class Level:
-    """The requests of one level of concurrency, and the throughput that they amount to."""
+    """The requests of one level of concurrency, and their throughput."""
 
     def __init__(self, concurrency: int, streams: bool) -> None:
         self.concurrency = concurrency
@@ -106,29 +98,29 @@ class Level:
 
     @property
     def refused(self) -> bool:
-        """Whether more requests failed than gave a response."""
+        """Whether more requests failed than got a response."""
         return len(self.errors) > len([request for request in self.requests if request.tokens])
 
     def enough(self) -> bool:
-        """Whether the streams that run have given enough tokens to be timed."""
+        """Whether the running streams have enough tokens for a measurement."""
         running = [request for request in self.requests if request.tokens]
         return bool(self.finished) or sum(request.tokens for request in running) >= FEW * max(1, len(running))
 
     def work(self, scale: float) -> float:
-        """Tokens that arrived; `scale` is how many tokens a piece is."""
+        """The number of tokens that arrived; `scale` is the number of tokens in a piece."""
         return sum(request.tokens if request.finished else request.pieces * scale for request in self.requests)
 
     def estimate(self, scale: float, usual: float) -> float:
-        """Tokens per second at this concurrency, of whole requests one after the other.
+        """Tokens per second at this concurrency, for whole requests one after the other.
 
-        `usual` is how many tokens a request takes, 0 where none has ended yet.
+        `usual` is the number of tokens of a request, 0 before any has ended.
         """
         done = self.finished
         if done and self.streams:
             return self._balanced(scale, usual)
         if done:
             return self._whole(done)
-        # None has ended: how long they will take follows from their first token and the pace since.
+        # None has ended: their first token and the rate after it give the time that they would take.
         paced = [request for request in self.requests if request.tokens > request.first_tokens]
         if not paced:
             return self.work(scale) / max(self.ended - self.began, 1e-6)
@@ -147,12 +139,12 @@ class Level:
         return rate
 
     def _balanced(self, scale: float, usual: float) -> float:
-        """Tokens over time, with as many prompts read as requests' worth of tokens generated.
+        """Tokens over time, with as many prompts processed as requests' worth of tokens generated.
 
-        A level begins with all its prompts, and ends with requests of which only the prompt is done: over few requests
-        in each place, that is more reading than there is in the long run. With `n` prompts read and `k` tokens in `t`
-        seconds, t = n a + k / d, where `d` is the rate of tokens while nothing is read, and a request of `u` tokens
-        takes a + u / d of the backend's time.
+        A level begins with all its prompts, and ends with requests of which only the prompt is processed. With few
+        requests in each place, it processes more prompts than in the long run. With `n` prompts processed and `k`
+        tokens in `t` seconds, t = n a + k / d, where `d` is the rate of tokens while no prompt is processed, and a
+        request of `u` tokens takes a + u / d of the backend's time.
         """
         seconds = max(max(request.last for request in self.requests) - self.began, 1e-6)
         tokens = self.work(scale)
@@ -166,7 +158,7 @@ class Level:
         return usual / (reading + usual / fastest)
 
     def _fastest(self) -> float:
-        """Pieces a second in the better bins of time; the best one may have had what was held back before."""
+        """Pieces a second in the better bins. The best bin may include pieces that were delayed before."""
         first, last = int(self.began / BIN) + 1, int(max(request.last for request in self.requests) / BIN)
         width = max(1, (last - first) // 20)
         rates = sorted(
@@ -176,7 +168,7 @@ class Level:
         return rates[int(0.8 * (len(rates) - 1))] if rates else 0.0
 
     def _whole(self, done: list[Request]) -> float:
-        """Of responses that come whole: those under way count by the share of the usual time that they have had."""
+        """For whole responses: running requests count by the share of the usual time that they have had."""
         tokens = sum(request.tokens for request in done)
         seconds = sum(request.last - request.began for request in done) / len(done)
         under_way = [request for request in self.requests if not request.finished]
@@ -185,7 +177,7 @@ class Level:
 
 
 def levels(most: int) -> Iterator[int]:
-    """4, 8, 16 and so on, the last one being `most`."""
+    """4, 8, 16 and so on, and finally `most`."""
     level = FIRST_LEVEL
     while level < most:
         yield level
@@ -194,10 +186,10 @@ def levels(most: int) -> Iterator[int]:
 
 
 class Climb:
-    """One measurement: a warm-up, then level after level until throughput stops growing or time is up."""
+    """One measurement: a warm-up, then level after level until throughput stops growing or the time is up."""
 
     def __init__(self, source: Source, most: int, runs: int) -> None:
-        """`most`: requests at once; `runs`: after so many requests in each place, a level is done."""
+        """`most`: requests at once; `runs`: the number of requests in each place after which a level ends."""
         self._source = source
         self._most = most
         self._runs = runs
@@ -206,7 +198,7 @@ class Climb:
         self._usual = 0.0
 
     async def run(self) -> Figure:
-        """The highest throughput found, and the level it was found at. Raises what the requests failed with."""
+        """The highest throughput, and its level. Raises the error of the requests if all fail."""
         alone = await self._warm_up()
         best: Level | None = None
         why = "the highest level"
@@ -232,7 +224,7 @@ class Climb:
         if best is None:
             best = alone
         if best.rate <= 0:
-            raise RuntimeError(f"the backend answered with no {self._source.unit} in {BUDGET:g} s")
+            raise RuntimeError(f"the backend returned no {self._source.unit} in {BUDGET:g} s")
         print(f"chosen: {best.rate:.1f} {self._source.unit}/s with {best.concurrency} requests at once ({why})")
         return Figure(best.rate, best.concurrency)
 
@@ -243,11 +235,11 @@ class Climb:
         return self._deadline - self._now()
 
     def _share(self, count: int) -> float:
-        """Seconds for one of `count` levels, with some to spare for one that has to be looked at again."""
+        """The seconds for one of `count` levels, with a reserve to repeat one."""
         return min(LONGEST, max(SHORTEST, self._left() / (count + 1)))
 
     async def _warm_up(self) -> Level:
-        """Wait for a loaded model and send one request, of which no more than a few seconds are waited for."""
+        """Wait for the model to load and send one request, for a few seconds at most after its first token."""
         level = Level(1, self._source.streams)
         request = self._source.make()
         level.requests.append(request)
@@ -259,7 +251,7 @@ class Climb:
                     raise RuntimeError(f"no response to the first request within {LOADING:g} s")
                 await asyncio.wait({task}, timeout=0.05)
             self._deadline = max(start + BUDGET, self._now() + AFTER_FIRST_TOKEN)
-            # A slow backend needs more than one token to be timed at all.
+            # With a slow backend one token is not enough for a measurement.
             until = self._now() + WARMUP
             while not task.done() and (self._now() < until or (not level.enough() and self._left() > BUDGET * 0.7)):
                 await asyncio.wait({task}, timeout=0.05)
@@ -273,7 +265,7 @@ class Climb:
         return level
 
     async def _again(self, level: Level) -> Level:
-        """Measure a level without gain once more, where time allows: one pause must not end the climb."""
+        """Repeat a level without gain, if there is time: one pause must not end the climb."""
         took = level.ended - level.began
         if self._left() < took + 1.0:
             return level
@@ -284,7 +276,7 @@ class Climb:
         return level
 
     async def _measure(self, concurrency: int, seconds: float) -> Level:
-        """Keep so many requests under way for `seconds`, for longer where hardly a token comes; then cut them off."""
+        """Keep so many requests running for `seconds`, or longer if few tokens come; then cancel them."""
         level = Level(concurrency, self._source.streams)
         cpu = cpu_seconds()
         places = [asyncio.ensure_future(self._place(level)) for _ in range(concurrency)]
@@ -300,9 +292,9 @@ class Climb:
             self._tell(level)
         finally:
             await _end(places)
-        await asyncio.sleep(min(0.2, max(0.0, self._left())))  # for the backend to notice
+        await asyncio.sleep(min(0.2, max(0.0, self._left())))  # so that the backend notices
         if level.streams and level.cpu > BUSY and level.finished and self._left() > 2 * SHORTEST:
-            print("its streams come faster than they can be read: asking for whole responses instead")
+            print("the streams come faster than this process can read them: requesting whole responses instead")
             self._source.streams = False
             whole = await self._measure(concurrency, min(seconds, self._left() / 2))
             if whole.rate > 0 and not whole.refused:
@@ -322,14 +314,14 @@ class Climb:
         return spent >= seconds and level.enough()
 
     async def _place(self, level: Level) -> None:
-        """One request after the other, until cancelled."""
+        """Send one request after the other, until cancelled."""
         while True:
             request = self._source.make()
             request.bins = level.bins
             level.requests.append(request)
             try:
                 await self._source.send(request)
-                await asyncio.sleep(0)  # a response that is there at once must not keep the others waiting
+                await asyncio.sleep(0)  # an immediate response must not delay the others
             except Exception as error:
                 if not level.errors:
                     print(f"a request failed: {type(error).__name__}: {error}")
@@ -337,11 +329,11 @@ class Climb:
                 await asyncio.sleep(0.5)
             else:
                 if not request.tokens:
-                    level.errors.append(RuntimeError(f"the backend answered with no {self._source.unit}"))
+                    level.errors.append(RuntimeError(f"the backend returned no {self._source.unit}"))
                     await asyncio.sleep(0.5)
 
     def _learn(self, level: Level) -> None:
-        """How many tokens a piece is, and a whole request, from those that ended."""
+        """Learn the number of tokens in a piece, and in a whole request, from those that ended."""
         done = [request for request in level.finished if request.tokens]
         if done:
             self._usual = sum(request.tokens for request in done) / len(done)
@@ -358,7 +350,7 @@ class Climb:
 
 
 async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
-    """Cancel what still runs, and wait until it is gone."""
+    """Cancel what still runs, and wait for its end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Work per second of ComfyUI behind Vast's API wrapper, by its `/generate/sync`; each request is 100 units of work.
+"""Work per second of ComfyUI behind Vast's API wrapper, with `/generate/sync`. Each request is 100 units of work.
 
     VESPA_BENCHMARK=benchmarks.comfyui:benchmark
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 COST = 100.0
-# Where Vast's ComfyUI image links the first workflow that was provisioned.
+# The link to the first provisioned workflow in Vast's ComfyUI image.
 _PROVISIONED = "/opt/comfyui-api-wrapper/workflows/pyworker_benchmark.json"
 
 
 def get_test_request() -> tuple[str, dict[str, Any], float]:
-    """(path, payload, cost) of one request like those that the benchmark sends."""
+    """The path, payload and cost of one request like those of the benchmark."""
     request: dict[str, Any] = {"request_id": f"benchmark-{generator().getrandbits(64):x}"}
     if path := workflow_file():
         with open(path, encoding="utf-8") as file:
@@ -46,25 +46,25 @@ def workflow_file() -> str:
 
 
 async def benchmark(backend_url: str, session: ClientSession) -> float:
-    """The best of a few requests, one at a time unless told otherwise, in units of work per second."""
+    """The best of a few requests, by default one at a time, in units of work per second."""
     _, payload, _ = get_test_request()
     if "workflow_json" in payload["input"]:
         print(f"measuring with the workflow {workflow_file()}")
         if "__RANDOM_INT__" not in json.dumps(payload):
-            print("its seed is not __RANDOM_INT__: ComfyUI may answer from its cache, far faster than it can work")
+            print("its seed is not __RANDOM_INT__: ComfyUI may answer from its cache, much faster than it can work")
     print(f"warming up {backend_url}")
     await send(session)
     return await best_of(setting("BENCHMARK_RUNS", 3), concurrency(1), lambda: send(session), "units")
 
 
 async def send(session: ClientSession) -> float:
-    """Send one request; gives its work."""
+    """Send one request. Returns its work."""
     route, payload, cost = get_test_request()
     async with session.post(route, json=payload) as response:
         if response.status != 200:
             raise RuntimeError(f"{route} answered {response.status}: {(await response.text())[:300]}")
         answer = await response.json()
-    # The wrapper answers 200 to a job that failed, and a failure is quick.
+    # The wrapper answers 200 even if a job failed, and a failure is quick.
     status = answer.get("status") if isinstance(answer, dict) else None
     if status in ("failed", "timeout", "cancelled"):
         raise RuntimeError(f"{route} ended with {status}: {str(answer.get('message'))[:300]}")

@@ -1,4 +1,4 @@
-"""What the built-in benchmarks share: settings, prompts, and the best of a few rounds."""
+"""Parts that the built-in benchmarks share: settings, prompts, and the best of a few rounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS = (
 
 
 def setting(name: str, default: int) -> int:
-    """A whole number from 1 up out of the environment; ValueError names the variable that holds something else."""
+    """A whole number from 1 up from the environment. Raises ValueError with the variable's name for anything else."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -28,7 +28,7 @@ def setting(name: str, default: int) -> int:
 
 
 def concurrency(default: int) -> int:
-    """How many requests to send at once: BENCHMARK_CONCURRENCY or `default`, and never more than the worker lets in."""
+    """The number of requests at once: BENCHMARK_CONCURRENCY or `default`, but at most what the worker admits."""
     wanted = setting("BENCHMARK_CONCURRENCY", default)
     if os.environ.get("VESPA_ALLOW_PARALLEL", "").strip().lower() in ("false", "0", "no", "off"):
         return 1
@@ -41,20 +41,19 @@ def concurrency(default: int) -> int:
 
 @functools.cache
 def generator() -> random.Random:
-    """The one source of chance: seeded by BENCHMARK_SEED, or new each time, so that no backend's cache can help."""
+    """The generator of random numbers, seeded by BENCHMARK_SEED, or new each time, so that no cache can help."""
     return random.Random(os.environ.get("BENCHMARK_SEED") or None)
 
 
 def words(count: int) -> str:
-    """So many random words."""
     return " ".join(generator().choices(_WORDS, k=count))
 
 
 async def best_of(runs: int, at_once: int, send: Callable[[], Awaitable[float]], unit: str = "tokens") -> float:
     """The best throughput of `runs` rounds of `at_once` requests each, in `unit` a second.
 
-    `send` sends one request and gives the work done. Failed requests count as no work; where all of a round's fail, so
-    does the benchmark, with the first error.
+    `send` sends one request and returns its work. Failed requests count as no work. If all requests of a round fail,
+    the benchmark fails with the first error.
     """
     best = 0.0
     for run in range(1, runs + 1):
@@ -68,7 +67,7 @@ async def best_of(runs: int, at_once: int, send: Callable[[], Awaitable[float]],
         if len(errors) == at_once:
             raise errors[0]
         if work <= 0:
-            raise RuntimeError(f"the backend answered with no {unit}")
+            raise RuntimeError(f"the backend returned no {unit}")
         best = max(best, work / seconds)
         done = f"{at_once - len(errors)} of {at_once} requests"
         print(f"run {run} of {runs}: {done}, {work:g} {unit} in {seconds:.2f} s, {work / seconds:.1f} {unit}/s")

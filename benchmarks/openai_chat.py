@@ -2,7 +2,7 @@
 
     VESPA_BENCHMARK=benchmarks.openai_chat:benchmark
 
-Counts the tokens that were generated, since `cost` is by custom a request's `max_tokens`. BENCHMARKS.md lists the
+It counts generated tokens, because `cost` is usually a request's `max_tokens`. BENCHMARKS.md lists the
 environment variables.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _COUNTED = {"completion": "completion_tokens", "total": "total_tokens"}
 _MOST_TOKENS = 500
-# How a stream is asked for, from what tells most to what every backend takes.
+# The forms of a request for a stream: first the one with the most information, last the one that every backend accepts.
 _WAYS: tuple[dict[str, Any], ...] = (
     {"stream": True, "stream_options": {"include_usage": True}},
     {"stream": True},
@@ -30,7 +30,7 @@ _WAYS: tuple[dict[str, Any], ...] = (
 
 
 def get_test_request() -> tuple[str, dict[str, Any], float]:
-    """(path, payload, cost) of one request like those that the benchmark sends."""
+    """The path, payload and cost of one request like those of the benchmark."""
     size = Size(_MOST_TOKENS)
     return _route(), _payload(size, os.environ.get("MODEL_NAME", "")), float(size.tokens)
 
@@ -49,17 +49,17 @@ async def benchmark(backend_url: str, session: ClientSession) -> float:
 
 
 async def first_model(session: ClientSession) -> str:
-    """The first model that the backend says it serves; "" where it does not say."""
+    """The first model in the backend's list; "" if it has no list."""
     async with session.get("/v1/models") as response:
         if response.status in (401, 403):
             await require_success("/v1/models", response)
         if response.status != 200:
-            print(f"/v1/models answered {response.status}: asking without a model's name (MODEL_NAME sets one)")
+            print(f"/v1/models answered {response.status}: sending requests without a model (MODEL_NAME sets one)")
             return ""
         answer = await response.json()
     models = answer.get("data") if isinstance(answer, dict) else None
     if not models:
-        raise RuntimeError("set MODEL_NAME: /v1/models lists none")
+        raise RuntimeError("/v1/models lists no model: set MODEL_NAME")
     return str(models[0]["id"])
 
 
@@ -67,7 +67,7 @@ class Chat(Source):
     """Requests for completions."""
 
     def __init__(self, session: ClientSession, model: str, wanted: str) -> None:
-        """`wanted` is what of a usage is counted: completion or total."""
+        """`wanted` is the count to use from `usage`: completion or total."""
         self._session = session
         self._model = model
         self._wanted = wanted
@@ -79,7 +79,7 @@ class Chat(Source):
         return Request(self._size.tokens)
 
     async def send(self, request: Request) -> None:
-        """Raises Refused. A request that is too long is sent again, shorter; a refused kind of stream, as another."""
+        """Raises Refused. Shortens a request that is too long, and changes the form of a stream that is refused."""
         while True:
             way = self._way if self.streams else len(_WAYS) - 1
             sent = (self._size.words, self._size.tokens)
@@ -91,7 +91,7 @@ class Chat(Source):
                 if request.tokens:
                     raise
                 if error.too_long:
-                    if sent == (self._size.words, self._size.tokens):  # else another request has shrunk it already
+                    if sent == (self._size.words, self._size.tokens):  # otherwise another request has shrunk it already
                         self._size.shrink(error)
                     request.most = self._size.tokens
                 elif error.status in (400, 422, 501) and not self._worked and way + 1 < len(_WAYS):
@@ -102,7 +102,7 @@ class Chat(Source):
                     raise
 
     async def count_prompt(self) -> None:
-        """Ask for one token, to be told how many those of the prompt are: a slow backend tells no others in time."""
+        """Request one token, to learn the number of prompt tokens: a slow backend reports none in time otherwise."""
         most, self._size.tokens = self._size.tokens, 1
         request = self.make()
         self.streams = False
@@ -122,7 +122,7 @@ class Chat(Source):
             answer = await response.json()
         tokens = _told(answer, self._wanted)
         if not tokens:
-            raise RuntimeError("the backend neither tells its tokens nor streams any")
+            raise RuntimeError("the backend neither reports its tokens nor streams any")
         request.finish(tokens)
 
     async def _stream(self, request: Request, route: str, response: ClientResponse) -> None:
@@ -150,13 +150,13 @@ def _payload(size: Size, model: str) -> dict[str, Any]:
 
 
 def _told(answer: Any, wanted: str) -> float:
-    """The tokens in a response's `usage`; 0 where it does not tell."""
+    """The tokens in a response's `usage`; 0 if there is none."""
     usage = answer.get("usage") if isinstance(answer, dict) else None
     return float((usage or {}).get(_COUNTED[wanted]) or 0)
 
 
 def has_text(event: dict[str, Any]) -> bool:
-    """Whether an event carries a token, a thinking model's thoughts too."""
+    """Whether an event carries a token, including the reasoning of a model."""
     for choice in event.get("choices") or []:
         delta = choice.get("delta") or choice
         if any(delta.get(name) for name in ("content", "reasoning_content", "reasoning", "text")):

@@ -1,4 +1,4 @@
-"""What the built-in LLM benchmarks share: the size of their requests, what refusals mean, the events of a stream."""
+"""Parts that the built-in LLM benchmarks share: the size of requests, the meaning of refusals, events of a stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FEWEST_WORDS = 8
 _FEWEST_TOKENS = 16
-_TAIL = 8192  # bytes; the last events, one of which may tell the tokens
+_TAIL = 8192  # bytes: the last events, one of which may report the tokens
 _TOO_LONG = (
     "context",
     "too long",
@@ -30,7 +30,7 @@ _TOO_LONG = (
 
 
 class Refused(RuntimeError):
-    """The backend did not do what it was asked to; `too_long` where the request is more than its context holds."""
+    """The backend refused a request; `too_long` if the request exceeds its context."""
 
     def __init__(self, message: str, status: int, too_long: bool) -> None:
         super().__init__(message)
@@ -39,13 +39,13 @@ class Refused(RuntimeError):
 
 
 def refusal(what: str, status: int, text: str) -> Refused:
-    """The error for a response, or an event of a stream, with what to set where a setting helps."""
+    """The error for a response, or for an event of a stream, with the setting that may help."""
     text = text[:2000]
     message = f"{what} answered {status}: {text[:300]}"
     if status == 200:
         message = f"{what} failed in its stream: {text[:300]}"
     elif status in (401, 403):
-        key = "the backend wants a key, or another one: set VESPA_BACKEND_AUTHORIZATION, for instance to 'Bearer KEY'"
+        key = "the backend requires a key, or another one: set VESPA_BACKEND_AUTHORIZATION, such as 'Bearer KEY'"
         message = f"{what} answered {status}: {key} ({text[:300]})"
     lower = text.lower()
     too_long = status in (400, 413, 422) and any(sign in lower for sign in _TOO_LONG)
@@ -54,15 +54,15 @@ def refusal(what: str, status: int, text: str) -> Refused:
 
 
 async def require_success(what: str, response: ClientResponse) -> None:
-    """Raises Refused for any status but 200."""
+    """Raises Refused for any status except 200."""
     if response.status != 200:
         raise refusal(what, response.status, " ".join((await response.text()).split()))
 
 
 class Size:
-    """How large a request is: words in its prompt, and tokens that it may generate; shrunk to fit a small context.
+    """The size of a request: words in its prompt, and tokens that it may generate. It shrinks to fit a small context.
 
-    What the environment sets is not changed.
+    Sizes from the environment do not change.
     """
 
     def __init__(self, tokens: int) -> None:
@@ -73,11 +73,11 @@ class Size:
         self._tokens_fixed = bool(os.environ.get("BENCHMARK_MAX_TOKENS", "").strip())
 
     def prompt(self) -> str:
-        """A prompt that no backend's cache has seen."""
+        """A prompt that is in no backend's cache."""
         return "Write a long story in which all of these words occur: " + words(self.words)
 
     def shrink(self, error: Refused) -> None:
-        """Half of it. Raises RuntimeError that names what to set, where there is nothing left to halve."""
+        """Halve the size. Raises RuntimeError with the variables to set if nothing can be halved."""
         if not self._words_fixed and self.words > _FEWEST_WORDS:
             self.words = max(_FEWEST_WORDS, self.words // 2)
         elif not self._tokens_fixed and self.tokens > _FEWEST_TOKENS:
@@ -87,17 +87,17 @@ class Size:
                 f"the model's context is too small for {self.words} words and {self.tokens} tokens: set "
                 f"BENCHMARK_PROMPT_WORDS and BENCHMARK_MAX_TOKENS lower, or the backend's context higher ({error})"
             ) from error
-        print(f"the model's context is small: going on with {self.words} words and {self.tokens} tokens")
+        print(f"the model's context is small: continuing with {self.words} words and {self.tokens} tokens")
 
 
 class Events:
-    """A stream of server-sent events as its bytes come: counts those with text, parses no more of them than it must.
+    """Counts the events with text in a stream of server-sent events, and parses as few of them as possible.
 
     A benchmark that parses each of 50,000 events a second measures itself.
     """
 
     def __init__(self, what: str, has_text: Callable[[dict[str, Any]], bool]) -> None:
-        """`what` is the name in errors; `has_text` tells whether an event carries a token."""
+        """`what` is the name in errors; `has_text` decides whether an event carries a token."""
         self._what = what
         self._has_text = has_text
         self._rest = b""
@@ -106,11 +106,11 @@ class Events:
 
     @property
     def held_bytes(self) -> int:
-        """What is kept of the stream: its end."""
+        """The size of the kept end of the stream."""
         return len(self._tail) + len(self._rest)
 
     def feed(self, data: bytes) -> int:
-        """How many pieces of text `data` ends. Raises Refused where an event tells of an error."""
+        """The number of pieces of text that end in `data`. Raises Refused if an event reports an error."""
         whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
         whole += newline
         if b'"error"' in whole or whole.startswith(b"error:") or b"\nerror:" in whole:
@@ -122,14 +122,14 @@ class Events:
         return whole.count(b"\ndata:") + whole.startswith(b"data:")
 
     def last(self) -> list[dict[str, Any]]:
-        """The last events of the stream, the very last one first."""
+        """The last events of the stream, newest first."""
         complete = self._tail + self._rest
         if len(complete) >= _TAIL:
             complete = complete.partition(b"\n")[2]
         return list(_events(complete))[::-1]
 
     def without_text(self) -> int:
-        """How many of the last events carry no text: `feed` has counted them, if it counted text before them."""
+        """The number of last events without text, which `feed` has counted if text came before them."""
         count = 0
         if self._begun:
             for event in self.last():
@@ -140,7 +140,7 @@ class Events:
         return count
 
     def _from_first_text(self, whole: bytes) -> bytes:
-        """The lines from the first event with text on; none where there is none."""
+        """The lines from the first event with text; b"" if there is none."""
         lines = whole.splitlines(keepends=True)
         for place, line in enumerate(lines):
             if any(self._has_text(event) for event in _events(line)):
@@ -164,7 +164,7 @@ def _events(lines: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`; an empty one where there is none."""
+    """The JSON object in `data`; empty if there is none."""
     try:
         event = json.loads(data)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Tokens per second of Hugging Face's Text Generation Inference, by its own `/generate_stream`.
+"""Tokens per second of Hugging Face's Text Generation Inference, with its own `/generate_stream`.
 
     VESPA_BENCHMARK=benchmarks.tgi:benchmark
 
-Counts the tokens that were generated, since `cost` is by custom a request's `max_new_tokens`. BENCHMARKS.md lists the
+It counts generated tokens, because `cost` is usually a request's `max_new_tokens`. BENCHMARKS.md lists the
 environment variables.
 """
 
@@ -21,7 +21,7 @@ _MOST_TOKENS = 256
 
 
 def get_test_request() -> tuple[str, dict[str, Any], float]:
-    """(path, payload, cost) of one request like those that the benchmark sends."""
+    """The path, payload and cost of one request like those of the benchmark."""
     size = Size(_MOST_TOKENS)
     return "/generate", _payload(size), float(size.tokens)
 
@@ -44,7 +44,7 @@ class Generate(Source):
         return Request(self._size.tokens)
 
     async def send(self, request: Request) -> None:
-        """Raises Refused. A request that is too long is sent again, shorter."""
+        """Raises Refused. Shortens a request that is too long."""
         while True:
             sent = (self._size.words, self._size.tokens)
             try:
@@ -53,7 +53,7 @@ class Generate(Source):
             except Refused as error:
                 if request.tokens or not error.too_long:
                     raise
-                if sent == (self._size.words, self._size.tokens):  # else another request has shrunk it already
+                if sent == (self._size.words, self._size.tokens):  # otherwise another request has shrunk it already
                     self._size.shrink(error)
                 request.most = self._size.tokens
 
@@ -75,7 +75,7 @@ class Generate(Source):
             answer = await response.json()
         tokens = _told(answer[0] if isinstance(answer, list) else answer)
         if not tokens:
-            raise RuntimeError(f"{route} does not tell how many tokens it generated")
+            raise RuntimeError(f"{route} does not report how many tokens it generated")
         request.finish(tokens)
 
 
@@ -85,5 +85,5 @@ def _payload(size: Size) -> dict[str, Any]:
 
 
 def _told(answer: dict[str, Any]) -> float:
-    """The tokens in a response's `details`; 0 where it does not tell."""
+    """The tokens in a response's `details`; 0 if there are none."""
     return float((answer.get("details") or {}).get("generated_tokens") or 0)
