@@ -60,7 +60,7 @@ ELSEWHERE: dict[str, str] = {
 """Where the tests of a module are that has no file of tests of its own."""
 
 
-NOT_YET = ("vespa.benchmarking.", "vespa.client.command.")
+NOT_YET = ("vespa.client.command.",)
 """Packages whose tests do not mirror them yet. None is added."""
 
 

@@ -7,96 +7,21 @@ import json
 import os
 import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-from twisted.internet import reactor
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Site
 
+from tests.benchmarking.children import ENVIRONMENT, Backend, ChildCase, death, reactor
 from tests.system.certificates import Pair
 from vespa.benchmarking.process import TERM_SECONDS, BenchmarkError
 from vespa.benchmarking.runner import Runner, child_environment
-
-ENVIRONMENT = {
-    name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
-}
-# Some tests write the same file several times within a second, which a bytecode cache does not notice.
-ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = "1"
-
-
-class Backend(Resource):
-    """Tells what it was asked; streams, redirects, fails and cuts off by path."""
-
-    isLeaf = True
-
-    def render(self, request: Any) -> Any:
-        response = getattr(self, "at_" + request.path.decode().strip("/"), self.at_echo)
-        return response(request)
-
-    def at_echo(self, request: Any) -> bytes:
-        request.setHeader("Content-Type", "application/json; charset=utf-8")
-        kind = request.getHeader("Content-Type") or ""
-        body = request.content.read().decode("utf-8", "replace")
-        if "boundary" in kind:
-            boundary = kind.partition("boundary=")[2].strip('"')
-            kind, body = kind.partition(";")[0], str(body.count(boundary))
-        if "json" in kind:
-            body = json.loads(body)
-        seen = {"method": request.method.decode(), "uri": request.uri.decode(), "kind": kind, "body": body}
-        return json.dumps(
-            {**seen, "mine": request.getHeader("X-Mine"), "auth": request.getHeader("Authorization")}
-        ).encode()
-
-    def at_lines(self, request: Any) -> bytes:
-        return b"data: 1\n\ndata: 2\nlast"
-
-    def at_broken(self, request: Any) -> bytes:
-        request.setResponseCode(503)
-        return b"not now"
-
-    def at_text(self, request: Any) -> bytes:
-        request.setHeader("Content-Type", "text/plain; charset=latin-1")
-        return b"caf\xe9"
-
-    def at_many(self, request: Any) -> bytes:
-        request.responseHeaders.setRawHeaders("X-Many", ["1", "2"])
-        return b""
-
-    def at_moved(self, request: Any) -> bytes:
-        request.setResponseCode(302)
-        request.setHeader("Location", "/echo?moved")
-        return b"elsewhere"
-
-    def at_kept(self, request: Any) -> bytes:
-        request.setResponseCode(307)
-        request.setHeader("Location", "/echo")
-        return b""
-
-    def at_circle(self, request: Any) -> bytes:
-        request.setResponseCode(302)
-        request.setHeader("Location", "/circle")
-        return b""
-
-    def at_cut(self, request: Any) -> int:
-        request.setHeader("Content-Length", "100")
-        request.write(b"some")
-        request.transport.loseConnection()
-        return NOT_DONE_YET
-
-    def at_never(self, request: Any) -> int:
-        request.notifyFinish().addErrback(lambda failure: None)
-        return NOT_DONE_YET
-
 
 SCENARIO = '''
 import asyncio, io, json
@@ -231,48 +156,7 @@ class ImportTests(TestCase):
         self.assertEqual(out.decode().splitlines()[-2:], ["vespa.worker.service", "True"], err.decode())
 
 
-class ChildTests(TestCase):
-    timeout = 60
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
-        self.path = self.folder / "bench.py"
-        self.clock = Clock()
-        self.lines: list[str] = []
-        self.said: dict[str, Deferred[None]] = {}
-        self.url = "http://127.0.0.1:1"
-
-    def serve(self) -> None:
-        port = reactor.listenTCP(0, Site(Backend()), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(port.stopListening)
-        self.url = f"http://127.0.0.1:{port.getHost().port}"
-
-    def heard(self, line: str) -> None:
-        self.lines.append(line)
-        if line in self.said:
-            self.said.pop(line).callback(None)
-
-    def says(self, line: str) -> Deferred[None]:
-        """Fires when the benchmark has printed this line."""
-        self.said[line] = Deferred()
-        return self.said[line]
-
-    def start(self, source: str = "", spec: str = "", **changes: Any) -> Deferred[float]:
-        self.path.write_text(textwrap.dedent(source))
-        runner = Runner(reactor, changes.pop("clock", self.clock), changes.pop("environment", ENVIRONMENT))
-        options: dict[str, Any] = {"timeout": 600.0, "on_progress": self.heard, **changes}
-        return Deferred.fromCoroutine(runner.run(spec or f"{self.path}:benchmark", self.url, **options))
-
-    async def error(self, source: str = "", spec: str = "", **changes: Any) -> str:
-        try:
-            result = await self.start(source, spec, **changes)
-        except BenchmarkError as error:
-            return str(error)
-        self.fail(f"it gave {result}")
-
-
-class ContractTests(ChildTests):
+class ContractTests(ChildCase):
     async def scenario(self, **changes: Any) -> dict[str, Any]:
         self.serve()
         self.assertEqual(await self.start(SCENARIO, **changes), 4.5)
@@ -315,7 +199,7 @@ class ContractTests(ChildTests):
     async def test_unix(self) -> None:
         """A backend on a unix socket is measured like any other."""
         socket = os.path.relpath(self.folder / "s")
-        port = reactor.listenUNIX(socket, Site(Backend()))  # type: ignore[attr-defined]
+        port = reactor.listenUNIX(socket, Site(Backend()))
         self.addCleanup(port.stopListening)
         self.url = f"unix:{socket}"
         source = """
@@ -363,7 +247,7 @@ class ContractTests(ChildTests):
     async def test_ipv6(self) -> None:
         """A backend on an IPv6 address is measured like any other, its key sent."""
         try:
-            port = reactor.listenTCP(0, Site(Backend()), interface="::1")  # type: ignore[attr-defined]
+            port = reactor.listenTCP(0, Site(Backend()), interface="::1")
         except CannotListenError:
             raise SkipTest("no IPv6 here") from None
         self.addCleanup(port.stopListening)
@@ -379,103 +263,7 @@ class ContractTests(ChildTests):
         self.assertIn("[hidden]", self.lines)
 
 
-class IsolationTests(ChildTests):
-    def worker_folder(self, **files: str) -> str:
-        """A folder to be the current one, with these files."""
-        folder = self.folder / "current"
-        for name, text in files.items():
-            path = folder / (name.replace("__", "/") + ".py")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        before = os.getcwd()
-        os.chdir(folder)
-        self.addCleanup(os.chdir, before)
-        return str(folder)
-
-    async def test_nothing_replaced(self) -> None:
-        """Modules in the current folder, or beside the benchmark's file, replace neither Python's nor Vespa's own."""
-        evil = "raise SystemExit('this must not run')"
-        names = (
-            "ctypes",
-            "asyncio",
-            "json",
-            "twisted",
-            "treq",
-            "aiohttp",
-            "yarl",
-            "vespa__init",
-            "sitecustomize",
-            "benchmarks__openai_chat",
-        )
-        self.worker_folder(**dict.fromkeys(names, evil), mine="x = 3")
-        for name in ("ctypes", "json", "twisted", "aiohttp"):
-            (self.folder / f"{name}.py").write_text(evil)
-        source = """
-            import aiohttp, ctypes, json, asyncio, twisted, mine
-            async def benchmark(url, session):
-                import benchmarks.tgi
-                return mine.x
-            """
-        for environment in (ENVIRONMENT, {**ENVIRONMENT, "PYTHONPATH": f":{ENVIRONMENT.get('PYTHONPATH', '')}:"}):
-            self.assertEqual(await self.start(source, environment=environment), 3.0)
-
-    async def test_built_in_first(self) -> None:
-        """A folder `benchmarks` of the user's adds to the built-in ones and replaces none."""
-        source = "async def benchmark(url, session):\n    return 8"
-        folder = self.worker_folder(benchmarks____init__="", benchmarks__tgi=source, benchmarks__mine=source)
-        for environment in (ENVIRONMENT, {**ENVIRONMENT, "PYTHONPATH": folder}):
-            self.assertEqual(await self.start(spec="benchmarks.mine:benchmark", environment=environment), 8.0)
-            self.assertNotEqual(await self.error(spec="benchmarks.tgi:benchmark", environment=environment), "")
-        by_path = await self.start(spec=f"{folder}/benchmarks/tgi.py:benchmark")
-        self.assertEqual(by_path, 8.0)
-
-    async def test_hints(self) -> None:
-        """What is not there is told with what may have been meant."""
-        for spec, hint in (
-            ("benchmarks.vllm:benchmark", "did you mean benchmarks.openai_chat:benchmark?"),
-            ("benchmarks.openai_chatt:benchmark", "did you mean benchmarks.openai_chat:benchmark?"),
-            ("benchmark.tgi:benchmark", "did you mean benchmarks.tgi:benchmark?"),
-            ("benchmarks.tgi:benchmarks", "did you mean benchmarks.tgi:benchmark?"),
-            ("mine:benchmark", "the built-in ones are benchmarks.openai_chat:benchmark"),
-            (f"{self.folder}/none.py:benchmark", "there is no file"),
-        ):
-            self.assertIn(hint, await self.error(spec=spec))
-        broken = await self.error("import no_such_thing\nasync def benchmark(url, session): return 1")
-        self.assertIn("No module named 'no_such_thing'", broken)
-        self.assertNotIn("did you mean", broken)
-
-    async def test_built_in_errors(self) -> None:
-        """What a built-in benchmark finds wrong with the backend is one sentence, without a traceback."""
-        for spec in ("openai_chat", "tgi", "comfyui"):
-            error = await self.error(spec=f"benchmarks.{spec}:benchmark")
-            self.assertIn("Cannot connect to host 127.0.0.1:1", error)
-            self.assertNotIn(".py", error)
-        self.assertNotIn("Traceback", "".join(self.lines))
-        await self.error("async def benchmark(url, session): raise ValueError('mine')")
-        self.assertIn("Traceback", "".join(self.lines))
-
-    async def test_check(self) -> None:
-        """A check imports the benchmark and does not run it."""
-
-        async def checked(source: str = "", spec: str = "") -> str:
-            self.path.write_text(textwrap.dedent(source))
-            try:
-                runner = Runner(reactor, self.clock, ENVIRONMENT)  # type: ignore[arg-type]
-                await runner.check(spec or f"{self.path}:benchmark", timeout=30.0, on_progress=self.heard)
-            except BenchmarkError as error:
-                return str(error)
-            return ""
-
-        self.assertEqual(await checked("async def benchmark(url, session): print('it ran')"), "")
-        self.assertNotIn("it ran", self.lines)
-        for spec in ("openai_chat", "tgi", "comfyui"):
-            self.assertEqual(await checked(spec=f"benchmarks.{spec}:benchmark"), "")
-        self.assertIn("SyntaxError", await checked("async def benchmark(url"))
-        self.assertIn("not a coroutine function", await checked("def benchmark(url, session): return 1"))
-        self.assertIn("did you mean", await checked(spec="benchmarks.vllm:benchmark"))
-
-
-class OutcomeTests(ChildTests):
+class OutcomeTests(ChildCase):
     async def test_surroundings(self) -> None:
         """The benchmark has its environment, its siblings, the current folder, no secret and nothing to read."""
         (self.folder / "sibling.py").write_text("x = 2")
@@ -511,22 +299,6 @@ class OutcomeTests(ChildTests):
         self.assertEqual(await self.start(source, f"{relative}:decorated"), 1.0)
         self.assertEqual(await self.start(source, f"{relative}:thing"), 2.0)
 
-    async def test_not_importable(self) -> None:
-        """What cannot be imported says so, and where."""
-        self.assertIn("cannot import no.such.module: ModuleNotFoundError", await self.error(spec="no.such.module:f"))
-        missing = await self.error(spec=f"{self.folder}/none.py:f")
-        self.assertIn("none.py: FileNotFoundError", missing)
-        self.assertIn("SyntaxError", await self.error("def ("))
-        raised = await self.error("import sys\nsys.exit('broken config')")
-        self.assertIn("SystemExit: broken config", raised)
-        self.assertIn(f"({self.path}:2, in <module>)", raised)
-
-    async def test_no_function(self) -> None:
-        """What is no coroutine function says so."""
-        self.assertIn("has no benchmark", await self.error("x = 1"))
-        self.assertIn("not a coroutine function", await self.error("def benchmark(url, session): return 1.0"))
-        self.assertIn("not a coroutine function", await self.error("benchmark = 3"))
-
     async def test_raises(self) -> None:
         """An exception is told in its last line, with the place in the user's file; the traceback is in the log."""
         source = """
@@ -554,7 +326,7 @@ class OutcomeTests(ChildTests):
 
     async def test_dies(self) -> None:
         """A process that dies is an error that says how."""
-        for death, expected in (
+        for way, expected in (
             ("os._exit(3)", "ended with status 3"),
             ("os._exit(0)", "its process ended before"),
             ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by signal 11"),
@@ -562,7 +334,7 @@ class OutcomeTests(ChildTests):
             ("sys.exit(4)", "SystemExit: 4"),
             ("os.closerange(0, 100)", ""),
         ):
-            source = f"import os, signal, sys\nasync def benchmark(url, session): {death}"
+            source = f"import os, signal, sys\nasync def benchmark(url, session): {way}"
             self.assertIn(expected, await self.error(source))
 
     async def test_deadline(self) -> None:
@@ -659,29 +431,32 @@ class OutcomeTests(ChildTests):
         out, _, _ = await getProcessOutputAndValue(sys.executable, command, env=child_environment(os.environ))
         await death(int(out.split()[1]))
 
+    async def test_built_in_errors(self) -> None:
+        """What a built-in benchmark finds wrong with the backend is one sentence, without a traceback."""
+        for spec in ("openai_chat", "tgi", "comfyui"):
+            error = await self.error(spec=f"benchmarks.{spec}:benchmark")
+            self.assertIn("Cannot connect to host 127.0.0.1:1", error)
+            self.assertNotIn(".py", error)
+        self.assertNotIn("Traceback", "".join(self.lines))
+        await self.error("async def benchmark(url, session): raise ValueError('mine')")
+        self.assertIn("Traceback", "".join(self.lines))
 
-class _Death(FileDescriptor):
-    """Readable once a process is dead, whoever's child it is."""
+    async def test_check(self) -> None:
+        """A check imports the benchmark and does not run it."""
 
-    def __init__(self, pid: int) -> None:
-        super().__init__(reactor)
-        self.fired: Deferred[None] = Deferred()
-        self.descriptor = os.pidfd_open(pid)
-        self.startReading()
+        async def checked(source: str = "", spec: str = "") -> str:
+            self.path.write_text(textwrap.dedent(source))
+            try:
+                runner = Runner(reactor, self.clock, ENVIRONMENT)
+                await runner.check(spec or f"{self.path}:benchmark", timeout=30.0, on_progress=self.heard)
+            except BenchmarkError as error:
+                return str(error)
+            return ""
 
-    def fileno(self) -> int:
-        return self.descriptor
-
-    def doRead(self) -> None:
-        self.stopReading()
-        os.close(self.descriptor)
-        self.fired.callback(None)
-
-
-async def death(pid: int) -> None:
-    """Returns once the process is dead, if it is not already."""
-    try:
-        watched = _Death(pid)
-    except ProcessLookupError:
-        return
-    await watched.fired
+        self.assertEqual(await checked("async def benchmark(url, session): print('it ran')"), "")
+        self.assertNotIn("it ran", self.lines)
+        for spec in ("openai_chat", "tgi", "comfyui"):
+            self.assertEqual(await checked(spec=f"benchmarks.{spec}:benchmark"), "")
+        self.assertIn("SyntaxError", await checked("async def benchmark(url"))
+        self.assertIn("not a coroutine function", await checked("def benchmark(url, session): return 1"))
+        self.assertIn("did you mean", await checked(spec="benchmarks.vllm:benchmark"))

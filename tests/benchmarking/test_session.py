@@ -9,6 +9,7 @@ import json
 import os
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -561,7 +562,7 @@ class FailureTests(SessionTests):
 
         for options in ({}, {"json": {"a": 1}}, {"data": b"raw"}, {"data": {"a": "form"}}):
             self.closing(1)
-            self.assertEqual(self.backend.run(lambda session, o=options: scenario(session, **o)), b"at last")
+            self.assertEqual(self.backend.run(partial(scenario, **options)), b"at last")
             bodies = [request.content_length for request in self.backend.requests]
             self.assertEqual(bodies, bodies[:1] * 2)
 

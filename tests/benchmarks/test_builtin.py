@@ -73,6 +73,10 @@ class BenchmarkCase(SynchronousTestCase):
         return str(self.assertRaises((RuntimeError, ValueError), self.measured, benchmark, answers))
 
 
+def fixed(response: Any) -> Answer:
+    return lambda body: response
+
+
 def usage(completion: int, prompt: int = 1000) -> dict[str, Any]:
     return {"usage": {"completion_tokens": completion, "total_tokens": completion + prompt}}
 
@@ -145,9 +149,7 @@ class OpenAITests(BenchmarkCase):
         error = self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda body: 503})
         self.assertIn("503: a page that says why", error)
         for silent in (b"{}", b"<html>"):
-            self.assertIn(
-                "no tokens", self.fails(openai_chat.benchmark, {"/v1/chat/completions": lambda _, s=silent: s})
-            )
+            self.assertIn("no tokens", self.fails(openai_chat.benchmark, {"/v1/chat/completions": fixed(silent)}))
 
     def test_test_request(self) -> None:
         """The test request's cost is its token limit."""
@@ -271,7 +273,7 @@ class ComfyUITests(BenchmarkCase):
         self.assertIn("500", self.fails(comfyui.benchmark, {"/generate/sync": lambda body: 500}))
         for status in ("failed", "timeout", "cancelled"):
             response = {"status": status, "message": "no such checkpoint"}
-            error = self.fails(comfyui.benchmark, {"/generate/sync": lambda body, response=response: response})
+            error = self.fails(comfyui.benchmark, {"/generate/sync": fixed(response)})
             self.assertIn("no such checkpoint", error)
 
 

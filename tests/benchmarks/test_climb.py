@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,19 @@ def saturating(each: float, most: float) -> Curve:
 
 def flat(rate: float) -> Curve:
     return lambda streams: rate
+
+
+def linear(each: float) -> Curve:
+    return lambda streams: each * streams
+
+
+def refusing(member: str) -> Callable[[dict[str, Any]], tuple[int, str] | None]:
+    """A backend's refusal of requests that have this member."""
+    return lambda sent: (400, "unknown field") if member in sent else None
+
+
+def refuse(status: int, sent: dict[str, Any]) -> tuple[int, str]:
+    return status, "Invalid API key"
 
 
 class ClimbCase(SynchronousTestCase):
@@ -86,7 +100,7 @@ class LevelTests(ClimbCase):
     def test_slots(self) -> None:
         """Requests that wait for a slot add nothing, whenever a level is cut off."""
         for each in (1.0, 3.0, 12.0, 20.0, 30.0, 60.0, 200.0):
-            figure = self.right(lambda each=each: Model(lambda streams: each * streams, slots=4), each=2)
+            figure = self.right(partial(Model, linear(each), slots=4), each=2)
             self.assertApproximates(figure, each * 4, each * 0.8)
 
     def test_long_prompts(self) -> None:
@@ -101,9 +115,7 @@ class LevelTests(ClimbCase):
         """Noise moves neither the figure nor the level far."""
         for seed in range(3):
             noise = random.Random(seed)
-            figure = self.right(
-                lambda noise=noise: Model(saturating(60.0, 900.0), noise=lambda: noise.expovariate(1.0))
-            )
+            figure = self.right(partial(Model, saturating(60.0, 900.0), noise=partial(noise.expovariate, 1.0)))
             self.assertIn(figure.concurrency, (8, 16, 32))
             self.assertApproximates(figure, 900.0, 180.0)
 
@@ -183,7 +195,7 @@ class CountTests(ClimbCase):
         """A backend that takes no streams, or not their options, is asked as it likes."""
         for refused in ("stream", "stream_options"):
             model = Model(saturating(50.0, 400.0))
-            model.refuses = lambda sent, refused=refused: (400, "unknown field") if refused in sent else None
+            model.refuses = refusing(refused)
             figure, seconds = self.measured(model)
             self.assertApproximates(figure, 400.0, 60.0)
             self.assertLess(seconds, TWO_MINUTES)
@@ -329,7 +341,7 @@ class RefusalTests(ClimbCase):
             model.models = (status, {"error": "Unauthorized"})
             self.assertIn("VESPA_BACKEND_AUTHORIZATION", self.fails(model))
             model = Model(flat(10.0))
-            model.refuses = lambda sent, status=status: (status, "Invalid API key")
+            model.refuses = partial(refuse, status)
             for benchmark in (openai_chat.benchmark, tgi.benchmark):
                 error = self.fails(model, benchmark)
                 self.assertIn("VESPA_BACKEND_AUTHORIZATION", error)

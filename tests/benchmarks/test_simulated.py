@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
+from tests.benchmarking.children import reactor
 from vespa.benchmarking.contract import Figure
 from vespa.benchmarking.runner import Runner
 from vespa.simulator.backend import SimulatedBackend
@@ -24,7 +24,7 @@ class SimulatedTests(TestCase):
     async def measured(self, spec: str, url: str, lines: list[str]) -> Figure:
         environment = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
         environment.update(BENCHMARK_CONCURRENCY="8", BENCHMARK_MAX_TOKENS=str(TOKENS))
-        runner = Runner(reactor, reactor, environment)  # type: ignore[arg-type]
+        runner = Runner(reactor, reactor, environment)
         return await Deferred.fromCoroutine(runner.run(spec, url, timeout=60.0, on_progress=lines.append))
 
     async def test_figure(self) -> None:
@@ -32,8 +32,8 @@ class SimulatedTests(TestCase):
 
         How near it comes is counted with the model's clock in tests.benchmarks.test_climb, as a busy machine is slower.
         """
-        backend = SimulatedBackend(reactor, tokens_per_second=TOKENS_PER_SECOND)  # type: ignore[arg-type]
-        port = reactor.listenTCP(0, Site(backend.resource()), interface="127.0.0.1")  # type: ignore[attr-defined]
+        backend = SimulatedBackend(reactor, tokens_per_second=TOKENS_PER_SECOND)
+        port = reactor.listenTCP(0, Site(backend.resource()), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         url = f"http://127.0.0.1:{port.getHost().port}"
         lines: list[str] = []
