@@ -1,1 +1,1 @@
-"""One configuration for all commands: what can be set, how it is read, and how it is documented."""
+"""The settings of all commands: their tables, their reader and their documentation."""

@@ -1,4 +1,4 @@
-"""Every setting of the client proxy; for programs too, which make it themselves."""
+"""Every setting of the client proxy, for its commands and for programs that embed it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _seconds = Number(0, 1e9, "seconds")
 _many: Final = 1 << 40
 
 LIST: Final = Option(None, "", "Print the account's endpoints and exit; not for `twistd`.", flag="list")
-"""What the command takes beside the settings."""
+"""An option of the command that is not a setting."""
 
 
 @frozen(kw_only=True)
@@ -26,8 +26,8 @@ class ClientSettings:
     """
     One endpoint, and how it is called. Durations are in seconds, costs in Vast's units of work.
 
-    Either key will do: with an account key alone the endpoint's own is looked up at the console. Raises ValueError,
-    which names every field that is no good.
+    One of the two keys is enough: with only the account's, the endpoint's is looked up at the console. Raises
+    ValueError, which names every wrong field.
     """
 
     endpoint: str = option(text, "", "The endpoint to send requests to: name or id.", "VAST_ENDPOINT", short="e")
@@ -41,7 +41,7 @@ class ClientSettings:
     )
 
     port: int = option(whole(0, 65535), "8010", "The port to listen at; 0: any free one.", "VESPA_CLIENT_PORT")
-    # A program may name a host, which is resolved.
+    # A program may give a host name, which is resolved.
     host: str = option(
         interface, "127.0.0.1", "The address to listen at; beyond loopback it needs a token.", checked=False
     )
@@ -70,7 +70,7 @@ class ClientSettings:
 
     instance: Instance = option(choice(*AUTOSCALERS), "prod", "Vast's autoscaler: prod, alpha or candidate.")
     autoscaler_url: str = option(address, "", "The autoscaler; else that of the instance.", "VAST_AUTOSCALER_URL")
-    """Not to be used itself: `autoscaler` is."""
+    """Use `autoscaler`, which also knows the instance."""
     console_url: str = option(address, CONSOLE, "Vast's console.", "VAST_CONSOLE_URL")
     worker_ca: str = option(text, "", "PEM roots for workers' certificates, in place of Vast's own.", unit="file")
     dialect: Dialect = option(
@@ -84,11 +84,11 @@ class ClientSettings:
     )
     waiting_pings: bool = option(None, "", "Send comments into a stream that is asked for while it waits for a worker.")
 
-    # OpenAI's and Anthropic's libraries give up after 600 s: where no worker is found they should be told so before.
+    # OpenAI's and Anthropic's libraries give up after 600 s. The proxy gives up before, so that they get its message.
     timeout: float = option(
         _seconds, "590", "Longest search for a worker, and wait for a response to begin; 0: no limit.", "VESPA_TIMEOUT"
     )
-    # A worker whose machine has vanished is noticed without it.
+    # The proxy notices without it that a worker's machine is gone.
     idle_timeout: float = option(_seconds, "0", "Longest silence within a response; 0: no limit.", "VESPA_IDLE_TIMEOUT")
     attempts: int = option(whole(1, _many), "5", "Most workers that one request is sent to.")
     max_connections: int = option(

@@ -1,4 +1,4 @@
-"""Command line, environment and files become the client's settings: what has to be there, and what goes together."""
+"""Reads the client's settings from the command line, the environment and files, and checks them against each other."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from vespa.runtime.local_addresses import is_loopback
 
 @frozen(kw_only=True)
 class ClientReading:
-    """What was read. In `settings` the endpoint and the keys may be empty where the user is there to be asked."""
+    """The result of `read`. The endpoint and the keys may be empty if the user can be asked."""
 
     settings: ClientSettings
     listing: bool = False
     port_given: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What no log may show."""
+    """No log may show them."""
     warnings: tuple[str, ...] = ()
 
 
@@ -38,10 +38,10 @@ def read(
     **fixed: Any,
 ) -> ClientReading:
     """
-    Make settings of what was given on the command line, in the environment and in files, in this order of preference.
+    Read the settings. The command line takes precedence over the environment, and the environment over files.
 
-    `can_ask`: where no endpoint is named, the user is asked, for a key as well. `fixed` fields are not read. Raises
-    SettingsError, which names everything that is wrong or missing.
+    `can_ask`: if no endpoint is given, the user is asked for it, and for a key. Fields that are `fixed` are not read.
+    Raises SettingsError, which names everything that is wrong or missing.
     """
     reading = Reading(ClientSettings, environ, given, **fixed)
     values = reading.values
@@ -90,7 +90,7 @@ def _check_needed(reading: Reading[ClientSettings], environ: Mapping[str, str], 
 
 
 def _check_together(reading: Reading[ClientSettings], readable: Callable[[str], bool]) -> list[str]:
-    """Note what does not go together; what to warn of."""
+    """Add problems with values that do not go together. Returns warnings."""
     values = reading.values
     if not (is_loopback(values["host"]) or values["token"] or "token" in reading.problems):
         reading.wrong("host", "whoever reaches it could use your endpoint: set VESPA_CLIENT_TOKEN as well")

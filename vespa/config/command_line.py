@@ -1,8 +1,7 @@
 """
-The line of a command: what it is read by, and its `--help`, both from the command's rows.
+The parser of a command line and its `--help`, both made from the command's rows.
 
-Neither argparse nor getopt reads it: they put values into their messages, where one may be a key, and stop at the first
-mistake.
+argparse and getopt do not fit: they show values in their messages, which may be keys, and stop at the first mistake.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _NAMES = 30  # columns of the names in the help
 
 @frozen
 class CommandLine:
-    """A command, as it is typed, with the options that it takes and the variables that it reads."""
+    """A command with its options and variables. `command` is how it is typed."""
 
     command: str
     description: str
@@ -35,9 +34,9 @@ class CommandLine:
 
     def parse(self, argv: Sequence[str]) -> Given:
         """
-        Take a line apart: `--flag=TEXT`, `--flag TEXT`, `-fTEXT`, `-f TEXT`, and switches.
+        Parse `--flag=TEXT`, `--flag TEXT`, `-fTEXT`, `-f TEXT`, and switches.
 
-        Prints and raises SystemExit for --help and --version. Mistakes are in what is returned, and show no value.
+        The result has the mistakes, which show no value. Raises SystemExit after printing --help or --version.
         """
         known = {name: row for row in self.rows for name in _names(row)}
         texts: dict[str, list[str]] = {}
@@ -69,7 +68,7 @@ class CommandLine:
         return Given(texts, tuple(problems))
 
     def help(self) -> str:
-        """What --help prints: each option and variable, with its default and unit."""
+        """The text of --help: each option and variable, with its default and unit."""
         lines = [f"Usage: {self.command}{' [options]' if any(row.flag for row in self.rows) else ''}", ""]
         lines += wrap(self.description, _WIDTH)
         for section, rows in groupby(filter(_is_shown, self.rows), key=lambda row: row.section):
@@ -105,18 +104,18 @@ def _described(row: Option) -> Iterator[str]:
 
 
 class TwistdOptions(usage.Options):
-    """What twistd asks of a plugin's options. A subclass names its `line`, and reads what is `given` in postOptions."""
+    """A plugin's options for twistd. A subclass sets `line`, and reads `given` in postOptions."""
 
     line: CommandLine
     given: Given
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        """`environ` is this process's own unless another is given."""
+        """`environ` is the environment; by default that of this process."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.environ = os.environ if environ is None else environ
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Called by twistd with what stands behind the plugin's name."""
+        """twistd calls this with the arguments after the plugin's name."""
         self.given = self.line.parse(options or ())
         self.postOptions()  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""The commands, with all that can be set for each."""
+"""The commands, with the options and variables of each."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from vespa.config.values import Number, whole
 
 @frozen(kw_only=True)
 class DemoSettings:
-    """Which ports it takes, and how fast the small backend writes."""
+    """The ports of the demo, and the speed of its backend."""
 
     once: bool = option(None, "", "Exit after the demonstration.")
     client_port: int | None = option(whole(0, 65535), None, "The client's port; else 8010 if free; 0: any free one.")

@@ -1,4 +1,4 @@
-"""docs/settings.md, which is made of the tables: `python -m vespa.config.documentation` writes it."""
+"""Makes docs/settings.md from the tables. `python -m vespa.config.documentation` writes it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 _HEAD = """\
 # Settings
 
-Everything that can be set, by command. `vespa-proxy settings` prints this page, and `--help` of each command its part.
-It is made from the tables in `vespa/config/` by `python -m vespa.config.documentation`.
+All options and environment variables, by command. `vespa-proxy settings` prints this page, and `--help` of a command
+prints its part. `python -m vespa.config.documentation` makes the page from the tables in `vespa/config/`.
 
-A command line goes before the environment. What is empty counts as not set. Mistakes are named all at once, with
-the name of each and without any secret, and no command starts with one.
+An option takes precedence over its variable. An empty value counts as not set. If there are mistakes, a command names
+all of them at once, hides secrets, and does not start.
 """
 
 
@@ -35,7 +35,7 @@ def markdown() -> str:
 
 
 def _table(rows: list[Option]) -> Iterator[str]:
-    """A table; columns in which no row has anything are left out."""
+    """A table, without the columns that are empty."""
     columns = {
         "Option": [_code(*([f"-{row.short}"] if row.short else []), f"--{row.flag}" * bool(row.flag)) for row in rows],
         "Variable": [_code(row.name) + (f" (or `{row.fallback}`)" if row.fallback else "") for row in rows],

@@ -1,4 +1,4 @@
-"""Where keys lie on a machine: the files that Vast's own command line keeps the account key in."""
+"""The files in which Vast's own command line keeps the account key."""
 
 from __future__ import annotations
 

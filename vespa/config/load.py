@@ -1,4 +1,4 @@
-"""Every setting of `vespa-proxy load`. What its client proxy takes is read as the client itself does."""
+"""Every setting of `vespa-proxy load`. It reads the settings of its client proxy as the client does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vespa.config.reader import Given, Reading, SettingsError
 from vespa.config.schema import Option, option, rows
 from vespa.config.values import Number, address, text, whole
 
-# Of the client's options those that make sense for a proxy that only this test uses.
+# The client's options that make sense for a proxy that only this test uses.
 CLIENT_OPTIONS: Final = frozenset(
     (
         "endpoint api-key account-key instance autoscaler-url console-url worker-ca dialect attempts "
@@ -47,7 +47,7 @@ _report = partial(option, section="The report")
 
 @frozen(kw_only=True)
 class LoadSettings:
-    """What is sent where, how fast, and where the report goes. Durations are in seconds."""
+    """What to send where, how fast, and where the report goes. Durations are in seconds."""
 
     url: str = _where(address, "", "A base URL: an unsecured worker, a local proxy, a bare backend.")
     headers: tuple[tuple[str, str], ...] = _where(
@@ -79,13 +79,13 @@ class LoadSettings:
 
     @property
     def streams(self) -> bool | None:
-        """Whether to ask for streams; None: where it can be."""
+        """Whether to ask for streams; None: if the request can have one."""
         return True if self.stream else False if self.no_stream else None
 
 
 @frozen(kw_only=True)
 class LoadReading:
-    """What was read. Where the settings have a URL, there is no proxy, and of `client` only what does not need one."""
+    """The result of `read`. With a URL there is no proxy, and `client` has only what holds for a URL."""
 
     settings: LoadSettings
     client: ClientSettings
@@ -94,14 +94,14 @@ class LoadReading:
 
 
 def command_rows() -> tuple[Option, ...]:
-    """The rows of the command: its own, and those of the client that it takes."""
+    """The rows of the command: its own, and those that it takes from the client."""
     section = "The client proxy, with --endpoint; as for `vespa-proxy client`"
     shared = [evolve(row, section=section) for row in rows(ClientSettings) if row.flag in CLIENT_OPTIONS]
     return (*rows(LoadSettings), *shared)
 
 
 def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
-    """Make settings of the command line and the environment. Raises SettingsError, which names all that is wrong."""
+    """Read the command line and the environment. Raises SettingsError, which names every mistake."""
     reading = Reading(LoadSettings, environ, given)
     values, problems = reading.values, reading.problems
     if "requests" not in reading.sources and values["duration"]:
@@ -141,7 +141,7 @@ def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str,
 
 
 def _client(values: Mapping[str, Any], given: Given, environ: Mapping[str, str]) -> client_reading.ClientReading:
-    """The client's part, for any free port of this machine, and with no cap of the proxy's own on what is measured."""
+    """The client's settings: any free port of this machine, and no limit of its own on what is measured."""
     fixed: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "max_connections": 0, "timeout": values["timeout"]}
     given = Given(given.texts)
     if "url" not in given.texts:

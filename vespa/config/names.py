@@ -1,4 +1,4 @@
-"""The names of all variables, and what somebody may have meant by a name that is none."""
+"""The names of all variables, and hints for misspelt names."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def variables() -> set[str]:
 
 def unknown_variables(environ: Mapping[str, str], prefix: str) -> list[str]:
     """
-    A line for each variable that is ours by its name, and not one that we know.
-
-    Ours is what begins with `prefix`, and what looks like a mistyped name of ours.
+    A line for each unknown variable that begins with `prefix`, and for each that is nearly the name of a known one.
     """
     known = variables()
     ours = [each for each in known if each.startswith(_PREFIX)]
@@ -38,7 +36,7 @@ def unknown_variables(environ: Mapping[str, str], prefix: str) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question to put behind a name that is none: "; did you mean …?", or "" where no name is near."""
+    """A question to add to an unknown name: "; did you mean …?", or "" if no known name is near."""
     ours = {each.removeprefix(_PREFIX): each for each in sorted(known)}
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), ours, n=1, cutoff=_NEAR)
     return f"; did you mean {ours[near[0]]}?" if near else ""

@@ -1,4 +1,4 @@
-"""What other programs of ours read from the environment: no settings of a command, but documented and known by name."""
+"""The variables that only benchmarks and `start_server.sh` read. They are documented, and no misspelt names."""
 
 from __future__ import annotations
 

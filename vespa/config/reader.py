@@ -1,4 +1,4 @@
-"""What the command line and the environment say becomes settings, or one error that names every mistake."""
+"""Reads the command line and the environment into settings, or raises one error that names every mistake."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Schema = TypeVar("Schema")
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; `problems` has one line for each mistake, `hints` what may be behind them.
+    """
+    The settings have mistakes. `problems` has a line for each, and `hints` has possible causes. No line has a secret.
 
-    No secret is in it. `what` the mistakes are in is said first.
+    `what` names the source of the settings in the first line.
     """
 
     def __init__(self, problems: Sequence[str], hints: Sequence[str] = (), what: str = "options") -> None:
@@ -28,9 +29,9 @@ class SettingsError(Exception):
 @frozen
 class Given:
     """
-    What stood on a command line: by flag the texts in order, where a switch has an empty one.
+    The options of a command line. `texts` has the texts of each flag in order; that of a switch is empty.
 
-    `problems` are the mistakes of the line itself, such as an option that is none.
+    `problems` has the mistakes of the line itself, such as an unknown option.
     """
 
     texts: Mapping[str, Sequence[str]] = field(factory=dict, repr=False)
@@ -39,11 +40,12 @@ class Given:
 
 class Reading(Generic[Schema]):
     """
-    The values of one class of settings, by field. The command line goes before the environment, and what is empty
-    counts as not given: templates pass on what they do not know.
+    Reads one settings class. The command line takes precedence over the environment. An empty text counts as not given,
+    because templates pass variables on that are not set.
 
-    A wrong value leaves the default in its place, so that all other checks can go on. `fixed` are values that are not
-    to be read. `sources` says where each value that was given stood, `problems` has a line for each wrong field.
+    By field, `values` has the values, `sources` the flag or variable of each value that was given, and `problems` a
+    line for each wrong one. A wrong value is replaced by the default, so that the other checks can run. Fields that are
+    `fixed` are not read.
     """
 
     def __init__(
@@ -57,18 +59,18 @@ class Reading(Generic[Schema]):
         self._given = given or Given()
         self._secret: dict[str, None] = {}
         self._rows = {row.attribute: row for row in rows(schema)}
-        # A name that has the worker's port in it can be known only after that.
+        # A name that contains the worker's port needs the port first.
         for row in sorted(self._rows.values(), key=lambda row: "<" in row.name):
             if row.attribute not in fixed:
                 self._read(row)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no log may show: each secret that was given, good or not."""
+        """All secrets that were given, valid or not. No log may show them."""
         return tuple(form for secret in self._secret for form in secret_forms(secret))
 
     def hide(self, secret: str) -> None:
-        """Count this among the secrets, too."""
+        """Add a secret."""
         self._secret[secret] = None
 
     def name(self, attribute: str) -> str:
@@ -76,18 +78,18 @@ class Reading(Generic[Schema]):
         return self._rows[attribute].name.replace("<port>", str(self.values.get("worker_port")))
 
     def need(self, attribute: str, why: str) -> None:
-        """Note as a problem that a field has no value, unless its value was wrong."""
+        """Add a problem if a field has no value. A wrong value is a problem already."""
         if self.values[attribute] in ("", None) and attribute not in self.problems:
             name = self.name(attribute)
             self.problems[attribute] = f"{name} is {'empty' if name in self._environ else 'not set'}: {why}"
 
     def wrong(self, attribute: str, why: str) -> None:
-        """Note a problem with a value, which is shown."""
+        """Add a problem with the value of a field, and show the value."""
         name = self.sources.get(attribute) or self.name(attribute)
         self.problems[attribute] = f"{name}={self._rows[attribute].shown(self.values[attribute])}: {why}"
 
     def settings(self, hints: Sequence[str] = (), what: str = "options") -> Schema:
-        """The settings. Raises SettingsError, which names everything that is wrong with them and with the line."""
+        """The settings. Raises SettingsError, which names every mistake in them and in the command line."""
         if self._given.problems or self.problems:
             raise SettingsError([*self._given.problems, *self.problems.values()], hints, what)
         return self._schema(**self.values)

@@ -1,8 +1,8 @@
 """
-What can be set, as rows: each field of a settings class carries its own.
+The rows of which a table of settings consists. Each field of a settings class carries one.
 
-A class of settings is frozen, and its fields are made by `variable` or by `option`. So the class is the one table of
-its command: reader, command line, `--help` and documentation are made from `rows(Class)`.
+A settings class is frozen, and `variable` or `option` makes each of its fields. So the class is also the table of its
+command: the reader, the command line, `--help` and the documentation all use `rows(Class)`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SHOWN = 80  # characters of a wrong value
 @attrs.frozen
 class Option:
     """
-    One row. A row without `parse` is a switch; what is `many` may be given again and again, and is a tuple.
+    One row. A row without `parse` is a switch. A row that is `many` may be given several times; its value is a tuple.
 
-    `default` is text as a user would write it; where there is none, it is what the field then holds: "" or None.
+    `default` is text, as a user would write it. If there is no default, it is the value of the field: "" or None.
     """
 
     parse: Callable[[str], Any] | None
@@ -43,24 +43,24 @@ class Option:
     secret: bool = False
     many: bool = False
     checked: bool = True
-    """Whether a program's value has to be what a command line may say."""
+    """Whether `check` applies `parse` to a program's value."""
     attribute: str = ""
     """The field that it fills."""
 
     def shown(self, value: object) -> str:
-        """A value as a message may show it: no secret, and no address that may have a password in it."""
+        """A value as messages show it. Secrets, and URLs that may hold a password, are hidden."""
         if self.secret or "@" in str(value):
             return "(hidden)"
         return repr(value if len(str(value)) <= _SHOWN else str(value)[: _SHOWN - 3] + "...")
 
     @property
     def repeats(self) -> str:
-        """How several are given; "" where it is one."""
+        """How to give several values; "" if there can be only one."""
         return ("may be repeated" if self.flag else "a comma list") if self.many else ""
 
 
 def variable(parse: Callable[[str], Any], default: str | None, help: str, *, name: str = _DERIVED, **more: Any) -> Any:
-    """A field that the environment alone sets: by VESPA_ and the field's name, unless another is named."""
+    """A field that only the environment sets. Its variable is VESPA_ and the field's name, unless `name` is given."""
     return _field(Option(parse, default, help, name=name, **more))
 
 
@@ -73,7 +73,7 @@ def option(
     flag: str = _DERIVED,
     **more: Any,
 ) -> Any:
-    """A field that the command line sets, by the field's name unless another is named, and maybe a variable."""
+    """A field that the command line sets, and maybe a variable. Its flag is the field's name unless `flag` is given."""
     return _field(Option(parse, default, help, flag=flag, name=variable, **more))
 
 
@@ -94,7 +94,7 @@ def rows(schema: type) -> tuple[Option, ...]:
 
 
 def _named(row: Option, attribute: str) -> Option:
-    """The row with all that follows from its field's name and from its parser."""
+    """The row, completed with the names that follow from its field, and with the unit of its parser."""
     return attrs.evolve(
         row,
         attribute=attribute,
@@ -105,15 +105,15 @@ def _named(row: Option, attribute: str) -> Option:
 
 
 def defaults(schema: type) -> dict[str, Any]:
-    """The value of each field where nothing is given."""
+    """The default of each field."""
     return {field.name: field.default for field in attrs.fields(schema)}
 
 
 def check(settings: object) -> None:
     """
-    Have each value of new settings checked by its row, and text replaced by what a command line would make of it.
+    Check each value of settings that a program made, and replace text by what the command line would make of it.
 
-    For settings that programs make. Raises ValueError, which names every field that is wrong, and shows no secret.
+    Raises ValueError, which names every wrong field. It shows no secret.
     """
     problems = []
     known = defaults(type(settings))
@@ -139,7 +139,7 @@ def _checked(row: Option, value: object) -> object:
 
 
 def _read(parse: Callable[[str], Any], value: object) -> object:
-    """What `parse` makes of the value as text, where that is of the value's own kind."""
+    """The value as `parse` reads its text. Raises ValueError if that has another type."""
     found = parse(str(value)) if value != "" else ""
     if isinstance(found, str) != isinstance(value, str) or isinstance(found, bool) != isinstance(value, bool):
         raise ValueError(f"must not be of the type {type(value).__name__}")

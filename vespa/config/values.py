@@ -1,4 +1,4 @@
-"""How the text of an environment variable becomes a value; each parser raises ValueError saying what is wrong."""
+"""Parsers, which make a value of the text of a setting. Each raises ValueError with the reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ field_value = _matching(r"[!-~]+([ \t]+[!-~]+)*", "one line of printable ASCII, 
 path = _matching(r"/[!-\"$-~]*", "a path that starts with / and is printable ASCII")
 """A path to ask the backend for, with a query if need be."""
 benchmark = _matching(rf"(.*\.py|{_NAME}(\.{_NAME})*):{_NAME}", "module:function or /path/file.py:function")
-"""Whether it can be imported is found out when it is run."""
+"""Whether it can be imported shows only when it runs."""
 protocol = _matching(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", "the name of a protocol, as websocket")
 _host_name = _matching(r"[A-Za-z0-9._-]+", "a host's name, without a port")
 
@@ -83,7 +83,7 @@ class Number:
     unit: str = ""
     whole: bool = False
     above: bool = False
-    """Whether `least` itself is too little."""
+    """Whether the number must be more than `least`."""
 
     def __call__(self, raw: str) -> float:
         """The number that a text says."""
@@ -103,7 +103,7 @@ def whole(least: int, most: int = NO_BOUND, unit: str = "") -> Number:
 
 seconds = Number(0, unit="seconds")
 positive_seconds = Number(0, unit="seconds", above=True)
-"""For intervals, which at 0 would never rest, and for bounds."""
+"""For intervals and bounds, which must not be 0."""
 
 
 def choice(*words: str, **synonyms: str) -> Parser[str]:
@@ -119,7 +119,7 @@ def choice(*words: str, **synonyms: str) -> Parser[str]:
 
 
 def host(raw: str) -> str:
-    """A host's name or address, with a port where only that one is meant."""
+    """A host's name or address, with or without a port."""
     name, colon, port = raw.rpartition(":")
     if not (_HOST.fullmatch(raw) or (colon and _HOST.fullmatch(name) and port.isdigit())):
         raise ValueError("must be a name or an address, and may have a port")

@@ -1,4 +1,4 @@
-"""Every setting of the worker, all of them environment variables, and what follows from them."""
+"""Every setting of the worker, all of them environment variables, and values that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment becomes a worker's settings: what has to be there, what goes together, and who can be told."""
+"""Reads a worker's settings from the environment and files, and checks them against each other."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SECRET_FILE_BYTES = 65536
 
 @frozen(kw_only=True)
 class WorkerReading:
-    """What was read."""
+    """The result of `read`."""
 
     settings: WorkerSettings
-    """Of what is wrong they have the defaults."""
+    """Wrong values are replaced by the defaults."""
     error: SettingsError | None
-    """Every mistake."""
+    """Names every mistake; None if there is none."""
     can_report: bool
-    """Whether a failed start can be reported, be the rest of the environment good or not."""
+    """Whether the variables that are needed to report a failed start are right."""
     secrets: tuple[str, ...] = field(repr=False)
-    """What no log may show: whatever of it can be read, the mistakes aside."""
+    """No log may show them. They are known even if there are mistakes."""
     warnings: tuple[str, ...]
-    """What is odd about the environment and yet no error."""
+    """What is suspicious, but no mistake."""
 
 
 def _readable(path: str) -> bool:
@@ -47,7 +47,7 @@ def read(
     readable: Callable[[str], bool] = _readable,
     read_text: Callable[[str], str] = _read_text,
 ) -> WorkerReading:
-    """Read the settings; `readable` says whether a file can be read, `read_text` gives what is in it, or OSError."""
+    """Read the settings. `readable` tells whether a file can be read; `read_text` returns its text, or OSError."""
     reading = Reading(WorkerSettings, environ)
     _check_needed(reading, environ)
     _take_authorization(reading, read_text)
@@ -86,7 +86,7 @@ def _check_needed(reading: Reading[WorkerSettings], environ: Mapping[str, str]) 
 
 
 def _port_hint(environ: Mapping[str, str], port: int) -> str:
-    """What to do where Vast maps no public port to the worker's."""
+    """What to do if Vast maps no public port to the worker's."""
     mapped = sorted({name.removeprefix(_PORT_PREFIX) for name in environ if name.startswith(_PORT_PREFIX)})
     open_ports = [each for each in mapped if each.isascii() and each.isdigit() and environ[_PORT_PREFIX + each].strip()]
     other = f", or set VESPA_WORKER_PORT to one that is open ({', '.join(open_ports)})" if open_ports else ""
@@ -111,7 +111,7 @@ def _take_authorization(reading: Reading[WorkerSettings], read_text: Callable[[s
 
 
 def _from_file(path: str, read_text: Callable[[str], str]) -> str:
-    """The header value that a file holds. Raises ValueError, which never tells what is in the file."""
+    """The header value in a file. Raises ValueError, whose message does not show the file's text."""
     try:
         return field_value(read_text(path).strip())
     except UnicodeError:

@@ -1,15 +1,13 @@
-"""How a process of ours starts and ends, be it by twistd or by a command: reactor, files, log, signals, exit code."""
+"""The start and the end of every process: its reactor, file limit, log, signals and exit code."""
 
 from __future__ import annotations
 
 import gc
-import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
-from typing import Any, Final, TextIO, cast
+from typing import Any, TextIO, cast
 
 from twisted.application.service import MultiService
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
@@ -29,20 +27,18 @@ except ImportError:  # Windows
 
 log = Logger()
 
-LEAN_REACTOR: Final = "vespa.transport.reactor"
-
 
 def install_reactor(transport: str = FAST) -> Any:
     """
     Choose the transports, `fast` or `stock`, and return the reactor.
 
-    For the fast ones it is our own, unless one was named with --reactor or is there already, or it cannot run here.
+    The fast transports have a reactor of their own. It is installed if the system has epoll and no other is installed.
     """
     choose(transport)
     if HAS_EPOLL and is_fast() and "twisted.internet.reactor" not in sys.modules:
-        install = getattr(importlib.import_module(LEAN_REACTOR), "install", None)
-        if install is not None:
-            install()
+        from vespa.transport.reactor import install
+
+        install()
     from twisted.internet import reactor
 
     return reactor
@@ -50,10 +46,10 @@ def install_reactor(transport: str = FAST) -> Any:
 
 def raise_file_limit() -> None:
     """
-    Allow as many open files as the system lets us, where there is a limit: every connection is one.
+    Raise the limit of open files as far as the system allows, because every connection is one.
 
-    Without epoll not more than select takes: one that cannot be opened is an error that is told, one that cannot be
-    watched stands still.
+    Without epoll the limit is what select can watch: a connection above it would hang, where one above the limit is an
+    error that the log shows.
     """
     if resource is None:
         return
@@ -66,7 +62,7 @@ def raise_file_limit() -> None:
 
 
 def settle_memory() -> None:
-    """Once all is built: what lives as long as the process need not be looked at by every collection."""
+    """Call this when everything is built: collections no longer look at what lives as long as the process."""
     gc.collect()
     gc.freeze()
 
@@ -74,34 +70,34 @@ def settle_memory() -> None:
 # -- by twistd
 
 
-# twistd finds its log by a name, and asks for it without arguments.
+# twistd finds the log by its name, and calls it without arguments.
 _observer: LineObserver | None = None
 
 
 def log_observer() -> LineObserver:
-    """The log of this process; made with its options, whose secrets it hides."""
+    """The log of this process, which hides its secrets. `prepare` makes it."""
     assert _observer is not None
     return _observer
 
 
 def prepare(parent: usage.Options | None, transport: str, level: str, secrets: Sequence[str]) -> None:
     """
-    Install the reactor and make the log, once a plugin's options are known. `parent` has twistd's own options.
+    Install the reactor and make the log. A plugin calls this in postOptions; `parent` holds twistd's own options.
 
-    Raises SystemExit where twistd could not write the file of its process id.
+    Raises SystemExit if twistd cannot write its pid file.
     """
     global _observer
     if parent is not None:
         check_pidfile(parent)
     install_reactor(transport)
-    # sys.__stdout__, because twistd makes sys.stdout a part of the log.
+    # sys.__stdout__, because twistd redirects sys.stdout into the log.
     _observer = LineObserver(sys.__stdout__, level_named(level), secrets)
     if parent is not None:
         use_our_log(parent)
 
 
 def check_pidfile(parent: usage.Options) -> None:
-    """Raise SystemExit where twistd cannot write the file that it writes its process id to."""
+    """Raise SystemExit if twistd cannot write its pid file."""
     path = parent.get("pidfile")
     folder = os.path.dirname(os.path.abspath(path)) if path else "."
     if path and not os.access(folder, os.W_OK):
@@ -110,7 +106,8 @@ def check_pidfile(parent: usage.Options) -> None:
 
 
 def use_our_log(parent: usage.Options) -> None:
-    """Log through our observer, where twistd would write to standard output and was told nothing else.
+    """
+    Have twistd log through `log_observer` if it would log to standard output in a format of its own.
 
     `twist`, the other program that runs plugins, has none of these options, and keeps its own log.
     """
@@ -120,7 +117,7 @@ def use_our_log(parent: usage.Options) -> None:
 
 
 def make_tree(reactor: object, root: MultiService) -> None:
-    """Have a tree of services take the signals before anything else, and allow the process its files."""
+    """Raise the file limit, and have a tree of services handle the signals before it starts anything else."""
     raise_file_limit()
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
 
@@ -129,7 +126,7 @@ def make_tree(reactor: object, root: MultiService) -> None:
 
 
 def begin_log(stream: TextIO, level: str, secrets: Sequence[str], quiet: Iterable[str] = ()) -> LineObserver:
-    """Log to a stream, without the secrets; of the namespaces that are to be `quiet` only warnings."""
+    """Log to a stream, with the secrets hidden. Of the namespaces in `quiet` only warnings are logged."""
     observer = LineObserver(stream, level_named(level), secrets)
     predicate = LogLevelFilterPredicate(LogLevel.debug)
     for namespace in quiet:
@@ -140,23 +137,23 @@ def begin_log(stream: TextIO, level: str, secrets: Sequence[str], quiet: Iterabl
 
 class Main(CoroutineService):
     """
-    A coroutine that is all that a process does: `main`, which returns the exit code, `code` from then on.
+    The work of a process, as one coroutine: `main`. It returns the exit code, which `code` then holds.
 
-    At its end the process ends. Stopped before, `main` is cancelled, and may end in order what it has begun.
+    The process ends when `main` does. To stop it earlier cancels `main`, which may still clean up.
     """
 
     def __init__(self, reactor: Any, ended: Callable[[int], object] | None = None) -> None:
-        """`ended` is called with the exit code; else the reactor is stopped."""
+        """`ended` is called with the exit code at the end. By default the reactor is stopped."""
         self.code = 0
         self._reactor = reactor
         self._at_end = ended or (lambda code: stop(reactor))
 
     async def main(self) -> int:
-        """Do everything and return the exit code."""
+        """Do the work and return the exit code."""
         raise NotImplementedError
 
     async def run(self) -> None:
-        """Do everything, and end the process."""
+        """Do the work, and end the process."""
         try:
             self.code = await self.main()
         except Exception:
@@ -176,7 +173,7 @@ def run(
     """
     Run `main` in the reactor, and return its exit code.
 
-    `on_signal` handles the signals; else the first one ends `main` in order, and a second one the process at once.
+    `on_signal` handles the signals. By default the first one stops `main`, and a second one ends the process at once.
     """
     raise_file_limit()
     if on_signal is None:

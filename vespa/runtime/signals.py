@@ -63,7 +63,7 @@ def take_signals(
     *,
     set_handler: Callable[[int, Handler], object] = signal.signal,
 ) -> None:
-    """Have signals handled from now on, whatever handlers the reactor installs."""
+    """Handle signals with `handler` from now on, even if the reactor installs handlers of its own."""
 
     def install() -> None:
         for number in numbers:

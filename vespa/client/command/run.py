@@ -16,12 +16,11 @@ from vespa.config.reader import SettingsError
 from vespa.runtime import process
 from vespa.runtime.signals import flush_and_exit
 from vespa.runtime.standard_streams import writable
+from vespa.runtime.terminal import Terminal
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor. Returns the exit code; raises SystemExit for --help and --version."""
-    from vespa.runtime.terminal import Terminal  # only here, because `twistd vespa-client` needs no rich
-
     out = writable(sys.stdout)
     terminal, errors = Terminal(out, os.environ), Terminal(writable(sys.stderr), os.environ)
     # Questions need somebody who can see and answer them: a terminal for input and output.

@@ -1,4 +1,4 @@
-"""One run of the client: for `vespa-proxy client` and for twistd."""
+"""One run of the client, for `vespa-proxy client` and for `twistd vespa-client`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ INTERRUPTED: Final = 130
 
 class Command(process.Main):
     """
-    One run of the client, for `vespa-proxy client` and for twistd.
+    One run of the client: it finds the endpoint's key if need be, and serves until it is stopped.
 
-    `say` and `complain` tell a person what there is and what went wrong; `asks` is None where nobody can be asked.
+    `say` prints a message, and `complain` an error. `asks` is None if there is nobody to ask.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Command(process.Main):
         make: MakeClient | None = None,
         ended: Callable[[int], object] | None = None,
     ) -> None:
-        """`friendly`: say what to type where, too."""
+        """`friendly`: also print how to call the proxy."""
         super().__init__(reactor, ended)
         self._reading = reading
         self._say = say
@@ -53,7 +53,7 @@ class Command(process.Main):
         self._is_ready = False
 
     async def main(self) -> int:
-        """List endpoints, or serve until cancelled; returns the exit code."""
+        """List the endpoints, or serve until cancelled. Returns the exit code."""
         try:
             await (self._list() if self._reading.listing else self._serve())
             return 0
@@ -66,7 +66,7 @@ class Command(process.Main):
         return 1
 
     async def _list(self) -> None:
-        from vespa.client.command.choosing import endpoints_of, table  # they draw with rich, which a daemon may lack
+        from vespa.client.command.choosing import endpoints_of, table  # needs rich, which twistd does not
 
         settings = self._reading.settings
         with console_of(self._reactor, settings) as console:
