@@ -82,7 +82,7 @@ class OpenAITests(SynchronousTestCase):
 
     def test_no_end(self) -> None:
         """A stream that ends before [DONE] or a finish reason is not whole."""
-        self.assertIn("before", read(Events(), sse(delta(content="a")))[1])
+        self.assertIn("without its last event", read(Events(), sse(delta(content="a")))[1])
         finished = {"choices": [{"delta": {}, "finish_reason": "length"}]}
         self.assertEqual(read(Events(), sse(delta(content="a"), finished)), (1, ""))
 

@@ -55,7 +55,7 @@ class InterruptTests(SynchronousTestCase):
         """An interrupt says how long what is under way may take, sends no more, and there is a report."""
         running = self.start(Plan(requests=9, concurrency=2))
         self.run_.interrupt()
-        self.assertIn(f"2 under way have {GRACE_SECONDS:g} s to end", self.stream.getvalue())
+        self.assertIn(f"2 requests in flight have {GRACE_SECONDS:g} s to end", self.stream.getvalue())
         self.agent.asked[0].answer()
         self.clock.advance(GRACE_SECONDS - 0.1)
         self.assertNoResult(running)
@@ -72,7 +72,7 @@ class InterruptTests(SynchronousTestCase):
         self.run_.interrupt()
         self.run_.interrupt()
         self.assertEqual(self.successResultOf(running).unfinished, 2)
-        self.assertEqual(self.stream.getvalue().count("under way"), 1)
+        self.assertEqual(self.stream.getvalue().count("in flight have"), 1)
 
     def test_warm_up(self) -> None:
         """Interrupted in the warm-up, the test does not begin, and there is nothing to report."""

@@ -40,8 +40,7 @@ from vespa.runtime.trust import trust_roots
 
 log = Logger()
 
-NO_MORE_PATIENCE: Final = 3
-"""So many signals end the process at once."""
+NO_MORE_PATIENCE: Final = 3  # so many signals end the process at once
 
 
 class Command(process.Main):

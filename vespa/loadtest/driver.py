@@ -1,4 +1,4 @@
-"""Running a plan: sending requests when they are due, until all are over."""
+"""Runs a plan: sends requests when they are due, until all have ended."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work
 
 AFTER_FAILURE_SECONDS: Final = 0.1
-"""How long a place in a closed loop rests after a failure, so that a server that is down is not hammered."""
+"""The pause of a place in a closed loop after a failure, so that a server that is down gets fewer requests."""
 
-LAG_SECONDS: Final = 0.1
-"""How often the lag is measured."""
+LAG_SECONDS: Final = 0.1  # the interval between measurements of the lag
 
 
 @define(eq=False, slots=False)
 class Driver:
     """
-    One run of a plan. `now` gives seconds that only go forward, `clock` the timers; `works` makes the next request.
+    One run of a plan. `now` returns seconds that only go forward, `clock` has the timers, `works` makes the next
+    request.
 
-    `lag` is how late the clock's timers came at worst, in seconds: what the tester's own slowness added to some times.
+    `lag` is the maximum delay of the clock's timers in seconds: the tester's own slowness added this to some times.
     """
 
     _clock: IReactorTime
@@ -54,7 +54,7 @@ class Driver:
         self._over: Deferred[None] = Deferred()
 
     def run(self) -> Deferred[None]:
-        """Run the plan. Fires when every request is over; `interrupted` then says why it ended early, if it did."""
+        """Run the plan. Fires when every request has ended. `interrupted` is the reason for an early end, or ""."""
         stats, plan = self._stats, self._plan
         stats.began = stats.ended = self._now()
         self._later(LAG_SECONDS, self._measure_lag, stats.began + LAG_SECONDS)
@@ -71,11 +71,11 @@ class Driver:
 
     @property
     def under_way(self) -> int:
-        """Requests that were sent and are not over."""
+        """The number of requests that were sent and have not ended."""
         return len(self._under_way)
 
     def stop(self, reason: str, patience: float) -> None:
-        """Send no more, and give what is not over after `patience` seconds up."""
+        """Send no more, and cancel the requests that have not ended after `patience` seconds."""
         if self._over.called:
             return
         self.interrupted = self.interrupted or reason
@@ -86,10 +86,10 @@ class Driver:
             self._give_up()
         self._end_if_over()
 
-    # -- when to send
+    # -- sending
 
     def _send_due(self) -> None:
-        """An open loop: send all that is due, and come back for the next."""
+        """In an open loop: send all requests that are due, and set a timer for the next."""
         stats, cap = self._stats, self._plan.concurrency
         while self._sending and self._next_due is not None:
             now = self._now()
@@ -98,7 +98,7 @@ class Driver:
                 self._later(due - now, self._send_due)
                 return
             if cap and len(self._under_way) >= cap:
-                self._held = True  # until one ends
+                self._held = True  # until a request ends
                 return
             self._next_due = next(self._due, None)
             self._send(due, now, due < self._freed)
@@ -106,7 +106,7 @@ class Driver:
         self._end_if_over()
 
     def _send_next(self) -> None:
-        """A closed loop: send one into a free place."""
+        """In a closed loop: send a request into a free place."""
         if self._sending:
             now = self._now()
             self._send(now, now, False)
@@ -123,16 +123,16 @@ class Driver:
         request = LoadRequest(self._clock, self._now, self._stats, Outcome(due, now), self._ended)
         self._under_way.add(request)
         request.begin(self._agent, self._target, work, self._plan.timeout)
-        # Made while there is time, so that a slow benchmark module makes no request late.
+        # Made in advance, so that a slow benchmark module does not make a request late.
         self._later(0, self._prepare)
 
     def _prepare(self) -> None:
-        """Make the next request, unless it is there."""
+        """Make the next request, unless it is already made."""
         if self._next_work is None and self._sending:
             try:
                 self._next_work = self._works()
             except Exception as error:
-                self.stop(f"no more requests could be made: {type(error).__name__}: {error}", self._plan.timeout)
+                self.stop(f"making the next request failed: {type(error).__name__}: {error}", self._plan.timeout)
 
     def _ended(self, request: LoadRequest) -> None:
         self._under_way.discard(request)
@@ -143,14 +143,14 @@ class Driver:
             self._later(0.0 if request.outcome.ok else AFTER_FAILURE_SECONDS, self._send_next)
         elif self._held:
             self._held = False
-            self._freed = self._now()  # what was due before this was held back too
+            self._freed = self._now()  # requests that were due before this were held back too
             self._later(0, self._send_due)
 
-    # -- how it ends
+    # -- ending
 
     def _time_is_over(self) -> None:
         if self._sending and self._plan.open_loop:
-            self._send_due()  # what is due by now, and only the cap may hold back
+            self._send_due()  # those due by now, unless the cap holds them back
             if self._held:
                 self._stats.never_sent += 1 + sum(1 for _ in self._due)
         self._sending = False
@@ -161,7 +161,7 @@ class Driver:
             request.give_up("unfinished", "the test was interrupted")
 
     def _end_if_over(self) -> None:
-        """End the run, if nothing is to be sent any more and nothing is under way."""
+        """End the run, if nothing is left to send or in flight."""
         if self._sending or self._under_way or self._over.called:
             return
         for timer in self._timers:

@@ -1,4 +1,4 @@
-"""What a decoded piece of a response says, in the dialects of OpenAI, Anthropic, TGI, llama.cpp and Ollama."""
+"""Interprets a decoded piece of a response, in the dialects of OpenAI, Anthropic, TGI, llama.cpp and Ollama."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FAILED = frozenset({"failed", "timeout", "cancelled"})
 
 
 def pieces_of(event: dict[str, Any]) -> int:
-    """How many pieces of generated text an event of a stream carries."""
+    """The number of pieces of generated text in an event of a stream."""
     if choices := event.get("choices"):
         pieces = 0
         for choice in choices if type(choices) is list else ():
@@ -31,7 +31,7 @@ def pieces_of(event: dict[str, Any]) -> int:
 
 
 def is_last(event: dict[str, Any]) -> bool:
-    """Whether an event says that nothing more is to come."""
+    """Whether an event is the last of its stream."""
     if choices := event.get("choices"):
         for choice in choices if type(choices) is list else ():
             if type(choice) is dict and choice.get("finish_reason"):
@@ -43,9 +43,9 @@ def is_last(event: dict[str, Any]) -> bool:
 
 
 def tokens_of(value: dict[str, Any]) -> int | None:
-    """The generated tokens as the backend counts them in an event or a whole response; None where it does not tell."""
+    """The number of generated tokens that the backend reports in an event or a whole response; None if it does not."""
     inner = value.get("response")
-    if type(inner) is dict:  # where an event of OpenAI's responses has its usage
+    if type(inner) is dict:  # an event of OpenAI's Responses API has its usage there
         value = inner
     for where, names in (
         (value.get("usage"), ("completion_tokens", "output_tokens")),
@@ -61,7 +61,7 @@ def tokens_of(value: dict[str, Any]) -> int | None:
 
 
 def error_of_event(event: dict[str, Any], name: str) -> str:
-    """The error in an event of a stream that is called `name`; "" for none."""
+    """The error in an event of a stream with this event name; "" for none."""
     if error := event.get("error"):
         return text_of(error)
     if name == "error" or event.get("type") in ("error", "response.failed"):
@@ -70,7 +70,7 @@ def error_of_event(event: dict[str, Any], name: str) -> str:
 
 
 def error_of_response(response: dict[str, Any]) -> str:
-    """The error in a whole response, which may have come with status 200; "" for none."""
+    """The error in a whole response, which may have status 200; "" for none."""
     if error := response.get("error"):
         return text_of(error)
     status = response.get("status")
@@ -78,7 +78,7 @@ def error_of_response(response: dict[str, Any]) -> str:
 
 
 def text_of(error: Any) -> str:
-    """What an error says, in whatever shape it came."""
+    """The text of an error in any form."""
     if type(error) is dict:
         for name in ("message", "error", "detail", "code", "type"):
             if error.get(name):

@@ -1,4 +1,4 @@
-"""Many measured values in bounded memory: exact up to a bound, and a histogram above it."""
+"""Many measured values in limited memory: exact up to a number of values, and a histogram above it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Final
 from attrs import frozen
 
 EXACT: Final = 100_000
-"""So many values are kept as they are; one more, and they are counted in a histogram."""
+"""The number of values that are kept exactly. Further values are counted in a histogram."""
 
 STEP: Final = 1.01
-"""The histogram's bars grow by this factor: a quantile read from it is off by half a percent at most."""
+"""The factor between the histogram's bars. A quantile from it has an error of at most half a percent."""
 
 _LOG_STEP: Final = math.log(STEP)
-_SMALLEST: Final = 1e-6
-"""What is below a microsecond counts as zero."""
+_SMALLEST: Final = 1e-6  # a value below a microsecond counts as zero
 
 
 @frozen
 class Spread:
-    """How values are spread, in their own unit. `quantiles`: those of 0, 1, … 100 %. All 0 where there are none."""
+    """The distribution of values, in their own unit. `quantiles`: those of 0, 1, … 100 %. All 0 without values."""
 
     count: int
     exact: bool
@@ -38,7 +37,7 @@ class Spread:
 
 
 class Histogram:
-    """Values of 0 and above. The first `exact` of them are kept as they are, and the others counted in bars."""
+    """Values of 0 and above. The first `exact` values are kept, and the others are counted in bars."""
 
     def __init__(self, exact: int = EXACT) -> None:
         self.count = 0
@@ -51,16 +50,16 @@ class Histogram:
 
     @property
     def exact(self) -> bool:
-        """Whether quantiles are values that were added, and not a histogram's."""
+        """Whether quantiles are exact values, not a histogram's."""
         return not self._bars
 
     @property
     def held(self) -> int:
-        """How many numbers are kept: values, and bars that count them."""
+        """The number of kept numbers: values, and bars."""
         return len(self._bars) + len(self._values)
 
     def add(self, value: float) -> None:
-        """Count one more."""
+        """Count one more value."""
         self.count += 1
         self.total += value
         if value > self.largest:
@@ -70,7 +69,7 @@ class Histogram:
         self._keep(value)
 
     def merge(self, other: Histogram) -> None:
-        """Count all that another has counted."""
+        """Add all values of another histogram."""
         self.count += other.count
         self.total += other.total
         self.largest = max(self.largest, other.largest)
@@ -82,9 +81,9 @@ class Histogram:
 
     def quantiles(self, *shares: float) -> list[float]:
         """
-        For each share (0 to 1) the smallest value that so large a share of all values does not exceed.
+        For each share (0 to 1) the smallest value that this share of all values does not exceed.
 
-        0.0 each where there are no values.
+        0.0 each without values.
         """
         if not self.count:
             return [0.0] * len(shares)
@@ -95,7 +94,7 @@ class Histogram:
         found = []
         for share in shares:
             rank = max(1, math.ceil(share * self.count))
-            # The ends are known, whatever their bars' middles are.
+            # The smallest and the largest value are known exactly.
             end = self.smallest if rank == 1 else self.largest if rank == self.count else None
             value = ordered[bisect_left(reached, rank)]
             middle = value if self.exact else _middle(value)
@@ -103,7 +102,7 @@ class Histogram:
         return found
 
     def spread(self) -> Spread:
-        """All that a report says of them."""
+        """The figures for a report."""
         hundred = self.quantiles(*[percent / 100 for percent in range(101)])
         mean = self.total / self.count if self.count else 0.0
         p50, p90, p99 = (hundred[percent] for percent in (50, 90, 99))
@@ -118,7 +117,7 @@ class Histogram:
 
 
 def _bar(value: float) -> int:
-    """The number of the bar that a value is counted in."""
+    """The number of the bar in which a value is counted."""
     return math.floor(math.log(value / _SMALLEST) / _LOG_STEP) if value > _SMALLEST else -1
 
 

@@ -1,4 +1,4 @@
-"""Sending one request over an agent, and timing what comes back."""
+"""Sends one request with an agent, and measures the times of its response."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from vespa.loadtest.work import Work, cost_text
 from vespa.runtime.http_client import Bytes, cause
 
 MESSAGE_LENGTH: Final = 2000
-"""What is kept of a failure's message; of a longer one it ends in …."""
+"""The maximum length of a failure's message. A longer one ends in …."""
 
 
 @frozen(kw_only=True)
 class Target:
-    """Where requests go: `url` without a last slash, and what each carries besides its own headers."""
+    """The target of requests: `url` without a final slash, and the header fields for every request."""
 
     url: str
     headers: Mapping[str, str] = {}
@@ -37,7 +37,7 @@ class Target:
 @define(eq=False, slots=False)
 class LoadRequest(Protocol):
     """
-    One request under way. It reads the response's body, which is why it is a protocol.
+    One request in flight. It is a protocol because it reads the response's body.
 
     `over` is called once, when `outcome` is complete.
     """
@@ -55,19 +55,19 @@ class LoadRequest(Protocol):
     _ended: bool = field(default=False, init=False)
 
     def begin(self, agent: IAgent, target: Target, work: Work, timeout: float) -> None:
-        """Send it; `timeout` in seconds is for all of it."""
+        """Send the request; `timeout` in seconds is for all of it."""
         headers = Headers({"Content-Type": ["application/json"], "X-Serverless-Cost": [cost_text(work.cost)]})
         if work.streamed:
             headers.setRawHeaders("Accept", ["text/event-stream"])
         for name, value in target.headers.items():
             headers.setRawHeaders(name, [value])
-        self._timer = self._clock.callLater(timeout, self.give_up, "timeout", f"not over after {timeout:g} s")
+        self._timer = self._clock.callLater(timeout, self.give_up, "timeout", f"not finished after {timeout:g} s")
         url = (target.url + work.path).encode("ascii")
         self._response = agent.request(b"POST", url, headers, Bytes(work.body))
         self._response.addCallbacks(self._begun, self._failed)
 
     def give_up(self, kind: Kind, message: str) -> None:
-        """Cut it off, and let this be its end."""
+        """Cancel the request, with this outcome."""
         if self._ended:
             return
         self._end(kind, message)
@@ -77,11 +77,11 @@ class LoadRequest(Protocol):
             self._response.cancel()
 
     def _abort(self) -> None:
-        transport: Any = self.transport  # an agent's, of which no more is known than that it is a producer
+        transport: Any = self.transport  # an agent's transport is only known to be a producer
         transport.stopProducing()
 
     def connectionMade(self) -> None:
-        if self._ended:  # the agent answered although it was cancelled
+        if self._ended:  # the agent responded although the request was cancelled
             self._abort()
 
     def _begun(self, response: IResponse) -> None:
@@ -103,7 +103,7 @@ class LoadRequest(Protocol):
         self._end("protocol" if self.outcome.code == "bad_reply" else "connection", _said(error))
 
     def dataReceived(self, data: bytes) -> None:
-        """Once for each chunk of each response: no more than it must."""
+        """Called for each chunk of each response, so it does as little as possible."""
         if self._ended:
             return
         now = self._now()
@@ -120,7 +120,7 @@ class LoadRequest(Protocol):
                 outcome.first_token = now
             else:
                 self._stats.between_tokens.add(now - self._last_token)
-            for _ in range(pieces - 1):  # they came at once
+            for _ in range(pieces - 1):  # they came together
                 self._stats.between_tokens.add(0.0)
             outcome.pieces += pieces
             self._last_token = now
@@ -128,7 +128,7 @@ class LoadRequest(Protocol):
             self._page += data[: MESSAGE_LENGTH + 1]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The body's end, whichever."""
+        """The body has ended in some way."""
         if self._ended:
             return
         outcome, reader = self.outcome, self._reader

@@ -1,4 +1,4 @@
-"""What became of one request."""
+"""The outcome of one request."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Kind = Literal["connection", "timeout", "status", "answer", "stream", "truncated
 
 MEANINGS: dict[Kind, str] = {
     "connection": "no connection, or it was lost before a response began",
-    "timeout": "not over in time",
-    "status": "an HTTP status that is no success",
-    "answer": "status 200, and a response that says it failed",
+    "timeout": "not finished in time",
+    "status": "an HTTP status that is not a success",
+    "answer": "status 200, and a response that reports a failure",
     "stream": "an error event in a stream",
-    "truncated": "a response that broke off",
+    "truncated": "an incomplete response",
     "protocol": "a response that is not HTTP",
-    "unfinished": "given up because the test was interrupted",
+    "unfinished": "cancelled because the test was interrupted",
 }
 
 
@@ -25,8 +25,8 @@ class Outcome:
     """
     One request's times, in seconds on the tester's clock, and how it ended.
 
-    Latency counts from `due`, when it should have been sent, not from `sent`: a server that makes the tester late does
-    not look fast by it.
+    Latency counts from `due`, when it should have been sent, not from `sent`. So a server that delays the tester does
+    not look fast.
     """
 
     due: float
@@ -34,18 +34,13 @@ class Outcome:
     ended: float = 0.0
     first_byte: float | None = None
     first_token: float | None = None
-    status: int = 0
-    """0: no response began."""
-    kind: Kind | None = None
-    """None: it succeeded."""
-    code: str = ""
-    """The word for it that Vespa gave in X-Vespa-Error, or our own agent."""
+    status: int = 0  # 0 if no response began
+    kind: Kind | None = None  # none after a success
+    code: str = ""  # the error code from X-Vespa-Error, or from our own agent
     message: str = ""
     bytes: int = 0
-    pieces: int = 0
-    """Pieces of a stream that carried text."""
-    tokens: int | None = None
-    """What the backend counted itself; None where it did not tell."""
+    pieces: int = 0  # the number of pieces of a stream with text
+    tokens: int | None = None  # the number that the backend reports; None if it does not
 
     @property
     def ok(self) -> bool:

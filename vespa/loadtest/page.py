@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no scripts, no fonts, nothing from anywhere."""
+"""The report as one HTML page without scripts, fonts or any external resource."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vespa.loadtest.units import duration, printable, size, three
 
 
 def page(report: Report) -> str:
-    """The whole page. Every value that the template names is escaped, and cannot begin a line or move a cursor."""
+    """The whole page. All values are escaped, and control characters in them are replaced."""
     environment = Environment(
         autoescape=True, finalize=_printable, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

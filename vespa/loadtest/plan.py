@@ -1,4 +1,4 @@
-"""What a load test is to do, as one frozen value, and when its requests are due."""
+"""The plan of a load test as one frozen value, and the times when its requests are due."""
 
 from __future__ import annotations
 
@@ -12,25 +12,20 @@ from attrs import frozen
 @frozen(kw_only=True)
 class Plan:
     """
-    How many requests, how fast, and how patiently. Durations are in seconds.
+    The number of requests, their rate, and the time limits. Durations are in seconds.
 
-    With `rps` requests are due at that rate whatever becomes of them (an open loop), and `concurrency` caps how many
-    are under way; without it so many are kept under way, each due when one before it has ended (a closed loop).
+    With `rps` requests are due at that rate whatever happens to them (an open loop), and `concurrency` limits the
+    requests in flight. Without it `concurrency` requests are in flight, each due when one before it has ended (a closed
+    loop).
     """
 
-    requests: int = 100
-    """0: as many as `duration` leaves time for."""
+    requests: int = 100  # 0: as many as `duration` allows
     rps: float = 0.0
-    poisson: bool = False
-    """Arrivals at random, as those of many independent people are; else one every 1/rps."""
-    concurrency: int = 0
-    """0: with `rps` no cap."""
-    duration: float = 0.0
-    """How long requests become due; 0: until there were `requests`."""
-    timeout: float = 600.0
-    """The most that one request may take from when it was sent."""
-    warmup: int = 0
-    """Requests sent before, which nothing counts."""
+    poisson: bool = False  # random arrivals, like those of many independent people; otherwise one every 1/rps
+    concurrency: int = 0  # 0: no limit, with `rps`
+    duration: float = 0.0  # the time during which requests become due; 0: until there were `requests`
+    timeout: float = 600.0  # the time limit of one request, from its sending
+    warmup: int = 0  # the number of requests before the test, which are not counted
 
     @property
     def open_loop(self) -> bool:
@@ -46,9 +41,9 @@ class Plan:
 
 def arrivals(plan: Plan, chance: Random) -> Iterator[float]:
     """
-    When each request of an open loop is due, in seconds from the start, in order.
+    The time when each request of an open loop is due, in seconds from the start, in order.
 
-    Steady ones are computed from their number and so do not drift.
+    Those at a steady rate are computed from their number, so they do not drift.
     """
     due = 0.0
     for number in range(plan.requests) if plan.requests else count():

@@ -1,4 +1,4 @@
-"""The page's plots as values: axes, and lines and dots upon them. The page's template draws them as SVG."""
+"""The page's plots as values: axes, lines and dots. The page's template draws them as SVG."""
 
 from __future__ import annotations
 
@@ -13,32 +13,30 @@ from vespa.loadtest.units import short, tick
 
 WIDTH: Final = 1000
 HEIGHT: Final = 1000
-"""A plot's size in its own units: the page stretches it to the room that there is."""
+"""A plot's size in its own units. The page stretches it to the available space."""
 
 TICKS: Final = 6
 
-_SLACK: Final = 1e-9
-"""What rounding may add to a quotient or take from it."""
+_SLACK: Final = 1e-9  # the maximum rounding error of a quotient
 
 Point = tuple[float, float]
 
 
 @frozen
 class Axis:
-    """Values from `low` to `high`: evenly from 0, or on a logarithmic scale where `low` is above 0."""
+    """An axis from `low` to `high`: linear from 0, or logarithmic if `low` is above 0."""
 
     high: float
-    name: Callable[[float], str]
-    """A value as the axis names it."""
+    name: Callable[[float], str]  # the label of a value
     low: float = 0.0
 
     def share(self, value: float) -> float:
-        """Where a value stands, from 0 to 1; one outside stands at the nearer end."""
+        """The position of a value, from 0 to 1. A value outside is at the nearer end."""
         value = min(max(value, self.low), self.high)
         return math.log(value / self.low) / math.log(self.high / self.low) if self.low else value / self.high
 
     def ticks(self) -> list[float]:
-        """Round values to name, `TICKS` of them or a few more."""
+        """Round values for labels, `TICKS` of them or a few more."""
         if not self.low:
             step = _step(self.high)
             return [_round(number * step) for number in range(math.floor(self.high / step + _SLACK) + 1)]
@@ -60,13 +58,13 @@ def up_to(high: float, name: Callable[[float], str]) -> Axis:
 
 
 def spanning(low: float, high: float, name: Callable[[float], str]) -> Axis:
-    """An axis for values from `low` to `high`: logarithmic where they are of several magnitudes."""
+    """An axis for values from `low` to `high`, logarithmic if they span several magnitudes."""
     return Axis(high, name, low) if low > _SLACK and high / low >= 30 else up_to(high, name)
 
 
 @frozen
 class Series:
-    """What a plot shows of one thing. `style`: classes of the page's style sheet; `path` as SVG's `d`."""
+    """One series of a plot. `style`: classes of the page's style sheet; `path` as SVG's `d`."""
 
     name: str
     style: str
@@ -83,7 +81,7 @@ class Plot:
     series: list[Series] = field(factory=list)
 
     def dots(self, name: str, colour: str, points: Iterable[Point]) -> None:
-        """Add a dot for each point: lines without length, whose ends are round."""
+        """Add a dot for each point: lines of length 0 with round ends."""
         self._add(name, f"{colour} dots", "".join(f"M{self._x(x)} {self._y(y)}h0" for x, y in points))
 
     def line(self, name: str, colour: str, points: Iterable[Point]) -> None:
@@ -91,7 +89,7 @@ class Plot:
         self._add(name, f"{colour} line", "M" + "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points))
 
     def steps(self, name: str, colour: str, points: Iterable[Point], width: float) -> None:
-        """Add a level so wide for each point, which is its beginning, and gaps where there are no points."""
+        """Add a horizontal line of this width from each point on, and gaps where there are no points."""
         path = ""
         end = None
         for x, y in points:
@@ -101,7 +99,7 @@ class Plot:
         self._add(name, f"{colour} line", path)
 
     def _add(self, name: str, style: str, path: str) -> None:
-        if path:  # else the legend would name what is not there
+        if path:  # otherwise the legend would show an empty series
             self.series.append(Series(name, style, path))
 
     def _x(self, value: float) -> str:
@@ -125,7 +123,7 @@ def plots(report: Report) -> list[Plot]:
     latency.steps("p99", "c3", [(moment.start, moment.p99) for moment in measured], width)
 
     if len(moments) > 1 and report.seconds - moments[-1].start < width / 10:
-        moments = moments[:-1]  # so short that its rates say nothing
+        moments = moments[:-1]  # too short for a meaningful rate
     most = max([max(moment.sent, moment.succeeded, moment.failed) for moment in moments], default=0)
     requests = Plot("Requests a second", time, up_to(most / width, short))
     requests.steps("sent", "c4", [(moment.start, moment.sent / width) for moment in moments], width)

@@ -1,4 +1,4 @@
-"""A run's progress for whoever watches: a line that is rewritten on a terminal, and now and then a line elsewhere."""
+"""Shows a run's progress: a live line on a terminal, or lines at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_SECONDS: Final = 5.0
 
 
 class Progress:
-    """Shows a run's statistics again and again, from `begin` to `end`."""
+    """Shows a run's statistics at intervals, from `begin` to `end`."""
 
     def __init__(self, clock: IReactorTime, now: Callable[[], float], terminal: Terminal) -> None:
         self._clock = clock
@@ -33,14 +33,14 @@ class Progress:
         self._timer = self._clock.callLater(self._interval, self._show, stats, plan, title)
 
     def end(self) -> None:
-        """Show no more."""
+        """Stop showing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._terminal.live("")
 
     def waits(self, status: str, seconds: float) -> None:
-        """What a client proxy says of those that wait for a worker; ("", 0.0) where none does."""
+        """Take the status of a client proxy whose requests wait for a worker; ("", 0.0) if none waits."""
         self._waiting = f"waiting for a worker {seconds:.0f} s: {status}" if status or seconds else ""
 
     def tell(self, text: str) -> None:

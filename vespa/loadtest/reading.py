@@ -1,4 +1,4 @@
-"""Reading a response as it comes: server-sent events, lines of JSON, or a whole document."""
+"""Reads a response as it comes: server-sent events, lines of JSON, or a whole document."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import msgspec
 
 from vespa.loadtest.events import error_of_event, error_of_response, is_last, pieces_of, text_of, tokens_of
 
-KEPT: Final = 1 << 20
-"""The most bytes of a line, or of a whole response, that are looked at."""
+KEPT: Final = 1 << 20  # the maximum size of a line, or of a whole response, that is parsed
 
 _decode = msgspec.json.Decoder().decode
 # Deep nesting exhausts the stack.
@@ -18,7 +17,7 @@ _NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 class Reader:
     """
-    Takes a response's bytes as they come. `tokens` is what the backend counts itself, None where it does not tell;
+    Takes a response's bytes as they come. `tokens` is the number that the backend reports, None if it does not.
     `error` is "" as long as there is none.
     """
 
@@ -31,17 +30,17 @@ class Reader:
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes are kept until more of them come."""
+        """The number of bytes that are kept until more come."""
         return len(self._rest)
 
     def feed(self, data: bytes) -> int:
-        """Read on; gives how many pieces of generated text the bytes complete."""
-        if len(self._rest) <= KEPT:  # of what is longer the rest is dropped, and what is left of it is no JSON
+        """Read on. Returns the number of pieces of generated text that these bytes complete."""
+        if len(self._rest) <= KEPT:  # more than that is dropped, and the rest is then not valid JSON
             self._rest += data
         return 0
 
     def end(self) -> str:
-        """The response's bytes ended in order; gives what is missing all the same, or ""."""
+        """The response's bytes have ended normally. Returns what is missing nevertheless, or ""."""
         return ""
 
 
@@ -56,7 +55,7 @@ def reader_for(content_type: str) -> Reader:
 
 
 class Events(Reader):
-    """A stream of events, each a line `data: …`; unless `framed` every line is one."""
+    """A stream of events, each a line `data: …`. Unless `framed`, every line is an event."""
 
     is_stream = True
 
@@ -89,7 +88,7 @@ class Events(Reader):
 
     def end(self) -> str:
         self.feed(b"\n")
-        return "the stream ended before it said that it was over" if self._spoke_openai and not self._last else ""
+        return "the stream ended without its last event" if self._spoke_openai and not self._last else ""
 
     def _event(self, data: bytes) -> int:
         try:
@@ -115,7 +114,7 @@ class Events(Reader):
 
 
 class Whole(Reader):
-    """A response that is read when all of it is there, where it is JSON and not too long."""
+    """A response that is parsed when it is complete, if it is JSON and not too long."""
 
     def __init__(self, is_json: bool) -> None:
         super().__init__()

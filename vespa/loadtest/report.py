@@ -1,4 +1,4 @@
-"""The report of a run: one value, from which the table, the JSON and the page are made."""
+"""The report of a run: one value from which the table, the JSON and the page are made."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from vespa.loadtest.run_stats import LATE, FailureCount, RunStats
 from vespa.loadtest.timeline import Dot, Moment
 
 VERSION: Final = 1
-"""Of the report's JSON: it grows when a field goes, or comes to mean something else."""
+"""The version of the report's JSON. It grows when a field goes, or changes its meaning."""
 
-BUSY: Final = 0.8
-"""The share of a core from which on the tester is called busy."""
+BUSY: Final = 0.8  # the share of a core above which the tester counts as busy
 
-BUSY_SECONDS: Final = 1.0
-"""A test that took less is not called busy: it has hardly more than its own beginning."""
+BUSY_SECONDS: Final = 1.0  # a shorter test is not called busy, because it is mostly its own start
 
-LAG: Final = 0.05
-"""Seconds that the tester's event loop may be behind, before the report says so."""
+LAG: Final = 0.05  # the delay of the tester's event loop, in seconds, above which the report mentions it
 
 
 @frozen
 class Second:
-    """One stretch of the timeline; `start` in seconds from the first request, latencies in seconds."""
+    """One interval of the timeline; `start` in seconds from the first request, latencies in seconds."""
 
     start: float
     sent: int
@@ -42,7 +39,7 @@ class Second:
 
 @frozen
 class Tester:
-    """How well the tester itself kept up. `cpu` is the share of one core that it took, `lag` in seconds."""
+    """How well the tester itself kept up. `cpu` is the share of one core that it used, `lag` is in seconds."""
 
     cpu: float
     lag: float
@@ -54,14 +51,12 @@ class Tester:
 
 @frozen
 class About:
-    """What was tested, and from when; `started` as ISO 8601."""
+    """The target of the test and its start; `started` as ISO 8601."""
 
     vespa: str
     started: str
-    target: str
-    """An endpoint's name, or a URL."""
-    through: str
-    """"client" where a client proxy of Vespa's found the workers, "url" where the requests went straight there."""
+    target: str  # an endpoint's name, or a URL
+    through: str  # "client" if a client proxy of Vespa found the workers, "url" if the requests went there directly
     path: str
     benchmark: str
     stream: bool
@@ -71,13 +66,12 @@ class About:
 
 @frozen
 class Report:
-    """All that is known of a run. Durations are in seconds, rates per second."""
+    """All data of a run. Durations are in seconds, rates per second."""
 
     version: int
     about: About
     plan: Plan
-    interrupted: str
-    """Why the run ended before its plan; "" when it did not."""
+    interrupted: str  # the reason for an early end, or ""
     seconds: float
     sent: int
     succeeded: int
@@ -85,11 +79,10 @@ class Report:
     unfinished: int
     statuses: dict[str, int]
     errors: tuple[FailureCount, ...]
-    requests_per_second: float
-    """Of those that succeeded."""
+    requests_per_second: float  # the rate of successful requests
     tokens: int
     tokens_counted_by: str
-    """"usage", as the backend tells; "pieces" of the streams; "both", each for some requests; "" for none."""
+    """"usage", as the backend reports; "pieces" of the streams; "both", each for some requests; "" for none."""
     tokens_per_second: float
     bytes: int
     bytes_per_second: float
@@ -110,19 +103,19 @@ class Report:
         return self.failed == 0 and self.succeeded > 0
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON's values; docs/load.md describes them."""
+        """The report as values for JSON; docs/load.md describes them."""
         return asdict(self)
 
 
 _COUNTS: Final = ("sent", "succeeded", "failed", "unfinished", "tokens", "bytes")
 _SPREADS: Final = ("latency", "service", "first_byte", "first_token", "between_tokens")
-"""What a report has by the same name as the statistics."""
+"""The fields of a report that have the same names in the statistics."""
 
 
 def make_report(
     stats: RunStats, plan: Plan, about: About, *, interrupted: str = "", cpu: float = 0.0, lag: float = 0.0
 ) -> Report:
-    """The report of what a run added up to; `cpu` and `lag` as in `Tester`."""
+    """The report of a run's statistics; `cpu` and `lag` as in `Tester`."""
     seconds = max(0.0, stats.ended - stats.began)
     tester = Tester(cpu, lag, stats.late, stats.lateness.spread(), stats.held_back, stats.never_sent)
     shared: dict[str, Any] = {name: getattr(stats, name) for name in _COUNTS}
@@ -159,18 +152,18 @@ def _second(start: float, moment: Moment) -> Second:
 
 
 def _misdirected(stats: RunStats, about: About) -> list[str]:
-    """Where a URL's own path may be the reason for responses of status 404."""
+    """A remark if the path of --url may be the reason for responses with status 404."""
     base = urlsplit(about.target).path if about.through == "url" else ""
     if not base or not stats.statuses[404]:
         return []
     return [
-        f"Status 404: the path of --url, {base}, comes before that of each request, so that the first asked for "
+        f"Status 404: the path of --url, {base}, comes before that of each request, so the first request was "
         f"POST {base}{about.path}. If the server has no such path, leave {base} out of --url."
     ]
 
 
 def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[str]:
-    """What a reader has to know to believe the figures, or not to."""
+    """Remarks that a reader needs to judge the figures."""
     remarks = []
     if tester.late:
         remarks.append(
@@ -180,30 +173,30 @@ def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[s
     lasted = stats.ended - stats.began >= BUSY_SECONDS
     if stats.succeeded and lasted and (tester.cpu > BUSY or tester.lag > LAG):
         remarks.append(
-            f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {tester.lag * 1000:.0f} ms behind. "
-            "Times are in part its own: send less, or from several processes."
+            f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {tester.lag * 1000:.0f} ms late. "
+            "A part of the times is its own: send fewer requests, or use several processes."
         )
     if stats.held_back:
         remarks.append(
-            f"The cap of {plan.concurrency} under way held {stats.held_back} requests back. Their latency counts from "
-            "when they were due."
+            f"The limit of {plan.concurrency} requests in flight held {stats.held_back} requests back. Their latency "
+            "counts from when they were due."
         )
     if stats.never_sent:
         remarks.append(
-            f"{stats.never_sent} requests were due but never sent, as the cap held them back to the end: the true "
-            "latencies are worse than these."
+            f"{stats.never_sent} requests were due but never sent, because the limit held them back to the end: the "
+            "true latencies are longer than these."
         )
     if not plan.open_loop and stats.succeeded:
         remarks.append(
-            f"A closed loop of {plan.concurrency}: a slow server is asked less, so these latencies say nothing of what "
-            "a steady rate of requests would meet. For that give --rps."
+            f"A closed loop of {plan.concurrency}: a slow server gets fewer requests, so these latencies are not those "
+            "at a steady rate of requests. To measure those, use --rps."
         )
     if not exact:
         remarks.append(
-            f"Of more than {EXACT:,} values (~) the quantiles come from a histogram, to {(STEP - 1) * 50:g}% at worst."
+            f"Above {EXACT:,} values (~) quantiles come from a histogram, with an error up to {(STEP - 1) * 50:g}%."
         )
     if stats.without_usage:
         remarks.append(
-            f"{stats.without_usage} streams came without a count of their tokens: the pieces with text were counted."
+            f"{stats.without_usage} streams had no count of their tokens, so the pieces with text were counted."
         )
     return remarks

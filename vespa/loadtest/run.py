@@ -1,4 +1,4 @@
-"""One load test from the first connection to the report, with whatever clock, agent and client it is given."""
+"""One load test from the first connection to the report, with any clock, agent and client."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from vespa.loadtest.report import About, Report, make_report
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work
 
-GRACE_SECONDS: Final = 5.0
-"""How long what is under way may go on after an interrupt."""
+GRACE_SECONDS: Final = 5.0  # the time for requests in flight after an interrupt, in seconds
 
 
 @define(kw_only=True)
 class Run:
     """
-    What a test is made of. `now`: seconds that only go forward; `cpu`: seconds of processor time that this process
-    took; `works` makes the requests.
+    The parts of a test. `now`: seconds that only go forward; `cpu`: seconds of processor time of this process;
+    `works` makes the requests.
     """
 
     clock: IReactorTime
@@ -42,7 +41,7 @@ class Run:
     _driver: Driver | None = field(default=None, init=False)
 
     async def test(self, target: Target) -> Report:
-        """Warm up, send, and give the report. Raises CancelledError where it was interrupted before it sent."""
+        """Warm up, send, and return the report. Raises CancelledError if it was interrupted before it sent."""
         if self.plan.warmup:
             stats = RunStats()
             await self._drive(self.plan.warm, target, stats, "warm-up: ")
@@ -58,11 +57,11 @@ class Run:
         return make_report(stats, self.plan, self.about, interrupted=driver.interrupted, cpu=share, lag=driver.lag)
 
     def interrupt(self) -> None:
-        """Send no more, and give what is under way a little time to end; the second time give it up."""
+        """Send no more, and give requests in flight a little time to end. The second time, cancel them."""
         self._interrupts += 1
         under_way = self._driver.under_way if self._driver is not None else 0
         if under_way and self._interrupts == 1 and self.progress is not None:
-            left = f"{under_way} under way have {GRACE_SECONDS:g} s to end; once more, and they are given up"
+            left = f"{under_way} requests in flight have {GRACE_SECONDS:g} s to end; another interrupt cancels them"
             self.progress.tell(f"interrupted: {left}")
         if self._driver is not None:
             self._driver.stop("interrupted", GRACE_SECONDS if self._interrupts == 1 else 0.0)

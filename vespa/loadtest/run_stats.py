@@ -1,4 +1,4 @@
-"""What a run adds up to while it goes on; all of it bounded, however long the run is."""
+"""The statistics of a run in progress, in limited memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from vespa.loadtest.outcome import Kind, Outcome
 from vespa.loadtest.timeline import Dot, Dots, Timeline
 
 ERRORS: Final = 50
-"""The most kinds of error that are told apart; the rest are counted together."""
+"""The maximum number of kinds of errors. Further ones are counted together."""
 
-LATE: Final = 0.01
-"""A request that left later than this many seconds after it was due is called late."""
+LATE: Final = 0.01  # a request that left later than this many seconds after it was due counts as late
 
 
 @define
 class FailureCount:
-    """Failures of one kind; `status` 0 where no answer began, `message` what the first of them said."""
+    """Failures of one kind; `status` 0 if no response began, `message` that of the first."""
 
     kind: Kind
     status: int
@@ -32,9 +31,9 @@ class FailureCount:
 @define
 class RunStats:
     """
-    Counts and samples of one run, with times as the tester's clock has them; `began` is its zero.
+    Counts and samples of one run, with times on the tester's clock; `began` is its zero.
 
-    Latencies and first bytes are those of requests that succeeded: a refusal is quick, and says nothing of the work.
+    Latencies and first bytes are those of successful requests: a refusal is quick, and says nothing about the work.
     """
 
     began: float = 0.0
@@ -43,25 +42,21 @@ class RunStats:
     succeeded: int = 0
     failed: int = 0
     unfinished: int = 0
-    never_sent: int = 0
-    """Due, but still held back by the cap when the time was over."""
-    held_back: int = 0
-    """Sent late because the cap let no more under way."""
-    late: int = 0
-    """Sent late by the tester's own fault."""
+    never_sent: int = 0  # due, but still held back by the limit at the end
+    held_back: int = 0  # sent late because of the limit on requests in flight
+    late: int = 0  # sent late by the tester itself
     lateness: Histogram = field(factory=Histogram)
     bytes: int = 0
     tokens: int = 0
     with_usage: int = 0
-    """Requests whose tokens the backend counted; those of `without_usage` are the pieces of their streams."""
+    """Requests whose tokens the backend reported. For those of `without_usage` the pieces of their streams count."""
     without_usage: int = 0
     statuses: Counter[int] = field(factory=Counter)
     errors: dict[tuple[str, int, str], FailureCount] = field(factory=dict)
     latency: Histogram = field(factory=Histogram)
-    service: Histogram = field(factory=Histogram)
-    """As `latency`, but from when the request was sent."""
+    service: Histogram = field(factory=Histogram)  # like `latency`, but from when the request was sent
     live_latency: Histogram = field(factory=lambda: Histogram(0))
-    """The latencies again, for the live line: to sort many exact ones would make requests late."""
+    """The latencies again, for the live line, because sorting many exact ones would make requests late."""
     first_byte: Histogram = field(factory=Histogram)
     first_token: Histogram = field(factory=Histogram)
     between_tokens: Histogram = field(factory=Histogram)
@@ -70,11 +65,11 @@ class RunStats:
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
+        """The number of requests in flight."""
         return self.sent - self.succeeded - self.failed - self.unfinished
 
     def leaves(self, due: float, now: float, held: bool) -> None:
-        """A request is sent; `held`: it waited for the cap."""
+        """A request is sent; `held`: it waited for the limit."""
         self.sent += 1
         self.timeline.at(now - self.began).sent += 1
         if held:
@@ -93,7 +88,7 @@ class RunStats:
         self.bytes += size
 
     def ends(self, outcome: Outcome) -> None:
-        """A request is over."""
+        """A request has ended."""
         self.ended = max(self.ended, outcome.ended)
         if outcome.status:
             self.statuses[outcome.status] += 1
@@ -127,7 +122,7 @@ class RunStats:
         if outcome.tokens is not None:
             self.with_usage += 1
             self.tokens += outcome.tokens
-            if not outcome.pieces:  # a whole response: its tokens came as it ended
+            if not outcome.pieces:  # a whole response: its tokens came at its end
                 self.timeline.at(outcome.ended - self.began).tokens += outcome.tokens
         elif outcome.pieces:
             self.without_usage += 1

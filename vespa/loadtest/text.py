@@ -1,4 +1,4 @@
-"""What a load test says on a terminal: what it is about to do, how far it is, and the report."""
+"""The texts of a load test on a terminal: its plan, its progress, and the report."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.units import duration, printable, size, three
 from vespa.runtime.terminal import Terminal
 
-WIDTH = 100
-"""The columns of a report that goes to no terminal."""
+WIDTH = 100  # the width of a report that is not written to a terminal
 
-MESSAGE_WIDTH = 40
-"""What a failure's message has at least, however much its code takes."""
+MESSAGE_WIDTH = 40  # the minimum width of a failure's message, however long its code is
 
 BAR_WIDTH = 20
 
@@ -35,7 +33,7 @@ _SPREADS = (
 
 
 def times(report: Report) -> list[list[str]]:
-    """A heading, and a row for each of the times that there is something to say of."""
+    """A heading, and a row for each kind of time that has values."""
     rows = [["", "p50", "p90", "p99", "max", "mean", "values"]]
     for name, title in _SPREADS:
         spread: Spread = getattr(report, name)
@@ -46,7 +44,7 @@ def times(report: Report) -> list[list[str]]:
 
 
 def intention(about: About, plan: Plan) -> str:
-    """What is tested and how, in one line."""
+    """One line about the target and the plan."""
     amount = f"{plan.requests} requests" if plan.requests else "requests"
     amount += f" for {plan.duration:g} s" if plan.duration else ""
     if plan.open_loop:
@@ -60,7 +58,7 @@ def intention(about: About, plan: Plan) -> str:
 
 
 def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> str:
-    """How far a run is, in one line; `now` on the tester's clock, `waiting` what is waited for."""
+    """One line about the progress of a run; `now` on the tester's clock, `waiting` the reason for a wait."""
     seconds = max(0.0, now - stats.began)
     done = stats.succeeded + stats.failed + stats.unfinished
     share = max(done / plan.requests if plan.requests else 0.0, seconds / plan.duration if plan.duration else 0.0)
@@ -82,7 +80,7 @@ def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> s
 
 
 def table(report: Report, stream: TextIO, environ: Mapping[str, str]) -> str:
-    """The whole report as `stream` can show it, with a last newline; nothing is written."""
+    """The whole report in a form that `stream` can show, with a final newline. Writes nothing."""
     terminal = Terminal(stream, environ, width=None if stream.isatty() else WIDTH)
     terminal.file = text = StringIO()
     terminal.print(intention(report.about, report.plan), style="bold", soft_wrap=True)
@@ -118,7 +116,7 @@ def _figures(report: Report) -> Table:
 def _times(report: Report) -> Table | str:
     head, *rows = times(report)
     if not rows:
-        return "no request succeeded: there are no times"
+        return "no request succeeded, so there are no times"
     found = Table(*head, box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
     for column in found.columns[1:]:
         column.justify = "right"
@@ -138,7 +136,7 @@ def _failures(report: Report, width: int) -> str:
         head = f"{count:>{widths[0]}}  " + "".join(
             f"{cell:{width}}  " for cell, width in zip(cells, widths[1:], strict=True)
         )
-        # Addresses and the like stay whole, so that one can copy them.
+        # Addresses and the like are not broken, so that they can be copied.
         lines.append(
             fill(
                 message,

@@ -1,4 +1,4 @@
-"""What happened when, in bounded memory: moments of a second each, and of more once there are too many."""
+"""The course of a run in limited memory: intervals of a second each, and longer ones if there are too many."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from attrs import Factory, define, field, frozen
 from vespa.loadtest.histogram import Histogram
 
 MOMENTS: Final = 600
-"""The most moments; of a longer run two and two become one."""
+"""The maximum number of intervals. In a longer run two become one."""
 
 DOTS: Final = 2000
-"""The most requests that are drawn one by one; of more only each second, fourth, eighth … is."""
+"""The maximum number of requests that are drawn one by one. Of more, only each second, fourth, eighth … is drawn."""
 
 
 @define
 class Moment:
     """
-    One stretch of time. Requests count where they were sent, and again where they ended; tokens and bytes where they
-    came; latencies where the request was due.
+    One interval. Requests count when they were sent, and again when they ended; tokens and bytes when they came;
+    latencies when the request was due.
     """
 
     sent: int = 0
@@ -30,7 +30,7 @@ class Moment:
     latency: Histogram = Factory(lambda: Histogram(0))
 
     def merge(self, other: Moment) -> None:
-        """Take in what happened in another."""
+        """Add the figures of another interval."""
         self.sent += other.sent
         self.succeeded += other.succeeded
         self.failed += other.failed
@@ -40,7 +40,7 @@ class Moment:
 
 
 class Timeline:
-    """Moments from 0 on. `width` is that of each, in seconds."""
+    """Intervals from 0 on. `width` is that of each, in seconds."""
 
     def __init__(self, most: int = MOMENTS) -> None:
         self.width = 1.0
@@ -48,7 +48,7 @@ class Timeline:
         self._most = most
 
     def at(self, seconds: float) -> Moment:
-        """The moment of a time, with those before it made."""
+        """The interval of a time. Makes missing ones before it."""
         while (place := int(max(seconds, 0.0) / self.width)) >= self._most:
             self.width *= 2
             halves = self.moments
@@ -63,18 +63,17 @@ class Timeline:
 
 @frozen
 class Dot:
-    """A request as it is drawn: when it was due and how long it took, in seconds."""
+    """A request as it is drawn: the time when it was due, and its latency, in seconds."""
 
     due: float
     latency: float
-    first: float | None
-    """Until its first token, or else its first byte; None where nothing came."""
+    first: float | None  # the time to its first token or first byte; None if nothing came
     ok: bool
 
 
 @define
 class Dots:
-    """So many requests at most, spread evenly over all."""
+    """At most so many requests, spread evenly over all."""
 
     most: int = DOTS
     kept: list[Dot] = field(factory=list)
@@ -82,7 +81,7 @@ class Dots:
     _seen: int = 0
 
     def add(self, dot: Dot) -> None:
-        """One more request."""
+        """Add one more request."""
         if self._seen % self._stride == 0:
             self.kept.append(dot)
             if len(self.kept) > self.most:

@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Formats figures for people."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def printable(text: str) -> str:
-    """A text of others without what could drive a terminal or begin a line."""
+    """A foreign text with spaces instead of control characters."""
     return text.translate(_CONTROL)
 
 
 def duration(seconds: float, number: Callable[[float], str] | None = None) -> str:
-    """A measured time with three digits or so: 850 us, 12.3 ms, 1.25 s, 312 s. `number` writes it otherwise."""
+    """A measured time with about three digits: 850 us, 12.3 ms, 1.25 s, 312 s. `number` formats the number."""
     number = number or three
     if seconds == 0:
         return "0 s"
@@ -25,12 +25,12 @@ def duration(seconds: float, number: Callable[[float], str] | None = None) -> st
 
 
 def tick(seconds: float) -> str:
-    """A time as an axis names it: 0 s, 50 ms, 1.5 s."""
+    """A time as a label on an axis: 0 s, 50 ms, 1.5 s."""
     return duration(seconds, "{:g}".format)
 
 
 def three(number: float) -> str:
-    """A number with three digits, or all of those before the point."""
+    """A number with three digits, or with all digits before the point."""
     if number == 0:
         return "0"
     for limit, digits in ((9.995, 2), (99.95, 1)):

@@ -1,4 +1,4 @@
-"""What is sent: the requests that a benchmark module's `get_test_request` gives, ready to go."""
+"""The requests that a benchmark module's `get_test_request` returns, ready to be sent."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from attrs import frozen
 
 from vespa.runtime.importing import import_place
 
-TestRequest = Callable[[], object]
-"""A benchmark module's `get_test_request() -> (path, payload, cost)`."""
+TestRequest = Callable[[], object]  # a benchmark module's `get_test_request() -> (path, payload, cost)`
 
 
 @frozen
 class Work:
-    """One POST of JSON. `streamed`: its response was asked for as a stream."""
+    """One POST of JSON. `streamed`: it asks for a stream."""
 
     path: str
     body: bytes
@@ -28,66 +27,66 @@ class Work:
 
 
 def cost_text(cost: float) -> str:
-    """A cost as a header field says it: all of its digits, and no exponent."""
+    """A cost as a header field's value: with all digits, without exponent."""
     return str(int(cost)) if cost.is_integer() else format(Decimal(repr(cost)), "f")
 
 
 class BadWork(Exception):
-    """What a benchmark module gave is no request; says why."""
+    """A benchmark module returned something that is not a request; says why."""
 
 
 def find_test_request(spec: str) -> TestRequest:
     """
-    The `get_test_request` of `module`, `path/of/file.py`, or either with `:benchmark` behind it.
+    The `get_test_request` of `module`, `path/of/file.py`, or either followed by `:benchmark`.
 
-    Raises BadWork where there is none, or the import fails.
+    Raises BadWork if there is none, or if the import fails.
     """
     place = spec if spec.endswith(".py") else spec.rpartition(":")[0] or spec
     try:
         module = import_place(place)
-    except BaseException as error:  # a module may do anything as it is imported, sys.exit too
+    except BaseException as error:  # an import may raise anything, also SystemExit
         if isinstance(error, KeyboardInterrupt):
             raise
         raise BadWork(f"cannot import {place}: {type(error).__name__}: {error}") from error
     found: TestRequest | None = getattr(module, "get_test_request", None)
     if not callable(found):
         raise BadWork(
-            f"{place} has no get_test_request(): it must give (path, payload, cost) of one request to send, "
-            "as benchmarks/openai_chat.py does"
+            f"{place} has no get_test_request(): it must return (path, payload, cost) of one request to send, "
+            "like benchmarks/openai_chat.py"
         )
     return found
 
 
 def prepare(given: object, stream: bool | None) -> Work:
     """
-    Make ready what `get_test_request` gave.
+    Prepare the return value of `get_test_request`.
 
-    `stream` asks for a stream or forbids one; None asks where the payload is like OpenAI's and says nothing itself.
-    Raises BadWork.
+    `stream` asks for a stream or not. None asks for one if the payload is like OpenAI's and does not say. Raises
+    BadWork.
     """
     if not isinstance(given, tuple | list) or len(given) != 3:
-        raise BadWork(f"get_test_request() must give (path, payload, cost), not {type(given).__name__}")
+        raise BadWork(f"get_test_request() must return (path, payload, cost), not {type(given).__name__}")
     path, payload, cost = given
     if not isinstance(path, str) or not path.startswith("/"):
-        raise BadWork(f"get_test_request() gave {path!r} as the path: it must begin with /")
+        raise BadWork(f"get_test_request() returned {path!r} as the path: it must begin with /")
     if any(not "!" <= character <= "~" for character in path):
-        raise BadWork(f"get_test_request() gave {path!r} as the path: it must be written in ASCII, without spaces")
+        raise BadWork(f"get_test_request() returned {path!r} as the path: it must be ASCII, without spaces")
     if isinstance(cost, bool) or not isinstance(cost, Real) or not math.isfinite(cost) or cost < 0:
-        raise BadWork(f"get_test_request() gave {cost!r} as the cost: it must be a number, 0 or more")
+        raise BadWork(f"get_test_request() returned {cost!r} as the cost: it must be a number, 0 or more")
     path, payload, streamed = _ask_for_stream(path, payload, stream)
     try:
         body = json.dumps(payload).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadWork(f"get_test_request() gave a payload that is not JSON: {error}") from None
+        raise BadWork(f"get_test_request() returned a payload that is not JSON: {error}") from None
     return Work(path, body, float(cost), streamed)
 
 
 def _ask_for_stream(path: str, payload: Any, stream: bool | None) -> tuple[str, Any, bool]:
     """
-    Path and payload with a stream asked for or not, and which of the two it is.
+    Path and payload, changed to ask for a stream or not, and whether they ask for one.
 
-    OpenAI-like payloads (`messages` or `prompt`) have a member for it; TGI has a path. Raises BadWork where a stream
-    is wanted and there is no way to ask.
+    OpenAI-like payloads (`messages` or `prompt`) have a member for it; TGI has a path. Raises BadWork if a stream
+    is wanted and there is no way to ask for it.
     """
     is_object = isinstance(payload, dict)
     route, question, query = path.partition("?")
@@ -102,8 +101,8 @@ def _ask_for_stream(path: str, payload: Any, stream: bool | None) -> tuple[str, 
             return path, {k: v for k, v in payload.items() if k not in ("stream", "stream_options")}, False
         asked = {**payload, "stream": True}
         if route.endswith("/completions"):
-            asked.setdefault("stream_options", {"include_usage": True})  # so that it tells its tokens
+            asked.setdefault("stream_options", {"include_usage": True})  # so that it reports its tokens
         return path, asked, True
     if stream and not (is_object and payload.get("stream")):
-        raise BadWork("--stream: there is no known way to ask for a stream with such a payload")
+        raise BadWork("--stream: Vespa knows no way to ask for a stream with this payload")
     return path, payload, is_object and payload.get("stream") is True
