@@ -12,6 +12,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"
 . scripts/environment.sh
+# Hundreds of processes import the same modules, which are compiled when they are first imported: once, not each time.
+unset PYTHONDONTWRITEBYTECODE
 
 mode=${1:-}
 case $mode in
@@ -31,9 +33,9 @@ esac
 environment=${VIRTUAL_ENV:-$here/.venv}
 # Megabytes: what the environments take that are not there yet, and what tests write and remove.
 needed=100
-[ -x "$environment/bin/python" ] || needed=$((needed + 220))
+[ -x "$environment/bin/python" ] || needed=$((needed + 200))
 if [ -n "$real_parts" ]; then
-    [ -e .venv-e2e ] || needed=$((needed + 300))
+    [ -e .venv-e2e ] || needed=$((needed + 420))
 fi
 free=$(($(df -Pk "$here" | awk 'NR == 2 { print $4 }') / 1024))
 echo "disk: about $needed MB needed in $here, $free MB are free"
@@ -43,7 +45,7 @@ make_environment "$environment"
 python=$environment/bin/python
 install_checkout "$python" "$here" test || fail "pip could not install what the tests need; its output is above"
 if [ -n "$real_parts" ]; then
-    install_real_parts "$here" ||
+    install_real_parts "$python" "$here" ||
         echo "the real parts could not be installed; the end-to-end tests that need them are skipped"
 fi
 

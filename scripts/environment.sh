@@ -62,20 +62,21 @@ install_checkout() {
     echo "$wanted" >"$stamp"
 }
 
-# install_real_parts CHECKOUT: llama.cpp, the official clients and other people's SDKs, in environments of their own.
+# install_real_parts PYTHON CHECKOUT: llama.cpp, the official client and other people's SDKs, in an environment of their
+# own, by the pip of PYTHON, unless just this was done before.
 install_real_parts() {
-    local checkout=$1
-    install_list "$checkout/.venv-e2e" "$checkout/tests/e2e/requirements.txt" &&
-        install_list "$checkout/.venv-e2e-litellm" "$checkout/tests/e2e/requirements-litellm.txt"
-}
-
-# install_list FOLDER LIST: what a list of requirements names, in an environment of its own, unless just this was done before.
-install_list() {
-    local folder=$1 list=$2 stamp=$1/.installed wanted
-    wanted=$(cksum <"$list")
-    [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
-    make_environment "$folder"
+    local python=$1 checkout=$2 folder=$2/.venv-e2e lists=$2/tests/e2e wanted pip
+    wanted=$(cat "$lists/requirements.txt" "$lists/requirements-no-deps.txt" | cksum)
+    [ -e "$folder/.installed" ] && [ "$(cat "$folder/.installed")" = "$wanted" ] && return
     echo "installing the real parts of the end-to-end tests in $folder"
-    "$folder/bin/python" -m pip install --disable-pip-version-check -qq --requirement "$list" || return 1
-    echo "$wanted" >"$stamp"
+    rm -rf "$folder"
+    "$python" -m venv --without-pip "$folder" || return 1
+    pip=("$python" -m pip --python "$folder/bin/python" install --disable-pip-version-check --no-compile -qq)
+    "${pip[@]}" --requirement "$lists/requirements.txt" || return 1
+    "${pip[@]}" --no-deps --requirement "$lists/requirements-no-deps.txt" || return 1
+    rm -rf "$folder"/lib/python*/site-packages/litellm/proxy/_experimental # the pages of a server that is not started
+    # Compiles what the tests import, so that the first of them does not wait for it.
+    env -u PYTHONDONTWRITEBYTECODE LITELLM_LOCAL_MODEL_COST_MAP=True "$folder/bin/python" -c \
+        "import anthropic, langchain_openai, litellm, vastai.serverless.server.worker" >/dev/null 2>&1 || true
+    echo "$wanted" >"$folder/.installed"
 }

@@ -1,7 +1,7 @@
 """The end-to-end Python: the interpreter that has the clients and llama.cpp, which may be another than our own.
 
 Vast's client pins versions of packages that Vespa shares with it, so `.venv-e2e` is a virtual environment of its own;
-VESPA_E2E_PYTHON names another interpreter. LiteLLM has one to itself, `.venv-e2e-litellm` or VESPA_LITELLM_PYTHON.
+VESPA_E2E_PYTHON names another interpreter.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
+from tests.e2e.llama_server import SHARED
 from tests.processes import ProcessCase
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.child import Child, WorkerChild
@@ -31,12 +32,6 @@ def e2e_python() -> str:
     """The interpreter to run clients with."""
     own = os.path.join(ROOT, ".venv-e2e", "bin", "python")
     return os.environ.get("VESPA_E2E_PYTHON") or (own if os.path.exists(own) else sys.executable)
-
-
-def litellm_python() -> str:
-    """The interpreter that has LiteLLM."""
-    own = os.path.join(ROOT, ".venv-e2e-litellm", "bin", "python")
-    return os.environ.get("VESPA_LITELLM_PYTHON") or (own if os.path.exists(own) else sys.executable)
 
 
 @functools.cache
@@ -58,11 +53,9 @@ class ServiceCase(ProcessCase):
     """A test against a whole service: simulated autoscaler, worker, and a backend of its choice."""
 
     async def start_llama(self) -> str:
-        """Start llama.cpp and return its URL."""
-        need("xllamacpp", "gguf", "numpy")
-        llama = self.script("llama.py", self.temporary_folder())
-        found = await self.until_line(llama, r"^listening (\d+)$")
-        return f"http://127.0.0.1:{found[1]}"
+        """The URL of llama.cpp, which is started unless it serves already."""
+        need("xllamacpp")
+        return await SHARED.url(e2e_python())
 
     async def start_service(
         self, backend_url: str | None = None, *, tls: bool = False, **settings: str

@@ -1,4 +1,4 @@
-"""Run by LiteLLM's own Python: LiteLLM as its users write it, but for the base URL. See job.py.
+"""Run by the end-to-end Python: LiteLLM as its users write it, but for the base URL. See job.py.
 
 A request is {stream, provider: openai | anthropic, arguments}.
 """

@@ -3,93 +3,126 @@
 Prints `listening PORT` once it serves. Ends by a signal.
 """
 
+import array
+import math
 import os
+import random
 import signal
 import socket
+import struct
 import sys
 
 WIDTH, LAYERS, HEADS, FEED, CONTEXT = 64, 2, 4, 128, 2048
 WORDS = ("the", "worker", "signs", "nothing", "and", "forwards", "every", "byte", "")
 
 
-def tokens(kinds):
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
+"""Kinds of tokens, as llama.cpp numbers them."""
+
+# Types of values in a GGUF file, and how they are packed.
+UINT32, INT32, FLOAT32, STRING, ARRAY = 4, 5, 6, 8, 9
+PACKED = {UINT32: "<I", INT32: "<i", FLOAT32: "<f"}
+ALIGNMENT = 32
+
+
+def tokens():
     """The vocabulary as (text, kind, score): specials, one token for each byte, a few words, printable characters.
 
     No text may stand twice: llama.cpp aborts on it.
     """
-    yield "<unk>", kinds.UNKNOWN, 0.0
-    yield "<s>", kinds.CONTROL, 0.0
-    yield "</s>", kinds.CONTROL, 0.0
+    yield "<unk>", UNKNOWN, 0.0
+    yield "<s>", CONTROL, 0.0
+    yield "</s>", CONTROL, 0.0
     for byte in range(256):
-        yield f"<0x{byte:02X}>", kinds.BYTE, 0.0
+        yield f"<0x{byte:02X}>", BYTE, 0.0
     for place, text in enumerate([f"\u2581{word}" for word in WORDS] + [chr(code) for code in range(33, 127)]):
-        yield text, kinds.NORMAL, -1.0 - place
+        yield text, NORMAL, -1.0 - place
 
 
-def write_model(path):
-    """Write a model that llama.cpp loads; what it says is noise, but the same noise every time."""
-    import gguf
-    import numpy
+def packed(kind, value):
+    """A value of a GGUF file; of an array the kind is (ARRAY, kind of its items)."""
+    if kind == STRING:
+        text = value.encode("utf-8")
+        return struct.pack("<Q", len(text)) + text
+    if isinstance(kind, tuple):
+        return struct.pack("<IQ", kind[1], len(value)) + b"".join(packed(kind[1], item) for item in value)
+    return struct.pack(PACKED[kind], value)
 
-    noise = numpy.random.default_rng(7)
-    vocabulary = list(tokens(gguf.TokenType))
 
-    def random(*shape):
-        return (noise.standard_normal(shape) * 0.05).astype(numpy.float32)
+def metadata():
+    """What the file says of its model, as (name, kind, value)."""
+    vocabulary = list(tokens())
+    yield "general.architecture", STRING, "llama"
+    yield "general.name", STRING, "noise"
+    yield "general.file_type", UINT32, 0  # all tensors are of 32-bit floats
+    yield "llama.context_length", UINT32, CONTEXT
+    yield "llama.embedding_length", UINT32, WIDTH
+    yield "llama.block_count", UINT32, LAYERS
+    yield "llama.feed_forward_length", UINT32, FEED
+    yield "llama.attention.head_count", UINT32, HEADS
+    yield "llama.attention.head_count_kv", UINT32, HEADS
+    yield "llama.attention.layer_norm_rms_epsilon", FLOAT32, 1e-5
+    yield "llama.rope.dimension_count", UINT32, WIDTH // HEADS
+    yield "llama.vocab_size", UINT32, len(vocabulary)
+    yield "tokenizer.ggml.model", STRING, "llama"
+    yield "tokenizer.ggml.pre", STRING, "default"
+    yield "tokenizer.ggml.tokens", (ARRAY, STRING), [text for text, _, _ in vocabulary]
+    yield "tokenizer.ggml.token_type", (ARRAY, INT32), [kind for _, kind, _ in vocabulary]
+    yield "tokenizer.ggml.scores", (ARRAY, FLOAT32), [score for _, _, score in vocabulary]
+    yield "tokenizer.ggml.unknown_token_id", UINT32, 0
+    yield "tokenizer.ggml.bos_token_id", UINT32, 1
+    yield "tokenizer.ggml.eos_token_id", UINT32, 2
+    template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+    yield "tokenizer.chat_template", STRING, template
+
+
+def tensors():
+    """The weights by name, as (shape, values); a shape's last number is of the values beside each other."""
+    noise = random.Random(7)
+
+    def drawn(*shape):
+        return shape, array.array("f", (noise.gauss(0.0, 0.05) for _ in range(math.prod(shape))))
 
     def ones():
-        return numpy.ones(WIDTH, numpy.float32)
-
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("noise")
-    writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_vocab_size(len(vocabulary))
-    writer.add_tokenizer_model("llama")
-    writer.add_tokenizer_pre("default")
-    writer.add_token_list([text.encode("utf-8") for text, _, _ in vocabulary])
-    writer.add_token_types([kind for _, kind, _ in vocabulary])
-    writer.add_token_scores([score for _, _, score in vocabulary])
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_chat_template("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:")
+        return (WIDTH,), array.array("f", [1.0] * WIDTH)
 
     # Only words and printable characters are ever likely: llama.cpp streams half a character differently than it
     # answers it whole, and tests compare the two.
-    unlikely = sum(kind != gguf.TokenType.NORMAL for _, kind, _ in vocabulary)
-    output = random(len(vocabulary), WIDTH)
-    output[:unlikely] = 0
-    tensors = {
-        "token_embd.weight": random(len(vocabulary), WIDTH),
-        "output_norm.weight": ones(),
-        "output.weight": output,
-    }
+    kinds = [kind for _, kind, _ in tokens()]
+    shape, output = drawn(len(kinds), WIDTH)
+    unlikely = WIDTH * sum(kind != NORMAL for kind in kinds)
+    output[:unlikely] = array.array("f", [0.0] * unlikely)
+    yield "token_embd.weight", drawn(len(kinds), WIDTH)
+    yield "output_norm.weight", ones()
+    yield "output.weight", (shape, output)
     for layer in range(LAYERS):
-        shapes = {
-            "attn_q": (WIDTH, WIDTH),
-            "attn_k": (WIDTH, WIDTH),
-            "attn_v": (WIDTH, WIDTH),
-            "attn_output": (WIDTH, WIDTH),
-            "ffn_gate": (FEED, WIDTH),
-            "ffn_up": (FEED, WIDTH),
-            "ffn_down": (WIDTH, FEED),
-        }
-        tensors.update({f"blk.{layer}.{name}.weight": random(*shape) for name, shape in shapes.items()})
-        tensors.update({f"blk.{layer}.{name}.weight": ones() for name in ("attn_norm", "ffn_norm")})
-    for name, values in tensors.items():
-        writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            yield f"blk.{layer}.{name}.weight", drawn(WIDTH, WIDTH)
+        yield f"blk.{layer}.ffn_gate.weight", drawn(FEED, WIDTH)
+        yield f"blk.{layer}.ffn_up.weight", drawn(FEED, WIDTH)
+        yield f"blk.{layer}.ffn_down.weight", drawn(WIDTH, FEED)
+        yield f"blk.{layer}.attn_norm.weight", ones()
+        yield f"blk.{layer}.ffn_norm.weight", ones()
+
+
+def write_model(path):
+    """Write a model that llama.cpp loads; what it says is noise, but the same noise every time.
+
+    The format is GGUF, version 3. The package `gguf` writes it too; it needs NumPy, which takes more room than this.
+    """
+    values, weights = list(metadata()), list(tensors())
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(weights), len(values))
+    for name, kind, value in values:
+        number = kind[0] if isinstance(kind, tuple) else kind
+        head += packed(STRING, name) + struct.pack("<I", number) + packed(kind, value)
+    data = b""
+    for name, (shape, numbers) in weights:
+        head += packed(STRING, name) + struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        head += struct.pack("<IQ", 0, len(data))  # 32-bit floats, from there in the data on
+        data += numbers.tobytes()
+        data += bytes(-len(data) % ALIGNMENT)
+    with open(path, "wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT) + data)
 
 
 def serve(path):

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.e2e.callers import CallerCase
-from tests.e2e.clients import litellm_python, missing, need
+from tests.e2e.clients import e2e_python, missing, need
 from tests.processes import until
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -49,9 +49,9 @@ class KilledWorkerTests(CallerCase):
             ("langchain_sdk.py", {"text": "hello", "options": options}),
         ]
         calls = [self.call(name, [client.url], {**each, **announced}) for name, each in jobs]
-        if not missing("litellm", litellm_python()):
+        if not missing("litellm", e2e_python()):
             job = {"arguments": asked, **announced}
-            calls.append(self.call("litellm_sdk.py", [client.url], job, python=litellm_python()))
+            calls.append(self.call("litellm_sdk.py", [client.url], job))
         await gatherResults([Deferred.fromCoroutine(self.until_line(call, "^piece$")) for call in calls])
         await deployment.kill(self.assigned(deployment), noticed=True)
         results = await gatherResults([Deferred.fromCoroutine(self.results(call)) for call in calls])

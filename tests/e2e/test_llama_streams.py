@@ -51,7 +51,7 @@ class LlamaStreamTests(CallerCase):
     timeout = 600
 
     def setUp(self) -> None:
-        need("xllamacpp", "gguf", "numpy")
+        need("xllamacpp")
 
     async def ask(self, url: str, data: bytes) -> bytes:
         host, _, port = url.rpartition("//")[2].partition(":")

@@ -26,7 +26,7 @@ def content(events: list[dict[str, Any]]) -> str:
 
 class OfficialClientTests(ServiceCase):
     def setUp(self) -> None:
-        need("vastai", "xllamacpp", "gguf", "numpy")
+        need("vastai", "xllamacpp")
 
     async def send(self, deployment: ControlledDeployment, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         autoscaler = deployment.autoscaler

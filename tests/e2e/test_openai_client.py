@@ -18,7 +18,7 @@ TEXT: dict[str, Any] = {"model": "noise", "prompt": "Once upon a time", **SAMPLI
 
 class OpenAIClientTests(ServiceCase):
     def setUp(self) -> None:
-        need("openai", "xllamacpp", "gguf", "numpy")
+        need("openai", "xllamacpp")
 
     async def serves(self, signs: Signs) -> None:
         deployment = await self.start_service(await self.start_llama())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.callers import CallerCase
-from tests.e2e.clients import litellm_python, need
+from tests.e2e.clients import need
 
 MESSAGES = [{"role": "user", "content": "Schreib etwas: äöü — 你好"}]
 NOISE = {"max_tokens": 12, "seed": 1, "temperature": 0}
@@ -21,7 +21,7 @@ ANTHROPIC: dict[str, Any] = {
 
 class SDKTests(CallerCase):
     def setUp(self) -> None:
-        need("xllamacpp", "gguf", "numpy")
+        need("xllamacpp")
 
     async def served(self, name: str, *requests: dict[str, Any], python: str = "") -> list[dict[str, Any]]:
         """The results of a job through both proxies; the totals add up, and nothing was said that should not be."""
@@ -81,13 +81,12 @@ class SDKTests(CallerCase):
 
     async def test_litellm(self) -> None:
         """LiteLLM: completion, whole and streamed, over OpenAI's API and over Anthropic's."""
-        need("litellm", python=litellm_python())
+        need("litellm")
         asked = {"arguments": {"messages": MESSAGES, **NOISE}}
         other = {"arguments": {"messages": MESSAGES, "max_tokens": 12, "temperature": 0}, "provider": "anthropic"}
         results = await self.served(
             "litellm_sdk.py",
             *[{**each, "stream": stream} for each in (asked, other) for stream in (False, True)],
-            python=litellm_python(),
         )
         for whole, streamed in (results[:2], results[2:]):
             self.assertEqual((whole["tokens"], streamed["text"]), (12, whole["text"]))
