@@ -15,6 +15,8 @@ from .response_cases import ResponseCase
 from .response_driver import run_response_case
 from .responses import CASES as RESPONSES
 
+slow = True
+
 # Of longer messages the first and the last bytes are cut everywhere, what lies between here and there.
 EVERYWHERE = 160
 
