@@ -34,7 +34,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # A process of its own, which reads the environment itself.
-        "vespa.worker.certificate": "vespa.config.values vespa.runtime.files",
+        "vespa.worker.certificate": "vespa.config vespa.runtime.files",
         "vespa.client": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.embedded": f"vespa {BELOW_PROXY} vespa.config vespa.client",

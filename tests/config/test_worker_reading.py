@@ -142,6 +142,18 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(found.public_url, "https://198.51.100.7:41234")
         self.assertTrue(found.tls)
 
+    def test_tls_is_ours(self) -> None:
+        """A certificate is needed where the worker listens with TLS on an endpoint of its own making."""
+        for environ, tls in (
+            ({"VESPA_USE_SSL": "True"}, True),
+            ({"USE_SSL": "1"}, True),
+            ({}, False),
+            ({"VESPA_USE_SSL": "no", "USE_SSL": "yes"}, False),
+            ({"VESPA_USE_SSL": "maybe"}, False),
+            ({"USE_SSL": "1", "VESPA_LISTEN": "tcp:1"}, False),
+        ):
+            self.assertEqual(read(environ).settings.tls, tls, environ)
+
     def test_unreadable_certificate(self) -> None:
         """A certificate, a key or roots that cannot be read are named."""
         environ = {**ON_VAST, "VESPA_USE_SSL": "1", "VESPA_BACKEND_CA_FILE": "/ca"}

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator_support.authority import LIFETIME, Authority
-from vespa.worker.certificate import TRIES, CertificateError, ensure, request, usable, wanted
+from vespa.worker.certificate import TRIES, CertificateError, ensure, request, usable
 
 NOW = 1_800_000_000.0
 URL = "https://console.invalid/sign/?instance_id=1"
@@ -111,17 +111,3 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(csr.subject.rfc4514_string(), "CN=pyworker.vast.ai,ST=CA,C=US")
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         self.assertEqual([str(name) for name in names.get_values_for_type(x509.IPAddress)], ["0.0.0.0"])
-
-
-class WantedTests(SynchronousTestCase):
-    def test_wanted(self) -> None:
-        """A certificate is wanted where we listen with TLS on an endpoint of our own making."""
-        self.assertTrue(wanted({"VESPA_USE_SSL": "True"}))
-        self.assertTrue(wanted({"USE_SSL": "1"}))
-        for environ in (
-            {},
-            {"VESPA_USE_SSL": "no", "USE_SSL": "yes"},
-            {"VESPA_USE_SSL": "maybe"},
-            {"USE_SSL": "1", "VESPA_LISTEN": "tcp:1"},
-        ):
-            self.assertFalse(wanted(environ))

@@ -13,14 +13,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from vespa.config.values import boolean
+from vespa.config.worker_reading import read
 from vespa.runtime.files import replace_file
 
 SIGN_URL = "https://console.vast.ai/api/v0/sign_cert/"
@@ -138,27 +138,17 @@ def post(url: str, content: bytes) -> bytes:
         return body
 
 
-def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the worker needs Vast's certificate: VESPA_USE_SSL is true, and VESPA_LISTEN is not set."""
-    raw = environ.get("VESPA_USE_SSL", "").strip() or environ.get("USE_SSL", "").strip()
-    try:
-        return boolean(raw or "false") and not environ.get("VESPA_LISTEN", "").strip()
-    except ValueError:
-        return False  # the worker's own start reports the error
-
-
 def main() -> int:
     """Read the environment and make sure that there is a certificate. The exit code is 1 if there is none."""
     environ = os.environ
-    container = environ.get("CONTAINER_ID", "").strip()
-    if not wanted(environ) or not container:
+    settings = read(environ).settings  # with defaults for wrong values, which the worker's own start reports
+    if not settings.tls or settings.container_id is None:
         return 0
     base = environ.get("VESPA_SIGN_URL", "").strip() or SIGN_URL
-    certificate_path = environ.get("VESPA_SSL_CERT_FILE", "").strip() or "/etc/instance.crt"
-    key_path = environ.get("VESPA_SSL_KEY_FILE", "").strip() or "/etc/instance.key"
+    certificate_path, key_path = settings.ssl_cert_file, settings.ssl_key_file
     raw_tries = environ.get("VESPA_SIGN_TRIES", "").strip()
     tries = int(raw_tries) if raw_tries.isascii() and raw_tries.isdigit() and int(raw_tries) else TRIES
-    url = f"{base}?{urllib.parse.urlencode({'instance_id': container})}"
+    url = f"{base}?{urllib.parse.urlencode({'instance_id': settings.container_id})}"
     try:
         new = ensure(certificate_path, key_path, url, time.time(), fetch=post, sleep=time.sleep, tries=tries)
     except CertificateError as error:
