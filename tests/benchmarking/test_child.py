@@ -13,13 +13,16 @@ import aiohttp
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 from twisted.web.server import Site
 
 from tests.benchmarking.children import ENVIRONMENT, Backend, ChildCase, death, reactor
 from tests.system.certificates import Pair
+from vespa.benchmarking import isolated
 from vespa.benchmarking.process import TERM_SECONDS, BenchmarkError
 from vespa.benchmarking.runner import Runner, child_environment
 
@@ -154,6 +157,38 @@ class ImportTests(TestCase):
         }
         out, err, _ = await getProcessOutputAndValue(sys.executable, ["-c", STARTING], env=environment)
         self.assertEqual(out.decode().splitlines()[-2:], ["vespa.worker.service", "True"], err.decode())
+
+
+class Spoken(ProcessProtocol):
+    """A process with three descriptors that is given one order; what it writes on 1 and 2."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.written = {1: b"", 2: b""}
+        self.ended: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(json.dumps(self.order).encode() + b"\n")
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self.written[childFD] += data
+
+    def processEnded(self, reason: Failure) -> None:
+        self.ended.callback(None)
+
+
+class DescriptorTests(ChildCase):
+    async def test_three(self) -> None:
+        """With three descriptors, as on Windows, it answers on 1, and whatever the benchmark writes there goes to 2."""
+        self.path.write_text("import os\nasync def benchmark(url, session):\n    os.write(1, b'said')\n    return 3\n")
+        order = {"spec": f"{self.path}:benchmark", "backend_url": self.url, "ca_file": "", "authorization": ""}
+        process = Spoken({**order, "check": False})
+        reactor.spawnProcess(process, sys.executable, [sys.executable, isolated.__file__, "1"], env=ENVIRONMENT)
+        await process.ended
+        group, result = map(json.loads, process.written[1].splitlines())
+        self.assertEqual((list(group), result), (["group"], {"result": 3.0, "concurrency": 0}))
+        self.assertEqual(process.written[2], b"said")
 
 
 class ContractTests(ChildCase):
