@@ -23,7 +23,17 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(unknown_variables(environ, "VESPA_"), [far, near, "VESPA_XYZZY is not a setting"])
         self.assertEqual(unknown_variables({}, "VESPA_"), [])
 
+    def test_vasts(self) -> None:
+        """A variable that is nearly one of Vast's that we read is told; those that Vast sets itself are not."""
+        self.assertEqual(
+            unknown_variables({"VAST_API_KYE": "k"}, "VESPA_"),
+            ["VAST_API_KYE is not a setting; did you mean VAST_API_KEY?"],
+        )
+        others = ("VAST_CONTAINERLABEL", "VAST_TCP_PORT_22", "VAST_UDP_PORT_70000", "VAST_DEVICE_IDXS")
+        self.assertEqual(unknown_variables(dict.fromkeys(others, "1"), "VESPA_"), [])
+
     def test_meant(self) -> None:
         """The nearest name is asked for, and none that is far."""
         self.assertEqual(did_you_mean("--prot", ["--port", "--host"]), "; did you mean --port?")
+        self.assertEqual(did_you_mean("--allow_host", ["--allow-host", "--host"]), "; did you mean --allow-host?")
         self.assertEqual(did_you_mean("--fly", ["--port", "--host"]), "")

@@ -10,7 +10,7 @@ from vespa.config.other_programs import OTHERS
 from vespa.config.schema import rows
 from vespa.config.worker import WorkerSettings
 
-_PREFIX = "VESPA_"
+_PREFIXES = ("VESPA_", "VAST_")
 _NEAR = 0.8  # of difflib's ratio, in which 1 is the same
 
 
@@ -21,15 +21,12 @@ def variables() -> set[str]:
 
 
 def unknown_variables(environ: Mapping[str, str], prefix: str) -> list[str]:
-    """
-    A line for each unknown variable that begins with `prefix`, and for each that is nearly the name of a known one.
-    """
+    """A line for each unknown variable that begins with `prefix`, or that is nearly the name of a known one."""
     known = variables()
-    ours = [each for each in known if each.startswith(_PREFIX)]
     lines = []
     for name in sorted(environ):
-        if name.startswith(_PREFIX) and name not in known:
-            meant = did_you_mean(name, ours)
+        if name.startswith(_PREFIXES) and name not in known:
+            meant = did_you_mean(name, known)
             if meant or name.startswith(prefix):
                 lines.append(f"{name} is not a setting{meant}")
     return lines
@@ -37,6 +34,7 @@ def unknown_variables(environ: Mapping[str, str], prefix: str) -> list[str]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to add to an unknown name: "; did you mean …?", or "" if no known name is near."""
-    ours = {each.removeprefix(_PREFIX): each for each in sorted(known)}
-    near = difflib.get_close_matches(name.removeprefix(_PREFIX), ours, n=1, cutoff=_NEAR)
+    start = name.find("_") + 1 if name.startswith(_PREFIXES) else 0  # the prefix of a variable does not count
+    ours = {each[start:]: each for each in sorted(known) if each.startswith(name[:start])}
+    near = difflib.get_close_matches(name[start:], ours, n=1, cutoff=_NEAR)
     return f"; did you mean {ours[near[0]]}?" if near else ""
