@@ -120,7 +120,7 @@ class CommandTests(ProcessCase):
         line = " ".join(map(shlex.quote, [*LOAD, "--url", deployment.backend_url, "-n", "3"]))
         child = self.start(["/bin/sh", "-c", f"{line} >/dev/full"], {"HOME": self.folder, **SHORT}, folder=self.folder)
         self.assertEqual(await self.until_exit(child), 1, child.text)
-        self.assertIn("the report could not be written: ", child.text)
+        self.assertIn("could not write the report: ", child.text)
 
     async def test_interrupt(self) -> None:
         """A Ctrl-C sends no more, lets what is under way end, and reports; nothing failed, so the exit code is 0."""

@@ -1,4 +1,4 @@
-"""`vespa-proxy load`: the options, the process around a test, and what is written at the end."""
+"""`vespa-proxy load`: the options, the process around a test, and the output at the end."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from vespa.runtime.trust import trust_roots
 
 log = Logger()
 
-NO_MORE_PATIENCE: Final = 3  # so many signals end the process at once
+NO_MORE_PATIENCE: Final = 3  # the number of signals that ends the process at once
 
 
 class Command(process.Main):
-    """One run of the command. `announces`: what is tested is said before the test."""
+    """One run of the command. `announces`: print the plan before the test."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Command(process.Main):
         self._hide = hide
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """A signal came."""
+        """Handle a signal."""
         self._signals += 1
         if self._signals >= NO_MORE_PATIENCE:
             flush_and_exit(1)
@@ -100,7 +100,7 @@ class Command(process.Main):
         headers = dict(options.headers)
         if options.url:
             return await self._send_to(Target(url=options.url, headers=headers), options.url)
-        # Nobody else on this machine shall use the endpoint's key by this proxy.
+        # With a token, so that no other program on this machine can use the endpoint's key through this proxy.
         token = secrets.token_urlsafe(24)
         self._hide(token)
         settings = evolve(self._client, token=token)
@@ -126,7 +126,7 @@ class Command(process.Main):
         )
         if self._announces:
             self._progress.tell(intention(about, plan))
-        process.settle_memory()  # a collection that looks through all modules would make requests late
+        process.settle_memory()  # otherwise a garbage collection over all modules would make requests late
         self._run = Run(
             clock=self._reactor,
             now=time.perf_counter,
@@ -141,7 +141,7 @@ class Command(process.Main):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command in this process's reactor and return the exit code; SystemExit for --help."""
+    """Run the command in this process's reactor and return the exit code. Raises SystemExit for --help."""
     sys.stdout, sys.stderr = writable(sys.stdout), writable(sys.stderr)
     given = LOAD.parse(argv)
     try:
@@ -152,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
     except (SettingsError, BadWork) as error:
         print(f"vespa-proxy load: {error}", file=sys.stderr)
         return 2
-    except Exception as error:  # of a benchmark module's own
+    except Exception as error:  # of the benchmark module
         print(f"vespa-proxy load: get_test_request() failed: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     options = reading.settings
@@ -162,7 +162,7 @@ def main(argv: Sequence[str]) -> int:
         terminal.write(line + "\n")
     level = "debug" if reading.client.debug else "error"
     observer = process.begin_log(cast(TextIO, terminal), level, reading.secrets)
-    # Where the report comes to the same place, its first line would be there twice.
+    # If the report goes to the same place, its first line would appear there twice.
     announces = not options.quiet and (options.json == "-" or not _is_one_place(sys.stdout, sys.stderr))
     command = Command(reactor, reading, first, works, terminal, announces=announces, hide=observer.hide)
     return process.run(reactor, command, on_signal=command.interrupt)
@@ -171,7 +171,7 @@ def main(argv: Sequence[str]) -> int:
 def _works_of(options: LoadSettings) -> Callable[[], Work]:
     if options.seed is not None:
         os.environ["BENCHMARK_SEED"] = str(options.seed)
-        random.seed(options.seed)  # for modules that use the generator which all share
+        random.seed(options.seed)  # for modules that use the global generator
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     test_request = find_test_request(options.benchmark)
@@ -179,12 +179,12 @@ def _works_of(options: LoadSettings) -> Callable[[], Work]:
 
 
 def plan_of(options: LoadSettings) -> Plan:
-    """What the options say of requests, and how fast."""
+    """The plan that the options describe."""
     return Plan(**{each.name: getattr(options, each.name) for each in fields(Plan)})
 
 
 def _check_files(reading: LoadReading) -> None:
-    """Rather now than when the report is to be written. Raises SettingsError."""
+    """Check files now, not when the report is written. Raises SettingsError."""
     problems = []
     if reading.client.worker_ca:
         try:
@@ -199,21 +199,21 @@ def _check_files(reading: LoadReading) -> None:
 
 
 def _files(options: LoadSettings) -> list[tuple[str, str]]:
-    """The files that the report goes to, behind the options that name them."""
+    """The files for the report, with the options that name them."""
     named = [("--json", options.json), ("--html", options.html)]
     return [(option, path) for option, path in named if path not in ("", "-")]
 
 
 def _unwritable(path: str) -> str:
-    """Why a file cannot be written, "" where it seems that it can; nothing is made or opened, as it may be a pipe."""
+    """The reason why a file cannot be written, or "". Opens and creates nothing, because it may be a pipe."""
     if os.path.isdir(path) or path.endswith(("/", os.sep)):
         return "it is a folder"
     if os.path.exists(path):
-        return "" if os.access(path, os.W_OK) else "it may not be written"
+        return "" if os.access(path, os.W_OK) else "this user may not write it"
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         return f"there is no folder {folder}"
-    return "" if os.access(folder, os.W_OK | os.X_OK) else f"no file may be made in {folder}"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not create files in {folder}"
 
 
 def _is_one_place(one: TextIO, other: TextIO) -> bool:
@@ -227,7 +227,7 @@ def _is_one_place(one: TextIO, other: TextIO) -> bool:
 def _write(report: Report, options: LoadSettings) -> int:
     document = json.dumps(report.to_json(), indent=1) + "\n"
     problems = []
-    # The files first: whoever was to read standard output may be gone. And what one cannot have, the others may.
+    # The files first, because the reader of standard output may be gone. An error in one does not affect the others.
     for option, path in _files(options):
         try:
             Path(path).write_text(document if option == "--json" else page(report), encoding="utf-8")
@@ -237,7 +237,7 @@ def _write(report: Report, options: LoadSettings) -> int:
         sys.stdout.write(document if options.json == "-" else f"\n{table(report, sys.stdout, os.environ)}")
         sys.stdout.flush()
     except OSError as error:
-        problems.append(f"the report could not be written: {error}")
+        problems.append(f"could not write the report: {error}")
     for problem in problems:
         print(f"vespa-proxy load: {problem}", file=sys.stderr)
     return 0 if report.clean and not problems else 1

@@ -24,10 +24,10 @@ Report = WorkerStatus | DeleteRequests | Malformed
 
 @frozen
 class Asked:
-    """One question for a worker that was answered. `request_idx` is as it was asked, 0 for a new request.
+    """One answered request for a worker. `request_idx` is that of the request, 0 for a new one.
 
-    `at` is in seconds of the autoscaler's clock, `answered_idx` the index that the response gave. Of `url` and `status`
-    one is "": a worker was given, or what those who wait are told.
+    `at` is in seconds of the autoscaler's clock, `answered_idx` the index in the response. Of `url` and `status` one is
+    "": either the response assigned a worker, or it has a status for those who wait.
     """
 
     at: float
@@ -39,13 +39,13 @@ class Asked:
 
 
 def breakdown(states: Counter[State]) -> str:
-    """How many workers there are in each state, as the autoscaler tells those who wait."""
+    """The number of workers in each state, as the autoscaler reports it to those who wait."""
     counts = ", ".join(f"{state} workers: {states[state]}" for state in ("loading", "standby", "error"))
     return f"total workers: {states.total()}, {counts}"
 
 
 def endpoint_row(number: int, name: str, api_key: str, created_at: float) -> dict[str, object]:
-    """An endpoint of the account, as Vast's console lists it."""
+    """An endpoint of the account, in the form of Vast's console."""
     return {
         "id": number,
         "endpoint_name": name,
@@ -63,11 +63,11 @@ def endpoint_row(number: int, name: str, api_key: str, created_at: float) -> dic
 
 
 class SimulatedAutoscaler(responses.KleinRoutes):
-    """The autoscaler's resource for one endpoint, and beside it the console's list of the account's endpoints.
+    """The autoscaler's resource for one endpoint, and the console's list of the account's endpoints.
 
-    `signs` says which fields are signed and may be changed at any time. `on_report` is called with each report as it
-    comes, and with Malformed for each that was refused; `on_route` with each question for a worker that was answered.
-    `master_token`, where given, is what reports must carry.
+    `signs` selects the signed fields, and may be changed at any time. `on_report` is called with each report, and with
+    Malformed for each refused one; `on_route` with each answered request for a worker. With a `master_token`, reports
+    must carry it.
     """
 
     app = Klein()
@@ -103,7 +103,7 @@ class SimulatedAutoscaler(responses.KleinRoutes):
         self._next_reqnum = 1
 
     def assign(self, url: str, cost: float, request_idx: int = 0) -> dict[str, Any]:
-        """A signed assignment to the worker at `url`, booked; under a new request index unless one is given."""
+        """A signed assignment to the worker at `url`, recorded; with a new request index unless one is given."""
         idx = request_idx or self._new_request_idx()
         self.totals.costs[idx] = cost
         assignment = self.signer.assignment(
@@ -113,7 +113,7 @@ class SimulatedAutoscaler(responses.KleinRoutes):
         return {"__request_id": f"sim-{idx}-{assignment['reqnum']}", **assignment}
 
     def choose_worker(self, request_idx: int) -> WorkerTotals | str:
-        """The worker for a request, or what it is told while it has to wait."""
+        """The worker for a request, or the status while it has to wait."""
         now = self._clock.seconds()
         return self.totals.least_loaded(now, request_idx) or breakdown(self.totals.states(now))
 
@@ -168,11 +168,11 @@ class SimulatedAutoscaler(responses.KleinRoutes):
         except Malformed as error:
             raise responses.ErrorResponse(400, {"error": str(error)}) from None
         if question.api_key != self.endpoint_key:
-            raise responses.ErrorResponse(401, {"error": "`api_key` is not the one in the header"})
+            raise responses.ErrorResponse(401, {"error": "`api_key` differs from the key in the header"})
         if question.endpoint != self.endpoint:
             raise responses.ErrorResponse(400, {"error": f"there is no endpoint {question.endpoint}"})
         if question.request_idx >= self._next_request_idx:
-            raise responses.ErrorResponse(400, {"error": f"request_idx {question.request_idx} was never given out"})
+            raise responses.ErrorResponse(400, {"error": f"request_idx {question.request_idx} was never assigned"})
         return question
 
     @app.route("/worker_status/", methods=["POST"])
@@ -207,4 +207,4 @@ class SimulatedAutoscaler(responses.KleinRoutes):
 
     def _check_token(self, token: str) -> None:
         if self._master_token is not None and token != self._master_token:
-            raise responses.ErrorResponse(401, {"error": "this is not the master token"})
+            raise responses.ErrorResponse(401, {"error": "the master token is wrong"})

@@ -22,7 +22,7 @@ Messages = list[dict[str, Any]]
 
 
 class Question(msgspec.Struct):
-    """What all APIs of completions are asked. Fields without a name here are ignored."""
+    """The common fields of requests for completions. Other fields are ignored."""
 
     max_completion_tokens: Limit | None = None
     max_tokens: Limit | None = None
@@ -31,26 +31,26 @@ class Question(msgspec.Struct):
 
 
 class ChatQuestion(Question, kw_only=True):
-    """What a chat is asked."""
+    """A request for a chat completion."""
 
     messages: Messages
 
 
 class TextQuestion(Question):
-    """What a completion of a text is asked."""
+    """A request for a text completion."""
 
     prompt: Any = ""
 
 
 def prompt_of(messages: Messages) -> str:
-    """All that a conversation says."""
+    """The whole text of a conversation."""
     return " ".join(str(each.get("content", "")) for each in messages)
 
 
 class SimulatedBackend(responses.KleinRoutes):
     """The backend's resource. `tokens_per_second` is the rate of each response, and may be changed at any time.
 
-    `upgrades` belong beside the resource: /ws is a WebSocket that says back what it is told.
+    `upgrades` belong beside the resource: /ws is a WebSocket that echoes its messages.
     """
 
     upgrades: Upgrades = {b"/ws": EchoSocket}
@@ -95,11 +95,11 @@ class SimulatedBackend(responses.KleinRoutes):
 
     @app.route("/", branch=True)
     def _nothing(self, request: Request) -> bytes:
-        error = {"message": "there is nothing here", "type": "not_found", "code": 404}
+        error = {"message": "this path does not exist", "type": "not_found", "code": 404}
         return responses.send_json(request, {"error": error}, 404)
 
     async def send_response(self, request: Request, value: object, words: int = 0) -> bytes:
-        """Answer with JSON, after the time that so many words take."""
+        """Answer with JSON, after the time for so many words."""
         await deferLater(self.clock, words / self.tokens_per_second)
         return responses.send_json(request, value)
 

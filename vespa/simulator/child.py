@@ -1,4 +1,4 @@
-"""A child process: its lines as they come, and a sure end. Workers and clients, with where each is to be found."""
+"""A child process: collects its lines, and makes sure that it ends. Workers and clients, with their addresses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _READY = re.compile(rb"ready: (http://\S+)")
 
 
 class Child(ProcessProtocol):
-    """A process that was started by us. What it writes, to either stream, is kept in `lines`."""
+    """A process that we started. `lines` holds its output, of both streams."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -52,7 +52,7 @@ class Child(ProcessProtocol):
 
     @property
     def pid(self) -> int | None:
-        """The process's id, None once it has ended."""
+        """The process's id, None after its end."""
         transport: Any = self.transport
         return None if self.exit_code is not None else int(transport.pid)
 
@@ -63,19 +63,19 @@ class Child(ProcessProtocol):
         return "\n".join(self.lines + rest)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Cut what was written into lines."""
+        """Split the output into lines."""
         *lines, self._parts[childFD] = (self._parts[childFD] + data).split(b"\n")
         for line in lines:
             self._take(line)
 
     def processExited(self, reason: Failure) -> None:
-        """Close what it no longer reads, which would else be waited for."""
+        """Close its standard input, because otherwise Twisted waits for it."""
         if self._ends_with_input:
             transport: Any = self.transport
             transport.closeStdin()
 
     def processEnded(self, reason: Failure) -> None:
-        """Note how it ended: its exit code, or the signal's number below 0."""
+        """Keep the exit code, or the negative number of the signal."""
         for stream, part in self._parts.items():
             self._parts[stream] = b""
             if part:
@@ -90,7 +90,7 @@ class Child(ProcessProtocol):
         self.lines.append(line.decode("utf-8", "replace").rstrip("\r"))
 
     async def exited(self) -> int:
-        """Return the exit code when it has ended; a signal's number below 0."""
+        """Return the exit code after its end, or the negative number of the signal."""
         if self.exit_code is None:
             ended: Deferred[int] = Deferred(self._waiting.remove)
             self._waiting.append(ended)
@@ -98,7 +98,7 @@ class Child(ProcessProtocol):
         return self.exit_code
 
     def signal(self, name: str) -> None:
-        """Send a signal, by a name such as TERM; nothing happens once it has ended."""
+        """Send a signal, by a name such as TERM. Does nothing after its end."""
         transport: Any = self.transport
         try:
             if self._ends_with_input and name in ("TERM", "INT"):
@@ -109,7 +109,7 @@ class Child(ProcessProtocol):
             pass
 
     async def end(self, reactor: Any, grace: float = 15.0) -> int:
-        """Ask it to end, kill it after `grace` seconds if it has not, and return its exit code."""
+        """Stop it, kill it after `grace` seconds if it has not ended, and return its exit code."""
         self.signal("TERM")
         kill = reactor.callLater(grace, self.signal, "KILL")
         try:
@@ -120,7 +120,7 @@ class Child(ProcessProtocol):
 
 
 class WorkerChild(Child):
-    """A worker's process. `id` is what it calls itself in its reports."""
+    """A worker's process. `id` is its id in reports."""
 
     id = 0
     port = 0
@@ -128,7 +128,7 @@ class WorkerChild(Child):
 
 
 class ClientChild(Child):
-    """A client's process. `url` is where it listens, "" until it is ready."""
+    """A client's process. `url` is its address, "" until it is ready."""
 
     url = ""
 

@@ -1,4 +1,4 @@
-"""Commands to try against the demonstration. They work as they stand, from any folder."""
+"""Commands to try with the demonstration. They work from any folder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ QUESTION: dict[str, Any] = {
     "model": "vespa-demo",
     "messages": [{"role": "user", "content": "What has just happened to my request?"}],
 }
-SIGNED = 3
-"""Commands that are signed by hand."""
+SIGNED = 3  # the number of commands with an assignment that is signed by hand
 _AS_JSON = "-H 'Content-Type: application/json'"
 
-Command = tuple[str, ...]  # what it shows, and its parts, which are printed on a line each
+Command = tuple[str, ...]  # its meaning, and its parts, one for each printed line
 
 
 def by_client(client_url: str) -> list[Command]:
-    """What a user of the client proxy types."""
+    """Commands for users of the client proxy."""
     messages = [{"role": "user", "content": "Hello"}]
     body = json.dumps({"model": "vespa-demo", "stream": True, "messages": messages})
     python = shlex.quote(sys.executable)
@@ -42,7 +41,7 @@ def by_client(client_url: str) -> list[Command]:
 
 
 def with_own_client(deployment: Deployment) -> list[Command]:
-    """What a client of one's own is told, here of the simulated endpoint, and what may then be run."""
+    """Settings for a client of your own with the simulated endpoint, and commands to run then."""
     autoscaler = deployment.autoscaler
     settings = {
         "VAST_ENDPOINT": autoscaler.endpoint,
@@ -65,7 +64,7 @@ def with_own_client(deployment: Deployment) -> list[Command]:
 
 
 def _program() -> str:
-    """How `vespa-proxy` of this Python's environment is called from any folder."""
+    """The command that runs `vespa-proxy` of this Python's environment from any folder."""
     ours = os.path.join(os.path.dirname(sys.executable), "vespa-proxy")
     found = shutil.which("vespa-proxy")
     if found is not None and os.path.realpath(found) == os.path.realpath(ours):
@@ -74,9 +73,9 @@ def _program() -> str:
 
 
 def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]]) -> list[Command]:
-    """What the client spares its users: assignments sent along to the worker. Writes files to the deployment's folder.
+    """Commands without the client: they send assignments to the worker. Writes files to the deployment's folder.
 
-    It takes SIGNED assignments, one for each command that is signed.
+    It takes SIGNED assignments, one for each command that needs one.
     """
 
     def write(name: str, content: bytes) -> str:
@@ -93,7 +92,7 @@ def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]]) -> li
     first, second, third = (f"request {assignment['request_idx']}" for assignment in assignments)
     return [
         (
-            f"straight to the worker: {first}, already signed. Use it once, or the ledger does not add up",
+            f"directly to the worker: {first}, already signed. Use it once, otherwise the ledger does not add up",
             f"curl -N {worker}{CHAT}",
             _AS_JSON,
             f"-d @{streamed}",
@@ -101,5 +100,5 @@ def by_hand(deployment: Deployment, assignments: Sequence[dict[str, Any]]) -> li
         (f"the same without streaming: {second}", f"curl {worker}{CHAT}", _AS_JSON, f"-d @{plain}"),
         (f"a GET that is signed in its query: {third}", f"curl -G {worker}/v1/models", f"-d @{query}"),
         ("without a signature: refused", f"curl -i {worker}/v1/models"),
-        ("the ledger: what the autoscaler was told, as JSON", f"curl {deployment.autoscaler_url}/ledger"),
+        ("the ledger: what workers reported to the autoscaler, as JSON", f"curl {deployment.autoscaler_url}/ledger"),
     ]

@@ -1,4 +1,4 @@
-"""What the small backend says, in the shapes of OpenAI's API."""
+"""The responses of the small backend, in the forms of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OBJECTS: dict[Api, str] = {"chat": "chat.completion", "text": "text_completion"}
 
 
 def words_of(limit: int | None = None) -> list[str]:
-    """The response's first words, each but the first with the space before it."""
+    """The response's first words, each except the first with a space before it."""
     return [word if place == 0 else " " + word for place, word in enumerate(COMPLETION_TEXT.split())][:limit]
 
 
 @frozen
 class ModelCompletion:
-    """One response that was asked for: how many words, and of which API."""
+    """One response: its API and its length in words."""
 
     api: Api
     number: int
@@ -36,17 +36,17 @@ class ModelCompletion:
 
     @property
     def words(self) -> list[str]:
-        """The response, word by word; a token is a word here."""
+        """The response, word by word. Here a token is a word."""
         return words_of(self.max_tokens)
 
     @property
     def finish_reason(self) -> str:
-        """Why the response ends where it does."""
+        """The reason for the end of the response."""
         return "length" if self.max_tokens < len(COMPLETION_TEXT.split()) else "stop"
 
     @property
     def usage(self) -> dict[str, int]:
-        """The tokens counted."""
+        """The numbers of tokens."""
         made = len(self.words)
         return {
             "prompt_tokens": self.prompt_tokens,

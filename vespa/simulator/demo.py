@@ -1,4 +1,4 @@
-"""The demonstration: everything at work on one machine, requests answered, and commands to try."""
+"""The demonstration: a whole service on one machine, requests with their responses, and commands to try."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAILURES = (NotReady, Unexpected, CannotListenError, ResponseFailed, OSError, Va
 
 
 class DemoRun(process.Main):
-    """One run of the command: at its end client and worker have ended, and told their last."""
+    """One run of the command. At its end client and worker have ended, after their last reports."""
 
     def __init__(
         self, reactor: Any, settings: DemoSettings, environment: Mapping[str, str], terminal: Terminal
@@ -41,7 +41,7 @@ class DemoRun(process.Main):
         self._demo = Demo(reactor, settings, self._printout, environment, self._folder)
 
     async def main(self) -> int:
-        """Show everything and return the exit code: 0 when all went as it should."""
+        """Show everything and return the exit code: 0 after success."""
         demo, printout, code = self._demo, self._printout, 0
         try:
             await demo.run()
@@ -104,9 +104,9 @@ def main(argv: Sequence[str], terminal: Terminal | None = None) -> int:
         print(f"vespa-proxy demo: {error}", file=sys.stderr)
         return 2
     reactor = process.install_reactor()
-    # SIGHUP is the end of the terminal, which client and worker are not told of: they are in groups of their own.
+    # SIGHUP: the terminal closes. Client and worker do not get it, because they are in process groups of their own.
     signals = (*STOPPING, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-    # A second Ctrl-C changes nothing: what is under way ends in order.
+    # A second Ctrl-C changes nothing: the stop in progress continues.
     return process.run(
         reactor,
         DemoRun(reactor, settings, os.environ, terminal or Terminal(sys.stdout, os.environ)),

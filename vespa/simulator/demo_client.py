@@ -1,4 +1,4 @@
-"""A client for the demonstration: asks a client proxy, or the autoscaler for a worker, and then that worker."""
+"""A client for the demonstration: it calls a client proxy, or the autoscaler for a worker and then that worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Unexpected(Exception):
 
 @frozen
 class ClientResponse:
-    """What came back: the status, the code of an error of Vespa's own, the body, and the time it took."""
+    """A response: the status, the code of an error of Vespa's own, the body, and its times."""
 
     status: int
     error_code: str
@@ -30,7 +30,7 @@ class ClientResponse:
 
     @property
     def said(self) -> str:
-        """What a chat's whole response says."""
+        """The text of a whole chat completion."""
         return str(json.loads(self.body)["choices"][0]["message"]["content"])
 
 
@@ -45,7 +45,7 @@ class DemoClient:
         self._endpoint_key = endpoint_key
 
     async def assignment(self, cost: float) -> dict[str, Any]:
-        """Ask for a worker. Raises Unexpected when there is none."""
+        """Ask for a worker. Raises Unexpected if there is none."""
         asked = {
             "endpoint": self._endpoint,
             "api_key": self._endpoint_key,
@@ -63,13 +63,13 @@ class DemoClient:
     async def call(
         self, assignment: dict[str, Any], path: str, payload: object, on_data: Callable[[bytes], None] | None = None
     ) -> ClientResponse:
-        """POST a payload to the assigned worker, wrapped; `on_data` sees the response as it comes."""
+        """POST a payload in an envelope to the assigned worker; `on_data` gets the response as it comes."""
         return await self.send(assignment["url"] + path, body_envelope(assignment, payload), on_data)
 
     async def send(
         self, url: str, payload: object, on_data: Callable[[bytes], None] | None = None, **headers: str
     ) -> ClientResponse:
-        """POST JSON and read the whole response; `on_data` sees it as it comes. Bytes are JSON already."""
+        """POST JSON and read the whole response; `on_data` gets it as it comes. Bytes are already JSON."""
         began = self._reactor.seconds()
         fields: Any = {"Content-Type": "application/json", **headers}
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode("utf-8")
@@ -96,7 +96,7 @@ class DemoClient:
 
 
 class StreamedWords:
-    """Takes a stream of chat events as it comes, and tells each piece of text."""
+    """Reads a stream of chat events, and calls `on_text` with each piece of text."""
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
         self.count = 0

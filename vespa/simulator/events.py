@@ -1,4 +1,4 @@
-"""What happens in the simulated service, in a few words each."""
+"""Describes the reports in the simulated service in a few words each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PAST = {"Success": "served", "Error": "failed", "Cancelled": "cancelled", "Reje
 
 
 def describe(report: Report) -> str:
-    """What a worker reports. Work is in units, as the worker's requests cost."""
+    """A worker's report as a text. Work is in units, as in the costs of requests."""
     if isinstance(report, Malformed):
         return f"malformed report: {report}"
     if isinstance(report, DeleteRequests):

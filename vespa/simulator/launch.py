@@ -1,4 +1,4 @@
-"""How a worker is started beside the simulator: the command, and the environment that Vast would give it."""
+"""Starts a worker beside the simulator: the command, and the environment that Vast would set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import vespa
 from vespa.runtime.twistd import twistd_options
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
-"""The folder in which `vespa` and `twisted/plugins` lie."""
+"""The folder with `vespa` and `twisted/plugins`."""
 
 _OURS = ("VESPA_", "VAST_", "BENCHMARK_")
 _VASTS = frozenset(
@@ -20,7 +20,7 @@ _VASTS = frozenset(
 )
 
 STOPS_BY_SIGNAL: Final = os.name == "posix"
-"""Else the end of its standard input asks a process that is started here to end: Windows would just end it."""
+"""Whether a signal stops a child in order. On Windows the end of its standard input does, because a signal kills it."""
 
 _OWN_GROUP: Final = "import os; os.setpgid(0, 0); "
 _NO_CTRL_C: Final = (
@@ -42,30 +42,30 @@ def _beginning(own_group: bool) -> str:
 
 
 def ends_with_input(command: Sequence[str]) -> bool:
-    """Whether a command of ours is asked to end by the end of its standard input."""
+    """Whether the end of its standard input stops a command of ours."""
     return any(_UNTIL_INPUT_ENDS in part for part in command)
 
 
 def worker_command(*arguments: str, own_group: bool = False) -> list[str]:
-    """The command that runs `twistd -n vespa` by this Python, installed or not.
+    """The command that runs `twistd -n vespa` with this Python, installed or not.
 
-    Other arguments take the place of `vespa`. A Ctrl-C at the terminal does not reach a process group of its own.
+    Other arguments replace `vespa`. With `own_group` a Ctrl-C at the terminal does not reach it.
     """
     code = _beginning(own_group) + "from twisted.scripts.twistd import run; run()"
     return [sys.executable, "-c", code, *twistd_options(), *(arguments or ("vespa",))]
 
 
 def client_command(*arguments: str, own_group: bool = False) -> list[str]:
-    """The command that runs `vespa-proxy client` by this Python.
+    """The command that runs `vespa-proxy client` with this Python.
 
-    A key has no business among the arguments, which every user of the machine can read: it goes into the environment.
+    A key belongs in the environment, because every user of the machine can read the arguments.
     """
     code = _beginning(own_group) + "import sys; from vespa.cli import main; sys.exit(main())"
     return [sys.executable, "-c", code, "client", *arguments]
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without anything that configures Vespa, in which this `vespa` and its plugin are found."""
+    """An environment without Vespa's settings, in which Python finds this `vespa` and its plugin."""
     clean = {name: value for name, value in environment.items() if not name.startswith(_OURS) and name not in _VASTS}
     paths = [ROOT, *filter(None, [environment.get("PYTHONPATH")])]
     return {**clean, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
@@ -81,7 +81,7 @@ def worker_environment(
     master_token: str = "master-token",
     benchmark: str = "benchmarks.openai_chat:benchmark",
 ) -> dict[str, str]:
-    """What Vast and a template set for a worker, here on loopback."""
+    """The settings of Vast and a template for a worker, here on loopback."""
     return {
         "CONTAINER_ID": str(container_id),
         "MASTER_TOKEN": master_token,
@@ -97,10 +97,10 @@ def worker_environment(
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens at, and that no other program is given in the next minute.
+    """A free TCP port of loopback that the system gives to no other program in the next minute.
 
-    On POSIX a connection is made and closed there. It leaves the port in the state TIME_WAIT, in which the system hands
-    it out to nobody, while a server that asks for this very port may listen.
+    On POSIX it makes and closes a connection there. This leaves the port in the state TIME_WAIT, in which the system
+    gives it to no program, while a server that asks for this very port may listen.
     """
     with socket.socket() as listener:
         if os.name != "posix":
@@ -110,6 +110,6 @@ def free_port() -> int:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1)
             with socket.create_connection(listener.getsockname()):
-                listener.accept()[0].close()  # first, so that the state is this side's
+                listener.accept()[0].close()  # this side closes first, so that it has the state
         port: int = listener.getsockname()[1]
         return port

@@ -1,4 +1,4 @@
-"""What the demonstration prints: headings, what happened when, running text, tables and commands."""
+"""The output of the demonstration: headings, events, text, tables and commands."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from twisted.internet.interfaces import IReactorTime
 from vespa.runtime.terminal import Terminal
 
 WIDEST: Final = 100
-"""Columns that are used on a terminal. A pipe has no width: no line is broken there."""
+"""The maximum width on a terminal. Without a terminal no line is wrapped."""
 
 _INDENT: Final = (0, 0, 0, 2)
 
 
 class Printout:
-    """Prints to a terminal or a pipe. Times of events are in seconds since it was made."""
+    """Prints to a terminal or a pipe. Times of events are in seconds since its creation."""
 
     def __init__(self, terminal: Terminal, clock: IReactorTime) -> None:
         self._terminal = terminal
@@ -40,20 +40,20 @@ class Printout:
         self._terminal.print(Text(text, style="bold"))
 
     def text(self, text: str, style: str = "") -> None:
-        """A paragraph of text, indented."""
+        """Print an indented paragraph."""
         shown = Padding(Text(text, style=style, no_wrap=False, overflow="fold"), _INDENT, expand=False)
         self._terminal.print(Constrain(shown, self._width))
 
     def good(self, text: str) -> None:
-        """A line that says that all is well."""
+        """Print a success."""
         self.text(f"ok: {text}", "green")
 
     def bad(self, text: str) -> None:
-        """A line that says what went wrong."""
+        """Print an error."""
         self.text(f"error: {text}", "red")
 
     def event(self, who: str, what: str) -> None:
-        """What a part of the service does now. The same again is not printed again."""
+        """Print an event of a part of the service, unless it equals the last one."""
         if (who, what) == self._last_event:
             return
         self._last_event = who, what
@@ -66,7 +66,7 @@ class Printout:
 
     @contextmanager
     def flow(self) -> Iterator[Callable[[str], None]]:
-        """Running text: call what is given with each piece as it comes. A pipe gets all of it at the end."""
+        """Print text in pieces: call the returned function with each. Without a terminal it is printed at the end."""
         if not self._terminal.is_terminal:
             pieces: list[str] = []
             yield pieces.append
@@ -85,7 +85,7 @@ class Printout:
             yield take
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table. Columns of numbers are aligned at the right."""
+        """Print a table with columns of numbers aligned to the right."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for place, heading in enumerate(headings):
             is_number = all(row[place].isdigit() for row in rows)
@@ -95,7 +95,7 @@ class Printout:
         self._terminal.print(Constrain(Padding(table, _INDENT, expand=False), self._width), soft_wrap=False)
 
     def command(self, meaning: str, *parts: str) -> None:
-        """A command that can be pasted into a shell, on a line for each of its parts; no line of it is broken."""
+        """Print a command for pasting into a shell, with a line for each part and no other line breaks."""
         self._terminal.print()
         self._terminal.print(Text(f"  # {meaning}", style="dim"))
         self._terminal.print(Text("  " + " \\\n    ".join(parts)))

@@ -1,4 +1,4 @@
-"""The parts of a whole service on this machine: simulated autoscaler, small backend, real workers, real clients."""
+"""A whole service on this machine: simulated autoscaler, small backend, real workers, real clients."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class NotReady(Exception):
 
 
 class Deployment:
-    """Starts the parts, and ends those that were started.
+    """Starts the parts, and stops those that it started.
 
-    `folder` is where workers and clients keep their files; `environment` is what theirs is made from. They belong to
-    process groups of their own when `own_group`, so that a Ctrl-C meant for us does not end them first.
+    `folder` is for the files of workers and clients, and their environment is made from `environment`. With `own_group`
+    they belong to process groups of their own, so that a Ctrl-C does not stop them first.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Deployment:
         self._served: list[Served] = []
 
     async def start_autoscaler(self, port: int = 0) -> None:
-        """Serve the autoscaler on loopback. Fails with CannotListenError where the port is taken."""
+        """Serve the autoscaler on loopback. Fails with CannotListenError if the port is taken."""
         self.autoscaler_url = await self._serve(self.autoscaler.resource(), port)
 
     async def start_backend(self, port: int = 0) -> None:
-        """Serve the backend on loopback. Fails with CannotListenError where the port is taken."""
+        """Serve the backend on loopback. Fails with CannotListenError if the port is taken."""
         self.backend_url = await self._serve(self.backend.resource(), port, self.backend.upgrades)
 
     async def _serve(self, resource: Any, port: int, upgrades: Upgrades | None = None) -> str:
@@ -97,11 +97,11 @@ class Deployment:
     ) -> ClientChild:
         """Start `vespa-proxy client` for the endpoint, and return it when it listens. Raises NotReady.
 
-        `settings` are further variables of its environment: a key among them, and a port, or it takes any free one.
+        `settings` are further variables of its environment: a key, and a port unless it should take any free one.
         """
         environment = {
             **launch.clean_environment(self._environment),
-            # Nobody's own keys are read, and what is asked for goes nowhere else.
+            # So that it reads no keys of the user's, and calls nothing outside.
             "HOME": self.folder,
             "XDG_CONFIG_HOME": self.folder,
             "USERPROFILE": self.folder,
@@ -123,7 +123,7 @@ class Deployment:
     ) -> None:
         """Return when the condition holds.
 
-        Raises NotReady when each of `children`, or else of the workers, ended first, or the time runs out.
+        Raises NotReady if all of `children`, or all workers without them, have ended, or after `seconds`.
         """
         children = children or self.workers
         deadline = self._reactor.seconds() + seconds
@@ -134,13 +134,13 @@ class Deployment:
                 said = f": {ended[-1].lines[-1]}" if ended[-1].lines else ""
                 raise NotReady(f"the {kind} ended with exit code {ended[-1].exit_code} before {what}{said}")
             if self._reactor.seconds() > deadline:
-                raise NotReady(f"after {seconds:g} seconds still not {what}")
+                raise NotReady(f"not {what} within {seconds:g} seconds")
             await deferLater(self._reactor, POLL_SECONDS)
 
     async def until_ready(self, seconds: float = 60.0) -> None:
-        """Return when the autoscaler holds every running worker for ready.
+        """Return when the autoscaler considers every running worker ready.
 
-        Raises NotReady, also when one reports an error or ends.
+        Raises NotReady, also if one reports an error or ends.
         """
         totals = self.autoscaler.totals
         running = [worker for worker in self.workers if worker.exit_code is None]
@@ -158,9 +158,9 @@ class Deployment:
         await self.until(ready, seconds, "ready")
 
     async def stop(self) -> int | None:
-        """End the clients, then the workers, so that they can tell their last, then the rest.
+        """Stop the clients, then the workers, so that they can send their last reports, then the rest.
 
-        Returns the first exit code of them that is not 0, None where there was no process.
+        Returns their first exit code that is not 0, None if there was no process.
         """
         codes: list[int] = []
         for children in (self.clients, self.workers):

@@ -1,6 +1,6 @@
-"""What workers report and clients ask, read strictly: exact keys, exact types, no key twice, finite numbers.
+"""The strict form of workers' reports and clients' requests: exact keys and types, no key twice, finite numbers.
 
-A worker tells finished requests in two dialects at once, which must say the same.
+A worker reports finished requests in two dialects at once, which must agree.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SUCCESSFUL: Final = frozenset({"Success", "Cancelled"})
 
 
 class Malformed(Exception):
-    """A body that is not what the protocol says. The text names the field and says what is wrong with it."""
+    """A body that breaks the protocol. The text names the field and the error."""
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An object whose keys must be exactly these."""
+    """An object with exactly these keys."""
 
 
 class WorkerStatus(Strict, frozen=True):
@@ -55,7 +55,7 @@ class WorkerStatus(Strict, frozen=True):
 
 
 class ReportedCompletion(Strict, frozen=True):
-    """One finished request, with the times (epoch seconds) it passed through; 0.0 where it never came to that."""
+    """One finished request, with the times (epoch seconds) of its steps; 0.0 if it did not reach one."""
 
     request_idx: int
     success: bool
@@ -73,7 +73,7 @@ class ReportedCompletion(Strict, frozen=True):
 
 
 class DeleteRequests(Strict, frozen=True):
-    """One report of finished requests, all of one value of success: in `requests`, and for older readers without."""
+    """One report of finished requests, all with the same success: in `requests`, and for older readers without."""
 
     worker_id: int
     mtoken: str
@@ -83,7 +83,7 @@ class DeleteRequests(Strict, frozen=True):
 
     def __post_init__(self) -> None:
         if not self.requests:
-            raise ValueError("`requests` is empty: there was nothing to tell")
+            raise ValueError("`requests` is empty")
         if any(record.success is not self.success for record in self.requests):
             raise ValueError("`success` of a request differs from the report's own")
         if self.request_idxs != tuple(record.request_idx for record in self.requests):
@@ -91,7 +91,7 @@ class DeleteRequests(Strict, frozen=True):
 
 
 class RouteQuestion(Strict, frozen=True):
-    """A client's question for a worker. `request_idx` is 0 for a new request, else the index it was given before."""
+    """A client's request for a worker. `request_idx` is 0 for a new request, otherwise its earlier index."""
 
     endpoint: str
     api_key: str
@@ -111,5 +111,5 @@ def read(raw: bytes, kind: type[T]) -> T:
 def _distinct(items: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(items)
     if len(found) != len(items):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return found

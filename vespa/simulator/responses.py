@@ -1,4 +1,4 @@
-"""JSON in and out of the simulator's resources."""
+"""JSON for the simulator's resources."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ErrorResponse(HTTPException):
 
 
 class KleinRoutes:
-    """What has its routes in `app`."""
+    """The base of classes with their routes in `app`."""
 
     app: Klein
 
     def resource(self) -> KleinResource:
-        """What to serve."""
+        """The resource to serve."""
         return self.app.resource()
 
 
@@ -54,7 +54,7 @@ def read_body(request: Request) -> bytes:
 
 
 def read_question(request: Request, kind: type[T]) -> T:
-    """The body, a JSON object, as such a value. Raises ErrorResponse 400."""
+    """The body, a JSON object, as a value of this type. Raises ErrorResponse 400."""
     try:
         return msgspec.json.decode(read_body(request), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -62,16 +62,16 @@ def read_question(request: Request, kind: type[T]) -> T:
 
 
 def bad_request(message: str) -> ErrorResponse:
-    """What OpenAI's API answers to a request that makes no sense."""
+    """The response of OpenAI's API to a malformed request."""
     return ErrorResponse(400, {"error": {"message": message, "type": "invalid_request_error", "code": 400}})
 
 
 def header(request: Request, name: bytes) -> str:
-    """The first value of a header, or an empty text."""
+    """The first value of a header field, or ""."""
     return (request.getHeader(name) or b"").decode("latin-1")
 
 
 def require_bearer(request: Request, key: str) -> None:
-    """Raise ErrorResponse 401 unless the call carries this key."""
+    """Raise ErrorResponse 401 unless the request carries this key."""
     if header(request, b"Authorization").removeprefix("Bearer ") != key:
-        raise ErrorResponse(401, {"error": "this key opens nothing here"})
+        raise ErrorResponse(401, {"error": "this key is not valid here"})

@@ -1,4 +1,4 @@
-"""What the demonstration shows, step by step."""
+"""The steps of the demonstration."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from vespa.simulator.printout import Printout
 from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment, NotReady
 
 CLIENT_PORT = 8010
-SHORT = 13
-"""Words, and so tokens, in the response's first two sentences."""
+SHORT = 13  # words, and so tokens, in the response's first two sentences
 LONG = 100
 SETTLE_SECONDS = 15.0
 
@@ -35,9 +34,8 @@ class Demo:
         self._options = options
         self._printout = printout
         self._asked = False
-        self.quiet = False  # whether what happens is not shown
-        self._sent: list[str] = []
-        """How each request was sent, by its index from 1 on."""
+        self.quiet = False  # whether events are hidden
+        self._sent: list[str] = []  # how each request was sent, by its index from 1 on
         autoscaler = SimulatedAutoscaler(
             reactor, master_token=MASTER_TOKEN, on_report=self._show_report, on_route=self._show_route
         )
@@ -46,7 +44,7 @@ class Demo:
         self.succeeded = False
 
     async def run(self) -> None:
-        """Start everything, send requests, and print. Fails with a failure of theirs, or CancelledError at a Ctrl-C."""
+        """Start everything, send requests, and print. Raises their failures, and CancelledError at a Ctrl-C."""
         client = await self._start()
         autoscaler = self.deployment.autoscaler
         demo_client = DemoClient(
@@ -60,7 +58,7 @@ class Demo:
         self.succeeded = True
         if self._options.once:
             return
-        self.quiet = True  # these assignments are part of no step
+        self.quiet = True  # these assignments do not belong to a step
         assignments = [await demo_client.assignment(LONG) for _ in range(SIGNED)]
         self.quiet = False
         self._show_commands(client, assignments)
@@ -95,7 +93,7 @@ class Demo:
         except NotReady:
             if port is not None:
                 raise
-        deployment.clients.pop()  # the usual port is taken: any other does as well
+        deployment.clients.pop()  # the usual port is taken: use any other
         return await deployment.run_client(["--port=0", "--cost-from-tokens"], key)
 
     async def _ask_early(self, demo_client: DemoClient, client: ClientChild) -> None:
@@ -108,9 +106,9 @@ class Demo:
             await deployment.until(lambda: self._asked or asking.called, SETTLE_SECONDS, "asked for a worker")
             port = self._options.port or free_port()
             settings = {
-                # A worker on Vast.ai listens at every address; this one is for this machine alone.
+                # A worker on Vast.ai listens at every address; this one is for this machine only.
                 "VESPA_LISTEN": f"tcp:{port}:interface={HOST}",
-                # A short benchmark of one level: nobody wants to watch it climb.
+                # A short benchmark of one level, so that the demonstration is quick.
                 "BENCHMARK_RUNS": "1",
                 "BENCHMARK_CONCURRENCY": "4",
                 "BENCHMARK_MAX_TOKENS": "20",
@@ -125,7 +123,7 @@ class Demo:
         response = await asking
         _expect(response, 200)
         printout.text(response.said)
-        printout.good(f"200 after {response.seconds:.2f} s. Whoever asked saw a slow response, and no error.")
+        printout.good(f"200 after {response.seconds:.2f} s. The caller saw a slow response, and no error.")
 
     async def _ask_streamed(self, demo_client: DemoClient, client: ClientChild) -> None:
         self._begin(f"2. Through the client once more, streamed: {LONG} units", "through the client, streamed")

@@ -1,4 +1,4 @@
-"""Where the simulator meets an HTTP server: the one place that says which server that is."""
+"""Serves the simulator's resources: the only module that knows the HTTP server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Served:
 
     @property
     def port(self) -> int:
-        """The TCP port, useful where it was chosen by the system."""
+        """The TCP port."""
         host: Any = self._listening.getHost()
         return int(host.port)
 
@@ -31,7 +31,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     async def stop(self) -> None:
-        """Stop listening, abort what is connected, and return when all of it is gone."""
+        """Stop listening, abort the connections, and return when all are closed."""
         stopped = self._listening.stopListening()
         if stopped is not None:
             await stopped
@@ -41,11 +41,11 @@ class Served:
 
 
 Upgrades = Mapping[bytes, Application]
-"""Who takes the place of the resource at a path: what speaks another protocol than HTTP there."""
+"""Applications that replace the resource at a path, for other protocols than HTTP."""
 
 
 async def serve(resource: IResource, endpoint: IStreamServerEndpoint, upgrades: Upgrades | None = None) -> Served:
-    """Serve a resource at an endpoint. Fails with CannotListenError where the address is taken."""
+    """Serve a resource at an endpoint. Fails with CannotListenError if the address is taken."""
     from twisted.internet import reactor
 
     clock: Any = reactor

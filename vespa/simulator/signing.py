@@ -1,6 +1,6 @@
-"""What the autoscaler signs, and how a client carries it to a worker.
+"""The autoscaler's signatures, and the ways in which a client sends them to a worker.
 
-This shares no code with the worker on purpose: each is the other's check.
+This deliberately shares no code with the worker, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENVELOPE_FIELDS = ("cost", "endpoint", "reqnum", "request_idx", "signature", "ur
 
 
 class Signer:
-    """An RSA-2048 key that signs assignments as Vast's autoscaler does."""
+    """An RSA-2048 key that signs assignments like Vast's autoscaler."""
 
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -50,7 +50,7 @@ class Signer:
         request_idx: int = 1,
         signs: Signs = "url",
     ) -> dict[str, Any]:
-        """A signed assignment to the worker at `url`: what `auth_data` holds."""
+        """A signed assignment to the worker at `url`, in the form of `auth_data`."""
         fields: dict[str, Any] = {
             "cost": cost,
             "endpoint": endpoint,
@@ -63,16 +63,16 @@ class Signer:
 
 
 def body_envelope(auth_data: Mapping[str, Any], payload: object, session_id: str | None = None) -> bytes:
-    """The JSON body that carries an assignment and a payload; a payload given as bytes is placed as it is."""
+    """The JSON body with an assignment and a payload. A payload of bytes is used unchanged."""
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode("utf-8")
     head = json.dumps({"auth_data": dict(auth_data), "session_id": session_id}).encode("utf-8")
     return head[:-1] + b', "payload": ' + raw + b"}"
 
 
 def query_envelope(auth_data: Mapping[str, Any]) -> str:
-    """The query parameters that carry an assignment beside a caller's own.
+    """The query parameters of an assignment.
 
-    A number is written with the lexeme that was signed, so that `100.0` stays `100.0`.
+    A number keeps its signed text, so that `100.0` stays `100.0`.
     """
     texts = {name: auth_data[name] for name in ENVELOPE_FIELDS}
     return urlencode(

@@ -1,4 +1,4 @@
-"""A WebSocket that says back what it is told. wsproto speaks RFC 6455; this joins it to our server."""
+"""A WebSocket that echoes its messages. wsproto speaks RFC 6455, and this class connects it to our server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from vespa.http.server_connection import ServerConnection
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import LENGTH
 
-MESSAGE_MAX: Final = 16 << 20
-"""The longest message, in bytes or characters."""
+MESSAGE_MAX: Final = 16 << 20  # the longest message, in bytes or characters
 TOO_BIG: Final = 1009
 
 
 class EchoSocket:
-    """Takes a request's place once it has shaken hands."""
+    """Handles a request for a WebSocket, and then its messages."""
 
-    verified = True
-    """Whoever it is."""
+    verified = True  # any client may use it
 
     def __init__(self, client: ServerConnection, head: RequestHead) -> None:
         self._client = client
@@ -33,7 +31,7 @@ class EchoSocket:
         self._over = False
 
     def receive(self, data: bytes, complete: bool) -> None:
-        """The request, and once it is whole and hands are shaken, what the client says; `complete`: it says no more."""
+        """The request, and after the handshake the client's data; `complete`: the client sends no more."""
         if self._over:
             return
         if self._open:
@@ -71,7 +69,7 @@ class EchoSocket:
             self._take_part(event)
         elif isinstance(event, Ping):
             self._send(event.response())
-        elif isinstance(event, CloseConnection):  # or a breach of the protocol, with the code to tell
+        elif isinstance(event, CloseConnection):  # or a violation of the protocol, with its code
             self._close(event.response())
 
     def _take_part(self, part: TextMessage | BytesMessage) -> None:
@@ -97,19 +95,17 @@ class EchoSocket:
         self._client.close()
 
     def hang_up(self) -> None:
-        """The client left."""
         self._over = True
 
     def pause(self) -> None:
-        """The client does not read: nor is it read."""
+        """The client reads too slowly, so do not read from it either."""
         self._client.pause_reading()
 
     def resume(self) -> None:
-        """Read on."""
         self._client.resume_reading()
 
     def held_bytes(self, received: int) -> int:
         return 0
 
     def drop_replay(self) -> None:
-        """There is nothing to let go of."""
+        """Does nothing: it holds no bytes."""

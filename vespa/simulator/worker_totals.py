@@ -1,4 +1,4 @@
-"""What the autoscaler knows of its workers: the sum of their reports, and whether the sums agree."""
+"""The autoscaler's totals of its workers: the sums of their reports, and whether the sums agree."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from vespa.accounting.workload import from_micros, to_micros
 from vespa.simulator.reports import DeleteRequests, WorkerStatus
 
 State = Literal["ready", "loading", "standby", "error"]
-TOLERANCE = 1000
-"""Millionths of a unit that sums may differ by: reports carry floats."""
+TOLERANCE = 1000  # the maximum difference of sums in millionths of a unit, because reports carry floats
 SHOWN = (
     *("url", "version", "reports", "error_msg", "loadtime", "loadtimes_told", "max_perf", "duplicates"),
     *("requests_received", "requests_working", "working_request_idxs"),
 )
-"""What the ledger tells of a worker as it is."""
+"""The fields of a worker that the ledger shows unchanged."""
 
 
 @frozen
 class Balance:
-    """A worker's work in units, by what became of it. True to the last unit once the worker is idle and has reported.
+    """A worker's work in units, by its result. Exact when the worker is idle and has reported.
 
-    `received` is the sum of `new_load`, from which a worker takes what was cancelled or expired when it still can;
-    what it could not take any more is left over in `unsettled`, never more than was cancelled or rejected.
-    `lost` is what was in flight when a life of the worker ended without a word. `unserved` is work that was told
-    finished with success and yet not as served: the backend answered 4xx or 5xx.
+    `received` is the sum of `new_load`, from which a worker subtracts cancelled or expired work if it still can. The
+    rest is in `unsettled`, which is never more than the cancelled and rejected work. `lost` is the work in flight when
+    a worker's process ended without a report. `unserved` is work that was reported as finished with success but not as
+    served: the backend answered 4xx or 5xx.
     """
 
     received: float
@@ -45,7 +44,7 @@ class Balance:
 
 @define
 class WorkerTotals:
-    """Everything one worker reported. Amounts of work are in millionths of a unit."""
+    """Everything that one worker reported. Amounts of work are in millionths of a unit."""
 
     id: int
     url: str = ""
@@ -69,9 +68,9 @@ class WorkerTotals:
     deletes: dict[int, list[str]] = field(factory=dict)
 
     def take(self, status: WorkerStatus, now: float) -> None:
-        """Book a report of state."""
+        """Record a report of the state."""
         if status.num_requests_recieved < self.requests_received:
-            self.loadtime = 0.0  # the count only falls when the worker began a new life, which has yet to load
+            self.loadtime = 0.0  # the count falls only after a restart of the worker, which then has to load again
             self.lost += self.in_flight
         self.gone = False
         self.url, self.version = status.url, status.version
@@ -92,16 +91,16 @@ class WorkerTotals:
             self.loadtimes_told += 1
 
     def take_deletes(self, report: DeleteRequests) -> None:
-        """Book a report of finished requests."""
+        """Record a report of finished requests."""
         for record in report.requests:
             self.deletes.setdefault(record.request_idx, []).append(record.status)
 
     def ready(self, now: float, stale_after: float) -> bool:
-        """Whether requests may go there: loaded, well, measured, and reported in the last `stale_after` seconds."""
+        """Whether requests may go there: loaded, healthy, measured, and reported in the last `stale_after` seconds."""
         return self.state(now, stale_after) == "ready"
 
     def state(self, now: float, stale_after: float) -> State:
-        """In what state the autoscaler takes it to be; `standby` is one that is silent."""
+        """Its state for the autoscaler; `standby` means that it does not report."""
         if self.gone or now - self.last_report_at > stale_after:
             return "standby"
         if self.error_msg:
@@ -110,7 +109,7 @@ class WorkerTotals:
 
     @property
     def wait(self) -> float:
-        """Seconds of work ahead of a new request, what was assigned since the last report included."""
+        """Seconds of work before a new request, including the work assigned since the last report."""
         return from_micros(self.in_flight + self.assigned_since) / max(self.max_perf, 1e-5)
 
     @property
@@ -119,11 +118,11 @@ class WorkerTotals:
         return sorted(idx for idx, statuses in self.deletes.items() if len(statuses) > 1)
 
     def outcomes(self) -> Counter[str]:
-        """How many deletes there were of each status."""
+        """The number of deletes with each status."""
         return Counter(status for statuses in self.deletes.values() for status in statuses)
 
     def balance(self, costs: Mapping[int, float]) -> Balance:
-        """Compare the reported sums with the deletes, given what each request costs; an unknown request costs 0."""
+        """Compare the reported sums with the deletes and the costs of requests; an unknown request costs 0."""
         by_status: Counter[str] = Counter()
         for idx, statuses in self.deletes.items():
             for status in statuses:
@@ -147,9 +146,9 @@ class WorkerTotals:
 
 
 class EndpointTotals:
-    """The totals of all workers, by their id; what each assigned request costs, and the workers it was assigned to.
+    """The totals of all workers, by id; the cost of each assigned request, and the workers it was assigned to.
 
-    A worker that was silent for `stale_after` seconds is given nothing more; it may be changed at any time.
+    A worker without a report for `stale_after` seconds gets no more requests. It may be changed at any time.
     """
 
     def __init__(self, stale_after: float = 30.0) -> None:
@@ -159,29 +158,29 @@ class EndpointTotals:
         self.stale_after = stale_after
 
     def of(self, worker_id: int) -> WorkerTotals:
-        """The totals of one worker, which begin with its first report."""
+        """The totals of one worker, made at its first report."""
         return self.workers.setdefault(worker_id, WorkerTotals(worker_id))
 
     def least_loaded(self, now: float, request_idx: int = 0) -> WorkerTotals | None:
-        """The ready worker with the least work ahead, by the seconds it takes; None while none is ready.
+        """The ready worker with the least work in seconds; None if none is ready.
 
-        A request that had a worker already gets another, if there is one: it would not ask again had all gone well.
+        A request that already had a worker gets another one if possible: it asks again only after a failure.
         """
         before = self.assigned.get(request_idx, [])
         ready = [worker for worker in self.workers.values() if worker.ready(now, self.stale_after)]
         return min(ready, key=lambda worker: (worker.id in before[-1:], worker.wait, worker.id), default=None)
 
     def states(self, now: float) -> Counter[State]:
-        """How many workers there are in each state."""
+        """The number of workers in each state."""
         return Counter(worker.state(now, self.stale_after) for worker in self.workers.values())
 
     def assign(self, worker: WorkerTotals, request_idx: int, cost: float) -> None:
-        """Record that a request was sent to a worker; until it reports, that counts as its load."""
+        """Record that a request was sent to a worker. Until the worker reports, it counts as its load."""
         worker.assigned_since += to_micros(cost)
         self.assigned.setdefault(request_idx, []).append(worker.id)
 
     def finished(self) -> dict[int, list[int]]:
-        """The workers that told each request finished: one, if all is well."""
+        """The workers that reported each request as finished: one, if all is well."""
         told: dict[int, list[int]] = {}
         for worker in self.workers.values():
             for idx, statuses in worker.deletes.items():
@@ -189,16 +188,16 @@ class EndpointTotals:
         return told
 
     def twice(self) -> list[int]:
-        """Request indices that were told finished more than once, by whichever workers."""
+        """Request indices that were reported as finished more than once, by any workers."""
         return sorted(idx for idx, workers in self.finished().items() if len(workers) > 1)
 
     def adds_up(self, now: float) -> bool:
-        """Whether nothing was told twice, and the totals of all workers that still report add up."""
+        """Whether no request was reported twice, and the totals of all workers that still report add up."""
         heard = [worker for worker in self.workers.values() if worker.state(now, self.stale_after) != "standby"]
         return not self.twice() and all(worker.balance(self.costs).adds_up for worker in heard)
 
     def as_json(self, now: float) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """All totals as JSON values."""
         return {
             str(worker.id): {
                 **{name: getattr(worker, name) for name in SHOWN},

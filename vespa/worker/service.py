@@ -1,4 +1,4 @@
-"""The worker's tree: what is made of the settings, in the order in which it starts."""
+"""The worker's services, made from the settings, in the order in which they start."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from vespa.worker.served_model import ServedModel
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 _BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten
 MAX_COST_SECONDS: Final = 600.0
-"""How much work one request may name, in seconds of the measured throughput, where VESPA_MAX_COST is not set."""
+"""The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
 
 
 def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str, str]) -> IService:
-    """The whole worker. `environment` is what a benchmark gets to see. Raises ValueError for files that are no good."""
+    """The whole worker. `environment` is for the benchmark. Raises ValueError for files that cannot be used."""
     backend = settings.backend_url
-    assert backend is not None  # the settings see to it
+    assert backend is not None  # the settings make sure of it
     origin = Origin.parse(backend.url)
     trust = trust_roots(settings.backend_ca_file)
     pool = ConnectionPool(
@@ -94,7 +94,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     readiness = _readiness_monitor(reactor, settings, environment, measured, origin, trust)
 
     def on_trouble(error: UpstreamError) -> None:
-        """Requests that find no backend have it probed at once."""
+        """Probe the backend at once after a failed connection."""
         if error.refused:
             readiness.connection_refused(str(error))
         else:
@@ -143,7 +143,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         if listening.error is not None:
             problem = listen_problem(settings, listening.error)
         if problem:
-            # Whatever is behind it: were it told to be ready, the autoscaler would send it requests that never arrive.
+            # Even if the backend is healthy: the autoscaler would send this worker requests that never arrive.
             return Condition(0.0, 0.0, error_msg=problem, ready=False)
         return readiness.condition()
 
@@ -165,10 +165,10 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     children.append(readiness)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
-        expiry = Expiry(certificate, reactor.seconds)  # which are epoch seconds
+        expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
 
         def renew() -> None:
-            certificate.reload()  # whose response is nothing to wait for
+            certificate.reload()
             expiry.check()
 
         children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what="the look at the certificate"))
@@ -180,7 +180,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
 
 def listen_problem(settings: WorkerSettings, error: Exception) -> str:
-    """Why the worker's port cannot be opened, and what to change: one sentence."""
+    """One sentence: why the worker's port cannot be opened, and what to change."""
     if settings.listen:
         return cannot_listen(settings.listen, error, "VESPA_LISTEN")
     where = f"{settings.interface} port {settings.worker_port}"
@@ -188,11 +188,11 @@ def listen_problem(settings: WorkerSettings, error: Exception) -> str:
 
 
 def _guard(settings: WorkerSettings) -> BrowserGuard | None:
-    """Against web pages, where nothing else asks who sends a request; None where that is not so, or is wanted so."""
+    """Refuses web pages on an unsecured worker; None for a secured one, or if its settings open it to everyone."""
     if settings.secured or settings.unsecured_public or settings.listen.startswith("unix:"):
         return None
     return BrowserGuard(
-        # With an endpoint of the user's own it is not known here which addresses are meant: any, and no names.
+        # The addresses of a VESPA_LISTEN endpoint are unknown here, so allow any address, but no names.
         host="0.0.0.0" if settings.listen else "127.0.0.1",
         allow_hosts=settings.allowed_hosts,
         scheme=b"https" if settings.endpoint.startswith("ssl:") else b"http",
@@ -202,7 +202,7 @@ def _guard(settings: WorkerSettings) -> BrowserGuard | None:
 
 
 def make_failure_reporter(reactor: Any, settings: WorkerSettings, message: str) -> IService:
-    """What is left of a worker that cannot start: it says so, every ten seconds. The settings have an identity."""
+    """A service for a worker that cannot start: it reports `message` every ten seconds."""
     identity = settings.identity
     assert identity is not None
     agent = Agent(reactor, persistent=False, name="autoscaler")
@@ -211,9 +211,9 @@ def make_failure_reporter(reactor: Any, settings: WorkerSettings, message: str) 
 
 
 def unreachable(settings: WorkerSettings) -> str:
-    """Why no client can reach a worker that reports to the autoscaler; "" where the settings speak against none."""
+    """The reason why clients cannot reach a worker that reports to the autoscaler; "" if the settings allow it."""
     if settings.secured or settings.unsecured_public or settings.listen or is_loopback(settings.public_ipaddr):
-        return ""  # a loopback address is that of a simulated endpoint, on this machine
+        return ""  # a loopback address belongs to a simulated endpoint on this machine
     return (
         f"VESPA_UNSECURED=true listens on this machine alone, at port {settings.worker_port}, where no client of the "
         "endpoint can reach it: unset VESPA_UNSECURED, or unset CONTAINER_ID to report to nobody"
