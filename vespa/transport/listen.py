@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -49,13 +49,16 @@ class TCPEndpoint(_Endpoint):
     """Listens on TCP. `interface` is an IPv4 or IPv6 address, or empty."""
 
     reactor: Any
-    port: int
+    port: int = field(converter=int)
     interface: str = ""
-    backlog: int = BACKLOG
+    backlog: int = field(default=BACKLOG, converter=int)
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that is not listening yet."""
         return Port(self.port, factory, self.backlog, self.interface, self.reactor)
+
+
+def _octal(mode: int | str) -> int:
+    return int(mode, 8) if isinstance(mode, str) else mode
 
 
 @implementer(IStreamServerEndpoint)
@@ -64,16 +67,15 @@ class UNIXEndpoint(_Endpoint):
     """Listens on a unix socket. With `lockfile` it replaces a socket that another process has left behind."""
 
     reactor: Any
-    path: str
-    mode: int = 0o666
-    backlog: int = BACKLOG
-    lockfile: bool = True
+    address: str
+    mode: int = field(default=0o666, converter=_octal)
+    backlog: int = field(default=BACKLOG, converter=int)
+    lockfile: int = field(default=1, converter=int)
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that is not listening yet."""
         from vespa.transport.accept_unix import UNIXPort  # not on every system
 
-        return UNIXPort(os.fsencode(self.path), factory, self.backlog, self.mode, self.reactor, self.lockfile)
+        return UNIXPort(os.fsencode(self.address), factory, self.backlog, self.mode, self.reactor, bool(self.lockfile))
 
 
 @implementer(IStreamServerEndpoint)
@@ -88,7 +90,6 @@ class TLSEndpoint(_Endpoint):
     context_source: Contexts
 
     def make_port(self, factory: IProtocolFactory) -> Any:
-        """A port that is not listening yet."""
         return TLSPort(self.port, factory, self.context_source, self.backlog, self.interface, self.reactor)
 
 
@@ -170,18 +171,12 @@ def _tls(
     return make(reactor, int(port), interface, int(backlog), certificate)
 
 
-def _tcp(reactor: Any, port: str, interface: str = "", backlog: str = str(BACKLOG)) -> TCPEndpoint:
-    return TCPEndpoint(reactor, int(port), interface, int(backlog))
-
-
 def _tcp6(reactor: Any, port: str, backlog: str = str(BACKLOG), interface: str = "::") -> TCPEndpoint:
-    return TCPEndpoint(reactor, int(port), interface, int(backlog))
+    return TCPEndpoint(reactor, port, interface, backlog)
 
 
-def _unix(
-    reactor: Any, address: str, mode: str = "666", backlog: str = str(BACKLOG), lockfile: str = "1"
-) -> UNIXEndpoint:
-    return UNIXEndpoint(reactor, address, int(mode, 8), int(backlog), bool(int(lockfile)))
-
-
-_PLAIN: Final[dict[str, Callable[..., IStreamServerEndpoint]]] = {"tcp": _tcp, "tcp6": _tcp6, "unix": _unix}
+_PLAIN: Final[dict[str, Callable[..., IStreamServerEndpoint]]] = {
+    "tcp": TCPEndpoint,
+    "tcp6": _tcp6,
+    "unix": UNIXEndpoint,
+}

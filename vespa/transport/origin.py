@@ -8,18 +8,13 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.endpoints import (
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    UNIXClientEndpoint,
-    wrapClientTLS,
-)
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from vespa.protocol.urls import BaseURL
 from vespa.transport.connect import ConnectingEndpoint
 from vespa.transport.platform import HAS_UNIX_SOCKETS, connects_directly
-from vespa.transport.resolve import ResolvingEndpoint
+from vespa.transport.resolve import ResolvingEndpoint, address_endpoint
 from vespa.transport.tls_connect import TLSConnectingEndpoint
 from vespa.transport.tls_resolve import ServerIdentity
 from vespa.transport.tls_stock import StockTLSEndpoint
@@ -47,41 +42,25 @@ class Origin(BaseURL):
         name whether it may be used; None allows all.
         """
         seconds = timeout or 3600.0
+        direct = connects_directly(reactor)
         endpoint: IStreamClientEndpoint
-        if connects_directly(reactor):
-            lean = self._lean_endpoint(reactor, seconds, trust)
-            if lean is not None:
-                return lean
         if self.socket:
+            if direct:
+                return ConnectingEndpoint(reactor, socket.AF_UNIX, self.socket, seconds)
             return UNIXClientEndpoint(reactor, self.socket, timeout=seconds)
-        if isIPAddress(self.host):
-            endpoint = TCP4ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
-        elif isIPv6Address(self.host):
-            endpoint = TCP6ClientEndpoint(reactor, self.host, self.port, timeout=seconds)
+        is_v6 = isIPv6Address(self.host)
+        is_address = is_v6 or isIPAddress(self.host)
+        tls = self.scheme == "https"
+        if direct and tls and is_address and trust is not None:
+            family = socket.AF_INET6 if is_v6 else socket.AF_INET
+            return TLSConnectingEndpoint(reactor, family, (self.host, self.port), seconds, trust)
+        if is_address:
+            endpoint = address_endpoint(reactor, self.host, self.port, seconds, direct=direct and not tls)
         else:
             endpoint = ResolvingEndpoint(reactor, self.host, self.port, seconds, allows)
-        if self.scheme != "https":
+        if not tls:
             return endpoint
-        if trust is not None and self._family() is not None:
+        if is_address and trust is not None:
             return StockTLSEndpoint(reactor, endpoint, self.host, self.port, seconds, trust)
         # Without a clock it would use the global reactor.
         return wrapClientTLS(ServerIdentity(self.host, trust), endpoint, reactor)
-
-    def _lean_endpoint(self, reactor: Any, seconds: float, trust: Any) -> IStreamClientEndpoint | None:
-        """Our own endpoint, or None if it does not support this address."""
-        if self.socket:
-            return ConnectingEndpoint(reactor, socket.AF_UNIX, self.socket, seconds)
-        family = self._family()
-        if family is None:
-            return None
-        if self.scheme == "http":
-            return ConnectingEndpoint(reactor, family, (self.host, self.port), seconds)
-        return (
-            TLSConnectingEndpoint(reactor, family, (self.host, self.port), seconds, trust)
-            if trust is not None
-            else None
-        )
-
-    def _family(self) -> int | None:
-        """The address family of a host that is an IP address, otherwise None."""
-        return socket.AF_INET if isIPAddress(self.host) else socket.AF_INET6 if isIPv6Address(self.host) else None

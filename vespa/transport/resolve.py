@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import DNSLookupError, TimeoutError
@@ -33,7 +33,18 @@ from vespa.transport.platform import connects_directly
 NEXT_SECONDS: Final = 0.3  # how long one address may take before the next one is tried in parallel (RFC 8305)
 
 
+def address_endpoint(reactor: Any, host: str, port: int, seconds: float, *, direct: bool) -> IStreamClientEndpoint:
+    """An endpoint for an IP address. `direct`: ours, not Twisted's."""
+    is_v6 = ":" in host
+    if direct:
+        return ConnectingEndpoint(reactor, socket.AF_INET6 if is_v6 else socket.AF_INET, (host, port), seconds)
+    kind = TCP6ClientEndpoint if is_v6 else TCP4ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, host, port, timeout=seconds)
+    return endpoint
+
+
 @implementer(IStreamClientEndpoint)
+@frozen
 class ResolvingEndpoint:
     """
     Connects to a host and port. `seconds` limits the look-up, and each attempt. The first address that connects is
@@ -44,18 +55,15 @@ class ResolvingEndpoint:
     It may be cancelled.
     """
 
-    def __init__(
-        self, reactor: Any, host: str, port: int, seconds: float, allows: Callable[[str], bool] | None = None
-    ) -> None:
-        self._reactor = reactor
-        self._host = host
-        self._port = port
-        self._seconds = seconds
-        self._allows = allows
+    reactor: Any
+    host: str
+    port: int
+    seconds: float
+    allows: Callable[[str], bool] | None = None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        attempts = _Attempts(self._reactor, self._host, self._seconds, protocolFactory, self._allows)
-        attempts.begin(self._port)
+        attempts = _Attempts(self, protocolFactory)
+        attempts.begin()
         return attempts.result
 
 
@@ -63,20 +71,11 @@ class ResolvingEndpoint:
 class _Attempts:
     """The attempts of one `connect`, in the resolver's order."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        host: str,
-        seconds: float,
-        factory: IProtocolFactory,
-        allows: Callable[[str], bool] | None,
-    ) -> None:
-        self.result: Deferred[Any] = Deferred(self._cancel)
-        self._reactor = reactor
-        self._host = host
-        self._seconds = seconds
+    def __init__(self, server: ResolvingEndpoint, factory: IProtocolFactory) -> None:
+        self.result: Deferred[Any] = Deferred(lambda _: self._end())
+        self._server = server
+        self._reactor = server.reactor
         self._factory = factory
-        self._allows = allows
         self._forbidden = ""
         self._left: list[IAddress] = []
         self._under_way: list[Deferred[Any]] = []
@@ -84,22 +83,23 @@ class _Attempts:
         self._failure: Failure | None = None
         self._over = False
 
-    def begin(self, port: int) -> None:
+    def begin(self) -> None:
         """Look the name up, with a time limit: some names end a resolver's thread, which then never reports."""
-        self._timer = self._reactor.callLater(self._seconds, self._not_resolved)
-        self._reactor.nameResolver.resolveHostName(self, self._host, port)
+        self._timer = self._reactor.callLater(self._server.seconds, self._not_resolved)
+        self._reactor.nameResolver.resolveHostName(self, self._server.host, self._server.port)
 
     def _not_resolved(self) -> None:
         self._timer = None
         self._end()
-        self.result.errback(Failure(TimeoutError(string=f"the look-up of {self._host} took over {self._seconds:g} s")))
+        text = f"the look-up of {self._server.host} took over {self._server.seconds:g} s"
+        self.result.errback(Failure(TimeoutError(string=text)))
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
         """A look-up cannot be cancelled. After `_end` its result is ignored."""
 
     def addressResolved(self, address: IAddress) -> None:
         host = getattr(address, "host", "")
-        if self._allows is None or self._allows(host):
+        if self._server.allows is None or self._server.allows(host):
             self._left.append(address)
         else:
             self._forbidden = host
@@ -110,10 +110,10 @@ class _Attempts:
         if self._timer is not None:
             self._timer.cancel()
         if self._forbidden and not self._left:
-            text = f"{self._host} resolves to {self._forbidden}, which is not a public Internet address"
+            text = f"{self._server.host} resolves to {self._forbidden}, which is not a public Internet address"
             self._failure = Failure(ForbiddenAddress(text))
         elif not self._left:
-            self._failure = Failure(DNSLookupError(f"{self._host} has no known address"))
+            self._failure = Failure(DNSLookupError(f"{self._server.host} has no known address"))
         self._next()
 
     def _next(self) -> None:
@@ -122,22 +122,16 @@ class _Attempts:
             address: Any = self._left.pop(0)
             if self._left:
                 self._timer = self._reactor.callLater(NEXT_SECONDS, self._next)
-            attempt = self._endpoint(address).connect(self._factory)
+            endpoint = address_endpoint(
+                self._reactor, address.host, address.port, self._server.seconds, direct=connects_directly(self._reactor)
+            )
+            attempt = endpoint.connect(self._factory)
             self._under_way.append(attempt)
             attempt.addCallbacks(self._connected, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,))
         elif not self._under_way:
             assert self._failure is not None
             self._end()
             self.result.errback(self._failure)
-
-    def _endpoint(self, address: IPv4Address | IPv6Address) -> IStreamClientEndpoint:
-        is_v4 = isinstance(address, IPv4Address)
-        if connects_directly(self._reactor):
-            family = socket.AF_INET if is_v4 else socket.AF_INET6
-            return ConnectingEndpoint(self._reactor, family, (address.host, address.port), self._seconds)
-        kind = TCP4ClientEndpoint if is_v4 else TCP6ClientEndpoint
-        endpoint: IStreamClientEndpoint = kind(self._reactor, address.host, address.port, timeout=self._seconds)
-        return endpoint
 
     def _connected(self, protocol: Any, attempt: Deferred[Any]) -> None:
         self._under_way.remove(attempt)
@@ -152,9 +146,6 @@ class _Attempts:
         if self._timer is not None:
             self._timer.cancel()
         self._next()
-
-    def _cancel(self, _: object) -> None:
-        self._end()
 
     def _end(self) -> None:
         """Start no further attempts, and cancel those in progress."""

@@ -96,7 +96,6 @@ class SocketTransport(DirectTransport):
     _closing = False  # will close at the end of this turn
 
     def write_now(self, data: bytes | memoryview) -> None:
-        """Like `write`, but sends at once as much as the socket takes."""
         if (
             self._tempDataLen
             or self.dataBuffer
@@ -136,11 +135,9 @@ class SocketTransport(DirectTransport):
             self.connectionLost(Failure(CONNECTION_DONE))
 
     def read_to(self, data_received: Received) -> None:
-        """Pass arriving bytes directly to `data_received` instead of the protocol."""
         self.doRead = _read(self.socket.recv, data_received)  # type: ignore[method-assign]
 
     def read_to_protocol(self) -> None:
-        """Undo `read_to`."""
         if not self._aborting:  # otherwise abortConnection has set its own doRead
             self.__dict__.pop("doRead", None)
 

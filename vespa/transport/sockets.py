@@ -14,23 +14,9 @@ from typing import Any
 
 from vespa.transport import stock
 from vespa.transport.socket_transport import DirectTransport, SocketTransport
-from vespa.transport.stock import hung_up, probe, reset
-
-__all__ = [
-    "Write",
-    "buffered",
-    "close_now",
-    "half_closes",
-    "hides_resets",
-    "hung_up",
-    "is_plain",
-    "probe",
-    "reader",
-    "release",
-    "reset",
-    "set_no_delay",
-    "writer",
-]
+from vespa.transport.stock import hung_up as hung_up
+from vespa.transport.stock import probe as probe
+from vespa.transport.stock import reset as reset
 
 Write = Callable[["bytes | memoryview"], None]
 

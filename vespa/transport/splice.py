@@ -71,7 +71,7 @@ class Splice:
         Pipes.count += 1
         self._source = source
         self._sink = sink
-        self._left = left
+        self.left = left  # the number of bytes not yet taken from the source
         self._done = done
         self._why: Any = None  # the reason why the source ended
         self._over = False
@@ -79,11 +79,6 @@ class Splice:
         sink.doWrite = self._write
         if buffered(sink):
             source.stopReading()
-
-    @property
-    def left(self) -> int:
-        """The number of bytes not yet taken from the source."""
-        return self._left
 
     def stop(self) -> None:
         """Restore the transports. A second call does nothing."""
@@ -106,20 +101,20 @@ class Splice:
             return CONNECTION_LOST
         for _ in range(_MOVES):
             try:
-                count = os.splice(source, self._pipe[1], min(self._left, _PIPE_BYTES), flags=_FLAGS)
+                count = os.splice(source, self._pipe[1], min(self.left, _PIPE_BYTES), flags=_FLAGS)
             except BlockingIOError:
                 return None
             except OSError:
                 return self._source_ended()
             if not count:
                 return self._source_ended()
-            self._left -= count
+            self.left -= count
             self.in_pipe += count
             if not self._empty(sink) or self.in_pipe:
                 self._source.stopReading()
                 self._sink.startWriting()
                 return None
-            if not self._left:
+            if not self.left:
                 self._finish()
                 return None
         return None
@@ -159,7 +154,7 @@ class Splice:
         if self.in_pipe:
             return None
         self._sink.stopWriting()
-        if self._left:
+        if self.left:
             self._source.startReading()  # also to meet its end again
         else:
             self._finish()

@@ -44,13 +44,13 @@ class Contexts(Protocol):
 
 
 @implementer(IOpenSSLServerConnectionCreator)
+@frozen
 class _ServerCreator:
-    def __init__(self, contexts: Contexts) -> None:
-        self._contexts = contexts
+    contexts: Contexts
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
         """OpenSSL on memory. Twisted moves its data to and from the socket."""
-        return SSL.Connection(self._contexts.current, None)
+        return SSL.Connection(self.contexts.current, None)
 
 
 @implementer(IStreamServerEndpoint)
@@ -71,13 +71,12 @@ class StockTLSServerEndpoint:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Creator:
-    def __init__(self, rules: TLSConnectingEndpoint) -> None:
-        self._rules = rules
+@frozen
+class _ClientCreator:
+    rules: TLSConnectingEndpoint
 
     def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
-        """OpenSSL on memory. Twisted moves its data to and from the socket."""
-        return self._rules.begin(None)
+        return self.rules.begin(None)
 
 
 @implementer(IHandshakeListener)
@@ -114,9 +113,8 @@ class _Attempt:
 
     def _connected(self, watch: _HandshakeWatch) -> None:
         self._connecting = None
-        if self._over:
-            return
-        self._transport = watch.transport
+        if not self._over:
+            self._transport = watch.transport
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
@@ -173,7 +171,7 @@ class StockTLSEndpoint:
     ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._rules = TLSConnectingEndpoint(reactor, family, (host, port), seconds, trust)
-        self._endpoint = wrapClientTLS(_Creator(self._rules), endpoint, reactor)
+        self._endpoint = wrapClientTLS(_ClientCreator(self._rules), endpoint, reactor)
         self._reactor = reactor
         self._seconds = seconds
 

@@ -59,11 +59,9 @@ class TLSTransport(TLSReadiness):
     # -- reading
 
     def read_to(self, data_received: Received) -> None:
-        """Pass arriving bytes directly to `data_received` instead of the protocol."""
         self._data_received = data_received
 
     def read_to_protocol(self) -> None:
-        """Undo `read_to`."""
         self._data_received = None
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
