@@ -116,6 +116,14 @@ class ChoiceTests(Case):
         self.assertEqual((found.endpoint, found.endpoint_key), ("chat", "k"))
         self.assertEqual(self.agent.asked, [])
 
+    def test_name_with_control_characters(self) -> None:
+        """An answer that no endpoint can be named by, as after an arrow key, is asked for again."""
+        somebody = Somebody("cha\x1b[D", "chat", "")
+        found = self.successResultOf(self.choose(somebody, endpoint_key="k", account_key=""))
+        self.assertEqual((found.endpoint, somebody.answers), ("chat", []))
+        self.assertIn("control characters", somebody.said)
+        self.assertNotIn("\x1b", somebody.said)
+
     def test_nothing_to_choose(self) -> None:
         """An account without endpoints, and an endpoint without a key, are the end."""
         self.rows = []

@@ -57,7 +57,11 @@ async def choose(settings: ClientSettings, console: Console, asks: Asks, *, port
     if settings.endpoint_key:
         # The key belongs to one endpoint, but does not say to which.
         while not settings.endpoint:
-            settings = evolve(settings, endpoint=await asks.ask("Name of the endpoint: "))
+            answer = await asks.ask("Name of the endpoint: ")
+            try:
+                settings = evolve(settings, endpoint=answer)
+            except ValueError as error:  # an arrow key puts control characters into the answer
+                asks.say(str(error))
     else:
         account_key, rows = await endpoints_of(console, settings.account_key, asks)
         row = await _chosen(rows, asks)
