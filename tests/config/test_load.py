@@ -92,6 +92,13 @@ class TargetTests(SynchronousTestCase):
         with self.assertRaisesRegex(SettingsError, "VAST_API_KEY"):
             options("-e my-llm", {"HOME": "/nonexistent"})
 
+    def test_empty_url(self) -> None:
+        """An empty URL, as of a variable that is not set in a shell, counts as not given: an endpoint is needed."""
+        for line in (["--url", ""], ["--url="], ["--url", " "]):
+            with self.assertRaisesRegex(SettingsError, "(?s)no endpoint.*--url"):
+                read(LOAD.parse(line), KEYS)
+            self.assertEqual(read(LOAD.parse([*line, "-e", "my-llm"]), KEYS).client.endpoint, "my-llm")
+
     def test_key_on_the_line(self) -> None:
         """A key on the command line works, warns, and is in no text."""
         found = options("-e my-llm --api-key sesame-sesame", {})

@@ -113,7 +113,7 @@ def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
     hints: list[str] = []
     client, found = None, list(problems.values())
     try:
-        client = _client(values, given, environ)
+        client = _client(values, given, environ, to_url=bool(values["url"] or "url" in problems))
     except SettingsError as error:
         found += error.problems
         if any(problem.startswith("no endpoint") for problem in error.problems):
@@ -140,11 +140,13 @@ def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str,
         problems["url"] = "--endpoint and --url: requests go either to an endpoint or to a URL"
 
 
-def _client(values: Mapping[str, Any], given: Given, environ: Mapping[str, str]) -> client_reading.ClientReading:
+def _client(
+    values: Mapping[str, Any], given: Given, environ: Mapping[str, str], *, to_url: bool
+) -> client_reading.ClientReading:
     """The client's settings: any free port of this machine, and no limit of its own on what is measured."""
     fixed: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "max_connections": 0, "timeout": values["timeout"]}
     given = Given(given.texts)
-    if "url" not in given.texts:
+    if not to_url:
         return client_reading.read(given, environ, **fixed)
     reading = Reading(ClientSettings, {name: environ[name] for name in environ if name == "VESPA_TRANSPORT"}, given)
     hints = unknown_variables(environ, "VESPA_CLIENT_")
