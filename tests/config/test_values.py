@@ -46,8 +46,10 @@ class ValueTests(SynchronousTestCase):
         """A number is within its bounds, which the message names; a whole one has no fraction."""
         self.good(whole(0, 9), **{"0": 0, "9": 9})
         self.good(Number(-1, 1), **{"-1": -1.0, "+.5": 0.5, "1e0": 1.0})
+        self.good(Number(0), **{"1e300": 1e300, "9" * 19: 1e19})
         for parse, raw, said in (
             (whole(1), "0", "must be at least 1"),
+            (whole(0), "9" * 19, "must be a whole number"),
             (whole(1, 65535), "65536", "must be at least 1, 65535 at most"),
             (whole(0), "1.0", "must be a whole number"),
             (Number(0, above=True), "0", "must be more than 0"),

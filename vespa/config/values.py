@@ -71,7 +71,7 @@ def boolean(raw: str) -> bool:
     return _BOOLEANS[raw.lower()]
 
 
-NO_BOUND: Final = 10**18
+NO_BOUND: Final = math.inf
 
 
 @frozen
@@ -96,7 +96,7 @@ class Number:
         return number
 
 
-def whole(least: int, most: int = NO_BOUND, unit: str = "") -> Number:
+def whole(least: int, most: float = NO_BOUND, unit: str = "") -> Number:
     """Whole numbers within these bounds."""
     return Number(least, most, unit, whole=True)
 
