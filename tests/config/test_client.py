@@ -23,6 +23,8 @@ class SettingsTests(SynchronousTestCase):
         for name, value in wrong.items():
             error = self.assertRaises(ValueError, ClientSettings, endpoint="e", **{name: value})
             self.assertIn(name, str(error))
+        for name in ("instance", "dialect", "transport", "console_url"):
+            self.assertIn(name, str(self.assertRaises(ValueError, ClientSettings, endpoint="e", **{name: ""})))
         for value in (-1.0, float("nan"), float("inf")):
             self.assertRaises(ValueError, ClientSettings, endpoint="e", timeout=value)
         for name, value in (("endpoint", 1), ("max_connections", "3"), ("timeout", "x"), ("default_cost", "5")):

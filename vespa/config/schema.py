@@ -140,7 +140,7 @@ def _checked(row: Option, value: object) -> object:
 
 def _read(parse: Callable[[str], Any], value: object) -> object:
     """The value as `parse` reads its text. Raises ValueError if that has another type."""
-    found = parse(str(value)) if value != "" else ""
+    found = parse(str(value))
     if isinstance(found, str) != isinstance(value, str) or isinstance(found, bool) != isinstance(value, bool):
         raise ValueError(f"must not be of the type {type(value).__name__}")
     return found if isinstance(found, str) else value
