@@ -35,6 +35,7 @@ class ParseTests(SynchronousTestCase):
         for line, texts in (
             ("--url=a --url b", {"url": ["a", "b"]}),
             ("-ua -u b -n7", {"url": ["a", "b"], "count": ["7"]}),
+            ("-u=a -n=7 -u=a=b", {"url": ["a", "a=b"], "count": ["7"]}),
             ("--quiet --count=", {"quiet": [""], "count": [""]}),
             ("--count -1 --url -", {"count": ["-1"], "url": ["-"]}),
             ("--url=a=b", {"url": ["a=b"]}),

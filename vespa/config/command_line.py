@@ -34,7 +34,7 @@ class CommandLine:
 
     def parse(self, argv: Sequence[str]) -> Given:
         """
-        Parse `--flag=TEXT`, `--flag TEXT`, `-fTEXT`, `-f TEXT`, and switches.
+        Parse `--flag=TEXT`, `--flag TEXT`, `-fTEXT`, `-f=TEXT`, `-f TEXT`, and switches.
 
         The result has the mistakes, which show no value. Raises SystemExit after printing --help or --version.
         """
@@ -49,7 +49,7 @@ class CommandLine:
                 raise SystemExit(0)
             name, has_text, text = argument.partition("=")
             if not argument.startswith("--"):
-                name, has_text, text = argument[:2], argument[2:], argument[2:]
+                name, has_text, text = argument[:2], argument[2:], argument[2:].removeprefix("=")
             row = known.get(name)
             if row is None and name.startswith("-") and name != "-":
                 problems[f"option {name} not recognized{did_you_mean(name, known)}"] = None
