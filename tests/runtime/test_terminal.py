@@ -95,6 +95,22 @@ class TextTests(Case):
         self.assertNotIn("\x9b", text)
         self.assertNotIn("\x07", text)
 
+    def test_direction(self) -> None:
+        """Nor can a string turn the direction of what follows it, or begin a line where none is seen to begin."""
+        for character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029":
+            self.terminal.print(f"a{character}b")
+            self.terminal.write(f"a{character}b\n")
+            self.assertEqual(self.stream.taken(), "a b\na b\n", ascii(character))
+
+    def test_columns(self) -> None:
+        """COLUMNS is the width where it is a number above 0; with any other the text is there all the same."""
+        own = Terminal(self.stream, XTERM).width
+        for columns, width in (("30", 30), ("0", own), ("", own), ("-1", own), ("²", own), ("x", own)):
+            terminal = Terminal(self.stream, {**XTERM, "COLUMNS": columns, "LINES": columns})
+            terminal.print("some text")
+            self.assertEqual(self.stream.taken(), "some text\n")
+            self.assertEqual(terminal.width, width, columns)
+
     def test_styles(self) -> None:
         """Our own words may have a style; what stands between them does not take it over."""
         self.terminal.print(Text("ok", style="green"), "[red]as it is[/red]")

@@ -11,7 +11,10 @@ from rich.text import Text
 
 from vespa.runtime.standard_streams import TolerantStream
 
-_CONTROL: Final = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}, " ")
+# The latter ranges begin a line, or have what follows shown from right to left.
+_CONTROL: Final = dict.fromkeys(
+    {*range(32), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)} - {ord("\n"), ord("\t")}, " "
+)
 
 _UNLIMITED: Final = 10_000
 
@@ -43,7 +46,12 @@ class Terminal(Console):
             markup=False,
             emoji=False,
             highlight=False,
-            _environ=environ,
+            # rich would draw nothing at 0 columns, and fail at other digits than ASCII's.
+            _environ={
+                name: text
+                for name, text in environ.items()
+                if name not in ("COLUMNS", "LINES") or (text.isascii() and text.isdigit() and int(text) > 0)
+            },
         )
         self._line: Live | None = None
 
