@@ -622,12 +622,26 @@ class KeyTests(SessionTests):
         self.assertEqual(self.keys("/away?to=/x", headers={"Authorization": "mine"}), [["mine"], []])
         self.assertEqual(self.keys("/away?to=/back?to=/x"), [["Bearer k"], [], ["Bearer k"]])
 
+    def test_websocket(self) -> None:
+        """A WebSocket to the backend carries it, too, whichever scheme the benchmark writes."""
+
+        async def scenario(session: BackendSession) -> list[str]:
+            for url in ("/ws", self.backend.url + "/ws", self.backend.url.replace("http", "ws", 1) + "/ws"):
+                with self.assertRaises(aiohttp.WSServerHandshakeError):
+                    await session.ws_connect(url)
+            return [request.headers.get("Authorization", "") for request in self.backend.requests]
+
+        self.assertEqual(self.backend.run(scenario, authorization="Bearer k"), ["Bearer k"] * 3)
+
     def test_default_port(self) -> None:
         """An origin is the same one where a URL leaves out what is the default port, or writes the host in capitals."""
         for backend, url, same in (
             ("http://backend:80", "http://backend/x", True),
             ("https://backend", "https://BACKEND:443/x", True),
             ("http://backend", "https://backend/x", False),
+            ("http://backend:8188", "ws://backend:8188/ws", True),
+            ("https://backend", "wss://backend/ws", True),
+            ("https://backend:80", "ws://backend/ws", False),
             ("http://backend:8000", "http://backend:8001/x", False),
         ):
             self.assertEqual(same_origin(URL(backend), URL(url)), same, url)

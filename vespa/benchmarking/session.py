@@ -28,6 +28,7 @@ BUFFER_BYTES = 4 * 1024 * 1024
 small for an event that carries an image."""
 _UNIX_ORIGIN = "http://localhost"  # the Host field of requests to a unix socket
 _SCHEMES = frozenset({"http:", "https:", "ws:", "wss:"})
+_HTTP = {"ws": "http", "wss": "https"}  # a WebSocket begins as a request
 _TAKE_A_URL = frozenset({"get", "options", "head", "post", "put", "patch", "delete", "ws_connect"})
 _SHOWN = 100  # characters of a body that is not JSON
 
@@ -169,8 +170,9 @@ async def send_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    """Whether two URLs have the same scheme, host and port, which may be the default port."""
-    return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
+    """Whether two URLs have the same scheme, host and port, which may be the default port. ws is http here."""
+    schemes = [_HTTP.get(url.scheme, url.scheme) for url in (one, other)]
+    return schemes[0] == schemes[1] and (one.raw_host, one.port) == (other.raw_host, other.port)
 
 
 def _trust(ca_file: str) -> ssl.SSLContext:
