@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -24,43 +25,39 @@ from vespa.vast.auth import Auth
 from vespa.worker.policy import Policy
 
 
+@define(eq=False, slots=False)
 class WorkerAdmission:
-    """Verifies signatures, gives out the backend's slots, and keeps the accounts."""
+    """
+    Verifies signatures, gives out the backend's slots, and keeps the accounts.
+
+    `verify` raises `Refusal` for a bad signature. `unready` returns one while no request may pass.
+
+    `plain_work` returns the work of an unsigned request in millionths. It may raise `Refusal`.
+    """
 
     log = Logger(namespace="vespa.worker")
 
-    def __init__(
-        self,
-        policy: Policy,
-        *,
-        verify: Callable[[Auth], None],
-        unready: Callable[[], Refusal | None],
-        plain_work: Callable[[RequestHead], int],
-        gate: FairQueue[Exchange],
-        ledger: Ledger,
-        replay: ReplayGuard,
-        clock: IReactorTime,
-    ) -> None:
-        """
-        `verify` raises `Refusal` for a bad signature. `unready` returns one while no request may pass.
+    _policy: Policy
+    _verify: Callable[[Auth], None]
+    unready: Callable[[], Refusal | None]
+    _plain_work: Callable[[RequestHead], int]
+    gate: FairQueue[Exchange]
+    ledger: Ledger
+    _replay: ReplayGuard
+    _clock: IReactorTime
+    _url: str | None = field(default=None, init=False)  # the last signed URL that was found to be this worker's
+    _preflights: dict[Exchange, int | None] = field(factory=dict, init=False)
+    """With the index of each one's assignment."""
 
-        `plain_work` returns the work of an unsigned request in millionths. It may raise `Refusal`.
-        """
-        self.gate = gate
-        self.ledger = ledger
-        self._secured = policy.secured
-        self._queue_seconds = policy.queue_seconds
-        self._public_url = policy.public_url.encode("utf-8")
-        self._url: str | None = None  # the last signed URL that was found to be this worker's
-        self._verify = verify
-        self.unready = unready  # returns the refusal of requests while none may pass; None otherwise
-        self._plain_work = plain_work
-        self._replay = replay
-        self._replays = replay.mode != "off"
-        self._warnings = RateLimitedLog(self.log, clock)  # anyone who has seen an assignment may repeat it
-        self._seconds = clock.seconds
-        self.timer = CoarseTimer(clock)
-        self._preflights: dict[Exchange, int | None] = {}  # with the index of each one's assignment
+    def __attrs_post_init__(self) -> None:
+        self._secured = self._policy.secured
+        self._queue_seconds = self._policy.queue_seconds
+        self._public_url = self._policy.public_url.encode("utf-8")
+        self._replays = self._replay.mode != "off"
+        # Limited, because anyone who has seen an assignment may repeat it.
+        self._warnings = RateLimitedLog(self.log, self._clock)
+        self._seconds = self._clock.seconds
+        self.timer = CoarseTimer(self._clock)
 
     # -- before admission
 

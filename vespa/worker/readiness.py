@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -34,11 +34,9 @@ class FigureCache(Protocol):
 
     def load(self) -> float | None:
         """The stored figure, or None if there is none for this benchmark and backend."""
-        ...
 
     def save(self, throughput: float) -> None:
         """Store a figure. Raises OSError."""
-        ...
 
 
 @frozen
@@ -53,68 +51,47 @@ class ProbeConfig:
     resume_timeout: float = 300.0  # the time limit for loading with a stored figure
 
 
+@define(eq=False, slots=False)
 class ReadinessMonitor(CoroutineService):
     """
     Follows the state of the backend: loading → benchmarking → ready ⇄ suspect → errored → ready.
 
     Each state is a coroutine method that returns the next state. It awaits the state's timer, probe and benchmark, and
     counts its failures. All of these end with the coroutine, when the state changes or the service stops.
+
+    `served` returns the model that the backend serves, "" if unknown. A stored figure of another model is dropped.
+
+    `check_benchmark` raises an error of the benchmark itself that can be found without a backend.
+
+    `probe` raises `ProbeError`. None means that the backend always counts as healthy. `on_ready` is called once, at
+    the first ready, with the throughput, or None without a benchmark, which only an unsecured worker may lack.
     """
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        *,
-        probe: Callable[[], Awaitable[None]] | None,
-        run_benchmark: Callable[[], Awaitable[float]] | None,
-        cache: FigureCache,
-        secured: bool,
-        on_ready: Callable[[float | None], None],
-        random: Callable[[], float],
-        probe_config: ProbeConfig = ProbeConfig(),
-        check_benchmark: Callable[[], Awaitable[None]] | None = None,
-        served: Callable[[], Awaitable[str]] | None = None,
-    ) -> None:
-        """
-        `served` returns the model that the backend serves, "" if unknown. A stored figure of another model is dropped.
+    _clock: IReactorTime
+    _probe: Callable[[], Awaitable[None]] | None
+    _run_benchmark: Callable[[], Awaitable[float]] | None
+    _cache: FigureCache
+    _secured: bool
+    _on_ready: Callable[[float | None], None]
+    _random: Callable[[], float]
+    _probe_config: ProbeConfig = ProbeConfig()
+    _check_benchmark: Callable[[], Awaitable[None]] | None = None
+    _served: Callable[[], Awaitable[str]] | None = None
+    _throughput: float | None = field(default=None, init=False)
+    _until_trouble: Deferred[None] | None = field(default=None, init=False)
+    state = "loading"  # or benchmarking, ready, suspect, errored
+    _message = _trouble = _logged = ""
+    _logged_at = _started_at = _loadtime = 0.0
+    _probed_at = -math.inf
+    _refused = _broke = _hurried = False
 
-        `check_benchmark` raises an error of the benchmark itself that can be found without a backend.
-
-        `probe` raises `ProbeError`. None means that the backend always counts as healthy. `on_ready` is called once, at
-        the first ready, with the throughput, or None without a benchmark, which only an unsecured worker may lack.
-        """
-        self._clock = clock
-        self._probe = probe
-        self._run_benchmark = run_benchmark
-        self._check_benchmark = check_benchmark
-        self._served = served
-        self._cache = cache
-        self._secured = secured
-        self._on_ready = on_ready
-        self._probe_config = probe_config
-        self._benchmark_backoff = Backoff(30.0, 2.0, 600.0, 0.5, random)
-        self._state = "loading"
-        self._message = ""
-        self._trouble = ""
-        self._logged = ""
-        self._logged_at = 0.0
-        self._throughput: float | None = None
-        self._started_at = 0.0
-        self._loadtime = 0.0
-        self._probed_at = -math.inf
-        self._until_trouble: Deferred[None] | None = None
-        self._refused = False
-        self._broke = self._hurried = False
-
-    @property
-    def state(self) -> str:
-        """One of loading, benchmarking, ready, suspect, errored."""
-        return self._state
+    def __attrs_post_init__(self) -> None:
+        self._benchmark_backoff = Backoff(30.0, 2.0, 600.0, 0.5, self._random)
 
     @property
     def ready(self) -> bool:
         """Whether requests pass. A suspect backend still gets them."""
-        return self._state in ("ready", "suspect")
+        return self.state in ("ready", "suspect")
 
     def condition(self) -> Condition:
         """The condition for the next report."""
@@ -127,12 +104,12 @@ class ReadinessMonitor(CoroutineService):
 
     def refusal(self) -> Refusal | None:
         """The refusal of a request while the worker is not ready; None when it is."""
-        if self._state == "ready" or self._state == "suspect":  # not `self.ready`: each request calls this
+        if self.state == "ready" or self.state == "suspect":  # not `self.ready`: each request calls this
             return None
         probe_config = self._probe_config
-        wait = probe_config.poll_interval if self._state == "errored" else probe_config.retry_interval
+        wait = probe_config.poll_interval if self.state == "errored" else probe_config.retry_interval
         cause = self._message or self._trouble
-        return Refusal(503, "not_ready", f"the worker is {self._state}{cause and f': {cause}'}", retry_after=wait)
+        return Refusal(503, "not_ready", f"the worker is {self.state}{cause and f': {cause}'}", retry_after=wait)
 
     def connection_refused(self, cause: str) -> None:
         """
@@ -144,7 +121,7 @@ class ReadinessMonitor(CoroutineService):
         if self._probe is None or not self.ready:
             return
         self._refused = True
-        if self._state == "ready":
+        if self.state == "ready":
             self.log.warn("the backend refused a request's connection; probing it now: {cause}", cause=cause)
             self._enter("suspect")
         waiting, self._until_trouble = self._until_trouble, None
@@ -364,8 +341,8 @@ class ReadinessMonitor(CoroutineService):
 
     def _enter(self, state: str, message: str = "") -> None:
         message = message[:MESSAGE_LIMIT]
-        if (state, message) != (self._state, self._message):
+        if (state, message) != (self.state, self._message):
             report = self.log.error if state == "errored" else self.log.info
             report("the worker is {state}{cause}", state=state, cause=message and f": {message}")
-        self._state = state
+        self.state = state
         self._message = message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+from attrs import define, field
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -34,14 +35,14 @@ def used_gigabytes() -> float:
     return shutil.disk_usage("/").used / 2**30
 
 
+@define(eq=False, slots=False)
 class DiskGauge:
     """The disk's usage in GB, measured once a minute at most. After an error the last figure stays."""
 
-    def __init__(self, measure: Callable[[], float], clock: IReactorTime) -> None:
-        self._measure = measure
-        self._clock = clock
-        self._measured_at: float | None = None
-        self._value = 0.0
+    _measure: Callable[[], float]
+    _clock: IReactorTime
+    _measured_at: float | None = field(default=None, init=False)
+    _value = 0.0
 
     def read(self) -> float:
         """The usage in GB, up to a minute old."""
@@ -75,55 +76,47 @@ class Pause:
             self._until = self._clock.seconds() + self._backoff.next()
 
 
+@define(eq=False, slots=False)
 class Reporter(service.Service):
     """
     Two loops, one for reports and one for deletes, each with one call at a time.
 
     Only what was delivered is subtracted from the ledger. Everything else, and what happens meanwhile, is in the next
     call. So while the autoscaler is unreachable, only the ledger's bounded sums and records grow.
+
+    Times in seconds. `disk_usage` in GB; it may block. `stopService` takes `last_reports_seconds` at most.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        listener: ReportingClient,
-        ledger: Ledger,
-        condition: Callable[[], Condition],
-        identity: Identity,
-        clock: IReactorTime,
-        *,
-        random: Callable[[], float],
-        report_interval: float = 1.0,
-        delete_interval: float = 1.0,
-        disk_usage: Callable[[], float] = used_gigabytes,
-        last_reports_seconds: float = 2.0,
-    ) -> None:
-        """Times in seconds. `disk_usage` in GB; it may block. `stopService` takes `last_reports_seconds` at most."""
-        self._listener = listener
-        self._ledger = ledger
-        self._condition = condition
-        self._identity = identity
-        self._clock = clock
-        self._disk = DiskGauge(disk_usage, clock)
-        self._last_reports_seconds = last_reports_seconds
-        self._report_pause = Pause(clock, random)
-        self._delete_pause = Pause(clock, random)
-        seconds = last_reports_seconds / 2
+    _listener: ReportingClient
+    _ledger: Ledger
+    _condition: Callable[[], Condition]
+    _identity: Identity
+    _clock: IReactorTime
+    _random: Callable[[], float]
+    _report_interval: float = 1.0
+    _delete_interval: float = 1.0
+    _disk_usage: Callable[[], float] = used_gigabytes
+    _last_reports_seconds: float = 2.0
+    _told: Condition | None = field(default=None, init=False)
+    _told_disk: float | None = field(default=None, init=False)
+    _told_at = 0.0
+    _told_loadtime = False
+
+    def __attrs_post_init__(self) -> None:
+        clock = self._clock
+        self._disk = DiskGauge(self._disk_usage, clock)
+        self._report_pause = Pause(clock, self._random)
+        self._delete_pause = Pause(clock, self._random)
+        seconds = self._last_reports_seconds / 2
         self._loops = [
-            SurvivingLoop(clock, report_interval, self._report_if_due, stop_seconds=seconds, what="sending a report"),
-            SurvivingLoop(
-                clock,
-                delete_interval,
-                self._delete_if_due,
-                stop_seconds=seconds,
-                what="reporting finished requests",
-            ),
+            SurvivingLoop(clock, interval, call, stop_seconds=seconds, what=what)
+            for interval, call, what in (
+                (self._report_interval, self._report_if_due, "sending a report"),
+                (self._delete_interval, self._delete_if_due, "reporting finished requests"),
+            )
         ]
-        self._told: Condition | None = None
-        self._told_at = 0.0
-        self._told_disk: float | None = None
-        self._told_loadtime = False
 
     def startService(self) -> None:
         """Start reporting, at once."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
+from attrs import define, field
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -22,36 +23,31 @@ class ReportingError(Exception):
     """No address returned the data. The message gives the reason for each address."""
 
 
+def _without_slashes(addresses: Iterable[str]) -> list[str]:
+    return [address.rstrip("/") for address in addresses]
+
+
+@define(eq=False, slots=False)
 class ReportingClient:
     """
     Calls the first of several addresses that answers.
 
     It tries them in order. After a timeout an address goes to the end of the order for half a minute, so that a dead
     address costs one timeout from time to time and not one for each report. It never logs tokens and bodies.
+
+    `timeout` and `retry_delay` in seconds; `max_retries` is the number of rounds over all addresses.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        addresses: Sequence[str],
-        http: BoundedClient,
-        *,
-        random: Callable[[], float],
-        timeout: float = 10.0,
-        max_retries: int = 3,
-        retry_delay: float = 2.0,
-    ) -> None:
-        """`timeout` and `retry_delay` in seconds; `max_retries` is the number of rounds over all addresses."""
-        self._addresses = [address.rstrip("/") for address in addresses]
-        self._http = http
-        self._clock = http.clock
-        self._random = random
-        self._timeout = timeout
-        self._max_retries = max(1, max_retries)
-        self._retry_delay = retry_delay
-        self._silent_until: dict[str, float] = {}
-        self._unwell: set[str] = set()
+    _addresses: list[str] = field(converter=_without_slashes)
+    _http: BoundedClient
+    _random: Callable[[], float]
+    _timeout: float = 10.0
+    _max_retries: int = 3
+    _retry_delay: float = 2.0
+    _silent_until: dict[str, float] = field(factory=dict, init=False)
+    _unwell: set[str] = field(factory=set, init=False)
 
     async def post(self, path: str, body: bytes, *, skip: Iterable[str] = frozenset()) -> bool:
         """
@@ -60,13 +56,13 @@ class ReportingClient:
         Leaves out addresses in `skip`, and succeeds if none is left. Network errors are not raised: after the last
         round the result is False.
         """
-        left_out = {address.rstrip("/") for address in skip}
+        left_out = _without_slashes(skip)
         addresses = [address for address in self._addresses if address not in left_out]
         if not addresses:
             return True
-        for attempt in range(self._max_retries):
+        for attempt in range(max(1, self._max_retries)):
             if attempt:
-                await sleep(self._retry_delay * (1 + self._random() / 2), self._clock)
+                await sleep(self._retry_delay * (1 + self._random() / 2), self._http.clock)
             for address in self._in_turn(addresses):
                 try:
                     await self._ask(address, "POST", path, self._timeout, body)
@@ -94,7 +90,7 @@ class ReportingClient:
         raise ReportingError("; ".join(troubles) or "no address of the autoscaler is set")
 
     def _in_turn(self, addresses: Iterable[str]) -> list[str]:
-        now = self._clock.seconds()
+        now = self._http.clock.seconds()
         return sorted(addresses, key=lambda address: self._silent_until.get(address, now) > now)
 
     async def _ask(self, address: str, method: str, path: str, timeout: float, body: bytes | None = None) -> Response:
@@ -104,7 +100,7 @@ class ReportingClient:
             response = await self._http.request(method, address + path, timeout=timeout, body=body, headers=headers)
         except CallError as error:
             if error.timed_out:
-                self._silent_until[address] = self._clock.seconds() + SILENT_SECONDS
+                self._silent_until[address] = self._http.clock.seconds() + SILENT_SECONDS
             self._note(address, path, str(error))
             raise ReportingError(f"{address}: {error}") from error
         self._silent_until.pop(address, None)

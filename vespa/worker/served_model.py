@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from attrs import frozen
+
 from vespa.runtime.http_client import BoundedClient, CallError
 
 LONGEST: Final = 500
@@ -17,15 +19,18 @@ LONGEST: Final = 500
 _TELLING: Final = ("id", "root", "parent", "meta")
 
 
+@frozen
 class ServedModel:
-    """Reads `/v1/models`, which every OpenAI-compatible server has."""
+    """
+    Reads `/v1/models`, which every OpenAI-compatible server has.
 
-    def __init__(self, http: BoundedClient, url: str, *, timeout: float, name: str = "") -> None:
-        """`timeout` is in seconds. `name`: the model to choose if there are several; "": the first."""
-        self._http = http
-        self._url = url
-        self._timeout = timeout
-        self._name = name
+    `timeout` is in seconds. `name`: the model to choose if there are several; "": the first.
+    """
+
+    _http: BoundedClient
+    _url: str
+    _timeout: float
+    _name: str = ""
 
     async def __call__(self) -> str:
         """A text that is the same for the same model, for comparison only; "" if the backend does not tell."""
