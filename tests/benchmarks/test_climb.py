@@ -70,6 +70,8 @@ class ClimbCase(SynchronousTestCase):
 
 
 class LevelTests(ClimbCase):
+    slow = True
+
     def test_grows(self) -> None:
         """It climbs while throughput grows, and names the level at which it stopped."""
         figure = self.right(lambda: Model(saturating(110.0, 3500.0), first_token=0.1))

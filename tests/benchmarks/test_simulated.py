@@ -20,6 +20,7 @@ TOKENS_PER_SECOND = 40.0
 
 class SimulatedTests(TestCase):
     timeout = 120
+    slow = True
 
     async def measured(self, spec: str, url: str, lines: list[str]) -> Figure:
         environment = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}

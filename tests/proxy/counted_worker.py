@@ -24,13 +24,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from tests import install_reactor
 from tests.system.certificates import Pair
 from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
 from vespa.config.worker_reading import load
 from vespa.simulator.launch import ROOT, free_port, worker_environment
 from vespa.simulator.signing import Signer
+from vespa.transport.platform import install_own_reactor
 from vespa.transport.reactor import LeanReactor
 
 REQUESTS: Final = 600
@@ -298,7 +298,7 @@ class Counting:
 
 def main(secure: bool) -> int:
     """Write the counts to standard output; the exit code."""
-    install_reactor()  # before anything imports another: what the worker is made of does
+    install_own_reactor()  # before anything imports another: what the worker is made of does
     from twisted.internet import reactor
 
     from vespa.worker.service import make_worker

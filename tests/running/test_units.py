@@ -33,7 +33,7 @@ class NameTests(SynchronousTestCase):
         """A package is all the test modules in it and below it; any other name is what it is."""
         found = list(modules("tests.client"))
         self.assertIn("tests.client.test_app", found)
-        self.assertIn("tests.client.command.test_run", found)
+        self.assertIn("tests.client.command.test_start", found)
         self.assertNotIn("tests.client.rig", found)
         self.assertEqual(list(modules("tests.client.test_app")), ["tests.client.test_app"])
         self.assertEqual(list(modules("tests.http.test_server.Connections")), ["tests.http.test_server.Connections"])

@@ -20,8 +20,8 @@ from twisted.trial.reporter import Reporter
 from twisted.trial.runner import TestLoader, TestSuite, TrialRunner
 from twisted.trial.unittest import decorate
 
-from tests import install_reactor
 from tests.running.ways import WAYS
+from vespa.transport.platform import install_own_reactor
 
 
 class Command(TypedDict):
@@ -170,7 +170,7 @@ class Commands(TestSuite):
 def main(arguments: list[str]) -> int:
     """Run units in this way."""
     (way,) = arguments
-    install_reactor()
+    install_own_reactor()
     WAYS[way].check()
     # The pipes get numbers of their own, so that a test may print, or read an empty standard input.
     commands = os.fdopen(os.dup(0), encoding="utf-8")

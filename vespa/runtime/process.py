@@ -16,8 +16,8 @@ from twisted.python import usage
 from vespa.runtime.logging import LineObserver, level_named
 from vespa.runtime.services import CoroutineService
 from vespa.runtime.signals import STOPPING, Signals, Stoppable, stop, take_signals
-from vespa.transport.choice import FAST, choose, is_fast
-from vespa.transport.platform import HAS_EPOLL, SELECT_SOCKETS
+from vespa.transport.choice import FAST, choose
+from vespa.transport.platform import HAS_EPOLL, SELECT_SOCKETS, install_own_reactor
 
 resource: Any
 try:
@@ -35,10 +35,7 @@ def install_reactor(transport: str = FAST) -> Any:
     The fast transports have a reactor of their own. It is installed if the system has epoll and no other is installed.
     """
     choose(transport)
-    if HAS_EPOLL and is_fast() and "twisted.internet.reactor" not in sys.modules:
-        from vespa.transport.reactor import install
-
-        install()
+    install_own_reactor()
     from twisted.internet import reactor
 
     return reactor

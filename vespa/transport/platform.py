@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 from typing import Any, Final
 
 from twisted.internet.posixbase import PosixReactorBase
@@ -42,6 +43,14 @@ def most_callers(reactor: object, most: int) -> int:
     Each has another one to a worker, and in a load test a third one to the proxy.
     """
     return min(most, (SELECT_SOCKETS - _SPARE) // 3) if isinstance(reactor, SelectReactor) else most
+
+
+def install_own_reactor() -> None:
+    """Make the fast transports' reactor the global one, if the system has epoll and no other is installed."""
+    if HAS_EPOLL and is_fast() and "twisted.internet.reactor" not in sys.modules:
+        from vespa.transport.reactor import install
+
+        install()
 
 
 def make_reactor() -> Any:
