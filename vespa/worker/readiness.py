@@ -163,7 +163,7 @@ class ReadinessMonitor(CoroutineService):
         elif self._secured:
             return self._unmeasurable
         else:
-            self.log.info("no benchmark is set: the worker is ready when the backend is, without a limit on the wait")
+            self.log.info("no benchmark is set: this worker needs no more than its backend, and limits no wait")
         return self._loading
 
     async def _checking_benchmark(self, check: Callable[[], Awaitable[None]]) -> Step:
