@@ -203,9 +203,11 @@ class SayingWhyTests(WatchTests):
     def setUp(self) -> None:
         super().setUp()
         self.lines: list[tuple[float, str, str]] = []
+        self.said: list[str] = []
         observe_log(self, self.observe)
 
     def observe(self, event: LogEvent) -> None:
+        self.said.append(formatEvent(event))
         if event["log_level"] >= LogLevel.warn and event["log_namespace"].startswith("vespa.worker"):
             self.lines.append((self.clock.seconds() - 1000, event["log_level"].name, formatEvent(event)))
 
@@ -250,6 +252,7 @@ class SayingWhyTests(WatchTests):
         self.start()
         self.benchmark.runs[0].errback(ValueError("no tokens"))
         self.assertEqual(self.lines, [(0, "error", "the worker is errored: benchmark failed: no tokens")])
+        self.assertEqual(self.said[-1], "the benchmark is tried again in 30 s")
         self.wait(30)
         self.benchmark.runs[1].callback(50.0)
         del self.lines[:]

@@ -175,7 +175,7 @@ class ReadinessMonitor(CoroutineService):
             if not self.running:
                 raise
             self._enter("errored", f"the benchmark cannot be used: {str(error) or type(error).__name__}")
-            await sleep(self._benchmark_backoff.next(), self._clock)
+            await self._pause_benchmark()
             return partial(self._checking_benchmark, check)
         return self._loading
 
@@ -223,9 +223,15 @@ class ReadinessMonitor(CoroutineService):
 
     async def _failed_benchmark(self, cause: str) -> Step:
         self._enter("errored", f"benchmark failed: {cause}")
-        await sleep(self._benchmark_backoff.next(), self._clock)
+        await self._pause_benchmark()
         trouble = await self._check()
         return self._well() if trouble is None else partial(self._errored, str(trouble))
+
+    async def _pause_benchmark(self) -> None:
+        """Wait until the benchmark, which has failed, may be tried again."""
+        pause = self._benchmark_backoff.next()
+        self.log.info("the benchmark is tried again in {pause:.0f} s", pause=pause)
+        await sleep(pause, self._clock)
 
     async def _ready(self) -> Step:
         self._enter("ready")
