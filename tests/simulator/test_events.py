@@ -25,6 +25,10 @@ class EventTests(SynchronousTestCase):
             self.status(new_load=5.0, cur_load=2.5),
             "reports: 5 units received since the last report; 2.5 units in flight now",
         )
+        self.assertEqual(
+            self.status(new_load=1.0, cur_load=1.0),
+            "reports: 1 unit received since the last report; 1 unit in flight now",
+        )
         self.assertEqual(self.status(error_msg="no memory"), "reports: error: no memory")
 
     def test_others(self) -> None:

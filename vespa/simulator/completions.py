@@ -11,8 +11,8 @@ from attrs import frozen
 MODEL = "vespa-demo"
 COMPLETION_TEXT = (
     "Good morning. The autoscaler chose a worker for you and signed its address. Vespa checked that signature, "
-    "took the envelope off, and handed me your words exactly as you wrote them. Each word of mine passes through "
-    "it the moment it is made, and when the last one has gone by, the autoscaler is told what this cost."
+    "removed the signed assignment, and gave me your request exactly as you sent it. Each word of mine passes through "
+    "it the moment it is made, and when the last one has been sent, the autoscaler is told what this cost."
 )
 
 Api = Literal["chat", "text"]

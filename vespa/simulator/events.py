@@ -18,6 +18,11 @@ def describe(report: Report) -> str:
     return f"reports: {_describe_status(report)}"
 
 
+def units(amount: float) -> str:
+    """An amount of work as a text, such as `1 unit`."""
+    return f"{amount:g} unit" if amount == 1 else f"{amount:g} units"
+
+
 def _describe_status(status: WorkerStatus) -> str:
     if status.error_msg:
         return f"error: {status.error_msg}"
@@ -26,7 +31,7 @@ def _describe_status(status: WorkerStatus) -> str:
     if status.loadtime > 0:
         return f"ready after {status.loadtime:.1f} s; its benchmark did {status.max_perf:.0f} units a second"
     work = {"received": status.new_load, "served": status.cur_perf, "rejected": status.rej_load}
-    said = ", ".join(f"{amount:g} units {name}" for name, amount in work.items() if amount)
-    in_flight = f"{status.cur_load:g} units in flight now" if status.cur_load else ""
+    said = ", ".join(f"{units(amount)} {name}" for name, amount in work.items() if amount)
+    in_flight = f"{units(status.cur_load)} in flight now" if status.cur_load else ""
     since = f"{said} since the last report" if said else ""
     return "; ".join(filter(None, [since, in_flight])) or "idle"

@@ -13,7 +13,7 @@ from vespa.simulator.backend import SimulatedBackend
 from vespa.simulator.child import ClientChild
 from vespa.simulator.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
 from vespa.simulator.demo_client import ClientResponse, DemoClient, StreamedWords, Unexpected
-from vespa.simulator.events import describe
+from vespa.simulator.events import describe, units
 from vespa.simulator.launch import free_port
 from vespa.simulator.printout import Printout
 from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment, NotReady
@@ -205,7 +205,7 @@ class Demo:
         if self.quiet:
             return
         if asked.url:
-            what = f"assigns request {asked.answered_idx} ({asked.cost:g} units) to the worker and signs it"
+            what = f"assigns request {asked.answered_idx} ({units(asked.cost)}) to the worker and signs it"
         else:
             states = self.deployment.autoscaler.totals.states(asked.at)
             there = ", ".join(f"{count} {state}" for state, count in states.items()) or "there is none"
