@@ -63,7 +63,7 @@ def tell(shares: Shares, wanted: int) -> None:
         say = _log.warn if shares.connections < FEW else _log.info
         say(
             "Vespa accepts {connections} connections at once, not {wanted}: the system allows {descriptors} open"
-            " files (raise it with ulimit -n)",
+            " files, and a connection may need two (ulimit -n raises it)",
             connections=shares.connections,
             wanted=wanted,
             descriptors=shares.descriptors,
