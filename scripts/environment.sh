@@ -53,7 +53,7 @@ install_checkout() {
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return
     # Whatever else was installed has all that a worker needs.
     [ "$extras" = worker ] && grep -qsxF "$wanted" "$prefix"/.vespa-installed* && return
-    echo "installing Vespa${extras:+ with $extras}"
+    echo "installing Vespa${extras:+ with $extras}, which takes about a minute"
     if [ "$extras" = worker ]; then
         "${pip[@]}" --requirement "$checkout/requirements.txt" && "${pip[@]}" --no-deps --editable "$checkout" || return 1
     else
