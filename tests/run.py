@@ -13,10 +13,11 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.running.pool import Pool
 from tests.running.progress import Progress, minutes, summary
-from tests.running.units import Unit, expected_seconds, read_weights, units_of, write_weights
+from tests.running.units import QUICK_WEIGHTS, WEIGHTS, Unit, expected_seconds, read_weights, units_of, write_weights
 from tests.running.ways import MASKS, PLAIN, STOCK, WAYS
 from tests.seeds import described
 
@@ -40,9 +41,14 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def weights_file(wanted: argparse.Namespace) -> Path:
+    """Where the weights of such a run are."""
+    return QUICK_WEIGHTS if wanted.quick else WEIGHTS
+
+
 def plan(wanted: argparse.Namespace) -> list[Unit]:
     """The units that are asked for."""
-    weights = read_weights()
+    weights = read_weights(weights_file(wanted))
     way = WAYS[wanted.way or "plain"]
     if wanted.names or wanted.way:
         return units_of(wanted.names or way.tests, way, weights, split=not wanted.record)
@@ -73,7 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     Pool(units, progress, cores=cores, jobs=jobs, quick=wanted.quick, clock=time.monotonic).run()
     progress.close()
     if wanted.record:
-        write_weights({**(read_weights() if wanted.names else {}), **progress.weights})
+        path = weights_file(wanted)
+        write_weights({**(read_weights(path) if wanted.names else {}), **progress.weights}, path)
     for seconds, test in progress.slowest[: wanted.slowest]:
         print(f"{seconds:8.2f} s  {test}")
     print(summary(progress.passed, progress.failed, progress.skipped), flush=True)
