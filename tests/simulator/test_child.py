@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -12,7 +13,7 @@ from vespa.simulator.child import Child
 
 
 class ChildTests(ProcessCase):
-    def python(self, code: str, **options: bytes) -> Child:
+    def python(self, code: str, **options: Any) -> Child:
         return self.start([sys.executable, "-c", code], **options)
 
     async def test_lines(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory
@@ -36,7 +37,8 @@ class LaunchTests(SynchronousTestCase):
 class PortTests(TestCase):
     def test_free(self) -> None:
         """A free port can be listened at."""
-        port = reactor.listenTCP(free_port(), Factory(), interface="127.0.0.1")
+        factory: Any = Factory()
+        port: Any = reactor.listenTCP(free_port(), factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
 
     def test_reserved(self) -> None:

@@ -17,7 +17,7 @@ from vespa.simulator.processes import NotReady
 
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
-BENCHMARK = {"VESPA_BENCHMARK": "tests.e2e.benchmark:benchmark"}
+BENCHMARK: dict[str, Any] = {"VESPA_BENCHMARK": "tests.e2e.benchmark:benchmark"}
 
 
 class CommandTests(SynchronousTestCase):
@@ -36,7 +36,7 @@ class CommandTests(SynchronousTestCase):
 
 class StageTests(ProcessCase):
     async def ask(self, client: ClientChild) -> int:
-        headers = {"Content-Type": "application/json"}
+        headers: Any = {"Content-Type": "application/json"}
         response = await treq.post(client.url + CHAT, json.dumps(ASKED).encode(), headers=headers, persistent=False)
         await treq.content(response)
         code: int = response.code

@@ -95,6 +95,7 @@ class CommandCase(TestCase):
         return self.err.getvalue()
 
     def command(self, asks: Somebody | None = None, *, listing: bool = False, **fields: Any) -> Command:
+        make: Any = self.proxy.make
         return Command(
             self.reactor,
             ClientReading(settings=evolve(self.settings, **fields), listing=listing),
@@ -104,7 +105,7 @@ class CommandCase(TestCase):
             friendly=self.friendly,
             on_wait=lambda status, seconds: self.waits.append((status, seconds)),
             hide=self.hidden.append,
-            make=self.proxy.make,
+            make=make,
         )
 
     async def run_to_end(self, command: Command) -> int:
@@ -170,7 +171,7 @@ class ServeTests(CommandCase):
         ):
             self.err = io.StringIO()
             self.reactor.stopped = 0
-            self.proxy.error = CannotListenError("127.0.0.1", 8010, OSError(number, "?"))  # type: ignore[no-untyped-call]
+            self.proxy.error = CannotListenError("127.0.0.1", 8010, OSError(number, "?"))
             self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
             self.assertIn(text, self.errors)
             self.assertEqual(self.errors.count("\n"), 1)
@@ -273,10 +274,11 @@ class ListTests(CommandCase):
 
     async def test_errors(self) -> None:
         """A console that refuses or is away is one sentence and exit code 1."""
-        for fields, text in (
+        wrong: tuple[tuple[dict[str, Any], str], ...] = (
             ({"account_key": "wrong"}, "does not accept"),
             ({"account_key": ACCOUNT_KEY, "console_url": "http://127.0.0.1:1"}, "cannot be reached"),
-        ):
+        )
+        for fields, text in wrong:
             self.err = io.StringIO()
             self.reactor.stopped = 0
             self.assertEqual(await self.run_to_end(self.command(listing=True, **fields)), 1)

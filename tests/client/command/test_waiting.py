@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.logs import observe_log
 from vespa.client.command.waiting import LiveLine, WaitingLog, elapsed
 
 
@@ -56,8 +57,7 @@ class LogTests(SynchronousTestCase):
         self.clock = Clock()
         self.waiting = WaitingLog(self.clock)
         self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        observe_log(self, self.observe)
 
     def observe(self, event: LogEvent) -> None:
         if event.get("log_namespace") == "vespa.client.command.waiting.WaitingLog":
