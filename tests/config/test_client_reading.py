@@ -341,7 +341,7 @@ class KeyTests(SynchronousTestCase):
         found = reading(f"--api-key={SECRET}", f"--token={SECRET}", environ={"VAST_ENDPOINT": "e"})
         self.assertEqual((found.settings.endpoint_key, found.settings.token), (SECRET, SECRET))
         self.assertEqual(len(found.warnings), 2)
-        self.assertIn("VAST_API_KEY is the better place for --api-key", found.warnings[0])
+        self.assertIn("use VAST_API_KEY instead of --api-key", found.warnings[0])
         self.assertNotIn(SECRET, repr(found))
         self.assertEqual(reading().warnings, ())
 

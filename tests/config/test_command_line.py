@@ -52,7 +52,7 @@ class ParseTests(SynchronousTestCase):
                 "option --ulr not recognized; did you mean --url?",
                 "option --fly not recognized",
                 "--quiet takes no value",
-                "there is an argument that belongs to no option; it is not shown, it may be a key",
+                "an argument belongs to no option; it is not shown because it may be a key",
                 "option -x not recognized",
                 "--count needs a value",
                 "-u needs a value",

@@ -41,7 +41,7 @@ class KeyFileTests(SynchronousTestCase):
         """A file with no key in it is left out with a warning that does not show it."""
         for text in (f"{SECRET} x", f"{SECRET}\n{SECRET}", "x" * 5000, "ключ"):
             key, warnings = account_key(self.HOME, {self.NEWER: KeyFile(text), self.OLDER: KeyFile("k")}.get)
-            self.assertEqual((key, warnings), ("k", [f"{self.NEWER} is left out: what is in it is no key"]))
+            self.assertEqual((key, warnings), ("k", [f"{self.NEWER} is ignored: it does not contain a key"]))
 
     def test_unreadable(self) -> None:
         """A file that cannot be read is left out with a warning."""
@@ -51,7 +51,7 @@ class KeyFileTests(SynchronousTestCase):
 
         key, warnings = account_key(self.HOME, denied)
         self.assertEqual((key, len(warnings)), ("", 2))
-        self.assertEqual(warnings[0], f"{self.NEWER} is left out: Permission denied")
+        self.assertEqual(warnings[0], f"{self.NEWER} is ignored: Permission denied")
 
     def test_read_file(self) -> None:
         """A file's text is read, a file that is not there is none, and a folder is an error."""

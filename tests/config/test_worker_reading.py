@@ -299,7 +299,7 @@ class SecrecyTests(SynchronousTestCase):
             self.assertEqual(problem, f"{name}=(hidden): must be one line of printable ASCII, such as: Bearer KEY")
             environ = {**ON_VAST, f"{name}_FILE": "/key"}
             error = self.assertRaises(SettingsError, settings, environ, read_text=lambda path, key=key: key)
-            self.assertIn("what '/key' holds must be one line", str(error))
+            self.assertIn("the text in '/key' must be one line", str(error))
             self.assertNotIn(TOKEN, str(error))
 
     def test_backend_key_file(self) -> None:

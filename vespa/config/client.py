@@ -35,7 +35,7 @@ class ClientSettings:
     account_key: str = option(
         key,
         "",
-        "The account's key, to look up the endpoint's; else the `vastai` command's.",
+        "The account's key, to look up the endpoint's; default: the `vastai` command's.",
         "VAST_ACCOUNT_KEY",
         secret=True,
     )
@@ -46,7 +46,11 @@ class ClientSettings:
         interface, "127.0.0.1", "The address to listen at; beyond loopback it needs a token.", checked=False
     )
     token: str = option(
-        key, "", "What callers must show, as `Authorization: Bearer` or `X-Api-Key`.", "VESPA_CLIENT_TOKEN", secret=True
+        key,
+        "",
+        "The token that callers send, as `Authorization: Bearer` or `X-Api-Key`.",
+        "VESPA_CLIENT_TOKEN",
+        secret=True,
     )
     allow_hosts: tuple[str, ...] = option(
         host_name, "", "A further name by which callers may address this proxy.", flag="allow-host", many=True
@@ -69,40 +73,40 @@ class ClientSettings:
     )
 
     instance: Instance = option(choice(*AUTOSCALERS), "prod", "Vast's autoscaler: prod, alpha or candidate.")
-    autoscaler_url: str = option(address, "", "The autoscaler; else that of the instance.", "VAST_AUTOSCALER_URL")
+    autoscaler_url: str = option(address, "", "The autoscaler; default: that of the instance.", "VAST_AUTOSCALER_URL")
     """Use `autoscaler`, which also knows the instance."""
     console_url: str = option(address, CONSOLE, "Vast's console.", "VAST_CONSOLE_URL")
-    worker_ca: str = option(text, "", "PEM roots for workers' certificates, in place of Vast's own.", unit="file")
+    worker_ca: str = option(text, "", "PEM roots for workers' certificates, instead of Vast's own.", unit="file")
     dialect: Dialect = option(
-        choice("vespa", "official"), "vespa", "`official`: what workers of the `vastai` package take: POST with JSON."
+        choice("vespa", "official"), "vespa", "`official`: for workers of the `vastai` package: only POST with JSON."
     )
     default_cost: float | None = option(
-        Number(0, MAX_COST, "work"), None, "The cost of a request that names none, or 1."
+        Number(0, MAX_COST, "work"), None, "The cost of a request without one; otherwise 1."
     )
     cost_from_tokens: bool = option(
-        None, "", "Where there is no --default-cost, take the cost from the most tokens that a JSON body asks for."
+        None, "", "Without --default-cost, use the maximum number of tokens in a JSON body as its cost."
     )
-    waiting_pings: bool = option(None, "", "Send comments into a stream that is asked for while it waits for a worker.")
+    waiting_pings: bool = option(None, "", "Send comments to callers of streams while they wait for a worker.")
 
-    # OpenAI's and Anthropic's libraries give up after 600 s. The proxy gives up before, so that they get its message.
+    # The libraries of OpenAI and Anthropic time out after 600 s. This is shorter, so that callers get our message.
     timeout: float = option(
-        _seconds, "590", "Longest search for a worker, and wait for a response to begin; 0: no limit.", "VESPA_TIMEOUT"
+        _seconds, "590", "Limit of a search for a worker, and until a response begins; 0: no limit.", "VESPA_TIMEOUT"
     )
-    # The proxy notices without it that a worker's machine is gone.
+    # Without it the proxy still notices that a worker's machine is gone.
     idle_timeout: float = option(_seconds, "0", "Longest silence within a response; 0: no limit.", "VESPA_IDLE_TIMEOUT")
-    attempts: int = option(whole(1, _many), "5", "Most workers that one request is sent to.")
+    attempts: int = option(whole(1, _many), "5", "Maximum number of workers for one request.")
     max_connections: int = option(
-        whole(0, _many), "1000", "Most requests in flight; more wait their turn. 0: no limit.", "VESPA_MAX_CONNECTIONS"
+        whole(0, _many), "1000", "Maximum of requests in flight; others wait. 0: no limit.", "VESPA_MAX_CONNECTIONS"
     )
     max_connections_per_host: int = option(
-        whole(0, _many), "0", "Most connections to one worker; 0: no limit.", "VESPA_MAX_CONNECTIONS_PER_HOST"
+        whole(0, _many), "0", "Maximum of connections to one worker; 0: no limit.", "VESPA_MAX_CONNECTIONS_PER_HOST"
     )
     replay_bytes: int = option(
-        whole(0, _many), "1048576", "The most of a request's body that is kept for a further worker.", flag=""
+        whole(0, _many), "1048576", "Maximum size of a body that is kept for another worker.", flag=""
     )
-    drain_timeout: float = option(_seconds, "5", "How long requests may go on after a SIGTERM.")
+    drain_timeout: float = option(_seconds, "5", "Time for requests in flight after a SIGTERM.")
     transport: Literal["fast", "stock"] = option(
-        choice("fast", "stock"), "fast", "`stock`: for a Twisted newer than was checked.", "VESPA_TRANSPORT"
+        choice("fast", "stock"), "fast", "`stock`: for a Twisted newer than the tested one.", "VESPA_TRANSPORT"
     )
     debug: bool = option(None, "", "Log every request.")
 
@@ -111,10 +115,10 @@ class ClientSettings:
 
     @property
     def log_level(self) -> str:
-        """The least level that is logged."""
+        """The lowest level that is logged."""
         return "debug" if self.debug else "info"
 
     @property
     def autoscaler(self) -> str:
-        """The autoscaler's base URL, without a last slash."""
+        """The autoscaler's base URL, without a final slash."""
         return self.autoscaler_url or AUTOSCALERS[self.instance]

@@ -47,7 +47,7 @@ def read(
     values = reading.values
     listing = LIST.flag in given.texts
     warnings = [
-        f"a command line is seen by every user of this machine: {row.name} is the better place for --{row.flag}"
+        f"every user of this machine can see a command line: use {row.name} instead of --{row.flag}"
         for row in rows(ClientSettings)
         if row.secret and reading.sources.get(row.attribute) == f"--{row.flag}"
     ]
@@ -93,14 +93,14 @@ def _check_together(reading: Reading[ClientSettings], readable: Callable[[str], 
     """Add problems with values that do not go together. Returns warnings."""
     values = reading.values
     if not (is_loopback(values["host"]) or values["token"] or "token" in reading.problems):
-        reading.wrong("host", "whoever reaches it could use your endpoint: set VESPA_CLIENT_TOKEN as well")
+        reading.wrong("host", "anyone who can reach it could use your endpoint: set VESPA_CLIENT_TOKEN as well")
     if values["worker_ca"] and not readable(values["worker_ca"]):
         reading.wrong("worker_ca", "cannot be read")
     where = reading.sources.get("passes")
     if "authorization" in values["passes"] and values["dialect"] == "official":
         reading.problems["passes"] = f"{where}=authorization: workers of the vastai package drop it"
     return [
-        f"{where}: what callers send as {each.capitalize()} goes to whichever worker is assigned, "
-        "a rented machine whose owner can read it"
+        f"{where}: the assigned worker gets the callers' {each.capitalize()}, and the owner of that rented machine can "
+        "read it"
         for each in values["passes"]
     ]

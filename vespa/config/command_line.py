@@ -56,7 +56,7 @@ class CommandLine:
                 if rest and not has_text and not rest[0].startswith("-"):
                     rest.popleft()  # its value, most likely
             elif row is None:
-                problems["there is an argument that belongs to no option; it is not shown, it may be a key"] = None
+                problems["an argument belongs to no option; it is not shown because it may be a key"] = None
             elif row.parse is None and has_text:
                 problems[f"{name} takes no value"] = None
             elif row.parse is not None and not has_text and (not rest or rest[0].startswith("--")):

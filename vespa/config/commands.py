@@ -17,27 +17,27 @@ from vespa.config.worker import WorkerSettings
 WORKER: Final = CommandLine(
     "vespa-proxy worker",
     "The Vast.ai worker, in the foreground; the same as `twistd -n --pidfile= vespa`. All of its settings are "
-    "environment variables; VESPA_BACKEND_URL is the one that is always needed.",
+    "environment variables; VESPA_BACKEND_URL is always required.",
     (*rows(WorkerSettings), *OTHERS),
 )
 TWISTD_WORKER: Final = evolve(WORKER, command="twistd vespa")
 
 CLIENT: Final = CommandLine(
     "vespa-proxy client",
-    "A local proxy through which any HTTP client calls an endpoint of Vast.ai. Keys are better given as environment "
-    "variables or in files: a command line is seen by every user.",
+    "A local proxy through which any HTTP client calls an endpoint of Vast.ai. Give keys as environment variables or "
+    "in files, because every user can see a command line.",
     (*rows(ClientSettings), LIST),
 )
 TWISTD_CLIENT: Final = evolve(CLIENT, command="twistd vespa-client", rows=rows(ClientSettings))
 
 LOAD: Final = CommandLine(
     "vespa-proxy load",
-    "Send many requests to an endpoint of Vast.ai, or to any URL, and report what became of them. What is sent comes "
+    "Send many requests to an endpoint of Vast.ai, or to any URL, and report the results. The requests come "
     "from a benchmark module's get_test_request().",
     command_rows(),
 )
 DEMO: Final = CommandLine(
-    "vespa-proxy demo", "Show Vespa at work on this machine: nothing leaves it.", rows(DemoSettings)
+    "vespa-proxy demo", "Show Vespa at work on this machine, without using the network.", rows(DemoSettings)
 )
 SETTINGS: Final = CommandLine("vespa-proxy settings", "Print docs/settings.md: every setting of every command.")
 VERSION: Final = CommandLine("vespa-proxy version", "Print the version.")

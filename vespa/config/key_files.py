@@ -24,34 +24,34 @@ ReadFile = Callable[[str], KeyFile | None]
 
 
 def read_file(path: str) -> KeyFile | None:
-    """What is in a file; None where there is none. Raises OSError for one that cannot be read."""
+    """The text of a file; None if it does not exist. Raises OSError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            is_open = os.name == "posix" and bool(mode & stat.S_IROTH)  # of Windows the mode says nothing
+            is_open = os.name == "posix" and bool(mode & stat.S_IROTH)  # on Windows the mode says nothing
             return KeyFile(file.read(LONGEST + 2).decode("utf-8", "replace"), is_open)
     except FileNotFoundError:
         return None
 
 
 def account_key_files(environ: Mapping[str, str], *, windows: bool = os.name == "nt") -> list[str]:
-    """Where an account key may lie, in the order to look: as Vast's own command does, on Windows in %APPDATA% first."""
+    """The files that may hold an account key, in the order of Vast's own command; on Windows in %APPDATA% first."""
     home = environ.get("USERPROFILE" if windows else "HOME", "")
     config, roaming = environ.get("XDG_CONFIG_HOME", ""), environ.get("APPDATA", "") if windows else ""
-    if not os.path.isabs(config):  # the standard has such a one ignored
+    if not os.path.isabs(config):  # the standard says to ignore it
         config = os.path.join(home, ".config") if home else ""
     found = [os.path.join(folder, "vastai", "vast_api_key") for folder in (roaming, config) if folder]
     return found + ([os.path.join(home, ".vast_api_key")] if home else [])
 
 
 def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> tuple[str, list[str]]:
-    """The account key in the first file that holds something, "" if none does; and what to warn of. No text has it."""
+    """The account key in the first file that is not empty, or "", and warnings, which do not show it."""
     warnings: list[str] = []
     for path in account_key_files(environ):
         try:
             file = read(path)
         except OSError as error:
-            warnings.append(f"{path} is left out: {error.strerror or type(error).__name__}")
+            warnings.append(f"{path} is ignored: {error.strerror or type(error).__name__}")
             continue
         text = file.text.strip() if file is not None else ""
         if file is None or not text:
@@ -59,9 +59,9 @@ def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> tuple
         try:
             found = key(text)
         except ValueError:
-            warnings.append(f"{path} is left out: what is in it is no key")
+            warnings.append(f"{path} is ignored: it does not contain a key")
             continue
         if file.is_open:
-            warnings.append(f"{path} can be read by every user of this machine; chmod 600 keeps it to you")
+            warnings.append(f"{path} can be read by every user of this machine: run chmod 600 on it")
         return found, warnings
     return "", warnings

@@ -47,9 +47,9 @@ _report = partial(option, section="The report")
 
 @frozen(kw_only=True)
 class LoadSettings:
-    """What to send where, how fast, and where the report goes. Durations are in seconds."""
+    """The target, the requests, their rate, and the report. Durations are in seconds."""
 
-    url: str = _where(address, "", "A base URL: an unsecured worker, a local proxy, a bare backend.")
+    url: str = _where(address, "", "A base URL: an unsecured worker, a local proxy, or a backend.")
     headers: tuple[tuple[str, str], ...] = _where(
         _header, "", "A further header, `Name: value`.", flag="header", short="H", many=True, secret=True
     )
@@ -57,25 +57,25 @@ class LoadSettings:
     benchmark: str = _what(
         text, "benchmarks.openai_chat", "A module, or file.py, with get_test_request().", "VESPA_BENCHMARK", short="b"
     )
-    stream: bool = _what(None, "", "Ask for streams; without it, where it can be.")
-    no_stream: bool = _what(None, "", "Ask for whole responses.")
+    stream: bool = _what(None, "", "Request streams; default: if the payload can.")
+    no_stream: bool = _what(None, "", "Request whole responses.")
     seed: int | None = _what(whole(0, 10**15), None, "Repeats prompts and random arrivals.")
 
-    requests: int = _how_much(whole(0, 10**15), "100", "How many; with --duration as many as that allows.", short="n")
+    requests: int = _how_much(whole(0, 10**15), "100", "Number of requests; with --duration no limit.", short="n")
     rps: float = _how_much(
-        Number(0, _HIGHEST, "requests/s", above=True), None, "Requests a second, whatever becomes of them (open loop)."
+        Number(0, _HIGHEST, "requests/s", above=True), None, "Requests a second, whatever happens to them (open loop)."
     )
-    poisson: bool = _how_much(None, "", "With --rps: at random, as from many people.")
+    poisson: bool = _how_much(None, "", "With --rps: at random times, as from many users.")
     concurrency: int = _how_much(
-        whole(1, 10**15), "10", "So many at a time (closed loop); with --rps the most that may be under way, if given."
+        whole(1, 10**15), "10", "Requests in flight at a time (closed loop); with --rps their maximum, if given."
     )
-    duration: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), None, "How long to send.")
-    timeout: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), "600", "The most a request may take.")
-    warmup: int = _how_much(whole(0, 10**15), "0", "Requests sent before, and not counted.")
+    duration: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), None, "How long to send requests.")
+    timeout: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), "600", "Limit of one request.")
+    warmup: int = _how_much(whole(0, 10**15), "0", "Requests before the test, not counted.")
 
-    json: str = _report(text, "", "Write it as JSON; - for standard output, alone.", unit="file")
+    json: str = _report(text, "", "Write it as JSON; -: to standard output, without the table.", unit="file")
     html: str = _report(_page, "", "Write it as a page with plots.", unit="file")
-    quiet: bool = _report(None, "", "No progress.")
+    quiet: bool = _report(None, "", "Show no progress.")
 
     @property
     def streams(self) -> bool | None:
@@ -85,7 +85,7 @@ class LoadSettings:
 
 @frozen(kw_only=True)
 class LoadReading:
-    """The result of `read`. With a URL there is no proxy, and `client` has only what holds for a URL."""
+    """The result of `read`. With a URL there is no proxy, and `client` has only the settings that apply to a URL."""
 
     settings: LoadSettings
     client: ClientSettings
@@ -131,11 +131,11 @@ def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
 
 def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str, str]) -> None:
     if values["poisson"] and not values["rps"] and "rps" not in problems:
-        problems["poisson"] = "--poisson is about the arrivals that --rps asks for"
+        problems["poisson"] = "--poisson needs --rps"
     if not (values["requests"] or values["duration"] or {"requests", "duration"} & problems.keys()):
         problems["requests"] = "-n 0 needs a --duration"
     if values["stream"] and values["no_stream"]:
-        problems["stream"] = "--stream and --no-stream: it is either"
+        problems["stream"] = "--stream and --no-stream: use only one of them"
     if values["url"] and any(given.texts.get("endpoint", ())):
         problems["url"] = "--endpoint and --url: requests go either to an endpoint or to a URL"
 
@@ -143,7 +143,7 @@ def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str,
 def _client(
     values: Mapping[str, Any], given: Given, environ: Mapping[str, str], *, to_url: bool
 ) -> client_reading.ClientReading:
-    """The client's settings: any free port of this machine, and no limit of its own on what is measured."""
+    """The client's settings: a free port of this machine, and no limit that would affect the measurement."""
     fixed: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "max_connections": 0, "timeout": values["timeout"]}
     given = Given(given.texts)
     if not to_url:

@@ -45,10 +45,10 @@ def _matching(pattern: str, wanted: str) -> Parser[str]:
 
 field_value = _matching(r"[!-~]+([ \t]+[!-~]+)*", "one line of printable ASCII, such as: Bearer KEY")
 path = _matching(r"/[!-\"$-~]*", "a path that starts with / and is printable ASCII")
-"""A path to ask the backend for, with a query if need be."""
+"""A path at the backend, maybe with a query."""
 benchmark = _matching(rf"(.*\.py|{_NAME}(\.{_NAME})*):{_NAME}", "module:function or /path/file.py:function")
 """Whether it can be imported shows only when it runs."""
-protocol = _matching(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", "the name of a protocol, as websocket")
+protocol = _matching(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", "the name of a protocol, such as websocket")
 _host_name = _matching(r"[A-Za-z0-9._-]+", "a host's name, without a port")
 
 
@@ -67,7 +67,7 @@ def path_or_off(raw: str) -> str:
 def boolean(raw: str) -> bool:
     """true/false, 1/0, yes/no, on/off, in any case."""
     if raw.lower() not in _BOOLEANS:
-        raise ValueError("must be true or false (1/0, yes/no and on/off will do)")
+        raise ValueError("must be true or false (or 1/0, yes/no, on/off)")
     return _BOOLEANS[raw.lower()]
 
 
@@ -76,7 +76,7 @@ NO_BOUND: Final = math.inf
 
 @frozen
 class Number:
-    """Reads a finite number within bounds. `unit` is documented."""
+    """Reads a finite number within bounds. `unit` is for the documentation."""
 
     least: float
     most: float = NO_BOUND
@@ -86,7 +86,7 @@ class Number:
     """Whether the number must be more than `least`."""
 
     def __call__(self, raw: str) -> float:
-        """The number that a text says."""
+        """The number in a text."""
         if not (_INTEGER if self.whole else _DECIMAL).fullmatch(raw) or math.isinf(float(raw)):
             raise ValueError(f"must be a {'whole' if self.whole else 'finite'} number")
         number = int(raw) if self.whole else float(raw)
@@ -134,7 +134,7 @@ def address(raw: str) -> str:
 
 
 def interface(raw: str) -> str:
-    """The IP address of an interface to listen at; localhost is understood."""
+    """The IP address of an interface to listen at, or localhost."""
     try:
         return str(ipaddress.ip_address("127.0.0.1" if raw.lower() == "localhost" else raw.strip("[]")))
     except ValueError:
@@ -149,9 +149,9 @@ def host_name(raw: str) -> str:
 def origin(raw: str) -> str:
     """An origin as browsers write it: scheme and host in lower case, no default port, no path."""
     if "*" in raw:
-        raise ValueError("must be whole origins: a `*` would let in every web page that its browser visits")
+        raise ValueError("must be a whole origin: `*` would allow every web page")
     if raw == "null":
-        raise ValueError("no page is sure to be yours under this origin: any sandboxed frame and local file has it")
+        raise ValueError("must not be null: sandboxed frames and local files of any page have this origin")
     found = _ORIGIN.fullmatch(raw)
     if found is None:
         raise ValueError("must be an origin such as http://localhost:3000 or app://obsidian.md, without a path")

@@ -55,7 +55,7 @@ def read(
     hints = unknown_variables(environ, "VESPA_")
     if " " not in (reading.values["backend_authorization"] or " ") and "backend_authorization" in reading.sources:
         name = reading.name("backend_authorization")
-        hints.append(f"{name} is a single word: most servers want `Bearer KEY`, the scheme included")
+        hints.append(f"{name} is a single word: most servers expect `Bearer KEY`, with the scheme")
     settings = WorkerSettings(**reading.values)
     unread = {"container_id", "master_token", "report_addr"} & reading.problems.keys()
     return WorkerReading(
@@ -76,11 +76,11 @@ def load(environ: Mapping[str, str]) -> WorkerSettings:
 
 
 def _check_needed(reading: Reading[WorkerSettings], environ: Mapping[str, str]) -> None:
-    reading.need("backend_url", "where should requests go?")
+    reading.need("backend_url", "set it to the URL of your inference server")
     if reading.values["unsecured"] or "unsecured" in reading.problems:
         return
     for attribute in ("benchmark", "container_id", "master_token", "public_ipaddr"):
-        reading.need(attribute, "needed, except to develop on this machine alone (VESPA_UNSECURED=true)")
+        reading.need(attribute, "required, except for development on this machine (VESPA_UNSECURED=true)")
     if "worker_port" not in reading.problems:
         reading.need("public_port", _port_hint(environ, reading.values["worker_port"]))
 
@@ -119,7 +119,7 @@ def _from_file(path: str, read_text: Callable[[str], str]) -> str:
     except OSError as error:
         raise ValueError(f"{path!r} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise ValueError(f"what {path!r} holds {error}") from None
+        raise ValueError(f"the text in {path!r} {error}") from None
 
 
 def _check_files(reading: Reading[WorkerSettings], readable: Callable[[str], bool]) -> None:

@@ -108,7 +108,7 @@ class RunTests(Case):
         for twistd in (False, True):
             child = self.run_client(f"--api-key={ENDPOINT_KEY}", "--debug", twistd=twistd)
             await self.until_line(child, READY)
-            self.assertIn("VAST_API_KEY is the better place for --api-key", child.text)
+            self.assertIn("use VAST_API_KEY instead of --api-key", child.text)
             child.signal("TERM")
             self.assertEqual(await self.until_exit(child, 15), 0)
             self.assert_secret(child.text)
