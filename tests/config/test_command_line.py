@@ -60,6 +60,17 @@ class ParseTests(SynchronousTestCase):
         )
         self.assertEqual(found.texts, {"quiet": [""]})
 
+    def test_no_options(self) -> None:
+        """A command without options says so, and where its settings are if it has any."""
+        self.assertEqual(
+            WORKER.parse(["--port", "3000"]).problems,
+            (f"option --port not recognized: {WORKER.command} has no options, its settings are environment variables",),
+        )
+        self.assertEqual(
+            CommandLine("a thing", "Does things.").parse(["--x"]).problems,
+            ("option --x not recognized: a thing has no options",),
+        )
+
     def test_no_abbreviations(self) -> None:
         """A name that is cut short is none: it would become another's with the next option."""
         self.assertEqual(LINE.parse(["--cou=1"]).problems, ("option --cou not recognized; did you mean --count?",))

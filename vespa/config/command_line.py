@@ -52,7 +52,9 @@ class CommandLine:
                 name, has_text, text = argument[:2], argument[2:], argument[2:].removeprefix("=")
             row = known.get(name)
             if row is None and name.startswith("-") and name != "-":
-                problems[f"option {name} not recognized{did_you_mean(name, known)}"] = None
+                problems[
+                    f"option {name} not recognized{did_you_mean(name, known) if known else self._no_options()}"
+                ] = None
                 if rest and not has_text and not rest[0].startswith("-"):
                     rest.popleft()  # its value, most likely
             elif row is None:
@@ -66,6 +68,11 @@ class CommandLine:
                     text = rest.popleft()
                 texts.setdefault(row.flag, []).append(text)
         return Given(texts, tuple(problems))
+
+    def _no_options(self) -> str:
+        """What to do instead, for a command without options."""
+        settings = any(row.name for row in self.rows)
+        return f": {self.command} has no options" + (", its settings are environment variables" if settings else "")
 
     def help(self) -> str:
         """The text of --help: each option and variable, with its default and unit."""
