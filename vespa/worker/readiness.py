@@ -163,7 +163,9 @@ class ReadinessMonitor(CoroutineService):
         elif self._secured:
             return self._unmeasurable
         else:
-            self.log.info("no benchmark is set: this worker needs no more than its backend, and limits no wait")
+            self.log.info(
+                "no benchmark is set: this worker waits for its backend alone, and does not limit the wait of requests"
+            )
         return self._loading
 
     async def _checking_benchmark(self, check: Callable[[], Awaitable[None]]) -> Step:
