@@ -70,10 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     units, cores = plan(wanted), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
     jobs = min(wanted.jobs or 2 * cores, len(units))
-    # The recorded times are those of whole modules, of which a quick run leaves parts out.
-    expected = None if wanted.quick else expected_seconds(units, cores, jobs)
-    about = "" if expected is None else f", about {minutes(expected)} on an idle machine"
-    print(f"{len(units)} modules on {cores} cores{about}", flush=True)
+    expected = expected_seconds(units, cores, jobs)
+    print(f"{len(units)} modules on {cores} cores, about {minutes(expected)} on an idle machine", flush=True)
     columns = shutil.get_terminal_size((120, 24)).columns
     progress = Progress(units, expected, sys.stdout, time.monotonic, is_terminal=sys.stdout.isatty(), columns=columns)
     Pool(units, progress, cores=cores, jobs=jobs, quick=wanted.quick, clock=time.monotonic).run()

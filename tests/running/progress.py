@@ -38,7 +38,7 @@ class Progress:
     def __init__(
         self,
         units: Iterable[Unit],
-        expected_seconds: float | None,
+        expected_seconds: float,
         output: TextIO,
         clock: Callable[[], float],
         *,
@@ -105,9 +105,8 @@ class Progress:
         """Where the run is."""
         names = [unit.label.removeprefix("tests.") for unit in self._running]
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        about = "" if self._expected is None else f" of about {minutes(self._expected)}"
         return (
-            f"{minutes(self._clock() - self._began)}{about}, "
+            f"{minutes(self._clock() - self._began)} of about {minutes(self._expected)}, "
             f"{self._done} of {self._units} modules: {summary(self.passed, self.failed, self.skipped)}; "
             f"running {', '.join(names[:MOST_NAMES])}{more}"
         )

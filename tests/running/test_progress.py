@@ -37,12 +37,6 @@ class ProgressTests(SynchronousTestCase):
         self.assertIn("1 of 2 modules", progress.line())
         self.assertTrue(progress.line().endswith("running http.test_b (stock)"))
 
-    def test_unknown_length(self) -> None:
-        """Nothing is said of how long a run takes if that is not known."""
-        progress = Progress([A], None, self.output, self.clock.seconds, is_terminal=False)
-        self.clock.advance(61)
-        self.assertTrue(progress.line().startswith("1:01, 0 of 1 modules: "), progress.line())
-
     def test_log(self) -> None:
         """In a log there is a line every ten seconds."""
         progress = self.progress()
