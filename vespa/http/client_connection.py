@@ -20,7 +20,7 @@ from vespa.protocol.connection_state import CLIENT, ClientEvent, ClientState, af
 from vespa.protocol.head_reader import RESPONSES, HeadReader
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, BadResponse, ResponseHead
 from vespa.transport.sockets import reader
-from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
+from vespa.transport.splice import Splice, splice_if_large
 
 _INTERIM_MAX: Final = 64
 _ORDINARY_MAX: Final = 65536
@@ -89,14 +89,8 @@ class ClientConnection(UpstreamTransport):
 
     def splice_to(self, transport: object) -> Splice | None:
         """Let the kernel move the rest of the body to `transport`, if it is large and both are plain sockets."""
-        if self.sink is None or self._framing != LENGTH or self._left < LEAST_BYTES:
-            return None
-        if not can_splice(self.transport, transport):
-            return None
-        try:
-            self._splice = Splice(self.transport, transport, self._left, self._spliced)
-        except OSError:
-            return None  # no descriptor for a pipe: the body continues without splice
+        if self.sink is not None and self._framing == LENGTH:
+            self._splice = splice_if_large(self.transport, transport, self._left, self._spliced)
         return self._splice
 
     def _spliced(self) -> None:

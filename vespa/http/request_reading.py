@@ -7,7 +7,7 @@ from typing import Final
 from vespa.http.watched_connection import WatchedConnection
 from vespa.protocol.connection_state import SERVER, ServerEvent, after
 from vespa.transport.sockets import reader
-from vespa.transport.splice import LEAST_BYTES, Splice, can_splice
+from vespa.transport.splice import splice_if_large
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _after_request_end: Final = after(SERVER, ServerEvent.REQUEST_END)
@@ -36,14 +36,8 @@ class RequestReading(WatchedConnection):
     def splice_body(self, sink: object) -> None:
         """Let the kernel move the rest of the request's body to `sink`, if it is large and both are plain sockets."""
         decoder = self._decoder
-        if decoder is None or self._inward is not None:
-            return
-        if decoder.left < LEAST_BYTES or not can_splice(self.transport, sink):
-            return
-        try:
-            self._inward = Splice(self.transport, sink, decoder.left, self._spliced)
-        except OSError:
-            pass  # no descriptor for a pipe: the body continues without splice
+        if decoder is not None and self._inward is None:
+            self._inward = splice_if_large(self.transport, sink, decoder.left, self._spliced)
 
     def _spliced(self) -> None:
         """The whole body of the request has been moved."""

@@ -46,6 +46,16 @@ def new_pipe() -> tuple[int, int]:
     return pipe
 
 
+def splice_if_large(source: Any, sink: Any, left: int, done: Callable[[], None]) -> Splice | None:
+    """Let the kernel move `left` bytes, if they are worth a pipe, both are plain sockets, and there is a pipe."""
+    if left < LEAST_BYTES or not can_splice(source, sink):
+        return None
+    try:
+        return Splice(source, sink, left, done)
+    except OSError:
+        return None  # no descriptor for a pipe: the body continues without splice
+
+
 class Pipes:
     """Counts the open pipes, because each takes two descriptors."""
 
