@@ -168,7 +168,6 @@ def check_over(machine: ClientStateMachine) -> None:
     asked: list[Deferred[Any]] = [*machine.lookup.asked, *machine.lookup.wanted]
     assert all(each.called for each in asked), "a look-up for nobody"
     pools = [rig.asked, *rig.known.pools()]
-    stats = [pool.stats() for pool in pools]
     for server in machine.servers:
         transport = server.transport
         if transport.open:
@@ -178,8 +177,8 @@ def check_over(machine: ClientStateMachine) -> None:
             )
             assert not transport.paused and not connection.held_back, "a connection is kept that is not read"
     kept = sum(server.transport.open for server in machine.servers)
-    assert kept == sum(each.idle for each in stats), "a connection belongs to nobody"
-    assert all(pool.size == pool.idle and not pool.stats().waiting for pool in pools), "a pool counts wrong"
+    assert kept == sum(pool.idle for pool in pools), "a connection belongs to nobody"
+    assert all(pool.size == pool.idle and not pool.waiting for pool in pools), "a pool counts wrong"
     rig.known.close()
     rig.asked.close()
     for server in machine.servers:

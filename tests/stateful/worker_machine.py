@@ -438,7 +438,7 @@ class WorkerMachine:
             "queued": rig.gate.waiting,
             "clients": len(rig.server.connections),
             "connections to the backend": rig.pool.size,
-            "waiting for a connection": rig.pool.stats().waiting,
+            "waiting for a connection": rig.pool.waiting,
             "bytes": rig.server.held.total + rig.server.held.unverified,
             "tunnels": rig.proxy.tunnels.count,
             "indices": len(rig.ledger.under_way),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
@@ -23,36 +23,27 @@ _FRAMING: Final = (fields.HOST, fields.CONTENT_LENGTH, fields.TRANSFER_ENCODING,
 
 
 @implementer(IAgent)
+@define(eq=False, slots=False)
 class Agent:
     """
     Sends requests over pooled HTTP/1.1 connections: http, https, and unix sockets through `unix_socket`.
 
     `connect_timeout` is in seconds; `trust` is a Twisted trust root for https (None: the system's). With `persistent`
-    false each request has a connection of its own.
+    false each request has a connection of its own. `name` is the name of the server in errors.
     """
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        *,
-        connect_timeout: float = 10.0,
-        limits: PoolLimits | None = None,
-        persistent: bool = True,
-        trust: object | None = None,
-        unix_socket: str = "",
-        name: str = "server",
-    ) -> None:
-        """`name` is the name of the server in errors."""
-        self._name = name
-        self._reactor = reactor
-        self._connect_timeout = connect_timeout
-        self._limits = limits or PoolLimits()
-        if not persistent:
+    _reactor: IReactorTime
+    _connect_timeout: float = 10.0
+    _limits: PoolLimits = PoolLimits()
+    _persistent: bool = True
+    _trust: object | None = None
+    _unix_socket: str = ""
+    _name: str = "server"
+    _pools: dict[tuple[str, str, int], ConnectionPool] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not self._persistent:
             self._limits = evolve(self._limits, idle_seconds=0.0)  # whatever the server allows
-        self._persistent = persistent
-        self._trust = trust
-        self._unix_socket = unix_socket
-        self._pools: dict[tuple[str, str, int], ConnectionPool] = {}
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None

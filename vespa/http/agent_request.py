@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import define
 from twisted.internet import interfaces
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
@@ -21,21 +22,21 @@ from vespa.protocol.response_head import UNTIL_CLOSE, ResponseHead
 
 
 @implementer(IClientRequest)
+@define(eq=False)
 class AskedRequest:
     """The request, which its response refers to."""
 
-    def __init__(self, method: bytes, uri: bytes, headers: Headers) -> None:
-        self.method = method
-        self.absoluteURI = uri
-        self.headers = headers
+    method: bytes
+    absoluteURI: bytes
+    headers: Headers
 
 
-@implementer(interfaces.ITransport, interfaces.IPushProducer)
+@implementer(interfaces.IPushProducer)
+@define(eq=False)
 class _Valve:
-    """The transport of a protocol that receives a response's body."""
+    """What a protocol that receives a response's body has as its transport, as with Twisted's own agent."""
 
-    def __init__(self, asked: AgentRequest) -> None:
-        self._asked = asked
+    _asked: AgentRequest
 
     def pauseProducing(self) -> None:
         self._asked.pause()
@@ -46,20 +47,7 @@ class _Valve:
     def stopProducing(self) -> None:
         self._asked.cancel()
 
-    loseConnection = stopProducing
-    abortConnection = stopProducing
-
-    def write(self, data: bytes) -> None:
-        raise NotImplementedError("a response is read, not written")
-
-    def writeSequence(self, data: object) -> None:
-        raise NotImplementedError("a response is read, not written")
-
-    def getPeer(self) -> interfaces.IAddress:
-        return self._asked.transport.getPeer()
-
-    def getHost(self) -> interfaces.IAddress:
-        return self._asked.transport.getHost()
+    loseConnection = abortConnection = stopProducing
 
 
 @implementer(IResponse)
@@ -89,11 +77,11 @@ class Response:
         self.previousResponse = response
 
 
+@define(eq=False)
 class _Chunks:
     """A consumer that frames its data in chunks."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    _connection: ClientConnection
 
     def write(self, data: bytes) -> None:
         if data:
@@ -122,13 +110,6 @@ class AgentRequest:
         self._until_close = False
         self._body_started = False
         self.result: Deferred[IResponse] = Deferred(lambda _: self.cancel())
-
-    @property
-    def transport(self) -> interfaces.ITransport:
-        """The transport of the connection."""
-        assert self._connection is not None and self._connection.transport is not None
-        transport: interfaces.ITransport = self._connection.transport
-        return transport
 
     def begin(self) -> None:
         """Send the request."""
@@ -228,7 +209,8 @@ class AgentRequest:
     # -- called by the user of the response
 
     def deliver(self, protocol: IProtocol) -> None:
-        protocol.makeConnection(_Valve(self))
+        transport: Any = _Valve(self)
+        protocol.makeConnection(transport)
         while self._early:
             protocol.dataReceived(self._early.pop(0))
         self._protocol = protocol

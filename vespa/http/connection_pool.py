@@ -10,7 +10,6 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
 
-from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import (
     ConnectError,
@@ -32,16 +31,6 @@ from vespa.transport.errors import BadCertificate
 from vespa.transport.turn_end import turn_end_of
 
 _idle_since: Final = attrgetter("idle_since")
-
-
-@frozen
-class PoolStats:
-    """A pool at one moment: connections `open`, of those `idle`, being opened, and takers that wait under the limit."""
-
-    open: int
-    idle: int
-    connecting: int
-    waiting: int
 
 
 class _Connections(Factory):
@@ -117,9 +106,10 @@ class ConnectionPool:
         """The time since which the oldest idle connection is idle; infinite if there is none."""
         return self._idle[0].idle_since if self._idle else math.inf
 
-    def stats(self) -> PoolStats:
-        """The state at this moment."""
-        return PoolStats(len(self._open), len(self._idle), len(self._connecting), len(self._waiting))
+    @property
+    def waiting(self) -> int:
+        """The number of takers that wait under the limit."""
+        return len(self._waiting)
 
     # -- called by takers
 

@@ -51,25 +51,20 @@ class _Channel:
         self.transport = self
 
     def getPeer(self) -> IAddress:
-        peer: IAddress = self._transport.getPeer()
-        return peer
+        return self._transport.getPeer()  # type: ignore[no-any-return]
 
     def getHost(self) -> IAddress:
-        host: IAddress = self._transport.getHost()
-        return host
+        return self._transport.getHost()  # type: ignore[no-any-return]
 
     def isSecure(self) -> bool:
         return interfaces.ISSLTransport.providedBy(self._transport)
 
-    def writeHeaders(
-        self, version: bytes, code: bytes, reason: bytes, headers: Headers | list[tuple[bytes, bytes]]
-    ) -> None:
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         client = self.client
         if client is None:
             return
-        pairs = list(headers if isinstance(headers, list) else _pairs(headers))
         lines, length, dated = [], None, False
-        for name, value in pairs:
+        for name, value in [(name, value) for name, values in headers.getAllRawHeaders() for value in values]:
             dated = dated or name.lower() == b"date"
             if name.lower() == b"content-length":
                 length = int(value)
@@ -121,8 +116,6 @@ class _Channel:
         if self.client is not None:
             self.client.cut()
 
-    forceAbortClient = abortConnection
-
 
 class _PlainRequest(Request):
     """Twisted's request, except that our channel frames the body."""
@@ -138,10 +131,6 @@ class _PlainRequest(Request):
             Request.write(self, data)
         finally:
             self.clientproto = version
-
-
-def _pairs(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
 
 
 class ResourceHandler:

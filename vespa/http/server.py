@@ -8,7 +8,6 @@ from email.utils import formatdate
 from itertools import islice
 from typing import Any, Final
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
@@ -46,14 +45,6 @@ SEARCH_SECONDS: Final = 1e-4
 LOG_AGAIN_SECONDS: Final = 30.0
 
 
-@frozen
-class ServerStats:
-    """A server at one moment: the number of connections, and of the addresses that they come from."""
-
-    connections: int
-    addresses: int
-
-
 class _Full(Protocol):
     """Answers 503 and closes: the limit of connections is reached."""
 
@@ -81,7 +72,7 @@ class Server(Factory):
         self.connections: set[ServerConnection] = set()
         self.held = HeldBytes(self.limits.held_bytes, self.limits.unverified_bytes)
         self.draining = False
-        self._addresses: dict[str, int] = {}
+        self.addresses: dict[str, int] = {}  # the number of connections from each
         self._idle: deque[ServerConnection] = deque()  # idle at the last search
         self._leaving: set[ServerConnection] = set()
         self._searched_at = -1.0
@@ -89,10 +80,6 @@ class Server(Factory):
         self._drained: Deferred[None] | None = None
         self._date_at = -1
         self._date = b""
-
-    def stats(self) -> ServerStats:
-        """The state at this moment."""
-        return ServerStats(len(self.connections), len(self._addresses))
 
     def date(self) -> bytes:
         """The Date line of a response that begins now. It is made once a second."""
@@ -106,7 +93,7 @@ class Server(Factory):
         """A connection, or a short response if a limit is reached and no connection is idle."""
         limits = self.limits
         host: str = getattr(addr, "host", "")
-        here = self._addresses.get(host, 0)
+        here = self.addresses.get(host, 0)
         if 0 < limits.connections_per_address <= here:
             return _Full(self.date())
         if 0 < limits.connections <= len(self.connections) and not self._make_room():
@@ -114,7 +101,7 @@ class Server(Factory):
         connection = ServerConnection(self, host)
         # Counted here, not in connectionMade, so that nothing can come between.
         self.connections.add(connection)
-        self._addresses[host] = here + 1
+        self.addresses[host] = here + 1
         return connection
 
     def _make_room(self) -> bool:
@@ -147,11 +134,11 @@ class Server(Factory):
         """A connection has ended."""
         self.connections.discard(connection)
         self._leaving.discard(connection)
-        here = self._addresses.get(connection.peer, 1) - 1
+        here = self.addresses.get(connection.peer, 1) - 1
         if here:
-            self._addresses[connection.peer] = here
+            self.addresses[connection.peer] = here
         else:
-            self._addresses.pop(connection.peer, None)
+            self.addresses.pop(connection.peer, None)
         if self._drained is not None and not self.connections:
             drained, self._drained = self._drained, None
             drained.callback(None)

@@ -35,22 +35,17 @@ class ConnectionTimeouts:
     since the last check. So a deadline is met a second or two late, and costs a request nothing.
     """
 
-    __slots__ = ("_limits", "_activity", "_serial", "_since", "_size", "_stalled_at", "_stalled_since")
+    __slots__ = ("_limits", "_activity", "_serial", "since", "_size", "_stalled_at", "_stalled_since")
 
     def __init__(self, limits: Limits, now: float) -> None:
         """The time limit of the first head starts here."""
         self._limits = limits
         self._activity = Activity.IDLE
         self._serial = 0
-        self._since = now
+        self.since = now  # the time since which the activity lasts, as far as the checks saw it
         self._size = 0
         self._stalled_at = (0, 0)
         self._stalled_since = now
-
-    @property
-    def since(self) -> float:
-        """The time since which the activity lasts, as far as the checks saw it."""
-        return self._since
 
     def look(
         self, now: float, activity: Activity, serial: int, received: int, waiting: int, sent: int
@@ -64,17 +59,17 @@ class ConnectionTimeouts:
         if activity != self._activity or serial != self._serial:
             # A new connection has one time limit for its first head, from the beginning.
             if serial or activity != Activity.HEAD:
-                self._since, self._size = now, received
+                self.since, self._size = now, received
             self._activity, self._serial = activity, serial
-        limits, since = self._limits, now - self._since
+        limits, since = self._limits, now - self.since
         if activity == Activity.BODY and limits.body_min_rate:
             if since > STALL_SECONDS:
                 if received - self._size < limits.body_min_rate * since:
                     return activity
-                self._since, self._size = now, received
+                self.since, self._size = now, received
         elif activity == Activity.BODY or activity == Activity.UPLOADING:
             if received != self._size:
-                self._since, self._size = now, received
+                self.since, self._size = now, received
             elif limits.body_idle_seconds and since >= limits.body_idle_seconds:
                 return activity
         else:
