@@ -30,6 +30,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
+from vespa.transport.origin import Origin
 from vespa.transport.turn_end import QueuedTurnEnd
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
@@ -218,8 +219,7 @@ class Rig:
         self.app = WorkerApp(
             policy,
             pool=self.pool,
-            host_field=b"backend:8000",
-            path_prefix=path_prefix,
+            backend=Origin("http", "backend", 8000, path_prefix),
             verify=self._verify,
             unready=lambda: self.unready,
             gate=self.gate,

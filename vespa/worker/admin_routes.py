@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from klein import Klein
@@ -61,8 +60,3 @@ def _refuse(request: Any, refusal: Refusal) -> bytes:
     for name, value in refusal.header_list():
         request.setHeader(name, value)
     return refusal.body()
-
-
-def touch(path: str) -> Callable[[], None]:
-    """An `update` that creates a file for the machine's supervisor."""
-    return lambda: Path(path).touch()

@@ -27,6 +27,7 @@ from vespa.proxy.interfaces import UpstreamSelector
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
+from vespa.transport.origin import Origin
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
@@ -52,9 +53,7 @@ class WorkerApp:
         policy: Policy,
         *,
         pool: ConnectionPool,
-        host_field: bytes,
-        path_prefix: bytes,
-        scheme: bytes = b"http",
+        backend: Origin,
         verify: Callable[[Auth], None],
         unready: Callable[[], Refusal | None],
         gate: FairQueue[Exchange],
@@ -69,7 +68,7 @@ class WorkerApp:
         log_served: bool = False,
     ) -> None:
         """
-        `scheme`, `host_field` and `path_prefix` are the backend's. `verify` raises `Refusal` for a bad signature.
+        `pool` has the connections to `backend`. `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         """
         via = Via()
@@ -92,9 +91,7 @@ class WorkerApp:
             body=self.body,
             admission=self.admission,
             upstreams=OneUpstream(pool),
-            headers=WorkerRequestHeaders(
-                policy, via, self.body.target, scheme=scheme, host_field=host_field, path_prefix=path_prefix
-            ),
+            headers=WorkerRequestHeaders(policy, via, self.body.target, backend),
             via=via,
             replay_limit=REPLAY_LIMIT,
             verifies=policy.secured,

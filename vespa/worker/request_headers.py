@@ -11,6 +11,7 @@ from vespa.protocol.via import Via
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.forwarded_fields import forwarded_lines
 from vespa.proxy.interfaces import HeaderPolicy
+from vespa.transport.origin import Origin
 from vespa.worker.policy import Policy
 
 _KEPT_MAX: Final = 4096  # the longest head, in bytes, that is kept with its connection
@@ -19,23 +20,14 @@ _KEPT_MAX: Final = 4096  # the longest head, in bytes, that is kept with its con
 class WorkerRequestHeaders:
     """A request's head for the backend: the caller's, without the fields of this hop and those for the autoscaler."""
 
-    def __init__(
-        self,
-        policy: Policy,
-        via: Via,
-        target: Callable[[RequestHead], bytes],
-        *,
-        scheme: bytes,
-        host_field: bytes,
-        path_prefix: bytes,
-    ) -> None:
-        """`target` removes signed parameters from a query. The other arguments describe the backend."""
+    def __init__(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes], backend: Origin) -> None:
+        """`target` removes signed parameters from a query."""
         self._target = target
         self._secured = policy.secured
         self._via = via.lines
-        self._origin = scheme + b"://" + host_field
-        self._path_prefix = path_prefix
-        self._tail = b" HTTP/1.1\r\nHost: " + host_field + b"\r\n"
+        self._origin = b"%b://%b" % (backend.scheme.encode("ascii"), backend.host_field)
+        self._path_prefix = backend.path_prefix
+        self._tail = b" HTTP/1.1\r\nHost: %b\r\n" % backend.host_field
         key = policy.authorization.encode("ascii")
         self._authorization = b"Authorization: " + key + b"\r\n" if key else b""
 

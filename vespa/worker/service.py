@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import IService
@@ -39,7 +40,7 @@ from vespa.transport.listen import parse
 from vespa.transport.origin import Origin
 from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition
-from vespa.worker.admin_routes import AdminRoutes, touch
+from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
 from vespa.worker.health_probe import HealthProbe
 from vespa.worker.keyring import Keyring
@@ -113,16 +114,14 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             authorization=settings.backend_authorization,
         ),
         pool=pool,
-        host_field=origin.host_field,
-        path_prefix=origin.path_prefix,
-        scheme=origin.scheme.encode("ascii"),
+        backend=origin,
         verify=keyring.verify,
         unready=readiness.refusal,
         gate=gate,
         ledger=ledger,
         replay=ReplayGuard(settings.replay_capacity, settings.replay),
         clock=reactor,
-        admin_routes=AdminRoutes(settings.master_token, touch(settings.force_update_file)),
+        admin_routes=AdminRoutes(settings.master_token, Path(settings.force_update_file).touch),
         guard=_guard(settings),
         timeouts=Timeouts(
             first_byte=settings.backend_first_byte_timeout,
