@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from twisted.internet.interfaces import IReactorTime
+from attrs import define, field
 from twisted.logger import Logger
 
 from vespa.client.endpoint_key import EndpointKey
@@ -34,6 +34,7 @@ class Search(Protocol):
         """End the search without a worker."""
 
 
+@define(eq=False, slots=False)
 class AutoscalerClient:
     """
     Asks one autoscaler for workers of one endpoint.
@@ -44,37 +45,27 @@ class AutoscalerClient:
 
     log = Logger()
 
-    def __init__(
-        self,
-        origin: Origin,
-        pool: ConnectionPool,
-        key: EndpointKey,
-        timer: CoarseTimer,
-        *,
-        random: Callable[[], float],
-        on_wait: Callable[[str, float], None] | None = None,
-    ) -> None:
-        self.pool = pool
-        self.key = key
-        self.timer = timer
-        self.random = random
+    _origin: Origin
+    pool: ConnectionPool
+    key: EndpointKey
+    timer: CoarseTimer
+    random: Callable[[], float]
+    _on_wait: Callable[[str, float], None] | None = None
+    searching: set[Search] = field(factory=set, init=False)
+    # A plain dict is slow to find its first key after many were taken from its front.
+    _waiting: OrderedDict[Search, str] = field(factory=OrderedDict, init=False)
+    _failed_at = 0.0
+    _unwell = False
+
+    def __attrs_post_init__(self) -> None:
+        origin = self._origin
         self._start = b"POST %b/route/ HTTP/1.1\r\nHost: %b\r\n" % (origin.path_prefix, origin.host_field)
-        self.searching: set[Search] = set()
-        self._on_wait = on_wait
-        self._failed_at = 0.0
-        # A plain dict is slow to find its first key after many were taken from its front.
-        self._waiting: OrderedDict[Search, str] = OrderedDict()
-        self._limited_log = RateLimitedLog(self.log, timer.clock)
-        self._unwell = False
+        self._limited_log = RateLimitedLog(self.log, self.timer.clock)
 
     @property
     def waiting(self) -> int:
         """The number of searches that wait for a worker."""
         return len(self._waiting)
-
-    @property
-    def clock(self) -> IReactorTime:
-        return self.timer.clock
 
     def question(self, key: str, cost: float, request_idx: int) -> bytes:
         """The whole request that asks for a worker."""
@@ -99,7 +90,7 @@ class AutoscalerClient:
         self._waiting[search] = status
         if self._on_wait is not None:
             oldest = next(iter(self._waiting))
-            self._on_wait(self._waiting[oldest], self.clock.seconds() - oldest.began_at)
+            self._on_wait(self._waiting[oldest], self.timer.clock.seconds() - oldest.began_at)
 
     def waits_no_more(self, search: Search) -> None:
         """A search has ended."""
@@ -108,7 +99,7 @@ class AutoscalerClient:
 
     def note(self, trouble: str | None) -> None:
         """Log failures of the autoscaler at intervals, and its recovery. Some failures may come between successes."""
-        now = self.clock.seconds()
+        now = self.timer.clock.seconds()
         if trouble is not None:
             self._unwell, self._failed_at = True, now
             self._limited_log.log("autoscaler", f"a call of the autoscaler failed: {trouble}")

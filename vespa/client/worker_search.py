@@ -212,10 +212,10 @@ class WorkerSearch:
         autoscaler.waits(self, status)
         self._later(seconds)
         if self._listener is not None:
-            self._listener.still_waiting(status, autoscaler.clock.seconds() - self.began_at)
+            self._listener.still_waiting(status, autoscaler.timer.clock.seconds() - self.began_at)
 
     def _later(self, seconds: float) -> None:
-        self._pending = self._autoscaler.clock.callLater(seconds, self._ask)
+        self._pending = self._autoscaler.timer.clock.callLater(seconds, self._ask)
 
     # -- ends
 

@@ -44,7 +44,7 @@ class WorkerSelector:
         self.autoscaler = autoscaler
         self.workers = workers
         self.timer = autoscaler.timer
-        self.limited_log = RateLimitedLog(self.log, autoscaler.clock)
+        self.limited_log = RateLimitedLog(self.log, autoscaler.timer.clock)
 
     def select(self, exchange: Exchange) -> None:
         """Begin to look for a worker."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -60,22 +61,21 @@ class Upstreams(Service):
             close()
 
 
+@define(eq=False, slots=False)
 class SecondListener(Service):
     """
     The same port at a second address, if the system has it: some programs try ::1 first for `localhost`.
 
-    A failure to open it is logged, and is not an error.
+    A failure to open it is logged, and is not an error. It starts after `first`, and uses the same port.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, interface: str, server: Server, first: Listener) -> None:
-        """It starts after `first`, and uses the same port."""
-        self._reactor = reactor
-        self._interface = interface
-        self._server = server
-        self._first = first
-        self._port: IListeningPort | None = None
+    _reactor: Any
+    _interface: str
+    _server: Server
+    _first: Listener
+    _port: IListeningPort | None = field(default=None, init=False)
 
     def startService(self) -> None:
         """Listen, if possible."""
@@ -100,34 +100,26 @@ class SecondListener(Service):
         return closed
 
 
+@define(eq=False, slots=False)
 class Listener(Service):
     """
     The open port. If it cannot be opened, the start fails.
 
     `stopService` closes it, lets requests in flight end within `drain_seconds`, and aborts the rest.
+
+    `drain` is called first, and stops new requests. `give_up` is called before the rest is aborted, so that a freed
+    slot does not go to a waiting request.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        endpoint: Any,
-        server: Server,
-        drain_seconds: float,
-        drain: Callable[[], None],
-        give_up: Callable[[], None],
-    ) -> None:
-        """
-        `drain` is called first, and stops new requests. `give_up` is called before the rest is aborted, so that a freed
-        slot does not go to a waiting request.
-        """
-        self._endpoint = endpoint
-        self.server = server
-        self._drain_seconds = drain_seconds
-        self._drain = drain
-        self._give_up = give_up
-        self._port: IListeningPort | None = None
-        self.error: Exception | None = None  # the reason why the port could not be opened
+    _endpoint: Any
+    server: Server
+    _drain_seconds: float
+    _drain: Callable[[], None]
+    _give_up: Callable[[], None]
+    _port: IListeningPort | None = field(default=None, init=False)
+    error: Exception | None = field(default=None, init=False)  # the reason why the port could not be opened
 
     def startService(self) -> None:
         """Listen. Raises the error of the endpoint, usually CannotListenError."""

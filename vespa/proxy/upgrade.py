@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Final
 
+from attrs import define
 from twisted.logger import Logger
 
 from vespa.http.client_connection import ClientConnection
@@ -19,6 +20,7 @@ MOST: Final = 1000
 IDLE_SECONDS: Final = 3600.0
 
 
+@define(eq=False, slots=False)
 class Tunnels:
     """
     Counts tunnels and requests for one. Ends a tunnel that carried nothing for `idle_seconds`.
@@ -28,11 +30,10 @@ class Tunnels:
 
     log = Logger()
 
-    def __init__(self, timer: CoarseTimer, most: int = MOST, idle_seconds: float = IDLE_SECONDS) -> None:
-        self.count = 0
-        self.idle_seconds = idle_seconds
-        self.timer = timer
-        self._most = most
+    timer: CoarseTimer
+    _most: int = MOST
+    idle_seconds: float = IDLE_SECONDS
+    count = 0
 
     def claim(self) -> None:
         """Count a request for a tunnel. Raises `Refusal` 503 if the limit is reached."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import define
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -105,40 +106,32 @@ class CoroutineService(service.Service):
             self.log.failure("{service} ended unexpectedly", failure, service=type(self).__name__)
 
 
+@define(eq=False, slots=False)
 class SurvivingLoop(service.Service):
     """
     Calls a function at an interval, from start to stop, and continues after errors.
 
     An error is logged with its traceback, but not again if it repeats. If the call awaits something, the next call
     waits for it: two calls never overlap, and missed turns are skipped.
+
+    `now`: call at start too, not first after an interval. `stop_seconds`: how long a stop waits for a call. `what` is
+    the name of the call in the log.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        interval: float,
-        call: Callable[[], Awaitable[object] | None],
-        *,
-        now: bool = True,
-        stop_seconds: float = 1.0,
-        what: str = "a repeated task",
-    ) -> None:
-        """`now`: call at start too, not first after an interval. `stop_seconds`: how long a stop waits for a call.
+    _clock: IReactorTime
+    _interval: float
+    call: Callable[[], Awaitable[object] | None]
+    _now: bool = True
+    _stop_seconds: float = 1.0
+    _what: str = "a repeated task"
+    _logged = ""
 
-        `what` is the name of the call in the log.
-        """
-        self._clock = clock
-        self._interval = interval
-        self.call = call
-        self._now = now
-        self._stop_seconds = stop_seconds
-        self._what = what
+    def __attrs_post_init__(self) -> None:
         self._loop = LoopingCall(self._turn)
-        self._loop.clock = clock
+        self._loop.clock = self._clock
         self._current: Deferred[None] = succeed(None)
-        self._logged = ""
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

@@ -137,19 +137,15 @@ class Expiry:
             return
         self._told = (ends, days)
         when = datetime.datetime.fromtimestamp(ends, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        file = self._certificate.file
         if left <= 0:
-            self.log.error(
-                "the certificate {file} expired on {when}, and clients refuse it: replace it, it is read every minute",
-                file=file,
-                when=when,
+            say = self.log.error
+            text = (
+                "the certificate {file} expired on {when}, and clients refuse it: replace it, it is read every minute"
             )
         else:
-            self.log.warn(
-                "the certificate {file} expires on {when}: replace it before then, it is read every minute",
-                file=file,
-                when=when,
-            )
+            say = self.log.warn
+            text = "the certificate {file} expires on {when}: replace it before then, it is read every minute"
+        say(text, file=self._certificate.file, when=when)
 
 
 def _end_of(cert_chain_file: str) -> float:

@@ -59,18 +59,13 @@ def tell(shares: Shares, wanted: int) -> None:
     """Log how many connections are accepted: a warning if they are fewer than wanted, and few."""
     if shares.descriptors is None:
         return
-    if shares.connections < wanted:
-        say = _log.warn if shares.connections < FEW else _log.info
-        say(
-            "Vespa accepts {connections} connections at once, not {wanted}: the system allows {descriptors} open"
-            " files, and a connection may need two (ulimit -n raises it)",
-            connections=shares.connections,
-            wanted=wanted,
-            descriptors=shares.descriptors,
-        )
+    if shares.connections >= wanted:
+        say = _log.info
+        text = "Vespa accepts {connections} connections at once; the system allows {descriptors} open files"
     else:
-        _log.info(
-            "Vespa accepts {connections} connections at once; the system allows {descriptors} open files",
-            connections=shares.connections,
-            descriptors=shares.descriptors,
+        say = _log.warn if shares.connections < FEW else _log.info
+        text = (
+            "Vespa accepts {connections} connections at once, not {wanted}: the system allows {descriptors} open files"
+            ", and a connection may need two (ulimit -n raises it)"
         )
+    say(text, connections=shares.connections, wanted=wanted, descriptors=shares.descriptors)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import define
+
 from vespa.accounting.workload import to_micros
 from vespa.http.held_bytes import keep
 from vespa.protocol.refusal import Refusal
@@ -33,6 +35,7 @@ _UNIT: Final = to_micros(1.0)
 _may_begin: Final = re.compile(rb"[ \t\r\n]*(\{|$)").match
 
 
+@define(eq=False, slots=False)
 class RequestUnwrapping:
     """
     Removes the envelope of requests.
@@ -41,11 +44,10 @@ class RequestUnwrapping:
     before the signed data.
     """
 
-    def __init__(self, *, secured: bool, max_cost: float = 1e9, max_unverified: int = 1 << 20) -> None:
-        self.max_cost = max_cost
-        """The highest cost that a request may name, in units of work. Set again when the backend is measured."""
-        self._secured = secured
-        self._max_unverified = max_unverified
+    _secured: bool
+    max_cost: float = 1e9
+    """The highest cost that a request may name, in units of work. Set again when the backend is measured."""
+    _max_unverified: int = 1 << 20
 
     def unwrap(self, head: RequestHead, body: bytes) -> tuple[Auth | None, bytes]:
         """
