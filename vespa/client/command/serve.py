@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 
 from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
@@ -19,38 +20,29 @@ if TYPE_CHECKING:
 INTERRUPTED: Final = 130
 
 
+@define(eq=False, slots=False)
 class Command(process.Main):
     """
     One run of the client: it finds the endpoint's key if need be, and serves until it is stopped.
 
-    `say` prints a message, and `complain` an error. `asks` is None if there is nobody to ask.
+    `say` prints a message, and `complain` an error. `asks` is None if there is nobody to ask. `friendly`: also print
+    how to call the proxy.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        reading: ClientReading,
-        *,
-        say: Callable[[Any], object],
-        complain: Callable[[str], object],
-        on_wait: OnWait,
-        hide: Callable[[str], None],
-        asks: Asks | None = None,
-        friendly: bool = False,
-        make: MakeClient | None = None,
-        ended: Callable[[int], object] | None = None,
-    ) -> None:
-        """`friendly`: also print how to call the proxy."""
-        super().__init__(reactor, ended)
-        self._reading = reading
-        self._say = say
-        self._complain = complain
-        self._on_wait = on_wait
-        self._hide = hide
-        self._asks = asks
-        self._friendly = friendly
-        self._make = make
-        self._is_ready = False
+    _reactor: Any
+    _reading: ClientReading
+    _say: Callable[[Any], object]
+    _complain: Callable[[str], object]
+    _on_wait: OnWait
+    _hide: Callable[[str], None]
+    _asks: Asks | None = None
+    _friendly: bool = False
+    _make: MakeClient | None = None
+    ended: Callable[[int], object] | None = None
+    _is_ready = False
+
+    def __attrs_post_init__(self) -> None:
+        super().__init__(self._reactor, self.ended)
 
     async def main(self) -> int:
         """List the endpoints, or serve until cancelled. Returns the exit code."""
