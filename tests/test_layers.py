@@ -54,16 +54,15 @@ ALLOWED: dict[str, frozenset[str]] = {
 MOST_LINES = 250
 LONG_MODULES: dict[str, int] = {
     "vespa.client.worker_search": 257,
-    "vespa.http.agent_request": 263,
-    "vespa.http.client_connection": 316,
-    "vespa.http.connection_pool": 293,
-    "vespa.http.response_writer": 303,
+    "vespa.http.client_connection": 309,
+    "vespa.http.connection_pool": 283,
+    "vespa.http.response_writer": 299,
     "vespa.http.server_connection": 294,
-    "vespa.http.watched_connection": 292,
+    "vespa.http.watched_connection": 288,
     "vespa.proxy.exchange": 287,
     "vespa.config.worker": 270,
-    "vespa.worker.readiness": 381,
-    "vespa.worker.service": 351,
+    "vespa.worker.readiness": 362,
+    "vespa.worker.service": 338,
 }
 """Modules that are longer than one should be, and the most lines that each may have. No number is raised."""
 
