@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -34,25 +34,24 @@ class Worker:
     pool: ConnectionPool
 
 
+@define(eq=False, slots=False)
 class WorkerPools:
-    """All recent workers, the one used last at the end."""
+    """
+    All recent workers, the one used last at the end.
+
+    `connections` limits the connections to one worker; 0: no limit. Above `most` to all of them, idle ones are
+    closed for new ones; 0: never. `anywhere`: workers may also be on this machine or its link, as with a simulator.
+    Vast's own workers are not.
+    """
 
     log = Logger()
 
-    def __init__(
-        self, reactor: Any, trust: WorkerTrust, *, connections: int = 0, most: int = 0, anywhere: bool = False
-    ) -> None:
-        """
-        `connections` limits the connections to one worker; 0: no limit. Above `most` to all of them, idle ones are
-        closed for new ones; 0: never. `anywhere`: workers may also be on this machine or its link, as with a simulator.
-        Vast's own workers are not.
-        """
-        self._anywhere = anywhere
-        self._reactor = reactor
-        self._trust = trust
-        self._limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=connections, probe_seconds=PROBE_SECONDS)
-        self._known: dict[str, Worker] = {}
-        self._most = most
+    _reactor: Any
+    _trust: WorkerTrust
+    _connections: int = 0
+    _most: int = 0
+    _anywhere: bool = False
+    _known: dict[str, Worker] = field(factory=dict, init=False)
 
     def known(self, url: str) -> Worker | None:
         """The worker at `url`, if it is known."""
@@ -88,7 +87,8 @@ class WorkerPools:
             # A name may resolve to any address, and to another one each time. So each connection checks the address.
             allows = None if self._anywhere else is_public
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
-            pool = ConnectionPool(endpoint, self._reactor, self._limits, name="worker")
+            limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=self._connections, probe_seconds=PROBE_SECONDS)
+            pool = ConnectionPool(endpoint, self._reactor, limits, name="worker")
             if self._most:
                 pool.make_room = self._make_room
             worker = self._known[url] = Worker(origin, pool)

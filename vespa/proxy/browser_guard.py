@@ -72,6 +72,7 @@ class BrowserGuard:
         without a Host, which no browser sends, passes unless `needs_host`.
         """
         self._allow_origins = frozenset(origin.encode("ascii") for origin in allow_origins)
+        self.allows_origins = bool(allow_origins)  # whether pages of other origins may use the proxy
         self._scheme = scheme + b"://"
         self._setting = setting
         self._opening = f": to allow the pages of an origin, use {origin_setting}" if origin_setting else ""
@@ -80,17 +81,7 @@ class BrowserGuard:
         self._names = frozenset((*LOOPBACK, *(_written(name) for name in (host, *allow_hosts) if name)))
         interface = _address(host)
         self._any_address = not (host == "localhost" if interface is None else interface.is_loopback)
-        self._hosts: dict[bytes, bytes] = {}
-
-    @property
-    def allows_origins(self) -> bool:
-        """Whether pages of other origins may use the proxy."""
-        return bool(self._allow_origins)
-
-    @property
-    def known_hosts(self) -> int:
-        """The number of remembered Host fields."""
-        return len(self._hosts)
+        self.known_hosts: dict[bytes, bytes] = {}  # Host fields that were accepted, with the origin of our own pages
 
     def check_page(self, head: RequestHead) -> bytes:
         """
@@ -101,7 +92,7 @@ class BrowserGuard:
         """
         if not head.host and not self._needs_host:
             return b""
-        own = self._hosts.get(head.host) or self._own_origin(head.host)
+        own = self.known_hosts.get(head.host) or self._own_origin(head.host)
         known = _lines.get
         origins = referers = sites = 0
         origin = referer = b""
@@ -144,9 +135,9 @@ class BrowserGuard:
         written = host.lower()
         if not self._is_ours(written):
             raise Refusal(403, "foreign_host", f"the Host is not a name of this proxy: {self._setting} adds one")
-        origin = self._hosts[host] = self._scheme + written
-        if len(self._hosts) > _HOSTS_MAX:
-            self._hosts.clear()
+        origin = self.known_hosts[host] = self._scheme + written
+        if len(self.known_hosts) > _HOSTS_MAX:
+            self.known_hosts.clear()
         return origin
 
     def _is_ours(self, host: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,30 +20,25 @@ class _Heard:
     kept: int = 0
 
 
+@define(eq=False)
 class RateLimitedLog:
     """A log for errors that every request may cause: one line for each kind in half a minute."""
 
-    def __init__(self, log: Logger, clock: IReactorTime) -> None:
-        self._log = log
-        self._clock = clock
-        self._heard: dict[str, _Heard] = {}
-
-    @property
-    def known_kinds(self) -> int:
-        """The number of remembered kinds."""
-        return len(self._heard)
+    _log: Logger
+    _clock: IReactorTime
+    known_kinds: dict[str, _Heard] = field(factory=dict, init=False)
 
     def log(self, kind: str, text: str) -> None:
         """Log an event of some kind, or count it."""
         now = self._clock.seconds()
-        if kind not in self._heard and len(self._heard) >= KINDS_MAX:
-            self._heard = {each: heard for each, heard in self._heard.items() if now - heard.at < SECONDS}
-            if len(self._heard) >= KINDS_MAX:
+        if kind not in self.known_kinds and len(self.known_kinds) >= KINDS_MAX:
+            self.known_kinds = {each: heard for each, heard in self.known_kinds.items() if now - heard.at < SECONDS}
+            if len(self.known_kinds) >= KINDS_MAX:
                 kind = _OTHERS
-        heard = self._heard.get(kind)
+        heard = self.known_kinds.get(kind)
         if heard is not None and now - heard.at < SECONDS:
             heard.kept += 1
             return
         again = f" (and {heard.kept} times more since the last such line)" if heard is not None and heard.kept else ""
-        self._heard[kind] = _Heard(now)
+        self.known_kinds[kind] = _Heard(now)
         self._log.warn("{text}{again}", text=text, again=again)
