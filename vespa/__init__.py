@@ -7,7 +7,7 @@ __version__: str
 
 
 def __getattr__(name):  # type: ignore[no-untyped-def]  # Pythons too old for the rest read this file, and say so
-    """Look up `__version__` when it is first asked for: what is installed has it from git's tags."""
+    """Look up `__version__` at its first use. An installed package has its version from git's tags."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

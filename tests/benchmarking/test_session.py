@@ -250,7 +250,7 @@ class ResponseTests(SessionTests):
         self.backend.handlers["/a"] = answer(b"<html>\n <body>" + b"x" * 1000, content_type="text/html")
         error = self.assertRaises(ValueError, self.got, reader)
         self.assertTrue(
-            str(error).startswith(f"{self.backend.url}/a answered 200 with what is not JSON, '<html> <body>")
+            str(error).startswith(f"{self.backend.url}/a answered 200 with a body other than JSON, '<html> <body>")
         )
         self.assertIn("xxx': Expecting value: line 1", str(error))
         self.assertLess(len(str(error)), 300)

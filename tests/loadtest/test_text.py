@@ -88,7 +88,7 @@ class TableTests(SynchronousTestCase):
             "100 requests, 10 a second, to endpoint my-llm: POST /v1/chat/completions, streamed, cost 500",
         )
         self.assertIn("requests for 60 s, 4 at a time", intention(about, Plan(requests=0, duration=60, concurrency=4)))
-        self.assertIn("(Poisson), at most 9 under way", intention(about, Plan(rps=1, poisson=True, concurrency=9)))
+        self.assertIn("(Poisson), at most 9 in flight", intention(about, Plan(rps=1, poisson=True, concurrency=9)))
 
 
 class LineTests(SynchronousTestCase):

@@ -88,7 +88,7 @@ class EchoTests(TestCase):
     async def test_no_handshake(self) -> None:
         """Any other request is refused, and the connection goes on."""
         wire = await self.connect()
-        await self.until(lambda: b"of WebSocket\n" in wire.received)
+        await self.until(lambda: b"WebSocket is supported\n" in wire.received)
         self.assertTrue(wire.received.startswith(b"HTTP/1.1 426 "))
         wire.transport.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         await self.until(lambda: b"200 OK" in wire.received)
@@ -98,7 +98,7 @@ class EchoTests(TestCase):
     async def test_no_key(self) -> None:
         """A handshake without a key is refused."""
         wire = await self.connect("/ws", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
-        await self.until(lambda: b"of WebSocket\n" in wire.received)
+        await self.until(lambda: b"WebSocket is supported\n" in wire.received)
         self.assertTrue(wire.received.startswith(b"HTTP/1.1 426 "))
         wire.transport.loseConnection()
         await wire.lost

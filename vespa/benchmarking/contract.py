@@ -1,4 +1,4 @@
-"""What a benchmark gives back: `async def benchmark(backend_url, session) -> float`, units of work per second.
+"""The result of a benchmark: `async def benchmark(backend_url, session) -> float`, units of work per second.
 
 `session` is session.py's, an aiohttp.ClientSession for the backend, which this module does not import.
 """

@@ -1,4 +1,4 @@
-"""The script that starts the benchmark's process, with a module search path that nobody's files can take over.
+"""The script that starts the benchmark's process, with a module search path that other files cannot take over.
 
 `python -m` and `python -c` put the current folder first on the path, where a file `ctypes.py` would be imported in
 place of Python's own. `-P` prevents that, but only since Python 3.11. `-I` also ignores PYTHONPATH and packages of the

@@ -1,4 +1,4 @@
-"""What a benchmark's result depends on, as far as it is known before the measurement."""
+"""The facts known before the measurement on which a benchmark's result depends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGEST = 16 * 1024 * 1024  # bytes of a file that are looked at
 
 @frozen
 class CacheKey:
-    """What a result depends on. If any of it has changed, the benchmark runs again."""
+    """The facts on which a result depends. If one has changed, the benchmark runs again."""
 
     benchmark: str
     backend: str

@@ -29,7 +29,7 @@ ANSWERS = 3 if HAS_GROUPS else 1
 """The descriptor on which the child answers. On Windows a process gets no more than three."""
 
 _LARGEST_ANSWER = 65536
-_WROTE = "it wrote on the descriptor that the result is told on"
+_WROTE = "it wrote to the descriptor that is reserved for the result"
 
 _log = Logger()
 

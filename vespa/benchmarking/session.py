@@ -50,10 +50,8 @@ class BackendResponse(aiohttp.ClientResponse):
         try:
             return await super().json(encoding=encoding, loads=loads, content_type=content_type)
         except json.JSONDecodeError as error:
-            begin = " ".join(error.doc[:_SHOWN].split())
-            message = (
-                f"{self.url.with_query(None)} answered {self.status} with what is not JSON, {begin!r}: {error.msg}"
-            )
+            url, begin = self.url.with_query(None), " ".join(error.doc[:_SHOWN].split())
+            message = f"{url} answered {self.status} with a body other than JSON, {begin!r}: {error.msg}"
             raise json.JSONDecodeError(message, error.doc, error.pos) from None
 
 

@@ -90,7 +90,7 @@ def _is_shown(row: Option) -> bool:
 
 
 def _names(row: Option) -> list[str]:
-    """How it is typed."""
+    """The option's forms on the command line."""
     return ([f"-{row.short}"] if row.short else []) + ([f"--{row.flag}"] if row.flag else [])
 
 

@@ -111,7 +111,7 @@ def defaults(schema: type) -> dict[str, Any]:
 
 def check(settings: object) -> None:
     """
-    Check each value of settings that a program made, and replace text by what the command line would make of it.
+    Check each value of settings that a program made, and parse text as the command line does.
 
     Raises ValueError, which names every wrong field. It shows no secret.
     """

@@ -29,7 +29,7 @@ class WorkerReading:
     secrets: tuple[str, ...] = field(repr=False)
     """No log may show them. They are known even if there are mistakes."""
     warnings: tuple[str, ...]
-    """What is suspicious, but no mistake."""
+    """Suspicious settings that are allowed."""
 
 
 def _readable(path: str) -> bool:

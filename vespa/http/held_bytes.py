@@ -47,7 +47,7 @@ class HeldBytes:
         self.unverified += more_unverified
 
     def refusal(self, unverified: bool) -> Refusal | None:
-        """The refusal of a request that has just come to hold more; None within the limits."""
+        """The refusal of a request that now holds more; None within the limits."""
         if unverified and 0 < self._most_unverified < self.unverified:
             message = f"the limit of {self._most_unverified} bytes for requests not yet verified is reached"
             return Refusal(503, "too_much_unverified", message, retry_after=1)

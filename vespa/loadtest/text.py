@@ -49,7 +49,7 @@ def intention(about: About, plan: Plan) -> str:
     amount += f" for {plan.duration:g} s" if plan.duration else ""
     if plan.open_loop:
         pace = f"{plan.rps:g} a second" + (" at random (Poisson)" if plan.poisson else "")
-        pace += f", at most {plan.concurrency} under way" if plan.concurrency else ""
+        pace += f", at most {plan.concurrency} in flight" if plan.concurrency else ""
     else:
         pace = f"{plan.concurrency} at a time"
     target = f"endpoint {about.target}" if about.through == "client" else about.target

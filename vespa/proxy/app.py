@@ -83,7 +83,7 @@ class App:
 
 
 def draining() -> Refusal:
-    """What a server that stops refuses requests with."""
+    """The refusal of requests while a server stops."""
     return Refusal(503, "draining", "the server is shutting down", retry_after=1)
 
 

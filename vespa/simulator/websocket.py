@@ -50,7 +50,7 @@ class EchoSocket:
         asked = (head.method, head.upgrade.lower(), fields.get(b"sec-websocket-version"))
         key = fields.get(b"sec-websocket-key")
         if asked != (b"GET", b"websocket", b"13") or not key:
-            self._refuse(426, b"this speaks version 13 of WebSocket\n")
+            self._refuse(426, b"only version 13 of WebSocket is supported\n")
             return
         lines = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n" % generate_accept_token(
             key

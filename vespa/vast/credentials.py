@@ -1,4 +1,4 @@
-"""What a key or token looks like: what can stand in a header field without breaking it."""
+"""The allowed form of a key or token, which can stand in a header field without breaking it."""
 
 from __future__ import annotations
 

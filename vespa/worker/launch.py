@@ -78,7 +78,7 @@ class Launch:
                 self._output.write(line)
                 self._output.flush()
             except (OSError, ValueError):
-                pass  # the log has no reader any more, which must not stop the worker
+                pass  # the log no longer has a reader, which must not stop the worker
 
 
 def launch(

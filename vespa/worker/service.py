@@ -215,7 +215,7 @@ def unreachable(settings: WorkerSettings) -> str:
         return ""  # a loopback address belongs to a simulated endpoint on this machine
     return (
         f"VESPA_UNSECURED=true listens on this machine alone, at port {settings.worker_port}, where no client of the "
-        "endpoint can reach it: unset VESPA_UNSECURED, or unset CONTAINER_ID to report to nobody"
+        "endpoint can reach it: unset VESPA_UNSECURED, or unset CONTAINER_ID to send no reports"
     )
 
 

@@ -23,7 +23,7 @@ def table(rows: Sequence[EndpointInfo], *, numbered: bool = False) -> Table:
     """The endpoints as a table; `numbered` adds a first column with numbers from 1."""
     from rich.table import Column, Table  # only here, because a daemon draws nothing
 
-    # On a narrow terminal cells are folded, and not cut: a name has to be seen whole.
+    # On a narrow terminal, cells are folded and not cut, so that names stay whole.
     columns = [Column(heading, overflow="fold") for heading in (*[""] * numbered, *_HEADINGS)]
     drawn = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, row in enumerate(rows, 1):
