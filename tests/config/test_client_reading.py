@@ -308,6 +308,18 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(self.key(files={self.OLDER: " older "}), "older")
         self.assertEqual(self.key(files={self.NEWER: " \n", self.OLDER: "older"}), "older")
 
+    def test_ignored_file_in_error(self) -> None:
+        """Where no key is found, the error names a file that was found and has none."""
+        path = os.path.join(self.HOME["HOME"], ".vast_api_key")
+        error = self.assertRaises(
+            SettingsError,
+            reading,
+            environ={**self.HOME, "VAST_ENDPOINT": "chat"},
+            files={path: KeyFile(f"{SECRET} {SECRET}")},
+        )
+        self.assertIn(f"{path} is ignored: it does not contain a key", str(error))
+        self.assertNotIn(SECRET, str(error))
+
     def test_endpoint_key_alone(self) -> None:
         """Where the endpoint's key is given, the account's is not even read; but for a list."""
 

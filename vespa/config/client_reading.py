@@ -46,6 +46,7 @@ def read(
     reading = Reading(ClientSettings, environ, given, **fixed)
     values = reading.values
     listing = LIST.flag in given.texts
+    about_files: list[str] = []
     warnings = [
         f"every user of this machine can see a command line: use {row.name} instead of --{row.flag}"
         for row in rows(ClientSettings)
@@ -54,15 +55,15 @@ def read(
     if values["endpoint_key"] and not listing:
         values["account_key"] = ""
     elif not values["account_key"] and "account_key" not in reading.problems:
-        values["account_key"], found = key_files.account_key(environ, read_file)
+        values["account_key"], about_files = key_files.account_key(environ, read_file)
         reading.hide(values["account_key"])
-        warnings += found
+        warnings += about_files
     if not (can_ask and (listing or not values["endpoint"])):
         _check_needed(reading, environ, listing)
     warnings += _check_together(reading, readable)
     hints = unknown_variables(environ, "VESPA_CLIENT_")
     return ClientReading(
-        settings=reading.settings(hints),
+        settings=reading.settings([*about_files, *hints]),
         listing=listing,
         port_given="port" in reading.sources,
         secrets=reading.secrets,
