@@ -33,7 +33,6 @@ ELSEWHERE: dict[str, str] = {
     "vespa.proxy.upstream_deadlines": "tests.proxy.test_request_sender",
     "vespa.runtime.local_addresses": "tests.client.test_worker_pools",
     "vespa.vast.envelope_prefix": "tests.vast.test_envelope_stream",
-    "vespa.config.commands": "tests.config.test_command_line",
     # What is composed of other modules, and shows in whole requests.
     "vespa.http.client_connection": "tests.contract.test_responses",
     "vespa.http.resource": "tests.worker.test_admin_routes",
