@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,3 +41,9 @@ class CommandTests(SynchronousTestCase):
         """What is not understood is exit code 2."""
         for arguments in ((), ("fly",), ("version", "x"), ("client", "--fly"), ("client", "x")):
             self.assertEqual(self.run_command(*arguments)[0], 2)
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C before a command takes signals ends it without a traceback."""
+        benchmark = self.mktemp() + ".py"
+        Path(benchmark).write_text("raise KeyboardInterrupt\n")
+        self.assertEqual(self.run_command("load", "--url", "http://127.0.0.1:1", "-b", benchmark), (130, ""))

@@ -103,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`: the reader has closed the pipe
         drain_into_nothing(sys.stdout)
         return 0
+    except KeyboardInterrupt:  # Ctrl-C while the command still loads, before it takes signals
+        return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in {"", "vespa", "benchmarks"}:
