@@ -32,7 +32,7 @@ def a_queue(slots: int = 1) -> FairQueue[Waiter]:
 
 class FreeTests(SynchronousTestCase):
     def test_handed_on(self) -> None:
-        """What comes free goes to the first that waits, which hears of it once."""
+        """A free slot goes to the first request that waits, which is notified once."""
         queue = a_queue()
         first, second, third = Waiter(), Waiter(), Waiter()
         self.assertEqual([queue.admit(waiter, 0) for waiter in (first, second, third)], [True, False, False])
@@ -43,7 +43,7 @@ class FreeTests(SynchronousTestCase):
         self.assertEqual((second.slots, third.slots, queue.working, queue.waiting), (1, 1, 0, 0))
 
     def test_leaves_the_queue(self) -> None:
-        """Who waits and goes away makes room in the queue, and never hears."""
+        """A request that leaves the queue frees its place, and is never notified."""
         queue = a_queue()
         first, second, third = Waiter(), Waiter(), Waiter()
         for waiter in (first, second, third):
@@ -185,7 +185,7 @@ class SlotTests(SynchronousTestCase):
             self.assertTrue(not queue or len(working) == slots)
 
     def test_first_come_first_served(self) -> None:
-        """Slots go to those who wait in the order they came in, less those who left."""
+        """Slots go to waiting requests in the order of their arrival; those that left are skipped."""
         gate = a_gate(max_concurrency=1)
         self.assertEqual([gate.admit(key, 0) for key in "abcd"], [True, False, False, False])
         self.assertTrue(gate.leave("c"))
@@ -193,7 +193,7 @@ class SlotTests(SynchronousTestCase):
         self.assertEqual([gate.release(key) for key in "abcd"], [None] * 4)
 
     def test_no_places(self) -> None:
-        """With no places in the queue, who gets no slot is told to come back in a second."""
+        """Without places in the queue, a request that gets no slot gets Retry-After: 1."""
         gate = a_gate(max_concurrency=1, max_queue=0)
         self.assertTrue(gate.admit("a", 0))
         refusal = self.assertRaises(Refusal, gate.admit, "b", 0)
@@ -229,7 +229,7 @@ class WaitTests(SynchronousTestCase):
 
     @given(st.integers(0, 10**15), st.floats(0, 1e6), st.floats(0, 1e6))
     def test_when_to_come_back(self, load: int, limit: float, throughput: float) -> None:
-        """Who is refused learns when the wait will be down to the limit, and never less than a second."""
+        """A refusal's Retry-After is the time until the wait is within the limit, at least 1 s."""
         gate: FairQueue[Any] = FairQueue(limit, 0, 0)
         gate.throughput = throughput
         try:

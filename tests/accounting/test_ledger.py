@@ -256,7 +256,7 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(self.counts(Event.ADMIT, Event.ERROR_HEAD, Event.END), {"received": 1, "unserved": 1})
 
     def test_before_it_was_opened(self) -> None:
-        """What ends before it was opened is in no count and no report, and nobody is told of it."""
+        """A request that ends before it is opened is in no count and no report."""
         for event, end in ((Event.REFUSE, State.REFUSED), (Event.HANG_UP, State.CANCELLED)):
             ledger = Ledger(10)
             untouched = everything(ledger)
@@ -310,7 +310,7 @@ class CountTests(SynchronousTestCase):
 
 class SnapshotTests(SynchronousTestCase):
     def test_what_arrives_meanwhile(self) -> None:
-        """What happens between taking a snapshot and its acknowledgement is told by the next."""
+        """Events between a snapshot and its acknowledgement are in the next snapshot."""
         ledger = Ledger(10)
         went(ledger, Event.ADMIT, Event.HEAD, Event.END, work=1)
         first = ledger.snapshot()
@@ -323,7 +323,7 @@ class SnapshotTests(SynchronousTestCase):
         self.assertTrue(second.changed)
 
     def test_never_delivered(self) -> None:
-        """What a lost report told is in the next one."""
+        """The content of a lost report is in the next one."""
         ledger = Ledger(10)
         went(ledger, Event.ADMIT, work=1)
         ledger.snapshot()

@@ -15,7 +15,7 @@ class WorkTests(SynchronousTestCase):
 
     @given(st.lists(st.floats(min_value=0, max_value=1e9)))
     def test_sums_are_exact(self, costs: list[float]) -> None:
-        """What is added in one order and taken off in another comes to exactly zero."""
+        """Amounts added in one order and removed in another give exactly zero."""
         micros = [to_micros(cost) for cost in costs]
         total = sum(micros)
         for value in sorted(micros):

@@ -1,4 +1,4 @@
-"""What a client proxy may be made from."""
+"""The checks of ClientSettings that a program makes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vespa.config.client import ClientSettings
 
 class SettingsTests(SynchronousTestCase):
     def test_out_of_range(self) -> None:
-        """Each field that is no good is named."""
+        """The error names each wrong field."""
         wrong: dict[str, Any] = {
             "instance": "staging",
             "dialect": "offical",
@@ -31,7 +31,7 @@ class SettingsTests(SynchronousTestCase):
             self.assertRaises(ValueError, ClientSettings, **{"endpoint": "e", name: value})
 
     def test_no_key_is_shown(self) -> None:
-        """Keys and tokens are not in what a log would show of it."""
+        """The settings' repr does not show keys and tokens."""
         error = self.assertRaises(ValueError, ClientSettings, endpoint="e", endpoint_key="a key-8152", port=-1)
         self.assertIn("endpoint_key=(hidden): ", str(error))
         self.assertNotIn("8152", str(error))
@@ -41,7 +41,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertNotIn("k-", repr(settings))
 
     def test_as_read(self) -> None:
-        """What a program gives is what the command line would make of it."""
+        """A program's value is parsed like one of the command line."""
         settings = ClientSettings(host="box.example", autoscaler_url="http://a/", allow_origins=["HTTP://B:80"])  # type: ignore[arg-type]
         self.assertEqual((settings.host, settings.autoscaler), ("box.example", "http://a"))
         self.assertEqual(settings.allow_origins, ("http://b",))

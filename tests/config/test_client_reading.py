@@ -47,11 +47,11 @@ class TableTests(SynchronousTestCase):
         self.assertNotIn(LIST, TWISTD_CLIENT.rows)
 
     def test_nothing_given(self) -> None:
-        """Where nothing is given but what is needed, the settings are their own defaults."""
+        """With only the required values, the settings have their defaults."""
         self.assertEqual(settings(), ClientSettings(endpoint="chat", endpoint_key=SECRET))
 
     def test_secrets(self) -> None:
-        """What a value's repr hides is a secret of the table, and the other way round."""
+        """A field is hidden in the repr if, and only if, the table calls it a secret."""
         hidden = {field.name for field in attrs.fields(ClientSettings) if not field.repr}
         self.assertEqual({row.attribute for row in rows(ClientSettings) if row.secret}, hidden)
         self.assertEqual(hidden, {"endpoint_key", "account_key", "token"})
@@ -123,7 +123,7 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(found.passes, ("cookie", "authorization"))
 
     def test_passing_is_warned_of(self) -> None:
-        """Whoever passes cookies or credentials reads to whom; with the official dialect the latter cannot be."""
+        """A warning says who receives passed cookies or credentials; the official dialect cannot pass credentials."""
         found = reading("--pass=cookie", "--pass=AUTHORIZATION", environ=ENOUGH)
         self.assertEqual(found.settings.passes, ("cookie", "authorization"))
         self.assertEqual(len([line for line in found.warnings if "rented machine" in line]), 2)
@@ -131,7 +131,7 @@ class GivenTests(SynchronousTestCase):
         self.assertRaises(SettingsError, reading, "--pass=x-api-key", environ=ENOUGH)
 
     def test_origins(self) -> None:
-        """They are taken as browsers write them; what would let in every page is refused with the reason."""
+        """Origins are accepted as browsers write them; one that would allow every page is refused with the reason."""
         given = ("http://LOCALHOST:3000", "https://a.example:443", "tauri://localhost", "chrome-extension://abc")
         found = settings(*(f"--allow-origin={each}" for each in given), environ=ENOUGH)
         self.assertEqual(
@@ -151,19 +151,19 @@ class GivenTests(SynchronousTestCase):
             self.assertIn(why, str(caught.exception))
 
     def test_order(self) -> None:
-        """The command line goes before the environment, the last of several before the others."""
+        """The command line takes precedence over the environment, and the last of several values over the others."""
         environ = {**ENOUGH, "VESPA_CLIENT_PORT": "1"}
         self.assertEqual(settings(environ=environ).port, 1)
         self.assertEqual(settings("--port=2", "--port=3", environ=environ).port, 3)
 
     def test_empty(self) -> None:
-        """What is empty counts as not given, on either side."""
+        """An empty value counts as not given, in the environment and on the command line."""
         environ = {**ENOUGH, "VESPA_CLIENT_PORT": " ", "VESPA_TIMEOUT": ""}
         found = settings("--endpoint=", "--allow-host=", environ=environ)
         self.assertEqual(found, ClientSettings(endpoint="chat", endpoint_key=SECRET))
 
     def test_port_given(self) -> None:
-        """Whether a port was given at all is known, for there may be somebody to ask."""
+        """The result says whether a port was given: if not, the command may ask the user."""
         self.assertFalse(reading().port_given)
         self.assertTrue(reading("--port=8010").port_given)
         self.assertTrue(reading(environ={**ENOUGH, "VESPA_CLIENT_PORT": "1"}).port_given)
@@ -174,7 +174,7 @@ class GivenTests(SynchronousTestCase):
             self.assertEqual(settings(f"--host={raw}").host, host)
 
     def test_command_line(self) -> None:
-        """What the command line has too much is refused, and no value of it is shown."""
+        """An argument without an option is refused, and the message does not show it."""
         for arguments in (
             ["--api-kye=" + SECRET],
             [SECRET],
@@ -187,7 +187,7 @@ class GivenTests(SynchronousTestCase):
             self.assertNotIn(SECRET, str(error))
 
     def test_keys_are_not_shown(self) -> None:
-        """What was given has the keys, and does not show them."""
+        """The given options have the keys, and their repr does not show them."""
         found = CLIENT.parse([f"--api-key={SECRET}", f"--token={SECRET}"])
         self.assertEqual(found.texts["api-key"], [SECRET])
         self.assertNotIn(SECRET, repr(found))
@@ -205,7 +205,7 @@ class MistakeTests(SynchronousTestCase):
         return list(error.problems)
 
     def test_each(self) -> None:
-        """A value out of its range is named with where it stood."""
+        """The error names the option or variable of a value out of its range."""
         for argument in (
             "--port=65536",
             "--port=x",
@@ -232,7 +232,7 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(problem, "VESPA_CLIENT_PORT='x': must be a whole number")
 
     def test_all_at_once(self) -> None:
-        """Everything that is wrong is said at once."""
+        """One error names all mistakes."""
         environ = {"VESPA_CLIENT_PORT": "x", "VESPA_TIMEOUT": "y", "VESPA_CLIENT_TOKN": "z", **KeyTests.HOME}
         error = self.assertRaises(SettingsError, reading, "--host=0.0.0.0", "--dialect=x", environ=environ)
         self.assertEqual(len(error.problems), 6)
@@ -250,7 +250,7 @@ class MistakeTests(SynchronousTestCase):
             self.assertIn(part, str(error))
 
     def test_secrets(self) -> None:
-        """A key that is none is not shown, wherever it stood."""
+        """The error for an invalid key does not show it."""
         for flag, variable in (
             ("api-key", "VAST_API_KEY"),
             ("account-key", "VAST_ACCOUNT_KEY"),
@@ -277,7 +277,7 @@ class MistakeTests(SynchronousTestCase):
         self.assertTrue(reading("--list", environ={"VAST_ACCOUNT_KEY": SECRET}).listing)
 
     def test_somebody_to_ask(self) -> None:
-        """Where somebody can be asked, and names no endpoint, neither is needed; one who names it has to say all."""
+        """If the user can be asked, endpoint and key may both be missing; with an endpoint, the key is required."""
         self.assertEqual(settings(environ={}, can_ask=True), ClientSettings(endpoint=""))
         self.assertTrue(reading("--list", environ={}, can_ask=True).listing)
         self.assertEqual(len(self.problems(environ={"VAST_ENDPOINT": "e"}, can_ask=True)), 1)
@@ -321,7 +321,7 @@ class KeyTests(SynchronousTestCase):
         self.assertNotIn(SECRET, str(error))
 
     def test_endpoint_key_alone(self) -> None:
-        """Where the endpoint's key is given, the account's is not even read; but for a list."""
+        """With the endpoint's key, the account's key is not read, except for a list."""
 
         def never(path: str) -> KeyFile:
             raise AssertionError(path)
@@ -332,7 +332,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(self.key("--list", files={self.OLDER: "k"}, **ENOUGH), "k")
 
     def test_real_files(self) -> None:
-        """A file's key is read; that everybody can read it is told, and no obstacle."""
+        """A key is read from its file. A file that every user can read is allowed, with a warning."""
         home = self.mktemp()
         os.makedirs(home)
         path = Path(home) / ".vast_api_key"
@@ -358,7 +358,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(reading().warnings, ())
 
     def test_strangers(self) -> None:
-        """A variable of ours that is none is told, also where nothing is wrong."""
+        """An unknown variable with our prefix gets a warning, even if there is no mistake."""
         found = reading(environ={**ENOUGH, "VESPA_CLIENT_PROT": "1", "VESPA_CLIENT_XYZZY": "1", "VAST_FOO": "1"})
         self.assertEqual(
             found.warnings,

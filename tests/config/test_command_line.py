@@ -1,4 +1,4 @@
-"""A command's line is taken apart, and its help lists all that can be set."""
+"""Parsing a command line, and the help that lists all settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(LINE.parse(line.split()), Given(texts), line)
 
     def test_mistakes(self) -> None:
-        """All mistakes of a line are named, each once, with what may have been meant; no value is shown."""
+        """The error names each mistake of a line once, suggests the nearest name, and shows no value."""
         found = LINE.parse("--ulr=hush --fly hush --quiet=hush hush hush -x --count --quiet -u".split())
         self.assertEqual(
             found.problems,
@@ -72,12 +72,12 @@ class ParseTests(SynchronousTestCase):
         )
 
     def test_no_abbreviations(self) -> None:
-        """A name that is cut short is none: it would become another's with the next option."""
+        """An abbreviated option is refused: a later option could make it ambiguous."""
         self.assertEqual(LINE.parse(["--cou=1"]).problems, ("option --cou not recognized; did you mean --count?",))
 
     @given(st.lists(st.sampled_from(["--url", "--count", "-n", "-u", "--quiet", "=", "--", "-", "", "x", "--x=y"])))
     def test_any_line(self, pieces: list[str]) -> None:
-        """Whatever stands on a line, it is taken or named as a mistake."""
+        """Each argument of any line is either parsed or named as a mistake."""
         for line in (pieces, ["".join(pieces)]):
             found = LINE.parse(line)
             self.assertTrue(set(found.texts) <= {"url", "count", "quiet"})
@@ -93,7 +93,7 @@ class PrintedTests(SynchronousTestCase):
         return output.getvalue()
 
     def test_version(self) -> None:
-        """--version prints the version, whatever else is there."""
+        """--version prints the version, whatever the other arguments are."""
         self.assertEqual(self.printed(LINE, "--fly", "--version"), f"vespa-proxy {__version__}\n")
 
     def test_help(self) -> None:
@@ -134,7 +134,7 @@ class PrintedTests(SynchronousTestCase):
 
 class TwistdTests(SynchronousTestCase):
     def test_options(self) -> None:
-        """twistd has a line taken apart, and what was given read by the plugin; keys are not in its options."""
+        """twistd parses its line with our parser, and the plugin reads the options; they show no keys."""
         read = []
 
         class Options(TwistdOptions):

@@ -1,4 +1,4 @@
-"""docs/settings.md is what the tables say."""
+"""docs/settings.md agrees with the tables of settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vespa.config.documentation import PAGE, markdown
 
 class DocumentationTests(SynchronousTestCase):
     def test_page(self) -> None:
-        """The page is as it would be written now: `python -m vespa.config.documentation` writes it."""
+        """The page is current. `python -m vespa.config.documentation` writes it."""
         if not PAGE.exists():
             raise SkipTest("the documentation is not here")
         self.assertEqual(PAGE.read_text("utf-8"), markdown())
 
     def test_readme(self) -> None:
-        """The ten settings of the README are there as they are here."""
+        """The README's rows of settings are the same as the page's."""
         readme = PAGE.parents[1] / "README.md"
         if not readme.exists():
             raise SkipTest("the README is not here")

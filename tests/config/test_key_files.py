@@ -1,4 +1,4 @@
-"""Where the account's key may lie, and what is no key."""
+"""The files that may hold the account's key, and files without a valid key."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class KeyFileTests(SynchronousTestCase):
         self.assertEqual(elsewhere, [self.NEWER, self.OLDER])
 
     def test_no_key_in_a_file(self) -> None:
-        """A file with no key in it is left out with a warning that does not show it."""
+        """A file without a valid key is ignored with a warning that does not show its text."""
         for text in (f"{SECRET} x", f"{SECRET}\n{SECRET}", "x" * 5000, "ключ"):
             key, warnings = account_key(self.HOME, {self.NEWER: KeyFile(text), self.OLDER: KeyFile("k")}.get)
             self.assertEqual((key, warnings), ("k", [f"{self.NEWER} is ignored: it does not contain a key"]))
 
     def test_unreadable(self) -> None:
-        """A file that cannot be read is left out with a warning."""
+        """A file that cannot be read is ignored with a warning."""
 
         def denied(path: str) -> KeyFile:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)

@@ -1,4 +1,4 @@
-"""The command line, and what of it is the client's."""
+"""The load tester's command line, and the client's options in it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class PlanTests(SynchronousTestCase):
         return plan_of(options(f"--url http://127.0.0.1:1 {line}").settings)
 
     def test_defaults(self) -> None:
-        """Nothing said: a hundred requests, a few at a time."""
+        """By default the test sends 100 requests, ten at a time."""
         self.assertEqual(self.plan(""), Plan(requests=100, concurrency=10))
 
     def test_open(self) -> None:
-        """With a rate there is no cap, unless one is given."""
+        """With a rate, the number of requests in flight has no limit unless one is given."""
         self.assertEqual(self.plan("-n 7 --rps 2.5"), Plan(requests=7, rps=2.5))
         self.assertEqual(self.plan("-n 7 --rps 2 --poisson --concurrency 3").concurrency, 3)
 
     def test_duration(self) -> None:
-        """A duration alone bounds the number of requests no more."""
+        """With a duration only, the number of requests has no limit."""
         self.assertEqual(self.plan("--duration 5 --rps 2").requests, 0)
         self.assertEqual(self.plan("--duration 5 -n 9").requests, 9)
 
     def test_mistakes(self) -> None:
-        """What makes no sense is refused, naming the option."""
+        """Options that contradict each other are refused; the message names them."""
         for line, said in (
             ("--rps 0", "--rps"),
             ("--rps nan", "--rps"),
@@ -86,7 +86,7 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual((settings.endpoint, settings.port), ("my-llm", 0))
 
     def test_nothing(self) -> None:
-        """Neither endpoint nor URL: both are named. No key: it is said where keys belong."""
+        """Without endpoint and URL, the error names both. Without a key, it says where keys belong."""
         with self.assertRaisesRegex(SettingsError, "(?s)endpoint.*--url"):
             options("", {"HOME": "/nonexistent"})
         with self.assertRaisesRegex(SettingsError, "VAST_API_KEY"):
@@ -100,7 +100,7 @@ class TargetTests(SynchronousTestCase):
             self.assertEqual(read(LOAD.parse([*line, "-e", "my-llm"]), KEYS).client.endpoint, "my-llm")
 
     def test_key_on_the_line(self) -> None:
-        """A key on the command line works, warns, and is in no text."""
+        """A key on the command line is accepted with a warning, and no text shows it."""
         found = options("-e my-llm --api-key sesame-sesame", {})
         self.assertEqual(len(found.warnings), 1)
         self.assertNotIn("sesame", repr(found))
@@ -109,14 +109,14 @@ class TargetTests(SynchronousTestCase):
         self.assertNotIn("sesame", str(raised.exception))
 
     def test_benchmark(self) -> None:
-        """The benchmark is named on the line, by the worker's variable, or is openai_chat."""
+        """The command line or the worker's variable names the benchmark; the default is openai_chat."""
         self.assertEqual(options("-e a").settings.benchmark, "benchmarks.openai_chat")
         environ = {**KEYS, "VESPA_BENCHMARK": "bench.py:benchmark"}
         self.assertEqual(options("-e a", environ).settings.benchmark, "bench.py:benchmark")
         self.assertEqual(options("-e a -b benchmarks.tgi", environ).settings.benchmark, "benchmarks.tgi")
 
     def test_streams(self) -> None:
-        """Streams are asked for where it can be, always, or never."""
+        """Streams are requested if the payload can, always, or never."""
         for line, streams in (("", None), ("--stream", True), ("--no-stream", False)):
             self.assertEqual(options(f"-e a {line}").settings.streams, streams)
         self.assertRaises(SettingsError, options, "-e a --stream --no-stream")

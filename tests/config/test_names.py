@@ -1,4 +1,4 @@
-"""A name that is none is told, with what was meant."""
+"""An unknown name gets a hint with the nearest known name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NameTests(SynchronousTestCase):
             self.assertIn(name, known)
 
     def test_unknown(self) -> None:
-        """What begins as ours do and is none is told; of a command's own beginning whatever it is."""
+        """An unknown variable near a known one gets a hint; with the command's own prefix, each unknown one does."""
         environ = dict.fromkeys(["VESPA_MAX_QUEU", "VESPA_XYZZY", "VESPA_CLIENT_XYZZY", "VAST_X", "VESPA_TIMEOUT"], "1")
         near = "VESPA_MAX_QUEU is not a setting; did you mean VESPA_MAX_QUEUE?"
         far = "VESPA_CLIENT_XYZZY is not a setting"
@@ -24,7 +24,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(unknown_variables({}, "VESPA_"), [])
 
     def test_vasts(self) -> None:
-        """A variable that is nearly one of Vast's that we read is told; those that Vast sets itself are not."""
+        """A variable near one of Vast's that we read gets a hint; variables that Vast sets get none."""
         self.assertEqual(
             unknown_variables({"VAST_API_KYE": "k"}, "VESPA_"),
             ["VAST_API_KYE is not a setting; did you mean VAST_API_KEY?"],
@@ -33,7 +33,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(unknown_variables(dict.fromkeys(others, "1"), "VESPA_"), [])
 
     def test_meant(self) -> None:
-        """The nearest name is asked for, and none that is far."""
+        """The hint suggests the nearest name, and none that is far."""
         self.assertEqual(did_you_mean("--prot", ["--port", "--host"]), "; did you mean --port?")
         self.assertEqual(did_you_mean("--allow_host", ["--allow-host", "--host"]), "; did you mean --allow-host?")
         self.assertEqual(did_you_mean("--fly", ["--port", "--host"]), "")

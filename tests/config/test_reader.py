@@ -25,7 +25,7 @@ def reading(environ: dict[str, str] | None = None, **given: list[str]) -> Readin
 
 class ValueTests(SynchronousTestCase):
     def test_order(self) -> None:
-        """The command line goes before the environment, a name before its older one, the last text before others."""
+        """The command line precedes the environment, a name its older one, and the last text the others."""
         environ = {"OLD_PORT": "1", "THE_KEY": "k", "MANY": "1, 2 3"}
         found = reading(environ, many=["4", "5"], quiet=[""])
         self.assertEqual(found.settings(), Things(worker_port=1, public_port=None, secret="k", many=(4, 5), quiet=True))
@@ -37,17 +37,17 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(reading(secret=["a", "b"]).values["secret"], "b")
 
     def test_empty(self) -> None:
-        """What is empty counts as not given."""
+        """An empty value counts as not given."""
         found = reading({"VESPA_WORKER_PORT": " ", "OLD_PORT": "7", "MANY": ""}, secret=["", " "])
         self.assertEqual(found.settings(), Things(worker_port=7))
 
     def test_name_with_a_port(self) -> None:
-        """A name that has the worker's port in it is looked up by that."""
+        """A name that contains the worker's port is looked up with that port."""
         found = reading({"OLD_PORT": "7", "PORT_7": "9", "PORT_3000": "8"})
         self.assertEqual((found.values["public_port"], found.sources["public_port"]), (9, "PORT_7"))
 
     def test_fixed(self) -> None:
-        """What is fixed is not read."""
+        """Fixed fields are not read."""
         found = Reading(Things, {"OLD_PORT": "x"}, worker_port=5)
         self.assertEqual(found.settings().worker_port, 5)
 
@@ -70,7 +70,7 @@ class ProblemTests(SynchronousTestCase):
         self.assertEqual(str(SettingsError(["p"], what="settings")), "1 mistake in the settings:\n  p")
 
     def test_needed(self) -> None:
-        """What is needed is named as not set or empty; a wrong value is one mistake, not two."""
+        """A required value is reported as not set or empty; a wrong value is one mistake, not two."""
         found = reading({"PORT_3000": ""})
         found.need("public_port", "why")
         found.need("secret", "why")
@@ -92,7 +92,7 @@ class ProblemTests(SynchronousTestCase):
         )
 
     def test_secrets(self) -> None:
-        """Secrets are known, good or not, and in no message."""
+        """The reader knows all secrets, valid or not, and no message shows them."""
         found = reading({"THE_KEY": "hush-hush"}, secret=["a\nb", "Bearer hush-hush-hush"])
         self.assertEqual(found.secrets, ("a\nb", "Bearer hush-hush-hush", "hush-hush-hush"))
         self.assertEqual(found.problems, {"secret": "--secret=(hidden): must not contain control characters"})

@@ -44,7 +44,7 @@ class RowTests(SynchronousTestCase):
         )
 
     def test_defaults(self) -> None:
-        """A default is what its text says; where there is none, it is nothing of the field's kind."""
+        """A default is its parsed text; without a text it is the empty value of the field's type."""
         self.assertEqual(
             defaults(Things), {"wait_time": 5, "port": None, "the_key": "", "words": (), "rate": 3, "quiet": False}
         )
@@ -72,7 +72,7 @@ class RowTests(SynchronousTestCase):
 
 class CheckTests(SynchronousTestCase):
     def test_good(self) -> None:
-        """What a program gives becomes what the command line would make of it."""
+        """A program's value is parsed like one of the command line."""
         found = Things(words=["ONE", "two"], port=3, rate=2, quiet=True, the_key="k")  # type: ignore[arg-type]
         self.assertEqual((found.words, found.port, found.rate, found.quiet), (("one", "two"), 3, 2, True))
 
@@ -101,7 +101,7 @@ class CheckTests(SynchronousTestCase):
             self.assertTrue(str(error).startswith(name), error)
 
     def test_all_at_once(self) -> None:
-        """All are named in one error, which shows no secret."""
+        """One error names all wrong fields and shows no secret."""
         error = self.assertRaises(ValueError, Things, port=0, the_key="hush\n", rate=11)
         self.assertEqual(
             str(error),

@@ -61,7 +61,7 @@ class ValueTests(SynchronousTestCase):
             self.assertEqual(str(self.assertRaises(ValueError, parse, raw)), said)
 
     def test_choices(self) -> None:
-        """A word is known in any case, and by what stands for it."""
+        """A choice is accepted in any case, and by its synonyms."""
         self.good(choice("warn", "info", warning="warn"), WARNING="warn", Info="info")
         self.refused(choice("warn", "info"), "loud", "")
 
@@ -71,7 +71,7 @@ class ValueTests(SynchronousTestCase):
         self.refused(values.address, "a", "ftp://a", "unix:/a", "http://a,http://b", "http://u:p@a", "http://a/?b", "")
 
     def test_hosts(self) -> None:
-        """A host may have a port where that is meant; its case does not count."""
+        """A host may have a port if the setting allows it; its case does not matter."""
         self.good(values.host, **{"Box.example": "box.example", "a:8443": "a:8443", "::1": "::1"})
         self.refused(values.host, "a b", "x:y", "http://a", "a/")
         self.good(values.host_name, **{"A.local": "a.local"})
@@ -86,7 +86,7 @@ class ValueTests(SynchronousTestCase):
 
     @given(st.sampled_from(sorted(PARSERS)), st.text(max_size=30))
     def test_any_text(self, name: str, raw: str) -> None:
-        """Whatever the text, it is a value or a ValueError; what was read reads back as itself."""
+        """Any text gives a value or a ValueError; a value's own text gives the value again."""
         parse = PARSERS[name]
         try:
             found = parse(raw)

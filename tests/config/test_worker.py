@@ -1,4 +1,4 @@
-"""What follows from a worker's settings."""
+"""The properties derived from a worker's settings."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class DerivedTests(SynchronousTestCase):
         self.assertEqual((identity.id, identity.url), (0, ""))
 
     def test_interface(self) -> None:
-        """Only an unsecured worker that nobody made public listens on this machine alone."""
+        """Only an unsecured worker that is not public listens on this machine alone."""
         self.assertEqual(WorkerSettings().interface, "0.0.0.0")
         self.assertEqual(WorkerSettings(unsecured=True).interface, "127.0.0.1")
         self.assertEqual(WorkerSettings(unsecured=True, unsecured_public=True).interface, "0.0.0.0")
 
     def test_no_token_is_shown(self) -> None:
-        """Secrets are not in what a log would show of it."""
+        """The settings' repr does not show secrets."""
         self.assertNotIn("nobody-may-see", repr(WorkerSettings(**VAST, backend_authorization="nobody-may-see")))

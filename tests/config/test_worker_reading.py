@@ -1,4 +1,4 @@
-"""Laws of the settings: one table, every mistake at once, no secret told."""
+"""Laws of the settings: one table, all mistakes in one error, no secret shown."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ModeTests(SynchronousTestCase):
         self.assertEqual(found.public_url, "")
 
     def test_on_vast(self) -> None:
-        """With what Vast sets a worker listens to everybody and knows its public address and whom to tell."""
+        """With Vast's variables, a worker listens on all addresses, knows its public URL, and has reports to send."""
         found = load(ON_VAST)
         self.assertTrue(found.secured)
         self.assertEqual(found.endpoint, "tcp:port=3000:interface=0.0.0.0:backlog=1024")
@@ -86,7 +86,7 @@ class ModeTests(SynchronousTestCase):
             self.assertIn(f"{name} is not set", message)
 
     def test_port_that_is_not_open(self) -> None:
-        """A port that Vast opens to nobody is told by its number, with those that are open, and no way around it."""
+        """A port that Vast does not map is an error that names the port and those that are mapped."""
         environ = {**ON_VAST, "WORKER_PORT": "28003", "VAST_TCP_PORT_8188": "4", "VAST_TCP_PORT_x": "1"}
         (problem,) = problems(environ)
         self.assertEqual(
@@ -119,14 +119,14 @@ class ModeTests(SynchronousTestCase):
         self.assertIn("VESPA_WORKER_PORT='many'", problem)
 
     def test_identity_of_unsecured(self) -> None:
-        """An unsecured worker reports when it is told who it is."""
+        """An unsecured worker sends reports if it has an identity."""
         found = load({**QUICK_START, "CONTAINER_ID": "0", "MASTER_TOKEN": TOKEN, "REPORT_ADDR": "http://a/, http://b"})
         self.assertEqual(found.report_addresses, ("http://a", "http://b"))
         assert found.identity is not None
         self.assertEqual(found.identity.id, 0)
 
     def test_unsecured_public(self) -> None:
-        """Unsecured and open to the network takes saying so."""
+        """An unsecured worker is open to the network only if a setting says so."""
         found = load({**QUICK_START, "VESPA_UNSECURED_PUBLIC": "true"})
         self.assertEqual(found.endpoint, "tcp:port=3001:interface=0.0.0.0:backlog=1024")
 
@@ -247,7 +247,7 @@ class ValueTests(SynchronousTestCase):
             self.assertEqual(found.url, url)
 
     def test_wrong_backends(self) -> None:
-        """What cannot be connected to, or could be read in two ways, is no backend."""
+        """A URL that cannot be connected to, or that is ambiguous, is refused."""
         for raw in (
             "http://", "http://:80", "http://x:0", "http://" + "a" * 64 + ".org", "http://x:99999", "http://x:y", "http://x/?a=1",
             "http://x/#f",
@@ -320,7 +320,7 @@ class SecrecyTests(SynchronousTestCase):
         self.assertIn("No such file", problems({**environ, name: f"{path}.no"})[0])
 
     def test_secrets(self) -> None:
-        """What a log must not show is found whatever else is wrong: the token, the key, and the key without scheme."""
+        """The secrets for the log are found despite mistakes: the token, the key, and the key without its scheme."""
         name = "VESPA_BACKEND_AUTHORIZATION"
         self.assertEqual(read({}).secrets, ())
         self.assertEqual(read({name: "Bearer x"}).secrets, ("Bearer x",))  # not each x of the log
@@ -342,7 +342,7 @@ class SecrecyTests(SynchronousTestCase):
 
 class FailureReportTests(SynchronousTestCase):
     def test_readable(self) -> None:
-        """Whatever else is wrong, a worker that knows itself can tell that it does not start."""
+        """A worker with a valid identity can report a failed start, whatever else is wrong."""
         environ = {**ON_VAST, "VESPA_BACKEND_URL": "", "VESPA_MAX_QUEUE": "many", "REPORT_ADDR": "http://a,http://b/"}
         found = identity_if_readable(environ)
         assert found is not None
@@ -351,7 +351,7 @@ class FailureReportTests(SynchronousTestCase):
         self.assertEqual(found.url, "http://198.51.100.7:41234")
 
     def test_not_readable(self) -> None:
-        """Without an id, a token or an address there is nobody to tell, or nobody to tell of."""
+        """Without an id, a token or an address, a failed start cannot be reported."""
         for name, raw in (
             ("CONTAINER_ID", ""),
             ("CONTAINER_ID", "x"),
@@ -363,18 +363,18 @@ class FailureReportTests(SynchronousTestCase):
 
 class WarningTests(SynchronousTestCase):
     def test_unknown_names(self) -> None:
-        """A name of ours that we do not know is warned of, with the nearest that we do."""
+        """An unknown name with our prefix gets a warning with the nearest known name."""
         (line,) = warnings({**QUICK_START, "VESPA_WORKERPORT": "1", "OTHER": "1"})
         self.assertEqual(line, "VESPA_WORKERPORT is not a setting; did you mean VESPA_WORKER_PORT?")
 
     def test_known_names(self) -> None:
-        """Nothing that is documented is warned of."""
+        """No documented variable gets a warning."""
         everything = {row.name: "" for row in (*WORKER.rows, *CLIENT.rows, *LOAD.rows) if row.name}
         self.assertGreater(len(everything), 90)
         self.assertEqual(warnings(everything), [])
 
     def test_key_without_scheme(self) -> None:
-        """A key that is one word was probably meant to be `Bearer KEY`; it is not repeated."""
+        """A key without a scheme gets a hint at `Bearer KEY` that does not show the key."""
         (line,) = warnings({**QUICK_START, "VESPA_BACKEND_AUTHORIZATION": TOKEN})
         self.assertIn("`Bearer KEY`", line)
         self.assertNotIn(TOKEN, line)

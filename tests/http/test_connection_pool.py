@@ -1,4 +1,4 @@
-"""Laws of connections to a backend: who waits for one gets it, or hears why not; none is kept that nobody wants."""
+"""Laws of connections to a backend: each waiting request gets one or an error; no unneeded one is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CapTests(SynchronousTestCase):
         self.assertEqual(len(self.rig.backend.pending), 1)
 
     def test_refused(self) -> None:
-        """When the backend cannot be reached everybody is told, one attempt for each."""
+        """If the backend cannot be reached, each waiting request gets the error, after one attempt each."""
         for client in self.clients:
             ((_, attempt),) = self.rig.backend.pending
             self.rig.backend.pending.clear()
@@ -30,7 +30,7 @@ class CapTests(SynchronousTestCase):
         self.assertEqual(self.rig.pool.size, 0)
 
     def test_refused_at_once(self) -> None:
-        """An attempt that fails on the spot does not keep the others from theirs."""
+        """An attempt that fails at once does not prevent the others."""
         self.rig.backend.refusing = True
         self.rig.backend.pending.pop()[1].errback(Failure(ConnectionRefusedError()))
         self.assertEqual([status(client.read()) for client in self.clients], [502, 502, 502])
@@ -48,7 +48,7 @@ class CapTests(SynchronousTestCase):
         self.assertTrue(self.rig.settled())
 
     def test_many_left(self) -> None:
-        """Those that left the line are passed over."""
+        """Requests that left the queue are skipped."""
         self.clients[1].hang_up()
         self.rig.backend.accept()
         self.rig.backend.wire.send(OK)
@@ -59,7 +59,7 @@ class CapTests(SynchronousTestCase):
         self.assertEqual(self.rig.pool.size, 1)
 
     def test_closed_again_and_again(self) -> None:
-        """Who is handed a kept connection that is just being closed is sent again, as often as it takes."""
+        """A request on a kept connection that is just being closed is sent again, as often as needed."""
         self.rig.backend.slow = False
         self.rig.backend.accept()
         first, second, third = self.clients
@@ -91,7 +91,7 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual((rig.backend.open, rig.pool.size), ([], 0))
 
     def test_not_kept(self) -> None:
-        """With no time to be kept it is closed at once."""
+        """With a keep-alive time of 0, a connection is closed at once."""
         rig = Rig(pool_limits=PoolLimits(idle_seconds=0.0))
         client = rig.ask(GET)
         rig.backend.wire.send(OK)

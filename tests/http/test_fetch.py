@@ -17,7 +17,7 @@ QUESTION = b"POST /route/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
 
 
 class Hears:
-    """Who asked: everything it heard."""
+    """A caller that records its results."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
@@ -75,7 +75,7 @@ class FetchTests(SynchronousTestCase):
         self.assertEqual(self.receiver.heard, [(204, b"")] * 3)
 
     def test_failed(self) -> None:
-        """Each failure is told once: out of reach, cut, too long, too slow, not HTTP."""
+        """Each failure is reported once: unreachable, broken off, too long, too slow, not HTTP."""
         self.server.refusing = True
         self.ask()
         self.server.refusing = False
@@ -93,7 +93,7 @@ class FetchTests(SynchronousTestCase):
         self.assertEqual(self.server.open, [])
 
     def test_cancelled(self) -> None:
-        """Who cancels hears nothing, connected or not."""
+        """A cancelled fetch gives no result, connected or not."""
         self.ask().cancel()
         self.server.slow = True
         fetch = self.ask()

@@ -1,4 +1,4 @@
-"""What all connections hold together: each kind of it is counted, bounded, and let go of."""
+"""The bytes held for all connections: each kind is counted, limited and released."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Unverified(SynchronousTestCase):
         self.assertEqual((rig.server.held.total, rig.server.held.unverified), (0, 0))
 
     def test_own_routes(self) -> None:
-        """And bodies for routes of our own, which nobody has to sign."""
+        """The same for bodies of our own routes, which need no signature."""
         rig = Rig(limits=Limits(unverified_bytes=100_000))
         start = b"POST /pyworker/update HTTP/1.1\r\nHost: w\r\nContent-Length: 60000\r\n\r\n" + BODY
         clients = [rig.ask(start) for _ in range(3)]

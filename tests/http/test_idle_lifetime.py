@@ -84,7 +84,7 @@ class SaidTests(SynchronousTestCase):
 
 
 class UsingTests(SynchronousTestCase):
-    """A pool before a backend whose habits it learns."""
+    """A pool that learns when a backend closes idle connections."""
 
     def setUp(self) -> None:
         self.rig = Rig(pool_limits=PoolLimits(idle_seconds=60.0))
@@ -101,7 +101,7 @@ class UsingTests(SynchronousTestCase):
         return wire
 
     def test_told(self) -> None:
-        """A connection is used until shortly before the server closes it by its own word, and not later."""
+        """A connection is used until shortly before the time at which the server says that it closes it."""
         first = self.ask(told(b"5"))
         self.rig.clock.advance(4.4)
         self.assertIs(self.ask(told(b"5")), first)
@@ -110,7 +110,7 @@ class UsingTests(SynchronousTestCase):
         self.assertFalse(first.open)
 
     def test_told_zero(self) -> None:
-        """A server that keeps none is believed."""
+        """A server that says it keeps no connection open is believed."""
         self.assertFalse(self.ask(told(b"0")).open)
 
     def test_seen(self) -> None:

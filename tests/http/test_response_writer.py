@@ -15,7 +15,7 @@ from vespa.protocol import fields, message_head
 
 class Responses(SynchronousTestCase):
     def test_refusal_keeps_the_connection(self) -> None:
-        """A refused request whose body is at hand does not cost the connection."""
+        """Refusing a request whose body has arrived keeps the connection open."""
         rig = Rig(secured=True)
         client = rig.ask(post(b"nonsense"))
         self.assertEqual(status(client.read()), 422)
@@ -60,13 +60,13 @@ class Responses(SynchronousTestCase):
         self.assertEqual(status(client.read()), 422)
 
     def test_options_star(self) -> None:
-        """`OPTIONS *` is about us."""
+        """`OPTIONS *` is answered by the proxy itself."""
         response = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n").read()
         self.assertEqual(status(response), 204)
         self.assertIn(b"Allow: GET", response)
 
     def test_options_star_with_a_body(self) -> None:
-        """Whoever asks about us and waits for a word before the body gets it."""
+        """`OPTIONS *` with `Expect: 100-continue` gets 100 Continue."""
         client = Rig().ask(b"OPTIONS * HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         self.assertEqual(client.read(), b"HTTP/1.1 100 Continue\r\n\r\n")
         client.send(b"ab")

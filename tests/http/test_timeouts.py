@@ -26,7 +26,7 @@ class Clocks(SynchronousTestCase):
         self.assertFalse(client.open)
 
     def test_silent_connection(self) -> None:
-        """A connection on which nothing comes is closed without a word."""
+        """A connection on which no byte arrives is closed without a response."""
         rig = Rig()
         client = rig.client()
         rig.clock.pump([1.0] * 11)
@@ -96,7 +96,7 @@ class Clocks(SynchronousTestCase):
             self.assertTrue(rig.settled())
 
     def test_our_pause_is_not_theirs(self) -> None:
-        """A client that we do not read is not too slow."""
+        """A client whose reading we have paused does not count as slow."""
         rig = Rig(limits=Limits(body_min_rate=100))
         rig.backend.slow = True
         client = rig.ask(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: 200000\r\n\r\n" + b"x" * 70000)

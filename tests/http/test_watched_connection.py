@@ -1,4 +1,4 @@
-"""Peers that vanish, or never speak."""
+"""Peers that vanish or never send a byte."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Probes(TestCase):
                 self.assertEqual(values, [60, 60, 3])
 
     async def test_off(self) -> None:
-        """0 turns it off."""
+        """0 turns the probes off."""
         sock = await self._accepted("tcp:0:interface=127.0.0.1", Limits(keepalive_probe_seconds=0))
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
 

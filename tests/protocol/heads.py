@@ -1,4 +1,4 @@
-"""Heads drawn at random, most of them nearly right, and what a reader makes of them in words that can be compared."""
+"""Random heads, most of them nearly valid, and a reader's result for them as a text that tests can compare."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Draw = Callable[[Random], bytes]
 
 
 def request(source: Random) -> bytes:
-    """A request's head without its numbers, and now and then blank lines before it."""
+    """A request's head without its numbers, sometimes with blank lines before it."""
     first = source.choice(REQUEST_LINES if source.random() < 0.95 else RARE_REQUEST_LINES)
     blank = source.choice((b"\r\n", b"\n", b"\r\n\r\n")) if source.random() < 0.05 else b""
     return blank + _head(source, first, [b"Host: x"] if source.random() < 0.97 else [])
@@ -74,7 +74,7 @@ def response(source: Random) -> bytes:
 
 
 def _head(source: Random, first: bytes, lines: list[bytes]) -> bytes:
-    """Right and in the usual spelling, or with a length that is told in odd ways."""
+    """Valid and in the usual spelling, or with a length in an unusual form."""
     if source.random() < 0.6:
         lines.append(source.choice(LENGTHS))
     if source.random() < 0.2:
@@ -110,7 +110,7 @@ def filled(source: Random, head: bytes) -> bytes:
 
 
 def described(head: Head) -> dict[str, object]:
-    """Everything that is known of a head but its lines, in which the digits of its length are."""
+    """All attributes of a head except its lines, which contain the digits of its length."""
     names = [name for kind in type(head).__mro__ for name in getattr(kind, "__slots__", ())]
     return {name: getattr(head, name) for name in names if name != "lines"}
 
@@ -119,7 +119,7 @@ Outcome = tuple[object, ...]
 
 
 def outcome(read: Callable[[bytes], tuple[Head | None, int, int]], data: bytes) -> Outcome:
-    """What `read` makes of `data`, all of it: the head and its place, or the error with its words."""
+    """The result of `read` for all of `data`: the head and its end, or the error with its text."""
     try:
         head, start, length = read(data)
     except Refusal as refusal:

@@ -42,7 +42,7 @@ class DecoderTests(SynchronousTestCase):
             self.assertEqual((got, decoder.received, decoder.left), (content, len(data), 0))
 
     def test_skipped(self) -> None:
-        """Bytes that went another way count as received, and are not awaited."""
+        """Bytes that were moved by other means count as received, and the decoder does not wait for them."""
         decoder = BodyDecoder()
         decoder.begin(*head(b"Content-Length: 10"))
         decoder.feed(b"abc")
@@ -51,7 +51,7 @@ class DecoderTests(SynchronousTestCase):
         self.assertEqual(decoder.feed(b"dex"), (b"de", b"x"))
 
     def test_left_within(self) -> None:
-        """Only of a body whose length is known, or that has ended, can it be said that little is left."""
+        """A body is "nearly complete" only if its length is known or it has ended."""
         decoder = BodyDecoder()
         self.assertTrue(decoder.left_within(0))
         decoder.begin(*head(b"Content-Length: 10"))
@@ -63,7 +63,7 @@ class DecoderTests(SynchronousTestCase):
         self.assertTrue(decoder.left_within(0))
 
     def test_bad_chunks(self) -> None:
-        """A body that is not in the chunked coding is refused, and it is said what is wrong."""
+        """A body that is not in the chunked coding is refused, and the error says why."""
         decoder = BodyDecoder()
         decoder.begin(*head(b"Transfer-Encoding: chunked"))
         refusal = self.assertRaises(Refusal, decoder.feed, b"g\r\n")

@@ -69,7 +69,7 @@ class WalkerTests(SynchronousTestCase):
         self.assertFalse(walker.between_chunks)
 
     def test_bad(self) -> None:
-        """What is no chunk is refused at once, even where its end has not come."""
+        """An invalid chunk is refused at once, even before its end has arrived."""
         for data in (
             b"g",
             b"\r\n",
@@ -110,7 +110,7 @@ class WalkerTests(SynchronousTestCase):
 
 class KnownSizeTests(SynchronousTestCase):
     def test_known_sizes(self) -> None:
-        """A size is known once it was met, under the very line that told it; one with extensions never is."""
+        """A size line is remembered, byte for byte, after its first use; one with extensions never is."""
         for line, size in ((b"1f", 31), (b"1F", 31), (b"001f", 31)):
             Chunked().feed(line + b"\r\n")
             self.assertEqual(known_sizes.get(line), size)
@@ -121,7 +121,7 @@ class KnownSizeTests(SynchronousTestCase):
             self.assertIsNone(known_sizes.get(line))
 
     def test_bounded(self) -> None:
-        """No more than some thousand sizes are known at a time."""
+        """The number of remembered size lines is limited."""
         for size in range(1, 10000):
             Chunked().feed(b"%x\r\n" % size)
         self.assertLess(sum(known_sizes.get(b"%x" % size) is not None for size in range(10000)), 4097)

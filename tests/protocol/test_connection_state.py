@@ -98,12 +98,12 @@ class ServerLaws(RuleBasedStateMachine):
 
     @invariant()
     def may_what_the_laws_allow(self) -> None:
-        """The events of the state's row are those that the laws allow, no more and no less."""
+        """The state's row has exactly the events that the laws allow."""
         assert set(SERVER[self.state]) == {event for event in ServerEvent if self.may(event)}, self.state.name
 
     @invariant()
     def is_what_the_messages_say(self) -> None:
-        """The state says no more and no less than what is true of the messages."""
+        """The state agrees exactly with the messages."""
         if self.closed:
             expected = ServerState.CLOSED
         elif self.truncated:
@@ -169,12 +169,12 @@ class ClientLaws(RuleBasedStateMachine):
 
     @invariant()
     def may_what_the_laws_allow(self) -> None:
-        """The events of the state's row are those that the laws allow, no more and no less."""
+        """The state's row has exactly the events that the laws allow."""
         assert set(CLIENT[self.state]) == {event for event in ClientEvent if self.may(event)}, self.state.name
 
     @invariant()
     def is_what_the_messages_say(self) -> None:
-        """The state says no more and no less than what is true of the messages."""
+        """The state agrees exactly with the messages."""
         if self.closed:
             expected = ClientState.CLOSED
         elif self.upgraded:
@@ -198,7 +198,7 @@ class LawTests(SynchronousTestCase):
 
 class TableTests(SynchronousTestCase):
     def test_every_state_has_a_row(self) -> None:
-        """A table knows every state, so looking one up never fails."""
+        """A table has every state, so a look-up never fails."""
         for table, states, _ in TABLES:
             self.assertEqual(set(table), set(states))
 

@@ -1,4 +1,4 @@
-"""The error codes, and the page that says what each of them means."""
+"""The error codes, and the page that describes them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class ErrorCodeTests(SynchronousTestCase):
         self.assertEqual(table("The client's errors"), {code: set(each) for code, each in CLIENT_CODES.items()})
 
     def test_refusals(self) -> None:
-        """Nothing is refused with a code that is not listed, or with another status than its own."""
+        """Every refusal in the code has a listed code with one of its statuses."""
         self.assertEqual(Refusal(401, "bad_signature", "no").status, 401)
         for status, code in ((401, "no_such_code"), (403, "bad_signature"), (501, "internal_error")):
             with self.assertRaisesRegex(ValueError, code):
                 Refusal(status, code, "no")
 
     def test_statuses(self) -> None:
-        """A code that comes with several statuses has them all; one that is not listed has none."""
+        """The list has all statuses of a code, and none of a code that is not listed."""
         self.assertEqual(set(statuses("official_dialect")), {405, 415, 422, 426})
         self.assertEqual(set(statuses("unknown_coding")), {501, 502})
         self.assertEqual(statuses("no_such_code"), ())

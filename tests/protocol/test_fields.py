@@ -34,7 +34,7 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(len({kind_of(each) for each in (name, name.lower(), name.upper())}), 1)
 
     def test_marks(self) -> None:
-        """A name that differs from one of ours in its marks alone does not pass: servers may take it for that one."""
+        """A name that equals one of ours except for its marks has the same kind: servers may take it for that one."""
         for mark in MARKS:
             for name, kind in ((b"Transfer-Encoding", HOP), (b"Content-Length", HOP), (b"X-Real-IP", FORWARDED)):
                 self.assertEqual(kind_of(name.replace(b"-", bytes((mark,)))), kind, name)
@@ -42,7 +42,7 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(kind_of(b"X%cOther" % mark), ORDINARY)
 
     def test_no_names(self) -> None:
-        """What is no token is no name."""
+        """A name that is not a token is refused."""
         for name in (b"", b"a b", b"a:", b"\xe4", b"a\0", b"(a)", b"a\r", b"a/b"):
             self.assertEqual(kind_of(name), INVALID, name)
 
@@ -69,7 +69,7 @@ class NameTests(SynchronousTestCase):
 
 class LineTests(SynchronousTestCase):
     def test_meaning(self) -> None:
-        """A line that passes has no value; the others have theirs, without the blanks around it."""
+        """A line that is passed on has no parsed value; others have theirs without surrounding white space."""
         self.assertIs(meaning_of(b"Accept: */*"), PASSES)
         self.assertEqual(meaning_of(b"HOST:\t x:80 "), (HOST, b"x:80"))
         self.assertEqual(meaning_of(b"Host: a, b"), (HOST, b""))

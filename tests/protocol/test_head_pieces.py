@@ -1,4 +1,4 @@
-"""Heads in pieces are read as they are read whole, and each piece costs what it holds."""
+"""A head in pieces gives the same result as in one read, and each piece costs work for its own bytes only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS: tuple[tuple[Pieces, Callable[[bytes], tuple[Any, int]], Callable[[Random]
 
 class PiecesTests(SynchronousTestCase):
     def test_as_whole(self) -> None:
-        """Wherever a head is cut, it is the head that it is whole, or is refused if it is that whole."""
+        """A head cut at any place gives the same result as in one read: the same head, or a refusal."""
         for number, (pieces, parse, draw) in enumerate(KINDS):
             source = random_source(9130 + number)
             read = 0
@@ -65,7 +65,7 @@ class PiecesTests(SynchronousTestCase):
         raise AssertionError("the end was fed")
 
     def test_limits(self) -> None:
-        """A head that is longer than the limit is refused with the byte that is too much, and not before."""
+        """A head over the limit is refused at the first byte over it, and not before."""
         for pieces, data in ((RequestHeadPieces, get(b"A: b")), (ResponseHeadPieces, ok(b"A: b"))):
             for limit in (10, len(data) - 1):
                 cut = pieces(limit)

@@ -46,7 +46,7 @@ MAKERS: tuple[tuple[HeadKind[Any], Callable[..., bytes]], ...] = ((REQUESTS, pos
 
 
 class KnownHeadTests(SynchronousTestCase):
-    """A head that is known is read as if it were the first."""
+    """A remembered head gives the same result as a new one."""
 
     def setUp(self) -> None:
         forget_heads()
@@ -57,7 +57,7 @@ class KnownHeadTests(SynchronousTestCase):
         return outcome(HeadReader(kind, LIMIT).read, data)
 
     def test_warm_as_cold(self) -> None:
-        """Whatever was read before, by this connection or by others, a head and its errors stay what they are."""
+        """Earlier heads, of this connection or of others, do not change the result for a head, nor its errors."""
         for number, (kind, draw) in enumerate(KINDS):
             source = random_source(9100 + number)
             data = messages(source, draw, COUNT)
@@ -93,7 +93,7 @@ class KnownHeadTests(SynchronousTestCase):
                         self.assertEqual((start, length), (len(data), size))
 
     def test_heads_without_a_body_are_known_again(self) -> None:
-        """So is a head whose body has no length, or the length 0; each of these is a head of its own."""
+        """A head without a length, or with length 0, is also remembered, each as its own object."""
         for kind, make in MAKERS:
             heads = [make(), make(b"Transfer-Encoding: chunked"), make(b"Content-Length: 0"), make(b"A: b")]
             reader = HeadReader(kind, LIMIT)
@@ -108,7 +108,7 @@ class KnownHeadTests(SynchronousTestCase):
             self.assertEqual(head.has_body, bool(size))
 
     def test_lengths_in_other_spellings(self) -> None:
-        """A length in another spelling is part of what a head is known by."""
+        """A length in an unusual spelling is part of the key of a remembered head."""
         others: tuple[bytes, ...] = (
             b"CONTENT-LENGTH: %d",
             b"Content-Length:%d",
@@ -125,7 +125,7 @@ class KnownHeadTests(SynchronousTestCase):
                         self.assertEqual(each.read(data)[1:], (len(data), size), data)
 
     def test_lengths_that_are_none(self) -> None:
-        """What stands in the place of a known head's length is refused as it ever is if it is no number."""
+        """A text that is not a number, in the place of a remembered head's length, is refused as usual."""
         values = (b"", b"+5", b"-5", b"5 5", b"5,5", b"0x5", b"5" * 19, b"five", b"\xb2", b"5\n", b"5\r", b"\0")
         for kind, make in MAKERS:
             reader = HeadReader(kind, LIMIT)
@@ -154,7 +154,7 @@ class KnownHeadTests(SynchronousTestCase):
                             self.assertIn(lines[0] % number, head.passing)
 
     def test_calls(self) -> None:
-        """The connection's own last head is known in one call, another's in three."""
+        """One call finds the connection's own last head; three calls find another connection's."""
         for kind, make in MAKERS:
             for lines in ([b"Content-Length: %d"], [b"Transfer-Encoding: chunked"]):
                 first, second = (make(*(line % 5 if b"%" in line else line for line in lines)) for _ in range(2))
@@ -165,7 +165,7 @@ class KnownHeadTests(SynchronousTestCase):
                 self.assertLessEqual(python_calls(lambda reader=other, data=second: reader.read(data)), 3)
 
     def test_bodies_are_not_looked_at(self) -> None:
-        """What stands behind a head, and looks like a part of one, is a body's."""
+        """Bytes behind a head that look like a part of it belong to the body."""
         for kind, make in MAKERS:
             for body in (b"Content-Length: 9\r\n\r\n", b"\r\n\r\n", b"content-length: 9", make(b"Content-Length: 4")):
                 for data in (make(), make(b"A: b"), make(b"Content-Length: 0"), make(b"Content-Length: 2")):
@@ -176,7 +176,7 @@ class KnownHeadTests(SynchronousTestCase):
                     self.assertIs(reader.read(data)[0], HeadReader(kind, LIMIT).read(data + body)[0])
 
     def test_bounded(self) -> None:
-        """No more than some hundred heads are known, and none that is long or has many fields."""
+        """The number of remembered heads is limited, and none is long or has many fields."""
         for kind, make in MAKERS:
             for number in range(2000):
                 HeadReader(kind, LIMIT).read(make(b"A: %d" % number, b"Content-Length: 5"))
@@ -188,7 +188,7 @@ class KnownHeadTests(SynchronousTestCase):
             self.assertEqual(kind.known, {})
 
     def test_limits_hold_for_known_heads(self) -> None:
-        """A head that others know is refused where it is beyond this connection's limits."""
+        """A head remembered for other connections is refused if it is over this connection's limits."""
         for kind, make in MAKERS:
             wide = HeadReader(kind, LIMIT)
             data = make(*[b"A: b"] * 30, b"Content-Length: 5")
@@ -203,7 +203,7 @@ class KnownHeadTests(SynchronousTestCase):
 
 class ReaderTests(SynchronousTestCase):
     def test_unfinished(self) -> None:
-        """A head of which the end has not come is read on with what comes next, and where the body starts is told."""
+        """An incomplete head is continued with the next read, and the result says where the body starts."""
         for kind, make in MAKERS:
             data = make(b"A: b", b"Content-Length: 5")
             for cut in range(1, len(data)):
@@ -254,14 +254,14 @@ class ReaderTests(SynchronousTestCase):
                     self.assertRaises((Refusal, BadResponse), reader.read_more, data[-1:])
 
     def test_wrong_at_once(self) -> None:
-        """What is wrong is refused before the head's end has come."""
+        """A malformed line is refused before the head's end has arrived."""
         for data in (b"GET / FTP", b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost : x", b"X" * 41):
             self.assertRaises(Refusal, HeadReader(REQUESTS, 40).read, data)
         for data in (b"SSH-2.0-x", b"HTTP/1.1 200 OK\n\n", b"HTTP/1.1 200 OK\r\nA: b\n\r\n", b"HTTP/" + b"1" * 36):
             self.assertRaises(BadResponse, HeadReader(RESPONSES, 40).read, data)
 
     def test_refused_head_requests(self) -> None:
-        """It is known of what was refused whether the method was HEAD, so that the refusal has no body."""
+        """A refused head says whether the method was HEAD, because then the response has no body."""
         for first, is_head in ((b"HEAD", True), (b"POST", False), (b"HEADS", False)):
             data = first + b" / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"
             reader = HeadReader(REQUESTS, LIMIT)

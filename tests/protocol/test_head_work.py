@@ -1,4 +1,4 @@
-"""What a head costs is linear in its bytes. Counted, never timed: work is what is looked at, or called."""
+"""The work for a head is linear in its bytes. The tests count bytes and calls, and measure no time."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class HeadWork(SynchronousTestCase):
         self.assertLess(counted[1], 2.1 * counted[0])
 
     def test_requests_byte_by_byte(self) -> None:
-        """So is a request's: the calls for each byte do not grow."""
+        """The same for a request's head: the calls for each byte do not grow."""
         counted = []
         for size in (2000, 4000):
             client = Rig().client()
@@ -126,7 +126,7 @@ class HeadWork(SynchronousTestCase):
         self.assertLess(counted[1], 2.1 * counted[0])
 
     def test_queries(self) -> None:
-        """A query of thousands of parameters costs nothing for each that is not ours."""
+        """A query with thousands of parameters costs no work for each that is not ours."""
         unquote_to_bytes("%41")  # urllib makes its table of all escapes at the first one in the process
         for part in (b"&", b"a=b&", b"serverless&", b"%"):
             query = part * (30000 // len(part))

@@ -15,7 +15,7 @@ def moved(line: bytes, host: bytes = b"x.example", secure: bool = False, path_pr
 
 class ReaddressedTests(SynchronousTestCase):
     def test_own_authority(self) -> None:
-        """A line that names the authority which the caller addressed names the server's instead, path and all."""
+        """A field with the authority that the caller addressed gets the server's instead, and keeps its path."""
         for line, expected in (
             (b"Origin: http://x.example", b"Origin: http://backend:8000"),
             (b"origin:https://X.EXAMPLE", b"origin: http://backend:8000"),
@@ -28,7 +28,7 @@ class ReaddressedTests(SynchronousTestCase):
         self.assertEqual(moved(b"Origin: http://x.example", path_prefix=b"/p"), b"Origin: http://backend:8000")
 
     def test_other_authorities(self) -> None:
-        """What names any other authority, or none, stays as it is, byte for byte."""
+        """A field with another authority, or none, is passed on unchanged."""
         for line in (
             b"Origin: http://y.example",
             b"Origin: http://x.example:81",
@@ -48,7 +48,7 @@ class ReaddressedTests(SynchronousTestCase):
         self.assertEqual(moved(b"Origin: https://x.example", secure=True), b"Origin: http://backend:8000")
 
     def test_other_lines(self) -> None:
-        """Lines that are not among those given stay, whatever they say."""
+        """Other lines are passed on unchanged."""
         block = b"X: http://x.example\r\nOrigin: http://x.example\r\nY: Origin: http://x.example\r\n"
         found = readdressed(
             block, [b"Origin: http://x.example"], host=b"x.example", secure=False, origin=ORIGIN, path_prefix=b""

@@ -11,14 +11,14 @@ from vespa.protocol.refusal import Refusal
 
 class RefusalTests(SynchronousTestCase):
     def test_body_tells_the_cause(self) -> None:
-        """The body is one line of JSON with a code for programs, a message for people, and who is to blame."""
+        """The body is one line of JSON with a code for programs, a message for people, and the error's origin."""
         self.assertEqual(
             Refusal(502, "backend_unreachable", "no", origin="backend").body(),
             b'{"error":{"code":"backend_unreachable","message":"no","origin":"backend"}}\n',
         )
 
     def test_fields(self) -> None:
-        """Wrong fields are named one by one, and only where there are any."""
+        """The body lists wrong fields, if there are any."""
         refusal = Refusal(422, "invalid_envelope", "no", fields={"cost": "is missing"})
         self.assertEqual(json.loads(refusal.body())["error"]["fields"], {"cost": "is missing"})
         self.assertNotIn("fields", json.loads(Refusal(422, "invalid_envelope", "no", fields={}).body())["error"])
@@ -36,7 +36,7 @@ class RefusalTests(SynchronousTestCase):
 
     @given(st.floats(min_value=-1e6, max_value=1e9))
     def test_retry_after(self, seconds: float) -> None:
-        """Retry-After is whole seconds, at least one, and never less than was meant."""
+        """Retry-After is in whole seconds, rounded up, at least 1."""
         ((_, value),) = Refusal(429, "busy", "no", retry_after=seconds).header_list()[2:]
         self.assertTrue(value.isdigit())
         self.assertGreaterEqual(int(value), max(1, seconds))
@@ -44,7 +44,7 @@ class RefusalTests(SynchronousTestCase):
 
     @given(st.text(), st.text())
     def test_any_text(self, message: str, name: str) -> None:
-        """Whatever a client sent can be told back to it: the body is ASCII and says the same."""
+        """A refusal can quote any text of the client: the body is ASCII JSON with the same text."""
         error = json.loads(Refusal(422, "invalid_envelope", message, fields={name: message}).body().decode("ascii"))[
             "error"
         ]
@@ -52,5 +52,5 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(error["fields"], {name: message})
 
     def test_is_an_exception_that_reads_well(self) -> None:
-        """A refusal that ends up in a log says what it is."""
+        """The text of a refusal, for logs, has its status, code and message."""
         self.assertEqual(str(Refusal(429, "busy", "come later")), "429 busy: come later")

@@ -16,7 +16,7 @@ def head(*lines: bytes, first: bytes = POST, host: bytes = b"Host: x") -> Reques
 
 class PlainTests(SynchronousTestCase):
     def test_plain(self) -> None:
-        """A request with or without a length is plain; so is one that says what is usual in more words."""
+        """A usual request with or without a length is plain, also if it states defaults."""
         for lines in (
             [],
             [b"Content-Length: 0"],
@@ -32,7 +32,7 @@ class PlainTests(SynchronousTestCase):
         self.assertTrue(head(first=b"OPTIONS / HTTP/1.1").plain)
 
     def test_not_plain(self) -> None:
-        """What has to be looked at again is not plain."""
+        """A head that needs further checks is not plain."""
         for line in (
             b"Connection: close",
             b"Connection: x, CLOSE",
@@ -57,7 +57,7 @@ class PlainTests(SynchronousTestCase):
         self.assertFalse(head(b"X: " + b"y" * (room + 1)).plain)
 
     def test_nothing_unusual_is_plain(self) -> None:
-        """A plain head says nothing that is unusual, whatever it is."""
+        """Any head that is called plain has nothing unusual."""
         source = random_source(9110)
         plain = 0
         for _ in range(examples(1000)):

@@ -43,7 +43,7 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual((switched.framing, switched.upgrade), (NO_BODY, b"websocket"))
 
     def test_length(self) -> None:
-        """A length is told beside the head, even that of a body which does not come."""
+        """The length is beside the head, even if the response has no body."""
         for first in (OK, b"HTTP/1.1 304 Not Modified"):
             for line, length, has_length in (
                 (b"A: b", 0, False),
@@ -54,7 +54,7 @@ class FramingTests(SynchronousTestCase):
                 self.assertEqual((told, found.has_length), (length, has_length))
 
     def test_keep_alive(self) -> None:
-        """HTTP/1.1 lasts unless it says close, HTTP/1.0 only where it says keep-alive; so many seconds if told."""
+        """HTTP/1.1 persists unless it says close, HTTP/1.0 only if it says keep-alive; Keep-Alive gives the seconds."""
         self.assertTrue(head().keep_alive)
         self.assertFalse(head(b"Connection: Close").keep_alive)
         self.assertFalse(head(first=b"HTTP/1.0 200 OK").keep_alive)
@@ -62,7 +62,7 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(head(b"Keep-Alive: max=3, timeout=5").keep_alive_seconds, 5)
 
     def test_reusable(self) -> None:
-        """A connection whose response has a length may be used again at once, where nothing is said about that."""
+        """By default a connection whose response has a length may be reused at once."""
         usual = b"Content-Length: 5"
         self.assertTrue(head(usual).reusable)
         self.assertTrue(head(usual, b"Connection: keep-alive", first=b"HTTP/1.0 200 X").reusable)
@@ -91,7 +91,7 @@ class VerbatimTests(SynchronousTestCase):
                     self.assertTrue(head(DATED, line, first=first[:-2]).verbatim, first)
 
     def test_not_verbatim(self) -> None:
-        """It may not where a proxy has a word to change, to add or to leave out."""
+        """A head is not verbatim if a proxy must change, add or remove a field."""
         usual = [DATED, b"Content-Length: 5"]
         for first in (
             b"HTTP/1.1 200 Fine",

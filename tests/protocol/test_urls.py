@@ -35,7 +35,7 @@ class ParseTests(SynchronousTestCase):
             self.assertIn("absolute path", str(self.assertRaises(ValueError, BaseURL.parse, url)))
 
     def test_refused(self) -> None:
-        """What cannot be a server's place is refused, and it is said why."""
+        """A URL that cannot be a server's address is refused, and the error says why."""
         for url, word in (
             ("", "begin with"),
             ("x:80", "begin with"),
@@ -63,7 +63,7 @@ class ParseTests(SynchronousTestCase):
 
     @given(st.text(max_size=30), st.sampled_from(("", "http://", "https://x/", "unix:", "http://[", "http://x:")))
     def test_any_text(self, text: str, start: str) -> None:
-        """Whatever is given is a place that can be written into a head, or a ValueError."""
+        """Any text gives a URL that can be written into a head, or a ValueError."""
         try:
             found = BaseURL.parse(start + text)
         except ValueError:

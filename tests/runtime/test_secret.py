@@ -1,4 +1,4 @@
-"""What is not shown of a secret."""
+"""A secret's value is never shown."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class InOrderTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
     def test_cancel_of_the_waiter(self) -> None:
-        """Who cancels waiting for the stop does not stop the stopping."""
+        """Cancelling a wait for the stop does not cancel the stop."""
         held: Deferred[None] = Deferred()
         self.children[2].held = held
         self.tree.startService()

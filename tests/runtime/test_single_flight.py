@@ -19,7 +19,7 @@ class SharedTests(SynchronousTestCase):
         return await self.works[-1]
 
     def test_one_work(self) -> None:
-        """All who ask while it goes on get one outcome, good or bad; who asks later starts it anew."""
+        """All callers during one run get its outcome, success or failure; a later call starts a new run."""
         for outcome in 7, ZeroDivisionError():
             waiting = [self.shared.join() for _ in range(3)]
             work = self.works.pop()
@@ -42,7 +42,7 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(shared.join()) for _ in range(2)], [1, 1])
 
     def test_leaving(self) -> None:
-        """Who cancels leaves alone; the last one to leave ends the work, and its outcome reaches nobody."""
+        """Cancelling affects one caller only. If all have cancelled, the work is cancelled without an outcome."""
         first, second = self.shared.join(), self.shared.join()
         first.cancel()
         self.failureResultOf(first, CancelledError)
@@ -73,7 +73,7 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(again), 2)
 
     def test_asked_in_the_end(self) -> None:
-        """One who asks anew on hearing the outcome starts new work."""
+        """A caller that calls again in its callback starts new work."""
         again: list[Deferred[int]] = []
         self.shared.join().addCallback(lambda _: again.append(self.shared.join()))
         self.works[0].callback(1)

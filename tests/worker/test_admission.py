@@ -39,7 +39,7 @@ class Preflight(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
     def test_is_verified(self) -> None:
-        """Nobody gets to the backend by it who could not otherwise."""
+        """A preflight gives no caller access to the backend that the caller did not have."""
         rig = Rig(secured=True)
         rig.bad_signature = Refusal(401, "bad_signature", "no")
         signed = query_envelope(auth()).encode()

@@ -1,4 +1,4 @@
-"""Who passes the worker, and in what shape, in memory."""
+"""Which requests the worker passes on, and in which form, in memory."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Enveloped(SynchronousTestCase):
             self.assertEqual(rig.ledger.load, 0)
 
     def test_no_request_idx(self) -> None:
-        """What Vast's documented examples leave out is said where it alone is missing."""
+        """The refusal says so if only the part is missing that Vast's documented examples leave out."""
         given = auth()
         del given["request_idx"]
         small = b'{"auth_data": ' + json.dumps(given).encode() + b', "payload": {}}'
@@ -162,7 +162,7 @@ class Enveloped(SynchronousTestCase):
             self.assertIn(b"/route/ returns a request_idx", response, request[:200])
 
     def test_wrong_url(self) -> None:
-        """What was signed for another worker is 401 here."""
+        """A request signed for another worker gets 401."""
         response = Rig(secured=True).ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()
         self.assertEqual((status(response), code(response)), (401, "wrong_url"))
 
@@ -182,7 +182,7 @@ class Enveloped(SynchronousTestCase):
         self.assertEqual((status(response), code(response)), (401, "replayed"))
 
     def test_replays_in_the_log(self) -> None:
-        """Whoever has one assignment cannot fill the log with it."""
+        """Repeating one assignment does not fill the log."""
         rig = Rig(secured=True, replay="warn")
         with capturedLogs() as events:
             for _ in range(20):
@@ -202,7 +202,7 @@ class OneVerdict(SynchronousTestCase):
         return [start + space + middle for space in (b"", b" " * 60_000 + b"\n" * 5000)]
 
     def test_lenient_payloads(self) -> None:
-        """What strict parsers refuse passes untouched, at workers that verify and at those that do not."""
+        """JSON that strict parsers refuse is passed on unchanged, with and without verification."""
         for payload in (b'{"p": "cut \\ud83d"}', b'{"x": NaN}', b"1e999"):
             for raw in self.bodies(b',"payload":' + payload + b"}"):
                 for secured in (True, False):
@@ -257,7 +257,7 @@ class Queried(SynchronousTestCase):
         self.assertEqual(rig.backend.wire.read(), b"cd")
 
     def test_unsigned(self) -> None:
-        """Without a signature a request is 422, and told what is missing."""
+        """A request without a signature gets 422, and the refusal says what is missing."""
         response = Rig(secured=True).ask(GET).read()
         self.assertEqual(status(response), 422)
         self.assertEqual(len(json.loads(body(response))["error"]["fields"]), 6)
@@ -284,7 +284,7 @@ class Unsecured(SynchronousTestCase):
             self.assertEqual(rig.ledger.deletes(), ())
 
     def test_cost_header(self) -> None:
-        """What a plain request costs may be told in a header; a wrong cost is 422, 0 is none."""
+        """A header may give the cost of a plain request; a wrong cost gets 422, and 0 means no cost."""
         for text, work in ((b"2.5", 2_500_000), (b"0", 0)):
             rig = Rig()
             rig.ask(GET.replace(b"\r\n\r\n", b"\r\nX-Serverless-Cost: " + text + b"\r\n\r\n"))

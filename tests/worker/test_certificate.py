@@ -50,7 +50,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertEqual(self.asked, [URL])
 
     def test_kept(self) -> None:
-        """A good pair is kept and nobody is asked."""
+        """A valid pair is kept, and no request is sent."""
         self.ensure(self.sign)
         before = self.content()
         self.assertFalse(self.ensure(self.sign))
@@ -98,7 +98,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertTrue(usable(*self.content(), NOW))
 
     def test_cannot_be_stored(self) -> None:
-        """A folder that is not there is told as such."""
+        """The error for a missing folder says that the certificate cannot be stored."""
         self.certificate = self.key = os.path.join(self.mktemp(), "nowhere", "x")
         self.assertIn("stored", str(self.assertRaises(CertificateError, self.ensure, self.sign)))
 

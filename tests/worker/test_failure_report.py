@@ -34,12 +34,12 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(found, expected)
 
     def test_no_identity(self) -> None:
-        """Who does not know himself says nothing."""
+        """A worker without an identity sends nothing."""
         for name, value in (("CONTAINER_ID", ""), ("CONTAINER_ID", "x"), ("MASTER_TOKEN", " ")):
             self.assertIsNone(body({**ON_VAST, name: value}, "it broke"))
 
     def test_message(self) -> None:
-        """The end of a long message is told, never an empty one, and never the token in it."""
+        """A report has the end of a long message, never an empty message, and never the token."""
         for message, told in (
             ("x" * 9000 + "END", "x" * (LONGEST_MESSAGE - 3) + "END"),
             ("", "the worker failed"),
@@ -64,6 +64,6 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(asked, ["http://a/worker_status/", "http://b/worker_status/"])
 
     def test_nobody_hears(self) -> None:
-        """That nobody heard it is told to the caller, and no error."""
+        """The function returns False, and raises nothing, if no address took the report."""
         self.assertFalse(report(ON_VAST, "it broke", lambda url, content: False))
         self.assertFalse(report({}, "it broke", lambda url, content: True))

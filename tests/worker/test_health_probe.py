@@ -60,7 +60,7 @@ class ProbeTests(SynchronousTestCase):
         self.assertIn("10 s", str(self.failureResultOf(result, ProbeError).value))
 
     def trouble(self, *answers: int | Exception | FakeResponse) -> str:
-        """What a probe says whose requests are answered so, one after the other."""
+        """The result of a probe whose requests get these responses in turn."""
         result = self.run_probe()
         for answer in answers:
             if isinstance(answer, Exception):
@@ -72,7 +72,7 @@ class ProbeTests(SynchronousTestCase):
         return str(self.failureResultOf(result, ProbeError).value)
 
     def test_another_path_answers(self) -> None:
-        """Where the health path is not there and another answers 2xx, that is what to set; it is looked for once."""
+        """If the health path is missing and another answers 2xx, the message suggests it; the search runs once."""
         said = "/health answered 404 but / answers: set VESPA_HEALTHCHECK_ENDPOINT=/"
         self.assertEqual(self.trouble(404, 200), said)
         self.assertEqual(self.trouble(404), said)
@@ -87,21 +87,21 @@ class ProbeTests(SynchronousTestCase):
         return result
 
     def test_no_other_path(self) -> None:
-        """Where no path answers, or the server stops answering meanwhile, it is said what a path has to do."""
+        """If no path answers 2xx, or the server stops answering, the message says what a health path must do."""
         said = "/health answered 404: set VESPA_HEALTHCHECK_ENDPOINT to a path that answers 2xx"
         self.assertIn(said, self.trouble(404, 404, 404, 401, 404))
         self.probe = HealthProbe(BoundedClient(self.agent, self.clock), "http://a/x", timeout=10.0)
         self.assertIn("/x answered 404: set", self.trouble(404, ConnectionRefusedError()))
 
     def test_prefix(self) -> None:
-        """Paths are told as they are set: without the prefix of the backend's URL, which stands before each."""
+        """Messages show paths as they are set, without the prefix of the backend's URL."""
         client = BoundedClient(self.agent, self.clock)
         self.probe = HealthProbe(client, "http://a/api/health", timeout=10.0, prefix="/api")
         self.assertIn("/health answered 404 but / answers", self.trouble(404, 200))
         self.assertEqual(self.agent.urls, ["http://a/api/health", "http://a/api/"])
 
     def test_what_to_set(self) -> None:
-        """Whatever a probe meets, it says in one sentence what that is and which variable may be wrong."""
+        """For each failure, the probe's message says in one sentence what happened and which variable may be wrong."""
         moved = FakeResponse(307, headers=Headers({"Location": ["/health/\n"]}))
         plain = FakeResponse(400, b"The plain HTTP request was sent to HTTPS port")
         gone = UpstreamError("backend_unreachable", "x", silent=True)
@@ -160,7 +160,7 @@ class ProbeTests(SynchronousTestCase):
             self.assertIn(said, self.trouble(UpstreamError("no_reply", text)))
 
     def test_slow(self) -> None:
-        """A health check that takes longer than its limit is told which limit that is."""
+        """The message for a slow health check names its limit."""
         result = self.run_probe()
         self.clock.advance(10.0)
         self.assertIn("VESPA_HEALTHCHECK_TIMEOUT", str(self.failureResultOf(result, ProbeError).value))
@@ -172,7 +172,7 @@ class ProbeTests(SynchronousTestCase):
         self.assertIn("no server listens at /run/a.sock", self.trouble(UpstreamError("x", "y", refused=True)))
 
     def test_refused(self) -> None:
-        """Only where nobody listens is the connection called refused."""
+        """A connection counts as refused only if no server listens."""
         for error, refused in (
             (UpstreamError("backend_unreachable", "could not connect", silent=True, refused=True), True),
             (UpstreamError("no_reply", "closed", silent=True), False),

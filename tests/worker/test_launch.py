@@ -44,7 +44,7 @@ class LaunchTests(SynchronousTestCase):
         self.assertNotIn("line 10\n", message)
 
     def test_cause(self) -> None:
-        """Where the step said itself why it ends, that alone is reported."""
+        """If the step itself says why it ends, only that is reported."""
         for said, told in (
             (
                 "2026-01-01 info [a] b\n2026-01-01 critical [vespa.tap] cannot listen on x\n2026 info [a] end",
@@ -60,7 +60,7 @@ class LaunchTests(SynchronousTestCase):
             self.assertEqual(self.reports, [told])
 
     def test_told(self) -> None:
-        """What the worker has told the autoscaler itself is not reported once more."""
+        """An error that the worker has already reported is not reported again."""
         said = f"critical [vespa.tap] cannot listen on x\ninfo [a] {TOLD}"
         self.assertEqual(self.launch(python(f"print({said!r})\nraise SystemExit(1)")), 1)
         self.assertEqual(self.reports, [])
@@ -72,7 +72,7 @@ class LaunchTests(SynchronousTestCase):
         self.assertIn("killed by SIGKILL", self.reports[0])
 
     def test_stopped(self) -> None:
-        """What ends because it was signalled through us is no failure; its exit code is ours."""
+        """An end by a signal that we passed on is no failure; its exit code is ours."""
 
         class Output(io.BytesIO):
             def flush(self) -> None:

@@ -145,7 +145,7 @@ class LoadingTests(WatchTests):
         self.assertEqual(self.throughputs, [50.0])
 
     def test_condition(self) -> None:
-        """Load time and throughput are told from the first ready on, and stay."""
+        """Load time and throughput are set when the worker is first ready, and stay."""
         self.start()
         self.wait(7)
         self.assertEqual((self.monitor.condition().loadtime, self.monitor.condition().max_perf), (0.0, 0.0))
@@ -224,7 +224,7 @@ class SayingWhyTests(WatchTests):
         self.assertEqual((self.why(), self.message()), (f"the worker is loading: {DEAD}", ""))
 
     def test_again(self) -> None:
-        """It is said again when the cause changes, and each minute; not with each check."""
+        """The message is logged again if the cause changes, and each minute, but not with each check."""
         self.backend.trouble = DEAD
         self.start()
         self.wait(33)
@@ -354,7 +354,7 @@ class BenchmarkTests(WatchTests):
         self.assertEqual((self.monitor.state, self.message(), self.throughputs), ("ready", "", [50.0]))
 
     def test_never_made_up(self) -> None:
-        """What is not a positive number is a failed benchmark, not a throughput."""
+        """A result other than a positive number is a failed benchmark."""
         for figure in (0.0, -1.0, float("nan"), float("inf")):
             self.monitor = self.make()
             self.benchmark.runs.clear()
@@ -438,7 +438,7 @@ class ReadyTests(WatchTests):
             self.assertEqual(self.monitor.state, "ready")
 
     def test_one_failure_may_be_enough(self) -> None:
-        """Where one failure is to be enough there is no suspicion."""
+        """If one failure is the limit, the state `suspect` is skipped."""
         self.monitor = self.make(probe_config=ProbeConfig(consecutive_failures=1))
         self.start_ready()
         self.backend.trouble = DEAD
@@ -457,7 +457,7 @@ class ReadyTests(WatchTests):
         self.assertIsNone(self.monitor.refusal())
 
     def test_a_bug_of_ours(self) -> None:
-        """An error that is nobody's verdict on the backend is logged, and the monitor goes on."""
+        """An unexpected error that says nothing about the backend is logged, and the monitor goes on."""
         self.start_ready()
         self.backend.bug = KeyError("bug")
         self.wait(10)
@@ -571,7 +571,7 @@ class RefusedConnectionTests(WatchTests):
         self.assertEqual((self.monitor.state, self.at()), ("errored", [0, 5, 6, 7]))
 
     def test_broken_off_during_a_probe(self) -> None:
-        """What breaks while a probe is under way has the next one follow."""
+        """A connection that breaks during a probe causes another probe."""
         self.start_ready()
         self.backend.held = Deferred()
         self.wait(10)

@@ -144,7 +144,7 @@ class ReportTests(ReporterTests):
         self.assertEqual(self.listener.reports[0].body["id"], 7)
 
     def test_on_change(self) -> None:
-        """What changes, in the ledger or in the worker's condition, is told within the interval, and only once."""
+        """A change of the ledger or of the worker's state is reported once, within the interval."""
         self.start()
         self.wait(3)
         self.record(1, SERVED)
@@ -158,7 +158,7 @@ class ReportTests(ReporterTests):
         self.assertEqual([told.body["error_msg"] for told in self.listener.reports], ["", "", "x", "x"])
 
     def test_meanwhile(self) -> None:
-        """What happens while a report is under way is in the next one, and in no other."""
+        """Events during a report are in the next report only."""
         self.start()
         self.listener.mode = None
         self.record(1, SERVED)
@@ -170,7 +170,7 @@ class ReportTests(ReporterTests):
         self.assertEqual([told.body["cur_perf"] for told in self.listener.reports], [0, 1, 2])
 
     def test_undelivered(self) -> None:
-        """What was not delivered is told again with what came since, in one sum, less and less often in an outage."""
+        """Undelivered work is reported again, summed with later work, with growing pauses in an outage."""
         self.listener.mode = False
         self.start()
         for index in range(300):
@@ -185,7 +185,7 @@ class ReportTests(ReporterTests):
         self.assertEqual((delivered[0], set(delivered[1:])), (300, {0}))
 
     def test_one_at_a_time(self) -> None:
-        """While a report is not answered there is no other, but deletes are told."""
+        """While a report has no response, no other report is sent, but deletes are."""
         self.listener.mode = None
         self.start()
         self.listener.mode = True
@@ -195,7 +195,7 @@ class ReportTests(ReporterTests):
         self.assertEqual(len(self.listener.deletes), 1)
 
     def test_loadtime_once(self) -> None:
-        """The load time is told with the first report delivered after it is known, and never again."""
+        """The load time is in the first report delivered after it is known, and in no later one."""
         self.start()
         self.listener.mode = False
         self.condition = READY
@@ -243,7 +243,7 @@ class ReportTests(ReporterTests):
 
 class DeleteTests(ReporterTests):
     def test_in_time(self) -> None:
-        """A request that is over is told within the interval, in one body for each value of success."""
+        """A finished request is reported within the interval, in one body for each value of `success`."""
         self.start()
         for index, events in enumerate((SERVED, FAILED, CANCELLED, REFUSED)):
             self.record(index, events)
@@ -263,7 +263,7 @@ class DeleteTests(ReporterTests):
         self.assertEqual(self.listener.reports[0].skip, frozenset())
 
     def test_half_delivered(self) -> None:
-        """Of two bodies only the one that was not delivered is told again."""
+        """Of two bodies, only the undelivered one is sent again."""
         self.start()
         self.listener.mode = None
         self.record(1, SERVED)
@@ -317,7 +317,7 @@ class StopTests(ReporterTests):
         self.assert_over()
 
     def test_after_an_outage(self) -> None:
-        """The last words are tried even while a pause after failures lasts."""
+        """The last report is sent even during a pause after failures."""
         self.listener.mode = False
         self.start()
         self.record(1, SERVED)
@@ -376,7 +376,7 @@ class StopTests(ReporterTests):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_never_started(self) -> None:
-        """A reporter that was not started, or was stopped before, has no last words."""
+        """A reporter that was not started, or has been stopped, sends no last report."""
         self.successResultOf(self.reporter.stopService())
         self.assertEqual(self.listener.posts, [])
         self.start()

@@ -97,13 +97,13 @@ class PostTests(AutoscalerTests):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_network_errors_are_false(self) -> None:
-        """What goes wrong in the network is never raised."""
+        """Network errors are never raised."""
         self.agent.on_request = lambda asked: asked.fail(ConnectionRefusedError())
         self.assertFalse(self.successResultOf(self.post(self.autoscaler())))
         self.assertEqual(self.asked(), "abc")
 
     def test_skip(self) -> None:
-        """Skipped addresses are not asked; when none is left there is nobody to tell, which is no failure."""
+        """Skipped addresses get no request; having no address left is not a failure."""
         self.answers(a=200, b=200)
         self.assertTrue(self.successResultOf(self.post(self.autoscaler(A, B), A + "/")))
         self.assertEqual(self.asked(), "b")
@@ -141,7 +141,7 @@ class PostTests(AutoscalerTests):
         self.assertEqual(self.asked(), "a")
 
     def test_status_counts_though_the_body_hangs(self) -> None:
-        """A 2xx has been told, whatever becomes of its body: it is not told twice."""
+        """A report with a 2xx response counts as delivered even if the response's body fails; it is not sent twice."""
         self.agent.on_request = lambda asked: asked.result.callback(FakeResponse(200, end=None))
         result = self.post(self.autoscaler())
         self.clock.advance(10.0)
@@ -149,7 +149,7 @@ class PostTests(AutoscalerTests):
         self.assertEqual(self.asked(), "a")
 
     def test_cancel(self) -> None:
-        """A cancelled post asks nobody else and leaves no timer."""
+        """A cancelled post tries no other address and leaves no timer."""
         result = self.post(self.autoscaler(max_retries=3))
         result.cancel()
         self.failureResultOf(result, CancelledError)

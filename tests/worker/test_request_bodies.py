@@ -113,7 +113,7 @@ class AnyCutTests(SynchronousTestCase):
     @settings(max_examples=examples(300))
     @given(st.data(), bodies(), st.booleans(), st.booleans())
     def test_as_the_whole(self, data: st.DataObject, raw: bytes, secured: bool, chunked: bool) -> None:
-        """Any split of a body gives what the whole gives: the same words of a refusal, or the same bytes."""
+        """Any split of a body gives the same result as the whole: the same refusal, or the same bytes."""
         unwrapping = RequestUnwrapping(secured=secured)
         length = None if chunked else len(raw)
         if raw or chunked:

@@ -40,7 +40,7 @@ class UnwrapTests(SynchronousTestCase):
                 self.assertEqual((begun.ready, begun.content, begun.verbatim), (True, an_auth(), True))
 
     def test_wrong_query(self) -> None:
-        """What is wrong with the query is told before the body is wanted, and whatever the body says."""
+        """A wrong query is refused before the body is read, whatever the body is."""
         head = post(b"/?serverless_cost=1")
         for unwrapping in (SECURED, UNSECURED):
             self.assertEqual(self.refused(head, envelope(), by=unwrapping), (422, "invalid_envelope"))
@@ -116,7 +116,7 @@ class PlainWorkTests(SynchronousTestCase):
 
 class TargetTests(SynchronousTestCase):
     def test_callers_own(self) -> None:
-        """What is ours leaves the query; the rest arrives byte for byte."""
+        """Our parameters are removed from the query; the rest is passed on byte for byte."""
         signed = b"/a/..%2F?x=%31&" + SIGNED + b"&x=2&api_key=secret&y"
         for unwrapping in (SECURED, UNSECURED):
             self.assertEqual(unwrapping.target(post(signed)), b"/a/..%2F?x=%31&x=2&y")

@@ -58,7 +58,7 @@ class ServedTests(SynchronousTestCase):
             self.assertNotEqual(self.served(), first)
 
     def test_named(self) -> None:
-        """Of several the one that is meant is compared."""
+        """Of several models, the chosen one is compared."""
         self.models.answer = {"data": [entry("a"), entry("b")]}
         self.assertIn("a", self.served())
         self.assertIn("b", self.served("b"))

@@ -1,4 +1,4 @@
-"""What the service makes of the settings."""
+"""The objects that the service makes from the settings."""
 
 from __future__ import annotations
 
