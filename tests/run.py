@@ -51,15 +51,15 @@ def plan(wanted: argparse.Namespace) -> list[Unit]:
     weights = read_weights(weights_file(wanted))
     way = WAYS[wanted.way or "plain"]
     if wanted.names or wanted.way:
-        return units_of(wanted.names or way.tests, way, weights, split=not wanted.record)
+        return units_of(wanted.names or way.tests, way, weights)
     found = [
         Unit(name, command=command, weight=weights.get(name, Unit(name).weight))
         for name, command in CHECKS
         if not wanted.no_checks
-    ] + units_of(["tests"], PLAIN, weights, split=not wanted.record)
+    ] + units_of(["tests"], PLAIN, weights)
     if sys.platform == "linux" and not wanted.quick:
         for other in (*MASKS, STOCK):
-            found += units_of(other.tests, other, weights, split=not wanted.record)
+            found += units_of(other.tests, other, weights)
     return found
 
 
