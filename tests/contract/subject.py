@@ -20,12 +20,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import itertools
 import os
-import socket
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from twisted.application.service import IServiceCollection
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 
@@ -46,9 +45,6 @@ def missing() -> str | None:
     return None if found else "there is no engine yet"
 
 
-_numbers = itertools.count(os.getpid() * 37)  # processes that run side by side begin at different ports
-
-
 def start(test: TestCase, backend_port: int, **limits: int) -> Awaitable[int]:
     """Start a subject; see the module's text."""
     if OTHER:
@@ -57,47 +53,32 @@ def start(test: TestCase, backend_port: int, **limits: int) -> Awaitable[int]:
     return start_worker(test, backend_port, limits)
 
 
-def free_port() -> int:
-    """
-    A port of loopback that nobody listens at.
-
-    It is below those that systems give to connections, which other processes open all the time: one would now and then
-    take the port before the worker listens there.
-    """
-    for number in _numbers:
-        port = 15_000 + number % 15_000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("unreachable")
-
-
 async def start_worker(test: TestCase, backend_port: int, limits: dict[str, int]) -> int:
     """The worker's own service tree, in this process."""
     from attrs import evolve
 
     from vespa.config.worker_reading import load
+    from vespa.proxy.listener import Listener
     from vespa.worker.service import make_worker
 
-    port = free_port()
     environment = {
         **{f"VESPA_{name.upper()}": str(value) for name, value in limits.items()},
         "VESPA_UNSECURED": "true",
         "VESPA_UNSECURED_PUBLIC": "true",  # the suites ask by any name
         "VESPA_BACKEND_URL": f"http://127.0.0.1:{backend_port}",
-        "VESPA_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "VESPA_LISTEN": "tcp:0:interface=127.0.0.1",
         "VESPA_DRAIN_TIMEOUT": "0.1",
         "VESPA_LOG_LEVEL": "ERROR",
     }
-    worker = make_worker(reactor, evolve(load(environment), healthcheck_endpoint=""), {})
-    worker.startService()
+    tree = make_worker(reactor, evolve(load(environment), healthcheck_endpoint=""), {})
+    worker = IServiceCollection(tree)
+    tree.startService()
 
     async def stop() -> None:
-        await maybeDeferred(worker.stopService)
+        await maybeDeferred(tree.stopService)
         await turns(4)
 
     test.addCleanup(lambda: Deferred.fromCoroutine(stop()))
-    return port
+    (listener,) = [each for each in worker if isinstance(each, Listener)]
+    assert listener.port is not None
+    return listener.port
