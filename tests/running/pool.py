@@ -107,6 +107,13 @@ class Process:
         """How it ended."""
         return self._process.wait()
 
+    def dispose(self) -> None:
+        """Close what belongs to it, after it has ended."""
+        assert self._process.stdout is not None
+        self.close()
+        self._process.stdout.close()
+        self._printed.close()
+
     def printed(self) -> str:
         """What it printed since this was last asked."""
         self._printed.seek(self._read_to)
@@ -211,14 +218,16 @@ class Pool:
     def _gone(self, process: Process) -> None:
         """A process has ended; one that had a unit is a check, or broke."""
         self._processes.remove(process)
+        began, said = self._began.pop(process), self._said.pop(process)
         unit = process.unit
         if unit is not None:
-            said, seconds = "".join(self._said[process]) + process.printed(), self._clock() - self._began[process]
+            text, seconds = "".join(said) + process.printed(), self._clock() - began
             if not process.is_check:
-                text = f"the process ended with exit code {process.exit_code}; it printed:\n{said}"
+                text = f"the process ended with exit code {process.exit_code}; it printed:\n{text}"
                 self._observer.test_ended(unit, process.test or unit.name, "failed", text, seconds)
             else:
                 outcome = "failed" if process.exit_code else "passed"
-                self._observer.test_ended(unit, unit.name, outcome, said, seconds)
+                self._observer.test_ended(unit, unit.name, outcome, text, seconds)
             self._observer.ended(unit, seconds, unit.weight.cpu_seconds, "")
+        process.dispose()
         self._fill()
