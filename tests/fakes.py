@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 
 class FakeBodyTransport:
-    """What a body's reader sees as its transport."""
+    """The transport of a body's reader."""
 
     def __init__(self) -> None:
         self.aborted = False

@@ -67,7 +67,7 @@ class Wire(StringTransport):
         self.protocol.dataReceived(data)
 
     def read(self) -> bytes:
-        """What the protocol wrote since the last read."""
+        """The bytes that the protocol has written since the last read."""
         data = self.value()
         self.clear()
         return bytes(data)

@@ -1,4 +1,4 @@
-"""What the pages about the code say of it is true."""
+"""The pages about the code agree with the code."""
 
 from __future__ import annotations
 

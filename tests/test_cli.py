@@ -38,7 +38,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(text, markdown() + "\n")
 
     def test_mistakes(self) -> None:
-        """What is not understood is exit code 2."""
+        """An unknown command or option gives exit code 2."""
         for arguments in ((), ("fly",), ("version", "x"), ("client", "--fly"), ("client", "x")):
             self.assertEqual(self.run_command(*arguments)[0], 2)
 

@@ -1,4 +1,4 @@
-"""What is private to a class or a module is read there alone, so that it may be changed there alone."""
+"""Private names are used only in their class or module, so that a change stays there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/security.md says of bounds and of regular expressions is what there is."""
+"""docs/security.md agrees with the code's limits and regular expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the worker's start: what twistd is told, and what it is handed."""
+"""Laws of the worker's start: the options of twistd, and the service that it gets."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class ServiceTests(SynchronousTestCase):
         verifyObject(IService, worker)
 
     def test_nobody_to_tell(self) -> None:
-        """An endpoint that is none ends the process where there is nobody to tell."""
+        """An invalid endpoint ends the process if no failure can be reported."""
         error = self.assertRaises(SystemExit, makeService, parsed({**QUICK_START, "VESPA_LISTEN": "bogus:1"}))
         self.assertIn("bogus", str(error))
 
     def test_endpoints(self) -> None:
-        """What is wrong with an endpoint is told, whatever it is."""
+        """Each error of an endpoint is reported."""
         for endpoint in (
             "bogus:1",
             "tcp",
@@ -80,7 +80,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(file_problem(reactor, WorkerSettings(listen="tcp:0")), "")
 
     def test_roots(self) -> None:
-        """Roots that are no certificates are told."""
+        """Roots that are not certificates are an error."""
         self.assertIn("VESPA_BACKEND_CA_FILE", file_problem(reactor, WorkerSettings(backend_ca_file=__file__)))
 
     def test_plugin(self) -> None:

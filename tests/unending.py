@@ -1,4 +1,4 @@
-"""That work is linear in its input, without measuring it."""
+"""Checks that work is linear in its input, without measuring time."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class CacheTests(SynchronousTestCase):
         self.assertIn(reason, event.get("reason", event["log_format"]))
 
     def test_kept(self) -> None:
-        """What was stored is loaded again, exactly."""
+        """A stored result is loaded unchanged."""
         self.cache.save(1234.5678901234567)
         self.assertEqual(self.cache.load(), 1234.5678901234567)
 
@@ -73,7 +73,7 @@ class CacheTests(SynchronousTestCase):
         self.assertIn("at 32 requests at once", formatEvent(self.events[-1]))
 
     def test_older_format(self) -> None:
-        """What an older version wrote is measured again."""
+        """A file of an older version is ignored, and the benchmark runs again."""
         older = {"benchmark": SPEC, "backend": BACKEND, "model": "tiny", "throughput": 5.0}
         self.path.write_text(json.dumps(older))
         self.refused_because("form")
@@ -136,7 +136,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(self.events, [])
 
     def test_not_replaced(self) -> None:
-        """What is no file is not replaced by one."""
+        """A path that is not a regular file is not replaced."""
         os.mkfifo(self.path)
         self.cache.save(7.0)
         self.assertTrue(self.path.is_fifo())
@@ -145,6 +145,6 @@ class CacheTests(SynchronousTestCase):
     @settings(max_examples=examples(50))
     @given(st.binary(max_size=200))
     def test_anything(self, content: bytes) -> None:
-        """Whatever the file holds, loading gives nothing rather than an error."""
+        """An invalid file of any content loads as None, without an error."""
         self.path.write_bytes(content)
         self.assertIsNone(self.cache.load())

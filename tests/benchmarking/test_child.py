@@ -355,7 +355,7 @@ class OutcomeTests(ChildCase):
         self.assertIn("127.0.0.1:1", await self.error(source))
 
     async def test_results(self) -> None:
-        """What is no finite number above zero is an error."""
+        """A result other than a finite number above zero is an error."""
         for value, reason in (("float('nan')", "finite"), ("0", "above zero"), ("True", "bool"), ("None", "NoneType")):
             self.assertIn(reason, await self.error(f"async def benchmark(url, session): return {value}"))
 

@@ -1,4 +1,4 @@
-"""What counts as a benchmark's result."""
+"""The valid results of a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kept result depends on."""
+"""The facts on which a stored result depends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding a benchmark by its name, and what is said where that fails."""
+"""Finding a benchmark by its name, and the errors if that fails."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class LoadingTests(SynchronousTestCase):
         self.assertTrue(callable(self.loaded(source, "thing")))
 
     def test_names(self) -> None:
-        """A name without a module or without a function is told."""
+        """A name without a module or without a function is an error."""
         for spec in ("benchmark", ":benchmark", "benchmarks.tgi:", ""):
             self.assertIn("is neither module:function nor", str(self.assertRaises(Fault, load, spec)))
 
     def test_hints(self) -> None:
-        """What is not there is told with what may have been meant."""
+        """The error for a missing function suggests the nearest name."""
         for spec, hint in (
             ("benchmarks.vllm:benchmark", "did you mean benchmarks.openai_chat:benchmark?"),
             ("benchmarks.openai_chatt:benchmark", "did you mean benchmarks.openai_chat:benchmark?"),
@@ -83,7 +83,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertNotIn("did you mean", broken)
 
     def test_not_importable(self) -> None:
-        """What cannot be imported says so, and where; the traceback is printed."""
+        """The error for a failed import says where it failed; the traceback is printed."""
         self.assertIn("cannot import no.such.module: ModuleNotFoundError", self.error(spec="no.such.module:f"))
         self.assertIn("none.py: FileNotFoundError", self.error(spec=f"{self.folder}/none.py:f"))
         self.assertIn("SyntaxError", self.error("def ("))
@@ -93,7 +93,7 @@ class LoadingTests(SynchronousTestCase):
         self.assertIn("Traceback (most recent call last):", self.printed.getvalue())
 
     def test_no_function(self) -> None:
-        """What is no coroutine function says so."""
+        """Anything but a coroutine function is an error."""
         self.assertIn("has no benchmark", self.error("x = 1"))
         self.assertIn("not a coroutine function", self.error("def benchmark(url, session): return 1.0"))
         self.assertIn("not a coroutine function", self.error("benchmark = 3"))
@@ -107,7 +107,7 @@ class DescriptionTests(SynchronousTestCase):
             return caught
 
     def test_place(self) -> None:
-        """An error is told with its type, its message in one line, and the place."""
+        """A message has the error's type, its text in one line, and the place."""
         said = describe(self.raised(KeyError("a\n b")), __file__)
         self.assertEqual(said.partition(" (")[0], r"KeyError: 'a\n b'")
         self.assertTrue(said.endswith(", in raised)"), said)

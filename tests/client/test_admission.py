@@ -1,4 +1,4 @@
-"""Who may look for a worker, and when, in memory."""
+"""Which requests may search for a worker, and when, in memory."""
 
 from __future__ import annotations
 

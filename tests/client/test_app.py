@@ -48,7 +48,7 @@ class Uploads(SynchronousTestCase):
 
 class AppTests(SynchronousTestCase):
     def test_dismissed(self) -> None:
-        """At the end those that wait for a turn or a worker are told, and those that have one are not."""
+        """At the drain's end, requests that wait for a turn or a worker are refused; those that have one go on."""
         rig = ClientRig(max_connections=3)
         callers = [rig.caller() for _ in range(4)]
         for caller in callers:

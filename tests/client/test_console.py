@@ -89,7 +89,7 @@ class ListTests(Case):
         self.assertEqual(names, ["a", "b", "C"])
 
     def test_sparse(self) -> None:
-        """What is only for show may be missing or odd; a row without a name is left out."""
+        """Fields that are only displayed may be missing or malformed; a row without a name is skipped."""
         rows = self.rows(
             {"id": 1, "endpoint_name": "a", "min_load": "x", "max_workers": True, "endpoint_state": 3},
             {"id": 2, "endpoint_name": None, "api_key": "k"},
@@ -158,7 +158,7 @@ class ListTests(Case):
         self.assertEqual(len(self.agent.asked), 1)
 
     def test_network(self) -> None:
-        """A network that fails is told as such, and may be better next time."""
+        """A network error is reported as one that a retry may solve."""
         result = Deferred.fromCoroutine(self.console.endpoints(KEY))
         self.asked.fail(ConnectionRefusedError())
         error = self.error(result)
@@ -172,7 +172,7 @@ class ListTests(Case):
         self.assertIn("no response in 10 s", str(self.error(result)))
 
     def test_bad_key(self) -> None:
-        """What cannot be a key is never sent."""
+        """An invalid key is never sent."""
         for key in ("", "a b", "a\r\nX: y", "ключ"):
             error = self.failureResultOf(Deferred.fromCoroutine(self.console.endpoints(key)), ConsoleError).value
             self.assertTrue(error.final)
@@ -180,7 +180,7 @@ class ListTests(Case):
 
     @given(st.binary(max_size=200))
     def test_any_bytes(self, body: bytes) -> None:
-        """Whatever a console sends, it is endpoints or a ConsoleError."""
+        """Any response of a console gives endpoints or a ConsoleError."""
         self.setUp()
         result: list[object] = []
         self.listed(body).addBoth(result.append)
@@ -216,12 +216,12 @@ class FindTests(Case):
         self.assertIn("no endpoints", str(self.error(self.find("zzz"))))
 
     def test_twice(self) -> None:
-        """Of two with the same name none is guessed."""
+        """Two endpoints with the same name are an error."""
         error = self.error(self.find("chat", row(1, "chat"), row(2, "chat")))
         self.assertIn("choose an id (1, 2)", str(error))
 
     def test_without_key(self) -> None:
-        """An endpoint whose key is not told cannot be called, and that is said at once."""
+        """An endpoint without a key in the response cannot be called, which is an error at once."""
         error = self.error(self.find("chat", {**row(1, "chat"), "api_key": None}))
         self.assertIn("does not give this account the key of endpoint chat", str(error))
         self.assertTrue(error.final)

@@ -63,7 +63,7 @@ class AsyncioTests(Traceless):
         self.assertRaises(RuntimeError, lambda: client.url)
 
     def test_again_and_in_another_loop(self) -> None:
-        """One that was stopped may be started again, in the same loop or in the next."""
+        """A stopped client may be started again, in the same loop or in the next."""
         client = StubClient()
 
         async def main() -> None:
@@ -113,7 +113,7 @@ class AsyncioTests(Traceless):
         asyncio.run(main())
 
     def test_port_taken(self) -> None:
-        """What the start fails with is raised in the caller, and the thread is gone by then."""
+        """An error of the start is raised in the caller, after the thread has ended."""
 
         async def main() -> None:
             with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -177,7 +177,7 @@ class AsyncioTests(Traceless):
         asyncio.run(main())
 
     def test_start_while_it_stops(self) -> None:
-        """One that is still stopping may be started again, and the old run's end does not touch the new one."""
+        """A client that is still stopping may be started again; the old run's end does not affect the new one."""
 
         async def main() -> None:
             client = StubClient()
@@ -225,7 +225,7 @@ class AsyncioTests(Traceless):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_slow_lookup(self) -> None:
-        """A name that is being looked up when it stops does not hold the stop, and its end is heard by nobody."""
+        """A look-up in progress does not delay the stop, and its result is ignored."""
         looked_up = threading.Event()
 
         class Slow(Stub):
@@ -254,7 +254,7 @@ class AsyncioTests(Traceless):
         asyncio.run(main())
 
     def test_cancelled_start(self) -> None:
-        """A start that nobody waits for any more leaves nothing running."""
+        """A cancelled start leaves nothing running."""
 
         async def main() -> None:
             client = StubClient()
@@ -270,7 +270,7 @@ class AsyncioTests(Traceless):
         asyncio.run(main())
 
     def test_cancelled_stop(self) -> None:
-        """A stop that nobody waits for any more is one all the same."""
+        """A cancelled wait for the stop does not cancel the stop."""
 
         async def main() -> None:
             client = StubClient()
@@ -322,7 +322,7 @@ class SynchronousTests(Traceless):
         self.assertRaises(RuntimeError, lambda: client.url)
 
     def test_errors(self) -> None:
-        """What the start fails with is raised by `with`."""
+        """`with` raises an error of the start."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             with self.assertRaises(CannotListenError):
                 with StubClient(port=taken.getsockname()[1]):
@@ -336,7 +336,7 @@ class SynchronousTests(Traceless):
             self.assertEqual(fetch(one.url) + fetch(other.url), b"okok")
 
     def test_stopped_within(self) -> None:
-        """One that was stopped within the `with` ends as well."""
+        """A client stopped within the `with` ends without an error."""
         with StubClient() as client:
             asyncio.run(client.stop())  # type: ignore[arg-type]
 
@@ -360,7 +360,7 @@ class SynchronousTests(Traceless):
         self.assertNotIn("s3cret", repr(client.settings))
 
     def test_open_to_others(self) -> None:
-        """Where others can reach it, it wants a token."""
+        """A client that other machines can reach requires a token."""
         for host in ("0.0.0.0", "::", "", "192.0.2.1", "box.example"):
             self.assertRaises(ValueError, VastClient, "demo", "key", host=host)
             self.assertEqual(VastClient("demo", "key", host=host, token="t").settings.host, host)
@@ -368,7 +368,7 @@ class SynchronousTests(Traceless):
             self.assertEqual(VastClient("demo", "key", host=host).settings.host, host)
 
     def test_settings(self) -> None:
-        """Whatever a client proxy can be told, it can be told here; what it does not know is an error."""
+        """All settings of the client proxy are accepted here; an unknown one is an error."""
         client = VastClient("demo", "key", default_cost=5.0, dialect="official", waiting_pings=True)
         self.assertEqual(
             (client.settings.default_cost, client.settings.dialect, client.settings.port), (5.0, "official", 0)
@@ -401,7 +401,7 @@ class TwistedTests(TestCase):
                 self.assertEqual(await deferToThread(fetch, client.url), b"ok")
 
     async def test_errors(self) -> None:
-        """What a start fails with is the Deferred's failure, and leaves nothing started."""
+        """An error of the start is the Deferred's failure, and leaves nothing started."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             client = StubClient(port=taken.getsockname()[1])
             with self.assertRaises(CannotListenError):

@@ -13,7 +13,7 @@ from vespa.client.endpoint_key import HARD_SECONDS, SOFT_SECONDS, EndpointKey
 
 
 class FakeConsole:
-    """A console that answers when it is told to."""
+    """A console whose responses the test triggers."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -56,7 +56,7 @@ class EndpointKeyTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(second), "k1")
 
     def test_cancelled_by_one(self) -> None:
-        """One who leaves takes nothing from the others."""
+        """Cancelling one caller's look-up does not affect the others."""
         key = self.key()
         first, second = key.find(), key.find()
         first.cancel()
@@ -65,7 +65,7 @@ class EndpointKeyTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(second), "k1")
 
     def test_given(self) -> None:
-        """A given key is used as it is, and looked up anew when it is refused and there is a way to."""
+        """A given key is used, and looked up again if it is refused and an account's key is set."""
         key = self.key("given")
         self.assertEqual(key.value, "given")
         self.assertTrue(key.may_look_up())

@@ -1,4 +1,4 @@
-"""What becomes of a request's body and of its fields on the way to a worker, in memory."""
+"""A request's body and fields as they are sent to a worker, in memory."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class WrappingTests(SynchronousTestCase):
         self.assertTrue(rig.worker().read().endswith(b"1\r\n}\r\n0\r\n\r\n"))
 
     def test_large_json_cannot_leave_its_envelope(self) -> None:
-        """What follows the value would be members of the envelope: the request ends there, and is never whole."""
+        """Bytes behind the value would be members of the envelope: the request is cut there and never completed."""
         body = b'"' + b"x" * 1_200_000 + b'" , "session_id": "evil"'
         for request in (post(body), post(body[:-25])):
             rig = ClientRig()

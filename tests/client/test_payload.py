@@ -1,4 +1,4 @@
-"""What is read of a caller's JSON."""
+"""The members that are read from a caller's JSON."""
 
 from __future__ import annotations
 

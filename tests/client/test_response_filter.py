@@ -1,4 +1,4 @@
-"""What of a worker's response a caller gets, in memory."""
+"""The fields of a worker's response that a caller gets, in memory."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from vespa.simulator.serving import Served, serve
 
 
 class Slow(Resource):
-    """A worker that answers when it is told to."""
+    """A worker whose responses the test triggers."""
 
     isLeaf = True
 

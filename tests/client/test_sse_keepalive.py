@@ -144,7 +144,7 @@ class PingTests(SynchronousTestCase):
         self.assertEqual((error["message"], error["code"], error["status"]), ("too long", "ctx", 400))
 
     def test_no_worker_becomes_an_event(self) -> None:
-        """So does a search that ends without one."""
+        """The same for a search that ends without a worker."""
         rig, caller = self.waiting(seconds=10.0)
         rig.advance(5)
         self.assertIn(b"no_worker", content(caller.read()).rpartition(b"event: error\n")[2])

@@ -74,7 +74,7 @@ class WaitingTests(SynchronousTestCase):
             self.assertTrue(caller.read().endswith(b"ok"), failure)
 
     def test_autoscaler_out_of_reach(self) -> None:
-        """Until the deadline, and then the caller is told what was wrong."""
+        """The search retries until the deadline; then the caller gets the last error."""
         rig = ClientRig(seconds=5.0)
         rig.refusing.add(AUTOSCALER)
         caller = rig.caller()
@@ -85,7 +85,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertGreater(len(rig.reactor.tcpClients), 3)
 
     def test_autoscaler_is_silent(self) -> None:
-        """A question that gets no response is asked anew after ten seconds."""
+        """A call without a response is repeated after 10 s."""
         rig = ClientRig()
         rig.caller().send(post())
         first = rig.wires(AUTOSCALER)[0]
@@ -96,7 +96,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertIn(b"payload", rig.worker().read())
 
     def test_autoscaler_refuses(self) -> None:
-        """A key that is wrong, or an endpoint that does not exist, is said at once; no key is in the message."""
+        """A wrong key or endpoint is an error at once, whose message shows no key."""
         for status, body, code in (
             (401, b'{"error": "bad key"}', b"bad_endpoint_key"),
             (400, b'{"error": "no such endpoint"}', b"route_refused"),
@@ -112,7 +112,7 @@ class WaitingTests(SynchronousTestCase):
             self.assertTrue(rig.idle)
 
     def test_keys_are_in_no_text(self) -> None:
-        """Whatever the autoscaler says, neither callers nor watchers get to see a key."""
+        """No response of the autoscaler can show a key to callers or in the log."""
         rig = ClientRig(seconds=3.0)
         first, second = rig.caller(), rig.caller()
         first.send(post())

@@ -43,7 +43,7 @@ class NextWorkerTests(SynchronousTestCase):
             self.assertTrue(caller.read().endswith(b"ok"))
 
     def test_worker_is_busy(self) -> None:
-        """429 and 503 are left for another, as a new request: this worker has told what became of the old one."""
+        """After 429 and 503 another worker gets a new request, because this worker has reported the old one."""
         for status in (429, 503):
             rig, caller = self.start()
             rig.tell(assignment(WORKER, 7))
@@ -54,7 +54,7 @@ class NextWorkerTests(SynchronousTestCase):
             self.assertTrue(rig.idle)
 
     def test_other_errors_are_passed_on(self) -> None:
-        """What a worker or its backend says otherwise is the response."""
+        """Any other response of a worker or its backend is passed on."""
         for status in (400, 401, 404, 422, 500, 502, 504):
             rig, caller = self.start()
             rig.tell(assignment())
@@ -62,7 +62,7 @@ class NextWorkerTests(SynchronousTestCase):
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
 
     def test_worker_without_a_backend(self) -> None:
-        """A worker that could give the request to nobody is left for another, as a new request."""
+        """If a worker could not pass the request to its backend, another gets it as a new request."""
         for status, code in ((502, b"backend_unreachable"), (504, b"backend_timeout"), (503, b"not_ready")):
             rig, caller = self.start()
             rig.tell(assignment(WORKER, 7))
@@ -113,14 +113,14 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertTrue(caller.read().endswith(b"ok"))
 
     def test_named_for_ever(self) -> None:
-        """And no longer: the last one's response is passed on then."""
+        """After that time, the last worker's response is passed on."""
         rig, caller = self.named_again(11, attempts=5)
         self.assertTrue(caller.read().endswith(b"gone 10"))
         self.assertEqual(rig.asked_for(), [])
         self.assertTrue(rig.idle)
 
     def test_one_attempt(self) -> None:
-        """Who wants one attempt gets one."""
+        """With attempts=1 there is one attempt."""
         rig, caller = self.named_again(1, attempts=1)
         self.assertTrue(caller.read().endswith(b"gone 0"))
         self.assertEqual(rig.asked_for(), [])
@@ -147,7 +147,7 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertTrue(rig.idle)
 
     def test_attempts_are_bounded_when_unreachable(self) -> None:
-        """When no worker can be reached, the caller is told so."""
+        """If no worker can be reached, the response says so."""
         rig, caller = self.start(attempts=2)
         rig.refusing.update((WORKER, OTHER))
         rig.tell(assignment(WORKER))
@@ -158,7 +158,7 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertIn(b"worker_unreachable", answer)
 
     def test_large_bodies_are_not_kept(self) -> None:
-        """A body beyond the bound cannot be sent again, so the failure is told."""
+        """A body over the limit cannot be sent again, so the caller gets the failure."""
         body = b'"' + b"x" * 3000 + b'"'
         rig, caller = self.start(post(body), replay_bytes=1000)
         rig.tell(assignment())
@@ -222,7 +222,7 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertEqual(rig.asked_for(), [])
 
     def test_what_cannot_be_read_was_done(self) -> None:
-        """A worker that answers, if badly, has done the work: nobody does it again."""
+        """A worker that has sent a malformed response has done the work, so the request is not sent again."""
         for answer in (b"SSH-2.0\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"HTTP/1.1 2"):
             rig, caller = self.start()
             rig.tell(assignment())

@@ -207,7 +207,7 @@ class DemoTests(ProcessCase):
         self.assertNotIn("Traceback", demo.text)
 
     async def test_failure(self) -> None:
-        """A port that is taken is said in a line, with exit code 1."""
+        """A port in use gives one line and exit code 1."""
         blocker = self.demo()
         await self.until_line(blocker, "autoscaler  http")
         for name, said in (("autoscaler", "in use"), ("client", "another program listens there")):

@@ -1,4 +1,4 @@
-"""A worker that is killed: before it answers nobody notices, in the middle of a response it is an error."""
+"""A killed worker: before its response the caller notices nothing, within a response it is an error."""
 
 from __future__ import annotations
 

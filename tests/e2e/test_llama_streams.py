@@ -106,7 +106,7 @@ class LlamaStreamTests(CallerCase):
         self.assert_clean_log(deployment.worker)
 
     async def test_client_and_worker(self) -> None:
-        """So it does through client and worker."""
+        """The same through client and worker."""
         llama = await self.start_llama()
         deployment, client = await self.start_chain(backend_url=llama)
         await self.served(llama, client.url, lambda: json.dumps(PAYLOAD).encode())

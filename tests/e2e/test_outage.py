@@ -1,4 +1,4 @@
-"""The autoscaler goes away and comes back: traffic does not notice, and everything is told once afterwards."""
+"""An outage of the autoscaler does not affect requests, and afterwards each is reported once."""
 
 from __future__ import annotations
 

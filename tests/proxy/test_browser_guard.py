@@ -41,7 +41,7 @@ class BrowserTests(SynchronousTestCase):
         self.assertEqual(got, {each.name: (403, each.code) for each in requests})
 
     def test_the_second_time_too(self) -> None:
-        """What was learned from a request changes nothing for the next, in whatever order they come."""
+        """Earlier requests do not change the result for the next one, in any order."""
         guard = BrowserGuard(host="127.0.0.1")
         for each in [*program_requests(PORT), *browser_requests(PORT), *program_requests(PORT)]:
             for _ in range(2):
@@ -72,7 +72,7 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(got, dict.fromkeys(got, (0, "")))
 
     def test_what_to_set(self) -> None:
-        """A page that is refused is told which option would let it in, where there is one."""
+        """The refusal of a page names the option that would allow it, if there is one."""
         lines = ("Origin: https://a.example", "Referer: https://a.example/", "Sec-Fetch-Site: cross-site")
         for line in lines:
             data = asked("localhost", line)
@@ -85,7 +85,7 @@ class ProgramTests(SynchronousTestCase):
                 )
 
     def test_many_lines(self) -> None:
-        """However many different lines and hosts were met before, the next request is judged as the first was."""
+        """After many different lines and hosts, the next request gets the same result as the first."""
         guard = BrowserGuard(host="0.0.0.0")
         for number in range(5000):
             self.assertEqual(outcome(guard, asked(f"10.0.{number >> 8}.{number & 255}:1", f"X-N: {number}")), (0, ""))
@@ -151,7 +151,7 @@ class TokenTests(SynchronousTestCase):
             self.assertEqual(outcome(guard, asked("localhost", line)), (0, ""), line)
 
     def test_not_shown(self) -> None:
-        """No token, another one, a part of it or another scheme get 401 with a challenge, and the token is not told."""
+        """No token, a wrong one, a part of it or another scheme get 401 with a challenge, which does not show it."""
         guard = BrowserGuard(host="127.0.0.1", token="t0ken")
         for line in (
             "Accept: */*",

@@ -1,4 +1,4 @@
-"""One request, in memory: what passes, what is recorded, and what happens when either side goes away."""
+"""One request, in memory: the bytes passed on, the records, and the end if either side disconnects."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ class Flowing(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
     def test_full_before_the_tunnel(self) -> None:
-        """So it is with a tunnel."""
+        """The same for a tunnel."""
         rig = Rig()
         client = rig.client()
         client.room = 10
@@ -384,7 +384,7 @@ class Limiting(SynchronousTestCase):
         self.assertEqual(rig.ledger.snapshot().rejected, 1_000_000)
 
     def test_queue_timeout(self) -> None:
-        """Nobody waits in the queue for ever."""
+        """No request waits in the queue for ever."""
         rig = Rig(concurrency=1, queue_seconds=30)
         rig.ask(GET)
         waiting = rig.ask(GET)
@@ -404,7 +404,7 @@ class Limiting(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
     def test_failures_do_not_pile_up(self) -> None:
-        """However many wait when connecting fails at once, each is answered, and every slot comes free."""
+        """If connecting fails at once, each waiting request gets a response, and every slot is freed."""
         rig = Rig(concurrency=1)
         rig.backend.slow = True
         first = rig.ask(GET)
@@ -415,7 +415,7 @@ class Limiting(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
     def test_dismissal(self) -> None:
-        """Those who wait when there is no time left are refused; a slot that comes free then goes to nobody."""
+        """Requests that wait at the drain's end are refused; a slot that is freed then stays free."""
         rig = Rig(concurrency=1)
         working, waiting = rig.ask(GET), rig.ask(GET)
         rig.app.dismiss()

@@ -21,7 +21,7 @@ class Chain(SynchronousTestCase):
     """Browser, client, worker, backend."""
 
     def pass_on(self, request: bytes) -> tuple[bytes, bytes]:
-        """What the worker gets of a request, and what the backend."""
+        """The request as the worker gets it, and as the backend gets it."""
         client = ClientRig()
         caller = client.caller()
         caller.send(request)
@@ -67,7 +67,7 @@ class Chain(SynchronousTestCase):
         self.assertNotEqual(one, two)
 
     def test_names_like_the_clients_own(self) -> None:
-        """What a caller's program would keep from a worker is kept, however its name is spelt."""
+        """Fields that must not reach a worker are removed, in any spelling."""
         between, _ = self.pass_on(browser(b"X_Api_Key: sk", b"x.serverless_Cost: 5", b"session_id: s", b"X_Vespa-A: 1"))
         for name in (b"x_api_key", b"x.serverless_cost", b"x_vespa-a"):
             self.assertEqual(fields(between, name), [])
@@ -76,7 +76,7 @@ class Chain(SynchronousTestCase):
 
 class Worker(SynchronousTestCase):
     def sent(self, request: bytes, **options: object) -> bytes:
-        """What the backend of an unsecured worker gets."""
+        """The request as an unsecured worker's backend gets it."""
         rig = Rig(**options)  # type: ignore[arg-type]
         rig.ask(request)
         return rig.backend.wire.read()
@@ -178,7 +178,7 @@ class Loops(SynchronousTestCase):
 
 class MaxForwards(SynchronousTestCase):
     def test_options(self) -> None:
-        """0 is answered here without a word to the backend, signed or not; more becomes one less."""
+        """Max-Forwards 0 is answered by the worker itself, signed or not; a larger value is reduced by one."""
         for secured in (True, False):
             rig = Rig(secured=secured)
             client = rig.ask(b"OPTIONS /x HTTP/1.1\r\nHost: w\r\nMax-Forwards: 0\r\n\r\n")

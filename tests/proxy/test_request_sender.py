@@ -30,7 +30,7 @@ class Failing(SynchronousTestCase):
         self.assertTrue(rig.settled())
 
     def test_silent_end(self) -> None:
-        """A backend that closes without a word is 502."""
+        """If the backend closes without a response, the client gets 502."""
         rig = Rig()
         client = rig.ask(GET)
         rig.backend.wire.hang_up()
@@ -50,7 +50,7 @@ class Failing(SynchronousTestCase):
             self.assertTrue(rig.settled())
 
     def test_truncation_for_old_clients(self) -> None:
-        """Where the end of the connection would be the end of the response, it is reset instead."""
+        """If the connection's end would mark the response's end, the connection is reset instead."""
         rig = Rig()
         client = rig.ask(b"GET / HTTP/1.0\r\n\r\n")
         rig.backend.wire.send(CHUNKED + b"5\r\nabcde\r\n")
@@ -60,7 +60,7 @@ class Failing(SynchronousTestCase):
         self.assertTrue(client.aborted)
 
     def test_stale_connection(self) -> None:
-        """A request that meets a connection just being closed is sent once more, on a fresh one, and only once."""
+        """A request on a connection that is just being closed is sent once more, on a new one."""
         rig = Rig()
         client = rig.ask(GET)
         rig.backend.wire.send(OK)
@@ -135,7 +135,7 @@ class Failing(SynchronousTestCase):
         self.assertEqual(rig.ledger.failed, 1)
 
     def test_bad_responses(self) -> None:
-        """What is no response is 502, whatever is wrong with it."""
+        """A malformed response gives 502, whatever is wrong with it."""
         for response in (
             b"HELLO\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -152,7 +152,7 @@ class Failing(SynchronousTestCase):
             self.assertTrue(rig.settled())
 
     def test_bytes_behind_a_response(self) -> None:
-        """What a backend says behind its response reaches nobody, and its connection is not used again."""
+        """Bytes behind a response are dropped, and the connection is not reused."""
         for response in (OK + b"HTTP/1.1 200 OK\r\n\r\n", CHUNKED + b"2\r\nok\r\n0\r\n\r\nextra"):
             rig = Rig()
             client = rig.ask(GET)

@@ -1,4 +1,4 @@
-"""What follows a 101, in memory."""
+"""Connections after a 101, in memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Tunnelling(SynchronousTestCase):
         self.assertEqual(rig.ledger.served, 3)
 
     def test_a_refused_tunnel_is_told(self) -> None:
-        """One that is refused for the limit has its record: the autoscaler waits for nothing that does not come."""
+        """An upgrade refused for the limit has a record, so that the autoscaler does not wait for it."""
         rig = Rig(secured=True, max_tunnels=1)
         for number in (1, 2):
             query = query_envelope(auth(request_idx=number)).encode()
@@ -61,7 +61,7 @@ class Tunnelling(SynchronousTestCase):
         self.assertEqual(rig.proxy.tunnels.count, 0)
 
     def test_most_tunnels(self) -> None:
-        """Over the limit an upgrade is refused before the backend hears of it; those under way count."""
+        """Over the limit, an upgrade is refused before the backend gets it; upgrades in progress count."""
         rig = Rig(max_tunnels=2)
         first, second, third = rig.ask(WS), rig.ask(WS), rig.ask(WS)
         response = third.read()

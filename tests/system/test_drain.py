@@ -48,7 +48,7 @@ class DrainTests(SystemCase):
         self.assertEqual(self.worker_totals.served, 20_000_000)
 
     async def test_term(self) -> None:
-        """After SIGTERM nobody gets in, what is under way ends whole, the last is told, and the exit code is 0."""
+        """After SIGTERM no request is accepted, those in flight end, the last report is sent; the exit code is 0."""
         await self.finishes("TERM")
 
     async def test_int(self) -> None:
@@ -56,7 +56,7 @@ class DrainTests(SystemCase):
         await self.finishes("INT")
 
     async def test_too_long(self) -> None:
-        """What takes longer than the drain's time is cut, visibly, told as cancelled, and the exit code is 0."""
+        """Requests longer than the drain's time are visibly cut and reported as cancelled; the exit code is 0."""
         worker, peer, stream = await self.streaming(VESPA_DRAIN_TIMEOUT="0.5")
         worker.signal("TERM")
         await peer.gone
@@ -78,7 +78,7 @@ class DrainTests(SystemCase):
         await peer.gone
 
     async def test_new_request(self) -> None:
-        """A request that a kept connection brings while the worker drains gets 503, and is told as rejected."""
+        """A request on a kept connection during the drain gets 503, and is reported as rejected."""
         worker, peer, stream = await self.streaming()
         auth = self.assign()
         late = await self.connect()

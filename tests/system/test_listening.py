@@ -141,15 +141,15 @@ class TakenTests(SystemCase):
         self.assertIn(why, self.reports[-1].error_msg)
 
     async def test_no_such_address(self) -> None:
-        """An address that this machine has not is told likewise."""
+        """The same for an address that this machine does not have."""
         await self.refused("tcp:0:interface=192.0.2.1", "Cannot assign requested address; this machine has no such")
 
     async def test_no_such_port(self) -> None:
-        """So is a port that is none."""
+        """The same for an invalid port."""
         await self.refused("tcp:99999", "bind(): port must be 0-65535; choose another with VESPA_LISTEN")
 
     async def test_unix_socket_in_use(self) -> None:
-        """So is a unix socket at which another program listens, or whose folder is not there."""
+        """The same for a unix socket on which another program listens, or whose folder is missing."""
         path = os.path.join(self.folder, "in-use.sock")
         with socket.socket(socket.AF_UNIX) as taken:
             taken.bind(path)
@@ -157,7 +157,7 @@ class TakenTests(SystemCase):
             await self.refused(f"unix:{path}", "Address already in use; another program listens there")
 
     async def test_no_such_folder(self) -> None:
-        """So is a unix socket whose folder is not there."""
+        """The same for a unix socket whose folder is missing."""
         await self.refused(f"unix:{self.folder}/no/a.sock", "No such file or directory; its folder does not exist")
 
 
@@ -181,7 +181,7 @@ class FailureReportTests(SystemCase):
         await self.check(missing, VESPA_USE_SSL="true", VESPA_SSL_CERT_FILE=missing)
 
     async def test_bad_certificate(self) -> None:
-        """So does one whose certificate is none."""
+        """The same for an invalid certificate."""
         pair = Pair(self.folder)
         with open(pair.cert_file, "w") as file:
             file.write("<html>no</html>")
@@ -189,11 +189,11 @@ class FailureReportTests(SystemCase):
         await self.check(pair.cert_file, VESPA_USE_SSL="true", **files)
 
     async def test_bad_endpoint(self) -> None:
-        """So does one that does not understand where to listen."""
+        """The same for an invalid endpoint string."""
         await self.check("tpc:1", VESPA_LISTEN="tpc:1")
 
     async def test_bad_roots(self) -> None:
-        """So does one whose backend's roots are none."""
+        """The same for invalid roots of the backend."""
         roots = os.path.join(self.folder, "benchmark")
         await self.check("VESPA_BACKEND_CA_FILE", VESPA_BACKEND_CA_FILE=roots)
 

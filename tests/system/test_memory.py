@@ -134,7 +134,7 @@ class MemoryTests(SystemCase):
         await self.end_well(worker)
 
     async def test_download(self) -> None:
-        """So it is with a large download."""
+        """The same for a large download."""
         worker = await self.start_warm()
         before = memory(worker, "VmRSS")
         forget_peak(worker)
@@ -144,7 +144,7 @@ class MemoryTests(SystemCase):
         await self.end_well(worker)
 
     async def test_envelope(self) -> None:
-        """So it is with a large payload in an envelope, which is unwrapped as it passes."""
+        """The same for a large payload in an envelope, which is unwrapped while it is passed on."""
         worker = await self.start_warm()
         before = memory(worker, "VmRSS")
         forget_peak(worker)
@@ -160,7 +160,7 @@ class MemoryTests(SystemCase):
         await self.end_well(worker)
 
     async def test_tls(self) -> None:
-        """So it is over TLS, both ways."""
+        """The same over TLS, both ways."""
         pair = Pair(self.folder)
         self.trust = pair.certificate
         worker = await self.start_warm(

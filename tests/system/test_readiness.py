@@ -36,7 +36,7 @@ class SayingWhyTests(SystemCase):
         await self.says(self.launch(VESPA_LOG_LEVEL="INFO"), line)
 
     async def test_wrong_port(self) -> None:
-        """A port where nobody listens is named."""
+        """The message names a port on which no server listens."""
         await self.start_around()
         place = f"127.0.0.1:{free_port()}"
         self.backend_url = f"http://{place}"
@@ -101,7 +101,7 @@ class TruthTests(SystemCase):
         await self.end_well(worker)
 
     async def test_backend_errors(self) -> None:
-        """What the backend refuses is told as finished and adds no work."""
+        """A request that the backend refuses is reported as finished and adds no work."""
         self.backend.scripts["/no"] = lambda asked: asked.answer(400, b"no")
         worker = await self.start_worker()
         for path in ("/no", "/echo"):

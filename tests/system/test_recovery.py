@@ -60,7 +60,7 @@ class BackendTests(SystemCase):
         await self.end_well(worker)
 
     async def test_restarts_between_requests(self) -> None:
-        """A backend that was restarted while a connection to it was kept is asked anew; nobody notices."""
+        """After a restart of the backend, a request on a kept connection is sent again; the client notices nothing."""
         worker = await self.start_worker(VESPA_HEALTHCHECK_POLL_INTERVAL="60")
         port = self.backend_url.rpartition(":")[2]
         for text in (b'"one"', b'"two"', b'"three"'):
@@ -72,7 +72,7 @@ class BackendTests(SystemCase):
         await self.end_well(worker)
 
     async def test_closes_kept_connections(self) -> None:
-        """A request that meets a connection which the backend has just closed is sent once more, POST or not."""
+        """A request on a connection that the backend has just closed is sent once more, also a POST."""
         worker = await self.start_worker(VESPA_HEALTHCHECK_POLL_INTERVAL="60", VESPA_BACKEND_KEEPALIVE="60")
         peer, pid = await self.connect(), worker.pid
         assert pid is not None
@@ -119,15 +119,15 @@ class AutoscalerTests(SystemCase):
         await self.end_well(worker)
 
     async def test_refuses(self) -> None:
-        """While the autoscaler answers errors traffic goes on, and afterwards all is told, once."""
+        """While the autoscaler answers with errors, requests go on; afterwards all are reported, once."""
         await self.survives("refuse")
 
     async def test_hangs(self) -> None:
-        """So it does while the autoscaler never answers."""
+        """The same while the autoscaler never responds."""
         await self.survives("hang")
 
     async def test_drops(self) -> None:
-        """So it does while the autoscaler cuts every connection."""
+        """The same while the autoscaler cuts every connection."""
         await self.survives("drop")
 
     async def test_away_at_the_end(self) -> None:

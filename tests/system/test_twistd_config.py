@@ -144,11 +144,11 @@ class EndTests(ProcessCase):
         await self.check(BY_PLUGIN, "INT")
 
     async def test_tac(self) -> None:
-        """So it is by the .tac."""
+        """The same with the .tac."""
         await self.check(BY_TAC, "TERM")
 
     async def test_script(self) -> None:
-        """So it is through start_server.sh and the launcher."""
+        """The same through start_server.sh and the launcher."""
         await self.check(BY_SCRIPT, "TERM")
 
     async def test_taken_port(self) -> None:

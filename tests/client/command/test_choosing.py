@@ -49,7 +49,7 @@ class Somebody:
 
 
 def drawn(text: RenderableType) -> str:
-    """What a pipe is sent."""
+    """The text that is sent to a pipe."""
     stream = io.StringIO()
     Terminal(stream, {}).print(text)
     return stream.getvalue()
@@ -94,7 +94,7 @@ class ChoiceTests(Case):
         self.assertEqual(somebody.asked, ["Endpoint, 1 to 2: ", "Port [8010]: "])
 
     def test_asked_again(self) -> None:
-        """What is none is said, and asked again: an empty answer, a number too high, a name like none."""
+        """An invalid answer gets a message and the question again: empty, a number too high, an unknown name."""
         somebody = Somebody("", "0", "3", "imags", "1", "x", "70000", "-1", "9000")
         found = self.successResultOf(self.choose(somebody))
         self.assertEqual((found.endpoint, found.port), ("chat", 9000))
@@ -134,7 +134,7 @@ class ChoiceTests(Case):
         self.assertIn("the key of endpoint chat", str(error))
 
     def test_end_of_input(self) -> None:
-        """Where the input ends, so does the choice."""
+        """The end of the input ends the choice."""
         for answers in ((), ("1",)):
             self.failureResultOf(self.choose(Somebody(*answers)), EOFError)
 
@@ -150,7 +150,7 @@ class KeyTests(Case):
         self.assertEqual((key, len(rows), somebody.asked), (KEY, 2, []))
 
     def test_asked(self) -> None:
-        """A key that is missing, refused or none is asked for, hidden, and nobody sees it."""
+        """A missing, refused or invalid key is asked for without an echo, and never shown."""
         for known in ("", "wrong-key"):
             somebody = Somebody("", "bad key", KEY)
             key, _ = self.successResultOf(self.ask(somebody, known))
@@ -165,7 +165,7 @@ class KeyTests(Case):
         self.assertEqual(len(somebody.asked), TRIES)
 
     def test_nobody_to_ask(self) -> None:
-        """Where nobody can be asked, a refused key is an error at once."""
+        """Without a terminal, a refused key is an error at once."""
         self.failureResultOf(self.ask(None, "wrong"), KeyRefused)
         self.assertEqual(len(self.agent.asked), 1)
 

@@ -78,7 +78,7 @@ class ThreadTests(TestCase):
         self.assertEqual(await self.asked(""), "")
 
     async def test_hidden(self) -> None:
-        """What is not to be shown is read by the reader for that; an empty one is an answer."""
+        """Hidden input is read by the reader for it; an empty line is an answer."""
         self.assertEqual(await self.asked("key", hidden=True), "key")
         self.assertEqual(await self.asked("", hidden=True), "")
         self.assertEqual(self.hidden, 2)
@@ -93,7 +93,7 @@ class ThreadTests(TestCase):
         await self.assertFailure(self.asked(KeyboardInterrupt(), hidden=True), CancelledError)
 
     async def test_interrupt_before_the_end(self) -> None:
-        """Where Ctrl-C ends the input as well, the question is cancelled before the end of input is told."""
+        """If Ctrl-C also ends the input, the question is cancelled before the end of the input is reported."""
         waiting = self.asked(EOFError())
         await until(lambda: not self.questions.waiting)
         self.assertFalse(waiting.called)
@@ -123,7 +123,7 @@ class TerminalTests(ProcessCase):
         return terminal
 
     async def test_answer(self) -> None:
-        """What is typed is the answer, without the spaces around it, and is shown."""
+        """The answer is the typed text without surrounding spaces, and is shown."""
         terminal = self.ask("shown")
         await terminal.shows("Question 0: ")
         self.assertTrue(terminal.echoes)

@@ -147,7 +147,7 @@ class ServeTests(CommandCase):
         self.assertNotIn("wrong-key-5926", self.errors + self.said)
 
     async def test_wrong_endpoint(self) -> None:
-        """So does an endpoint that is none, with the names that are."""
+        """The same for an unknown endpoint, with the names that exist."""
         self.assertEqual(await self.run_to_end(self.command(endpoint="dem", account_key=ACCOUNT_KEY)), 1)
         self.assertEqual(self.errors, "vespa-proxy client: the account has no endpoint 'dem'; did you mean demo?\n")
 
@@ -177,19 +177,19 @@ class ServeTests(CommandCase):
             self.assertEqual(self.errors.count("\n"), 1)
 
     async def test_bad_roots(self) -> None:
-        """Roots that are none are told before anything is asked for."""
+        """Invalid roots are an error before the first question."""
         self.assertEqual(await self.run_to_end(self.command(endpoint_key="key", worker_ca=__file__)), 1)
         self.assertIn("holds no certificate", self.errors)
         self.assertIsNone(self.proxy.settings)
 
     async def test_bad_settings(self) -> None:
-        """What only shows when the proxy is made is told, too."""
+        """An error that appears only when the proxy is made is printed, too."""
         self.proxy.error = ValueError("no such thing")
         self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
         self.assertEqual(self.errors, "vespa-proxy client: no such thing\n")
 
     async def test_bug(self) -> None:
-        """An error that nobody thought of is logged with its traceback, and is exit code 1."""
+        """An unexpected error is logged with its traceback, and gives exit code 1."""
         self.proxy.error = KeyError("oops")
         self.assertEqual(await self.run_to_end(self.command(endpoint_key="key")), 1)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
@@ -215,7 +215,7 @@ class ServeTests(CommandCase):
         await command.stopService()
 
     async def test_ended_early(self) -> None:
-        """Ended while it asks the console, it is no error where nobody was asked anything."""
+        """An end during a call of the console is no error if the user was asked nothing."""
         command = self.command(account_key=ACCOUNT_KEY)
         command.startService()
         await command.stopService()
@@ -240,7 +240,7 @@ class AskTests(CommandCase):
         self.assertEqual(command.code, 0)
 
     async def test_end_of_input(self) -> None:
-        """Where the input ends before all is answered, that is an error."""
+        """An end of the input before the last answer is an error."""
         self.assertEqual(await self.run_to_end(self.command(Somebody(), endpoint="")), 1)
         self.assertEqual(self.errors, "vespa-proxy client: nothing was chosen\n")
 
@@ -288,7 +288,7 @@ class ListTests(CommandCase):
 
 class TextTests(SynchronousTestCase):
     def test_token(self) -> None:
-        """Where callers need a token, the text says where to take it from and does not show it."""
+        """If callers need a token, the text names its variable and does not show it."""
         text = how_to_use("http://127.0.0.1:9000", ClientSettings(endpoint="e", token="t0ken-7531"))
         self.assertIn('base_url="http://localhost:9000/v1", api_key=os.environ["VESPA_CLIENT_TOKEN"]', text)
         self.assertIn("Bearer $VESPA_CLIENT_TOKEN", text)

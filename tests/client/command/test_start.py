@@ -286,7 +286,7 @@ class TerminalTests(Case):
         self.assert_secret(terminal.text)
 
     async def test_not_asked(self) -> None:
-        """Who names the endpoint is asked nothing, at a terminal either: what is missing is an error."""
+        """With a named endpoint the command asks nothing, even at a terminal: a missing key is an error."""
         terminal = self.at_terminal()
         self.assertEqual(await terminal.code(), 2, terminal.text)
         self.assertIn("no key: set VAST_API_KEY", terminal.text)
