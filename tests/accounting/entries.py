@@ -7,7 +7,7 @@ from vespa.accounting.lifecycle import READING, State
 
 
 class PlainEntry:
-    """What the ledger keeps of a request."""
+    """The ledger's entry of a request."""
 
     def __init__(self) -> None:
         self.state: State = READING

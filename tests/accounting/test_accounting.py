@@ -190,7 +190,7 @@ class AccountingMachine(RuleBasedStateMachine):
 
     @rule()
     def dismiss(self) -> None:
-        """All that wait are told that their turn will not come."""
+        """All waiting requests are notified that they get no slot."""
         waiting = self.having(WAITING)
         dismissed = self.gate.dismiss()
         assert dismissed == [request for request in self.queued if request in waiting], "in the order they came in"
@@ -219,7 +219,7 @@ class AccountingMachine(RuleBasedStateMachine):
 
     @rule(throughput=st.sampled_from([0.0, 0.5, 1.0, 10.0]))
     def measure(self, throughput: float) -> None:
-        """The backend is measured anew."""
+        """The backend is measured again."""
         self.gate.throughput = throughput
 
     def _books(self) -> tuple[Any, ...]:

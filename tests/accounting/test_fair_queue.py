@@ -90,7 +90,7 @@ class FreeTests(SynchronousTestCase):
         self.assertEqual((queue.working, queue.waiting), (0, 0))
 
     def test_given_back_unheard(self) -> None:
-        """One that goes away after its slot was set aside, and before it heard, never hears: the next does."""
+        """A request that leaves between getting its slot and the notification is not notified; the next one is."""
         queue = a_queue(slots=2)
         holders = [Waiter(), Waiter()]
 

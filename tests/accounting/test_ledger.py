@@ -282,7 +282,7 @@ class CountTests(SynchronousTestCase):
             self.assertIn(entry.state, ENDS)
 
     def test_no_work_in_errors(self) -> None:
-        """An error of the backend's is complete and told as received, and adds nothing to the work served."""
+        """A backend's error is complete and reported as received, and adds nothing to the work served."""
         ledger = Ledger(10)
         went(ledger, Event.ADMIT, Event.ERROR_HEAD, Event.END, work=999_999)
         snapshot = ledger.snapshot()
@@ -345,7 +345,7 @@ class SnapshotTests(SynchronousTestCase):
         self.assertEqual(ledger.snapshot().new_load, 4)
 
     def test_cancelled_after_it_was_told(self) -> None:
-        """Work told as new and cancelled later makes the next figure negative, and only that one."""
+        """Work reported as new and cancelled later makes only the next figure negative."""
         ledger = Ledger(10)
         entry = went(ledger, Event.ADMIT, work=5)
         ledger.acknowledge(ledger.snapshot())

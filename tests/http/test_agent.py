@@ -153,13 +153,13 @@ class Agents(TestCase):
             await deferLater(reactor, 0)
 
     async def test_no_url(self) -> None:
-        """What is no http URL fails, and nothing is connected."""
+        """A URL that is not http fails, and no connection is made."""
         agent, _, _ = await self.serve()
         for url in (b"ftp://host/", b"/path", b"http://a b/"):
             await self.assertFailure(agent.request(b"GET", url), ValueError)
 
     async def test_nobody_listens(self) -> None:
-        """Only a connection that nobody was there to take is called refused: on a port, by a name, on a unix socket."""
+        """A connection counts as refused only if no server listens: on a port, by a name, on a unix socket."""
         with socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]

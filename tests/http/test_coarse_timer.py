@@ -38,7 +38,7 @@ class Slices(SynchronousTestCase):
         self.assertEqual({len(member.looks) for member in members}, {2})
 
     def test_ends(self) -> None:
-        """Who leaves in the middle of a round is not looked at, and no clock is left when all have."""
+        """An entry removed during a round is skipped, and no timer is left after the last one."""
         clock = Clock()
         timer = CoarseTimer(clock)
         members = [Member() for _ in range(SLICE + 2)]

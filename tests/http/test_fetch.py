@@ -63,7 +63,7 @@ class FetchTests(SynchronousTestCase):
             self.assertEqual(self.receiver.heard, [(200, b"abcd")])
 
     def test_kept_connection(self) -> None:
-        """The next question goes over the same connection; one that was closed meanwhile is asked anew."""
+        """The next request uses the same connection; if that was closed meanwhile, the request is sent again."""
         for _ in range(2):
             self.ask()
             self.server.wire.send(b"HTTP/1.1 204 No\r\n\r\n")

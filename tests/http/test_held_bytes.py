@@ -90,7 +90,7 @@ class Unverified(SynchronousTestCase):
         self.assertEqual(rig.ask(post(whole)[:40000]).read(), b"")
 
     def test_in_any_order(self) -> None:
-        """So do bodies of which the payload comes first."""
+        """The same for bodies whose payload comes first."""
         rig = Rig(secured=True, limits=Limits(unverified_bytes=500_000))
         head = b'POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 900000\r\n\r\n{"payload": "'
         clients = [rig.ask(head) for _ in range(2)]
@@ -140,7 +140,7 @@ class Verified(SynchronousTestCase):
         self.assertEqual(rig.server.held.total, 0)
 
     def test_connecting(self) -> None:
-        """So are those for which a connection is being opened."""
+        """The same for bodies whose connection is being opened."""
         rig = Rig(limits=BOUND)
         rig.backend.slow = True
         clients = [rig.ask(post(BODY)) for _ in range(3)]
@@ -150,7 +150,7 @@ class Verified(SynchronousTestCase):
         self.assertEqual(len(rig.backend.open), 2)
 
     def test_second_attempts(self) -> None:
-        """What is kept to be sent once more is given up rather than that a request is refused."""
+        """Bytes kept for a retry are dropped before a request is refused."""
         rig = Rig(limits=BOUND)
         clients = [rig.ask(post(BODY)) for _ in range(5)]
         self.assertEqual([client.read() for client in clients], [b""] * 5)
@@ -162,7 +162,7 @@ class Verified(SynchronousTestCase):
         self.assertEqual(rig.server.held.total, 0)
 
     def test_pipelined(self) -> None:
-        """What was sent ahead is bounded together."""
+        """Pipelined bytes of all connections share one limit."""
         rig = Rig(limits=BOUND)
         clients = [rig.ask(GET) for _ in range(3)]
         for client in clients:
@@ -226,7 +226,7 @@ class SlowReaders(TestCase):
     timeout = 20
 
     async def test_cut(self) -> None:
-        """What waits for clients that do not read is bounded together: the newest over the bound is cut."""
+        """Bytes for clients that do not read share one limit; the newest connection over it is cut."""
         asked: list[RequestHead] = []
 
         def application(client: ServerConnection, head: RequestHead) -> _Endless:

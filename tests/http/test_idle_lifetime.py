@@ -39,7 +39,7 @@ class IdleLifetimeTests(SynchronousTestCase):
         self.assertEqual(idle_lifetime.rest, REST_MAX_SECONDS)
 
     def test_told(self) -> None:
-        """What the server says counts, but not beyond the most, nor beyond what it was seen to do."""
+        """The server's own time applies, up to the maximum and up to the time that was observed."""
         idle_lifetime = IdleLifetime(60.0)
         for seconds, lasts in ((5.0, 4.5), (75.0, 60.0), (30.0, 29.0), (0.0, 0.0), (1.0, 0.9)):
             idle_lifetime.told(seconds)
@@ -49,7 +49,7 @@ class IdleLifetimeTests(SynchronousTestCase):
         self.assertEqual(idle_lifetime.lasts, 1.8)
 
     def test_forgets(self) -> None:
-        """What was seen a minute ago was perhaps a restart; what it says stays said."""
+        """An observation expires after a minute, because it may have been a restart; the server's own time does not."""
         idle_lifetime = IdleLifetime(60.0)
         idle_lifetime.told(20.0)
         idle_lifetime.closed(3.0, 100.0)

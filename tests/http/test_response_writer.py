@@ -81,7 +81,7 @@ class Responses(SynchronousTestCase):
         self.assertFalse(client.open)
 
     def test_memory_of_names(self) -> None:
-        """What is remembered of heads is bounded in number and in length."""
+        """The number and the length of remembered heads are limited."""
         client = Rig().client()
         for number in range(3000):
             name, token = b"X-%d-" % number + b"n" * 200, b"a%d" % number + b"c" * 200

@@ -33,7 +33,7 @@ class Bounds(SynchronousTestCase):
             self.assertFalse(client.open)
 
     def test_ahead(self) -> None:
-        """What a client sends ahead is kept up to 64 KiB; then it is cut, and the request at hand cancelled."""
+        """Pipelined bytes are held up to 64 KiB; then the connection is cut and the current request cancelled."""
         rig = Rig()
         client = rig.ask(GET)
         client.send(GET * 100)
@@ -53,7 +53,7 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(client.read().count(b"pong"), 10)
 
     def test_responses_in_one_turn(self) -> None:
-        """Of what one client pipelines sixteen requests are answered in one turn, the rest in those that follow."""
+        """One turn answers sixteen pipelined requests of a client; later turns answer the rest."""
         ping = b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n"
         unsigned = b"GET / HTTP/1.1\r\nHost: w\r\n\r\n"
         update = b"POST /pyworker/update HTTP/1.1\r\nHost: w\r\nContent-Length: 2\r\n\r\n{}"
@@ -69,7 +69,7 @@ class Bounds(SynchronousTestCase):
             self.assertTrue(client.open and not client.paused)
 
     def test_turns_and_a_slow_reader(self) -> None:
-        """Where the client reads none of the responses, what is left for the next turn waits until it does."""
+        """If the client does not read the responses, the rest of its requests wait until it does."""
         rig = Rig()
         client = rig.client()
         client.send(b"GET /ping HTTP/1.1\r\nHost: w\r\n\r\n" * 40)
@@ -119,7 +119,7 @@ class Draining(SynchronousTestCase):
         self.assertEqual((body(client.read()), client.open), (b"ok", False))
 
     def test_abort(self) -> None:
-        """What is still there is cut, and its requests are cancelled."""
+        """Remaining connections are cut, and their requests cancelled."""
         rig = Rig()
         busy = rig.ask(GET)
         rig.server.abort()

@@ -58,7 +58,7 @@ class CommandTests(ProcessCase):
         self.assertEqual(json.loads(child.text)["succeeded"], 3)
 
     async def test_nobody_reads(self) -> None:
-        """Where nobody reads what is printed, the files are written all the same."""
+        """The files are written even if no program reads the output."""
         deployment = await self.backend()
         line = " ".join(map(shlex.quote, [*LOAD, "--url", deployment.backend_url, "-n", "3", "--json", "report.json"]))
         child = self.start(["/bin/sh", "-c", f"{line} >&- 2>&-"], {"HOME": self.folder, **SHORT}, folder=self.folder)
@@ -106,7 +106,7 @@ class CommandTests(ProcessCase):
             self.assertEqual(found, [before, after], more)
 
     async def test_unwritable_later(self) -> None:
-        """A file that fails when it is written is told with its option, and the rest of the report is there."""
+        """The error for a file that cannot be written names its option; the rest of the report is complete."""
         deployment = await self.backend()
         child = self.load("--url", deployment.backend_url, "-n", "3", "--json", "/dev/full", "--html", "report.html")
         self.assertEqual(await self.until_exit(child), 1, child.text)
@@ -115,7 +115,7 @@ class CommandTests(ProcessCase):
         self.assertIn("<svg", Path(self.folder, "report.html").read_text())
 
     async def test_standard_output_full(self) -> None:
-        """A report that standard output does not take is told, with exit code 1."""
+        """An error of standard output is reported, with exit code 1."""
         deployment = await self.backend()
         line = " ".join(map(shlex.quote, [*LOAD, "--url", deployment.backend_url, "-n", "3"]))
         child = self.start(["/bin/sh", "-c", f"{line} >/dev/full"], {"HOME": self.folder, **SHORT}, folder=self.folder)

@@ -86,7 +86,7 @@ class OpenLoopTests(Case):
         self.assertEqual(sent[b"x-more"], [b"yes"])
 
     def test_coordinated_omission(self) -> None:
-        """A tester that was stopped for a second blames it on nobody's speed: latency counts from when each was due."""
+        """Latency counts from the time when a request was due, even if the tester was stopped for a second."""
         self.agent.on_request = self.answers(0.1)
         run = self.start(Plan(requests=11, rps=10))
         self.clock.advance(1.0)  # in one leap: nothing ran meanwhile
@@ -121,7 +121,7 @@ class OpenLoopTests(Case):
         self.assertApproximates(self.stats.latency.spread().max, 1.1, 0.05)
 
     def test_never_sent(self) -> None:
-        """What the cap holds back until the time is over is not sent, but it is counted."""
+        """Requests that the cap holds back until the end are not sent, but counted."""
         run = self.start(Plan(requests=0, rps=10, concurrency=1, duration=1))
         self.pass_time(2)
         self.assertNoResult(run)
@@ -160,7 +160,7 @@ class OpenLoopTests(Case):
 
 class ClosedLoopTests(Case):
     def test_places(self) -> None:
-        """So many are under way at a time, until all were sent."""
+        """The given number of requests is in flight, until all have been sent."""
         self.agent.on_request = self.answers(0.1)
         run = self.start(Plan(requests=7, concurrency=3))
         most = 0
@@ -317,7 +317,7 @@ class OutcomeTests(Case):
             self.assertEqual(found and found[3], "x" * (MESSAGE_LENGTH - cut) + "…" * cut)
 
     def test_connections(self) -> None:
-        """No connection, and one that was lost before a response, are told by the agent's word."""
+        """Failed and lost connections are counted under the agent's code."""
         for code, kind in (
             ("backend_unreachable", "connection"),
             ("no_reply", "connection"),

@@ -41,7 +41,7 @@ class ExactTests(SynchronousTestCase):
         self.assertEqual((spread.quantiles[0], spread.quantiles[100]), (1, 100))
 
     def test_none(self) -> None:
-        """Of nothing everything is 0."""
+        """An empty histogram gives 0 for everything."""
         spread = Histogram().spread()
         self.assertEqual((spread.count, spread.mean, spread.min, spread.p50, spread.max), (0, 0, 0, 0, 0))
 

@@ -53,7 +53,7 @@ class OpenAITests(SynchronousTestCase):
         self.assertEqual(found, (2, ""))
 
     def test_no_usage(self) -> None:
-        """Where the backend does not tell its tokens, nothing is made up."""
+        """Without a count from the backend, no number of tokens is invented."""
         reader = Events()
         self.assertEqual(read(reader, b"".join(COMPLETION.events(False))), (20, ""))
         self.assertIsNone(reader.tokens)
@@ -104,13 +104,13 @@ class OpenAITests(SynchronousTestCase):
             self.assertEqual(reader.error, "out of memory", stream)
 
     def test_not_json(self) -> None:
-        """Lines that are not JSON count as pieces of text; deep nesting harms nobody."""
+        """Lines that are not JSON count as pieces of text; deep nesting is harmless."""
         self.assertEqual(read(Events(), b"data: hello\n\ndata: \n\n"), (1, ""))
         self.assertEqual(read(Events(), b"data: " + b"[" * 100_000 + b"\n\n"), (1, ""))
         self.assertEqual(read(Events(), sse([1], 5, "null", '"text"')), (0, ""))
 
     def test_long_line(self) -> None:
-        """Of a line without end no more is kept than is looked at."""
+        """Of an endless line, only the part that is parsed is kept."""
         reader = Events()
         for _ in range(40):
             reader.feed(b"x" * 65536)
@@ -168,7 +168,7 @@ class OtherTests(SynchronousTestCase):
 
     @given(ANYTHING)
     def test_any_json(self, value: Any) -> None:
-        """Whatever JSON comes, it is read without an error of ours."""
+        """Any JSON is read without an exception."""
         read(Events(), sse(value))
         read(Whole(True), json.dumps(value).encode())
 
@@ -195,7 +195,7 @@ class WholeTests(SynchronousTestCase):
             self.assertEqual(reader.error, "no memory")
 
     def test_other(self) -> None:
-        """What is not JSON, or too long, is not looked at."""
+        """A body that is not JSON, or too long, is not parsed."""
         for reader in (Whole(True), Whole(False)):
             self.assertEqual(read(reader, b"x" * (KEPT + 100), 65536), (0, ""))
             self.assertEqual((reader.tokens, reader.error), (None, ""))

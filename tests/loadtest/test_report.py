@@ -42,7 +42,7 @@ class ReportTests(SynchronousTestCase):
         json.dumps(report_of(RunStats()).to_json(), allow_nan=False)
 
     def test_remarks(self) -> None:
-        """What makes figures doubtful is said, and nothing where all was well."""
+        """Remarks name reasons to doubt the figures; a clean run has none."""
         stats = stats_of(outcome(0, 1.0))
         rps, closed = Plan(rps=10), Plan(concurrency=4)
         self.assertEqual(make_report(stats, rps, ABOUT).remarks, ())
@@ -60,7 +60,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(len(make_report(stats, rps, ABOUT).remarks), 2)
 
     def test_path_of_url(self) -> None:
-        """Where a URL has a path and there is no such place, the whole path is told; elsewhere nothing is."""
+        """If a URL has a path and gets 404, a remark has the whole path; otherwise there is none."""
         lost = stats_of(outcome(0, 1.0, "status", status=404))
         about = evolve(ABOUT, target="http://127.0.0.1:8000/v1", through="url")
         remarks = make_report(lost, Plan(rps=10), about).remarks

@@ -133,7 +133,7 @@ class SimulatedTests(TestCase):
         self.assertEqual((report.sent, report.succeeded, self.backend.stats.finished), (4, 4, 7))
 
     async def test_failures(self) -> None:
-        """Statuses, broken answers and timeouts are told apart, and cut connections are seen by the backend."""
+        """Statuses, broken responses and timeouts are counted apart, and the backend sees cut connections."""
         paths = ["/status/503", "/die?size=1000&after=200", "/sleep?seconds=30", "/nothing", CHATS]
         numbers = count()
 
@@ -148,7 +148,7 @@ class SimulatedTests(TestCase):
         self.assertIn("status 503, as you asked", [error.message for error in report.errors])
 
     async def test_nobody_there(self) -> None:
-        """Where nobody listens, every request fails to connect, and the run ends."""
+        """If no server listens, every request fails to connect, and the run ends."""
         agent = Agent(reactor)
         run = Run(
             clock=reactor,

@@ -1,4 +1,4 @@
-"""What a run adds up to."""
+"""The totals of a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunStatsTests(SynchronousTestCase):
         self.assertEqual((report.latency.count, report.latency.min), (1, 1.0))
 
     def test_tokens(self) -> None:
-        """What a backend counts itself goes before what we count of its stream."""
+        """The backend's own count of tokens takes precedence over our count of its stream."""
         told, guessed = outcome(0, 1.0, pieces=5, tokens=9), outcome(0, 1.0, pieces=5)
         for outcomes, tokens, how in (([told], 9, "usage"), ([guessed], 5, "pieces"), ([told, guessed], 14, "both")):
             report = report_of(stats_of(*outcomes))
@@ -46,7 +46,7 @@ class RunStatsTests(SynchronousTestCase):
         self.assertEqual(report_of(stats_of(outcome(0, 1.0))).tokens_counted_by, "")
 
     def test_many_errors(self) -> None:
-        """However many codes a server invents, only so many are told apart, and none is lost."""
+        """The number of distinct codes is limited; further ones are counted together."""
         stats = stats_of(*[outcome(0, 1, "status", status=500, code=f"code{number}") for number in range(500)])
         self.assertLessEqual(len(stats.errors), ERRORS + len(MEANINGS))
         self.assertEqual(sum(error.count for error in report_of(stats).errors), 500)

@@ -1,4 +1,4 @@
-"""What is said before a test, while it runs, and at its end."""
+"""The text before a test, while it runs, and at its end."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class TableTests(SynchronousTestCase):
             self.assertRegex(text, rf"\n +1  {kind} ")
 
     def test_without_success(self) -> None:
-        """Where nothing succeeded the table says so instead of zeros."""
+        """If no request succeeded, the table says so instead of zeros."""
         self.assertIn("no request succeeded", table(report_of(stats_of(outcome(0, 1, "timeout")))))
         self.assertIn("0 sent", table(report_of(RunStats())))
 
     def test_long_message(self) -> None:
-        """What a failure said is there in full, in lines beneath each other; what cannot be broken stays whole."""
+        """A failure's message is complete, wrapped into lines; a long word stays whole."""
         address = "http://" + "x" * 120
         message = f"{'the model is not there ' * 20}{address} end"
         text = table(report_of(stats_of(outcome(0, 1.0, "status", status=404, code="c" * 70, message=message))))
@@ -81,7 +81,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(plain, table(mixed()).splitlines())
 
     def test_intentions(self) -> None:
-        """What is planned reads as a sentence."""
+        """The plan is a sentence."""
         about = mixed().about
         self.assertEqual(
             intention(about, Plan(requests=100, rps=10)),

@@ -1,4 +1,4 @@
-"""What is sent: from a benchmark module to a request, and the mistakes on the way."""
+"""From a benchmark module to a request, and the mistakes in between."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def payload(given: object, stream: bool | None = None) -> Any:
 
 class PrepareTests(SynchronousTestCase):
     def test_openai(self) -> None:
-        """A stream is asked for, with its usage, unless told otherwise."""
+        """By default a stream is requested, with its usage."""
         work = prepare((CHATS, CHAT, 5), None)
         self.assertEqual((work.path, work.cost, work.streamed), (CHATS, 5.0, True))
         usage = {"include_usage": True}
@@ -36,7 +36,7 @@ class PrepareTests(SynchronousTestCase):
         self.assertEqual(payload((CHATS, CHAT, 5), False), CHAT)
 
     def test_own_word(self) -> None:
-        """What a payload says itself about streams holds, until the command line says something."""
+        """The payload's own `stream` applies unless the command line sets it."""
         self.assertEqual(payload((CHATS, {**CHAT, "stream": False}, 5)), {**CHAT, "stream": False})
         self.assertTrue(prepare((CHATS, {**CHAT, "stream": True}, 5), None).streamed)
         self.assertTrue(payload((CHATS, {**CHAT, "stream": False}, 5), True)["stream"])
@@ -76,7 +76,7 @@ class PrepareTests(SynchronousTestCase):
         self.assertEqual(given, CHAT)
 
     def test_mistakes(self) -> None:
-        """What is no request is refused with what is wrong."""
+        """A payload that cannot be sent is refused with the reason."""
         for given, said in (
             (None, "NoneType"),
             ((CHATS, CHAT), "tuple"),

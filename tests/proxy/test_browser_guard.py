@@ -111,7 +111,7 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(outcome(guard, asked("localhost:8010", "Origin: http://box:8010"))[0], 403)
 
     def test_open_to_the_network(self) -> None:
-        """Where others may connect, any address is a fine Host, and a name is none until it is listed."""
+        """If other machines may connect, any address is an allowed Host, and a name only if it is listed."""
         for interface in ("0.0.0.0", "::", "192.0.2.7", ""):
             guard = BrowserGuard(host=interface)
             for host in ("192.0.2.7:8010", "[2001:db8::1]:8010", "10.0.0.1", "localhost"):
@@ -179,7 +179,7 @@ class TokenTests(SynchronousTestCase):
 
 class OriginTests(SynchronousTestCase):
     def test_allowed(self) -> None:
-        """A page of an allowed origin passes, whatever else its browser says of it; its origin is told."""
+        """A page of an allowed origin is accepted, whatever its other fields are; the result has its origin."""
         origins = ["app://obsidian.md", "tauri://localhost", "chrome-extension://abcdefgh", "http://localhost:3000"]
         guard = BrowserGuard(host="127.0.0.1", allow_origins=origins)
         for origin in origins:

@@ -29,7 +29,7 @@ class CallTests(ProcessCase):
         skip = "the calls are those of our own reactor and transports"
 
     async def count(self, *arguments: str) -> dict[str, Any]:
-        """What the counting worker writes."""
+        """The counting worker's output."""
         child = self.start([sys.executable, "-m", "tests.proxy.counted_worker", *arguments])
         self.assertEqual(await self.until_exit(child), 0, child.text)
         counts: dict[str, Any] = json.loads(child.lines[-1])

@@ -20,7 +20,7 @@ class OriginTests(SynchronousTestCase):
         return rig, caller
 
     def test_preflight(self) -> None:
-        """It is answered here, as asked, without a token, for the allowed origin alone; no worker hears of it."""
+        """A preflight of an allowed origin is answered by the client proxy, without a token and without a worker."""
         asks = (
             b"Access-Control-Request-Method: POST",
             b"Access-Control-Request-Headers: authorization,content-type",

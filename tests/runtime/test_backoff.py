@@ -14,7 +14,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual([backoff.next() for _ in range(5)], [1, 2, 4, 5, 5])
 
     def test_reset(self) -> None:
-        """After a success the waits begin anew."""
+        """After a success the waits start again at the minimum."""
         backoff = Backoff(1, 2, 60, 0, lambda: 0.5)
         backoff.next()
         backoff.next()

@@ -34,7 +34,7 @@ class WithinTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_too_late(self) -> None:
-        """Work that takes too long is cancelled, and the waiter is told of the time."""
+        """Work that takes too long is cancelled, and the waiter gets the limit."""
         cancelled: list[object] = []
         work: Deferred[None] = Deferred(cancelled.append)
         result = within(2.0, self.clock, work)

@@ -75,7 +75,7 @@ class CallTests(SynchronousTestCase):
         self.assertTrue(self.agent.asked[0].cancelled)
 
     def test_failures(self) -> None:
-        """Whatever an agent fails with is a CallError that says the innermost cause and whether it was silence."""
+        """Any error of an agent becomes a CallError with the innermost cause, and says whether it was a timeout."""
         wrapped = ResponseNeverReceived([Failure(ResponseFailed([Failure(ConnectionLost("cable"))]))])
         for error, timed_out, text in (
             (ConnectionRefusedError(), False, "Connection was refused"),

@@ -39,7 +39,7 @@ class LineTests(SynchronousTestCase):
         )
 
     def test_traceback(self) -> None:
-        """A failure is told with its traceback, set in below its line."""
+        """A failure is logged with its traceback, indented below its line."""
         try:
             raise KeyError("the key")
         except KeyError:
@@ -50,7 +50,7 @@ class LineTests(SynchronousTestCase):
         self.assertIn("KeyError: 'the key'", rest[-1])
 
     def test_level(self) -> None:
-        """What is below the level is not written."""
+        """Events below the level are not written."""
         stream = io.StringIO()
         log = Logger(observer=LineObserver(stream, LogLevel.warn), namespace="n")
         log.info("little")
@@ -123,7 +123,7 @@ class Broken(io.StringIO):
 
 class StreamTests(SynchronousTestCase):
     def test_stream_is_gone(self) -> None:
-        """A log that nobody reads any more falls silent, without an error."""
+        """A log without a reader stops writing, without an error."""
         for error in (BrokenPipeError(), ValueError("closed"), OSError(5, "gone")):
             stream = Broken(error)
             log = Logger(observer=LineObserver(stream), namespace="n")

@@ -40,7 +40,7 @@ class LogTests(SynchronousTestCase):
             self.assertEqual(parent["logger"], "vespa.runtime.process.log_observer")
 
     def test_pidfile(self) -> None:
-        """A pidfile that cannot be written is told before anything starts."""
+        """A pidfile that cannot be written is an error before anything starts."""
         error = self.assertRaises(SystemExit, check_pidfile, ParentOptions(pidfile="/nowhere/x.pid"))
         self.assertIn("--pidfile=/nowhere/x.pid: there is no such folder", str(error))
         for fine in ("", self.mktemp()):
@@ -128,7 +128,7 @@ class RunTests(SynchronousTestCase):
             self.assertTrue(reactor.stopped)
 
     def test_bug(self) -> None:
-        """An error that nobody thought of is logged, and is exit code 1."""
+        """An unexpected error is logged, and gives exit code 1."""
         reactor = RunningReactor()
         self.assertEqual(run(reactor, Work(reactor, KeyError("oops"))), 1)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)

@@ -141,7 +141,7 @@ class RouteTests(AutoscalerCase):
 
 class ReportTests(AutoscalerCase):
     def test_booked(self) -> None:
-        """A report is booked, told to `on_report`, and shown in the ledger."""
+        """A report is recorded, passed to `on_report`, and shown in the ledger."""
         self.autoscaler.assign(URL, 5.0)
         self.assertEqual(self.report(new_load=5.0, cur_perf=5.0, num_requests_recieved=1).status, 200)
         self.assertEqual(self.caller.post_json("/delete_requests/", deletes(True, (1, "Success"))).status, 200)

@@ -17,7 +17,7 @@ class EventTests(SynchronousTestCase):
         return describe(read(json.dumps(worker_status(**changes)).encode(), WorkerStatus))
 
     def test_status(self) -> None:
-        """A report of state is told by what is new in it."""
+        """The line for a report of state says what is new in it."""
         self.assertEqual(self.status(max_perf=0.0), "reports: loading")
         self.assertEqual(self.status(loadtime=2.0), "reports: ready after 2.0 s; its benchmark did 100 units a second")
         self.assertEqual(self.status(), "reports: idle")
@@ -32,7 +32,7 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(self.status(error_msg="no memory"), "reports: error: no memory")
 
     def test_others(self) -> None:
-        """Finished requests are told by index; a malformed report by what is wrong."""
+        """The line for finished requests has their indexes; that for a malformed report says what is wrong."""
         body = json.dumps(deletes(True, (1, "Success"), (2, "Cancelled"))).encode()
         self.assertEqual(
             describe(read(body, DeleteRequests)), "reports as finished: request 1 served, request 2 cancelled"

@@ -15,7 +15,7 @@ from vespa.simulator.launch import STOPS_BY_SIGNAL, clean_environment, free_port
 
 class LaunchTests(SynchronousTestCase):
     def test_clean(self) -> None:
-        """What configures Vespa is left out of a clean environment, and all else stays."""
+        """A clean environment has no variable that configures Vespa, and all others."""
         given = {"PATH": "/bin", "VESPA_UNSECURED": "true", "VAST_TCP_PORT_1": "1", "MASTER_TOKEN": "x", "USE_SSL": "1"}
         clean = clean_environment(given)
         self.assertEqual(set(clean), {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING"})

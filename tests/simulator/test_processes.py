@@ -64,7 +64,7 @@ class StageTests(ProcessCase):
         await until(lambda: totals.finished() == {1: [8]} and totals.adds_up(reactor.seconds()))
 
     async def test_noticed(self) -> None:
-        """A worker whose death was noticed is given nothing more; one started anew under its id is."""
+        """A worker known to be dead gets no more requests; one restarted with its id does."""
         deployment = await self.begin()
         first = deployment.start_worker(**BENCHMARK)
         await deployment.until_ready()
@@ -88,7 +88,7 @@ class StageTests(ProcessCase):
         self.assert_clean_log(worker)
 
     async def test_client_fails(self) -> None:
-        """A client that cannot start is told of, with the last it said."""
+        """The error for a client that cannot start has its last line."""
         deployment = await self.begin()
         error = await self.assertFailure(Deferred.fromCoroutine(deployment.start_client(account_key="wrong")), NotReady)
         self.assertIn("exit code 1", str(error))

@@ -24,7 +24,7 @@ def take_deletes(worker_totals: WorkerTotals, success: bool, *records: tuple[int
 
 class ReadyTests(SynchronousTestCase):
     def test_loaded(self) -> None:
-        """A worker is ready once it has told its load time, and stays so when it does not tell it again."""
+        """A worker is ready after a report with its load time, and stays ready without another."""
         worker_totals = WorkerTotals(7)
         take(worker_totals)
         self.assertFalse(worker_totals.ready(0.0, 30.0))
@@ -64,7 +64,7 @@ class ReadyTests(SynchronousTestCase):
         self.assertFalse(worker_totals.ready(0.0, 30.0))
 
     def test_lost(self) -> None:
-        """What was in flight when a life ended without a word is lost, and the totals of the next add up."""
+        """Requests in flight at a crash are lost, and the totals of the next life add up."""
         worker_totals = WorkerTotals(7)
         take(worker_totals, loadtime=3.0, num_requests_recieved=1, new_load=5.0, cur_load=5.0)
         worker_totals.gone = True
@@ -95,7 +95,7 @@ class LeastLoadedTests(SynchronousTestCase):
         self.assertIs(totals.least_loaded(0.0), totals.of(1))
 
     def test_none(self) -> None:
-        """Nobody is least loaded where nobody is ready."""
+        """Without a ready worker, there is no least loaded one."""
         self.assertIsNone(EndpointTotals().least_loaded(0.0))
 
 

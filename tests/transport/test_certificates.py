@@ -58,7 +58,7 @@ class ExpiryTests(SynchronousTestCase):
         return said
 
     def test_far_off(self) -> None:
-        """Nothing is said of a certificate that is good for more than a week."""
+        """A certificate that is valid for more than a week is not logged."""
         self.assertEqual(self.look(7.01), [])
 
     def test_near(self) -> None:

@@ -61,7 +61,7 @@ class Choice(SynchronousTestCase):
     ]
 
     def test_fast(self) -> None:
-        """Our own transports and reactor are used, and nothing is said of it."""
+        """Our own transports and reactor are used, without a log line."""
         choose(FAST)
         self.assertTrue(is_fast())
         self.assertEqual(self.kinds(), self.ALL_FAST)
@@ -75,7 +75,7 @@ class Choice(SynchronousTestCase):
         self.assertEqual(self.logged, [])
 
     def test_missing_name(self) -> None:
-        """Where a private name is missing Twisted's are used by itself; one line says which, and what that costs."""
+        """If a private name is missing, Twisted's are used; one line names it and the cost."""
         choose(FAST, ["twisted.internet.tcp.Connection._aborting", "twisted.internet.tcp.Connection._renamed"])
         self.assertEqual(self.kinds(), self.ALL_STOCK)
         (line,) = self.logged

@@ -65,7 +65,7 @@ class Connecting(TestCase):
         await self.converse(UNIXServerEndpoint(reactor, path), socket.AF_UNIX, path)
 
     async def test_refused(self) -> None:
-        """Nobody there: the Deferred fails with what the kernel said."""
+        """No server listens: the Deferred fails with the kernel's error."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             await self.assertFailure(self.begin(socket.AF_INET, taken.getsockname()), ConnectionRefusedError)

@@ -31,7 +31,7 @@ class Sharing(SynchronousTestCase):
         self.assertTrue(limit() is None or limit())
 
     def test_told(self) -> None:
-        """That there are fewer connections than wanted is a warning where there are few; it is no news otherwise."""
+        """The limit of connections is logged, as a warning if it is low."""
         for descriptors, level in ((256, LogLevel.warn), (20000, LogLevel.info), (1 << 20, LogLevel.info)):
             with capturedLogs() as events:
                 tell(share_out(descriptors, 10000), 10000)

@@ -22,7 +22,7 @@ from vespa.transport.listen import BACKLOG, TLSEndpoint, parse
 
 
 class Parse(SynchronousTestCase):
-    """What a description gives."""
+    """The endpoints that descriptions give."""
 
     def setUp(self) -> None:
         self.certificate, self.key = write_certificate(self.mktemp())
@@ -83,7 +83,7 @@ class Parse(SynchronousTestCase):
 
 
 class Load(SynchronousTestCase):
-    """What is wrong with a certificate is said."""
+    """The error says what is wrong with a certificate."""
 
     def setUp(self) -> None:
         self.certificate, self.key = write_certificate(self.mktemp())
@@ -115,7 +115,7 @@ class Load(SynchronousTestCase):
         self.assertIn(f"{page} holds no private key", self.wrong(self.certificate, page))
 
     def test_passphrase(self) -> None:
-        """A key with a passphrase is refused, and nobody is asked for it."""
+        """A key with a passphrase is refused, without a prompt for the passphrase."""
         with open(self.key, "rb") as file:
             key = serialization.load_pem_private_key(file.read(), None)
         secret = key.private_bytes(

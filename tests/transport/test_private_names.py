@@ -136,7 +136,7 @@ class Wall(SynchronousTestCase):
             self.assertLessEqual(numbers(checked), numbers(installed), name)
 
     def test_all_are_there(self) -> None:
-        """What is installed has every one of these names."""
+        """The installed packages have all of these names."""
         self.assertEqual(missing(), "")
         self.assertEqual(missing(OTHERS), "")
 

@@ -147,7 +147,7 @@ class Dispatch(ReactorBuilder, SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_exception_in_connection_lost(self) -> None:
-        """What connectionLost raises is logged, and does not keep the other descriptors from their events."""
+        """An exception of connectionLost is logged, and the other descriptors still get their events."""
 
         class Raises(_End):
             def connectionLost(self, reason: Failure) -> None:

@@ -91,7 +91,7 @@ class ClosesAfterTests(ClosingCase):
 
 
 class ProofTests(ClosingCase):
-    """What the end of a kept connection says of a request that it met."""
+    """The meaning of a kept connection's end for a request on it."""
 
     async def second(self, serve: Serve, data: bytes, **options: Any) -> int:
         """The status of a request that meets `serve` on a connection which was used before; later ones are answered."""
@@ -143,7 +143,7 @@ class ProofTests(ClosingCase):
         self.assertEqual(self.clock.checks, RESET_CHECKS)
 
     async def test_idempotent(self) -> None:
-        """What may be done twice is sent again without a wait."""
+        """An idempotent request is sent again at once."""
 
         def serve(server: Closer, connection: socket.socket, number: int) -> None:
             server.read(connection)
@@ -251,7 +251,7 @@ class StaleTests(ClosingCase):
         self.refused(connection)
 
     async def test_unasked(self) -> None:
-        """Nor one on which the server has said what nobody asked for."""
+        """The same for a connection on which the server has sent unexpected bytes."""
         connection, end = await self.kept()
         end.sendall(b"x")
         self.refused(connection)

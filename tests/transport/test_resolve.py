@@ -91,7 +91,7 @@ class NamedEndpointTests(SynchronousTestCase):
         self.assert_idle()
 
     def test_no_address(self) -> None:
-        """A name that nobody knows is an error that says which."""
+        """The error for an unknown name contains the name."""
         result = self.connect()
         self.resolver.tell()
         self.assertIn("host.example", str(self.failureResultOf(result, DNSLookupError).value))

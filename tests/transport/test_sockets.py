@@ -307,7 +307,7 @@ class Sockets(Mixin):
 
 
 class Direct(Sockets):
-    """What only our own transports do."""
+    """Behaviour of our own transports only."""
 
     async def test_at_once(self) -> None:
         """A write goes out at once: the other end can read it before the reactor has turned."""
@@ -595,8 +595,8 @@ class Others(TestCase):
 
 
 class Parts(SynchronousTestCase):
-    """What needs no connection."""
+    """Functions that need no connection."""
 
     def test_stray(self) -> None:
-        """Of what is no transport at all nothing is known."""
+        """For an object that is not a transport, the functions return False or 0."""
         self.assertEqual((hung_up(None), buffered(None), is_plain(None)), (False, 0, False))

@@ -237,7 +237,7 @@ class Uploading(TestCase):
         self.assert_closed(pipes)
 
     async def test_backend_dies(self) -> None:
-        """A backend that dies in the middle: the client is told 502."""
+        """A backend that ends within the request: the client gets 502."""
         client, made, pipes = await self.open(deaf=True)
         while not (pipes and made):
             await deferLater(reactor, 0.01)

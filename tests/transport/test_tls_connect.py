@@ -100,7 +100,7 @@ class Connected(laws.Ends):
 
 
 class ClientsEnd(laws.Laws, Connected):
-    """What is true of both ends is true of the client's."""
+    """The laws of both ends, for the client's."""
 
     async def test_ends(self) -> None:
         """It tells both addresses, and shows the server's certificate."""
@@ -236,7 +236,7 @@ class AtOnce(Connected):
 
 
 class Resuming(Connected):
-    """Who comes back is known again."""
+    """Sessions are resumed."""
 
     async def test_resumption(self) -> None:
         """A second connection resumes the first one's session, under TLS 1.3 and 1.2; so does one after it."""
@@ -261,7 +261,7 @@ class Resuming(Connected):
         self.assertEqual([peer.tls.session_reused for peer in self.peers], [False] + [True] * 5)
 
     async def test_forgotten(self) -> None:
-        """A server that has forgotten the session is handshaken with anew, and verified."""
+        """If the server has forgotten the session, a full handshake is made and the server verified."""
         peer, ours = await self.peer()
         context = peer_server_context(self.certificate, self.key)
         old = self.way
@@ -321,7 +321,7 @@ class Refusing(Connected):
             self.assertIn(text, await self.refused(BadCertificate))
 
     async def test_other_root(self) -> None:
-        """A certificate that leads to no root of ours is refused; the server is told why."""
+        """A certificate that no trusted root has signed is refused; the server gets an alert with the reason."""
         other = write_certificate(self.mktemp(), "other")
         self.listen(lambda: Peer(peer_server_context(*other)))
         self.assertIn("self-signed certificate", await self.refused(BadCertificate))
@@ -337,7 +337,7 @@ class Refusing(Connected):
         self.assertIn("certificate verify failed", await self.refused(BadCertificate))
 
     async def test_no_tls(self) -> None:
-        """A server that does not speak TLS, or hangs up, is told from one with a bad certificate."""
+        """The error distinguishes a server without TLS, a disconnect and a bad certificate."""
 
         class Plain(laws.Ours):
             def dataReceived(self, data: bytes) -> None:
@@ -382,7 +382,7 @@ class Refusing(Connected):
         await until(lambda: self.peers[0].reason)
 
     async def test_nobody(self) -> None:
-        """Nobody there: what the kernel says."""
+        """No server listens: the error is the kernel's."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             self.port = taken.getsockname()[1]
@@ -451,7 +451,7 @@ class Receiver:
 
 
 class Responses(Connected):
-    """What a response is worth depends on how its connection ends."""
+    """Whether a response is complete depends on how its connection ends."""
 
     REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
     HEAD = b"HTTP/1.1 200 OK\r\n"

@@ -87,7 +87,7 @@ class Meeting(laws.Ends):
 
 
 class ServersEnd(laws.Laws, Meeting):
-    """What is true of both ends is true of the server's."""
+    """The laws of both ends, for the server's."""
 
     async def test_ends(self) -> None:
         """It tells its own address, and that the client has shown no certificate."""
@@ -216,7 +216,7 @@ class Ending(Meeting):
 
 
 class Handshake(Meeting):
-    """Who is let in, and how."""
+    """Accepted and refused clients."""
 
     async def test_resumption(self) -> None:
         """A client that comes back with its ticket resumes the session, under TLS 1.3 and 1.2."""
@@ -239,7 +239,7 @@ class Handshake(Meeting):
             await until(lambda peer=peer: peer.received)
 
     async def test_garbage(self) -> None:
-        """What is not TLS ends the connection, and only that."""
+        """Bytes other than TLS end their connection, and no other."""
         await self.listen()
         for garbage in (b"\0" * 500, b"\x16\x03\x01\x00\x05hello", random.Random(5).randbytes(5000), b"\x80" * 20):
             client = await self.begin(laws.Ours())
@@ -397,7 +397,7 @@ class Manners(Meeting):
 
 
 class Context(SynchronousTestCase):
-    """What every connection is given."""
+    """The settings of every connection."""
 
     def test_context(self) -> None:
         """Renegotiation and compression are off, and so are TLS 1.1 and the ciphers without forward secrecy."""

@@ -29,7 +29,7 @@ class Refusing(_Stock, connecting.Refusing):
 
 
 class Responses(_Stock, connecting.Responses):
-    """What a response is worth depends on how its connection ends."""
+    """Whether a response is complete depends on how its connection ends."""
 
     async def test_no_response(self) -> None:
         """What Twisted's TLS does not tell is taken for the worse: the server may have read the request."""

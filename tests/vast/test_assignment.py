@@ -1,4 +1,4 @@
-"""What the autoscaler says to a client."""
+"""The autoscaler's responses to a client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AssignmentTests(SynchronousTestCase):
         self.assertEqual(unwrap_query(found.query, 1e9), (auth, b""))
 
     def test_only_what_was_signed_is_handed_on(self) -> None:
-        """Whatever else stands in the response stays here."""
+        """Other members of the response are not passed on."""
         found = self.read()
         self.assertNotIn(b"secret", found.auth_data + found.query)
         self.assertEqual(json.loads(found.auth_data)["__request_id"], "r")
@@ -98,7 +98,7 @@ class SmallTests(SynchronousTestCase):
         self.assertEqual(len(one_line("x" * 10_000)), 200)
 
     def test_callers_own(self) -> None:
-        """What only Vast may say is dropped however it is spelled; all else keeps its bytes and order."""
+        """Parameters reserved for Vast are removed in any spelling; all others keep their bytes and order."""
         for query, kept in (
             (b"a=1&b=%2F&a=2&c", b"a=1&b=%2F&a=2&c"),
             (b"serverless_cost=1&a=1&serverless_x", b"a=1"),

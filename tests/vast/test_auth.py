@@ -26,7 +26,7 @@ class CostTests(SynchronousTestCase):
             self.assertEqual(parse_cost(text, 1e9), cost)
 
     def test_no_numbers(self) -> None:
-        """What Python reads as a number and JSON does not is none."""
+        """A text that Python reads as a number, but JSON does not, is refused."""
         for text in NO_NUMBERS:
             with self.assertRaises(ValueError) as caught:
                 parse_cost(text, 1e9)

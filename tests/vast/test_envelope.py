@@ -24,7 +24,7 @@ def with_auth(**changes: Any) -> bytes:
 
 
 def refused(raw: bytes, max_cost: float = MAX_COST) -> dict[str, str]:
-    """What is said to be wrong with a body."""
+    """The refusal's fields for a body."""
     try:
         unwrap_body(raw, max_cost)
     except Refusal as refusal:
@@ -87,7 +87,7 @@ class GoodEnvelopeTests(SynchronousTestCase):
             self.assertEqual(auth.lexemes[0], json.dumps(text).encode())
 
     def test_payload_is_not_checked(self) -> None:
-        """What is no UTF-8 in the payload is the backend's affair, and so is a name that occurs twice there."""
+        """Invalid UTF-8 and repeated names in the payload are left to the backend."""
         for payload in (
             b'"\xff"',
             b'{"a":1,"a":2}',
@@ -157,7 +157,7 @@ class OneViewTests(SynchronousTestCase):
 
 class BadEnvelopeTests(SynchronousTestCase):
     def test_not_an_object(self) -> None:
-        """What is no JSON object is refused as a whole."""
+        """A body that is not a JSON object is refused."""
         deep = b'{"auth_data":1,"payload":' + b"[" * 100_000
         for raw in (b"", b" ", b"[]", b"null", b"1", b'"x"', b"{", b"\xef\xbb\xbf{}", b"{'a':1}"):
             self.assertEqual(refused(raw), {})
@@ -224,7 +224,7 @@ class BadEnvelopeTests(SynchronousTestCase):
             self.assertEqual(list(refused(with_auth(cost=number))), ["auth_data"])
 
     def test_all_at_once(self) -> None:
-        """All mistakes are told in one response."""
+        """One response names all mistakes."""
         raw = json.dumps({"auth_data": dict.fromkeys(AUTH_DATA), "session_id": 5}).encode()
         self.assertEqual(set(refused(raw)), {"payload", "session_id"} | {f"auth_data.{name}" for name in AUTH_DATA})
 

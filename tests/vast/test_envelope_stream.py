@@ -286,7 +286,7 @@ class TestOneView(SynchronousTestCase):
         self.assertEqual(unwrapping.padding, 0)
 
     def test_auth_is_known_though_the_same_chunk_is_refused(self) -> None:
-        """What is wrong after auth_data leaves auth to be judged first, as when it had come in a chunk of its own."""
+        """An error after auth_data is reported after auth_data is checked, as if auth_data were a chunk of its own."""
         unwrapping = EnvelopeStream(MAX_COST)
         self.assertRaises(Refusal, unwrapping.feed, b'{"auth_data":' + AUTH + b",,")
         self.assertEqual(unwrapping.auth, decode_auth(AUTH, MAX_COST))
@@ -330,7 +330,7 @@ class TestSplits(SynchronousTestCase):
     def test_limits_are_places_in_the_body(
         self, parts: Parts, mutation: bytes, head: int, auth: int, keys: int, sizes: list[int], good: bool
     ) -> None:
-        """Where limits are met the verdict does not depend on the cuts either."""
+        """At the limits, too, the result does not depend on the cuts."""
         body = parts.body if good else mutation
         limits = {"max_head": head, "max_auth": auth, "max_keys": keys, "max_unverified": head}
         self.assertEqual(verdict(cut(body, sizes), **limits), verdict([body], **limits))
@@ -413,7 +413,7 @@ class TestCost(SynchronousTestCase):
             self.assertLess(long, 2 * short + 100)
 
     def test_memory_is_constant(self) -> None:
-        """Of a payload nothing is kept, however long it is; of a head no more than its limit."""
+        """No part of a payload is kept, whatever its length; of a head, at most its limit."""
         for begin, chunk in (
             (b'"', b"a" * 65536),
             (b"[", b"[" * 65536),

@@ -21,7 +21,7 @@ foreign = st.text("ab=%2f+;/?[]'\"é", max_size=8).map(str.encode) | st.sampled_
 
 
 def refused(query: str | bytes) -> dict[str, str]:
-    """What is said to be wrong with a query."""
+    """The refusal's fields for a query."""
     try:
         unwrap_query(query.encode() if isinstance(query, str) else query, MAX_COST)
     except Refusal as refusal:
@@ -32,7 +32,7 @@ def refused(query: str | bytes) -> dict[str, str]:
 class CallersOwnTests(SynchronousTestCase):
     @given(st.lists(foreign, max_size=8), st.randoms(use_true_random=False))
     def test_byte_for_byte(self, parts: list[bytes], random: object) -> None:
-        """What is not ours stays as it is: every byte, in order, with repeats and empty parts."""
+        """Other parameters keep their bytes and order, with repeats and empty parts."""
         ours = [urlencode([pair]).encode() for pair in OURS.items()] + [b"api_key=secret", b"serverless_extra=1"]
         mixed = list(parts)
         for part in ours:

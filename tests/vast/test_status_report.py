@@ -66,11 +66,11 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_loadtime(self) -> None:
-        """The load time told is the one asked for, not the condition's."""
+        """The reported load time is the argument, not the condition's."""
         self.assertEqual(status(loadtime=12.5)["loadtime"], 12.5)
 
     def test_new_load(self) -> None:
-        """More work cancelled than received is told as none received."""
+        """If more work was cancelled than received, the report says 0 received."""
         self.assertEqual(status(snapshot=evolve(a_snapshot(), new_load=-5_000_000))["new_load"], 0)
 
     def test_error(self) -> None:
@@ -94,7 +94,7 @@ class DeleteTests(SynchronousTestCase):
     )
 
     def test_unserved(self) -> None:
-        """A backend's error that was passed on whole is told as Success, as the official worker tells it."""
+        """A backend's error that was passed on completely is reported as Success, as by the official worker."""
         (body,) = delete_requests(IDENTITY, [Completion(9, State.UNSERVED, 1.0, 2.0, 3.0)])
         told = json.loads(body)
         self.assertEqual((told["success"], told["requests"][0]["status"]), (True, "Success"))

@@ -117,7 +117,7 @@ class KeyringTests(SynchronousTestCase):
         self.assertTrue(self.keyring.has_key)
 
     def test_changed_key(self) -> None:
-        """After a bad signature the key is fetched anew, and what the new key signed passes from then on."""
+        """After a bad signature the key is fetched again, and the new key's signatures are valid from then on."""
         self.start(pem(OLD))
         self.clock.advance(30.0)
         self.source.answer = pem(NEW)

@@ -217,7 +217,7 @@ class SayingWhyTests(WatchTests):
         return refusal.message
 
     def test_first_failure(self) -> None:
-        """The first failed check is said at once, as a warning and in the 503; loading is no error to report."""
+        """The first failed check is logged at once, and is in the 503; loading is not reported as an error."""
         self.backend.trouble = DEAD
         self.start()
         self.assertEqual(self.lines, [(0, "warn", f"the backend is not ready: {DEAD}")])
@@ -275,7 +275,7 @@ class SayingWhyTests(WatchTests):
 
 class BenchmarkTests(WatchTests):
     def test_cannot_be_imported(self) -> None:
-        """A benchmark that cannot be used is told at once, whatever the backend does, and looked at again later."""
+        """A benchmark that cannot be used is an error at once, whatever the backend does; it is checked again later."""
         checks: list[Deferred[None]] = []
 
         def check() -> Deferred[None]:
@@ -376,7 +376,7 @@ class BenchmarkTests(WatchTests):
         self.assertEqual(self.message(), "benchmark failed: no such file")
 
     def test_cancelled_from_below(self) -> None:
-        """A benchmark that ends as cancelled, though nobody here cancelled it, is a failed one."""
+        """A benchmark that ends as cancelled, although we did not cancel it, has failed."""
         self.start()
         self.benchmark.runs[0].cancel()
         self.assertEqual(self.monitor.state, "errored")

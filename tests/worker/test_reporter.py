@@ -329,7 +329,7 @@ class StopTests(ReporterTests):
         )
 
     def test_waits_for_what_is_under_way(self) -> None:
-        """A report under way at the stop is let end, for it may be delivered: nothing is told twice."""
+        """A report in progress at the stop may end, because it may be delivered: nothing is reported twice."""
         self.start()
         self.listener.mode = None
         self.record(1, SERVED)
@@ -344,7 +344,7 @@ class StopTests(ReporterTests):
         self.assert_over()
 
     def test_bounded(self) -> None:
-        """A stop takes two seconds at most, whoever does not answer, and what hung is told once more before."""
+        """A stop takes 2 s at most without responses, and a report that hung is sent once more before."""
         self.start()
         self.listener.mode = None
         self.record(1, SERVED)

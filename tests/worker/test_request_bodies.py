@@ -1,4 +1,4 @@
-"""A body that comes in pieces: what is said of it, and what of it goes on, in memory."""
+"""A body that arrives in pieces: the refusals, and the bytes passed on, in memory."""
 
 from __future__ import annotations
 

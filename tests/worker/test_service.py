@@ -25,7 +25,7 @@ class UnreachableTests(SynchronousTestCase):
         self.assertIn("unset VESPA_UNSECURED", problem)
 
     def test_reachable(self) -> None:
-        """One that is open to the network, or whose address is this machine, or that listens as it was told, is."""
+        """Clients can reach a worker that is public, has a loopback address, or listens at an endpoint string."""
         for changes in (
             {"VESPA_UNSECURED_PUBLIC": "true"},
             {"PUBLIC_IPADDR": "127.0.0.1"},
