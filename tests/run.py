@@ -35,7 +35,9 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="leave out what is marked `slow`, and the other ways")
     parser.add_argument("--no-checks", action="store_true", help="leave out ruff and mypy")
     parser.add_argument("--way", choices=WAYS, help="run the tests in this way alone")
-    parser.add_argument("--jobs", type=int, default=0, help="processes beside each other; twice the cores by default")
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="processes beside each other; three times the cores by default"
+    )
     parser.add_argument("--record", action="store_true", help="record how long each module took, for the next run")
     parser.add_argument("--slowest", type=int, default=0, metavar="N", help="name the N tests that took longest")
     return parser.parse_args(arguments)
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     print(described(), flush=True)
     units, cores = plan(wanted), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
-    jobs = min(wanted.jobs or 2 * cores, len(units))
+    jobs = min(wanted.jobs or 3 * cores, len(units))
     expected = expected_seconds(units, cores, jobs)
     print(f"{len(units)} modules on {cores} cores, about {minutes(expected)} on an idle machine", flush=True)
     columns = shutil.get_terminal_size((120, 24)).columns

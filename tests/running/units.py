@@ -14,7 +14,7 @@ from tests.running.ways import PLAIN, ROOT, Way
 WEIGHTS = ROOT / "tests" / "running" / "weights.json"
 QUICK_WEIGHTS = WEIGHTS.with_name("weights-quick.json")
 """Those of a run that leaves out what is slow."""
-LIGHT_SECONDS = 0.5
+LIGHT_SECONDS = 0.3
 """How long a module takes that is not among the weights: those that take a second or more are."""
 PART_SECONDS = 40.0
 """A module that takes longer is run in several parts."""
