@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import ISSLTransport
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.interfaces import IReactorTime, ISSLTransport
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import directlyProvides
 
+from tests.processes import until
 from tests.rig import DATE, GET, OK, Rig, TurnClock, Wire, post, status
+from tests.system.peer import connect
 from vespa.http.limits import Limits
+from vespa.http.response_writer import STREAM
+from vespa.http.server import Server
 from vespa.protocol import fields, message_head
+from vespa.protocol.request_head import RequestHead
 
 
 class Responses(SynchronousTestCase):
@@ -192,3 +203,35 @@ class Dates(SynchronousTestCase):
         self.assertIs(rig.server.date(), rig.server.date())
         rig.clock.advance(61)
         self.assertEqual(rig.server.date(), DATE.replace(b"22:13:20", b"22:14:21"))
+
+
+class StockTransports(TestCase):
+    async def test_truncated_at_once(self) -> None:
+        """Over Twisted's own TCP, which writes after a turn's calls, a cut is seen within a few turns of the reactor.
+
+        The tick, which comes once a second, would see to it too.
+        """
+        connection: Any = None
+
+        def application(client: Any, head: RequestHead) -> Any:
+            nonlocal connection
+            connection = client
+            return SimpleNamespace(
+                receive=lambda *data: None, hang_up=lambda: None, verified=True, held_bytes=lambda _: 0
+            )
+
+        server = Server(application, cast(IReactorTime, reactor))
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(server)
+        self.addCleanup(port.stopListening)
+        peer = await connect(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port))
+        peer.asked.append((b"GET", 0))
+        peer.more(b"GET / HTTP/1.0\r\n\r\n")
+        await until(lambda: connection is not None)
+        connection.start(200, b"", STREAM)
+        connection.write(b"hello")
+        connection.truncate()
+        for _ in range(50):
+            await deferLater(reactor, 0, lambda: None)
+        self.assertTrue(peer.raw.endswith(b"hello"), peer.raw)
+        self.assertTrue(peer.lost)
+        self.assertFalse(peer.clean)

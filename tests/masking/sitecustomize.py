@@ -121,6 +121,8 @@ def _as_macos() -> None:
         for name in names:
             if hasattr(loaded, name):
                 delattr(loaded, name)
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on it asks for the affinity where Linux has that
+        os.process_cpu_count = os.cpu_count
     sys.platform = "darwin"
 
 

@@ -256,13 +256,13 @@ class ResponseWriter(RequestReading):
         self.state = _after_truncate[self.state]
         self.transport.unregisterProducer()
         self.transport.pauseProducing()
-        if self.queued_turn == self._turn_end.turn or not buffered(self.transport):
-            # In the next turn, so that the data just written leaves this process first.
-            self.server.clock.callLater(0, self._cut_when_out)
+        self.server.clock.callLater(0, self._cut_when_out, True)  # the data just written leaves this process first
 
-    def _cut_when_out(self) -> None:
+    def _cut_when_out(self, again: bool) -> None:
         if self.state is TRUNCATING and not buffered(self.transport):
             self.cut()  # otherwise `tick` does so when nothing waits
+        elif again:  # Twisted's own transports write after a turn's calls
+            self.server.clock.callLater(0, self._cut_when_out, False)
 
     def interim(self, status: int, lines: bytes = b"") -> None:
         """Send a 1xx response before the final one; nothing to an HTTP/1.0 client."""
