@@ -32,6 +32,10 @@ fail() {
     exit 1
 }
 
+# pip leaves it to the first import to compile a module. Many images forbid to keep the result: each start would take
+# twice the processor time.
+unset PYTHONDONTWRITEBYTECODE
+
 # shellcheck source=scripts/environment.sh
 . "$here/scripts/environment.sh"
 
