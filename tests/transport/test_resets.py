@@ -68,7 +68,12 @@ async def turns_until(condition: Callable[[], object], seconds: float = 10.0) ->
 
 
 class ClosesAfterTests(ClosingCase):
-    """Where a server closes a moment after each response, nothing fails and nothing is worked on twice."""
+    """Where a server closes a moment after each response, nothing fails and nothing is worked on twice.
+
+    The server is a thread. Where coverage slows it down, its reset may come after a `ResetWatch` has ended.
+    """
+
+    slow = True
 
     async def run_requests(self, shut_down: bool, response: bytes) -> None:
         dice = Random(8)
