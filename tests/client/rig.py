@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from tests.client.requests import CHAT, STREAM, post
 from tests.rig import Wire
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientApp
@@ -181,3 +182,14 @@ class ClientRig:
     def idle(self) -> bool:
         """Nothing is under way, and no timer is left but those of kept connections."""
         return not self.gate.working and not self.gate.waiting and not self.autoscaler.waiting
+
+
+def waiting_for_worker(request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
+    """A rig with comments on, and a caller whose stream has been told three times that there is no worker yet."""
+    rig = ClientRig(pings=True, **calling)
+    caller = rig.caller()
+    caller.send(request or post(STREAM, target=CHAT))
+    for _ in range(3):
+        rig.tell({"status": "0 of 1 workers\nare ready", "request_idx": 9})
+        rig.advance(2.5)
+    return rig, caller

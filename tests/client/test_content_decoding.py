@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import Any
 from zlib import compress, compressobj
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.requests import CHAT, EVENTS, STREAM, content, post
-from tests.client.rig import ClientRig, assignment, response
+from tests.client.requests import EVENTS, content
+from tests.client.rig import assignment, response, waiting_for_worker
 
 
 class DecodingTests(SynchronousTestCase):
-    def waiting(self, request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
-        rig = ClientRig(pings=True, **calling)
-        caller = rig.caller()
-        caller.send(request or post(STREAM, target=CHAT))
-        for _ in range(3):
-            rig.tell({"status": "0 of 1 workers\nare ready", "request_idx": 9})
-            rig.advance(2.5)
-        return rig, caller
-
     def test_codings_are_undone(self) -> None:
         """What was coded in spite of all passes decoded, whatever its cuts: no field can declare it any more."""
         said = b"data: " + b"a b c " * 2000 + b"\n\n"
@@ -36,7 +26,7 @@ class DecodingTests(SynchronousTestCase):
             (b"application/json", b"identity", said),
         ):
             for cut in (1, 7, len(coded)):
-                rig, caller = self.waiting()
+                rig, caller = waiting_for_worker()
                 comments = content(caller.read() + b"0\r\n\r\n")
                 rig.tell(assignment(idx=9))
                 answer = response(200, coded, b"Content-Type: " + kind, b"Content-Encoding: " + coding)
@@ -50,7 +40,7 @@ class DecodingTests(SynchronousTestCase):
     def test_codings_that_are_not_known(self) -> None:
         """They become an error event, and the worker's connection is given up."""
         for coding in (b"br", b"zstd", b"gzip, gzip", b"gzip\r\nContent-Encoding: br"):
-            rig, caller = self.waiting()
+            rig, caller = waiting_for_worker()
             rig.tell(assignment(idx=9))
             rig.worker().send(response(200, b"x" * 1000, b"Content-Encoding: " + coding))
             event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
@@ -62,7 +52,7 @@ class DecodingTests(SynchronousTestCase):
         """It breaks off, as it does where a few bytes become too many; an error of which that is so is told without."""
         bomb = gzip.compress(bytes(8 << 20))
         for status, coded in ((200, b"no gzip"), (200, gzip.compress(b"abc")[:-4]), (200, bomb), (200, bomb + b"more")):
-            rig, caller = self.waiting()
+            rig, caller = waiting_for_worker()
             rig.tell(assignment(idx=9))
             with capturedLogs():
                 rig.worker().send(response(status, coded, b"Content-Encoding: gzip"))
@@ -70,7 +60,7 @@ class DecodingTests(SynchronousTestCase):
             self.assertFalse(caller.read().endswith(b"0\r\n\r\n"))
             self.assertTrue(rig.idle)
         # A worker that goes on all the same is left, and told of once.
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         worker = rig.worker()
         with capturedLogs() as events:
@@ -81,7 +71,7 @@ class DecodingTests(SynchronousTestCase):
         self.assertEqual(len([event for event in events if "is truncated" in event.get("log_format", "")]), 1)
         self.assertFalse(worker.open or caller.open)
         self.assertTrue(rig.idle)
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         rig.worker().send(response(400, bomb, b"Content-Encoding: gzip"))
         event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import CHAT, EVENTS, STREAM, content, get, post
-from tests.client.rig import OTHER, ClientRig, assignment, response
+from tests.client.rig import OTHER, ClientRig, assignment, response, waiting_for_worker
 
 
 class PingTests(SynchronousTestCase):
-    def waiting(self, request: bytes | None = None, **calling: Any) -> tuple[ClientRig, Any]:
-        rig = ClientRig(pings=True, **calling)
-        caller = rig.caller()
-        caller.send(request or post(STREAM, target=CHAT))
-        for _ in range(3):
-            rig.tell({"status": "0 of 1 workers\nare ready", "request_idx": 9})
-            rig.advance(2.5)
-        return rig, caller
-
     def test_comments_then_the_stream(self) -> None:
         """After two seconds comments tell of the wait; the worker's events follow in the same response."""
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         rig.worker().send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
@@ -44,7 +34,7 @@ class PingTests(SynchronousTestCase):
 
     def test_no_coding_is_asked_for(self) -> None:
         """Its field would come too late to be told; and to say nothing of codings would allow any."""
-        rig, caller = self.waiting(post(STREAM, b"Accept-Encoding: gzip, br", b"X-A: 1", target=CHAT))
+        rig, caller = waiting_for_worker(post(STREAM, b"Accept-Encoding: gzip, br", b"X-A: 1", target=CHAT))
         rig.tell(assignment(idx=9))
         sent = rig.worker().read()
         self.assertEqual(sent.count(b"Accept-Encoding"), 1)
@@ -54,7 +44,7 @@ class PingTests(SynchronousTestCase):
     def test_no_tunnel_is_pinged(self) -> None:
         """A WebSocket waits in silence."""
         lines = (b"Accept: text/event-stream", b"Connection: Upgrade", b"Upgrade: websocket")
-        rig, caller = self.waiting(get(b"/ws", *lines))
+        rig, caller = waiting_for_worker(get(b"/ws", *lines))
         self.assertEqual(caller.read(), b"")
 
     def test_only_those_who_asked_for_a_stream(self) -> None:
@@ -71,7 +61,7 @@ class PingTests(SynchronousTestCase):
             post(STREAM, target=b"/v1/chat"),
             post(STREAM, b"Accept: application/x-ndjson", target=b"/anything"),
         ):
-            rig, caller = self.waiting(request)
+            rig, caller = waiting_for_worker(request)
             self.assertEqual(caller.read(), b"")
             rig.tell(assignment(idx=9))
             rig.worker().send(response(404, b"no"))
@@ -87,12 +77,12 @@ class PingTests(SynchronousTestCase):
             post(STREAM, b"Accept: application/json, text/event-stream", target=b"/api/chat"),
             get(b"/events", b"Accept: text/event-stream"),
         ):
-            rig, caller = self.waiting(request)
+            rig, caller = waiting_for_worker(request)
             self.assertIn(b": waiting for a worker", caller.read(), request)
 
     def test_lines_of_json_pass(self) -> None:
         """A response of another type than was asked for passes, byte for byte and as it comes."""
-        rig, caller = self.waiting(post(STREAM, b"Accept: text/event-stream", target=b"/api/chat"))
+        rig, caller = waiting_for_worker(post(STREAM, b"Accept: text/event-stream", target=b"/api/chat"))
         caller.read()
         rig.tell(assignment(idx=9))
         lines = b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -107,7 +97,7 @@ class PingTests(SynchronousTestCase):
         """However much a worker answers, of it no more than 64 KiB is parsed, and only where it is an error."""
         many = b"[" + b"[]," * 5_000_000 + b"[]]"
         for status, most in ((200, 1 << 25), (400, 1 << 17)):
-            rig, caller = self.waiting()
+            rig, caller = waiting_for_worker()
             caller.read()
             rig.tell(assignment(idx=9))
             answer = response(status, many, b"Content-Type: application/json")
@@ -136,7 +126,7 @@ class PingTests(SynchronousTestCase):
 
     def test_errors_become_events(self) -> None:
         """An error after the comments is the stream's last event, with the worker's own message."""
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         rig.worker().send(response(400, b'{"error": {"message": "too long", "code": "ctx"}}'))
         event = content(caller.read()).rpartition(b"event: error\ndata: ")[2]
@@ -145,14 +135,14 @@ class PingTests(SynchronousTestCase):
 
     def test_no_worker_becomes_an_event(self) -> None:
         """The same for a search that ends without a worker."""
-        rig, caller = self.waiting(seconds=10.0)
+        rig, caller = waiting_for_worker(seconds=10.0)
         rig.advance(5)
         self.assertIn(b"no_worker", content(caller.read()).rpartition(b"event: error\n")[2])
         self.assertTrue(rig.idle)
 
     def test_a_broken_stream_breaks(self) -> None:
         """A worker that dies in the middle is seen, comments or not."""
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         rig.worker().send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         rig.worker().lose(ConnectionLost())
@@ -176,7 +166,7 @@ class PingTests(SynchronousTestCase):
 
     def test_gone_before_the_cut(self) -> None:
         """A caller that leaves before its broken response is cut is left alone."""
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         with capturedLogs():
             rig.worker().send(EVENTS.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
@@ -189,7 +179,7 @@ class PingTests(SynchronousTestCase):
     def test_the_body_is_asked_for_before_the_comments(self) -> None:
         """A caller that waits for leave to send its body has it before a response begins: later there is none."""
         request = post(b"x" * 10, b"Accept: text/event-stream", b"Expect: 100-continue", kind=b"audio/wav")
-        rig, caller = self.waiting(request[:-10])
+        rig, caller = waiting_for_worker(request[:-10])
         self.assertTrue(caller.read().startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"))
         caller.send(request[-10:])
         rig.tell(assignment(idx=9))
@@ -201,7 +191,7 @@ class PingTests(SynchronousTestCase):
 
     def test_busy_worker_after_comments(self) -> None:
         """The comments do not keep the request from going to another worker."""
-        rig, caller = self.waiting()
+        rig, caller = waiting_for_worker()
         rig.tell(assignment(idx=9))
         rig.worker().send(response(503, b"busy"))
         rig.tell(assignment(OTHER, 10))
