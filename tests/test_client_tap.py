@@ -8,17 +8,15 @@ import sys
 from typing import Any, cast
 
 from twisted.application.service import IService, IServiceMaker
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.client.command.fake_proxy import Proxy
 from tests.runtime.test_process import ParentOptions
 from vespa import client_tap
-from vespa.client.command.launch import OnWait
-from vespa.config.client import ClientSettings
 from vespa.runtime import process, signals
 from vespa.runtime.signals import Signals
 
@@ -45,31 +43,6 @@ class StoppableReactor:
 
     def callWhenRunning(self, callable: Any, *args: object) -> None:
         callable(*args)
-
-
-class Proxy:
-    """What the client's service would start."""
-
-    url = "http://127.0.0.1:8010"
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.running = False
-
-    def make(self, reactor: Any, settings: ClientSettings, *, on_wait: OnWait | None = None) -> Proxy:
-        return self
-
-    def privilegedStartService(self) -> None:
-        """Nothing to do."""
-
-    def startService(self) -> None:
-        if self.error is not None:
-            raise self.error
-        self.running = True
-
-    def stopService(self) -> Deferred[None]:
-        self.running = False
-        return succeed(None)
 
 
 class ClientTests(SynchronousTestCase):

@@ -8,14 +8,14 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.client.command.fake_proxy import Proxy
 from tests.client.command.test_choosing import Somebody
 from tests.processes import until
 from tests.simulator_support.deployment import ControlledDeployment
-from vespa.client.command.launch import OnWait
 from vespa.client.command.serve import INTERRUPTED, Command, how_to_use
 from vespa.config.client import ClientSettings
 from vespa.config.client_reading import ClientReading
@@ -23,36 +23,6 @@ from vespa.runtime.terminal import Terminal
 
 ACCOUNT_KEY = "account-key"
 ENDPOINT_KEY = "endpoint-key"
-
-
-class Proxy:
-    """Stands in for the proxy itself: says what it was made of, and drains when told to."""
-
-    url = "http://127.0.0.1:8010"
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.settings: ClientSettings | None = None
-        self.running = False
-        self.drained: Deferred[None] = succeed(None)
-
-    def make(self, reactor: Any, settings: ClientSettings, *, on_wait: OnWait | None = None) -> Proxy:
-        self.settings = settings
-        if isinstance(self.error, ValueError):
-            raise self.error
-        return self
-
-    def privilegedStartService(self) -> None:
-        """Nothing to do."""
-
-    def startService(self) -> None:
-        if self.error is not None:
-            raise self.error
-        self.running = True
-
-    def stopService(self) -> Deferred[None]:
-        self.running = False
-        return self.drained
 
 
 class Reactor:
