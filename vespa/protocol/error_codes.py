@@ -85,6 +85,13 @@ CLIENT_CODES: Final[Mapping[str, tuple[int, ...]]] = {
 }
 
 
+_TABLES: Final = (_HTTP, WORKER_CODES, CLIENT_CODES)
+# Each refusal asks for these, and strangers can cause refusals without end.
+_STATUSES: Final[Mapping[str, tuple[int, ...]]] = {
+    code: tuple(status for table in _TABLES for status in table.get(code, ())) for table in _TABLES for code in table
+}
+
+
 def statuses(code: str) -> tuple[int, ...]:
     """The statuses that a response with this code may have; empty for an unknown code."""
-    return tuple(status for table in (_HTTP, WORKER_CODES, CLIENT_CODES) for status in table.get(code, ()))
+    return _STATUSES.get(code, ())
