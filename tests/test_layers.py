@@ -13,6 +13,10 @@ ROOT = Path(__file__).parent.parent
 CONFIG_NEEDS = "vespa.runtime.secret vespa.runtime.local_addresses vespa.transport.origin vespa.transport.choice"
 BELOW_PROXY = "vespa.runtime vespa.http vespa.transport vespa.protocol vespa.vast vespa.accounting"
 
+OBSERVERS = ("metrics", "status", "observability")
+"""The modules of worker and client that know observability, and what each may import for it."""
+OBSERVES = "vespa.observability vespa.config"
+
 # What each package may import of ours, itself always included. A module's own row counts before its package's.
 ALLOWED: dict[str, frozenset[str]] = {
     name: frozenset(text.split())
@@ -30,8 +34,12 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",
         "vespa.proxy": "vespa vespa.runtime vespa.http vespa.transport vespa.protocol vespa.accounting",
+        # What operators see: it knows neither worker nor client, which hand it what it shows.
+        "vespa.observability": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.benchmarking": "vespa vespa.runtime",
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
+        **{f"vespa.worker.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.worker {OBSERVES}" for name in OBSERVERS},
+        **{f"vespa.client.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.client {OBSERVES}" for name in OBSERVERS},
         "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.config vespa.runtime.files",
@@ -60,7 +68,6 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.server_connection": 294,
     "vespa.http.watched_connection": 288,
     "vespa.proxy.exchange": 287,
-    "vespa.config.worker": 270,
     "vespa.worker.readiness": 362,
     "vespa.worker.service": 338,
 }

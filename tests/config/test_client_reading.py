@@ -54,7 +54,7 @@ class TableTests(SynchronousTestCase):
         """A field is hidden in the repr if, and only if, the table calls it a secret."""
         hidden = {field.name for field in attrs.fields(ClientSettings) if not field.repr}
         self.assertEqual({row.attribute for row in rows(ClientSettings) if row.secret}, hidden)
-        self.assertEqual(hidden, {"endpoint_key", "account_key", "token"})
+        self.assertEqual(hidden, {"endpoint_key", "account_key", "token", "admin_token"})
 
 
 class GivenTests(SynchronousTestCase):
@@ -109,6 +109,10 @@ class GivenTests(SynchronousTestCase):
             "VESPA_MAX_CONNECTIONS": "6",
             "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
             "VESPA_TRANSPORT": "stock",
+            "VESPA_CLIENT_ADMIN_LISTEN": "unix:/run/admin.sock",
+            "VESPA_CLIENT_ADMIN_TOKEN": "adm1n",
+            "VESPA_ACCESS_LOG": "all",
+            "VESPA_LOG_FORMAT": "json",
         }
         self.assertEqual({row.name for row in ROWS if row.name} - values.keys(), {"VAST_ACCOUNT_KEY"})
         found = settings(environ=values)

@@ -319,6 +319,19 @@ class SecrecyTests(SynchronousTestCase):
         self.assertIn("must be one line", problems(environ)[0])
         self.assertIn("No such file", problems({**environ, name: f"{path}.no"})[0])
 
+    def test_admin_token_file(self) -> None:
+        """The admin token may be in a file too, and is hidden; a text that is no token is a mistake, which hides it."""
+        environ = {**ON_VAST, "VESPA_ADMIN_TOKEN_FILE": "/run/token"}
+        found = read(environ, read_text=lambda path: "adm1n-token\n")
+        self.assertIsNone(found.error)
+        self.assertEqual(found.settings.admin_token, "adm1n-token")
+        self.assertIn("adm1n-token", found.secrets)
+        error = str(read(environ, read_text=lambda path: "two words\n").error)
+        self.assertIn("VESPA_ADMIN_TOKEN_FILE: the text in '/run/token' must be printable ASCII", error)
+        self.assertNotIn("two words", error)
+        both = {**environ, "VESPA_ADMIN_TOKEN": "x"}
+        self.assertIn("VESPA_ADMIN_TOKEN is set too; unset one", str(read(both, read_text=lambda path: "y").error))
+
     def test_secrets(self) -> None:
         """The secrets for the log are found despite mistakes: the token, the key, and the key without its scheme."""
         name = "VESPA_BACKEND_AUTHORIZATION"

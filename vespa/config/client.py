@@ -8,7 +8,7 @@ from attrs import frozen
 
 from vespa.accounting.workload import MAX_COST
 from vespa.config.schema import Option, check, option
-from vespa.config.values import Number, address, choice, host_name, interface, key, origin, text, whole
+from vespa.config.values import Number, address, choice, endpoint_or_off, host_name, interface, key, origin, text, whole
 from vespa.vast.addresses import AUTOSCALERS, CONSOLE
 
 Dialect = Literal["vespa", "official"]
@@ -108,7 +108,29 @@ class ClientSettings:
     transport: Literal["fast", "stock"] = option(
         choice("fast", "stock"), "fast", "`stock`: for a Twisted newer than the tested one.", "VESPA_TRANSPORT"
     )
-    debug: bool = option(None, "", "Log every request.")
+    debug: bool = option(None, "", "Log every request, and more.")
+    admin_listen: str = option(
+        endpoint_or_off,
+        "tcp:9465:interface=127.0.0.1",
+        "The Twisted endpoint string of status page and metrics; `off`: none. A taken default port moves on.",
+        "VESPA_CLIENT_ADMIN_LISTEN",
+    )
+    admin_token: str = option(
+        key,
+        "",
+        "The bearer token for them; required unless only this machine can connect.",
+        "VESPA_CLIENT_ADMIN_TOKEN",
+        secret=True,
+    )
+    access_log: Literal["off", "failures", "all"] = option(
+        choice("off", "failures", "all"), "failures", "Which requests get a line in the log.", "VESPA_ACCESS_LOG"
+    )
+    log_format: Literal["auto", "text", "json"] = option(
+        choice("auto", "text", "json"),
+        "auto",
+        "`auto`: text on a terminal, otherwise JSON.",
+        "VESPA_LOG_FORMAT",
+    )
 
     def __attrs_post_init__(self) -> None:
         check(self)

@@ -64,6 +64,11 @@ def path_or_off(raw: str) -> str:
     return "" if raw.lower() == "off" else path(raw)
 
 
+def endpoint_or_off(raw: str) -> str:
+    """A Twisted endpoint string, or the word "off", which is none. Listening shows whether it can be used."""
+    return "" if raw.lower() == "off" else text(raw)
+
+
 def boolean(raw: str) -> bool:
     """true/false, 1/0, yes/no, on/off, in any case."""
     if raw.lower() not in _BOOLEANS:

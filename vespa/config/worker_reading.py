@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from vespa.config.names import unknown_variables
 from vespa.config.reader import Reading, SettingsError
-from vespa.config.values import field_value
+from vespa.config.values import field_value, key
 from vespa.config.worker import WorkerSettings
 
 _PORT_PREFIX = "VAST_TCP_PORT_"
@@ -50,7 +50,8 @@ def read(
     """Read the settings. `readable` tells whether a file can be read; `read_text` returns its text, or OSError."""
     reading = Reading(WorkerSettings, environ)
     _check_needed(reading, environ)
-    _take_authorization(reading, read_text)
+    _take_secret_file(reading, "backend_authorization", field_value, read_text)
+    _take_secret_file(reading, "admin_token", key, read_text)
     _check_files(reading, readable)
     hints = unknown_variables(environ, "VESPA_")
     if " " not in (reading.values["backend_authorization"] or " ") and "backend_authorization" in reading.sources:
@@ -93,27 +94,30 @@ def _port_hint(environ: Mapping[str, str], port: int) -> str:
     return f"no public port leads to the worker's port {port}: open it in the template (-p {port}:{port}){other}"
 
 
-def _take_authorization(reading: Reading[WorkerSettings], read_text: Callable[[str], str]) -> None:
-    path = reading.values["backend_authorization_file"]
+def _take_secret_file(
+    reading: Reading[WorkerSettings], attribute: str, parse: Callable[[str], str], read_text: Callable[[str], str]
+) -> None:
+    """Read a secret from the file that `attribute`_file names, instead of from its variable."""
+    of_file = f"{attribute}_file"
+    path = reading.values[of_file]
     if not path:
         return
-    name = reading.name("backend_authorization_file")
+    name = reading.name(of_file)
     try:
-        value = _from_file(path, read_text)
+        value = _from_file(path, parse, read_text)
     except ValueError as error:
-        reading.problems["backend_authorization_file"] = f"{name}: {error}"
+        reading.problems[of_file] = f"{name}: {error}"
     else:
-        reading.values["backend_authorization"] = value
+        reading.values[attribute] = value
         reading.hide(value)
-    if "backend_authorization" in reading.sources:
-        other = reading.name("backend_authorization")
-        reading.problems["backend_authorization_file"] = f"{name}: {other} is set too; unset one"
+    if attribute in reading.sources:
+        reading.problems[of_file] = f"{name}: {reading.name(attribute)} is set too; unset one"
 
 
-def _from_file(path: str, read_text: Callable[[str], str]) -> str:
-    """The header value in a file. Raises ValueError, whose message does not show the file's text."""
+def _from_file(path: str, parse: Callable[[str], str], read_text: Callable[[str], str]) -> str:
+    """The secret in a file. Raises ValueError, whose message does not show the file's text."""
     try:
-        return field_value(read_text(path).strip())
+        return parse(read_text(path).strip())
     except UnicodeError:
         raise ValueError(f"{path!r} does not hold text") from None
     except OSError as error:

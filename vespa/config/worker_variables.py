@@ -1,0 +1,221 @@
+"""Every variable that the worker reads."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import frozen
+
+from vespa.accounting.replay_guard import ReplayMode
+from vespa.config.schema import variable
+from vespa.config.values import (
+    Number,
+    address,
+    benchmark,
+    boolean,
+    choice,
+    endpoint_or_off,
+    field_value,
+    host,
+    key,
+    path_or_off,
+    positive_seconds,
+    protocol,
+    seconds,
+    text,
+    whole,
+)
+from vespa.protocol.urls import BaseURL
+from vespa.vast.addresses import AUTOSCALERS
+from vespa.vast.signature import SignatureMode
+
+_vast = partial(variable, section="Set by Vast.ai")
+_backend = partial(variable, section="Backend")
+_listening = partial(variable, section="Listening")
+_signatures = partial(variable, section="Signatures")
+_admission = partial(variable, section="Admission")
+_readiness = partial(variable, section="Readiness")
+_reports = partial(variable, section="Reports")
+_limits = partial(variable, section="Limits on clients")
+_observability = partial(variable, section="Observability")
+
+
+@frozen(kw_only=True)
+class WorkerVariables:
+    """Every variable that the worker reads, in the order of the documentation."""
+
+    container_id: int | None = _vast(whole(0), None, "This worker's id.", name="CONTAINER_ID")
+    master_token: str = _vast(text, "", "This worker's secret; it is never logged.", name="MASTER_TOKEN", secret=True)
+    report_addr: tuple[str, ...] = _vast(
+        address, AUTOSCALERS["prod"], "The autoscaler's addresses, tried in order.", name="REPORT_ADDR", many=True
+    )
+    public_ipaddr: str = _vast(text, "", "The machine's public address.", name="PUBLIC_IPADDR")
+    public_port: int | None = _vast(
+        whole(1, 65535), None, "The public port that leads to the worker's port.", name="VAST_TCP_PORT_<port>"
+    )
+
+    backend_url: BaseURL | None = _backend(
+        BaseURL.parse,
+        None,
+        "Required. Where requests go: `http://`, `https://` (path prefixes are kept) or `unix:/a.sock`.",
+    )
+    backend_ca_file: str = _backend(text, "", "PEM roots to trust for an https backend, instead of the system's.")
+    backend_authorization: str = _backend(
+        field_value,
+        "",
+        "The backend's key as a whole `Authorization` value, such as `Bearer KEY`, for probes, benchmark and every "
+        "request, instead of the caller's own. Never logged.",
+        secret=True,
+    )
+    backend_authorization_file: str = _backend(text, "", "A file with that value, instead of the variable.")
+    backend_connect_timeout: float = _backend(seconds, "2", "Limit for connecting to the backend; 0: the system's.")
+    backend_first_byte_timeout: float = _backend(seconds, "0", "Limit until the response begins; 0: no limit.")
+    backend_idle_timeout: float = _backend(seconds, "0", "Longest silence within a response; 0: no limit.")
+    backend_total_timeout: float = _backend(seconds, "0", "Limit of a whole response; 0: no limit.")
+    backend_keepalive: float = _backend(
+        seconds, "60", "How long an idle connection is kept, shorter if the backend closes sooner; 0: no reuse."
+    )
+    backend_head_limit: int = _backend(whole(1024, unit="bytes"), "65536", "Maximum size of a response's head.")
+    connection_limit: int = _backend(whole(0), "0", "Maximum of connections to the backend; 0: no limit.")
+    connection_limit_per_host: int = _backend(whole(0), "0", "The same limit; the smaller of the two applies.")
+
+    worker_port: int = _listening(whole(1, 65535), "3000", "The port to listen on.", fallback="WORKER_PORT")
+    use_ssl: bool = _listening(
+        boolean,
+        "false",
+        "Listen with TLS; default on Vast.ai with `start_server.sh` and `python3 -m worker`.",
+        fallback="USE_SSL",
+    )
+    ssl_cert_file: str = _listening(text, "/etc/instance.crt", "The certificate, PEM.")
+    ssl_key_file: str = _listening(text, "/etc/instance.key", "Its key, PEM.")
+    listen: str = _listening(text, "", "A Twisted endpoint string, instead of port, TLS and interface.")
+    unsecured: bool = _listening(
+        boolean,
+        "false",
+        "For development: requests need no signature, and only this machine can connect.",
+        fallback="UNSECURED",
+    )
+    unsecured_public: bool = _listening(boolean, "false", "Open an unsecured worker to the network.")
+    allowed_hosts: tuple[str, ...] = _listening(
+        host, "", "Allowed values of `Host` for an unsecured worker, besides localhost.", many=True
+    )
+    drain_timeout: float = _listening(seconds, "8", "Time for requests in flight after a SIGTERM.")
+    transport: str = _listening(
+        choice("fast", "stock"),
+        "fast",
+        "`stock`: only Twisted's public interfaces, at about twice the CPU time; for a Twisted or pyOpenSSL newer than "
+        "the tested one. Used automatically if a private name is missing.",
+    )
+    log_level: str = _listening(
+        choice("debug", "info", "warn", "error", "critical", warning="warn"),
+        "INFO",
+        "Lowest level that is logged: DEBUG, INFO, WARN, ERROR or CRITICAL.",
+    )
+
+    signature: SignatureMode = _signatures(
+        choice("any", "full", "url"),
+        "any",
+        "Accepted forms of signatures: `full` (all fields), `url` (the address) or `any`.",
+    )
+    check_url: bool = _signatures(boolean, "true", "Refuse requests signed for another worker's address.")
+    replay: ReplayMode = _signatures(
+        choice("off", "warn", "reject"),
+        "off",
+        "What to do with a repeated assignment: `off` (nothing), `warn` (log it), `reject`.",
+    )
+    replay_capacity: int = _signatures(whole(1), "100000", "Number of assignments to remember.")
+    max_cost: float | None = _signatures(
+        Number(0, above=True), None, "Highest cost of a request; unset: ten minutes of the measured throughput, or 1e9."
+    )
+    max_unverified: int = _signatures(whole(0, unit="bytes"), "1048576", "Limit of a body before it is verified.")
+    pubkey_max_retries: int = _signatures(whole(1), "3", "Tries for the autoscaler's key before a longer pause.")
+    pubkey_timeout: float = _signatures(positive_seconds, "10", "Limit of one try.")
+
+    allow_parallel: bool = _admission(boolean, "true", "False: one request at a time, in order.")
+    max_concurrency: int = _admission(whole(0), "0", "Maximum of requests at the backend at once; 0: no limit.")
+    max_wait_time: float = _admission(seconds, "10.0", "Estimated wait over which a request gets 429.")
+    max_queue: int = _admission(whole(0), "1000", "Maximum of requests that wait for a slot.")
+    queue_timeout: float = _admission(seconds, "300", "Longest wait for a slot; 0: no limit.")
+    max_tunnels: int = _admission(
+        whole(0), "1000", "Maximum of upgraded connections (WebSockets), which need no slot; 0: no limit."
+    )
+    tunnel_idle_timeout: float = _admission(seconds, "3600", "When an idle upgraded connection is closed; 0: never.")
+
+    benchmark: str = _readiness(
+        benchmark, "", "Required unless unsecured. The benchmark: `module:function` or `/a.py:function`."
+    )
+    benchmark_cache_file: str = _readiness(text, ".has_benchmark", "The file that keeps its result.")
+    benchmark_timeout: float = _readiness(positive_seconds, "600", "Limit of the benchmark.")
+    healthcheck_endpoint: str = _readiness(
+        path_or_off, "/health", "The path that answers 2xx if healthy; `off`: no probes."
+    )
+    healthcheck_retry_interval: float = _readiness(positive_seconds, "5", "Between probes while the backend loads.")
+    healthcheck_poll_interval: float = _readiness(positive_seconds, "10", "Between probes when it is ready.")
+    healthcheck_timeout: float = _readiness(positive_seconds, "10", "Limit of one probe.")
+    healthcheck_consecutive_failures: int = _readiness(whole(1), "3", "Failed probes in a row until an error.")
+    ready_timeout_initial: float = _readiness(positive_seconds, "1200", "Limit for loading at the first start.")
+    ready_timeout_resume: float = _readiness(positive_seconds, "300", "Limit for loading with a stored result.")
+
+    metrics_update_interval: float = _reports(positive_seconds, "1", "Between checks for changes to report.")
+    delete_requests_interval: float = _reports(positive_seconds, "1", "Between reports of finished requests.")
+    metrics_retry_delay: float = _reports(seconds, "2", "Pause before the addresses are tried again.")
+    metrics_max_retries: int = _reports(whole(1), "3", "Rounds over the addresses for one report.")
+    metrics_timeout: float = _reports(positive_seconds, "10", "Limit of one try.")
+    metrics_connection_limit: int = _reports(whole(1), "8", "Maximum of connections to the autoscaler.")
+    metrics_connection_limit_per_host: int = _reports(whole(1), "4", "Maximum of connections to one address.")
+    delete_backlog: int = _reports(whole(1), "100000", "Finished requests kept while the autoscaler is away.")
+    force_update_file: str = _reports(text, "/.force_update", "Written when Vast requests an update of the worker.")
+    report_version: str = _reports(text, "1.1.0", "The version in reports: that of Vast's own worker.")
+
+    head_limit: int = _limits(whole(1024, unit="bytes"), "32768", "Maximum size of a request's head.")
+    head_fields: int = _limits(whole(32, 10000), "128", "Maximum of fields in a head of a request or response.")
+    upgrades: tuple[str, ...] = _limits(
+        protocol, "websocket", "Protocols to which a client may switch (`Upgrade`); others are removed.", many=True
+    )
+    head_timeout: float = _limits(positive_seconds, "10", "Limit of a whole head.")
+    body_min_rate: int = _limits(
+        whole(0, unit="bytes/s"),
+        "128",
+        "Minimum rate of a body before its signature is known, in any 10 s; 0: no limit.",
+    )
+    body_idle_timeout: float = _limits(seconds, "60", "Longest silence in the body of a verified request; 0: no limit.")
+    write_stall_timeout: float = _limits(seconds, "60", "When a client that reads nothing is cut off; 0: never.")
+    keepalive_timeout: float = _limits(seconds, "30", "How long an idle connection is kept; 0: no limit.")
+    tcp_keepalive: int = _limits(
+        whole(0, unit="seconds"), "60", "Silence after which the system probes a client's connection; 0: never."
+    )
+    pipeline_limit: int = _limits(whole(0, unit="bytes"), "65536", "Maximum size of held pipelined requests.")
+    unverified_total: int = _limits(
+        whole(0, unit="bytes"), "67108864", "Limit of all bodies before they are verified; then 503. 0: no limit."
+    )
+    held_limit: int = _limits(
+        whole(0, unit="bytes"), "268435456", "Limit of the data held for all connections; then 503. 0: no limit."
+    )
+    inbound_limit: int = _limits(
+        whole(1),
+        "10000",
+        "Maximum of connections, if the system allows twice as many open files. New ones replace idle ones.",
+    )
+    inbound_limit_per_address: int = _limits(whole(0), "0", "Maximum of connections from one address; 0: no limit.")
+
+    admin_listen: str = _observability(
+        endpoint_or_off,
+        "tcp:9464:interface=127.0.0.1",
+        "The Twisted endpoint string of status page and metrics; `off`: none. A taken default port moves on.",
+    )
+    admin_token: str = _observability(
+        key, "", "The bearer token for them; required unless only this machine can connect.", secret=True
+    )
+    admin_token_file: str = _observability(text, "", "A file with that token, instead of the variable.")
+    access_log: str = _observability(
+        choice("off", "failures", "all"), "failures", "Which requests get a line in the log: `off`, `failures`, `all`."
+    )
+    log_format: str = _observability(
+        choice("auto", "text", "json"), "auto", "`text` or `json`; `auto`: text on a terminal, otherwise JSON."
+    )
+    server_timing: bool = _observability(
+        boolean, "false", "Add `Server-Timing` to each response; to those of Vespa's own it always is."
+    )
+    queue_pings: bool = _observability(
+        boolean, "false", "Tell callers of event streams their place in the queue, in comments."
+    )
