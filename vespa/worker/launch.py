@@ -129,6 +129,7 @@ _CRITICAL: Final = " critical ["
 NEEDED = (
     *("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools"),
     "aiohttp",
+    "prometheus_client",
 )
 """The import names of the packages in requirements.txt."""
 
