@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from twisted.application.service import IService, IServiceMaker
-from twisted.internet import reactor
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.config.test_worker_reading import ON_VAST, QUICK_START, TOKEN
-from vespa.config.worker import WorkerSettings
 from vespa.runtime.signals import Signals
-from vespa.tap import Options, file_problem, makeService
+from vespa.tap import Options, makeService
 
 
 def parsed(environ: dict[str, str]) -> Options:
@@ -61,27 +59,6 @@ class ServiceTests(SynchronousTestCase):
         """An invalid endpoint ends the process if no failure can be reported."""
         error = self.assertRaises(SystemExit, makeService, parsed({**QUICK_START, "VESPA_LISTEN": "bogus:1"}))
         self.assertIn("bogus", str(error))
-
-    def test_endpoints(self) -> None:
-        """Each error of an endpoint is reported."""
-        for endpoint in (
-            "bogus:1",
-            "tcp",
-            "tcp:x",
-            "tcp:1:nope=1",
-            "ssl:1:privateKey=/nowhere",
-            "ssl:1:privateKey=/nowhere:sslmethod=TLSv1_2_METHOD",
-            f"ssl:1:privateKey={__file__}",
-        ):
-            said = file_problem(reactor, WorkerSettings(listen=endpoint))
-            self.assertIn("cannot listen on", said)
-            for jargon in ("invalid literal", "Errno", "__init__"):
-                self.assertNotIn(jargon, said)
-        self.assertEqual(file_problem(reactor, WorkerSettings(listen="tcp:0")), "")
-
-    def test_roots(self) -> None:
-        """Roots that are not certificates are an error."""
-        self.assertIn("VESPA_BACKEND_CA_FILE", file_problem(reactor, WorkerSettings(backend_ca_file=__file__)))
 
     def test_plugin(self) -> None:
         """twistd knows the worker by the name vespa."""

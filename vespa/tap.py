@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import cast
 
-from OpenSSL import SSL, crypto
 from twisted.application.service import Application, IService, MultiService
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
@@ -18,12 +17,8 @@ from .config.worker import WorkerSettings
 from .config.worker_reading import read
 from .runtime import process
 from .runtime.signals import Stoppable, exit_with, fail
-from .transport import listen
-from .transport.certificates import CertificateError
 
 log = Logger()
-
-_EXAMPLE = "tcp:3000:interface=127.0.0.1 or unix:/run/vespa.sock"
 
 
 class Options(TwistdOptions):
@@ -56,7 +51,7 @@ class Root(MultiService):
     def startService(self) -> None:
         from twisted.internet import reactor
 
-        from .worker.service import listen_problem
+        from .worker.obstacles import listen_problem
 
         try:
             super().startService()  # type: ignore[no-untyped-call]
@@ -79,6 +74,7 @@ def makeService(options: Options) -> IService:
     """The worker's services, or only a reporter of an error in the settings. Raises SystemExit without either."""
     from twisted.internet import reactor
 
+    from .worker.obstacles import file_problem
     from .worker.service import make_failure_reporter, make_worker
 
     reactor.callWhenRunning(process.settle_memory)
@@ -101,31 +97,6 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"error: {problem}")
     child.setServiceParent(root)
     return root
-
-
-def file_problem(reactor: object, settings: WorkerSettings) -> str:
-    """An error in the endpoint, its certificate or the roots that only loading them shows; or ""."""
-    from .runtime.trust import trust_roots
-
-    try:
-        listen.parse(reactor, settings.endpoint)
-    except CertificateError as error:
-        names = "VESPA_LISTEN names" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE name"
-        return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} the files"
-    except OSError as error:
-        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {error.filename}: {error.strerror}"
-    except (ValueError, TypeError, LookupError, SSL.Error, crypto.Error) as error:
-        why = str(error) or type(error).__name__
-        if isinstance(error, TypeError):
-            why = "an argument is missing or unknown"
-        elif why.startswith("invalid literal for int"):
-            why = f"{why.rpartition(': ')[2]} must be a whole number"
-        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {why}; write it like {_EXAMPLE}"
-    try:
-        trust_roots(settings.backend_ca_file)
-    except (OSError, ValueError) as error:
-        return f"VESPA_BACKEND_CA_FILE={settings.backend_ca_file!r}: {error or type(error).__name__}"
-    return ""
 
 
 def make_application() -> Componentized:

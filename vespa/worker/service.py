@@ -27,28 +27,25 @@ from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange
-from vespa.proxy.listener import Listener, Upstreams, cannot_listen
+from vespa.proxy.listener import Listener, Upstreams
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import BoundedClient
-from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.services import InOrder, SurvivingLoop
-from vespa.runtime.trust import trust_roots
 from vespa.transport.certificates import Expiry
 from vespa.transport.descriptors import limit, share_out, tell
 from vespa.transport.listen import parse
-from vespa.transport.origin import Origin
 from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition
+from vespa.worker.access import BackendAccess, autoscaler_access, backend_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
-from vespa.worker.health_probe import HealthProbe
 from vespa.worker.keyring import Keyring
+from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
 from vespa.worker.readiness import ProbeConfig, ReadinessMonitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.served_model import ServedModel
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 _BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten
@@ -58,12 +55,10 @@ MAX_COST_SECONDS: Final = 600.0
 
 def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str, str]) -> IService:
     """The whole worker. `environment` is for the benchmark. Raises ValueError for files that cannot be used."""
-    backend = settings.backend_url
-    assert backend is not None  # the settings make sure of it
-    origin = Origin.parse(backend.url)
-    trust = trust_roots(settings.backend_ca_file)
+    backend = backend_access(reactor, settings, environment)
+    origin = backend.origin
     pool = ConnectionPool(
-        origin.endpoint(reactor, settings.backend_connect_timeout, trust),
+        origin.endpoint(reactor, settings.backend_connect_timeout, backend.trust),
         reactor,
         PoolLimits(
             head_bytes=settings.backend_head_limit,
@@ -76,7 +71,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     gate: FairQueue[Exchange] = FairQueue(
         settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue
     )
-    autoscaler, speaking = _autoscaler(reactor, settings)
+    autoscaler, speaking = autoscaler_access(reactor, settings)
     keyring = Keyring(
         autoscaler,
         reactor,
@@ -92,7 +87,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             if settings.max_cost is None:
                 app.body.max_cost = MAX_COST_SECONDS * throughput
 
-    readiness = _readiness_monitor(reactor, settings, environment, measured, origin, trust)
+    readiness = _readiness_monitor(reactor, settings, environment, measured, backend)
 
     def on_trouble(error: UpstreamError) -> None:
         """Probe the backend at once after a failed connection."""
@@ -178,14 +173,6 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     return tree
 
 
-def listen_problem(settings: WorkerSettings, error: Exception) -> str:
-    """One sentence: why the worker's port cannot be opened, and what to change."""
-    if settings.listen:
-        return cannot_listen(settings.listen, error, "VESPA_LISTEN")
-    where = f"{settings.interface} port {settings.worker_port}"
-    return cannot_listen(where, error, "VESPA_WORKER_PORT")
-
-
 def _guard(settings: WorkerSettings) -> BrowserGuard | None:
     """Refuses web pages on an unsecured worker; None for a secured one, or if its settings open it to everyone."""
     if settings.secured or settings.unsecured_public or settings.listen.startswith("unix:"):
@@ -207,16 +194,6 @@ def make_failure_reporter(reactor: Any, settings: WorkerSettings, message: str) 
     agent = Agent(reactor, persistent=False, name="autoscaler")
     autoscaler = ReportingClient(settings.report_addresses, BoundedClient(agent, reactor), random=random.random)
     return failure_reporter(autoscaler, message, identity, reactor, random=random.random)
-
-
-def unreachable(settings: WorkerSettings) -> str:
-    """The reason why clients cannot reach a worker that reports to the autoscaler; "" if the settings allow it."""
-    if settings.secured or settings.unsecured_public or settings.listen or is_loopback(settings.public_ipaddr):
-        return ""  # a loopback address belongs to a simulated endpoint on this machine
-    return (
-        f"VESPA_UNSECURED=true listens on this machine alone, at port {settings.worker_port}, where no client of the "
-        "endpoint can reach it: unset VESPA_UNSECURED, or unset CONTAINER_ID to send no reports"
-    )
 
 
 def _limits(settings: WorkerSettings) -> Limits:
@@ -241,71 +218,26 @@ def _limits(settings: WorkerSettings) -> Limits:
     )
 
 
-def _autoscaler(reactor: Any, settings: WorkerSettings) -> tuple[ReportingClient, Agent]:
-    most = (settings.metrics_connection_limit, settings.metrics_connection_limit_per_host)
-    limits = PoolLimits(connections=min([limit for limit in most if limit], default=0))
-    agent = Agent(reactor, connect_timeout=settings.metrics_timeout, limits=limits, name="autoscaler")
-    autoscaler = ReportingClient(
-        settings.report_addresses,
-        BoundedClient(agent, reactor),
-        random=random.random,
-        timeout=settings.metrics_timeout,
-        max_retries=settings.metrics_max_retries,
-        retry_delay=settings.metrics_retry_delay,
-    )
-    return autoscaler, agent
-
-
 def _readiness_monitor(
     reactor: Any,
     settings: WorkerSettings,
     environment: Mapping[str, str],
     on_ready: Callable[[float | None], None],
-    origin: Origin,
-    trust: Any,
+    backend: BackendAccess,
 ) -> ReadinessMonitor:
     log = Logger(namespace="vespa.benchmark")
-    backend = settings.backend_url
-    assert backend is not None
-    agent = Agent(
-        reactor,
-        connect_timeout=settings.healthcheck_timeout,
-        persistent=False,
-        trust=trust,
-        unix_socket=origin.socket,
-        name="backend",
-    )
-    base = f"{origin.scheme}://{origin.host_field.decode()}{origin.path_prefix.decode()}"
-    authorization = settings.backend_authorization
-    http = BoundedClient(agent, reactor, {"Authorization": authorization} if authorization else None)
-    served = ServedModel(
-        http,
-        f"{base}/v1/models",
-        timeout=settings.healthcheck_timeout,
-        name=environment.get("MODEL_NAME", "").strip(),
-    )
-    probe: HealthProbe | None = None
-    if settings.healthcheck_endpoint:
-        probe = HealthProbe(
-            http,
-            base + settings.healthcheck_endpoint,
-            timeout=settings.healthcheck_timeout,
-            unix_socket=origin.socket,
-            prefix=origin.path_prefix.decode(),
-        )
-
     runner = Runner(reactor, reactor, environment)
 
     async def run_benchmark() -> float:
         figure = await runner.run(
             settings.benchmark,
-            backend.url,
+            backend.origin.url,
             timeout=settings.benchmark_timeout,
             on_progress=lambda line: log.info("{line}", line=line),
             ca_file=settings.backend_ca_file,
-            authorization=authorization,
+            authorization=settings.backend_authorization,
         )
-        return Figure(figure, figure.concurrency, await served())
+        return Figure(figure, figure.concurrency, await backend.served())
 
     async def check_benchmark() -> None:
         try:
@@ -317,13 +249,13 @@ def _readiness_monitor(
         except TookTooLong:
             log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
 
-    key = cache_key(settings.benchmark, backend.url, environment)
+    key = cache_key(settings.benchmark, backend.origin.url, environment)
     return ReadinessMonitor(
         reactor,
-        probe=probe,
+        probe=backend.probe,
         run_benchmark=run_benchmark if settings.benchmark else None,
         check_benchmark=check_benchmark if settings.benchmark else None,
-        served=served,
+        served=backend.served,
         cache=BenchmarkCache(settings.benchmark_cache_file, key),
         secured=settings.secured,
         on_ready=on_ready,

@@ -1,0 +1,55 @@
+"""What keeps a worker with these settings from working, beyond mistakes in the settings: one sentence each."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL, crypto
+
+from vespa.config.worker import WorkerSettings
+from vespa.proxy.listener import cannot_listen
+from vespa.runtime.local_addresses import is_loopback
+from vespa.runtime.trust import trust_roots
+from vespa.transport import listen
+from vespa.transport.certificates import CertificateError
+
+_EXAMPLE = "tcp:3000:interface=127.0.0.1 or unix:/run/vespa.sock"
+
+
+def file_problem(reactor: object, settings: WorkerSettings) -> str:
+    """An error in the endpoint, its certificate or the roots that only loading them shows; or ""."""
+    try:
+        listen.parse(reactor, settings.endpoint)
+    except CertificateError as error:
+        names = "VESPA_LISTEN names" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE name"
+        return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} the files"
+    except OSError as error:
+        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {error.filename}: {error.strerror}"
+    except (ValueError, TypeError, LookupError, SSL.Error, crypto.Error) as error:
+        why = str(error) or type(error).__name__
+        if isinstance(error, TypeError):
+            why = "an argument is missing or unknown"
+        elif why.startswith("invalid literal for int"):
+            why = f"{why.rpartition(': ')[2]} must be a whole number"
+        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {why}; write it like {_EXAMPLE}"
+    try:
+        trust_roots(settings.backend_ca_file)
+    except (OSError, ValueError) as error:
+        return f"VESPA_BACKEND_CA_FILE={settings.backend_ca_file!r}: {error or type(error).__name__}"
+    return ""
+
+
+def listen_problem(settings: WorkerSettings, error: Exception) -> str:
+    """One sentence: why the worker's port cannot be opened, and what to change."""
+    if settings.listen:
+        return cannot_listen(settings.listen, error, "VESPA_LISTEN")
+    where = f"{settings.interface} port {settings.worker_port}"
+    return cannot_listen(where, error, "VESPA_WORKER_PORT")
+
+
+def unreachable(settings: WorkerSettings) -> str:
+    """The reason why clients cannot reach a worker that reports to the autoscaler; "" if the settings allow it."""
+    if settings.secured or settings.unsecured_public or settings.listen or is_loopback(settings.public_ipaddr):
+        return ""  # a loopback address belongs to a simulated endpoint on this machine
+    return (
+        f"VESPA_UNSECURED=true listens on this machine alone, at port {settings.worker_port}, where no client of the "
+        "endpoint can reach it: unset VESPA_UNSECURED, or unset CONTAINER_ID to send no reports"
+    )
