@@ -1,0 +1,1 @@
+"""What an operator sees of a proxy: metrics, log lines, and the status page."""
