@@ -15,7 +15,7 @@ from vespa.loadtest.histogram import EXACT, STEP, Spread
 from vespa.loadtest.load_request import MESSAGE_LENGTH
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.report import BUSY, BUSY_SECONDS, LAG, VERSION, About, Report, Second, Tester
+from vespa.loadtest.report import BUSY, BUSY_SECONDS, FEW_FAILED, LAG, VERSION, About, Report, Second, Tester
 from vespa.loadtest.run import GRACE_SECONDS
 from vespa.loadtest.run_stats import LATE, FailureCount
 from vespa.loadtest.timeline import DOTS, MOMENTS, Dot
@@ -52,8 +52,9 @@ class GuideTests(SynchronousTestCase):
             f"up to {EXACT:,} values",
             f"bars grow by {STEP - 1:.0%}",
             f"at most {MOMENTS} intervals",
-            f"the plots {DOTS:,} requests",
-            f"more than {LATE * 1000:g} ms late",
+            f"{DOTS:,} requests that succeeded",
+            f"{FEW_FAILED:.0%} of them failed",
+            f"{LATE * 1000:g} ms or more late",
             f"more than {BUSY:.0%} of a core",
             f"loop was more than {LAG * 1000:g} ms late",
             f"took less than {BUSY_SECONDS:g} s",

@@ -74,6 +74,12 @@ class PageTests(SynchronousTestCase):
         """The page follows the reader's colours."""
         self.assertIn("prefers-color-scheme: dark", page(mixed()))
 
+    def test_verdict(self) -> None:
+        """The share of successes has a colour of its own if few requests failed."""
+        good, failed = outcome(0, 1), outcome(0, 0.1, "status", status=429)
+        for outcomes, style in (([good], "good"), ([*[good] * 200, failed], "few"), ([good, failed], "bad")):
+            self.assertRegex(page(report_of(stats_of(*outcomes))), rf'<b class="{style}">[\d.]+%</b>')
+
     def test_many_endings(self) -> None:
         """Of many kinds of failure the most frequent have a bar each, and the rest one together."""
         failed = [outcome(0, 1, "status", status=500, code=str(code)) for code in range(20) for _ in range(21 - code)]

@@ -37,7 +37,14 @@ class PlotTests(SynchronousTestCase):
         self.assertEqual(names(failed)["Latency over time"], ["a failed request"])
         good = report_of(stats_of(outcome(0, 1)))
         self.assertEqual(names(good)["Latency over time"], ["a request, at the time it was due", "p50", "p99"])
+        mixed = report_of(stats_of(outcome(0, 1), outcome(0, 1, "timeout")))
+        self.assertEqual(names(mixed)["Requests a second"], ["sent", "succeeded", "failed"])
         self.assertEqual(names(good)["Requests a second"], ["sent", "succeeded"])
+
+    def test_failed_on_top(self) -> None:
+        """Marks of failed requests are drawn above dots and lines, and in a form of their own."""
+        mixed = plots(report_of(stats_of(outcome(0, 1), outcome(0, 1, "timeout"))))[0]
+        self.assertEqual([series.style for series in mixed.series], ["c1 dots", "c2 line", "c3 line", "bad marks"])
 
     def test_last_moment(self) -> None:
         """A last moment that is too short to have a rate is left out of the rates."""
@@ -45,6 +52,14 @@ class PlotTests(SynchronousTestCase):
             report = report_of(stats_of(outcome(0, 0.5), outcome(1, 0.5), outcome(1.9, end - 1.9)))
             [requests] = [plot for plot in plots(report) if plot.title == "Requests a second"]
             self.assertEqual(requests.series[0].path.count("H"), moments)
+
+    def test_length_of_last_moment(self) -> None:
+        """The rate of a last moment that is shorter than the others is that of its own length."""
+        report = report_of(stats_of(outcome(0, 0.5), outcome(0, 0.5), outcome(1, 0.5)))
+        [requests] = [plot for plot in plots(report) if plot.title == "Requests a second"]
+        self.assertEqual((report.seconds, requests.up.high), (1.5, 2))
+        [sent] = [series for series in requests.series if series.name == "sent"]
+        self.assertEqual(sent.path, "M0.0 0.0H666.7V0.0H1000.0")  # two in the first second, one in half a second
 
 
 def names(report: Report) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.loadtest.reports import ABOUT, outcome, report_of, stats_of
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import make_report
-from vespa.loadtest.run_stats import RunStats
+from vespa.loadtest.run_stats import LATE, RunStats
 
 
 class ReportTests(SynchronousTestCase):
@@ -31,6 +31,19 @@ class ReportTests(SynchronousTestCase):
         self.assertTrue(report_of(stats_of(good, outcome(0, 1.0, "unfinished"))).clean)
         self.assertFalse(report_of(stats_of(good, outcome(0, 1.0, "truncated"))).clean)
         self.assertFalse(report_of(stats_of(outcome(0, 1.0, "unfinished"))).clean)
+
+    def test_verdict(self) -> None:
+        """A failure among many makes a test neither good nor bad; a share of more than FEW_FAILED makes it bad."""
+        good, failed = outcome(0, 1.0), outcome(0, 0.1, "status", status=429)
+        for successes, failures, verdict in (
+            (1, 0, "good"),
+            (99, 1, "few"),
+            (98, 2, "bad"),
+            (0, 0, "bad"),
+            (0, 1, "bad"),
+        ):
+            report = report_of(stats_of(*[good] * successes, *[failed] * failures))
+            self.assertEqual(report.verdict, verdict, (successes, failures))
 
     def test_json(self) -> None:
         """The report is JSON with a version, and without numbers that JSON does not have."""
@@ -54,6 +67,11 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual((brief.remarks, vain.remarks), ((), ()))
         stats.leaves(1.0, 1.5, False)
         self.assertIn("500 ms", make_report(stats, rps, ABOUT).remarks[0])
+        self.assertEqual(late_by(LATE - 0.0001), ())
+        self.assertIn(
+            "1 of 2 requests left 10 ms or more after they were due, the latest 10.0 ms.", late_by(0.01001)[0]
+        )
+        self.assertIn("the latest 10.4 ms.", late_by(0.0104)[0])
         stats = stats_of(outcome(0, 1.0))
         stats.leaves(1.0, 1.5, True)
         stats.never_sent = 7
@@ -72,3 +90,10 @@ class ReportTests(SynchronousTestCase):
             (stats_of(outcome(0, 1.0)), about),
         ):
             self.assertEqual(make_report(stats, Plan(rps=10), other).remarks, ())
+
+
+def late_by(seconds: float) -> tuple[str, ...]:
+    """The remarks on a test of which one request left so late."""
+    stats = stats_of(outcome(0, 1.0))
+    stats.leaves(0.0, seconds, False)
+    return make_report(stats, Plan(rps=10), ABOUT).remarks

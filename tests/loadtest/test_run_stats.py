@@ -11,6 +11,7 @@ from vespa.loadtest.outcome import MEANINGS, Kind
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import make_report
 from vespa.loadtest.run_stats import ERRORS, RunStats
+from vespa.loadtest.timeline import DOTS
 
 KINDS = st.sampled_from([None, *MEANINGS])
 
@@ -36,6 +37,14 @@ class RunStatsTests(SynchronousTestCase):
         """A refusal is quick, and counts among no times."""
         report = report_of(stats_of(outcome(0, 1.0), outcome(0, 0.001, "status", status=429)))
         self.assertEqual((report.latency.count, report.latency.min), (1, 1.0))
+
+    def test_failed_dots(self) -> None:
+        """A failure among many requests is drawn, though of those only every so many are."""
+        outcomes = [outcome(number, 1.0, "timeout" if number == 2999 else None) for number in range(3 * DOTS // 2)]
+        report = report_of(stats_of(*outcomes))
+        self.assertLessEqual(len(report.dots), DOTS + 1)
+        self.assertEqual([dot.due for dot in report.dots if not dot.ok], [2999])
+        self.assertEqual(list(report.dots), sorted(report.dots, key=lambda dot: dot.due))
 
     def test_tokens(self) -> None:
         """The backend's own count of tokens takes precedence over our count of its stream."""

@@ -80,6 +80,12 @@ class TableTests(SynchronousTestCase):
         plain = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()]
         self.assertEqual(plain, table(mixed()).splitlines())
 
+    def test_few_failures(self) -> None:
+        """A failure among many is not shown in red, as a failed test is."""
+        few = stats_of(*[outcome(0, 1.0)] * 200, outcome(0, 0.1, "status", status=429))
+        self.assertIn("\x1b[33mfailures", table(report_of(few), FakeTerminal()))
+        self.assertIn("\x1b[31mfailures", table(mixed(), FakeTerminal()))
+
     def test_intentions(self) -> None:
         """The plan is a sentence."""
         about = mixed().about

@@ -82,7 +82,11 @@ class Plot:
 
     def dots(self, name: str, colour: str, points: Iterable[Point]) -> None:
         """Add a dot for each point: lines of length 0 with round ends."""
-        self._add(name, f"{colour} dots", "".join(f"M{self._x(x)} {self._y(y)}h0" for x, y in points))
+        self._add(name, f"{colour} dots", self._points(points))
+
+    def marks(self, name: str, colour: str, points: Iterable[Point]) -> None:
+        """Add a mark for each point: a square with a margin around it, so that it stands out from a line beneath it."""
+        self._add(name, f"{colour} marks", self._points(points))
 
     def line(self, name: str, colour: str, points: Iterable[Point]) -> None:
         """Add a line from point to point."""
@@ -97,6 +101,9 @@ class Plot:
             end = x + width
             path += f"H{self._x(end)}"
         self._add(name, f"{colour} line", path)
+
+    def _points(self, points: Iterable[Point]) -> str:
+        return "".join(f"M{self._x(x)} {self._y(y)}h0" for x, y in points)
 
     def _add(self, name: str, style: str, path: str) -> None:
         if path:  # otherwise the legend would show an empty series
@@ -117,27 +124,37 @@ def plots(report: Report) -> list[Plot]:
     longest = max([dot.latency for dot in dots] + [moment.max for moment in moments], default=0.0)
     latency = Plot("Latency over time", time, up_to(longest, tick))
     latency.dots("a request, at the time it was due", "c1", [(dot.due, dot.latency) for dot in dots if dot.ok])
-    latency.dots("a failed request", "bad", [(dot.due, dot.latency) for dot in dots if not dot.ok])
     measured = [moment for moment in moments if moment.max > 0]
     latency.steps("p50", "c2", [(moment.start, moment.p50) for moment in measured], width)
     latency.steps("p99", "c3", [(moment.start, moment.p99) for moment in measured], width)
+    # Last, because what comes later is drawn above what is there.
+    latency.marks("a failed request", "bad", [(dot.due, dot.latency) for dot in dots if not dot.ok])
 
+    found = [latency, _shares(report), _rates(report, "Requests a second", time, _REQUESTS)]
+    if report.tokens:
+        found.append(_rates(report, "Tokens a second", time, _TOKENS))
+    return found
+
+
+_REQUESTS: Final = (("sent", "c4", "sent"), ("succeeded", "c1", "succeeded"), ("failed", "bad", "failed"))
+_TOKENS: Final = (("tokens", "c1", "received"),)
+
+
+def _rates(report: Report, title: str, time: Axis, counts: Iterable[tuple[str, str, str]]) -> Plot:
+    """Counts a second over time: the field, colour and name of each. One that is 0 throughout is left out."""
+    moments, width = report.timeline, report.moment_seconds
     if len(moments) > 1 and report.seconds - moments[-1].start < width / 10:
         moments = moments[:-1]  # too short for a meaningful rate
-    most = max([max(moment.sent, moment.succeeded, moment.failed) for moment in moments], default=0)
-    requests = Plot("Requests a second", time, up_to(most / width, short))
-    requests.steps("sent", "c4", [(moment.start, moment.sent / width) for moment in moments], width)
-    requests.steps("succeeded", "c1", [(moment.start, moment.succeeded / width) for moment in moments], width)
-    if report.failed:
-        requests.steps("failed", "bad", [(moment.start, moment.failed / width) for moment in moments], width)
-
-    found = [latency, _shares(report), requests]
-    if report.tokens:
-        most = max([moment.tokens for moment in moments], default=0)
-        tokens = Plot("Tokens a second", time, up_to(most / width, short))
-        tokens.steps("received", "c1", [(moment.start, moment.tokens / width) for moment in moments], width)
-        found.append(tokens)
-    return found
+    lengths = [min(width, max(report.seconds - moment.start, width / 10)) for moment in moments]
+    series = [
+        (name, colour, [getattr(moment, field) / length for moment, length in zip(moments, lengths, strict=True)])
+        for field, colour, name in counts
+        if any(getattr(moment, field) for moment in report.timeline)
+    ]
+    plot = Plot(title, time, up_to(max([max(rates) for _, _, rates in series], default=0.0), short))
+    for name, colour, rates in series:
+        plot.steps(name, colour, [(m.start, rate) for m, rate in zip(moments, rates, strict=True)], width)
+    return plot
 
 
 def _shares(report: Report) -> Plot:

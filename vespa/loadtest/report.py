@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from attrs import asdict, frozen
@@ -11,6 +11,7 @@ from vespa.loadtest.histogram import EXACT, STEP, Spread
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.run_stats import LATE, FailureCount, RunStats
 from vespa.loadtest.timeline import Dot, Moment
+from vespa.loadtest.units import duration, tick
 
 VERSION: Final = 1
 """The version of the report's JSON. It grows when a field goes, or changes its meaning."""
@@ -19,7 +20,14 @@ BUSY: Final = 0.8  # the share of a core above which the tester counts as busy
 
 BUSY_SECONDS: Final = 1.0  # a shorter test is not called busy, because it is mostly its own start
 
+FEW_FAILED: Final = 0.01
+"""Up to this share of failed requests, failures call for a look; above it the test went badly."""
+
 LAG: Final = 0.05  # the delay of the tester's event loop, in seconds, above which the report mentions it
+
+
+Verdict = Literal["good", "few", "bad"]
+"""No request failed, few did, or more than few; "bad" also if none succeeded."""
 
 
 @frozen
@@ -102,6 +110,14 @@ class Report:
         """Whether there were requests, and none failed."""
         return self.failed == 0 and self.succeeded > 0
 
+    @property
+    def verdict(self) -> Verdict:
+        """How the test went, for the colours of a report: one failure among many does not make it bad."""
+        if self.clean:
+            return "good"
+        ended = self.succeeded + self.failed
+        return "few" if self.succeeded and self.failed <= ended * FEW_FAILED else "bad"
+
     def to_json(self) -> dict[str, Any]:
         """The report as values for JSON; docs/load.md describes them."""
         return asdict(self)
@@ -138,7 +154,7 @@ def make_report(
         bytes_per_second=rates[2],
         moment_seconds=timeline.width,
         timeline=tuple(_second(place * timeline.width, moment) for place, moment in enumerate(timeline.moments)),
-        dots=tuple(stats.dots.kept),
+        dots=tuple(sorted([*stats.dots.kept, *stats.failed_dots.kept], key=lambda dot: dot.due)),
         tester=tester,
         remarks=(*_misdirected(stats, about), *_remarks(stats, plan, tester, exact)),
         **shared,
@@ -167,13 +183,13 @@ def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[s
     remarks = []
     if tester.late:
         remarks.append(
-            f"The tester was late: {tester.late} of {stats.sent} requests left more than {LATE * 1000:g} ms after they "
-            f"were due (at most {tester.lateness.max * 1000:.0f} ms). Their latency counts from when they were due."
+            f"The tester was late: {tester.late} of {stats.sent} requests left {tick(LATE)} or more after they were "
+            f"due, the latest {duration(tester.lateness.max)}. Their latency counts from when they were due."
         )
     lasted = stats.ended - stats.began >= BUSY_SECONDS
     if stats.succeeded and lasted and (tester.cpu > BUSY or tester.lag > LAG):
         remarks.append(
-            f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {tester.lag * 1000:.0f} ms late. "
+            f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {duration(tester.lag)} late. "
             "A part of the times is its own: send fewer requests, or use several processes."
         )
     if stats.held_back:

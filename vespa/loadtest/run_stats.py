@@ -14,7 +14,7 @@ from vespa.loadtest.timeline import Dot, Dots, Timeline
 ERRORS: Final = 50
 """The maximum number of kinds of errors. Further ones are counted together."""
 
-LATE: Final = 0.01  # a request that left later than this many seconds after it was due counts as late
+LATE: Final = 0.01  # a request that left this many seconds after it was due, or more, counts as late
 
 
 @define
@@ -61,7 +61,8 @@ class RunStats:
     first_token: Histogram = field(factory=Histogram)
     between_tokens: Histogram = field(factory=Histogram)
     timeline: Timeline = field(factory=Timeline)
-    dots: Dots = field(factory=Dots)
+    dots: Dots = field(factory=Dots)  # of requests that succeeded
+    failed_dots: Dots = field(factory=Dots)  # apart, so that a few failures among many requests are all drawn
 
     @property
     def in_flight(self) -> int:
@@ -77,7 +78,7 @@ class RunStats:
             return
         lateness = max(0.0, now - due)
         self.lateness.add(lateness)
-        if lateness > LATE:
+        if lateness >= LATE:
             self.late += 1
 
     def receives(self, now: float, size: int, pieces: int) -> None:
@@ -99,9 +100,8 @@ class RunStats:
         moment = self.timeline.at(outcome.ended - self.began)
         latency = outcome.ended - outcome.due
         first = outcome.first_byte if outcome.first_token is None else outcome.first_token
-        self.dots.add(
-            Dot(outcome.due - self.began, latency, None if first is None else first - outcome.due, outcome.ok)
-        )
+        dot = Dot(outcome.due - self.began, latency, None if first is None else first - outcome.due, outcome.ok)
+        (self.dots if outcome.ok else self.failed_dots).add(dot)
         if outcome.kind is not None:
             self.failed += 1
             moment.failed += 1

@@ -88,7 +88,8 @@ def table(report: Report, stream: TextIO, environ: Mapping[str, str]) -> str:
         terminal.print(f"ended early: {printable(report.interrupted)}", style="red", soft_wrap=True)
     terminal.print("", _figures(report), "", _times(report), sep="\n")
     if report.errors:
-        terminal.print("\n" + _failures(report, terminal.width), style="red", soft_wrap=True)
+        style = "red" if report.verdict == "bad" else "yellow"
+        terminal.print("\n" + _failures(report, terminal.width), style=style, soft_wrap=True)
     for remark in report.remarks:
         said = fill(printable(remark), terminal.width, initial_indent="! ", subsequent_indent="  ")
         terminal.print("\n" + said, style="yellow", soft_wrap=True)

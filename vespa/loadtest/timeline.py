@@ -12,7 +12,10 @@ MOMENTS: Final = 600
 """The maximum number of intervals. In a longer run two become one."""
 
 DOTS: Final = 2000
-"""The maximum number of requests that are drawn one by one. Of more, only each second, fourth, eighth … is drawn."""
+"""
+The maximum number of requests that are drawn one by one, of those that succeeded and of those that failed. Of more,
+only each second, fourth, eighth … is drawn.
+"""
 
 
 @define
