@@ -10,7 +10,7 @@ from twisted.web.http_headers import Headers
 
 from tests.fakes import FakeAgent, FakeResponse
 from vespa.http.interfaces import UpstreamError
-from vespa.runtime.http_client import BoundedClient
+from vespa.runtime.http_client import BoundedClient, Response
 from vespa.worker.health_probe import HealthProbe, ProbeError
 
 
@@ -20,7 +20,7 @@ class ProbeTests(SynchronousTestCase):
         self.agent = FakeAgent()
         self.probe = HealthProbe(BoundedClient(self.agent, self.clock), "http://127.0.0.1:1/health", timeout=10.0)
 
-    def run_probe(self) -> Deferred[None]:
+    def run_probe(self) -> Deferred[Response]:
         return Deferred.fromCoroutine(self.probe())
 
     def test_request(self) -> None:
@@ -44,11 +44,13 @@ class ProbeTests(SynchronousTestCase):
         for status in (200, 204, 299):
             result = self.run_probe()
             self.agent.asked[-1].answer(status, b"ok")
-            self.successResultOf(result)
+            self.assertEqual(self.successResultOf(result).status, status)
         for status in (199, 302, 405, 503):
             result = self.run_probe()
             self.agent.asked[-1].answer(status)
-            self.assertIn(str(status), str(self.failureResultOf(result, ProbeError).value))
+            error = self.failureResultOf(result, ProbeError).value
+            self.assertIn(str(status), error.why)
+            self.assertEqual((error.status, str(error)), (status, f"{error.why}: {error.advice}"))
 
     def test_no_response(self) -> None:
         """A backend that is not there, or says nothing, is not well."""
@@ -81,7 +83,7 @@ class ProbeTests(SynchronousTestCase):
         said = "/health answered 404 but /v2/health/ready answers: set VESPA_HEALTHCHECK_ENDPOINT=/v2/health/ready"
         self.assertEqual(self.trouble(404, 302, 200), said)
 
-    def answered(self, status: int) -> Deferred[None]:
+    def answered(self, status: int) -> Deferred[Response]:
         result = self.run_probe()
         self.agent.asked[-1].answer(status)
         return result
@@ -129,11 +131,11 @@ class ProbeTests(SynchronousTestCase):
             (UpstreamError("no_reply", "x"), "write https:// in VESPA_BACKEND_URL"),
             (
                 UpstreamError("bad_reply", "not HTTP"),
-                "does not speak HTTP: check VESPA_BACKEND_URL (not HTTP)",
+                "does not speak HTTP (not HTTP): check VESPA_BACKEND_URL",
             ),
             (
                 UpstreamError("backend_unreachable", "no route"),
-                "127.0.0.1:1 cannot be reached: no route; check VESPA",
+                "127.0.0.1:1 cannot be reached: no route: check VESPA",
             ),
         ):
             self.assertIn(said, self.trouble(answer))
@@ -142,7 +144,7 @@ class ProbeTests(SynchronousTestCase):
         """A key that the backend does not take is not asked for again, but said to be wrong."""
         client = BoundedClient(self.agent, self.clock, {"Authorization": "Bearer k"})
         self.probe = HealthProbe(client, "http://a/health", timeout=10.0)
-        said = "/health answered 401: the backend rejects the key in VESPA_BACKEND_AUTHORIZATION"
+        said = "/health answered 401: the backend rejects the key in VESPA_BACKEND_AUTHORIZATION: correct it"
         self.assertEqual(self.trouble(401), said)
 
     def test_tls(self) -> None:

@@ -7,7 +7,7 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -30,20 +30,26 @@ RESPONSE_LIMIT = 65536  # the default limit of a response's body, in bytes
 
 @frozen
 class Response:
-    """
-    A response. `whole` is False if the body is incomplete, took too long, or is over the limit. `location` is the
-    target of a redirect, or "".
-    """
+    """A response. `whole` is False if the body is incomplete, took too long, or is over the limit."""
 
     status: int
     body: bytes
     whole: bool
-    location: str = ""
+    headers: Headers = field(factory=Headers, eq=False, repr=False)
 
     @property
     def success(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
+
+    @property
+    def location(self) -> str:
+        """The target of a redirect, or ""."""
+        return self.header("Location")
+
+    def header(self, name: str) -> str:
+        """The first value of a field; "" without it."""
+        return (self.headers.getRawHeaders(name) or [""])[0]
 
 
 class CallError(Exception):
@@ -92,8 +98,7 @@ class BoundedClient:
             content, whole = await within(max(0.0, deadline - clock.seconds()), clock, _read(response, limit))
         except TimeoutError:
             content, whole = b"", False
-        location = (response.headers.getRawHeaders("location") or [""])[0]
-        return Response(response.code, content, whole, location)
+        return Response(response.code, content, whole, response.headers)
 
     async def _head(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> IResponse:
         """Send a request, and wait for the head of the response. Raises `CallError`."""

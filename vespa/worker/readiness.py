@@ -68,7 +68,7 @@ class ReadinessMonitor(CoroutineService):
     """
 
     _clock: IReactorTime
-    _probe: Callable[[], Awaitable[None]] | None
+    _probe: Callable[[], Awaitable[object]] | None
     _run_benchmark: Callable[[], Awaitable[float]] | None
     _cache: FigureCache
     _secured: bool
