@@ -223,6 +223,11 @@ class WaitTests(SynchronousTestCase):
         self.assertTrue(gate.admit("a", 1000 * SECOND))
         self.assertEqual(self.assertRaises(Refusal, gate.admit, "b", 1500 * SECOND).retry_after, 5.0)
 
+    def test_limits(self) -> None:
+        """The limits can be read, to be shown beside what they limit."""
+        gate: FairQueue[Any] = FairQueue(10.0, 4, 100)
+        self.assertEqual((gate.max_wait_seconds, gate.max_concurrency, gate.max_queue), (10.0, 4, 100))
+
     def test_no_limit(self) -> None:
         """Without a limit no wait is too long."""
         self.assertTrue(a_gate().admit("a", 10**15))

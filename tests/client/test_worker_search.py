@@ -23,8 +23,22 @@ class WaitingTests(SynchronousTestCase):
         rig.advance(0.2)
         self.assertEqual(rig.tell(assignment(idx=9))["request_idx"], 9)
         self.assertIn(b'"request_idx":9', rig.worker().read())
+        self.assertEqual((rig.autoscaler.failures, rig.autoscaler.responses), (0, 3))
         self.assertEqual(rig.waits[0], ("0 of 1 workers", 0.0))
         self.assertEqual(rig.waits[-1], ("", 0.0))
+
+    def test_oldest(self) -> None:
+        """The time since which the oldest search waits is known, until none waits."""
+        rig = ClientRig()
+        began = rig.reactor.seconds()
+        self.assertIsNone(rig.autoscaler.waits_since)
+        for _ in range(2):
+            rig.caller().send(post())
+            rig.tell({"status": "none", "request_idx": 9})
+            rig.reactor.advance(0.5)
+        self.assertEqual((rig.autoscaler.waiting, rig.autoscaler.waits_since), (2, began))
+        rig.autoscaler.dismiss()
+        self.assertIsNone(rig.autoscaler.waits_since)
 
     def test_gone(self) -> None:
         """A caller that hangs up is not polled for any more, asked or waiting."""
@@ -72,6 +86,7 @@ class WaitingTests(SynchronousTestCase):
             rig.tell(assignment())
             rig.worker().send(response(200, b"ok"))
             self.assertTrue(caller.read().endswith(b"ok"), failure)
+            self.assertEqual((rig.autoscaler.failures, rig.autoscaler.responses), (1, 1))
 
     def test_autoscaler_out_of_reach(self) -> None:
         """The search retries until the deadline; then the caller gets the last error."""

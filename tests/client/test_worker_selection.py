@@ -28,6 +28,7 @@ class NextWorkerTests(SynchronousTestCase):
         rig.worker(OTHER).send(response(200, b"ok"))
         self.assertTrue(caller.read().endswith(b"ok"))
         self.assertTrue(rig.idle)
+        self.assertEqual(rig.app.selector.retried, {"worker_unreachable": 1})
 
     def test_worker_dies_before_its_first_byte(self) -> None:
         """Reset or closed, the request goes to another with the same bytes."""
@@ -52,6 +53,7 @@ class NextWorkerTests(SynchronousTestCase):
             rig.worker(OTHER).send(response(200, b"ok"))
             self.assertTrue(caller.read().endswith(b"ok"))
             self.assertTrue(rig.idle)
+            self.assertEqual(rig.app.selector.retried, {"busy": 1})
 
     def test_other_errors_are_passed_on(self) -> None:
         """Any other response of a worker or its backend is passed on."""
@@ -60,6 +62,7 @@ class NextWorkerTests(SynchronousTestCase):
             rig.tell(assignment())
             rig.worker().send(response(status, b"why"))
             self.assertTrue(caller.read().startswith(b"HTTP/1.1 %d " % status))
+            self.assertEqual(rig.app.selector.retried, {})
 
     def test_worker_without_a_backend(self) -> None:
         """If a worker could not pass the request to its backend, another gets it as a new request."""

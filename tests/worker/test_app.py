@@ -163,8 +163,10 @@ class Enveloped(SynchronousTestCase):
 
     def test_wrong_url(self) -> None:
         """A request signed for another worker gets 401."""
-        response = Rig(secured=True).ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()
+        rig = Rig(secured=True)
+        response = rig.ask(post(envelope(b"1", url="http://198.51.100.1:1"))).read()
         self.assertEqual((status(response), code(response)), (401, "wrong_url"))
+        self.assertEqual(rig.app.admission.wrong_urls, 1)
 
     def test_sessions(self) -> None:
         """A session that we do not know is 410, which official clients take for closed."""
@@ -180,6 +182,7 @@ class Enveloped(SynchronousTestCase):
         client.send(post(envelope(b"1")))
         response = client.read()
         self.assertEqual((status(response), code(response)), (401, "replayed"))
+        self.assertEqual(rig.app.admission.replays, 1)
 
     def test_replays_in_the_log(self) -> None:
         """Repeating one assignment does not fill the log."""
@@ -191,6 +194,7 @@ class Enveloped(SynchronousTestCase):
                 self.assertEqual(status(client.read()), 200)
         lines = [formatEvent(event) for event in events if "replayed" in formatEvent(event)]
         self.assertEqual(lines, ["replayed: request_idx 3, reqnum 7"])
+        self.assertEqual(rig.app.admission.replays, 19)
 
 
 class OneVerdict(SynchronousTestCase):

@@ -83,6 +83,7 @@ class KeyringTests(SynchronousTestCase):
         self.keyring.verify(signed(OLD))
         self.assertEqual(self.refused(signed(NEW)), (401, "bad_signature"))
         self.assertEqual(self.source.timeouts, [7.0])
+        self.assertEqual((self.keyring.bad_signatures, self.keyring.without_key), (1, 0))
 
     def test_fails_closed(self) -> None:
         """Without a key every request is 503, with a time to come back, and asks for nothing."""
@@ -91,6 +92,7 @@ class KeyringTests(SynchronousTestCase):
         refusal = self.assertRaises(Refusal, self.keyring.verify, signed(OLD))
         self.assertEqual((refusal.status, refusal.code), (503, "no_key"))
         self.assertIsNotNone(refusal.retry_after)
+        self.assertEqual((self.keyring.bad_signatures, self.keyring.without_key), (0, 1))
         self.assertEqual(len(self.source.times), 1)
 
     def test_never_gives_up(self) -> None:

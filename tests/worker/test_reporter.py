@@ -184,6 +184,45 @@ class ReportTests(ReporterTests):
         delivered = [told.body["cur_perf"] for told in self.listener.reports if told.delivered]
         self.assertEqual((delivered[0], set(delivered[1:])), (300, {0}))
 
+    def test_counts(self) -> None:
+        """Delivered and failed bodies are counted by kind, and the oldest change that was not delivered is known."""
+        self.start()
+        self.wait(3)
+        self.assertIsNone(self.reporter.undelivered_since)
+        self.listener.mode = False
+        self.wait(0.5)
+        self.record(1, SERVED)
+        self.wait(20)
+        self.record(2, SERVED)
+        self.wait(20)
+        self.assertEqual(self.reporter.undelivered_since, 1004.0)
+        self.listener.mode = True
+        self.wait(30)
+        self.assertIsNone(self.reporter.undelivered_since)
+        reporter = self.reporter
+        for delivered, failed, told in (
+            (reporter.reports_delivered, reporter.reports_failed, self.listener.reports),
+            (reporter.deletes_delivered, reporter.deletes_failed, self.listener.deletes),
+        ):
+            self.assertEqual(delivered, sum(each.delivered is True for each in told))
+            self.assertEqual(failed, sum(each.delivered is False for each in told))
+            self.assertGreater(failed, 1)
+
+    def test_oldest_of_both_kinds(self) -> None:
+        """As long as one kind fails, something is undelivered, though the other kind is delivered."""
+        self.start()
+        self.wait(3)
+        self.listener.mode = None
+        self.record(1, SERVED)
+        self.wait(1)
+        for waiting in self.listener.reports[-1:]:
+            self.assertIsNone(waiting.delivered)
+        self.assertEqual(self.reporter.undelivered_since, 1004.0)
+        self.condition = READY
+        self.listener.mode = True
+        self.listener.release(True)
+        self.assertIsNone(self.reporter.undelivered_since)
+
     def test_one_at_a_time(self) -> None:
         """While a report has no response, no other report is sent, but deletes are."""
         self.listener.mode = None

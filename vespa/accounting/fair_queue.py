@@ -32,16 +32,17 @@ class FairQueue(Generic[Key]):
     The gate: slots at the backend and the queue before them, first come, first served.
 
     `max_wait_seconds` limits the estimated wait (None: no limit), `max_concurrency` the slots (0: no limit),
-    `max_queue` the places in the queue. `throughput`, in units of work a second, is set when the backend is measured.
+    `max_queue` the places in the queue; none of them changes. `throughput`, in units of work a second, is set when the
+    backend is measured.
 
     The caller chooses the keys. Each key is unique among those inside. While a request waits, every slot is taken,
     because a free slot goes to the head of the queue at once.
     """
 
     def __init__(self, max_wait_seconds: float | None, max_concurrency: int, max_queue: int) -> None:
-        self._max_wait_seconds = max_wait_seconds
-        self._max_concurrency = max_concurrency
-        self._max_queue = max_queue
+        self.max_wait_seconds = max_wait_seconds
+        self.max_concurrency = max_concurrency
+        self.max_queue = max_queue
         self._working: set[Key] = set()
         # Finding the first key of a plain dict is slow after many keys were taken from its front.
         self._waiting: OrderedDict[Key, None] = OrderedDict()
@@ -57,7 +58,7 @@ class FairQueue(Generic[Key]):
     @throughput.setter
     def throughput(self, throughput: float) -> None:
         self._throughput = throughput
-        limit = self._max_wait_seconds
+        limit = self.max_wait_seconds
         # The limit as work in millionths, slightly too low: only a higher load needs an estimate of its wait.
         self._surely_within = math.inf if limit is None else limit * MICROS * max(throughput, LEAST_THROUGHPUT) * _BELOW
 
@@ -87,7 +88,7 @@ class FairQueue(Generic[Key]):
             raise ValueError("this key is already inside the gate")
         if load > self._surely_within:
             self._check_wait(load)
-        if self._max_concurrency and len(working) >= self._max_concurrency:
+        if self.max_concurrency and len(working) >= self.max_concurrency:
             self._queue(key, load)
             return False
         working.add(key)
@@ -149,16 +150,16 @@ class FairQueue(Generic[Key]):
         return waiting
 
     def _check_wait(self, load: int) -> None:
-        limit = self._max_wait_seconds
+        limit = self.max_wait_seconds
         if limit is not None and load and self.estimated_wait(load) > limit:
             message = f"the estimated wait is longer than the limit of {limit:g} s"
             raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
 
     def _queue(self, key: Key, load: int) -> None:
-        if len(self._waiting) >= self._max_queue:
+        if len(self._waiting) >= self.max_queue:
             raise Refusal(429, "queue_full", "the queue is full", retry_after=self._retry_after(load))
         self._waiting[key] = None
 
     def _retry_after(self, load: int) -> float:
-        limit = self._max_wait_seconds
+        limit = self.max_wait_seconds
         return max(1.0, self.estimated_wait(load) - limit) if limit is not None else 1.0

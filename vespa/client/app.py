@@ -46,11 +46,12 @@ class ClientApp:
         via = Via()
         timer = autoscaler.timer
         self.admission = ClientAdmission(policy, gate, timer)
+        self.selector = WorkerSelector(policy, autoscaler, workers)
         self.proxy = App(
             timer.clock,
             body=EnvelopeWriter(policy),
             admission=self.admission,
-            upstreams=WorkerSelector(policy, autoscaler, workers),
+            upstreams=self.selector,
             headers=ClientRequestHeaders(policy, via),
             responses=ResponseFilter(policy),
             via=via,

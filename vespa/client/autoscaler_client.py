@@ -54,6 +54,8 @@ class AutoscalerClient:
     searching: set[Search] = field(factory=set, init=False)
     # A plain dict is slow to find its first key after many were taken from its front.
     _waiting: OrderedDict[Search, str] = field(factory=OrderedDict, init=False)
+    responses = 0  # calls since the start that the autoscaler answered as it should
+    failures = 0  # calls since the start that failed
     _failed_at = 0.0
     _unwell = False
 
@@ -66,6 +68,11 @@ class AutoscalerClient:
     def waiting(self) -> int:
         """The number of searches that wait for a worker."""
         return len(self._waiting)
+
+    @property
+    def waits_since(self) -> float | None:
+        """The time since which the oldest waiting search has lasted; None if none waits."""
+        return next(iter(self._waiting)).began_at if self._waiting else None
 
     def question(self, key: str, cost: float, request_idx: int) -> bytes:
         """The whole request that asks for a worker."""
@@ -98,7 +105,15 @@ class AutoscalerClient:
             self._on_wait("", 0.0)
 
     def note(self, trouble: str | None) -> None:
-        """Log failures of the autoscaler at intervals, and its recovery. Some failures may come between successes."""
+        """
+        Count a call of the autoscaler, which failed because of `trouble` unless this is None.
+
+        Log failures at intervals, and the recovery. Some failures may come between successes.
+        """
+        if trouble is None:
+            self.responses += 1
+        else:
+            self.failures += 1
         now = self.timer.clock.seconds()
         if trouble is not None:
             self._unwell, self._failed_at = True, now

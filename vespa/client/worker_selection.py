@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -45,6 +46,8 @@ class WorkerSelector:
         self.workers = workers
         self.timer = autoscaler.timer
         self.limited_log = RateLimitedLog(self.log, autoscaler.timer.clock)
+        self.retried: Counter[str] = Counter()
+        """By error code, the attempts since the start after whose failure another worker was looked for."""
 
     def select(self, exchange: Exchange) -> None:
         """Begin to look for a worker."""
@@ -202,6 +205,7 @@ class WorkerSelection:
             if now + delay - self._exchange.received_at >= policy.seconds:
                 return False
             selector.timer.add(self)
+        selector.retried[code] += 1
         why = f"it answered {code}" if answered else f"{code}: {failure}"
         selector.limited_log.log(
             f"{assignment.url} {code}", f"asking for another worker, because {assignment.url} failed: {why}"

@@ -48,6 +48,8 @@ class WorkerAdmission:
     _url: str | None = field(default=None, init=False)  # the last signed URL that was found to be this worker's
     _preflights: dict[Exchange, int | None] = field(factory=dict, init=False)
     """With the index of each one's assignment."""
+    wrong_urls = 0  # requests refused since the start: they were signed for another worker
+    replays = 0  # repeated assignments since the start, refused or not
 
     def __attrs_post_init__(self) -> None:
         self._secured = self._policy.secured
@@ -77,12 +79,14 @@ class WorkerAdmission:
             and not is_free_preflight(exchange.head)
             and self._replay.seen(auth.request_idx, auth.reqnum, auth.signature)
         ):
+            self.replays += 1
             if self._replay.mode == "reject":
                 raise Refusal(401, "replayed", "this assignment was used before: ask the autoscaler for a new one")
             self._warnings.log("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
 
     def _check_url(self, url: str) -> None:
         if self._public_url and not hmac.compare_digest(url.rstrip("/").encode("utf-8"), self._public_url):
+            self.wrong_urls += 1
             raise Refusal(401, "wrong_url", "the request was signed for another worker's URL")
         self._url = url
 

@@ -48,6 +48,8 @@ class Keyring(CoroutineService):
         self._verifier: Verifier | None = None
         self._fetched_at = 0.0
         self._refresh: Deferred[object] = succeed(None)
+        self.bad_signatures = 0  # requests refused since the start: their signature was wrong
+        self.without_key = 0  # requests refused since the start: there was no key yet
 
     @property
     def has_key(self) -> bool:
@@ -57,8 +59,10 @@ class Keyring(CoroutineService):
     def verify(self, auth: Auth) -> None:
         """Raises `Refusal` unless the signature is valid: 401 bad_signature, or 503 no_key while there is no key."""
         if self._verifier is None:
+            self.without_key += 1
             raise Refusal(503, "no_key", "the worker has not fetched the autoscaler's public key yet", retry_after=5.0)
         if not self._verifier.verify(auth):
+            self.bad_signatures += 1
             self._suspect_key()
             raise Refusal(401, "bad_signature", "the signature does not match the request")
 

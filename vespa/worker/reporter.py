@@ -101,8 +101,12 @@ class Reporter(service.Service):
     _last_reports_seconds: float = 2.0
     _told: Condition | None = field(default=None, init=False)
     _told_disk: float | None = field(default=None, init=False)
+    reports_delivered = reports_failed = 0  # since the start; a report fails if no address took it in any round
+    deletes_delivered = deletes_failed = 0  # likewise, bodies with finished requests
     _told_at = 0.0
     _told_loadtime = False
+    _unreported_since: float | None = None
+    _undeleted_since: float | None = None
 
     def __attrs_post_init__(self) -> None:
         clock = self._clock
@@ -117,6 +121,12 @@ class Reporter(service.Service):
                 (self._delete_interval, self._delete_if_due, "reporting finished requests"),
             )
         ]
+
+    @property
+    def undelivered_since(self) -> float | None:
+        """The time since which the oldest change waits for its delivery; None if the autoscaler has everything."""
+        waiting = [since for since in (self._unreported_since, self._undeleted_since) if since is not None]
+        return min(waiting, default=None)
 
     def startService(self) -> None:
         """Start reporting, at once."""
@@ -153,8 +163,12 @@ class Reporter(service.Service):
     async def _report_if_due(self) -> None:
         snapshot, condition = self._ledger.snapshot(), self._condition()
         quiet = not snapshot.changed and condition == self._told
-        if quiet and self._clock.seconds() - self._told_at < HEARTBEAT_SECONDS:
-            return
+        if quiet:
+            self._unreported_since = None
+            if self._clock.seconds() - self._told_at < HEARTBEAT_SECONDS:
+                return
+        elif self._unreported_since is None:
+            self._unreported_since = self._clock.seconds()
         if self._report_pause.over():
             self._report_pause.record(await self._report(snapshot, condition))
 
@@ -170,7 +184,10 @@ class Reporter(service.Service):
             loadtime=0.0 if self._told_loadtime else condition.loadtime,
         )
         if not await self._listener.post("/worker_status/", body):
+            self.reports_failed += 1
             return False
+        self.reports_delivered += 1
+        self._unreported_since = None  # for changes meanwhile, the next check sets it
         self._ledger.acknowledge(snapshot)
         self._told = condition
         self._told_at = self._clock.seconds()
@@ -179,6 +196,8 @@ class Reporter(service.Service):
         return True
 
     async def _delete_if_due(self) -> None:
+        if self._undeleted_since is None and self._ledger.deletes(1):
+            self._undeleted_since = self._clock.seconds()
         if self._delete_pause.over():
             self._delete_pause.record(await self._delete())
 
@@ -188,8 +207,11 @@ class Reporter(service.Service):
             groups = by_success(records)
             for group, body in zip(groups, delete_requests(self._identity, records), strict=True):
                 if not await self._listener.post("/delete_requests/", body, skip=NO_DELETES):
+                    self.deletes_failed += 1
                     return False
+                self.deletes_delivered += 1
                 self._ledger.acknowledge_deletes(group)
+        self._undeleted_since = None
         return True
 
 
