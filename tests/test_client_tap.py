@@ -18,6 +18,7 @@ from tests.client.command.fake_proxy import Proxy
 from tests.runtime.test_process import ParentOptions
 from vespa import client_tap
 from vespa.runtime import process, signals
+from vespa.runtime.log_level import LevelSignal
 from vespa.runtime.signals import Signals
 
 CLIENT = {"VAST_ENDPOINT": "chat", "VAST_API_KEY": "endpoint-key-2718", "VESPA_CLIENT_TOKEN": "token-8462"}
@@ -84,8 +85,9 @@ class ClientTests(SynchronousTestCase):
         """The tree takes the signals first, and starts the client after that."""
         service = client_tap.makeService(client_options())
         verifyObject(IService, service)
-        first, client = list(service)  # type: ignore[call-overload]
+        first, second, client = list(service)  # type: ignore[call-overload]
         self.assertIsInstance(first, Signals)
+        self.assertIsInstance(second, LevelSignal)
         verifyObject(IService, client)
 
     def test_run(self) -> None:

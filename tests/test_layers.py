@@ -30,6 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.config": f"vespa vespa.vast vespa.accounting vespa.protocol {CONFIG_NEEDS}",
         "vespa.runtime": "",
         "vespa.runtime.process": "vespa.runtime vespa.transport",
+        "vespa.runtime.start_line": "vespa vespa.runtime vespa.transport",
         # HTTP, and the sockets beneath it: nothing of Vast's.
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.config.test_worker_reading import ON_VAST, QUICK_START, TOKEN
+from vespa.runtime.log_level import LevelSignal
 from vespa.runtime.signals import Signals
 from vespa.tap import Options, makeService
 
@@ -51,8 +52,9 @@ class ServiceTests(SynchronousTestCase):
         """The tree takes the signals first, and starts the worker after that."""
         service = makeService(parsed(QUICK_START))
         verifyObject(IService, service)
-        first, worker = list(service)  # type: ignore[call-overload]
+        first, second, worker = list(service)  # type: ignore[call-overload]
         self.assertIsInstance(first, Signals)
+        self.assertIsInstance(second, LevelSignal)
         verifyObject(IService, worker)
 
     def test_nobody_to_tell(self) -> None:

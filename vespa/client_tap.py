@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from vespa.client.command.launch import MakeClient
 from vespa.client.command.serve import Command
+from vespa.client.command.start_line import start_line
 from vespa.client.command.waiting import WaitingLog
 from vespa.config.client_reading import read
 from vespa.config.command_line import TwistdOptions
@@ -32,7 +33,13 @@ class Options(TwistdOptions):
         except SettingsError as error:
             raise SystemExit(f"error: {error}") from None
         settings = self.reading.settings
-        process.prepare(self.parent, settings.transport, settings.log_level, self.reading.secrets)
+        process.prepare(
+            self.parent,
+            settings.transport,
+            settings.log_level,
+            self.reading.secrets,
+            log_format=settings.log_format,
+        )
 
 
 def make_command(reactor: Any, options: Options, *, make: MakeClient | None = None) -> Command:
@@ -56,5 +63,6 @@ def makeService(options: Options) -> IService:
     process.make_tree(reactor, root)
     for line in options.reading.warnings:
         log.warn("{line}", line=line)
+    log.info("{line}", line=start_line(options.reading.settings, reactor))
     make_command(reactor, options).setServiceParent(root)  # type: ignore[no-untyped-call]
     return root

@@ -10,13 +10,13 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
-from . import __version__
 from .config.command_line import TwistdOptions
 from .config.commands import TWISTD_WORKER
 from .config.worker import WorkerSettings
 from .config.worker_reading import read
 from .runtime import process
 from .runtime.signals import Stoppable, exit_with, fail
+from .runtime.start_line import program, switches
 
 log = Logger()
 
@@ -37,7 +37,14 @@ class Options(TwistdOptions):
         if reading.error is not None and not reading.can_report:
             raise SystemExit(f"error: {reading.error}")
         settings = reading.settings
-        process.prepare(self.parent, settings.transport, settings.log_level, reading.secrets)
+        process.prepare(
+            self.parent,
+            settings.transport,
+            settings.log_level,
+            reading.secrets,
+            log_format=settings.log_format,
+            for_people=settings.container_id is not None,  # Vast.ai's console shows the log as it is
+        )
 
 
 class Root(MultiService):
@@ -62,12 +69,19 @@ class Root(MultiService):
             fail(cast(Stoppable, reactor))
 
 
-def start_line(settings: WorkerSettings) -> str:
-    """The log line for a start: version, backend, and the clients' URL."""
+def start_line(settings: WorkerSettings, reactor: object) -> str:
+    """The log line for a start: versions, backend, the clients' URL, and what is on."""
     backend = settings.backend_url.url if settings.backend_url is not None else ""
     public = f", clients reach it at {settings.public_url}" if settings.public_url else ""
     signed = "requests must be signed" if settings.secured else "unsecured: requests need no signature"
-    return f"Vespa {__version__}: backend {backend}{public}; {signed}"
+    parts = {
+        "signatures": settings.signature if settings.secured else "",
+        "benchmark": settings.benchmark,
+        "admin listener": settings.admin_listen,
+        "access log": settings.access_log if settings.access_log != "off" else "",
+        "log": process.log_words(),
+    }
+    return f"{program('Vespa', reactor)}: backend {backend}{public}; {signed}; {switches(parts)}"
 
 
 def makeService(options: Options) -> IService:
@@ -87,7 +101,7 @@ def makeService(options: Options) -> IService:
         for line in reading.warnings:
             log.warn("{line}", line=line)
         root.settings = settings
-        log.info("{line}", line=start_line(settings))
+        log.info("{line}", line=start_line(settings, reactor))
         child = make_worker(reactor, settings, options.environ)
     elif reading.can_report:
         print(f"error: {problem}", file=sys.stderr, flush=True)

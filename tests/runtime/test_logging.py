@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from typing import Any
 
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.runtime.logging import HIDDEN, LineObserver, level_named
+from vespa.runtime.logging import Format, LineObserver, chosen_format, level_named
+from vespa.runtime.redaction import HIDDEN
 
 # 2026-11-23T17:18:54.760Z
 AT = 1795454334.760
@@ -68,6 +71,103 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(level_named("Warning"), LogLevel.warn)
         self.assertEqual(level_named("DEBUG"), LogLevel.debug)
         self.assertEqual(level_named("loud"), LogLevel.info)
+
+
+def logged_json(format: str, secrets: tuple[str, ...] = (), **values: object) -> dict[str, Any]:
+    """The one line of JSON that an event becomes."""
+    stream = io.StringIO()
+    event = {"log_time": AT, "log_namespace": "vespa.x", "log_level": LogLevel.warn, "log_format": format, **values}
+    LineObserver(stream, secrets=secrets, format="json")(event)
+    (line,) = stream.getvalue().splitlines(keepends=True)
+    assert line.endswith("\n") and line.isascii(), line
+    read: dict[str, Any] = json.loads(line)
+    return read
+
+
+class JSONTests(SynchronousTestCase):
+    def test_line(self) -> None:
+        """An event is one object: its time, level, namespace and message, in this order."""
+        self.assertEqual(
+            list(logged_json("{method} is {status}", method="GET", status=200).items()),
+            [
+                ("time", "2026-11-23T17:18:54.760Z"),
+                ("level", "warn"),
+                ("namespace", "vespa.x"),
+                ("message", "GET is 200"),
+            ],
+        )
+
+    def test_one_line(self) -> None:
+        """Whatever a message holds, it is one line in ASCII, and the reader gets what was meant."""
+        said = '/a\nb\r\x1b[2J\x85\u2028\ud83d "q" \\ \u00e9'
+        self.assertEqual(logged_json("{said}", said=said)["message"], said)
+
+    def test_traceback(self) -> None:
+        """A failure adds its traceback, in the same line."""
+        try:
+            raise KeyError("the key")
+        except KeyError:
+            line = logged_json("it broke", log_failure=Failure())
+        self.assertEqual((line["message"], list(line)[-1]), ("it broke", "traceback"))
+        self.assertTrue(line["traceback"].startswith("Traceback") and "KeyError: 'the key'" in line["traceback"])
+
+    def test_secrets(self) -> None:
+        """A secret is hidden before it is encoded, in the message and in the traceback."""
+        secret = 'open "\u00e9" sesame'
+        try:
+            raise ValueError(secret)
+        except ValueError:
+            line = logged_json("x {secret} /?api_key=K", (secret,), secret=secret, log_failure=Failure())
+        self.assertEqual(line["message"], f"x {HIDDEN} /?api_key={HIDDEN}")
+        self.assertIn(f"ValueError: {HIDDEN}", line["traceback"])
+
+    def test_legacy(self) -> None:
+        """An event of Twisted's older interface is a line like any other."""
+        self.assertEqual(logged_json("old", log_namespace="log_legacy")["namespace"], "twisted")
+
+
+class FormatTests(SynchronousTestCase):
+    def test_auto(self) -> None:
+        """`auto` is text where people read: on a terminal, or where the caller says so. Elsewhere it is JSON."""
+        terminal, pipe = io.StringIO(), io.StringIO()
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        closed = io.StringIO()
+        closed.close()
+        cases: list[tuple[Any, bool, Format]] = [
+            (terminal, False, "text"),
+            (pipe, False, "json"),
+            (pipe, True, "text"),
+            (None, False, "json"),
+            (None, True, "text"),
+            (closed, False, "json"),
+        ]
+        for stream, for_people, format in cases:
+            self.assertEqual(chosen_format("auto", stream, for_people=for_people), format)
+
+    def test_named(self) -> None:
+        """A format that is named is used everywhere."""
+        for format in ("text", "json"):
+            for people in (True, False):
+                self.assertEqual(chosen_format(format, io.StringIO(), for_people=people), format)
+
+
+class QuietTests(SynchronousTestCase):
+    def test_quiet(self) -> None:
+        """Of a quiet namespace and those below it only warnings are written, and everything at level debug."""
+        stream = io.StringIO()
+        observer = LineObserver(stream, quiet=("twisted",))
+        for namespace in ("twisted", "twisted.web", "twistedly"):
+            log = Logger(namespace=namespace, observer=observer)
+            log.info("little")
+            log.warn("much")
+        written = [line.partition(" ")[2] for line in stream.getvalue().splitlines()]
+        self.assertEqual(
+            written,
+            ["warn [twisted] much", "warn [twisted.web] much", "info [twistedly] little", "warn [twistedly] much"],
+        )
+        observer.level = LogLevel.debug
+        Logger(namespace="twisted", observer=observer).info("now")
+        self.assertIn("info [twisted] now", stream.getvalue())
 
 
 class SecretTests(SynchronousTestCase):

@@ -51,6 +51,11 @@ class LaunchTests(SynchronousTestCase):
                 "cannot listen on x",
             ),
             (
+                '{"level": "info", "message": "a"}\n{"level": "critical", "message": "cannot listen on \\u00e4"}\n'
+                '{"level": "info", "message": "end"}',
+                "cannot listen on \u00e4",
+            ),
+            (
                 "error: 2 mistakes in the settings:\n  A is bad\n  B is bad",
                 "2 mistakes in the settings:\n  A is bad\n  B is bad",
             ),
@@ -82,6 +87,25 @@ class LaunchTests(SynchronousTestCase):
         waits = "import sys, time; print('up', flush=True); time.sleep(60)"
         self.assertEqual(self.launch(python(waits), python("1/0")), 143)
         self.assertEqual(self.reports, [])
+
+    def test_passed_on(self) -> None:
+        """SIGUSR2 reaches the step that runs, ends none that does not handle it, and stops nothing."""
+
+        class Output(io.BytesIO):
+            def flush(self) -> None:
+                if self.getvalue().endswith(b"up\n"):
+                    runner.pass_on(signal.SIGUSR2, None)
+
+        output = Output()
+        runner = self.runner = Launch(output)
+        handles = (
+            "import os, signal; signal.signal(signal.SIGUSR2, lambda *_: (print('got it', flush=True), os._exit(0)))\n"
+            "print('up', flush=True)\n"
+            "while True: signal.pause()"
+        )
+        ignores = "import signal; print(signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN)"
+        self.assertEqual(self.launch(python(handles), python(ignores)), 0)
+        self.assertEqual((output.getvalue(), runner.stopped), (b"up\ngot it\nTrue\n", False))
 
     def test_stopped_before(self) -> None:
         """After a signal nothing more is started."""

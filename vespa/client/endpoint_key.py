@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.client.console import Console, EndpointInfo
-from vespa.runtime.logging import HIDDEN
+from vespa.runtime.redaction import HIDDEN
 from vespa.runtime.single_flight import SingleFlight
 from vespa.vast.credentials import is_key
 

@@ -211,7 +211,9 @@ class WorkerVariables:
         choice("off", "failures", "all"), "failures", "Which requests get a line in the log: `off`, `failures`, `all`."
     )
     log_format: str = _observability(
-        choice("auto", "text", "json"), "auto", "`text` or `json`; `auto`: text on a terminal, otherwise JSON."
+        choice("auto", "text", "json"),
+        "auto",
+        "`text` or `json`; `auto`: text on a terminal and on Vast.ai, otherwise JSON.",
     )
     server_timing: bool = _observability(
         boolean, "false", "Add `Server-Timing` to each response; to those of Vespa's own it always is."

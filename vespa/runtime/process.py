@@ -10,10 +10,11 @@ from types import FrameType
 from typing import Any, TextIO, cast
 
 from twisted.application.service import MultiService
-from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, globalLogBeginner
+from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 
-from vespa.runtime.logging import LineObserver, level_named
+from vespa.runtime.log_level import LevelSignal, LevelSwitch
+from vespa.runtime.logging import LineObserver, chosen_format, level_named
 from vespa.runtime.services import CoroutineService
 from vespa.runtime.signals import STOPPING, Signals, Stoppable, stop, take_signals
 from vespa.transport.choice import FAST, choose
@@ -64,33 +65,86 @@ def settle_memory() -> None:
     gc.freeze()
 
 
+# -- the log
+
+
+class _Logs:
+    """The log of this process, once it is made."""
+
+    observer: LineObserver | None = None
+    levels: LevelSwitch | None = None
+    by_twistd = False  # it writes to a file, for example, in its own format
+
+    def make(
+        self,
+        stream: TextIO | None,
+        level: str,
+        secrets: Sequence[str],
+        log_format: str,
+        *,
+        for_people: bool = False,
+        quiet: Iterable[str] = (),
+    ) -> LineObserver:
+        chosen = chosen_format(log_format, stream, for_people=for_people)
+        self.observer = LineObserver(stream, level_named(level), secrets, format=chosen, quiet=quiet)
+        self.levels = LevelSwitch(self.observer)
+        return self.observer
+
+
+_logs = _Logs()
+
+
+# twistd finds it by its name, and calls it without arguments.
+def log_observer() -> LineObserver:
+    """The log of this process, which hides its secrets. `prepare` or `begin_log` makes it."""
+    assert _logs.observer is not None
+    return _logs.observer
+
+
+def own_log() -> LineObserver | None:
+    """The log of this process if it is Vespa's own; None if twistd or a program that embeds Vespa has another one."""
+    observer = _logs.observer
+    return observer if observer is not None and observer.is_used else None
+
+
+def log_words() -> str:
+    """Where the log comes from, for people: its format, or whose it is."""
+    if _logs.observer is None or _logs.by_twistd:
+        return "by the program that runs it"
+    return f"as {_logs.observer.format}"
+
+
+def set_level(name: str) -> None:
+    """Log from this level on, one of `runtime.logging.LEVELS`. Raises ValueError with the reason if that cannot be."""
+    if _logs.levels is None:
+        raise ValueError("the program that this is a part of chooses the level of its log")
+    _logs.levels.set(name)
+
+
 # -- by twistd
 
 
-# twistd finds the log by its name, and calls it without arguments.
-_observer: LineObserver | None = None
-
-
-def log_observer() -> LineObserver:
-    """The log of this process, which hides its secrets. `prepare` makes it."""
-    assert _observer is not None
-    return _observer
-
-
-def prepare(parent: usage.Options | None, transport: str, level: str, secrets: Sequence[str]) -> None:
+def prepare(
+    parent: usage.Options | None,
+    transport: str,
+    level: str,
+    secrets: Sequence[str],
+    *,
+    log_format: str = "text",
+    for_people: bool = False,
+) -> None:
     """
     Install the reactor and make the log. A plugin calls this in postOptions; `parent` holds twistd's own options.
 
-    Raises SystemExit if twistd cannot write its pid file.
+    `log_format` and `for_people` are those of `runtime.logging.chosen_format`. Raises SystemExit if twistd cannot
+    write its pid file.
     """
-    global _observer
     if parent is not None:
         check_pidfile(parent)
     install_reactor(transport)
     # sys.__stdout__, because twistd redirects sys.stdout into the log.
-    _observer = LineObserver(sys.__stdout__, level_named(level), secrets)
-    if parent is not None:
-        use_our_log(parent)
+    _logs.make(sys.__stdout__, level, secrets, log_format, for_people=for_people)
+    _logs.by_twistd = parent is not None and not use_our_log(parent)
 
 
 def check_pidfile(parent: usage.Options) -> None:
@@ -102,33 +156,37 @@ def check_pidfile(parent: usage.Options) -> None:
         raise SystemExit(f"error: --pidfile={path}: {why}; an empty --pidfile= does without the file")
 
 
-def use_our_log(parent: usage.Options) -> None:
+def use_our_log(parent: usage.Options) -> bool:
     """
     Have twistd log through `log_observer` if it would log to standard output in a format of its own.
 
-    `twist`, the other program that runs plugins, has none of these options, and keeps its own log.
+    `twist`, the other program that runs plugins, has none of these options, and keeps its own log. Returns False if
+    twistd or twist keeps its own log.
     """
     on_stdout = parent.get("nodaemon") or parent.get("debug")
-    if on_stdout and not (parent["logger"] or parent.get("syslog") or parent["logfile"] not in (None, "-")):
-        parent["logger"] = f"{__name__}.{log_observer.__name__}"
+    if not on_stdout or parent["logger"] or parent.get("syslog") or parent["logfile"] not in (None, "-"):
+        return False
+    parent["logger"] = f"{__name__}.{log_observer.__name__}"
+    return True
 
 
 def make_tree(reactor: object, root: MultiService) -> None:
     """Raise the file limit, and have a tree of services handle the signals before it starts anything else."""
     raise_file_limit()
     Signals(cast(Stoppable, reactor)).setServiceParent(root)  # type: ignore[no-untyped-call]
+    if _logs.levels is not None:
+        LevelSignal(cast(Stoppable, reactor), _logs.levels.toggle).setServiceParent(root)  # type: ignore[no-untyped-call]
 
 
 # -- by a command
 
 
-def begin_log(stream: TextIO, level: str, secrets: Sequence[str], quiet: Iterable[str] = ()) -> LineObserver:
-    """Log to a stream, with the secrets hidden. Of the namespaces in `quiet` only warnings are logged."""
-    observer = LineObserver(stream, level_named(level), secrets)
-    predicate = LogLevelFilterPredicate(LogLevel.debug)
-    for namespace in quiet:
-        predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
+def begin_log(
+    stream: TextIO, level: str, secrets: Sequence[str], quiet: Iterable[str] = (), *, log_format: str = "text"
+) -> LineObserver:
+    """Log to a stream, with the secrets hidden. Of `quiet` namespaces only warnings are logged, unless it is debug."""
+    observer = _logs.make(stream, level, secrets, log_format, quiet=quiet)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     return observer
 
 
@@ -177,6 +235,8 @@ def run(
         Signals(reactor).startService()
     else:
         take_signals(reactor, on_signal, signals)
+    if _logs.levels is not None:
+        LevelSignal(reactor, _logs.levels.toggle).startService()
     reactor.callWhenRunning(main.startService)
     reactor.addSystemEventTrigger("before", "shutdown", main.stopService)
     reactor.run()

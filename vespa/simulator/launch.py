@@ -65,10 +65,15 @@ def client_command(*arguments: str, own_group: bool = False) -> list[str]:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without Vespa's settings, in which Python finds this `vespa` and its plugin."""
+    """
+    An environment without Vespa's settings, in which Python finds this `vespa` and its plugin.
+
+    Logs are text, because people read them, and so do we.
+    """
     clean = {name: value for name, value in environment.items() if not name.startswith(_OURS) and name not in _VASTS}
     paths = [ROOT, *filter(None, [environment.get("PYTHONPATH")])]
-    return {**clean, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    for_people = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "VESPA_LOG_FORMAT": "text"}
+    return {**clean, **for_people, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def worker_environment(

@@ -6,6 +6,7 @@ It uses the standard library only, so that it can report a broken installation. 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from functools import partial
 from typing import IO, Any, Final
 
 from vespa.runtime.parent_death import signal_at_parent_death
@@ -41,6 +41,11 @@ class Launch:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
+    def pass_on(self, number: int, frame: Any) -> None:
+        """Handle a signal that ends nothing: the worker has a use for it."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
     def run(self, command: Sequence[str]) -> int:
         """Run `command` to its end. Returns its exit code in the form of a shell."""
         if self.stopped:
@@ -54,7 +59,7 @@ class Launch:
             # Otherwise Control-C would reach it twice, and a second signal ends it at once.
             start_new_session=True,
             # A killed launcher cannot pass signals on. The worker then drains instead of running on unnoticed.
-            preexec_fn=partial(signal_at_parent_death, signal.SIGTERM),
+            preexec_fn=_prepare_child,
         )
         if self.stopped:  # the signal came before `_process` was set
             process.terminate()
@@ -79,6 +84,12 @@ class Launch:
                 self._output.flush()
             except (OSError, ValueError):
                 pass  # the log no longer has a reader, which must not stop the worker
+
+
+def _prepare_child() -> None:
+    signal_at_parent_death(signal.SIGTERM)
+    # Otherwise it would end a step that does not handle it, or not yet.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def launch(
@@ -113,6 +124,8 @@ def cause(lines: Iterable[str]) -> str:
     for line in lines:
         if line.startswith(_ERROR):
             found = [line[len(_ERROR) :]]
+        elif line.startswith("{") and _CRITICAL_JSON in line:
+            found = [_message(line)]
         elif _CRITICAL in line:
             found = [line.partition(_CRITICAL)[2].partition("] ")[2]]
         elif found and line.startswith("  "):
@@ -120,11 +133,20 @@ def cause(lines: Iterable[str]) -> str:
     return "\n".join(found)
 
 
+def _message(line: str) -> str:
+    """The message in a line of JSON; the line itself if it is none, because it was too long to be kept whole."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, LookupError):
+        return line
+
+
 TOLD: Final = "the worker's last report gave the autoscaler the reason for its end"
 """A line of a worker's log after which its failure need not be reported again."""
 
 _ERROR: Final = "error: "
 _CRITICAL: Final = " critical ["
+_CRITICAL_JSON: Final = '"level": "critical"'
 
 NEEDED = (
     *("twisted", "treq", "klein", "OpenSSL", "service_identity", "cryptography", "attrs", "msgspec", "httptools"),
@@ -166,6 +188,7 @@ def main() -> int:
     run = Launch(sys.stdout.buffer)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, run.signalled)
+    signal.signal(signal.SIGUSR2, run.pass_on)
     return launch(os.environ, run)
 
 
