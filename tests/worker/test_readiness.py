@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.logs import observe_log
 from vespa.benchmarking.contract import Figure
-from vespa.worker.health_probe import ProbeError
-from vespa.worker.readiness import MESSAGE_LIMIT, ProbeConfig, ReadinessMonitor
+from vespa.worker.health_probe import ProbeConfig, ProbeError
+from vespa.worker.readiness import MESSAGE_LIMIT, ReadinessMonitor
 
 DEAD = "connection refused"
 

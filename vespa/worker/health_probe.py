@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
+from attrs import frozen
 from twisted.internet.error import DNSLookupError
 
 from vespa.http.interfaces import UpstreamError
@@ -29,6 +30,18 @@ class ProbeError(Exception):
         self.advice = advice
         self.refused = refused
         self.status = status
+
+
+@frozen
+class ProbeConfig:
+    """Times in seconds, and the number of checks in a row that may fail."""
+
+    retry_interval: float = 5.0  # between checks while the backend loads
+    poll_interval: float = 10.0  # between checks when it has loaded
+    consecutive_failures: int = 3  # the number of failed checks in a row after which a ready backend is errored
+    initial_timeout: float = 1200.0
+    """The time limit for loading without a stored figure: the backend may have to download a model."""
+    resume_timeout: float = 300.0  # the time limit for loading with a stored figure
 
 
 class HealthProbe:

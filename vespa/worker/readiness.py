@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -16,7 +16,7 @@ from vespa.runtime.backoff import Backoff
 from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.services import CoroutineService
 from vespa.vast.status_report import Condition
-from vespa.worker.health_probe import ProbeError
+from vespa.worker.health_probe import ProbeConfig, ProbeError
 
 MESSAGE_LIMIT = 500
 """The maximum length of a reported cause, in characters. It may be the text of a user's exception."""
@@ -37,18 +37,6 @@ class FigureCache(Protocol):
 
     def save(self, throughput: float) -> None:
         """Store a figure. Raises OSError."""
-
-
-@frozen
-class ProbeConfig:
-    """Times in seconds, and the number of checks in a row that may fail."""
-
-    retry_interval: float = 5.0  # between checks while the backend loads
-    poll_interval: float = 10.0  # between checks when it has loaded
-    consecutive_failures: int = 3  # the number of failed checks in a row after which a ready backend is errored
-    initial_timeout: float = 1200.0
-    """The time limit for loading without a stored figure: the backend may have to download a model."""
-    resume_timeout: float = 300.0  # the time limit for loading with a stored figure
 
 
 @define(eq=False, slots=False)

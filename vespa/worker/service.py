@@ -40,10 +40,11 @@ from vespa.vast.status_report import Condition
 from vespa.worker.access import BackendAccess, autoscaler_access, backend_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
+from vespa.worker.health_probe import ProbeConfig
 from vespa.worker.keyring import Keyring
 from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
-from vespa.worker.readiness import ProbeConfig, ReadinessMonitor
+from vespa.worker.readiness import ReadinessMonitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 
