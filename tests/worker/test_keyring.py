@@ -76,6 +76,16 @@ class KeyringTests(SynchronousTestCase):
         refusal = self.assertRaises(Refusal, self.keyring.verify, auth)
         return refusal.status, refusal.code
 
+    def test_trouble(self) -> None:
+        """The reason why there is no key is told until there is one."""
+        self.assertEqual(self.keyring.trouble, "")
+        self.source.fails = True
+        self.start()
+        self.assertEqual((self.keyring.has_key, self.keyring.trouble), (False, "down"))
+        self.source.fails, self.source.answer = False, pem(OLD)
+        self.clock.advance(2.0)
+        self.assertEqual((self.keyring.has_key, self.keyring.trouble), (True, ""))
+
     def test_good_and_bad(self) -> None:
         """With a key, a good signature passes and a bad one is 401."""
         self.start(pem(OLD))

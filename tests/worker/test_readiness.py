@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.logs import observe_log
 from vespa.benchmarking.contract import Figure
+from vespa.runtime.state_changes import StateChange
 from vespa.worker.health_probe import ProbeConfig, ProbeError
 from vespa.worker.readiness import MESSAGE_LIMIT, ReadinessMonitor
+from vespa.worker.readiness_history import ProbeResult
 
 DEAD = "connection refused"
 
@@ -143,6 +145,43 @@ class LoadingTests(WatchTests):
         self.benchmark.runs[0].callback(50.0)
         self.assertEqual((self.monitor.state, self.monitor.ready), ("ready", True))
         self.assertEqual(self.throughputs, [50.0])
+
+    def test_history(self) -> None:
+        """What it saw can be read: each state with its cause, and the last probe."""
+        history = self.monitor.history
+        self.backend.trouble = DEAD
+        self.start()
+        self.assertEqual(history.changes.all(), [StateChange(1000.0, "loading", DEAD)])
+        self.assertEqual(history.last_probe, ProbeResult(1000.0, 0.0, DEAD))
+        self.backend.trouble = None
+        self.wait(5)
+        self.assertEqual(history.last_probe, ProbeResult(1005.0, 0.0, ""))
+        self.benchmark.runs[0].callback(50.0)
+        self.assertEqual((self.monitor.throughput, history.measured_at), (50.0, 1005.0))
+        self.backend.trouble, self.backend.refused = "it is gone", True
+        self.wait(12)
+        self.backend.trouble = None
+        self.wait(10)
+        gone = "the backend refuses connections: it is gone"
+        self.assertEqual(
+            history.changes.all(),
+            [
+                StateChange(1000.0, "loading", DEAD),
+                StateChange(1005.0, "benchmarking"),
+                StateChange(1005.0, "ready"),
+                StateChange(1015.0, "suspect", "it is gone"),
+                StateChange(1016.0, "errored", gone),
+                StateChange(1026.0, "ready"),
+            ],
+        )
+
+    def test_suspected_by_a_request(self) -> None:
+        """If a request's connection was refused, that is the reason for the suspicion."""
+        self.start_ready()
+        self.wait(2)
+        self.monitor.connection_refused("could not connect: refused")
+        suspicion = self.monitor.history.changes.all()[-2]
+        self.assertEqual(suspicion, StateChange(1002.0, "suspect", "could not connect: refused"))
 
     def test_condition(self) -> None:
         """Load time and throughput are set when the worker is first ready, and stay."""

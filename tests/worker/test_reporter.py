@@ -223,6 +223,21 @@ class ReportTests(ReporterTests):
         self.listener.release(True)
         self.assertIsNone(self.reporter.undelivered_since)
 
+    def test_what_was_delivered(self) -> None:
+        """It tells when the last report was delivered, and its load."""
+        self.assertEqual(self.reporter.delivered_at, 0.0)
+        self.start()
+        self.assertEqual((self.reporter.delivered_at, self.reporter.delivered_load), (1000.0, 0))
+        self.record(1, (Event.ADMIT,), 3 * UNIT)
+        self.wait(1)
+        self.assertEqual((self.reporter.delivered_at, self.reporter.delivered_load), (1001.0, 3 * UNIT))
+        self.listener.mode = False
+        self.wait(30)
+        self.assertEqual(self.reporter.delivered_at, 1001.0)
+        self.listener.mode = True
+        self.wait(30)
+        self.assertGreater(self.reporter.delivered_at, 1030.0)
+
     def test_one_at_a_time(self) -> None:
         """While a report has no response, no other report is sent, but deletes are."""
         self.listener.mode = None

@@ -71,6 +71,23 @@ class PostTests(AutoscalerTests):
         self.assertEqual((sent.method, sent.body), ("POST", b"{}"))
         self.assertEqual(sent.headers.getRawHeaders("content-type"), ["application/json"])
 
+    def test_troubles(self) -> None:
+        """The URLs whose last call failed are there with the newest reason, until a call succeeds."""
+        autoscaler = self.autoscaler()
+        self.answers(a=500, b=404, c=200)
+        self.post(autoscaler)
+        self.assertEqual(autoscaler.troubles, {A + "/x/": "answered 500", B + "/x/": "answered 404"})
+        self.answers(a=503, b=200, c=200)
+        self.post(autoscaler)
+        self.assertEqual(autoscaler.troubles, {A + "/x/": "answered 503"})
+        self.answers(a=200)
+        self.post(autoscaler)
+        self.assertEqual(autoscaler.troubles, {})
+
+    def test_addresses(self) -> None:
+        """The addresses are told in their order, without a final slash."""
+        self.assertEqual(self.autoscaler(B, A + "/").addresses, (B, A))
+
     def test_slash_at_the_end(self) -> None:
         """An address may end in a slash and have a path."""
         self.answers(a=200)

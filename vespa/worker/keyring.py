@@ -47,6 +47,8 @@ class Keyring(CoroutineService):
         self._pem = b""
         self._verifier: Verifier | None = None
         self._fetched_at = 0.0
+        self.trouble = ""
+        """Why the last fetch brought no key; "" if it did, or before the first."""
         self._refresh: Deferred[object] = succeed(None)
         self.bad_signatures = 0  # requests refused since the start: their signature was wrong
         self.without_key = 0  # requests refused since the start: there was no key yet
@@ -97,7 +99,9 @@ class Keyring(CoroutineService):
                 self._verifier = Verifier(pem, self._mode)
                 self._pem = pem
                 self.log.info("a new public key is in use")
+            self.trouble = ""
         except (ReportingError, ValueError) as error:
+            self.trouble = str(error)
             self.log.warn("could not fetch the public key: {error}", error=error)
             return False
         return True

@@ -17,6 +17,7 @@ from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.services import CoroutineService
 from vespa.vast.status_report import Condition
 from vespa.worker.health_probe import ProbeConfig, ProbeError
+from vespa.worker.readiness_history import ReadinessHistory
 
 MESSAGE_LIMIT = 500
 """The maximum length of a reported cause, in characters. It may be the text of a user's exception."""
@@ -53,6 +54,7 @@ class ReadinessMonitor(CoroutineService):
 
     `probe` raises `ProbeError`. None means that the backend always counts as healthy. `on_ready` is called once, at
     the first ready, with the throughput, or None without a benchmark, which only an unsecured worker may lack.
+    `run_benchmark` appends what the benchmark prints to `history.progress`.
     """
 
     _clock: IReactorTime
@@ -67,6 +69,7 @@ class ReadinessMonitor(CoroutineService):
     _served: Callable[[], Awaitable[str]] | None = None
     _throughput: float | None = field(default=None, init=False)
     _until_trouble: Deferred[None] | None = field(default=None, init=False)
+    history: ReadinessHistory = field(factory=ReadinessHistory, init=False)
     state = "loading"  # or benchmarking, ready, suspect, errored
     _message = _trouble = _logged = ""
     _logged_at = _started_at = _loadtime = 0.0
@@ -75,6 +78,11 @@ class ReadinessMonitor(CoroutineService):
 
     def __attrs_post_init__(self) -> None:
         self._benchmark_backoff = Backoff(30.0, 2.0, 600.0, 0.5, self._random)
+
+    @property
+    def throughput(self) -> float | None:
+        """The benchmark's figure, maybe a `Figure`; None before the measurement."""
+        return self._throughput
 
     @property
     def ready(self) -> bool:
@@ -112,6 +120,7 @@ class ReadinessMonitor(CoroutineService):
         if self.state == "ready":
             self.log.warn("the backend refused a request's connection; probing it now: {cause}", cause=cause)
             self._enter("suspect")
+            self.history.explained(cause)
         waiting, self._until_trouble = self._until_trouble, None
         if waiting is not None:
             waiting.callback(None)
@@ -133,6 +142,7 @@ class ReadinessMonitor(CoroutineService):
     async def run(self) -> None:
         """Go from state to state. An internal error makes the backend errored, and is logged."""
         self._started_at = self._clock.seconds()
+        self.history.entered(self._started_at, self.state, "", "")
         step: Step = self._starting
         while True:
             try:
@@ -203,7 +213,7 @@ class ReadinessMonitor(CoroutineService):
         self.log.info(
             "the backend does {throughput:.1f} units of work a second{at_once}", throughput=figure, at_once=at_once
         )
-        self._throughput = figure
+        self._throughput, self.history.measured_at = figure, self._clock.seconds()
         self._served = None
         try:
             self._cache.save(figure)
@@ -311,11 +321,13 @@ class ReadinessMonitor(CoroutineService):
             await within(None, self._clock, self._probe())
         except ProbeError as error:
             self._note(str(error))
+            self.history.probed(self._probed_at, self._clock.seconds(), self._trouble)
             return error
         finally:
             if slow is not None and slow.active():
                 slow.cancel()
         self._trouble = self._logged = ""
+        self.history.probed(self._probed_at, self._clock.seconds(), "")
         return None
 
     def _slow(self) -> None:
@@ -324,6 +336,7 @@ class ReadinessMonitor(CoroutineService):
     def _note(self, trouble: str) -> None:
         """Keep the cause for refusals, and log it if it is new or a minute has passed."""
         self._trouble = trouble = trouble[:MESSAGE_LIMIT]
+        self.history.explained(trouble)
         now = self._clock.seconds()
         if trouble != self._logged or now - self._logged_at >= REPEAT_SECONDS:
             self._logged, self._logged_at = trouble, now
@@ -342,3 +355,4 @@ class ReadinessMonitor(CoroutineService):
             report("the worker is {state}{cause}", state=state, cause=message and f": {message}")
         self.state = state
         self._message = message
+        self.history.entered(self._clock.seconds(), state, message, self._trouble)

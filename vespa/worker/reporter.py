@@ -84,6 +84,9 @@ class Reporter(service.Service):
     Only what was delivered is subtracted from the ledger. Everything else, and what happens meanwhile, is in the next
     call. So while the autoscaler is unreachable, only the ledger's bounded sums and records grow.
 
+    `delivered_at` is the time of the last report that was delivered, in epoch seconds, 0.0 before the first, and
+    `delivered_load` its load in millionths.
+
     Times in seconds. `disk_usage` in GB; it may block. `stopService` takes `last_reports_seconds` at most.
     """
 
@@ -107,6 +110,8 @@ class Reporter(service.Service):
     _told_loadtime = False
     _unreported_since: float | None = None
     _undeleted_since: float | None = None
+    delivered_at = 0.0
+    delivered_load = 0
 
     def __attrs_post_init__(self) -> None:
         clock = self._clock
@@ -190,7 +195,8 @@ class Reporter(service.Service):
         self._unreported_since = None  # for changes meanwhile, the next check sets it
         self._ledger.acknowledge(snapshot)
         self._told = condition
-        self._told_at = self._clock.seconds()
+        self._told_at = self.delivered_at = self._clock.seconds()
+        self.delivered_load = snapshot.load
         self._told_disk = disk
         self._told_loadtime = condition.loadtime > 0
         return True

@@ -35,7 +35,8 @@ class ReportingClient:
     It tries them in order. After a timeout an address goes to the end of the order for half a minute, so that a dead
     address costs one timeout from time to time and not one for each report. It never logs tokens and bodies.
 
-    `timeout` and `retry_delay` in seconds; `max_retries` is the number of rounds over all addresses.
+    `timeout` and `retry_delay` in seconds; `max_retries` is the number of rounds over all addresses. `troubles` are the
+    URLs whose last call failed, each with the reason.
     """
 
     log = Logger()
@@ -47,7 +48,12 @@ class ReportingClient:
     _max_retries: int = 3
     _retry_delay: float = 2.0
     _silent_until: dict[str, float] = field(factory=dict, init=False)
-    _unwell: set[str] = field(factory=set, init=False)
+    troubles: dict[str, str] = field(factory=dict, init=False)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses, in the order in which they are tried while all of them answer."""
+        return tuple(self._addresses)
 
     async def post(self, path: str, body: bytes, *, skip: Iterable[str] = frozenset()) -> bool:
         """
@@ -113,11 +119,12 @@ class ReportingClient:
     def _note(self, address: str, path: str, trouble: str | None) -> None:
         """Log when a call begins to fail and when it succeeds again, not each time."""
         url = address + path
-        if trouble is not None and url not in self._unwell:
-            self._unwell.add(url)
+        if trouble is not None:
+            known, self.troubles[url] = url in self.troubles, trouble
+            if known:
+                return
             self.log.warn("calls of {url} fail: {trouble}", url=url, trouble=trouble)
-        elif trouble is None and url in self._unwell:
-            self._unwell.discard(url)
+        elif self.troubles.pop(url, None) is not None:
             self.log.info("calls of {url} succeed again", url=url)
 
 

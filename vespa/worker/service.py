@@ -229,12 +229,16 @@ def _readiness_monitor(
     log = Logger(namespace="vespa.benchmark")
     runner = Runner(reactor, reactor, environment)
 
+    def progress(line: str) -> None:
+        log.info("{line}", line=line)
+        monitor.history.progress.append(line)
+
     async def run_benchmark() -> float:
         figure = await runner.run(
             settings.benchmark,
             backend.origin.url,
             timeout=settings.benchmark_timeout,
-            on_progress=lambda line: log.info("{line}", line=line),
+            on_progress=progress,
             ca_file=settings.backend_ca_file,
             authorization=settings.backend_authorization,
         )
@@ -251,7 +255,7 @@ def _readiness_monitor(
             log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
 
     key = cache_key(settings.benchmark, backend.origin.url, environment)
-    return ReadinessMonitor(
+    monitor = ReadinessMonitor(
         reactor,
         probe=backend.probe,
         run_benchmark=run_benchmark if settings.benchmark else None,
@@ -269,3 +273,4 @@ def _readiness_monitor(
             resume_timeout=settings.ready_timeout_resume,
         ),
     )
+    return monitor
