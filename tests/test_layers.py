@@ -43,6 +43,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         **{f"vespa.client.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.client {OBSERVES}" for name in OBSERVERS},
         "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
         # Parts of the service that commands use too.
+        "vespa.worker.readiness_setup": "vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport",
         "vespa.worker.obstacles": "vespa.config vespa.proxy vespa.runtime vespa.transport",
         # A process of its own, which reads the environment itself.
@@ -73,7 +74,6 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.watched_connection": 288,
     "vespa.proxy.exchange": 287,
     "vespa.worker.readiness": 362,
-    "vespa.worker.service": 270,
 }
 """Modules that are longer than one should be, and the most lines that each may have. No number is raised."""
 
@@ -112,7 +112,13 @@ PLACES: dict[str, tuple[str, ...]] = {
     "date.today": (),
     "twisted.internet.reactor": ENTRIES,
 }
-RANDOM_PLACES = (*ENTRIES, "vespa.worker.service", "vespa.worker.access", "vespa.client.service")
+RANDOM_PLACES = (
+    *ENTRIES,
+    "vespa.worker.service",
+    "vespa.worker.access",
+    "vespa.worker.readiness_setup",
+    "vespa.client.service",
+)
 RANDOM_WITH_A_SEED = frozenset({"Random", "SystemRandom"})
 
 

@@ -46,6 +46,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.simulator.demo": "tests.e2e.test_demo",
     "vespa.simulator.responses": "tests.simulator.test_backend",
     "vespa.simulator.scenarios": "tests.e2e.test_demo",
+    "vespa.worker.readiness_setup": "tests.system.test_readiness",
     "vespa.worker.service": "tests.system.test_readiness",
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",

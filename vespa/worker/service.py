@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +14,6 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.accounting.workload import MAX_COST
-from vespa.benchmarking.cache import BenchmarkCache
-from vespa.benchmarking.contract import Figure
-from vespa.benchmarking.key import cache_key
-from vespa.benchmarking.runner import Runner, TookTooLong
 from vespa.config.worker import WorkerSettings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
@@ -37,19 +33,17 @@ from vespa.transport.descriptors import limit, share_out, tell
 from vespa.transport.listen import parse
 from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition
-from vespa.worker.access import BackendAccess, autoscaler_access, backend_access
+from vespa.worker.access import autoscaler_access, backend_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
-from vespa.worker.health_probe import ProbeConfig
 from vespa.worker.keyring import Keyring
 from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness_setup import readiness_monitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
-_BENCHMARK_CHECK_SECONDS: Final = 30.0  # a module that imports PyTorch takes ten
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
 
@@ -88,7 +82,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             if settings.max_cost is None:
                 app.body.max_cost = MAX_COST_SECONDS * throughput
 
-    readiness = _readiness_monitor(reactor, settings, environment, measured, backend)
+    readiness = readiness_monitor(reactor, settings, environment, measured, backend)
 
     def on_trouble(error: UpstreamError) -> None:
         """Probe the backend at once after a failed connection."""
@@ -217,60 +211,3 @@ def _limits(settings: WorkerSettings) -> Limits:
         connections=connections,
         connections_per_address=settings.inbound_limit_per_address,
     )
-
-
-def _readiness_monitor(
-    reactor: Any,
-    settings: WorkerSettings,
-    environment: Mapping[str, str],
-    on_ready: Callable[[float | None], None],
-    backend: BackendAccess,
-) -> ReadinessMonitor:
-    log = Logger(namespace="vespa.benchmark")
-    runner = Runner(reactor, reactor, environment)
-
-    def progress(line: str) -> None:
-        log.info("{line}", line=line)
-        monitor.history.progress.append(line)
-
-    async def run_benchmark() -> float:
-        figure = await runner.run(
-            settings.benchmark,
-            backend.origin.url,
-            timeout=settings.benchmark_timeout,
-            on_progress=progress,
-            ca_file=settings.backend_ca_file,
-            authorization=settings.backend_authorization,
-        )
-        return Figure(figure, figure.concurrency, await backend.served())
-
-    async def check_benchmark() -> None:
-        try:
-            await runner.check(
-                settings.benchmark,
-                timeout=min(_BENCHMARK_CHECK_SECONDS, settings.benchmark_timeout),
-                on_progress=lambda line: log.debug("{line}", line=line),
-            )
-        except TookTooLong:
-            log.warn("the benchmark's import takes long: whether it can be used is found out when it is run")
-
-    key = cache_key(settings.benchmark, backend.origin.url, environment)
-    monitor = ReadinessMonitor(
-        reactor,
-        probe=backend.probe,
-        run_benchmark=run_benchmark if settings.benchmark else None,
-        check_benchmark=check_benchmark if settings.benchmark else None,
-        served=backend.served,
-        cache=BenchmarkCache(settings.benchmark_cache_file, key),
-        secured=settings.secured,
-        on_ready=on_ready,
-        random=random.random,
-        probe_config=ProbeConfig(
-            retry_interval=settings.healthcheck_retry_interval,
-            poll_interval=settings.healthcheck_poll_interval,
-            consecutive_failures=settings.healthcheck_consecutive_failures,
-            initial_timeout=settings.ready_timeout_initial,
-            resume_timeout=settings.ready_timeout_resume,
-        ),
-    )
-    return monitor
