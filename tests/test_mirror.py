@@ -38,6 +38,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.http.client_connection": "tests.contract.test_responses",
     "vespa.http.resource": "tests.worker.test_admin_routes",
     "vespa.http.upstream_transport": "tests.http.test_connection_pool",
+    "vespa.observability.responses": "tests.observability.test_routes",
     "vespa.proxy.app": "tests.proxy.test_exchange",
     "vespa.proxy.listener": "tests.system.test_listening",
     "vespa.proxy.request_body": "tests.proxy.test_exchange",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.protocol.error_codes import CLIENT_CODES, WORKER_CODES, statuses
+from vespa.protocol.error_codes import ADMIN_CODES, CLIENT_CODES, WORKER_CODES, statuses
 from vespa.protocol.refusal import Refusal
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -33,6 +33,10 @@ class ErrorCodeTests(SynchronousTestCase):
     def test_client(self) -> None:
         """The page has a row for every code of the client's under its statuses, and for no other code."""
         self.assertEqual(table("The client's errors"), {code: set(each) for code, each in CLIENT_CODES.items()})
+
+    def test_admin_port(self) -> None:
+        """The page has a row for every code of the admin port's under its statuses, and for no other code."""
+        self.assertEqual(table("The admin port's errors"), {code: set(each) for code, each in ADMIN_CODES.items()})
 
     def test_refusals(self) -> None:
         """Every refusal in the code has a listed code with one of its statuses."""

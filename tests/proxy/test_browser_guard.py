@@ -136,6 +136,31 @@ class HostTests(SynchronousTestCase):
         """An HTTP/1.0 request that names no host is none of ours."""
         self.assertEqual(outcome(BrowserGuard(host="127.0.0.1"), b"GET / HTTP/1.0\r\n\r\n"), (403, "foreign_host"))
 
+    def test_any_host(self) -> None:
+        """Where the Host may be any name, a page is still ours only under the name that it came by."""
+        guard = BrowserGuard(host="127.0.0.1", any_host=True)
+        self.assertEqual(outcome(guard, asked("any.example:1", "Origin: http://any.example:1")), (0, ""))
+        self.assertEqual(outcome(guard, asked("any.example:1", "Origin: http://any.example")), (403, "foreign_origin"))
+
+    def test_host_alone(self) -> None:
+        """The check of the Host alone lets pass what a foreign page sends to a name of ours, and nothing else."""
+        guard = BrowserGuard(host="127.0.0.1", needs_host=False)
+        for _ in range(2):
+            guard.check_host(parse_request_head(asked("localhost", "Origin: http://evil.example"))[0])
+        guard.check_host(parse_request_head(b"GET / HTTP/1.0\r\n\r\n")[0])
+        for _ in range(2):
+            with self.assertRaises(Refusal) as caught:
+                guard.check_host(parse_request_head(asked("evil.example"))[0])
+            self.assertEqual(caught.exception.code, "foreign_host")
+        with self.assertRaises(Refusal):
+            BrowserGuard(host="127.0.0.1").check_host(parse_request_head(b"GET / HTTP/1.0\r\n\r\n")[0])
+
+    def test_advice(self) -> None:
+        """A refused Host is told which setting adds one, or which there is without such a setting."""
+        for setting, advice in (("--allow-host", "--allow-host adds one"), ("", "localhost is one")):
+            with self.assertRaisesRegex(Refusal, advice):
+                checked(BrowserGuard(host="127.0.0.1", setting=setting), asked("evil.example"))
+
 
 class TokenTests(SynchronousTestCase):
     def test_shown(self) -> None:

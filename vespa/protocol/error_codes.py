@@ -1,5 +1,5 @@
 """
-The error codes of worker and client, each with the statuses that it comes with.
+The error codes of worker, client and admin listener, each with the statuses that it comes with.
 
 A code is one word for programs: the field `X-Vespa-Error` and `error.code` of the body. It keeps its meaning in later
 releases. `docs/errors.md` says what each means and what to do about it.
@@ -84,11 +84,26 @@ CLIENT_CODES: Final[Mapping[str, tuple[int, ...]]] = {
     "worker_timeout": (504,),
 }
 
+ADMIN_CODES: Final[Mapping[str, tuple[int, ...]]] = {
+    "token_required": (401,),
+    "foreign_host": (403,),
+    "foreign_origin": (403,),
+    "cross_site": (403,),
+    "not_found": (404,),
+    "method_not_allowed": (405,),
+    "body_too_large": (413,),
+    "invalid_level": (422,),
+    "internal_error": (500,),
+    "too_many_streams": (503,),
+    "too_many_connections": (503,),
+}
 
-_TABLES: Final = (_HTTP, WORKER_CODES, CLIENT_CODES)
+_TABLES: Final = (_HTTP, WORKER_CODES, CLIENT_CODES, ADMIN_CODES)
 # Each refusal asks for these, and strangers can cause refusals without end.
 _STATUSES: Final[Mapping[str, tuple[int, ...]]] = {
-    code: tuple(status for table in _TABLES for status in table.get(code, ())) for table in _TABLES for code in table
+    code: tuple(dict.fromkeys(status for table in _TABLES for status in table.get(code, ())))
+    for table in _TABLES
+    for code in table
 }
 
 

@@ -62,26 +62,34 @@ class BrowserGuard:
         setting: str = "--allow-host",
         origin_setting: str = "",
         needs_host: bool = True,
+        any_host: bool = False,
     ) -> None:
         """
         `host` is the interface that the proxy listens on. Beyond loopback the Host field may be any IP address, because
         an attacker's page needs a name. Callers must send `token`, if there is one. `allow_hosts` are further names
         that a Host field may hold, with a port to allow only that port. `setting` is the name of the setting that adds
-        them. `allow_origins` are the origins of pages that may use the proxy, exactly as browsers write them, and
-        `origin_setting`, if any, adds them. `scheme` is the scheme of pages that came through this proxy. A request
-        without a Host, which no browser sends, passes unless `needs_host`.
+        them; "" if none does. `allow_origins` are the origins of pages that may use the proxy, exactly as browsers
+        write them, and `origin_setting`, if any, adds them. `scheme` is the scheme of pages that came through this
+        proxy. A request without a Host, which no browser sends, passes unless `needs_host`. `any_host`: the Host may be
+        any name, because something else keeps out pages whose name leads here.
         """
         self._allow_origins = frozenset(origin.encode("ascii") for origin in allow_origins)
         self.allows_origins = bool(allow_origins)  # whether pages of other origins may use the proxy
         self._scheme = scheme + b"://"
-        self._setting = setting
+        self._advice = f"{setting} adds one" if setting else "localhost is one"
         self._opening = f": to allow the pages of an origin, use {origin_setting}" if origin_setting else ""
         self._needs_host = needs_host
         self._token = token.encode("utf-8")
         self._names = frozenset((*LOOPBACK, *(_written(name) for name in (host, *allow_hosts) if name)))
+        self._any_host = any_host
         interface = _address(host)
         self._any_address = not (host == "localhost" if interface is None else interface.is_loopback)
         self.known_hosts: dict[bytes, bytes] = {}  # Host fields that were accepted, with the origin of our own pages
+
+    def check_host(self, head: RequestHead) -> None:
+        """Raises `Refusal` 403 for a Host that is not a name of this proxy."""
+        if (head.host or self._needs_host) and head.host not in self.known_hosts:
+            self._own_origin(head.host)
 
     def check_page(self, head: RequestHead) -> bytes:
         """
@@ -134,14 +142,14 @@ class BrowserGuard:
         """The origin of our own pages at this Host. Raises `Refusal` if the Host is not ours."""
         written = host.lower()
         if not self._is_ours(written):
-            raise Refusal(403, "foreign_host", f"the Host is not a name of this proxy: {self._setting} adds one")
+            raise Refusal(403, "foreign_host", f"the Host is not a name of this proxy: {self._advice}")
         origin = self.known_hosts[host] = self._scheme + written
         if len(self.known_hosts) > _HOSTS_MAX:
             self.known_hosts.clear()
         return origin
 
     def _is_ours(self, host: bytes) -> bool:
-        if host in self._names:
+        if self._any_host or host in self._names:
             return True
         name, colon, port = host.rpartition(b":")
         if not colon or host.endswith(b"]"):

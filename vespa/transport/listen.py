@@ -20,6 +20,7 @@ from zope.interface import implementer
 from vespa.transport.accept import Port
 from vespa.transport.certificates import Certificate
 from vespa.transport.choice import is_fast
+from vespa.transport.endpoint_strings import split
 from vespa.transport.tls_server import TLSPort
 from vespa.transport.tls_stock import Contexts, StockTLSServerEndpoint
 
@@ -128,29 +129,6 @@ def listen_tcp(reactor: Any, port: int, factory: IProtocolFactory, interface: st
         made.startListening()
         return cast(IListeningPort, made)
     return cast(IListeningPort, reactor.listenTCP(port, factory, BACKLOG, interface))
-
-
-def split(description: str) -> tuple[list[str], dict[str, str]]:
-    r"""
-    The positional and the named values of an endpoint string.
-
-    A ":" separates them, a "=" follows a name. "\" before a character removes its special meaning.
-    """
-    values: list[str] = []
-    named: dict[str, str] = {}
-    name: str | None = None
-    text = ""
-    characters = iter(description)
-    for character in characters:
-        if character == ":":
-            values.append(text) if name is None else named.__setitem__(name, text)
-            name, text = None, ""
-        elif character == "=" and name is None:
-            name, text = text, ""
-        else:
-            text += next(characters, "") if character == "\\" else character
-    values.append(text) if name is None else named.__setitem__(name, text)
-    return values, named
 
 
 TLS_ARGUMENTS: Final = frozenset(("port", "privateKey", "certKey", "interface", "backlog"))
