@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vespa.config.commands import LOAD
 from vespa.config.load import CLIENT_OPTIONS, LoadReading, read
 from vespa.config.reader import SettingsError
+from vespa.config.slo import SLO
 from vespa.loadtest.command import plan_of
 from vespa.loadtest.plan import Plan
 
@@ -49,6 +50,7 @@ class PlanTests(SynchronousTestCase):
             ("--timeout -1", "--timeout"),
             ("--endpoint a", "--endpoint"),
             ("--header nonsense", "--header"),
+            ("--slo ttft=500", "--slo='ttft=500': 500 is not a time"),
             ("--html -", "--html='-': must be a file"),
             ("--no-such-thing", "no-such-thing"),
             ("--req 5", "--req"),
@@ -120,6 +122,11 @@ class TargetTests(SynchronousTestCase):
         for line, streams in (("", None), ("--stream", True), ("--no-stream", False)):
             self.assertEqual(options(f"-e a {line}").settings.streams, streams)
         self.assertRaises(SettingsError, options, "-e a --stream --no-stream")
+
+    def test_objectives(self) -> None:
+        """Objectives of good requests are read; by default there are none."""
+        self.assertEqual(options("-e a --slo ttft=500ms,tpot=50ms").settings.slo, SLO(ttft=0.5, tpot=0.05))
+        self.assertIsNone(options("-e a").settings.slo)
 
     def test_all_at_once(self) -> None:
         """The mistakes of the line, of the test's own options and of the client's are named in one error, each once."""

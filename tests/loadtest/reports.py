@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from vespa.config.slo import SLO
 from vespa.loadtest.outcome import MEANINGS, Kind, Outcome
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report, make_report
@@ -35,8 +36,9 @@ def outcome(
     message: str = "",
     pieces: int = 0,
     tokens: int | None = None,
+    input_tokens: int | None = None,
 ) -> Outcome:
-    """A request that ended so many seconds after it was due, with its first byte half-way."""
+    """A request that ended so many seconds after it was due, its first byte half-way, its last token at the end."""
     first = due + took / 2
     return Outcome(
         due=due,
@@ -44,6 +46,7 @@ def outcome(
         ended=due + took,
         first_byte=first,
         first_token=first if pieces else None,
+        last_token=due + took if pieces else None,
         status=0 if kind in ("connection", "timeout") else status,
         kind=kind,
         code=code,
@@ -51,12 +54,13 @@ def outcome(
         bytes=100,
         pieces=pieces,
         tokens=tokens,
+        input_tokens=input_tokens,
     )
 
 
-def stats_of(*outcomes: Outcome) -> RunStats:
+def stats_of(*outcomes: Outcome, slo: SLO | None = None) -> RunStats:
     """The statistics of a run with these requests."""
-    stats = RunStats()
+    stats = RunStats(slo=slo)
     for each in outcomes:
         stats.leaves(each.due, each.sent, False)
     for each in outcomes:
@@ -73,11 +77,13 @@ def report_of(stats: RunStats, plan: Plan | None = None) -> Report:
 
 def mixed() -> Report:
     """A report with successes and a failure of every kind."""
-    outcomes = [outcome(number / 10, 0.5 + number % 7 / 10, pieces=5, tokens=6) for number in range(50)]
+    outcomes = [
+        outcome(number / 10, 0.5 + number % 7 / 10, pieces=5, tokens=6, input_tokens=30) for number in range(50)
+    ]
     outcomes += [
         outcome(1 + number, 0.01, kind, status=500, code="c", message="m") for number, kind in enumerate(MEANINGS)
     ]
-    return report_of(stats_of(*outcomes))
+    return report_of(stats_of(*outcomes, slo=SLO(ttft=0.4, tpot=0.2, e2e=1.0)))
 
 
 def hostile() -> Report:

@@ -36,7 +36,7 @@ class ExactTests(SynchronousTestCase):
     def test_known(self) -> None:
         """Of 1 to 100 the quantiles are what anybody would say, and the ends are the least and the most."""
         spread = samples([float(value) for value in range(100, 0, -1)]).spread()
-        self.assertEqual((spread.p50, spread.p90, spread.p99), (50, 90, 99))
+        self.assertEqual((spread.p50, spread.p90, spread.p95, spread.p99), (50, 90, 95, 99))
         self.assertEqual((spread.min, spread.max, spread.mean, spread.count, spread.exact), (1, 100, 50.5, 100, True))
         self.assertEqual((spread.quantiles[0], spread.quantiles[100]), (1, 100))
 

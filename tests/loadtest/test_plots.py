@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loadtest.reports import outcome, report_of, stats_of
+from vespa.config.slo import SLO
 from vespa.loadtest.plots import Axis, plots, spanning, up_to
 from vespa.loadtest.report import Report
 
@@ -45,6 +46,17 @@ class PlotTests(SynchronousTestCase):
         """Marks of failed requests are drawn above dots and lines, and in a form of their own."""
         mixed = plots(report_of(stats_of(outcome(0, 1), outcome(0, 1, "timeout"))))[0]
         self.assertEqual([series.style for series in mixed.series], ["c1 dots", "c2 line", "c3 line", "bad marks"])
+
+    def test_objectives(self) -> None:
+        """Objectives are lines in the plots of what they are for, and good requests have a rate."""
+        found = plots(
+            report_of(stats_of(outcome(0, 2, pieces=3), outcome(1, 2, pieces=3), slo=SLO(ttft=5.0, tpot=1.0)))
+        )
+        drawn = {plot.title: {series.name: series.path for series in plot.series} for plot in found}
+        self.assertEqual(drawn["Share of requests done within a time"]["TTFT objective"], "M1000.0 0V1000")
+        self.assertEqual(drawn["Time per output token"]["TPOT objective"], "M1000.0 0V1000")
+        self.assertNotIn("E2E objective", drawn["Share of requests done within a time"])
+        self.assertIn("good, within the objectives", drawn["Requests a second"])
 
     def test_last_moment(self) -> None:
         """A last moment that is too short to have a rate is left out of the rates."""

@@ -27,7 +27,8 @@ def read(reader: Reader, data: bytes, size: int = 1 << 20) -> tuple[int, str]:
 
 
 NAMES = (
-    "choices delta error type usage message response details content token finish_reason text status completion_tokens"
+    "choices delta error type usage message response details content token finish_reason text status completion_tokens "
+    "prompt_tokens input_tokens tokens_evaluated"
 ).split()
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -44,6 +45,7 @@ class OpenAITests(SynchronousTestCase):
         reader = Events()
         pieces, missing = read(reader, b"".join(COMPLETION.events(True)), size)
         self.assertEqual((pieces, missing, reader.tokens, reader.error), (20, "", 20, ""))
+        self.assertEqual(reader.input_tokens, 3)
 
     @given(st.integers(1, 100))
     def test_carriage_returns(self, size: int) -> None:
@@ -56,7 +58,7 @@ class OpenAITests(SynchronousTestCase):
         """Without a count from the backend, no number of tokens is invented."""
         reader = Events()
         self.assertEqual(read(reader, b"".join(COMPLETION.events(False))), (20, ""))
-        self.assertIsNone(reader.tokens)
+        self.assertEqual((reader.tokens, reader.input_tokens), (None, None))
 
     def test_empty_pieces(self) -> None:
         """A piece with a role, with no text, or with a finish reason is no token; thoughts and tool calls are."""
@@ -123,7 +125,7 @@ class OtherTests(SynchronousTestCase):
         """Anthropic's deltas are pieces, and its usage is found."""
         reader = Events()
         stream = sse(
-            {"type": "message_start", "message": {"content": [], "usage": {"output_tokens": 1}}},
+            {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 7, "output_tokens": 1}}},
             {"type": "content_block_start", "content_block": {"type": "text", "text": ""}},
             {"type": "ping"},
             {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}},
@@ -131,7 +133,7 @@ class OtherTests(SynchronousTestCase):
             {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
             {"type": "message_stop"},
         )
-        self.assertEqual((read(reader, stream), reader.tokens), ((2, ""), 9))
+        self.assertEqual((read(reader, stream), reader.tokens, reader.input_tokens), ((2, ""), 9, 7))
 
     def test_responses(self) -> None:
         """OpenAI's responses: text deltas are pieces, the last event has the usage, or the error."""
@@ -139,9 +141,10 @@ class OtherTests(SynchronousTestCase):
         stream = sse(
             {"type": "response.created", "response": {"status": "in_progress", "usage": None}},
             {"type": "response.output_text.delta", "delta": "a"},
-            {"type": "response.completed", "response": {"usage": {"output_tokens": 3}}},
+            {"type": "response.completed", "response": {"usage": {"input_tokens": 7, "output_tokens": 3}}},
         )
         self.assertEqual((read(reader, stream), reader.tokens, reader.error), ((1, ""), 3, ""))
+        self.assertEqual(reader.input_tokens, 7)
         reader = Events()
         read(reader, sse({"type": "response.failed", "response": {"error": {"message": "no"}}}))
         self.assertEqual(reader.error, "no")
@@ -156,15 +159,28 @@ class OtherTests(SynchronousTestCase):
     def test_llama(self) -> None:
         """llama.cpp's own streams."""
         reader = Events()
-        stream = sse({"content": "a", "stop": False}, {"content": "", "stop": True, "tokens_predicted": 1})
-        self.assertEqual((read(reader, stream), reader.tokens), ((1, ""), 1))
+        stream = sse(
+            {"content": "a", "stop": False}, {"content": "", "stop": True, "tokens_predicted": 1, "tokens_evaluated": 7}
+        )
+        self.assertEqual((read(reader, stream), reader.tokens, reader.input_tokens), ((1, ""), 1, 7))
 
     def test_ollama(self) -> None:
         """Ollama's lines of JSON, of either of its paths."""
         reader = reader_for("application/x-ndjson")
-        lines = [{"message": {"content": "a"}}, {"response": "b"}, {"done": True, "response": "", "eval_count": 2}]
+        lines = [
+            {"message": {"content": "a"}},
+            {"response": "b"},
+            {"done": True, "response": "", "prompt_eval_count": 7, "eval_count": 2},
+        ]
         stream = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-        self.assertEqual((read(reader, stream), reader.tokens), ((2, ""), 2))
+        self.assertEqual((read(reader, stream), reader.tokens, reader.input_tokens), ((2, ""), 2, 7))
+
+    def test_continuous_usage(self) -> None:
+        """If every event has the usage so far, the last one counts; an event without it changes nothing."""
+        reader = Events()
+        events = [delta(content="a") | {"usage": {"prompt_tokens": 7, "completion_tokens": n}} for n in (1, 2)]
+        read(reader, sse(*events, delta(content="b") | {"usage": None}, "[DONE]"))
+        self.assertEqual((reader.tokens, reader.input_tokens), (2, 7))
 
     @given(ANYTHING)
     def test_any_json(self, value: Any) -> None:

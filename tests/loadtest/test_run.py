@@ -112,6 +112,10 @@ class SimulatedTests(TestCase):
         self.assertEqual((report.succeeded, report.statuses, report.errors), (20, {"200": 20}, ()))
         self.assertEqual((report.tokens, report.tokens_counted_by), (400, "usage"))
         self.assertEqual((report.between_tokens.count, report.first_token.count), (380, 20))
+        self.assertEqual((report.input_tokens, report.per_output_token.count), (20, 20))
+        # The last word comes 19 times 5 ms after the first.
+        self.assertGreaterEqual(report.per_output_token.p50, 0.0045)
+        self.assertLess(report.per_output_token.p50, report.latency.p50 / 19)
         # 21 events 5 ms apart: the first without text.
         self.assertGreater(report.latency.min, 0.1)
         self.assertGreaterEqual(report.between_tokens.p50, 0.004)

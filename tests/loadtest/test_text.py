@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loadtest.reports import hostile, mixed, outcome, report_of, stats_of
 from tests.runtime.test_terminal import XTERM, FakeTerminal
+from vespa.config.slo import SLO
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
@@ -30,7 +31,11 @@ class TableTests(SynchronousTestCase):
         for said in (
             "58 sent, 50 succeeded (86.21%), 7 failed, 1 given up, in",
             "200: 50, 500: 6",
-            "as the backend counts",
+            "300 in all, as the backend counts",
+            "1,500 in all, as the backend counts",
+            "45.61% within TTFT 400 ms, TPOT 200 ms, E2E 1 s",
+            "per output token (TPOT)",
+            "p95",
             "latency",
             "first token",
             "endpoint my-llm",
@@ -38,6 +43,18 @@ class TableTests(SynchronousTestCase):
             self.assertIn(said, text)
         for kind in set(MEANINGS) - {"unfinished"}:
             self.assertRegex(text, rf"\n +1  {kind} ")
+
+    def test_counts_of_tokens(self) -> None:
+        """The table says who counted the tokens, or that nobody did."""
+        for pieces, tokens, said in (
+            (4, None, "4 in all, as pieces of streams"),
+            (0, None, "output      none counted"),
+        ):
+            text = table(report_of(stats_of(outcome(0, 1.0, pieces=pieces, tokens=tokens))))
+            self.assertIn(said, text)
+            self.assertIn("the backend reports none", text)
+        both = table(report_of(stats_of(outcome(0, 1.0, pieces=4), outcome(0, 1.0, tokens=5))))
+        self.assertIn("9 in all, some as the backend counts, some as pieces of streams", both)
 
     def test_without_success(self) -> None:
         """If no request succeeded, the table says so instead of zeros."""
@@ -69,7 +86,7 @@ class TableTests(SynchronousTestCase):
         lines = table(mixed()).splitlines()
         rows = [line for line in lines if line.startswith(("latency", "first byte", "first token"))]
         self.assertEqual(len(rows), 3)
-        for place in range(4):
+        for place in range(6):
             self.assertEqual(len({[unit.end() for unit in re.finditer(" m?s", row)][place] for row in rows}), 1)
         self.assertFalse([line for line in lines if line != line.rstrip()])
 
@@ -104,5 +121,8 @@ class LineTests(SynchronousTestCase):
         text = progress(stats, Plan(requests=4), 10.0, waiting="waiting\x1b")
         said = "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10 ok/s  p50 1.00 s  waiting "
         self.assertEqual(text, f"[##########----------]  {said}")
+        stats = stats_of(outcome(0, 1.0, pieces=6), outcome(0, 1.0, "timeout"), slo=SLO(ttft=1.0))
+        text = progress(stats, Plan(requests=4), 10.0)
+        self.assertTrue(text.endswith("0.60 tokens/s  good 50%  p50 1.00 s  TTFT 500 ms  TPOT 100 ms"), text)
         self.assertIn("[####------", progress(stats, Plan(requests=0, duration=50), 10.0))
         self.assertIn("[####################]", progress(stats, Plan(requests=1, duration=5), 10.0))

@@ -13,6 +13,7 @@ from vespa.config.client import ClientSettings
 from vespa.config.names import unknown_variables
 from vespa.config.reader import Given, Reading, SettingsError
 from vespa.config.schema import Option, option, rows
+from vespa.config.slo import SLO, slo
 from vespa.config.values import Number, address, text, whole
 
 # The client's options that make sense for a proxy that only this test uses.
@@ -73,6 +74,9 @@ class LoadSettings:
     timeout: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), "600", "Limit of one request.")
     warmup: int = _how_much(whole(0, 10**15), "0", "Requests before the test, not counted.")
 
+    slo: SLO | None = _report(
+        slo, None, "Objectives of a good request, of ttft, tpot, e2e: ttft=500ms,tpot=50ms.", unit="times"
+    )
     json: str = _report(text, "", "Write it as JSON; -: to standard output, without the table.", unit="file")
     html: str = _report(_page, "", "Write it as a page with plots.", unit="file")
     quiet: bool = _report(None, "", "Show no progress.")

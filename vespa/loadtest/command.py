@@ -134,6 +134,7 @@ class Command(process.Main):
             plan=plan,
             about=about,
             agent=Agent(self._reactor, trust=trust_roots(self._client.worker_ca) if self._client.worker_ca else None),
+            slo=options.slo,
             works=itertools.chain([first], iter(self._works, None)).__next__,
             progress=None if options.quiet else self._progress,
         )

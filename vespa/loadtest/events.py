@@ -42,21 +42,31 @@ def is_last(event: dict[str, Any]) -> bool:
     return bool(event.get("generated_text") or event.get("done") is True or event.get("stop") is True)
 
 
-def tokens_of(value: dict[str, Any]) -> int | None:
-    """The number of generated tokens that the backend reports in an event or a whole response; None if it does not."""
+def tokens_of(value: dict[str, Any]) -> tuple[int | None, int | None]:
+    """
+    The numbers of generated tokens and of the prompt's tokens that the backend reports in an event or a whole response.
+
+    None for a number that it does not report there.
+    """
     inner = value.get("response")
     if type(inner) is dict:  # an event of OpenAI's Responses API has its usage there
         value = inner
-    for where, names in (
-        (value.get("usage"), ("completion_tokens", "output_tokens")),
-        (value.get("details"), ("generated_tokens",)),
-        (value, ("tokens_predicted", "eval_count")),
-    ):
-        if type(where) is dict:
-            for name in names:
-                count = where.get(name)
-                if type(count) is int and count >= 0:
-                    return count
+    usage, message = value.get("usage"), value.get("message")
+    if type(usage) is dict:
+        return _count(usage, "completion_tokens", "output_tokens"), _count(usage, "prompt_tokens", "input_tokens")
+    if type(message) is dict and type(usage := message.get("usage")) is dict:
+        return None, _count(usage, "input_tokens")  # Anthropic's first event; its last one has the generated tokens
+    details = value.get("details")
+    if type(details) is dict:
+        return _count(details, "generated_tokens"), None
+    return _count(value, "tokens_predicted", "eval_count"), _count(value, "tokens_evaluated", "prompt_eval_count")
+
+
+def _count(where: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        count = where.get(name)
+        if type(count) is int and count >= 0:
+            return count
     return None
 
 

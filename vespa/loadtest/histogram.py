@@ -31,6 +31,7 @@ class Spread:
     min: float
     p50: float
     p90: float
+    p95: float
     p99: float
     max: float
     quantiles: tuple[float, ...]
@@ -105,8 +106,8 @@ class Histogram:
         """The figures for a report."""
         hundred = self.quantiles(*[percent / 100 for percent in range(101)])
         mean = self.total / self.count if self.count else 0.0
-        p50, p90, p99 = (hundred[percent] for percent in (50, 90, 99))
-        return Spread(self.count, self.exact, mean, hundred[0], p50, p90, p99, self.largest, tuple(hundred))
+        p50, p90, p95, p99 = (hundred[percent] for percent in (50, 90, 95, 99))
+        return Spread(self.count, self.exact, mean, hundred[0], p50, p90, p95, p99, self.largest, tuple(hundred))
 
     def _keep(self, value: float) -> None:
         if len(self._values) < self._bound:

@@ -51,7 +51,6 @@ class LoadRequest(Protocol):
     _response: Deferred[IResponse] | None = field(default=None, init=False)
     _reader: Reader | None = field(default=None, init=False)
     _page: bytes = field(default=b"", init=False)
-    _last_token: float = field(default=0.0, init=False)
     _ended: bool = field(default=False, init=False)
 
     def begin(self, agent: IAgent, target: Target, work: Work, timeout: float) -> None:
@@ -116,14 +115,14 @@ class LoadRequest(Protocol):
         outcome.bytes += size
         self._stats.receives(now, size, pieces)
         if pieces:
-            if outcome.first_token is None:
+            if outcome.last_token is None:
                 outcome.first_token = now
             else:
-                self._stats.between_tokens.add(now - self._last_token)
+                self._stats.between_tokens.add(now - outcome.last_token)
             for _ in range(pieces - 1):  # they came together
                 self._stats.between_tokens.add(0.0)
             outcome.pieces += pieces
-            self._last_token = now
+            outcome.last_token = now
         if outcome.status >= 300 and len(self._page) <= MESSAGE_LENGTH:
             self._page += data[: MESSAGE_LENGTH + 1]
 
@@ -152,7 +151,7 @@ class LoadRequest(Protocol):
         message = " ".join(message.split())
         outcome.message = message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
         if self._reader is not None:
-            outcome.tokens = self._reader.tokens
+            outcome.tokens, outcome.input_tokens = self._reader.tokens, self._reader.input_tokens
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._over(self)

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plots import HEIGHT, WIDTH, plots
 from vespa.loadtest.report import Report
-from vespa.loadtest.text import intention, times
+from vespa.loadtest.text import intention, objectives, times, tokens
 from vespa.loadtest.units import duration, printable, size, three
 
 
@@ -28,6 +28,8 @@ def page(report: Report) -> str:
         width=WIDTH,
         height=HEIGHT,
         times=times(report),
+        tokens=tokens(report),
+        objectives=objectives(report.slo),
         meanings=MEANINGS,
     )
 

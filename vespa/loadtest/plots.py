@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from attrs import define, field, frozen
 
+from vespa.loadtest.histogram import Spread
 from vespa.loadtest.report import Report
 from vespa.loadtest.units import short, tick
 
@@ -92,6 +93,10 @@ class Plot:
         """Add a line from point to point."""
         self._add(name, f"{colour} line", "M" + "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points))
 
+    def rule(self, name: str, colour: str, x: float) -> None:
+        """Add a dashed vertical line at a value."""
+        self._add(name, f"{colour} rule", f"M{self._x(x)} 0V{HEIGHT}")
+
     def steps(self, name: str, colour: str, points: Iterable[Point], width: float) -> None:
         """Add a horizontal line of this width from each point on, and gaps where there are no points."""
         path = ""
@@ -130,13 +135,21 @@ def plots(report: Report) -> list[Plot]:
     # Last, because what comes later is drawn above what is there.
     latency.marks("a failed request", "bad", [(dot.due, dot.latency) for dot in dots if not dot.ok])
 
-    found = [latency, _shares(report), _rates(report, "Requests a second", time, _REQUESTS)]
+    found = [latency, _requests_within(report)]
+    if report.per_output_token.count:
+        found.append(_tokens_within(report))
+    found += [_rates(report, "Requests a second", time, _REQUESTS)]
     if report.tokens:
-        found.append(_rates(report, "Tokens a second", time, _TOKENS))
+        found.append(_rates(report, "Output tokens a second", time, _TOKENS))
     return found
 
 
-_REQUESTS: Final = (("sent", "c4", "sent"), ("succeeded", "c1", "succeeded"), ("failed", "bad", "failed"))
+_REQUESTS: Final = (
+    ("sent", "c4", "sent"),
+    ("good", "good", "good, within the objectives"),
+    ("succeeded", "c1", "succeeded"),
+    ("failed", "bad", "failed"),
+)
 _TOKENS: Final = (("tokens", "c1", "received"),)
 
 
@@ -157,15 +170,30 @@ def _rates(report: Report, title: str, time: Axis, counts: Iterable[tuple[str, s
     return plot
 
 
-def _shares(report: Report) -> Plot:
-    first, name = (report.first_token, "first token") if report.first_token.count else (report.first_byte, "first byte")
-    spreads = [(name, "c2", first), ("latency", "c1", report.latency)]
-    lowest = min([spread.min for _, _, spread in spreads if spread.count], default=0.0)
-    across = spanning(lowest, max(spread.max for _, _, spread in spreads), tick)
-    plot = Plot("Share of requests done within a time", across, Axis(100, "{:g} %".format))
-    for name, colour, spread in spreads:
-        if spread.count:
-            plot.line(name, colour, [(value, percent) for percent, value in enumerate(spread.quantiles)])
+def _requests_within(report: Report) -> Plot:
+    tokens = report.first_token.count > 0
+    first = ("first token", "c2", report.first_token, "ttft") if tokens else ("first byte", "c2", report.first_byte, "")
+    latency = ("latency", "c1", report.latency, "e2e")
+    return _shares("Share of requests done within a time", [first, latency], report.slo)
+
+
+def _tokens_within(report: Report) -> Plot:
+    per_token = ("mean of each request (TPOT)", "c1", report.per_output_token, "tpot")
+    between = ("each pause between tokens (ITL)", "c2", report.between_tokens, "")
+    return _shares("Time per output token", [per_token, between], report.slo)
+
+
+def _shares(title: str, spreads: list[tuple[str, str, Spread, str]], slo: Mapping[str, float]) -> Plot:
+    """Distributions: of each its name, its colour, its values and the objective for them, or ""."""
+    spreads = [each for each in spreads if each[2].count]
+    limits = [slo[name] for _, _, _, name in spreads if name in slo]
+    lowest = min([spread.quantiles[1] for _, _, spread, _ in spreads] + limits, default=0.0)
+    across = spanning(lowest, max([spread.max for _, _, spread, _ in spreads] + limits, default=0.0), tick)
+    plot = Plot(title, across, Axis(100, "{:g} %".format))
+    for name, colour, spread, objective in spreads:
+        plot.line(name, colour, [(value, percent) for percent, value in enumerate(spread.quantiles)])
+        if limit := slo.get(objective):
+            plot.rule(f"{objective.upper()} objective", colour, limit)
     return plot
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,14 +17,15 @@ _NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 class Reader:
     """
-    Takes a response's bytes as they come. `tokens` is the number that the backend reports, None if it does not.
-    `error` is "" as long as there is none.
+    Takes a response's bytes as they come. `tokens` is the number of generated tokens that the backend reports,
+    `input_tokens` that of the prompt, None if it does not. `error` is "" as long as there is none.
     """
 
     is_stream = False
 
     def __init__(self) -> None:
         self.tokens: int | None = None
+        self.input_tokens: int | None = None
         self.error = ""
         self._rest = bytearray()
 
@@ -42,6 +43,13 @@ class Reader:
     def end(self) -> str:
         """The response's bytes have ended normally. Returns what is missing nevertheless, or ""."""
         return ""
+
+    def _take_counts(self, value: dict[str, Any]) -> None:
+        tokens, input_tokens = tokens_of(value)
+        if tokens is not None:
+            self.tokens = tokens
+        if input_tokens is not None:
+            self.input_tokens = input_tokens
 
 
 def reader_for(content_type: str) -> Reader:
@@ -104,9 +112,7 @@ class Events(Reader):
             if self._name == "error":
                 self.error = self.error or text_of(value)
             return 0
-        tokens = tokens_of(value)
-        if tokens is not None:
-            self.tokens = tokens
+        self._take_counts(value)
         self.error = self.error or error_of_event(value, self._name)
         self._spoke_openai = self._spoke_openai or "choices" in value
         self._last = self._last or is_last(value)
@@ -131,5 +137,6 @@ class Whole(Reader):
         if type(value) is list and len(value) == 1:
             value = value[0]
         if type(value) is dict:
-            self.tokens, self.error = tokens_of(value), error_of_response(value)
+            self._take_counts(value)
+            self.error = error_of_response(value)
         return ""

@@ -38,6 +38,7 @@ class Second:
     sent: int
     succeeded: int
     failed: int
+    good: int
     tokens: int
     bytes: int
     p50: float
@@ -85,6 +86,12 @@ class Report:
     succeeded: int
     failed: int
     unfinished: int
+    peak_in_flight: int
+    slo: dict[str, float]
+    """The service level objectives: the longest `ttft`, `tpot` and `e2e` of a good request, as far as there are any."""
+    good: int  # the requests that kept them; 0 without objectives
+    good_share: float  # of those that succeeded or failed
+    goodput: float  # good requests a second
     statuses: dict[str, int]
     errors: tuple[FailureCount, ...]
     requests_per_second: float  # the rate of successful requests
@@ -92,12 +99,15 @@ class Report:
     tokens_counted_by: str
     """"usage", as the backend reports; "pieces" of the streams; "both", each for some requests; "" for none."""
     tokens_per_second: float
+    input_tokens: int  # of the prompts, as the backend reports
+    input_tokens_per_second: float
     bytes: int
     bytes_per_second: float
     latency: Spread
     service: Spread
     first_byte: Spread
     first_token: Spread
+    per_output_token: Spread
     between_tokens: Spread
     moment_seconds: float
     timeline: tuple[Second, ...]
@@ -123,8 +133,8 @@ class Report:
         return asdict(self)
 
 
-_COUNTS: Final = ("sent", "succeeded", "failed", "unfinished", "tokens", "bytes")
-_SPREADS: Final = ("latency", "service", "first_byte", "first_token", "between_tokens")
+_COUNTS: Final = tuple("sent succeeded failed unfinished peak_in_flight good tokens input_tokens bytes".split())
+_SPREADS: Final = tuple("latency service first_byte first_token per_output_token between_tokens".split())
 """The fields of a report that have the same names in the statistics."""
 
 
@@ -136,7 +146,10 @@ def make_report(
     tester = Tester(cpu, lag, stats.late, stats.lateness.spread(), stats.held_back, stats.never_sent)
     shared: dict[str, Any] = {name: getattr(stats, name) for name in _COUNTS}
     shared |= {name: getattr(stats, name).spread() for name in _SPREADS}
-    rates = [count / seconds if seconds else 0.0 for count in (stats.succeeded, stats.tokens, stats.bytes)]
+
+    def rate(count: int) -> float:
+        return count / seconds if seconds else 0.0
+
     counted_by = {(True, True): "both", (True, False): "usage", (False, True): "pieces", (False, False): ""}
     timeline = stats.timeline
     exact = all(shared[name].exact for name in _SPREADS)
@@ -148,10 +161,14 @@ def make_report(
         seconds=seconds,
         statuses={str(status): count for status, count in sorted(stats.statuses.items())},
         errors=tuple(sorted(stats.errors.values(), key=lambda failing: -failing.count)),
-        requests_per_second=rates[0],
+        slo={} if stats.slo is None else stats.slo.limits,
+        good_share=stats.good / max(stats.succeeded + stats.failed, 1),
+        goodput=rate(stats.good),
+        requests_per_second=rate(stats.succeeded),
         tokens_counted_by=counted_by[stats.with_usage > 0, stats.without_usage > 0],
-        tokens_per_second=rates[1],
-        bytes_per_second=rates[2],
+        tokens_per_second=rate(stats.tokens),
+        input_tokens_per_second=rate(stats.input_tokens),
+        bytes_per_second=rate(stats.bytes),
         moment_seconds=timeline.width,
         timeline=tuple(_second(place * timeline.width, moment) for place, moment in enumerate(timeline.moments)),
         dots=tuple(sorted([*stats.dots.kept, *stats.failed_dots.kept], key=lambda dot: dot.due)),
@@ -163,7 +180,7 @@ def make_report(
 
 def _second(start: float, moment: Moment) -> Second:
     p50, p99 = moment.latency.quantiles(0.5, 0.99)
-    counts = (moment.sent, moment.succeeded, moment.failed, moment.tokens, moment.bytes)
+    counts = (moment.sent, moment.succeeded, moment.failed, moment.good, moment.tokens, moment.bytes)
     return Second(start, *counts, p50, p99, moment.latency.largest)
 
 
@@ -214,5 +231,15 @@ def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[s
     if stats.without_usage:
         remarks.append(
             f"{stats.without_usage} streams had no count of their tokens, so the pieces with text were counted."
+        )
+    if 0 < stats.with_input_usage < stats.succeeded:
+        remarks.append(
+            f"{stats.succeeded - stats.with_input_usage} responses had no count of their prompt's tokens, so there "
+            "were more input tokens than the report says."
+        )
+    if stats.succeeded and not stats.first_token.count and stats.slo is not None and stats.slo.limits.keys() - {"e2e"}:
+        remarks.append(
+            "No response was a stream of text, so none had a time to its first token (ttft) or per output token "
+            "(tpot), and none kept the objectives. For whole responses use --slo e2e=…"
         )
     return remarks

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
+from vespa.config.slo import SLO
 from vespa.loadtest.driver import Driver
 from vespa.loadtest.load_request import Target
 from vespa.loadtest.plan import Plan, arrivals
@@ -36,6 +37,7 @@ class Run:
     about: About
     agent: IAgent
     works: Callable[[], Work]
+    slo: SLO | None = None
     progress: Progress | None = None
     _interrupts: int = field(default=0, init=False)
     _driver: Driver | None = field(default=None, init=False)
@@ -50,7 +52,7 @@ class Run:
                 self.progress.tell(f"warm-up: {stats.succeeded} of {self.plan.warmup} requests succeeded{failed}")
         if self._interrupts:
             raise CancelledError
-        stats = RunStats()
+        stats = RunStats(slo=self.slo)
         cpu, began = self.cpu(), self.now()
         driver = await self._drive(self.plan, target, stats)
         share = (self.cpu() - cpu) / max(self.now() - began, 1e-9)

@@ -14,7 +14,7 @@ from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import About, Report
 from vespa.loadtest.run_stats import RunStats
-from vespa.loadtest.units import duration, printable, size, three
+from vespa.loadtest.units import duration, printable, size, three, tick
 from vespa.runtime.terminal import Terminal
 
 WIDTH = 100  # the width of a report that is not written to a terminal
@@ -24,21 +24,22 @@ MESSAGE_WIDTH = 40  # the minimum width of a failure's message, however long its
 BAR_WIDTH = 20
 
 _SPREADS = (
-    ("latency", "latency"),
+    ("latency", "latency (E2E)"),
     ("service", "… from when sent"),
     ("first_byte", "first byte"),
-    ("first_token", "first token"),
-    ("between_tokens", "between tokens"),
+    ("first_token", "first token (TTFT)"),
+    ("per_output_token", "per output token (TPOT)"),
+    ("between_tokens", "between tokens (ITL)"),
 )
 
 
 def times(report: Report) -> list[list[str]]:
     """A heading, and a row for each kind of time that has values."""
-    rows = [["", "p50", "p90", "p99", "max", "mean", "values"]]
+    rows = [["", "p50", "p90", "p95", "p99", "max", "mean", "values"]]
     for name, title in _SPREADS:
         spread: Spread = getattr(report, name)
         if spread.count and (name != "service" or report.plan.open_loop):
-            figures = (spread.p50, spread.p90, spread.p99, spread.max, spread.mean)
+            figures = (spread.p50, spread.p90, spread.p95, spread.p99, spread.max, spread.mean)
             rows.append([title, *map(duration, figures), f"{'' if spread.exact else '~ '}{spread.count:,}"])
     return rows
 
@@ -72,8 +73,14 @@ def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> s
         f"failed {stats.failed}",
         f"{three(stats.succeeded / seconds if seconds else 0.0)} ok/s",
     ]
-    if stats.succeeded:
-        parts.append(f"p50 {duration(stats.live_latency.quantiles(0.5)[0])}")
+    live = stats.live
+    if live.tokens and seconds:
+        parts.append(f"{three(live.tokens / seconds)} tokens/s")
+    if stats.slo is not None:
+        parts.append(f"good {stats.good / max(stats.succeeded + stats.failed, 1):.0%}")
+    for name, values in (("p50", live.latency), ("TTFT", live.first_token), ("TPOT", live.per_output_token)):
+        if values.count:
+            parts.append(f"{name} {duration(values.quantiles(0.5)[0])}")
     if waiting:
         parts.append(printable(waiting))
     return "  ".join(parts)
@@ -101,17 +108,42 @@ def _figures(report: Report) -> Table:
     counts = f"{report.sent} sent, {report.succeeded} succeeded{share}, {report.failed} failed"
     if report.unfinished:
         counts += f", {report.unfinished} given up"
-    how = {"usage": " as the backend counts", "pieces": " as pieces of streams", "both": " counted either way"}
-    tokens = f"{three(report.tokens_per_second)} tokens/s" if report.tokens else "no tokens counted"
-    rate = f"{three(report.requests_per_second)} requests/s, {tokens}, {size(report.bytes_per_second)}/s"
+    rate = f"{three(report.requests_per_second)} requests/s, {size(report.bytes_per_second)}/s"
     statuses = ", ".join(f"{status}: {count}" for status, count in report.statuses.items())
     found = Table.grid(padding=(0, 2, 0, 0))
     found.add_column(style="cyan")
     found.add_row("requests", f"{counts}, in {duration(report.seconds)}")
     found.add_row("statuses", statuses or "none")
-    found.add_row("throughput", rate)
-    found.add_row("received", f"{report.tokens:,} tokens{how.get(report.tokens_counted_by, '')}, {size(report.bytes)}")
+    found.add_row("throughput", f"{rate}, at most {report.peak_in_flight} in flight")
+    if report.slo:
+        good = f"{three(report.goodput)} requests/s, {report.good_share:.2%} within {objectives(report.slo)}"
+        found.add_row("goodput", good)
+    for name, counted in tokens(report):
+        found.add_row(name, counted)
     return found
+
+
+def objectives(slo: Mapping[str, float]) -> str:
+    """Service level objectives in words."""
+    return ", ".join(f"{name.upper()} {tick(limit)}" for name, limit in slo.items())
+
+
+def tokens(report: Report) -> list[tuple[str, str]]:
+    """Output and input tokens, and by whose count; each with its name."""
+    how = {
+        "usage": "as the backend counts",
+        "pieces": "as pieces of streams",
+        "both": "some as the backend counts, some as pieces of streams",
+    }
+    output = "none counted"
+    if report.tokens:
+        output = (
+            f"{three(report.tokens_per_second)} tokens/s; {report.tokens:,} in all, {how[report.tokens_counted_by]}"
+        )
+    prompts = "none counted: the backend reports none"
+    if report.input_tokens:
+        prompts = f"{three(report.input_tokens_per_second)} tokens/s; {report.input_tokens:,} in all, {how['usage']}"
+    return [("output", output), ("input", prompts)]
 
 
 def _times(report: Report) -> Table | str:

@@ -28,6 +28,7 @@ class Moment:
     sent: int = 0
     succeeded: int = 0
     failed: int = 0
+    good: int = 0
     tokens: int = 0
     bytes: int = 0
     latency: Histogram = Factory(lambda: Histogram(0))
@@ -37,6 +38,7 @@ class Moment:
         self.sent += other.sent
         self.succeeded += other.succeeded
         self.failed += other.failed
+        self.good += other.good
         self.tokens += other.tokens
         self.bytes += other.bytes
         self.latency.merge(other.latency)
