@@ -10,7 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
 
-CONFIG_NEEDS = "vespa.runtime.secret vespa.runtime.local_addresses vespa.transport.origin vespa.transport.choice"
+CONFIG_NEEDS = (
+    "vespa.runtime.secret vespa.runtime.local_addresses "
+    "vespa.transport.origin vespa.transport.choice vespa.transport.endpoint_strings"
+)
 BELOW_PROXY = "vespa.runtime vespa.http vespa.transport vespa.protocol vespa.vast vespa.accounting"
 
 OBSERVERS = ("metrics", "status", "observability")

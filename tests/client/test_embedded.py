@@ -375,6 +375,15 @@ class SynchronousTests(Traceless):
         )
         self.assertRaises(TypeError, VastClient, "demo", "key", colour="blue")
 
+    def test_admin_port(self) -> None:
+        """Within a program there is no admin port unless it is asked for; an open one needs a token."""
+        self.assertEqual(VastClient("demo", "key").settings.admin_listen, "")
+        chosen = "tcp:0:interface=127.0.0.1"
+        self.assertEqual(VastClient("demo", "key", admin_listen=chosen).settings.admin_listen, chosen)
+        VastClient("demo", "key", admin_listen="tcp:0", admin_token="t0ken")
+        with self.assertRaisesRegex(ValueError, "admin_token"):
+            VastClient("demo", "key", admin_listen="tcp:0")
+
 
 class TwistedTests(TestCase):
     timeout = 60

@@ -54,6 +54,12 @@ class FileTests(SynchronousTestCase):
                 self.assertNotIn(jargon, said)
         self.assertEqual(file_problem(reactor, WorkerSettings(listen="tcp:0")), "")
 
+    def test_admin_port(self) -> None:
+        """An error of the admin port's endpoint names its setting; no endpoint is no error."""
+        said = file_problem(reactor, WorkerSettings(listen="tcp:0", admin_listen="tcp:x"))
+        self.assertIn("VESPA_ADMIN_LISTEN='tcp:x': 'x' must be a whole number", said)
+        self.assertEqual(file_problem(reactor, WorkerSettings(listen="tcp:0", admin_listen="")), "")
+
     def test_roots(self) -> None:
         """Roots that are not certificates are an error."""
         self.assertIn("VESPA_BACKEND_CA_FILE", file_problem(reactor, WorkerSettings(backend_ca_file=__file__)))

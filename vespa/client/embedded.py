@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python import threadable
 
 from vespa.client.reactor_thread import ReactorThread, ServiceRun, in_asyncio
+from vespa.config.admin import needs_token
 from vespa.config.client import ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
 from vespa.transport.own_reactor import has_run
@@ -55,10 +56,11 @@ class VastClient:
         client's own. While requests wait for a worker, `on_wait` is called with the autoscaler's message and the
         seconds waited so far, and with ("", 0.0) when none waits any more. If the proxy has a thread of its own, it
         calls `on_wait` there. `settings` are further fields of `ClientSettings`. Raises ValueError for a `host` that
-        other machines can reach without a `token`.
+        other machines can reach without a `token`. The admin port is off, unless `settings` have its `admin_listen`.
         """
         if not is_loopback(host) and not settings.get("token"):
             raise ValueError(f"anyone who can reach {host or 'it'} could use the endpoint: set a token as well")
+        settings.setdefault("admin_listen", "off")
         self.settings = ClientSettings(
             endpoint=endpoint_name,
             endpoint_key=api_key,
@@ -68,6 +70,8 @@ class VastClient:
             instance=instance,
             **settings,
         )
+        if needs_token(self.settings.admin_listen) and not self.settings.admin_token:
+            raise ValueError(f"other machines could read {self.settings.admin_listen}: set an admin_token as well")
         self._on_wait = on_wait
         self._reactor = reactor
         self._run: ServiceRun[ClientService] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from vespa.config import key_files
+from vespa.config.admin import check_admin
 from vespa.config.client import LIST, ClientSettings
 from vespa.config.names import unknown_variables
 from vespa.config.reader import Given, Reading
@@ -95,6 +96,7 @@ def _check_together(reading: Reading[ClientSettings], readable: Callable[[str], 
     values = reading.values
     if not (is_loopback(values["host"]) or values["token"] or "token" in reading.problems):
         reading.wrong("host", "anyone who can reach it could use your endpoint: set VESPA_CLIENT_TOKEN as well")
+    check_admin(reading)
     if values["worker_ca"] and not readable(values["worker_ca"]):
         reading.wrong("worker_ca", "cannot be read")
     where = reading.sources.get("passes")

@@ -66,7 +66,11 @@ def path_or_off(raw: str) -> str:
 
 def endpoint_or_off(raw: str) -> str:
     """A Twisted endpoint string, or the word "off", which is none. Listening shows whether it can be used."""
-    return "" if raw.lower() == "off" else text(raw)
+    if raw.lower() in ("off", ""):
+        return ""
+    if ":" not in raw:
+        raise ValueError("must be a Twisted endpoint string, such as tcp:9464:interface=127.0.0.1, or off")
+    return raw
 
 
 def boolean(raw: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
+from vespa.config.admin import check_admin
 from vespa.config.names import unknown_variables
 from vespa.config.reader import Reading, SettingsError
 from vespa.config.values import field_value, key
@@ -52,6 +53,7 @@ def read(
     _check_needed(reading, environ)
     _take_secret_file(reading, "backend_authorization", field_value, read_text)
     _take_secret_file(reading, "admin_token", key, read_text)
+    check_admin(reading)
     _check_files(reading, readable)
     hints = unknown_variables(environ, "VESPA_")
     if " " not in (reading.values["backend_authorization"] or " ") and "backend_authorization" in reading.sources:

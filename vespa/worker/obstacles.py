@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from OpenSSL import SSL, crypto
-
 from vespa.config.worker import WorkerSettings
 from vespa.proxy.listener import cannot_listen
 from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.trust import trust_roots
-from vespa.transport import listen
-from vespa.transport.certificates import CertificateError
+from vespa.transport.endpoint_problem import endpoint_problem
 
 _EXAMPLE = "tcp:3000:interface=127.0.0.1 or unix:/run/vespa.sock"
+_ADMIN_EXAMPLE = "tcp:9464:interface=127.0.0.1, unix:/run/vespa-admin.sock or off"
 
 
 def file_problem(reactor: object, settings: WorkerSettings) -> str:
-    """An error in the endpoint, its certificate or the roots that only loading them shows; or ""."""
-    try:
-        listen.parse(reactor, settings.endpoint)
-    except CertificateError as error:
-        names = "VESPA_LISTEN names" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE name"
-        return f"cannot listen on {settings.listen or 'TLS'}: {error}; {names} the files"
-    except OSError as error:
-        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {error.filename}: {error.strerror}"
-    except (ValueError, TypeError, LookupError, SSL.Error, crypto.Error) as error:
-        why = str(error) or type(error).__name__
-        if isinstance(error, TypeError):
-            why = "an argument is missing or unknown"
-        elif why.startswith("invalid literal for int"):
-            why = f"{why.rpartition(': ')[2]} must be a whole number"
-        return f"cannot listen on VESPA_LISTEN={settings.listen!r}: {why}; write it like {_EXAMPLE}"
+    """An error in the endpoints, their certificates or the roots that only loading them shows; or ""."""
+    files = "" if settings.listen else "VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE name"
+    problem = endpoint_problem(reactor, settings.endpoint, "VESPA_LISTEN", _EXAMPLE, files)
+    if not problem and settings.admin_listen:
+        problem = endpoint_problem(reactor, settings.admin_listen, "VESPA_ADMIN_LISTEN", _ADMIN_EXAMPLE)
+    if problem:
+        return problem
     try:
         trust_roots(settings.backend_ca_file)
     except (OSError, ValueError) as error:

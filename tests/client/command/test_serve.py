@@ -152,6 +152,12 @@ class ServeTests(CommandCase):
         self.assertIn("holds no certificate", self.errors)
         self.assertIsNone(self.proxy.settings)
 
+    async def test_bad_admin_endpoint(self) -> None:
+        """An endpoint string for the admin port that is malformed is an error of the start, which names the option."""
+        self.assertEqual(await self.run_to_end(self.command(endpoint_key="key", admin_listen="tcp:x")), 1)
+        self.assertIn("--admin-listen='tcp:x': 'x' must be a whole number", self.errors)
+        self.assertIsNone(self.proxy.settings)
+
     async def test_bad_settings(self) -> None:
         """An error that appears only when the proxy is made is printed, too."""
         self.proxy.error = ValueError("no such thing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 from twisted.internet.error import CannotListenError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vespa.client.service import ClientService
 
 log = Logger()
+
+_ADMIN_EXAMPLE: Final = "tcp:9465:interface=127.0.0.1, unix:/run/vespa-admin.sock or off"
 
 OnWait = Callable[[str, float], None]
 
@@ -64,6 +66,11 @@ async def launch(
         trust_roots(settings.worker_ca)
     except (OSError, ValueError) as error:
         raise LaunchError(f"--worker-ca={settings.worker_ca!r}: {error or type(error).__name__}") from None
+    if settings.admin_listen:
+        from vespa.transport.endpoint_problem import endpoint_problem
+
+        if problem := endpoint_problem(reactor, settings.admin_listen, "--admin-listen", _ADMIN_EXAMPLE):
+            raise LaunchError(problem)
     settings = await _with_key(reactor, settings)
     for key in (settings.endpoint_key, settings.account_key):
         hide(key)
