@@ -17,6 +17,7 @@ from vespa.config.values import Number, boolean, text
 _DERIVED = "?"
 """A name that follows from the field's own."""
 _SHOWN = 80  # characters of a wrong value
+HIDDEN = "(hidden)"
 
 
 @attrs.frozen
@@ -47,10 +48,14 @@ class Option:
     attribute: str = ""
     """The field that it fills."""
 
+    def hides(self, value: object) -> bool:
+        """Whether nobody is shown this value: it is a secret, or a URL that may hold a password."""
+        return self.secret or "@" in str(value)
+
     def shown(self, value: object) -> str:
-        """A value as messages show it. Secrets, and URLs that may hold a password, are hidden."""
-        if self.secret or "@" in str(value):
-            return "(hidden)"
+        """A value as messages show it, or that it is hidden."""
+        if self.hides(value):
+            return HIDDEN
         return repr(value if len(str(value)) <= _SHOWN else str(value)[: _SHOWN - 3] + "...")
 
     @property
