@@ -57,7 +57,7 @@ class EffectiveTests(SynchronousTestCase):
         """No secret is shown, but whether it is set; nor is anything that may hold a password."""
         secret = "secret-0123456789"
         for schema in (WorkerSettings, ClientSettings):
-            given = {row.attribute: secret for row in rows(schema) if row.secret}
+            given: dict[str, Any] = {row.attribute: secret for row in rows(schema) if row.secret}
             self.assertGreater(len(given), 2)
             settings = attrs.evolve(load(BACKEND), **given) if schema is WorkerSettings else ClientSettings(**given)
             self.assertNotIn(secret, json.dumps(effective(settings)))

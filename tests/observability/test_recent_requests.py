@@ -89,6 +89,14 @@ class RecentRequestsTests(SynchronousTestCase):
         self.assertEqual([each["path"] for each in self.recent.failures()], ["/a"])
         self.assertEqual(self.recent.failures(after=1), [])
 
+    def test_newest(self) -> None:
+        """The newest rows come with failures that are not among them, each once, in order."""
+        self.recent.take([FakeEnded(FAILED if at in (1, 2, 9) else SERVED, ended_at=float(at)) for at in range(10)])
+        self.recent.take_second()
+        self.assertEqual([each["number"] for each in self.recent.newest(0, 2)], [3, 9, 10])
+        self.assertEqual([each["number"] for each in self.recent.newest(2, 4)], [3, 7, 8, 9, 10])
+        self.assertEqual(self.recent.newest(10, 4), [])
+
 
 class QuantileTests(SynchronousTestCase):
     def test_values(self) -> None:

@@ -114,6 +114,11 @@ class RecentRequests:
         """The same of requests that failed or were refused. They stay when many others have followed."""
         return _newest(self._failures, after, most)
 
+    def newest(self, after: int, most: int) -> list[dict[str, Any]]:
+        """The newest rows and the newest failures with a number above `after`, at most so many of each, in order."""
+        found = {row["number"]: row for row in (*self.failures(after, most), *self.rows(after, most))}
+        return [found[number] for number in sorted(found)]
+
 
 def _newest(rows: deque[dict[str, Any]], after: int, most: int) -> list[dict[str, Any]]:
     return [row for row in rows if row["number"] > after][-most:]

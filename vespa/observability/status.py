@@ -44,10 +44,17 @@ COMMON: Final = (
 class Subject(Protocol):
     """What the document is about: a worker or a client."""
 
-    kind: str
-    figures: tuple[str, ...]
-    """The names of its figures of each second, in addition to `COMMON`."""
-    states: StateChanges
+    @property
+    def kind(self) -> str:
+        """`worker` or `client`."""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of its figures of each second, in addition to `COMMON`."""
+
+    @property
+    def states(self) -> StateChanges:
+        """The states that it was in."""
 
     def measure(self) -> Mapping[str, float | None]:
         """The figures of the present second. Called once a second."""
@@ -121,16 +128,16 @@ class StatusDocument:
 
     def event(self) -> dict[str, Any]:
         """
-        What a reader of the document gets each second: the same members, without `settings`.
+        What a reader of the document gets each second: the same members, without `settings` and `failures`.
 
-        It has only the end of each list: of the history, the states and the requests. A reader appends what it has not
-        seen yet, by time or `number`, and reads the whole document again after it lost its connection.
+        It has only the end of each list: of the history, the states and the requests, with as many failures. A reader
+        appends what it has not seen yet, by time or `number`, and reads the whole document again after it lost its
+        connection.
         """
         after = self._numbers[0]
         lists = {
             "state_changes": _changes(self._subject.states, EVENT_CHANGES),
-            "requests": self._requests.rows(after, EVENT_ROWS),
-            "failures": self._requests.failures(after, EVENT_ROWS),
+            "requests": self._requests.newest(after, EVENT_ROWS),
         }
         newest = self._history.document(self._started_at, EVENT_SECONDS)
         return {**self._safe({**self._small(), **lists}), "history": newest}

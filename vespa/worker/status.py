@@ -1,0 +1,158 @@
+"""The worker's part of the status document: the backend, the load, the autoscaler, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.accounting.fair_queue import FairQueue
+from vespa.accounting.ledger import Ledger
+from vespa.accounting.workload import from_micros
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.server import Server
+from vespa.observability.status import Subject
+from vespa.proxy.upgrade import Tunnels
+from vespa.runtime.state_changes import StateChanges
+from vespa.transport.certificates import Certificate
+from vespa.worker.keyring import Keyring
+from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
+from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.reporter import Reporter
+from vespa.worker.reporting_client import ReportingClient
+
+LINES: Final = 10
+"""The number of lines of the benchmark's output in the document, the newest."""
+
+
+@frozen(kw_only=True, eq=False)
+class WorkerStatus:
+    """
+    Reads the parts of a worker when it is asked.
+
+    `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
+    `obstacle` returns what keeps callers from reaching the worker, in one sentence, or "".
+    """
+
+    clock: IReactorTime
+    readiness: ReadinessMonitor
+    gate: FairQueue[Any]
+    ledger: Ledger
+    pool: ConnectionPool
+    server: Server
+    tunnels: Tunnels
+    autoscaler: ReportingClient
+    backend_url: str
+    public_url: str = ""
+    keyring: Keyring | None = None
+    reporter: Reporter | None = None
+    certificate: Certificate | None = None
+    obstacle: Callable[[], str] = lambda: ""
+
+    kind = "worker"
+    figures: tuple[str, ...] = ("load", "estimated_wait_seconds", "requests_in_flight", "requests_queued")
+
+    @property
+    def states(self) -> StateChanges:
+        """The states of the backend."""
+        return self.readiness.history.changes
+
+    @property
+    def estimated_wait(self) -> float | None:
+        """The seconds until the backend has done the work in flight; None before it is measured."""
+        return self.gate.estimated_wait(self.ledger.load) if self.gate.throughput else None
+
+    def measure(self) -> Mapping[str, float | None]:
+        """The figures of this second."""
+        return {
+            "load": from_micros(self.ledger.load),
+            "estimated_wait_seconds": self.estimated_wait,
+            "requests_in_flight": self.ledger.in_flight - self.gate.waiting,
+            "requests_queued": self.gate.waiting,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """The worker's members of the document."""
+        gate = self.gate
+        return {
+            **self.measure(),
+            "estimated_wait_limit_seconds": gate.max_wait_seconds,
+            "queue_limit": gate.max_queue,
+            "concurrency_limit": gate.max_concurrency,
+            "tunnels": self.tunnels.count,
+            "client_connections": len(self.server.connections),
+            "public_url": self.public_url,
+            **self._backend(),
+            **self._benchmark(),
+            **self._autoscaler(),
+            "certificate_file": self.certificate.file if self.certificate else "",
+            "certificate_expires_at": self.certificate.ends if self.certificate else None,
+            "problems": [{"severity": problem.severity, "text": problem.text} for problem in self.problems()],
+        }
+
+    def problems(self) -> list[Problem]:
+        """What is wrong now, beside the state of the backend: each in one sentence, errors first."""
+        now = self.clock.seconds()
+        obstacle = self.obstacle()
+        found = [Problem("error", obstacle)] if obstacle else []
+        if self.keyring is not None:
+            found += key_problems(self.keyring)
+        if self.reporter is not None:
+            found += autoscaler_problems(self.reporter, self.autoscaler, now)
+        if self.certificate is not None:
+            found += certificate_problems(self.certificate, now)
+        found += load_problems(self.gate, self.estimated_wait)
+        return sorted(found, key=lambda problem: problem.severity != "error")
+
+    def _backend(self) -> dict[str, Any]:
+        probe = self.readiness.history.last_probe
+        return {
+            "backend_url": self.backend_url,
+            "backend_connections_open": self.pool.size,
+            "backend_connections_idle": self.pool.idle,
+            "backend_connections_limit": self.pool.limits.connections,
+            "probe_at": probe.at if probe else None,
+            "probe_seconds": probe.seconds if probe else None,
+            "probe_trouble": probe.trouble if probe else "",
+        }
+
+    def _benchmark(self) -> dict[str, Any]:
+        figure, history = self.readiness.throughput, self.readiness.history
+        return {
+            "benchmark_throughput": figure,
+            "benchmark_concurrency": getattr(figure, "concurrency", 0),
+            "benchmark_model": model_name(getattr(figure, "served", "")),
+            "benchmark_measured_at": history.measured_at or None,
+            "benchmark_lines": list(history.progress)[-LINES:],
+        }
+
+    def _autoscaler(self) -> dict[str, Any]:
+        reporter, keyring = self.reporter, self.keyring
+        return {
+            "key_needed": keyring is not None,
+            "key_fetched": keyring is not None and keyring.has_key,
+            "key_trouble": keyring.trouble if keyring else "",
+            "reports": reporter is not None,
+            "reports_delivered_at": (reporter.delivered_at or None) if reporter else None,
+            "reports_delivered_total": reporter.reports_delivered if reporter else 0,
+            "reports_failed_total": reporter.reports_failed if reporter else 0,
+            "reports_undelivered_since_at": reporter.undelivered_since if reporter else None,
+            "reported_load": from_micros(reporter.delivered_load) if reporter else None,
+            "report_addresses": list(self.autoscaler.addresses) if reporter else [],
+            "report_troubles": [f"{url}: {trouble}" for url, trouble in self.autoscaler.troubles.items()],
+        }
+
+
+_check: type[Subject] = WorkerStatus
+
+
+def model_name(served: str) -> str:
+    """The name of a model in the text that `ServedModel` makes; "" if it has none."""
+    try:
+        name = json.loads(served)["id"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""
