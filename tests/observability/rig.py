@@ -34,7 +34,8 @@ class AdminRig:
         access = AdminAccess(endpoint, token, self.clock.seconds)
         sources = Sources(
             metrics=self._metrics,
-            status=self._status,
+            status=lambda: {**self._status(), "whole": True},
+            event=self._status,
             ready=lambda: self.ready,
             page=PAGE,
             set_level=self._set_level,

@@ -51,7 +51,7 @@ class RouteTests(SynchronousTestCase):
         """/status.json is the document; a number that JSON does not have is null."""
         response = AdminRig().ask("/status.json")
         self.assertEqual(fields(response, b"content-type"), [b"application/json"])
-        self.assertEqual(json.loads(body(response)), {"made": 1, "ratio": None, "padding": ""})
+        self.assertEqual(json.loads(body(response)), {"made": 1, "ratio": None, "padding": "", "whole": True})
 
     def test_page(self) -> None:
         """The page comes with a policy that allows its own style and script, and nothing else."""

@@ -48,12 +48,14 @@ class Sources:
     Where the routes get what they show, when it is asked for.
 
     `metrics` takes the value of Accept, and returns the content type and the text. `status` returns the document of
-    `/status.json`. `ready` returns whether requests are served, and if not, the reason in words. `page` is the page's
-    HTML. `set_level` takes the name of a log level, and raises ValueError for an unknown one.
+    `/status.json`, and `event` the shorter one that `/events` sends each second. `ready` returns whether requests are
+    served, and if not, the reason in words. `page` is the page's HTML. `set_level` takes the name of a log level, and
+    raises ValueError for an unknown one.
     """
 
     metrics: Callable[[str], tuple[str, bytes]]
     status: Callable[[], Mapping[str, Any]]
+    event: Callable[[], Mapping[str, Any]]
     ready: Callable[[], tuple[bool, str]]
     page: bytes
     set_level: Callable[[str], None]
@@ -69,7 +71,7 @@ class Routes:
         self._sources = sources
         self._access = access
         self._page_lines = _policy_line(sources.page)
-        self.streams = EventStreams(clock, self._status)
+        self.streams = EventStreams(clock, lambda: to_json(sources.event()))
         self._routes: dict[bytes, tuple[bytes, Handle]] = {
             b"/": (b"GET", _by(self._page)),
             b"/healthz": (b"GET", _by(lambda head, body: Reply(_TEXT, b"ok\n"))),
