@@ -26,6 +26,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
+from vespa.observability.ended_requests import EndedRequests
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.upgrade import Tunnels
@@ -194,6 +195,7 @@ class Rig:
         authorization: str = "",
         master_token: str = "token",
         max_tunnels: int = 1000,
+        observer: EndedRequests | None = None,
         clock: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
     ) -> None:
@@ -229,9 +231,12 @@ class Rig:
             admin_routes=AdminRoutes(master_token, self._update),
             timeouts=timeouts,
             tunnels=Tunnels(CoarseTimer(self.clock), max_tunnels),
+            observer=observer,
         )
         self.proxy = self.app.proxy
         self.server = Server(self.app, self.clock, limits)
+        if observer is not None:
+            self.server.on_refused = observer.refused
 
     def _verify(self, auth: Auth) -> None:
         if self.bad_signature is not None:

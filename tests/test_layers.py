@@ -44,15 +44,18 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
         **{f"vespa.worker.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.worker {OBSERVES}" for name in OBSERVERS},
         **{f"vespa.client.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.client {OBSERVES}" for name in OBSERVERS},
-        "vespa.worker.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config",
+        "vespa.worker.service": (
+            f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config vespa.observability"
+        ),
         # Parts of the service that commands use too.
         "vespa.worker.readiness_setup": "vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport",
         "vespa.worker.obstacles": "vespa.config vespa.proxy vespa.runtime vespa.transport",
+        "vespa.worker.listening": f"vespa vespa.proxy {BELOW_PROXY} vespa.config",
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.config vespa.runtime.files",
         "vespa.client": f"vespa vespa.proxy {BELOW_PROXY}",
-        "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
+        "vespa.client.service": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client vespa.observability",
         "vespa.client.embedded": f"vespa {BELOW_PROXY} vespa.config vespa.client",
         "vespa.client.command": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client",

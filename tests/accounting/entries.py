@@ -15,11 +15,12 @@ class PlainEntry:
         self.work = 0
         self.received_at = 0.0
         self.started_at = 0.0
-        self.completed_at = 0.0
+        self.first_byte_at = self.ended_at = 0.0
 
-    def values(self) -> tuple[State, int | None, int, float, float, float]:
+    def values(self) -> tuple[State, int | None, int, float, float, float, float]:
         """All that the ledger wrote into it."""
-        return self.state, self.request_idx, self.work, self.received_at, self.started_at, self.completed_at
+        times = self.received_at, self.started_at, self.first_byte_at, self.ended_at
+        return self.state, self.request_idx, self.work, *times
 
 
 def opened(ledger: Ledger, request_idx: int | None, work: int, now: float) -> PlainEntry:

@@ -262,7 +262,7 @@ class CountTests(SynchronousTestCase):
             untouched = everything(ledger)
             entry = PlainEntry()
             self.assertTrue(ledger.advance(entry, event, 5.0))
-            self.assertEqual(entry.values(), (end, None, 0, 0.0, 0.0, 0.0))
+            self.assertEqual(entry.values(), (end, None, 0, 0.0, 0.0, 0.0, 5.0))
             self.assertEqual(everything(ledger), untouched)
 
     def test_an_end_changes_nothing(self) -> None:
@@ -303,9 +303,24 @@ class CountTests(SynchronousTestCase):
         ]:
             ledger = Ledger(10)
             entry = went(ledger, *events)
-            self.assertEqual((entry.received_at, entry.started_at, entry.completed_at), times)
+            self.assertEqual((entry.received_at, entry.started_at), times[:2])
+            self.assertEqual(entry.ended_at, 100.0 + len(events))
             (record,) = ledger.deletes()
             self.assertEqual((record.received_at, record.started_at, record.completed_at), times)
+
+    def test_first_byte(self) -> None:
+        """It is the time of the response's head, that of the end for a whole response, and 0.0 without a response."""
+        for events, first_byte_at in [
+            ((Event.ADMIT, Event.HEAD, Event.END), 102.0),
+            ((Event.ADMIT, Event.ERROR_HEAD, Event.BREAK), 102.0),
+            ((Event.WAIT, Event.SLOT, Event.BREAK), 0.0),
+            ((Event.REFUSE,), 0.0),
+        ]:
+            self.assertEqual(went(Ledger(10), *events).first_byte_at, first_byte_at)
+        ledger, entry = Ledger(10), PlainEntry()
+        ledger.start(entry, 1, 5, 100.0)
+        ledger.finish(entry, True, 104.0)
+        self.assertEqual((entry.first_byte_at, entry.ended_at), (104.0, 104.0))
 
 
 class SnapshotTests(SynchronousTestCase):

@@ -18,6 +18,7 @@ from vespa.http.limits import Limits
 from vespa.http.response_writer import STREAM
 from vespa.http.server import Server
 from vespa.http.server_connection import ServerConnection
+from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.simulator.signing import query_envelope
 from vespa.transport.listen import parse
@@ -211,7 +212,7 @@ class _Endless:
     def pause(self) -> None:
         self._paused = True
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         """It left."""
         self._client = None
 

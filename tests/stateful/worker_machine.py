@@ -103,9 +103,9 @@ class WatchedExchange(Exchange):
         self._note("upstream_failed")
         super().upstream_failed(error)
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         self._note("hang_up")
-        super().hang_up()
+        super().hang_up(refusal)
 
 
 @implementer(IStreamClientEndpoint)

@@ -106,18 +106,20 @@ class Ledger:
         at the backend: then only `late` changes.
         """
         state = entry.state
-        if state is STREAMING:
+        if state is CONNECTING:
+            entry.first_byte_at = now
+        elif state is STREAMING:
             served = True
         elif state is STREAMING_ERROR:
             served = False
-        elif state is not CONNECTING:
+        else:
             self.late += 1
             return False
         work = entry.work
         self._changes += 1
         self.load -= work
         del self._in_flight[entry]
-        entry.completed_at = now
+        entry.ended_at = now
         if served:
             entry.state = outcome = SERVED
             self.served += 1
@@ -155,8 +157,12 @@ class Ledger:
             entry.received_at = now
             if entry.request_idx is not None:
                 self._open[entry.request_idx] = self._open.get(entry.request_idx, 0) + 1
-        elif target is not STREAMING and target is not STREAMING_ERROR and state is not READING:
-            self._end(entry, state, target, now)
+        elif target is STREAMING or target is STREAMING_ERROR:
+            entry.first_byte_at = now
+        else:
+            entry.ended_at = now
+            if state is not READING:
+                self._end(entry, state, target, now)
         return True
 
     def _enter(self, entry: Entry) -> None:
@@ -169,8 +175,6 @@ class Ledger:
     def _end(self, entry: Entry, state: State, target: State, now: float) -> None:
         """Record the end of an entry that was in `state`."""
         work = entry.work
-        if state in _AT_BACKEND and target is not CANCELLED:
-            entry.completed_at = now
         if state is not RECEIVED:
             self._changes += 1
             self.load -= work
@@ -197,7 +201,8 @@ class Ledger:
             others = self._open.pop(entry.request_idx) - 1
             if others:
                 self._open[entry.request_idx] = others
-            record = Completion(entry.request_idx, target, entry.received_at, entry.started_at, entry.completed_at)
+            completed_at = now if state in _AT_BACKEND and target is not CANCELLED else 0.0
+            record = Completion(entry.request_idx, target, entry.received_at, entry.started_at, completed_at)
             self._deletes.append(record)
             if len(self._deletes) > self._max_pending_deletes:
                 self._deletes.popleft()

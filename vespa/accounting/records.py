@@ -14,9 +14,10 @@ class Entry(Protocol):
     """
     One request, from its first byte to its end. Only the ledger changes these attributes.
 
-    It begins with READING, None, 0 and three times 0.0. It has no `__eq__`: entries differ by identity.
+    It begins with READING, None, 0 and four times 0.0. It has no `__eq__`: entries differ by identity.
 
-    Times are epoch seconds, 0.0 if the request never reached that point. A cancelled request was never completed.
+    Times are epoch seconds, 0.0 if the request never reached that point. `first_byte_at` is the time of the response's
+    head; that of a response that came whole is `ended_at`.
     `work` is in millionths. `request_idx` is None if the request has none (unsecured mode). Such a request is counted,
     but its end is not reported.
     """
@@ -26,11 +27,16 @@ class Entry(Protocol):
     work: int
     received_at: float
     started_at: float
-    completed_at: float
+    first_byte_at: float
+    ended_at: float
 
 
 class Completion(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The end of one request, reported once. Two are never equal, because two requests may use one assignment."""
+    """
+    The end of one request, reported once. Two are never equal, because two requests may use one assignment.
+
+    `completed_at` is 0.0 for a request that the backend never had, or that was cancelled.
+    """
 
     request_idx: int
     outcome: State

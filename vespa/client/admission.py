@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from vespa.accounting.fair_queue import FairQueue
-from vespa.accounting.lifecycle import ADMIT, CONNECTING, END, OPEN, SERVED, SLOT, TABLE, UNSERVED, WAIT, Event
+from vespa.accounting.lifecycle import (
+    ADMIT,
+    CONNECTING,
+    END,
+    OPEN,
+    SERVED,
+    SLOT,
+    STREAMING,
+    STREAMING_ERROR,
+    TABLE,
+    UNSERVED,
+    WAIT,
+    Event,
+)
 from vespa.client.envelope_writer import Content
 from vespa.client.policy import Policy
 from vespa.http.coarse_timer import CoarseTimer
@@ -20,6 +33,7 @@ class ClientAdmission:
         self.gate = gate
         self._seconds = policy.seconds
         self._timer = timer
+        self._now = timer.clock.seconds
 
     def verify(self, exchange: Exchange, content: Content) -> None:
         """Nothing to verify: the guard has let the request pass."""
@@ -53,13 +67,19 @@ class ClientAdmission:
 
     def advance(self, exchange: Exchange, event: Event) -> None:
         """Record an event that does not end the request."""
-        exchange.state = TABLE[exchange.state][event]
+        state = exchange.state = TABLE[exchange.state][event]
+        if state is CONNECTING:
+            exchange.started_at = self._now()
+        elif state is STREAMING or state is STREAMING_ERROR:
+            exchange.first_byte_at = self._now()
         if event is SLOT and not self.gate.waiting:
             self._timer.discard(self)
 
     def served(self, exchange: Exchange, success: bool) -> None:
         """Record that the whole response was passed on. Its slot goes to the next request."""
+        now = exchange.ended_at = self._now()
         if exchange.state is CONNECTING:
+            exchange.first_byte_at = now
             exchange.state = SERVED if success else UNSERVED
         else:
             exchange.state = TABLE[exchange.state][END]
@@ -67,6 +87,7 @@ class ClientAdmission:
 
     def settle(self, exchange: Exchange, event: Event) -> None:
         """Record any other end. The slot, or the place in the queue, goes to the next request."""
+        exchange.ended_at = self._now()
         exchange.state = TABLE[exchange.state][event]
         self.gate.free(exchange)
         if not self.gate.waiting:

@@ -19,6 +19,7 @@ from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.cors import VARY, Preflight, cors_lines, is_preflight
 from vespa.proxy.exchange import Exchange, open_exchange
+from vespa.proxy.interfaces import RequestObserver
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.upstream_deadlines import Timeouts
 
@@ -41,8 +42,9 @@ class ClientApp:
         guard: BrowserGuard,
         timeouts: Timeouts | None = None,
         log_served: bool = False,
+        observer: RequestObserver[Exchange] | None = None,
     ) -> None:
-        """`timeouts` are for workers' responses."""
+        """`timeouts` are for workers' responses. `observer` is told of each request that has ended."""
         via = Via()
         timer = autoscaler.timer
         self.admission = ClientAdmission(policy, gate, timer)
@@ -60,6 +62,7 @@ class ClientApp:
             timeouts=timeouts,
             timer=timer,
             log_served=log_served,
+            observer=observer,
         )
         self._is_draining = False
         self._autoscaler = autoscaler

@@ -6,13 +6,14 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.application.service import Service
+from twisted.application.service import IService, Service
 
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import Console
 from vespa.client.endpoint_key import EndpointKey
+from vespa.client.observability import ClientParts, observers
 from vespa.client.policy import DEFAULT_COST, Policy
 from vespa.client.trust import WorkerTrust
 from vespa.client.worker_pools import WorkerPools
@@ -22,6 +23,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
+from vespa.observability.ended_requests import EndedRequests
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, SecondListener, Upstreams
@@ -123,6 +125,7 @@ def make_client(
         allow_origins=settings.allow_origins,
         origin_setting="--allow-origin",
     )
+    ended = EndedRequests(reactor)
     app = ClientApp(
         _policy(settings),
         autoscaler=autoscaler,
@@ -131,6 +134,7 @@ def make_client(
         guard=guard,
         timeouts=Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout),
         log_served=settings.debug,
+        observer=ended,
     )
     tell(shares, QUEUE_MAX)
     Pipes.most = shares.pipes
@@ -139,7 +143,17 @@ def make_client(
     endpoint = parse(reactor, _endpoint(settings))
     listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
     tree = ClientService(listening, settings.host)
-    children: list[Service] = [Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening]
+    parts = ClientParts(
+        settings=settings,
+        app=app,
+        server=server,
+        listening=listening,
+        autoscaler=autoscaler,
+        workers=workers,
+        ended=ended,
+    )
+    children: list[IService] = [*observers(reactor, parts)]
+    children += (Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening)
     if settings.host == LOCALHOST:
         children.append(SecondListener(reactor, "::1", server, listening))
     for child in children:

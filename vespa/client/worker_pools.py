@@ -88,7 +88,7 @@ class WorkerPools:
             allows = None if self._anywhere else is_public
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
             limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=self._connections, probe_seconds=PROBE_SECONDS)
-            pool = ConnectionPool(endpoint, self._reactor, limits, name="worker")
+            pool = ConnectionPool(endpoint, self._reactor, limits, name="worker", address=url)
             if self._most:
                 pool.make_room = self._make_room
             worker = self._known[url] = Worker(origin, pool)

@@ -13,7 +13,7 @@ from typing import Final
 from twisted.internet import interfaces
 from zope.interface import implementer
 
-from vespa.http.interfaces import ConnectionOwner, ResponseReceiver, Sink, UpstreamError, nobody
+from vespa.http.interfaces import ConnectionOwner, ResponseReceiver, Sink, nobody
 from vespa.http.upstream_transport import UpstreamTransport
 from vespa.protocol.chunked import BadChunk, Chunked, known_sizes
 from vespa.protocol.connection_state import CLIENT, ClientEvent, ClientState, after
@@ -51,6 +51,7 @@ class ClientConnection(UpstreamTransport):
         self._heads = HeadReader(RESPONSES, limits.head_bytes, limits.head_fields)
         self._read_head = self._heads.read
         self._turn_end = pool.turn_end
+        self._seconds = pool.clock.seconds
         self._head_only = False
         self._framing = LENGTH
         self._left = 0
@@ -107,11 +108,11 @@ class ClientConnection(UpstreamTransport):
         if self.state is not _AWAITING or self._heads.unfinished is not None or receiver is None:
             self._receive_more(data)
             return
-        self.received += 1
+        self.received += len(data)
         try:
             head, start, length = self._read_head(data)
         except BadResponse as error:
-            self._fail_head(error)
+            self._malformed(f"is not HTTP/1.1: {error}")
             return
         if head is None:
             return
@@ -146,7 +147,7 @@ class ClientConnection(UpstreamTransport):
             try:
                 end = walker.feed(data[start:], self._content)
             except BadChunk as error:
-                self._fail_chunks(error)
+                self._malformed(f"has a malformed chunked coding: {error}")
                 return
             end = len(data) + 1 if end < 0 else start + end
             if self._content is not None:
@@ -162,6 +163,7 @@ class ClientConnection(UpstreamTransport):
         self._until_close = framing == UNTIL_CLOSE
         if end > len(data):
             self._left = end - len(data)
+            self.longest_gap, self.read_at = 0.0, self._seconds()
             self.state = _after_response_head[self.state]
             self.sink = nobody  # until the receiver returns its sink
             sink = receiver.respond(head, length, data, start, False)
@@ -194,23 +196,26 @@ class ClientConnection(UpstreamTransport):
         self._interims += 1
         self.ordinary = False  # so that the end of this response resets the state
         if self._interims > _INTERIM_MAX:
-            self._fail_head(BadResponse("too many interim responses"))
+            self._malformed("is not HTTP/1.1: too many interim responses")
             return
         receiver.interim(head)
         if self.receiver is receiver and data:
-            self.received -= 1  # the same read
+            self.received -= len(data)  # the same read
             self.dataReceived(data)
 
     def _receive_more(self, data: bytes) -> None:
         """The rest of a head or a body; or bytes without a request."""
-        self.received += 1
         sink = self.sink
+        if sink is not None and self._walker is not None and self._content is None:
+            self.relay_chunk(data)  # on a transport without `reader`
+            return
+        self.received += len(data)
         if sink is None:
             if self.state is _AWAITING and self.receiver is not None:
                 try:
                     head, start, length = self._heads.read_more(data)
                 except BadResponse as error:
-                    self._fail_head(error)
+                    self._malformed(f"is not HTTP/1.1: {error}")
                 else:
                     if head is not None:  # its bytes are not at the beginning of `data`, so it is rewritten
                         self._begin_response(self.receiver, head, length, data[start:], 0)
@@ -229,8 +234,6 @@ class ClientConnection(UpstreamTransport):
             self._end_response(data)
         elif self._content is not None:
             self._receive_content(data, sink, self._content)
-        elif self._walker is not None:
-            self._relay_unusual(data, sink)  # on a transport without `reader`
         else:
             sink(data)
 
@@ -239,7 +242,7 @@ class ClientConnection(UpstreamTransport):
         try:
             end = self._walker.feed(data, content)
         except BadChunk as error:
-            self._fail_chunks(error)
+            self._malformed(f"has a malformed chunked coding: {error}")
             return
         data_end = len(data)
         joined = b"".join(content)
@@ -253,7 +256,11 @@ class ClientConnection(UpstreamTransport):
 
     def relay_chunk(self, data: bytes) -> None:
         """One read of a stream: look for its end, and pass it on unchanged."""
-        self.received += 1
+        self.received += len(data)
+        now = self._seconds()
+        if now - self.read_at > self.longest_gap:
+            self.longest_gap = now - self.read_at
+        self.read_at = now
         sink = self.sink
         if sink is None:
             self.cancel()
@@ -272,7 +279,7 @@ class ClientConnection(UpstreamTransport):
         try:
             end = walker.feed(data)
         except BadChunk as error:
-            self._fail_chunks(error)
+            self._malformed(f"has a malformed chunked coding: {error}")
             return
         if end < 0:
             self._between_chunks = walker.between_chunks
@@ -300,10 +307,3 @@ class ClientConnection(UpstreamTransport):
         self.receiver = self.sink = None
         self._content = self._walker = None
         self._after_response(_after_response_end if self.state is _RECEIVING else _after_response)
-
-    def _fail_head(self, error: BadResponse) -> None:
-        self.fail(UpstreamError("bad_reply", f"the {self.pool.name}'s response is not HTTP/1.1: {error}"))
-
-    def _fail_chunks(self, error: BadChunk) -> None:
-        message = f"the {self.pool.name}'s response has a malformed chunked coding: {error}"
-        self.fail(UpstreamError("bad_reply", message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from bisect import bisect_right
 from collections import OrderedDict
@@ -14,7 +13,6 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
-    ConnectionRefusedError,
     TimeoutError,
     UserError,
 )
@@ -27,7 +25,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.idle_lifetime import IdleLifetime
 from vespa.http.interfaces import ConnectionTaker, UpstreamError
 from vespa.http.limits import PoolLimits
-from vespa.transport.errors import BadCertificate
+from vespa.transport.errors import BadCertificate, nobody_listens
 from vespa.transport.turn_end import turn_end_of
 
 _idle_since: Final = attrgetter("idle_since")
@@ -67,9 +65,11 @@ class ConnectionPool:
         limits: PoolLimits | None = None,
         *,
         name: str = "backend",
+        address: str = "",
     ) -> None:
-        """`name` is the name of the upstream in errors."""
+        """`name` is the name of the upstream in errors. `address` tells it from others of this name."""
         self.name = name
+        self.address = address
         self.limits = limits or PoolLimits()
         self.clock = clock
         self.turn_end = turn_end_of(clock)
@@ -158,12 +158,14 @@ class ConnectionPool:
     def _connect(self, taker: ConnectionTaker) -> None:
         if self.make_room is not None:
             self.make_room()
+        began = self.clock.seconds()
         connecting: Deferred[Any] = maybeDeferred(self._endpoint.connect, self._factory)
         self._connecting[taker] = connecting
-        connecting.addCallbacks(self._connected, self._not_connected, callbackArgs=(taker,), errbackArgs=(taker,))
+        connecting.addCallbacks(self._connected, self._not_connected, callbackArgs=(taker, began), errbackArgs=(taker,))
 
-    def _connected(self, connection: ClientConnection, taker: ConnectionTaker) -> None:
+    def _connected(self, connection: ClientConnection, taker: ConnectionTaker, began: float) -> None:
         del self._connecting[taker]
+        connection.connect_seconds = self.clock.seconds() - began
         taker.connected(connection)
 
     def _not_connected(self, failure: Failure, taker: ConnectionTaker) -> None:
@@ -177,7 +179,7 @@ class ConnectionPool:
             code = "bad_certificate"
         if not failure.check(ConnectError, UserError) and not isinstance(failure.value, OSError):
             text = f"{failure.type.__name__}: {text}" if failure.type else text
-        refused = _nobody_listens(failure.value)
+        refused = nobody_listens(failure.value)
         error = UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused)
         error.__cause__ = failure.value
         self.trouble(error)
@@ -276,8 +278,3 @@ class ConnectionPool:
         self._timer.discard(self)
         while self._idle:
             self._idle.pop().discard()
-
-
-def _nobody_listens(error: BaseException | None) -> bool:
-    """Whether the server does not listen: the connection was refused, or the file of a unix socket is missing."""
-    return isinstance(error, ConnectionRefusedError) or getattr(error, "osError", None) == errno.ENOENT

@@ -15,6 +15,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.held_bytes import HeldBytes
 from vespa.http.idle_lifetime import IdleLifetime
 from vespa.http.limits import Limits, PoolLimits
+from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
 from vespa.transport.turn_end import TurnEnd
@@ -32,8 +33,12 @@ class RequestHandler(Protocol):
     def receive(self, data: bytes, complete: bool) -> None:
         """Bytes of the request's body, without its framing; `complete`: the last ones. First called with the head."""
 
-    def hang_up(self) -> None:
-        """The client left or broke the protocol before the response was complete. No call follows."""
+    def hang_up(self, refusal: Refusal | None = None) -> None:
+        """
+        The client left before the response was complete, or its connection refuses the rest of the request.
+
+        No call follows.
+        """
 
     def pause(self) -> None:
         """The client reads too slowly: hold the response back."""
@@ -128,6 +133,9 @@ class ConnectionServer(Protocol):
 
     def date(self) -> bytes:
         """The Date line of a response that begins now."""
+
+    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> None:
+        """A request was refused that had no handler; without a head if that is malformed."""
 
     def closed(self, connection: Any) -> None:
         """A connection has ended."""

@@ -179,7 +179,7 @@ class ResourceHandler:
         request.content = self._body
         request.requestReceived(head.method, head.target, b"HTTP/1.1" if head.minor else b"HTTP/1.0")
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         self._channel.client = None
         if self._rendered is not None and not self._rendered.finished:
             self._rendered.connectionLost(Failure(ConnectionDone()))

@@ -9,7 +9,7 @@ from vespa.http.interfaces import RequestHandler, Sink
 from vespa.http.request_reading import RequestReading
 from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, after
 from vespa.protocol.refusal import Refusal
-from vespa.protocol.request_head import RequestHead
+from vespa.protocol.request_head import HEAD_METHOD, NO_HEAD
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, ResponseHead
 from vespa.protocol.status_lines import status_line
 from vespa.transport.sockets import buffered, half_closes
@@ -28,10 +28,6 @@ _after_truncate: Final = after(SERVER, ServerEvent.TRUNCATE)
 _after_upgrade: Final = after(SERVER, ServerEvent.UPGRADE)
 _after_request_head: Final = after(SERVER, ServerEvent.REQUEST_HEAD)
 _TAKING_REQUESTS: Final = frozenset((IDLE, HEAD, BODY, RESPONDING))
-_NO_HEAD: Final = RequestHead()
-_HEAD_METHOD: Final = RequestHead()
-_HEAD_METHOD.method = b"HEAD"
-_HEAD_METHOD.head_only = True
 
 
 class ResponseWriter(RequestReading):
@@ -112,7 +108,7 @@ class ResponseWriter(RequestReading):
         CHUNKED for bytes that are already in the chunked coding; or STREAM. `dated`: the lines include a Date.
         Otherwise one is added (RFC 9110 6.6.1).
         """
-        head = self.head or _NO_HEAD
+        head = self.head or NO_HEAD
         self.started = True
         frame = b""
         if head.head_only and framing != NO_BODY:
@@ -213,11 +209,13 @@ class ResponseWriter(RequestReading):
         self.resume_reading()
         self._half_close(or_close=False)
 
-    def refuse(self, refusal: Refusal) -> None:
-        """Respond with an error of Vespa's own, or truncate the response if it has begun."""
+    def refuse(self, refusal: Refusal, observed: bool = False) -> None:
+        """Respond with an error of Vespa's own, or truncate a response that has begun. `observed`: a handler knows."""
         if self.started:
             self.truncate()
             return
+        if self.handler is None and not observed:
+            self.server.refused(self.peer, self.head, refusal)
         body = refusal.body()
         lines = b"".join([b"%b: %b\r\n" % field for field in refusal.header_list()])
         self.start(refusal.status, lines, LENGTH, len(body))
@@ -226,18 +224,18 @@ class ResponseWriter(RequestReading):
 
     def reject(self, refusal: Refusal) -> None:
         """Refuse a request and close the connection, because the beginning of the next request is unknown."""
-        self._hang_up()  # before the response goes out
-        state = self.state
+        observed, state = self.handler is not None, self.state
+        self._hang_up(refusal)  # before the response goes out
         if state not in _TAKING_REQUESTS:
             self.cut()
             return
         if state is IDLE or state is HEAD:
             # The response to HEAD has no body, whatever is wrong with the request.
-            self.head = _HEAD_METHOD if self._heads.is_head_request else _NO_HEAD
+            self.head = HEAD_METHOD if self._heads.is_head_request else NO_HEAD
             self.state = _after_request_head[state]
             self._unread = True
         self.persistent = False
-        self.refuse(refusal)
+        self.refuse(refusal, observed)
 
     def truncate(self) -> None:
         """

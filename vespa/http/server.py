@@ -27,10 +27,14 @@ Application = Callable[[ServerConnection, RequestHead], RequestHandler]
 """Handles a request when its head has come. May raise `Refusal`, which becomes the response."""
 
 
+_TOO_MANY: Final = Refusal(
+    503, "too_many_connections", "the server has reached its limit of connections", retry_after=1
+)
+
+
 def _full_answer() -> tuple[bytes, bytes]:
-    refusal = Refusal(503, "too_many_connections", "the server has reached its limit of connections", retry_after=1)
-    body = refusal.body()
-    lines = [b"%b: %b\r\n" % line for line in refusal.header_list()]
+    body = _TOO_MANY.body()
+    lines = [b"%b: %b\r\n" % line for line in _TOO_MANY.header_list()]
     tail = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     return b"".join([status_line(503), *lines]), tail + body
 
@@ -62,6 +66,8 @@ class Server(Factory):
     """Serves an application to HTTP/1.1 connections."""
 
     noisy = False
+    on_refused: Callable[[str, RequestHead | None, Refusal], object] | None = None
+    """Called for each request that is refused before it has a handler, with the client's address."""
     _log = Logger()
 
     def __init__(self, application: Application, clock: IReactorTime, limits: Limits | None = None) -> None:
@@ -95,14 +101,18 @@ class Server(Factory):
         host: str = getattr(addr, "host", "")
         here = self.addresses.get(host, 0)
         if 0 < limits.connections_per_address <= here:
-            return _Full(self.date())
+            return self._full(host)
         if 0 < limits.connections <= len(self.connections) and not self._make_room():
-            return _Full(self.date())
+            return self._full(host)
         connection = ServerConnection(self, host)
         # Counted here, not in connectionMade, so that nothing can come between.
         self.connections.add(connection)
         self.addresses[host] = here + 1
         return connection
+
+    def _full(self, host: str) -> Protocol:
+        self.refused(host, None, _TOO_MANY)
+        return _Full(self.date())
 
     def _make_room(self) -> bool:
         """Close the connection that is idle the longest. Returns False if there is none, or if a search is too soon."""
@@ -129,6 +139,11 @@ class Server(Factory):
             self._logged_at = now
             message = "the limit of {most} connections is reached: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)
+
+    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> None:
+        """A request was refused that had no handler; without a head if that is malformed."""
+        if self.on_refused is not None:
+            self.on_refused(peer, head, refusal)
 
     def closed(self, connection: ServerConnection) -> None:
         """A connection has ended."""

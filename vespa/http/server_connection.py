@@ -62,7 +62,7 @@ class ServerConnection(ResponseWriter):
             # A whole ordinary request. The next lines run for nearly every request.
             self._serial += 1
             self.head = head
-            self._head_size = start
+            self.head_size = start
             self.plain = self.persistent = True
             self.state = _after_request[IDLE]
             handler = self.handler = self._open(self, head)
@@ -80,7 +80,7 @@ class ServerConnection(ResponseWriter):
         """
         self._serial += 1
         self.head = head
-        self._head_size = head_size
+        self.head_size = head_size
         self.plain = head.plain and not self.server.draining
         self.persistent = head.keep_alive and not self.server.draining
         if head.chunked or length:

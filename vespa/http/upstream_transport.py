@@ -26,11 +26,14 @@ class UpstreamTransport(Protocol):
     """
     The part of a connection to an upstream that does not depend on messages. `ClientConnection` is the whole.
 
-    `received` counts reads since the request began. `response_started`: a final head has come.
+    `received` counts the bytes that came since the request began. `response_started`: a final head has come.
+    `longest_gap` is the longest time in seconds between two reads of a stream.
     """
 
     # Attributes that are rarely set have their default on the class: see `WatchedConnection`.
     transport: Any = None
+    connect_seconds = 0.0  # how long it took to connect
+    longest_gap = read_at = 0.0
     _until_close = False
     _paused = False
     _splice: Splice | None = None
@@ -98,6 +101,9 @@ class UpstreamTransport(Protocol):
         if receiver is not None:
             receiver.upstream_failed(error)
 
+    def _malformed(self, how: str) -> None:
+        self.fail(UpstreamError("bad_reply", f"the {self.pool.name}'s response {how}"))
+
     def discard(self) -> None:
         """Close the connection when all written data is sent. No receiver is called."""
         self.receiver = self.sink = None
@@ -153,7 +159,7 @@ class UpstreamTransport(Protocol):
     def _stop_splicing(self) -> None:
         splice, self._splice = self._splice, None
         if splice is not None:
-            self.received += 1
+            self.received += splice.moved
             splice.stop()
 
     def readConnectionLost(self) -> None:

@@ -24,7 +24,6 @@ from vespa.transport.turn_end import turn_end_of
 IDLE, HEAD, BODY, RESPONDING, DISCARDING, UPGRADED, LINGERING, TRUNCATING, CLOSED = ServerState
 # To close once more changes nothing.
 _after_close: Final = {**after(SERVER, ServerEvent.CLOSE), CLOSED: CLOSED}
-_IN_BODY: Final = frozenset((BODY, DISCARDING))
 
 
 class WatchedConnection(Protocol):
@@ -56,7 +55,6 @@ class WatchedConnection(Protocol):
 
     def __init__(self, server: ConnectionServer, peer: str) -> None:
         """`peer` is the client's address, "" if it has none."""
-        # The connection.
         self.server = server
         self.peer = peer
         self.state: ServerState = IDLE
@@ -71,7 +69,7 @@ class WatchedConnection(Protocol):
         self.head: RequestHead | None = None
         self._serial = 0  # requests so far
         self._heads = HeadReader(REQUESTS, server.limits.head_bytes, server.limits.head_fields)
-        self._head_size = 0
+        self.head_size = 0
         self._ahead: list[bytes] = []
         self._paused = False
         # The result for the last head, for the code that makes the upstream's head: clients repeat themselves.
@@ -151,11 +149,11 @@ class WatchedConnection(Protocol):
         elif or_close:
             self.transport.loseConnection()
 
-    def _hang_up(self) -> None:
-        """Tell the handler that the client is gone."""
+    def _hang_up(self, refusal: Refusal | None = None) -> None:
+        """Tell the handler that the client is gone, or that its connection refuses the rest of the request."""
         handler, self.handler = self.handler, None
         if handler is not None:
-            handler.hang_up()
+            handler.hang_up(refusal)
 
     def drain(self) -> None:
         """Take no further request: close now if none is in progress, otherwise after the response."""
@@ -190,6 +188,11 @@ class WatchedConnection(Protocol):
         else:
             self.cut()
 
+    @property
+    def body_received(self) -> int:
+        """The number of bytes of the last body that came in several reads, so far and with its framing."""
+        return (self._decoder.received if self._decoder else 0) + (self._inward.moved if self._inward else 0)
+
     # -- its memory
 
     def account(self) -> Refusal | None:
@@ -213,7 +216,7 @@ class WatchedConnection(Protocol):
         if self._heads.unfinished is not None:
             unverified = len(self._heads.unfinished.held)
         elif self.state is BODY or self.state is RESPONDING:
-            held += self._head_size
+            held += self.head_size
         if handler is not None:
             kept = handler.held_bytes(self._decoder.received if self._decoder is not None else 0)
             if self.state is BODY and not handler.verified:
@@ -242,15 +245,12 @@ class WatchedConnection(Protocol):
         if (self.state is TRUNCATING and not waiting) or (unread and hung_up(self.transport)):
             self.cut()
             return
-        if waiting or self._held or self._head_size > SMALL:
+        if waiting or self._held or self.head_size > SMALL:
             refusal = self.account()
             if refusal is not None:
                 self.reject(refusal)
                 return
-        received = self._decoder.received if self._decoder is not None else 0
-        if self._inward is not None:
-            received += self._inward.moved
-        overdue = self._timeouts.look(now, self._activity(), self._serial, received, waiting, sent)
+        overdue = self._timeouts.look(now, self._activity(), self._serial, self.body_received, waiting, sent)
         if overdue is not None:
             self._overdue(overdue)
 
@@ -273,7 +273,7 @@ class WatchedConnection(Protocol):
             return Activity.LINGERING
         if state is UPGRADED and self._half_closed and not buffered(self.transport):
             return Activity.LINGERING  # the backend has closed, and all its data is sent
-        if state in _IN_BODY:
+        if state is BODY or state is DISCARDING:
             # A client is not slow if the proxy does not read, or if the client waits for 100 Continue.
             blocked = self._inward is not None and self._inward.in_pipe
             if self._paused or self._continue_due or blocked:

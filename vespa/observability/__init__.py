@@ -1,1 +1,1 @@
-"""What an operator sees of a proxy: metrics, log lines, and the status page."""
+"""What operators see of a proxy: metrics, the access log, the status page."""

@@ -65,7 +65,7 @@ class EventStream(LocalResponse):
         """End the response."""
         self.client.finish()
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         self._streams.discard(self)
 
     def pause(self) -> None:

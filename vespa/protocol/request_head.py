@@ -214,3 +214,11 @@ def _one_less(head: RequestHead, line: bytes, value: bytes) -> bytes:
         return line
     head.max_forwards = number if head.max_forwards is None else min(head.max_forwards, number)
     return b"Max-Forwards: %d" % max(0, number - 1)
+
+
+NO_HEAD: Final = RequestHead()
+"""In place of a head that is malformed."""
+HEAD_METHOD: Final = RequestHead()
+"""In place of a malformed head whose method is HEAD: its response has no body."""
+HEAD_METHOD.method = b"HEAD"
+HEAD_METHOD.head_only = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +13,14 @@ from vespa.http.held_bytes import SMALL
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.protocol.via import Via
-from vespa.proxy.interfaces import Admission, BodyTransform, HeaderPolicy, ResponsePolicy, UpstreamSelector
+from vespa.proxy.interfaces import (
+    Admission,
+    BodyTransform,
+    HeaderPolicy,
+    RequestObserver,
+    ResponsePolicy,
+    UpstreamSelector,
+)
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.ratelimited_log import RateLimitedLog
@@ -43,11 +51,13 @@ class App:
         timer: CoarseTimer | None = None,
         tunnels: Tunnels | None = None,
         log_served: bool = False,
+        observer: RequestObserver[Any] | None = None,
     ) -> None:
         """
         `responses` may be None if the upstream's responses pass unchanged. `replay_limit` is the number of bytes of a
         body that are kept until a response begins, to send them again. `verifies`: requests are signed. `timer` checks
         deadlines, and `tunnels` counts upgraded connections. If they are None, new ones are made.
+        `observer` is told of each request that has ended.
         """
         self.clock = clock
         # The parts' methods, bound once: each is called for every request.
@@ -59,6 +69,7 @@ class App:
         self.served = self._served_and_logged if log_served else admission.served
         self._record_served = admission.served
         self.settle = admission.settle
+        self.ended: Callable[[Any], object] = observer.ended if observer is not None else _nobody
         self.release = admission.release
         self.select = upstreams.select
         self.next_upstream = upstreams.next_upstream
@@ -73,6 +84,7 @@ class App:
         self.watches = self.timeouts.any
         self.timer = timer or CoarseTimer(clock)
         self.tunnels = tunnels or Tunnels(self.timer)
+        self.retries = 0  # requests that were sent once more, to the same upstream or another
         self.warnings = RateLimitedLog(self.log, clock)
         self.via = via
 
@@ -85,6 +97,10 @@ class App:
 def draining() -> Refusal:
     """The refusal of requests while a server stops."""
     return Refusal(503, "draining", "the server is shutting down", retry_after=1)
+
+
+def _nobody(exchange: object) -> None:
+    """Observe nothing."""
 
 
 def _as_they_are(exchange: object, head: ResponseHead) -> bytes:

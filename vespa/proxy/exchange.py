@@ -27,10 +27,7 @@ _NOT_SERVED: Final = frozenset((429, 502, 503, 504))
 
 
 class Exchange(RequestSender):
-    """
-    The handler of a request at the server connection, the receiver of its response, the entry in the ledger, and the
-    waiter at the gate.
-    """
+    """A request's handler at its connection, the receiver of its response, the ledger's entry, the gate's waiter."""
 
     # -- the request
 
@@ -39,6 +36,7 @@ class Exchange(RequestSender):
         app = self.app
         try:
             if complete and self.body is None and not self.head.chunked:
+                self.bytes_in = self.client.head_size + len(data)
                 content, self.payload = app.unwrap(self.head, data)
             elif self._receive_part(data, complete):
                 content = self.body.parts.content  # type: ignore[union-attr]
@@ -62,6 +60,7 @@ class Exchange(RequestSender):
         pieces = parts.feed(data) if data else ()
         if complete:
             body.complete = True
+            self._count_request()
             pieces = [*pieces, *parts.finish()]
         upstream = self.upstream
         if upstream is not None:
@@ -92,11 +91,17 @@ class Exchange(RequestSender):
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
         """The response's head came, with a part of its body or (`complete`) all. Returns the sink for the rest."""
         app = self.app
+        self.status = status = head.status
+        if status >= 400:
+            self.origin = self.upstream_name
         if app.looks_at_responses or self.early is not None or head.status == 101 or self._has_ends:
             return self._respond_unusual(head, length, data, start, complete)
         if complete:
             self.upstream = None
-            app.served(self, head.status < 400)
+            self.bytes_out = len(data)
+            self.payload = b""  # before it waits in a batch of ended requests
+            app.served(self, status < 400)
+            app.ended(self)
             return self.client.respond(head, length, data, start, True)
         self._response_begins(head)
         sink = self.client.respond(head, length, data, start, False)
@@ -120,6 +125,7 @@ class Exchange(RequestSender):
         app, client, status = self.app, self.client, head.status
         if complete:
             self.upstream = None
+            self.bytes_out = len(data)
         if status == 101:
             return self._switch_protocols(head)
         if status in _NOT_SERVED and self._next_upstream(head):
@@ -134,7 +140,7 @@ class Exchange(RequestSender):
             return nobody
         if complete:
             app.served(self, status < 400)
-            self._end_rest()
+            self._served()
         else:
             self._response_begins(head)
         if early is not None:
@@ -164,14 +170,23 @@ class Exchange(RequestSender):
         self.client.interim(head.status, lines)
 
     def response_end(self) -> None:
-        self.upstream = None
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            self._count_response(upstream)
         self.app.served(self, True)
+        self._served()
+        if self.early is not None:
+            self.early.finish()
+        else:
+            self.client.finish()
+
+    def _served(self) -> None:
+        """The whole response was passed on, and its work is recorded."""
         if self._has_ends or self.selection is not None:
             self._end_rest()
-            if self.early is not None:
-                self.early.finish()
-                return
-        self.client.finish()
+        if self.body is not None:
+            self._count_request()
+        self.app.ended(self)
 
     def _switch_protocols(self, head: ResponseHead) -> Sink:
         """A 101: connect the two ends directly, if the client asked for it."""
@@ -201,8 +216,12 @@ class Exchange(RequestSender):
         self.app.release(self)  # a tunnel may last long, so it gives up its slot
         return tunnel.down
 
-    def _tunnel_closed(self, whole: bool) -> None:
+    def _tunnel_closed(self, whole: bool, bytes_in: int, bytes_out: int) -> None:
         """Both sides of a tunnel have ended; `whole` unless the upstream's was cut."""
+        self.bytes_in += bytes_in
+        self.bytes_out = bytes_out
+        if not whole:
+            self.code, self.origin = "truncated_reply", self.upstream_name
         self._settle(END if whole else BREAK)
 
     # -- ends
@@ -212,7 +231,7 @@ class Exchange(RequestSender):
         event = REFUSAL_EVENT.get(self.state)
         if event is None:
             return
-        self._settle(event)
+        self._settle(event, refusal)
         app = self.app
         if refusal.origin != "vespa":
             # Neither the caller nor Vespa is the cause, so an operator has to look into it.
@@ -226,25 +245,28 @@ class Exchange(RequestSender):
         else:
             self.client.refuse(refusal)
 
-    def hang_up(self) -> None:
-        """The client left."""
+    def hang_up(self, refusal: Refusal | None = None) -> None:
+        """The client left, or its connection is closed with this refusal."""
         if self.state != READING:  # unverified clients must not fill the log
             self.app.log.info("the client closed the connection: {method} {path}", method=self.method, path=self.path)
-        self._settle(HANG_UP)
+        self._settle(HANG_UP, refusal)
 
-    def _settle(self, event: Event) -> None:
-        """End in any way: record it, then release everything."""
+    def _settle(self, event: Event, refusal: Refusal | None = None) -> None:
+        """End in any way, maybe with this refusal: record it, then release everything."""
         app = self.app
         app.settle(self, event)
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.cancel()
+            upstream.cancel()  # first: a response in the kernel is counted then
+            self._count_response(upstream)
         elif self.pool is not None:
             self.pool.abandon(self)
         app.abandon(self)
         self._end_rest()
         self.payload = b""
+        self._conclude(event, refusal)
         self.body = None
+        app.ended(self)
 
     def _end_rest(self) -> None:
         """Release what only few requests have."""
@@ -253,27 +275,6 @@ class Exchange(RequestSender):
         if self._claimed:
             self._claimed = False
             self.app.tunnels.release()
-
-    # -- memory
-
-    @property
-    def verified(self) -> bool:
-        """Whether the sender of the request is known, or nothing verifies senders."""
-        return self.state != READING or not self.app.verifies
-
-    def held_bytes(self, received: int) -> int:
-        """The bytes of the body while it is read; afterwards the bytes not sent yet, or kept for a second attempt."""
-        if self.state == READING:
-            return received
-        held = len(self.payload) + (self.body.held_bytes if self.body is not None else 0)
-        return held + (self.upstream.buffered if self.upstream is not None else 0)
-
-    def drop_replay(self) -> None:
-        """Give up the bytes for another attempt."""
-        if self.upstream is not None:
-            self._drop_payload()
-            if self.body is not None:
-                self.body.drop_replay()
 
 
 def open_exchange(app: App, client: ServerConnection, head: RequestHead) -> Exchange:

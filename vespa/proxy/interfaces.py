@@ -105,6 +105,13 @@ class ResponsePolicy(Protocol[E]):
         """The field lines without framing. Raises `Refusal` if the client must not get this response."""
 
 
+class RequestObserver(Protocol[E]):
+    """Looks at requests that have ended."""
+
+    def ended(self, exchange: E) -> None:
+        """A request has ended, and its attributes do not change any more."""
+
+
 class EarlyResponse(Protocol):
     """
     A response that begins before the upstream's response (comments in an event stream while the request waits).

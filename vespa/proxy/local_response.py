@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vespa.http.server_connection import ServerConnection
+from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 
 
@@ -26,10 +27,13 @@ class LocalResponse:
         """Respond. The request is complete."""
         raise NotImplementedError
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         """Nothing to do."""
 
-    pause = resume = drop_replay = hang_up
+    def pause(self) -> None:
+        """Nothing to do: the response is short."""
+
+    resume = drop_replay = pause
 
     def held_bytes(self, received: int) -> int:
         return 0

@@ -6,54 +6,23 @@ This is the upstream side of `Exchange`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from vespa.accounting.lifecycle import BREAK, CONNECTING, READING, Event, State
+from vespa.accounting.lifecycle import BREAK, CONNECTING, Event
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.held_bytes import SMALL
-from vespa.http.interfaces import ResponseReceiver, UpstreamError
-from vespa.http.server_connection import ServerConnection
+from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
-from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
-from vespa.proxy.app import App
-from vespa.proxy.interfaces import EarlyResponse
-from vespa.proxy.request_body import HeldBody
+from vespa.proxy.proxied_request import ProxiedRequest
 from vespa.proxy.upstream_deadlines import UpstreamDeadlines
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
-class RequestSender(ResponseReceiver):
-    """The data of an exchange, and how it sends its request."""
-
-    # Most requests never set these. A default on the class costs nothing.
-    body: HeldBody | None = None  # a body that comes in several reads
-    early: EarlyResponse | None = None  # the response, if it began before the upstream's
-    body_prefix = body_suffix = b""  # bytes that surround the body for the upstream
-    upgrade = b""  # the offered protocols that may be passed on
-    selection: Any = None  # the state of the upstream selector for this exchange
-    completed_at = 0.0
-    _deadlines: UpstreamDeadlines | None = None
-    _has_payload = True  # it has not been dropped
-    _has_ends = False  # the end needs more than that of most requests
-    _claimed = False  # counted among the upgraded connections
-
-    def __init__(self, app: App, client: ServerConnection, head: RequestHead) -> None:
-        """`client` is the connection of the request."""
-        self.app = app
-        self.client = client
-        self.head = head
-        self.state: State = READING
-        self.content: Any = None
-        self.payload = b""
-        """The body, if it came in one read. It is kept until a response begins, because it may be sent again."""
-        self.pool: ConnectionPool | None = None
-        self.upstream: ClientConnection | None = None  # the connection on which the request was sent
-        self.request_idx: int | None = None
-        self.work = 0
-        self.received_at = self.started_at = 0.0
+class RequestSender(ProxiedRequest):
+    """How an exchange sends its request."""
 
     def _select(self) -> None:
         pool = self.app.select(self)
@@ -74,6 +43,8 @@ class RequestSender(ResponseReceiver):
             self._account()
 
     def connected(self, connection: ClientConnection) -> None:
+        if not connection.reused:
+            self.connect_seconds = connection.connect_seconds
         if self.selection is not None:
             self.app.abandon(self)
         self.send_to(connection)
@@ -139,17 +110,6 @@ class RequestSender(ResponseReceiver):
         return self._replayable and self.head.method not in _IDEMPOTENT
 
     @property
-    def _replayable(self) -> bool:
-        """Whether all of the body so far is kept, and no response was passed on."""
-        if self.state != CONNECTING:
-            return False
-        return self._has_payload if self.body is None else self.body.replayable
-
-    def _drop_payload(self) -> None:
-        self.payload = b""
-        self._has_payload = False
-
-    @property
     def content_only(self) -> bool:
         """Whether the client does not know the chunked coding, or an early response frames the content."""
         return self.head.minor == 0 or self.early is not None
@@ -165,15 +125,19 @@ class RequestSender(ResponseReceiver):
                 if pool.full and self._next_upstream(error):
                     return  # instead of waiting at the full pool
                 self._rewind()
+                self.app.retries += 1
                 pool.acquire(self, fresh=True)
                 return
         # An upstream that began to respond has done the work, even if its response is malformed.
         if error.silent and self._next_upstream(error, sent=upstream is not None):
             return
-        self._settle(BREAK)
-        self.app.log.warn("failed: {method} {path}: {error}", method=self.method, path=self.path, error=str(error))
+        if upstream is not None:
+            self._count_response(upstream)
         status = 504 if error.code.endswith("_timeout") else 502
-        self._refuse(Refusal(status, error.code, str(error), origin=pool.name))
+        refusal = Refusal(status, error.code, str(error), origin=pool.name)
+        self._settle(BREAK, refusal)
+        self.app.log.warn("failed: {method} {path}: {error}", method=self.method, path=self.path, error=str(error))
+        self._refuse(refusal)
 
     def _next_upstream(self, failure: UpstreamError | ResponseHead, sent: bool = True) -> bool:
         """Go to another upstream, if there is one and no part of a response was passed on."""
@@ -181,6 +145,7 @@ class RequestSender(ResponseReceiver):
             return False
         if not self.app.next_upstream(self, failure):
             return False
+        self.app.retries += 1
         if sent:
             self._rewind()
         return True
@@ -224,17 +189,6 @@ class RequestSender(ResponseReceiver):
         if refusal is not None:
             self.refuse(refusal)
 
-    # -- for the log
-
-    @property
-    def method(self) -> str:
-        return self.head.method.decode("ascii")
-
-    @property
-    def path(self) -> str:
-        """Its path, without the query, which may hold a signature."""
-        return self.head.target.partition(b"?")[0].decode("ascii", "replace")
-
     # -- implemented by `Exchange`
 
     def refuse(self, refusal: Refusal) -> None:
@@ -244,5 +198,5 @@ class RequestSender(ResponseReceiver):
     def _refuse(self, refusal: Refusal) -> None:
         raise NotImplementedError
 
-    def _settle(self, event: Event) -> None:
+    def _settle(self, event: Event, refusal: Refusal | None = None) -> None:
         raise NotImplementedError

@@ -47,12 +47,16 @@ class Tunnels:
         self.count -= 1
 
 
+TunnelClosed = Callable[[bool, int, int], None]
+"""Called with False if the upstream's side was cut, and with the bytes from the client and from the upstream."""
+
+
 class Tunnel:
     """
     Passes bytes both ways until both sides have closed, or one was cut. It replaces the exchange at both ends.
 
-    `closed` is called once, with False if the upstream's side was cut. A cut of the client's side counts as a normal
-    end, because clients of such protocols often leave like that.
+    `closed` is called once. A cut of the client's side counts as a normal end, because clients of such protocols often
+    leave like that.
     """
 
     content_only = False
@@ -60,14 +64,14 @@ class Tunnel:
     verified = True  # only verified requests get a tunnel
 
     def __init__(
-        self, client: ServerConnection, upstream: ClientConnection, tunnels: Tunnels, closed: Callable[[bool], None]
+        self, client: ServerConnection, upstream: ClientConnection, tunnels: Tunnels, closed: TunnelClosed
     ) -> None:
         self._client: ServerConnection | None = client
         self._upstream = upstream
-        self._closed: Callable[[bool], None] | None = closed
+        self._closed: TunnelClosed | None = closed
         self._client_done = False
         self._upstream_done = False
-        self._sent = 0  # reads from the client
+        self._sent = 0  # bytes from the client
         self._seen = (0, 0)
         self._tunnels = tunnels
         self._active_at = tunnels.timer.clock.seconds()
@@ -92,7 +96,7 @@ class Tunnel:
     def receive(self, data: bytes, complete: bool) -> None:
         """Bytes from the client; `complete`: the client sends no more."""
         if data:
-            self._sent += 1
+            self._sent += len(data)
             self._upstream.write(data)
         if complete:
             self._client_done = True
@@ -101,7 +105,7 @@ class Tunnel:
             else:
                 self._upstream.half_close()
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         self._client = None
         self._end(True)
 
@@ -164,7 +168,7 @@ class Tunnel:
         if closed is None:
             return
         self._tunnels.timer.discard(self)
-        closed(whole)
+        closed(whole, self._sent, self._upstream.received)
         client, self._client = self._client, None
         if client is not None:
             client.handler = None

@@ -9,6 +9,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, 
 from wsproto.utilities import generate_accept_token
 
 from vespa.http.server_connection import ServerConnection
+from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import LENGTH
 
@@ -94,7 +95,7 @@ class EchoSocket:
         self._over = True
         self._client.close()
 
-    def hang_up(self) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> None:
         self._over = True
 
     def pause(self) -> None:

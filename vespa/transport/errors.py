@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectError, ConnectionLost
+import errno
+
+from twisted.internet.error import ConnectError, ConnectionLost, ConnectionRefusedError
 
 
 class TLSFailed(ConnectionLost):
@@ -34,3 +36,8 @@ class ForbiddenAddress(_ConnectErrorWithText):
     """A name resolves only to addresses that must not be used."""
 
     MESSAGE = "The name resolves to no address that may be used"
+
+
+def nobody_listens(error: BaseException | None) -> bool:
+    """Whether the server does not listen: the connection was refused, or the file of a unix socket is missing."""
+    return isinstance(error, ConnectionRefusedError) or getattr(error, "osError", None) == errno.ENOENT

@@ -23,7 +23,7 @@ from vespa.protocol.via import Via
 from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
-from vespa.proxy.interfaces import UpstreamSelector
+from vespa.proxy.interfaces import RequestObserver, UpstreamSelector
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
@@ -66,10 +66,12 @@ class WorkerApp:
         timer: CoarseTimer | None = None,
         tunnels: Tunnels | None = None,
         log_served: bool = False,
+        observer: RequestObserver[Exchange] | None = None,
     ) -> None:
         """
         `pool` has the connections to `backend`. `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
+        `observer` is told of each request that has ended.
         """
         via = Via()
         self.pool = pool
@@ -99,6 +101,7 @@ class WorkerApp:
             timer=timer,
             tunnels=tunnels,
             log_served=log_served,
+            observer=observer,
         )
         self._guard = guard
         self._site = Site(admin_routes.app.resource())  # for the few methods that a Twisted request calls

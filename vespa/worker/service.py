@@ -19,31 +19,30 @@ from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
-from vespa.http.limits import Limits, PoolLimits
+from vespa.http.limits import PoolLimits
 from vespa.http.server import Server
-from vespa.proxy.browser_guard import BrowserGuard
+from vespa.observability.ended_requests import EndedRequests
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, Upstreams
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import BoundedClient
-from vespa.runtime.services import InOrder, SurvivingLoop
+from vespa.runtime.services import InOrder
 from vespa.transport.certificates import Expiry
-from vespa.transport.descriptors import limit, share_out, tell
 from vespa.transport.listen import parse
-from vespa.transport.splice import Pipes
 from vespa.vast.status_report import Condition
 from vespa.worker.access import autoscaler_access, backend_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
+from vespa.worker.listening import guard, limits, renewal
+from vespa.worker.observability import WorkerParts, observers
 from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
 from vespa.worker.readiness_setup import readiness_monitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 
-_CERTIFICATE_CHECK_SECONDS: Final = 60.0
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
 
@@ -94,6 +93,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     pool.on_trouble = on_trouble
 
     timer = CoarseTimer(reactor)
+    ended = EndedRequests(reactor)
     app = WorkerApp(
         Policy(
             secured=settings.secured,
@@ -112,7 +112,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         replay=ReplayGuard(settings.replay_capacity, settings.replay),
         clock=reactor,
         admin_routes=AdminRoutes(settings.master_token, Path(settings.force_update_file).touch),
-        guard=_guard(settings),
+        guard=guard(settings),
         timeouts=Timeouts(
             first_byte=settings.backend_first_byte_timeout,
             idle=settings.backend_idle_timeout,
@@ -121,8 +121,9 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         timer=timer,
         tunnels=Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout),
         log_served=settings.log_level == "debug",
+        observer=ended,
     )
-    server = Server(app, reactor, _limits(settings))
+    server = Server(app, reactor, limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
     listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
@@ -137,6 +138,8 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         return readiness.condition()
 
     children: list[IService] = [Upstreams(pool.close, speaking.close)]
+    reporter: Reporter | None = None
+    expiry: Expiry | None = None
     if settings.identity is not None and settings.report_addresses:
         if problem := unreachable(settings):
             Logger(namespace="vespa.worker.service").error("{problem}", problem=problem)
@@ -155,31 +158,23 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
-
-        def renew() -> None:
-            certificate.reload()
-            expiry.check()
-
-        children.append(SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what="the look at the certificate"))
+        children.append(renewal(reactor, certificate, expiry))
     children.append(listening)
+    parts = WorkerParts(
+        settings=settings,
+        app=app,
+        server=server,
+        listening=listening,
+        readiness=readiness,
+        keyring=keyring,
+        reporter=reporter,
+        expiry=expiry,
+        ended=ended,
+    )
     tree = InOrder()
-    for child in children:
+    for child in (*observers(reactor, parts), *children):
         child.setServiceParent(tree)
     return tree
-
-
-def _guard(settings: WorkerSettings) -> BrowserGuard | None:
-    """Refuses web pages on an unsecured worker; None for a secured one, or if its settings open it to everyone."""
-    if settings.secured or settings.unsecured_public or settings.listen.startswith("unix:"):
-        return None
-    return BrowserGuard(
-        # The addresses of a VESPA_LISTEN endpoint are unknown here, so allow any address, but no names.
-        host="0.0.0.0" if settings.listen else "127.0.0.1",
-        allow_hosts=settings.allowed_hosts,
-        scheme=b"https" if settings.endpoint.startswith("ssl:") else b"http",
-        setting="VESPA_ALLOWED_HOSTS",
-        needs_host=False,
-    )
 
 
 def make_failure_reporter(reactor: Any, settings: WorkerSettings, message: str) -> IService:
@@ -189,25 +184,3 @@ def make_failure_reporter(reactor: Any, settings: WorkerSettings, message: str) 
     agent = Agent(reactor, persistent=False, name="autoscaler")
     autoscaler = ReportingClient(settings.report_addresses, BoundedClient(agent, reactor), random=random.random)
     return failure_reporter(autoscaler, message, identity, reactor, random=random.random)
-
-
-def _limits(settings: WorkerSettings) -> Limits:
-    shares = share_out(limit(), settings.inbound_limit)
-    tell(shares, settings.inbound_limit)
-    Pipes.most, connections = shares.pipes, shares.connections
-    return Limits(
-        head_bytes=settings.head_limit,
-        head_fields=settings.head_fields,
-        upgrades=frozenset(name.lower().encode("ascii") for name in settings.upgrades),
-        head_seconds=settings.head_timeout,
-        body_min_rate=settings.body_min_rate,
-        body_idle_seconds=settings.body_idle_timeout,
-        write_stall_seconds=settings.write_stall_timeout,
-        keepalive_seconds=settings.keepalive_timeout,
-        pipeline_bytes=settings.pipeline_limit,
-        unverified_bytes=settings.unverified_total,
-        held_bytes=settings.held_limit,
-        keepalive_probe_seconds=settings.tcp_keepalive,
-        connections=connections,
-        connections_per_address=settings.inbound_limit_per_address,
-    )
