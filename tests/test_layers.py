@@ -72,7 +72,6 @@ ALLOWED: dict[str, frozenset[str]] = {
 
 MOST_LINES = 250
 LONG_MODULES: dict[str, int] = {
-    "vespa.client.worker_search": 257,
     "vespa.http.client_connection": 309,
     "vespa.http.connection_pool": 283,
     "vespa.http.response_writer": 299,

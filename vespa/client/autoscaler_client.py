@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, Protocol
 
 from attrs import define, field
@@ -56,6 +57,7 @@ class AutoscalerClient:
     _waiting: OrderedDict[Search, str] = field(factory=OrderedDict, init=False)
     responses = 0  # calls since the start that the autoscaler answered as it should
     failures = 0  # calls since the start that failed
+    trouble = ""  # why the last call failed; "" if it did not
     _failed_at = 0.0
     _unwell = False
 
@@ -73,6 +75,10 @@ class AutoscalerClient:
     def waits_since(self) -> float | None:
         """The time since which the oldest waiting search has lasted; None if none waits."""
         return next(iter(self._waiting)).began_at if self._waiting else None
+
+    def oldest_waiting(self, most: int) -> list[tuple[float, str]]:
+        """The times at which the oldest waiting searches began, and the autoscaler's last word to each."""
+        return [(search.began_at, status) for search, status in islice(self._waiting.items(), most)]
 
     def question(self, key: str, cost: float, request_idx: int) -> bytes:
         """The whole request that asks for a worker."""
@@ -114,6 +120,7 @@ class AutoscalerClient:
             self.responses += 1
         else:
             self.failures += 1
+        self.trouble = self.cleaned(trouble or "")
         now = self.timer.clock.seconds()
         if trouble is not None:
             self._unwell, self._failed_at = True, now

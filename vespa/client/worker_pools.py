@@ -28,10 +28,19 @@ _WORKERS_MAX: Final = 256
 
 @define(eq=False)
 class Worker:
-    """One worker's address, and the connections to it."""
+    """
+    One worker's address, and the connections to it.
+
+    `requests` were sent to it since it is known, again for another attempt. `failures` are those for which another
+    worker was looked for, the last at `failed_at` (epoch seconds, 0.0: none) because of `trouble`.
+    """
 
     origin: Origin
     pool: ConnectionPool
+    requests: int = 0
+    failures: int = 0
+    failed_at: float = 0.0
+    trouble: str = ""
 
 
 @define(eq=False, slots=False)
@@ -94,6 +103,10 @@ class WorkerPools:
             worker = self._known[url] = Worker(origin, pool)
             self._forget_some(url)
         return worker
+
+    def all(self) -> dict[str, Worker]:
+        """All workers by their URLs, the one used last at the end. At most 256, and those with requests in flight."""
+        return dict(self._known)
 
     def pools(self) -> list[ConnectionPool]:
         """The pools of all workers."""

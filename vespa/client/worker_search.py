@@ -8,7 +8,6 @@ request. It takes a new index if the worker responded, because that worker has r
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -21,10 +20,12 @@ from vespa.http.fetch import Fetch
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
-from vespa.vast.assignment import Assignment, BadRouteResponse, read_route_response
+from vespa.vast.assignment import Assignment, BadRouteResponse, error_text, read_route_response
 
 _RETRY_MAX_SECONDS: Final = 5.0
 _RETRY_AFTER_MAX_SECONDS: Final = 30.0
+_CONFIGURED: Final = frozenset(("bad_endpoint_key", "no_endpoint_key", "route_refused"))
+"""The error codes of what an operator has to change."""
 _AGAIN: Final = frozenset((408, 425, 429))
 
 
@@ -150,7 +151,7 @@ class WorkerSearch:
         elif status in _AGAIN or status >= 500:
             self._again_after_failure(f"it answered {status}", _retry_after(head))
         else:
-            reason = self._autoscaler.cleaned(_reason(body)) or "nothing"
+            reason = self._autoscaler.cleaned(error_text(body)) or "nothing"
             message = f"the autoscaler refused to route: it answered {status}: {reason}; `--list` shows the endpoints"
             self.refuse(_final(502, "route_refused", message))
 
@@ -227,6 +228,8 @@ class WorkerSearch:
 
     def refuse(self, refusal: Refusal) -> None:
         """End the search without a worker, and tell the listener."""
+        if refusal.code in _CONFIGURED:
+            self._autoscaler.trouble = refusal.message
         listener = self.cancel()
         if listener is not None:
             listener.not_found(refusal)
@@ -245,13 +248,3 @@ def _retry_after(head: ResponseHead) -> float:
         if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 6:
             return min(float(value), _RETRY_AFTER_MAX_SECONDS)
     return 0.0
-
-
-def _reason(body: bytes) -> str:
-    """The text of an error of the autoscaler's."""
-    try:
-        said = json.loads(body[:4096])
-        text = said.get("error") if isinstance(said, dict) else None
-    except (ValueError, RecursionError):
-        text = None
-    return text if isinstance(text, str) else body[:400].decode("utf-8", "replace")

@@ -174,6 +174,7 @@ class WorkerSelection:
         exchange = self._exchange
         assert self.assignment is not None
         self._attempts += 1
+        worker.requests += 1
         self.worker = worker
         if exchange.content.enveloped:
             exchange.body_prefix, exchange.body_suffix = body_prefix(self.assignment.auth_data), BODY_SUFFIX
@@ -210,6 +211,9 @@ class WorkerSelection:
         selector.limited_log.log(
             f"{assignment.url} {code}", f"asking for another worker, because {assignment.url} failed: {why}"
         )
+        if self.worker is not None:
+            self.worker.failures += 1
+            self.worker.failed_at, self.worker.trouble = now, why
         self.worker = None
         # A worker's response uses up its assignment. Without a response the assignment is still the request's.
         self._search.begin(self, delay, anew=answered)

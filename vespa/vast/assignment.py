@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -139,3 +140,13 @@ def seconds_before(poll: int, random: Callable[[], float]) -> float:
     if poll <= 1:
         return 1.0
     return 0.1 + random() * (min(2.0 ** min(poll - 1, 3), 5.0) - 0.1)
+
+
+def error_text(body: bytes) -> str:
+    """The text of an error of the autoscaler's."""
+    try:
+        said = json.loads(body[:4096])
+        text = said.get("error") if isinstance(said, dict) else None
+    except (ValueError, RecursionError):
+        text = None
+    return text if isinstance(text, str) else body[:400].decode("utf-8", "replace")
