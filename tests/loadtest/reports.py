@@ -5,9 +5,10 @@ from __future__ import annotations
 from attrs import evolve
 
 from vespa.config.slo import SLO
+from vespa.loadtest.about import About
 from vespa.loadtest.outcome import MEANINGS, Kind, Outcome
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.report import About, Report, make_report
+from vespa.loadtest.report import Report, make_report
 from vespa.loadtest.run_stats import RunStats
 
 HOSTILE = "</td><script>alert('1')</script> \x1b[31m & \"quoted\"\n\u2028next"

@@ -10,12 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.config.commands import LOAD
 from vespa.config.load import CLIENT_OPTIONS, LoadSettings
+from vespa.loadtest.about import About, Tester
 from vespa.loadtest.driver import AFTER_FAILURE_SECONDS
 from vespa.loadtest.histogram import EXACT, STEP, Spread
 from vespa.loadtest.load_request import MESSAGE_LENGTH
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.report import BUSY, BUSY_SECONDS, FEW_FAILED, LAG, VERSION, About, Report, Second, Tester
+from vespa.loadtest.remarks import BUSY, BUSY_SECONDS, LAG
+from vespa.loadtest.report import FEW_FAILED, VERSION, Report, Second
 from vespa.loadtest.run import GRACE_SECONDS
 from vespa.loadtest.run_stats import LATE, FailureCount
 from vespa.loadtest.timeline import DOTS, MOMENTS, Dot

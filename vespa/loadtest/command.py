@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO, cast
 
@@ -24,13 +22,14 @@ from vespa.config.commands import LOAD
 from vespa.config.load import LoadReading, LoadSettings, read
 from vespa.config.reader import SettingsError
 from vespa.http.agent import Agent
+from vespa.loadtest.about import About
 from vespa.loadtest.load_request import Target
-from vespa.loadtest.page import page
+from vespa.loadtest.output import files, is_one_place, unwritable, write
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.progress import Progress
-from vespa.loadtest.report import About, Report
+from vespa.loadtest.report import Report
 from vespa.loadtest.run import Run
-from vespa.loadtest.text import intention, table
+from vespa.loadtest.text import intention
 from vespa.loadtest.work import BadWork, Work, find_test_request, prepare
 from vespa.runtime import process
 from vespa.runtime.signals import flush_and_exit
@@ -84,7 +83,7 @@ class Command(process.Main):
     async def main(self) -> int:
         """Test, write the report, and return the exit code."""
         try:
-            return _write(await self._test(), self._options)
+            return write(await self._test(), self._options, os.environ)
         except LaunchError as error:
             problem = str(error)
         except CancelledError:
@@ -164,7 +163,7 @@ def main(argv: Sequence[str]) -> int:
     level = "debug" if reading.client.debug else "error"
     observer = process.begin_log(cast(TextIO, terminal), level, reading.secrets)
     # If the report goes to the same place, its first line would appear there twice.
-    announces = not options.quiet and (options.json == "-" or not _is_one_place(sys.stdout, sys.stderr))
+    announces = not options.quiet and (options.json == "-" or not is_one_place(sys.stdout, sys.stderr))
     command = Command(reactor, reading, first, works, terminal, announces=announces, hide=observer.hide)
     return process.run(reactor, command, on_signal=command.interrupt)
 
@@ -192,56 +191,11 @@ def _check_files(reading: LoadReading) -> None:
             trust_roots(reading.client.worker_ca)
         except Exception as error:
             problems.append(f"--worker-ca: {error or type(error).__name__}")
-    for option, path in _files(reading.settings):
-        if problem := _unwritable(path):
+    for option, path in files(reading.settings):
+        if problem := unwritable(path):
             problems.append(f"{option}: cannot write {path}: {problem}")
     if problems:
         raise SettingsError(problems)
-
-
-def _files(options: LoadSettings) -> list[tuple[str, str]]:
-    """The files for the report, with the options that name them."""
-    named = [("--json", options.json), ("--html", options.html)]
-    return [(option, path) for option, path in named if path not in ("", "-")]
-
-
-def _unwritable(path: str) -> str:
-    """The reason why a file cannot be written, or "". Opens and creates nothing, because it may be a pipe."""
-    if os.path.isdir(path) or path.endswith(("/", os.sep)):
-        return "it is a folder"
-    if os.path.exists(path):
-        return "" if os.access(path, os.W_OK) else "this user may not write it"
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        return f"there is no folder {folder}"
-    return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not create files in {folder}"
-
-
-def _is_one_place(one: TextIO, other: TextIO) -> bool:
-    """Whether two streams go to the same terminal, pipe or file."""
-    try:
-        return os.path.sameopenfile(one.fileno(), other.fileno())
-    except (OSError, ValueError):
-        return False
-
-
-def _write(report: Report, options: LoadSettings) -> int:
-    document = json.dumps(report.to_json(), indent=1) + "\n"
-    problems = []
-    # The files first, because the reader of standard output may be gone. An error in one does not affect the others.
-    for option, path in _files(options):
-        try:
-            Path(path).write_text(document if option == "--json" else page(report), encoding="utf-8")
-        except OSError as error:
-            problems.append(f"{option}: cannot write {path}: {error.strerror or error}")
-    try:
-        sys.stdout.write(document if options.json == "-" else f"\n{table(report, sys.stdout, os.environ)}")
-        sys.stdout.flush()
-    except OSError as error:
-        problems.append(f"could not write the report: {error}")
-    for problem in problems:
-        print(f"vespa-proxy load: {problem}", file=sys.stderr)
-    return 0 if report.clean and not problems else 1
 
 
 if __name__ == "__main__":

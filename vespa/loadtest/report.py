@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 from attrs import asdict, frozen
 
-from vespa.loadtest.histogram import EXACT, STEP, Spread
+from vespa.loadtest.about import About, Tester
+from vespa.loadtest.histogram import Spread
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.run_stats import LATE, FailureCount, RunStats
+from vespa.loadtest.remarks import remarks
+from vespa.loadtest.run_stats import FailureCount, RunStats
 from vespa.loadtest.timeline import Dot, Moment
-from vespa.loadtest.units import duration, tick
 
 VERSION: Final = 1
 """The version of the report's JSON. It grows when a field goes, or changes its meaning."""
 
-BUSY: Final = 0.8  # the share of a core above which the tester counts as busy
-
-BUSY_SECONDS: Final = 1.0  # a shorter test is not called busy, because it is mostly its own start
-
 FEW_FAILED: Final = 0.01
 """Up to this share of failed requests, failures call for a look; above it the test went badly."""
-
-LAG: Final = 0.05  # the delay of the tester's event loop, in seconds, above which the report mentions it
-
 
 Verdict = Literal["good", "few", "bad"]
 """No request failed, few did, or more than few; "bad" also if none succeeded."""
@@ -44,33 +37,6 @@ class Second:
     p50: float
     p99: float
     max: float
-
-
-@frozen
-class Tester:
-    """How well the tester itself kept up. `cpu` is the share of one core that it used, `lag` is in seconds."""
-
-    cpu: float
-    lag: float
-    late: int
-    lateness: Spread
-    held_back: int
-    never_sent: int
-
-
-@frozen
-class About:
-    """The target of the test and its start; `started` as ISO 8601."""
-
-    vespa: str
-    started: str
-    target: str  # an endpoint's name, or a URL
-    through: str  # "client" if a client proxy of Vespa found the workers, "url" if the requests went there directly
-    path: str
-    benchmark: str
-    stream: bool
-    seed: int
-    cost: float
 
 
 @frozen
@@ -173,7 +139,7 @@ def make_report(
         timeline=tuple(_second(place * timeline.width, moment) for place, moment in enumerate(timeline.moments)),
         dots=tuple(sorted([*stats.dots.kept, *stats.failed_dots.kept], key=lambda dot: dot.due)),
         tester=tester,
-        remarks=(*_misdirected(stats, about), *_remarks(stats, plan, tester, exact)),
+        remarks=tuple(remarks(stats, plan, about, tester, exact)),
         **shared,
     )
 
@@ -182,64 +148,3 @@ def _second(start: float, moment: Moment) -> Second:
     p50, p99 = moment.latency.quantiles(0.5, 0.99)
     counts = (moment.sent, moment.succeeded, moment.failed, moment.good, moment.tokens, moment.bytes)
     return Second(start, *counts, p50, p99, moment.latency.largest)
-
-
-def _misdirected(stats: RunStats, about: About) -> list[str]:
-    """A remark if the path of --url may be the reason for responses with status 404."""
-    base = urlsplit(about.target).path if about.through == "url" else ""
-    if not base or not stats.statuses[404]:
-        return []
-    return [
-        f"Status 404: the path of --url, {base}, comes before that of each request, so the first request was "
-        f"POST {base}{about.path}. If the server has no such path, leave {base} out of --url."
-    ]
-
-
-def _remarks(stats: RunStats, plan: Plan, tester: Tester, exact: bool) -> list[str]:
-    """Remarks that a reader needs to judge the figures."""
-    remarks = []
-    if tester.late:
-        remarks.append(
-            f"The tester was late: {tester.late} of {stats.sent} requests left {tick(LATE)} or more after they were "
-            f"due, the latest {duration(tester.lateness.max)}. Their latency counts from when they were due."
-        )
-    lasted = stats.ended - stats.began >= BUSY_SECONDS
-    if stats.succeeded and lasted and (tester.cpu > BUSY or tester.lag > LAG):
-        remarks.append(
-            f"The tester was busy: {tester.cpu:.0%} of a core, its event loop up to {duration(tester.lag)} late. "
-            "A part of the times is its own: send fewer requests, or use several processes."
-        )
-    if stats.held_back:
-        remarks.append(
-            f"The limit of {plan.concurrency} requests in flight held {stats.held_back} requests back. Their latency "
-            "counts from when they were due."
-        )
-    if stats.never_sent:
-        remarks.append(
-            f"{stats.never_sent} requests were due but never sent, because the limit held them back to the end: the "
-            "true latencies are longer than these."
-        )
-    if not plan.open_loop and stats.succeeded:
-        remarks.append(
-            f"A closed loop of {plan.concurrency}: a slow server gets fewer requests, so these latencies are not those "
-            "at a steady rate of requests. To measure those, use --rps."
-        )
-    if not exact:
-        remarks.append(
-            f"Above {EXACT:,} values (~) quantiles come from a histogram, with an error up to {(STEP - 1) * 50:g}%."
-        )
-    if stats.without_usage:
-        remarks.append(
-            f"{stats.without_usage} streams had no count of their tokens, so the pieces with text were counted."
-        )
-    if 0 < stats.with_input_usage < stats.succeeded:
-        remarks.append(
-            f"{stats.succeeded - stats.with_input_usage} responses had no count of their prompt's tokens, so there "
-            "were more input tokens than the report says."
-        )
-    if stats.succeeded and not stats.first_token.count and stats.slo is not None and stats.slo.limits.keys() - {"e2e"}:
-        remarks.append(
-            "No response was a stream of text, so none had a time to its first token (ttft) or per output token "
-            "(tpot), and none kept the objectives. For whole responses use --slo e2e=…"
-        )
-    return remarks

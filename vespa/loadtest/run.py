@@ -12,11 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
 from vespa.config.slo import SLO
+from vespa.loadtest.about import About
 from vespa.loadtest.driver import Driver
 from vespa.loadtest.load_request import Target
 from vespa.loadtest.plan import Plan, arrivals
 from vespa.loadtest.progress import Progress
-from vespa.loadtest.report import About, Report, make_report
+from vespa.loadtest.report import Report, make_report
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.work import Work
 

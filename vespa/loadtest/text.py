@@ -9,10 +9,11 @@ from typing import TextIO
 
 from rich.table import Table
 
+from vespa.loadtest.about import About
 from vespa.loadtest.histogram import Spread
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
-from vespa.loadtest.report import About, Report
+from vespa.loadtest.report import Report
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.units import duration, printable, size, three, tick
 from vespa.runtime.terminal import Terminal
