@@ -51,6 +51,8 @@ class PlanTests(SynchronousTestCase):
             ("--endpoint a", "--endpoint"),
             ("--header nonsense", "--header"),
             ("--slo ttft=500", "--slo='ttft=500': 500 is not a time"),
+            ("--fail-if p98>2s", "--fail-if='p98>2s': p98 is not a metric"),
+            ("--fail-if goodput<5", "goodput needs objectives: add --slo"),
             ("--html -", "--html='-': must be a file"),
             ("--no-such-thing", "no-such-thing"),
             ("--req 5", "--req"),
@@ -127,6 +129,12 @@ class TargetTests(SynchronousTestCase):
         """Objectives of good requests are read; by default there are none."""
         self.assertEqual(options("-e a --slo ttft=500ms,tpot=50ms").settings.slo, SLO(ttft=0.5, tpot=0.05))
         self.assertIsNone(options("-e a").settings.slo)
+
+    def test_thresholds(self) -> None:
+        """Thresholds may be repeated; one for the goodput is accepted with objectives."""
+        found = options("-e a --fail-if p99>2s --fail-if errors>1%").settings.fail_if
+        self.assertEqual([each.text for each in found], ["p99>2s", "errors>1%"])
+        self.assertEqual(len(options("-e a --slo e2e=1s --fail-if goodput<5").settings.fail_if), 1)
 
     def test_all_at_once(self) -> None:
         """The mistakes of the line, of the test's own options and of the client's are named in one error, each once."""

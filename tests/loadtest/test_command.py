@@ -72,11 +72,29 @@ class CommandTests(ProcessCase):
         self.assertEqual(await self.until_exit(child), 1, child.text)
         self.assertRegex(child.text, "2  status  503 .* status 503, as you asked")
 
+    async def test_thresholds(self) -> None:
+        """Thresholds set the exit code, in both directions, and all reports show them."""
+        deployment = await self.backend()
+        mixed = self.bench("next(requests)")
+        with open(mixed, "a") as file:
+            file.write("requests = iter([('/v1/chat/completions', {'messages': [], 'max_tokens': 3}, 1)] * 9\n")
+            file.write("                + [('/status/429', {}, 1)])\n")
+        for limits, code in ((("errors>50%", "p99>60s"), 0), (("p99>60s",), 1), (("errors>50%", "p50>1us"), 1)):
+            given = [option for limit in limits for option in ("--fail-if", limit)]
+            files = ("--json", "report.json", "--html", "report.html")
+            child = self.load("--url", deployment.backend_url, "-n", "10", "-b", mixed, *given, *files)
+            self.assertEqual(await self.until_exit(child), code, child.text)
+            found = [(each["threshold"], each["failed"]) for each in self.report()["thresholds"]]
+            self.assertEqual(found, [(limit, limit == "p50>1us") for limit in limits])
+            self.assertRegex(child.text, r"fail if +it was")
+            self.assertIn("<h2>Thresholds</h2>", Path(self.folder, "report.html").read_text())
+
     async def test_mistakes(self) -> None:
         """Options and modules that are no good: exit code 2, one sentence, and nothing sent."""
         for arguments, said in (
             (("--url", "http://127.0.0.1:1", "--rps", "x"), "--rps"),
             ((), "no endpoint"),
+            (("--url", "http://127.0.0.1:1", "--fail-if", "p99>2"), "--fail-if='p99>2': 2 is not a time"),
             (("--url", "http://127.0.0.1:1", "-b", "json"), "no get_test_request"),
             (("--url", "http://127.0.0.1:1", "-b", self.bench("1 / 0")), "ZeroDivisionError"),
             (("--url", "http://127.0.0.1:1", "--json", "no/such/folder"), "--json: cannot write no/such/folder"),

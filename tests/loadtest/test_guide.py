@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.config.commands import LOAD
 from vespa.config.load import CLIENT_OPTIONS, LoadSettings
+from vespa.config.thresholds import METRICS, QUANTILES, USUAL
 from vespa.loadtest.about import About, Tester
 from vespa.loadtest.driver import AFTER_FAILURE_SECONDS
 from vespa.loadtest.histogram import EXACT, STEP, Spread
@@ -20,6 +21,7 @@ from vespa.loadtest.remarks import BUSY, BUSY_SECONDS, LAG
 from vespa.loadtest.report import FEW_FAILED, VERSION, Report, Second
 from vespa.loadtest.run import GRACE_SECONDS
 from vespa.loadtest.run_stats import LATE, FailureCount
+from vespa.loadtest.thresholds import Check
 from vespa.loadtest.timeline import DOTS, MOMENTS, Dot
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "load.md").read_text()
@@ -28,7 +30,7 @@ GUIDE = (Path(__file__).parent.parent.parent / "docs" / "load.md").read_text()
 class GuideTests(SynchronousTestCase):
     def test_fields(self) -> None:
         """Every field of the report's JSON is described."""
-        for kind in (Report, About, Plan, FailureCount, Spread, Second, Dot, Tester):
+        for kind in (Report, About, Plan, FailureCount, Spread, Second, Dot, Tester, Check):
             for field in fields(kind):
                 self.assertIn(f"`{field.name}`", GUIDE, kind)
 
@@ -36,6 +38,13 @@ class GuideTests(SynchronousTestCase):
         """Every kind of failure is described."""
         for kind in MEANINGS:
             self.assertIn(f"| `{kind}` |", GUIDE)
+
+    def test_metrics(self) -> None:
+        """Every metric of a threshold is described, with its quantiles."""
+        for name in METRICS:
+            self.assertRegex(GUIDE, rf"\| [^|]*`{name}`[^|]* \|")
+        self.assertIn(", ".join(f"`.{quantile}`" for quantile in QUANTILES), GUIDE)
+        self.assertIn(f"alone they mean `.{USUAL}`", GUIDE)
 
     def test_options(self) -> None:
         """Every option that the guide names is one."""

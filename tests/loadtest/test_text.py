@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.loadtest.reports import hostile, mixed, outcome, report_of, stats_of
 from tests.runtime.test_terminal import XTERM, FakeTerminal
 from vespa.config.slo import SLO
+from vespa.config.thresholds import threshold
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
@@ -17,11 +18,13 @@ from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.text import WIDTH as COLUMNS
 from vespa.loadtest.text import intention, progress
 from vespa.loadtest.text import table as report_on
+from vespa.loadtest.thresholds import check
 
 
-def table(report: Report, stream: io.StringIO | None = None) -> str:
+def table(report: Report, stream: io.StringIO | None = None, *fail_if: str) -> str:
     """The report as a pipe gets it, or another stream."""
-    return report_on(report, stream or io.StringIO(), {**XTERM, "COLUMNS": str(COLUMNS)})
+    checks = check(report, map(threshold, fail_if))
+    return report_on(report, stream or io.StringIO(), {**XTERM, "COLUMNS": str(COLUMNS)}, checks)
 
 
 class TableTests(SynchronousTestCase):
@@ -55,6 +58,14 @@ class TableTests(SynchronousTestCase):
             self.assertIn("the backend reports none", text)
         both = table(report_of(stats_of(outcome(0, 1.0, pieces=4), outcome(0, 1.0, tokens=5))))
         self.assertIn("9 in all, some as the backend counts, some as pieces of streams", both)
+
+    def test_thresholds(self) -> None:
+        """Each threshold is shown with the value that it was compared with."""
+        lines = table(mixed(), None, "p50>1s", "ttft>10ms").splitlines()[-3:]
+        self.assertEqual([line.split() for line in lines][0], ["fail", "if", "it", "was"])
+        self.assertEqual(lines[1].split(), ["p50>1s", "800", "ms", "passed"])
+        self.assertEqual(lines[2].split(), ["ttft>10ms", "550", "ms", "FAILED"])
+        self.assertNotIn("fail if", table(mixed()))
 
     def test_without_success(self) -> None:
         """If no request succeeded, the table says so instead of zeros."""

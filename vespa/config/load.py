@@ -14,6 +14,7 @@ from vespa.config.names import unknown_variables
 from vespa.config.reader import Given, Reading, SettingsError
 from vespa.config.schema import Option, option, rows
 from vespa.config.slo import SLO, slo
+from vespa.config.thresholds import Threshold, threshold
 from vespa.config.values import Number, address, text, whole
 
 # The client's options that make sense for a proxy that only this test uses.
@@ -76,6 +77,13 @@ class LoadSettings:
 
     slo: SLO | None = _report(
         slo, None, "Objectives of a good request, of ttft, tpot, e2e: ttft=500ms,tpot=50ms.", unit="times"
+    )
+    fail_if: tuple[Threshold, ...] = _report(
+        threshold,
+        "",
+        "Exit code 1 if this is so, such as p99>2s, ttft>1s, errors>1%, goodput<5.",
+        unit="limit",
+        many=True,
     )
     json: str = _report(text, "", "Write it as JSON; -: to standard output, without the table.", unit="file")
     html: str = _report(_page, "", "Write it as a page with plots.", unit="file")
@@ -140,6 +148,8 @@ def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str,
         problems["requests"] = "-n 0 needs a --duration"
     if values["stream"] and values["no_stream"]:
         problems["stream"] = "--stream and --no-stream: use only one of them"
+    if not values["slo"] and "slo" not in problems and any(each.metric == "goodput" for each in values["fail_if"]):
+        problems["fail_if"] = "--fail-if: goodput needs objectives: add --slo, such as --slo ttft=500ms,tpot=50ms"
     if values["url"] and any(given.texts.get("endpoint", ())):
         problems["url"] = "--endpoint and --url: requests go either to an endpoint or to a URL"
 

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from attrs import asdict
+
 from vespa.config.load import LoadSettings
 from vespa.loadtest.page import page
 from vespa.loadtest.report import Report
 from vespa.loadtest.text import table
+from vespa.loadtest.thresholds import check, passed
 
 
 def files(options: LoadSettings) -> list[tuple[str, str]]:
@@ -43,19 +46,20 @@ def is_one_place(one: TextIO, other: TextIO) -> bool:
 
 def write(report: Report, options: LoadSettings, environ: Mapping[str, str]) -> int:
     """Write the report to its files and to standard output. Returns the exit code."""
-    document = json.dumps(report.to_json(), indent=1) + "\n"
+    checks = check(report, options.fail_if)
+    document = json.dumps({**report.to_json(), "thresholds": [asdict(each) for each in checks]}, indent=1) + "\n"
     problems = []
     # The files first, because the reader of standard output may be gone. An error in one does not affect the others.
     for option, path in files(options):
         try:
-            Path(path).write_text(document if option == "--json" else page(report), encoding="utf-8")
+            Path(path).write_text(document if option == "--json" else page(report, checks), encoding="utf-8")
         except OSError as error:
             problems.append(f"{option}: cannot write {path}: {error.strerror or error}")
     try:
-        sys.stdout.write(document if options.json == "-" else f"\n{table(report, sys.stdout, environ)}")
+        sys.stdout.write(document if options.json == "-" else f"\n{table(report, sys.stdout, environ, checks)}")
         sys.stdout.flush()
     except OSError as error:
         problems.append(f"could not write the report: {error}")
     for problem in problems:
         print(f"vespa-proxy load: {problem}", file=sys.stderr)
-    return 0 if report.clean and not problems else 1
+    return 0 if passed(report, options.fail_if) and not problems else 1

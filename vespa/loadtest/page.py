@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -11,11 +12,12 @@ from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plots import HEIGHT, WIDTH, plots
 from vespa.loadtest.report import Report
 from vespa.loadtest.text import intention, objectives, times, tokens
+from vespa.loadtest.thresholds import Check
 from vespa.loadtest.units import duration, printable, size, three
 
 
-def page(report: Report) -> str:
-    """The whole page. All values are escaped, and control characters in them are replaced."""
+def page(report: Report, checks: Sequence[Check] = ()) -> str:
+    """The whole page, with the test's thresholds. All values are escaped, control characters in them replaced."""
     environment = Environment(
         autoescape=True, finalize=_printable, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -28,6 +30,7 @@ def page(report: Report) -> str:
         width=WIDTH,
         height=HEIGHT,
         times=times(report),
+        checks=checks,
         tokens=tokens(report),
         objectives=objectives(report.slo),
         meanings=MEANINGS,

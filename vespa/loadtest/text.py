@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from textwrap import fill
 from typing import TextIO
@@ -15,6 +15,7 @@ from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
 from vespa.loadtest.run_stats import RunStats
+from vespa.loadtest.thresholds import Check
 from vespa.loadtest.units import duration, printable, size, three, tick
 from vespa.runtime.terminal import Terminal
 
@@ -87,8 +88,8 @@ def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> s
     return "  ".join(parts)
 
 
-def table(report: Report, stream: TextIO, environ: Mapping[str, str]) -> str:
-    """The whole report in a form that `stream` can show, with a final newline. Writes nothing."""
+def table(report: Report, stream: TextIO, environ: Mapping[str, str], checks: Sequence[Check] = ()) -> str:
+    """The whole report, with its thresholds, in a form that `stream` can show, with a final newline. Writes nothing."""
     terminal = Terminal(stream, environ, width=None if stream.isatty() else WIDTH)
     terminal.file = text = StringIO()
     terminal.print(intention(report.about, report.plan), style="bold", soft_wrap=True)
@@ -101,6 +102,8 @@ def table(report: Report, stream: TextIO, environ: Mapping[str, str]) -> str:
     for remark in report.remarks:
         said = fill(printable(remark), terminal.width, initial_indent="! ", subsequent_indent="  ")
         terminal.print("\n" + said, style="yellow", soft_wrap=True)
+    if checks:
+        terminal.print("", _checks(checks), sep="\n")
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
@@ -156,6 +159,14 @@ def _times(report: Report) -> Table | str:
         column.justify = "right"
     for row in rows:
         found.add_row(*row)
+    return found
+
+
+def _checks(checks: Sequence[Check]) -> Table:
+    found = Table("fail if", "it was", "", box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
+    for each in checks:
+        style, said = ("red", "FAILED") if each.failed else ("green", "passed")
+        found.add_row(printable(each.threshold), each.shown, said, style=style)
     return found
 
 
