@@ -223,6 +223,16 @@ class WaitTests(SynchronousTestCase):
         self.assertTrue(gate.admit("a", 1000 * SECOND))
         self.assertEqual(self.assertRaises(Refusal, gate.admit, "b", 1500 * SECOND).retry_after, 5.0)
 
+    def test_told(self) -> None:
+        """Its refusals tell the estimated wait, except before the backend is measured."""
+        gate = a_gate(max_wait_seconds=10.0, max_concurrency=1, max_queue=0)
+        gate.throughput = 100.0
+        self.assertEqual(self.assertRaises(Refusal, gate.admit, "a", 1500 * SECOND).estimated_wait, 15.0)
+        self.assertTrue(gate.admit("a", 0))
+        self.assertEqual(self.assertRaises(Refusal, gate.admit, "b", 250 * SECOND).estimated_wait, 2.5)
+        gate.throughput = 0.0
+        self.assertIsNone(self.assertRaises(Refusal, gate.admit, "b", 0).estimated_wait)
+
     def test_limits(self) -> None:
         """The limits can be read, to be shown beside what they limit."""
         gate: FairQueue[Any] = FairQueue(10.0, 4, 100)

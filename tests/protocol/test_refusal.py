@@ -27,17 +27,39 @@ class RefusalTests(SynchronousTestCase):
         """The code is in a header too; Retry-After and Allow only where they were asked for; others follow."""
         self.assertEqual(
             Refusal(401, "bad_signature", "no").header_list(),
-            [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", b"bad_signature")],
+            [
+                (b"Content-Type", b"application/json"),
+                (b"X-Vespa-Error", b"bad_signature"),
+                (b"X-Vespa-Origin", b"client"),
+            ],
         )
         self.assertEqual(
-            Refusal(405, "method_not_allowed", "no", allow="GET, HEAD", headers=((b"X-A", b"b"),)).header_list()[2:],
+            Refusal(405, "method_not_allowed", "no", allow="GET, HEAD", headers=((b"X-A", b"b"),)).header_list()[3:],
             [(b"Allow", b"GET, HEAD"), (b"X-A", b"b")],
         )
+
+    def test_origin(self) -> None:
+        """A 4xx is the client's doing, but not a 429; a 5xx is Vespa's, unless another is named."""
+        for status, code, origin in [
+            (401, "wrong_url", "client"),
+            (408, "head_timeout", "client"),
+            (429, "busy", "vespa"),
+            (503, "draining", "vespa"),
+        ]:
+            self.assertEqual(Refusal(status, code, "no").origin, origin)
+        self.assertEqual(Refusal(429, "in_flight", "no", origin="client").origin, "client")
+        self.assertEqual(Refusal(502, "no_reply", "no", origin="backend").origin, "backend")
+
+    def test_estimated_wait(self) -> None:
+        """The body has the estimated wait, in seconds with one digit, where there is an estimate."""
+        error = json.loads(Refusal(429, "busy", "no", estimated_wait=14.26).body())["error"]
+        self.assertEqual(error["estimated_wait"], 14.3)
+        self.assertNotIn("estimated_wait", json.loads(Refusal(429, "busy", "no").body())["error"])
 
     @given(st.floats(min_value=-1e6, max_value=1e9))
     def test_retry_after(self, seconds: float) -> None:
         """Retry-After is in whole seconds, rounded up, at least 1."""
-        ((_, value),) = Refusal(429, "busy", "no", retry_after=seconds).header_list()[2:]
+        ((_, value),) = Refusal(429, "busy", "no", retry_after=seconds).header_list()[3:]
         self.assertTrue(value.isdigit())
         self.assertGreaterEqual(int(value), max(1, seconds))
         self.assertLess(int(value), max(1, seconds) + 1)

@@ -71,7 +71,7 @@ class ServingTests(SystemCase):
             peer, _ = await self.call("/v1/chat", {}, auth=wrong)
             answer = await peer.answer()
             self.assertEqual((answer.status, answer.values(b"x-vespa-error")), (status, [code]))
-            self.assertEqual(json.loads(answer.body)["error"]["origin"], "vespa")
+            self.assertEqual(json.loads(answer.body)["error"]["origin"], "client")
 
         await self.told(worker, Success=5, Rejected=1)
         self.assertEqual(sorted(self.worker_totals.deletes), sorted(served))

@@ -76,6 +76,10 @@ class FairQueue(Generic[Key]):
         """The seconds until the backend has done `load` millionths of work."""
         return from_micros(load) / max(self._throughput, LEAST_THROUGHPUT)
 
+    def known_wait(self, load: int) -> float | None:
+        """Like `estimated_wait`; None before the backend is measured."""
+        return self.estimated_wait(load) if self._throughput else None
+
     def admit(self, key: Key, load: int) -> bool:
         """
         Let a request in: True if it holds a slot now, False if it is at the end of the queue.
@@ -152,12 +156,16 @@ class FairQueue(Generic[Key]):
     def _check_wait(self, load: int) -> None:
         limit = self.max_wait_seconds
         if limit is not None and load and self.estimated_wait(load) > limit:
+            wait = self.known_wait(load)
             message = f"the estimated wait is longer than the limit of {limit:g} s"
-            raise Refusal(429, "busy", message, retry_after=self._retry_after(load))
+            raise Refusal(429, "busy", message, retry_after=self._retry_after(load), estimated_wait=wait)
 
     def _queue(self, key: Key, load: int) -> None:
         if len(self._waiting) >= self.max_queue:
-            raise Refusal(429, "queue_full", "the queue is full", retry_after=self._retry_after(load))
+            wait = self.known_wait(load)
+            raise Refusal(
+                429, "queue_full", "the queue is full", retry_after=self._retry_after(load), estimated_wait=wait
+            )
         self._waiting[key] = None
 
     def _retry_after(self, load: int) -> float:

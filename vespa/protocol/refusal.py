@@ -13,9 +13,10 @@ class Refusal(Exception):
     """
     Vespa answers the request itself, with an HTTP status and a machine-readable cause.
 
-    `code` is one word for programs, `message` one sentence for people, `origin` the failed part ("vespa" or "backend").
-    `fields` maps the name of each wrong field to its error. `retry_after` is in seconds. Raises ValueError if
-    `error_codes` does not list this code with this status.
+    `code` is one word for programs, `message` one sentence for people. `origin` is the part that caused it: by default
+    "client" for a 4xx except 429, otherwise "vespa". `fields` maps the name of each wrong field to its error.
+    `retry_after` and `estimated_wait` are in seconds; the latter is the time until the work in flight is done. Raises
+    ValueError if `error_codes` does not list this code with this status.
     """
 
     def __init__(
@@ -25,8 +26,9 @@ class Refusal(Exception):
         message: str,
         *,
         retry_after: float | None = None,
+        estimated_wait: float | None = None,
         fields: Mapping[str, str] | None = None,
-        origin: str = "vespa",
+        origin: str = "",
         allow: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
@@ -37,8 +39,9 @@ class Refusal(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.estimated_wait = estimated_wait
         self.fields = fields
-        self.origin = origin
+        self.origin = origin or ("client" if 400 <= status < 500 and status != 429 else "vespa")
         self.allow = allow
         self.headers = headers
 
@@ -48,13 +51,19 @@ class Refusal(Exception):
     def body(self) -> bytes:
         """The JSON document with the cause, in ASCII, with a line end."""
         error: dict[str, object] = {"code": self.code, "message": self.message, "origin": self.origin}
+        if self.estimated_wait is not None:
+            error["estimated_wait"] = round(self.estimated_wait, 1)
         if self.fields:
             error["fields"] = dict(self.fields)
         return json.dumps({"error": error}, separators=(",", ":")).encode("ascii") + b"\n"
 
     def header_list(self) -> list[tuple[bytes, bytes]]:
         """The header fields of this response, without its length."""
-        headers = [(b"Content-Type", b"application/json"), (b"X-Vespa-Error", self.code.encode("ascii"))]
+        headers = [
+            (b"Content-Type", b"application/json"),
+            (b"X-Vespa-Error", self.code.encode("ascii")),
+            (b"X-Vespa-Origin", self.origin.encode("ascii")),
+        ]
         if self.retry_after is not None:
             headers.append((b"Retry-After", b"%d" % max(1, math.ceil(self.retry_after))))
         if self.allow is not None:

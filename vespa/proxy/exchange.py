@@ -233,7 +233,7 @@ class Exchange(RequestSender):
             return
         self._settle(event, refusal)
         app = self.app
-        if refusal.origin != "vespa":
+        if refusal.origin not in ("vespa", "client"):
             # Neither the caller nor Vespa is the cause, so an operator has to look into it.
             app.warnings.log(refusal.code, f"refused: {self.method} {self.path}: {refusal}")
         app.log.debug("refused: {method} {path}: {why}", method=self.method, path=self.path, why=str(refusal))

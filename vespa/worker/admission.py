@@ -111,7 +111,7 @@ class WorkerAdmission:
         elif idx is not None and idx in ledger.under_way:
             # Not counted: its completion would tell the autoscaler that the first request has ended.
             message = f"a request with request_idx {idx} is in flight: an assignment is for one request at a time"
-            raise Refusal(429, "in_flight", message, retry_after=1)
+            raise Refusal(429, "in_flight", message, retry_after=1, origin="client")
         now = self._seconds()
         try:
             refusal = self.unready()
@@ -139,14 +139,15 @@ class WorkerAdmission:
         """
         if idx is not None and idx in self._preflights.values():
             message = f"a preflight with request_idx {idx} is in flight: one is allowed at a time"
-            raise Refusal(429, "in_flight", message, retry_after=1)
+            raise Refusal(429, "in_flight", message, retry_after=1, origin="client")
         self._preflights[exchange] = idx
 
     def tick(self, now: float) -> None:
         """Refuse requests that have waited too long in the queue."""
         seconds = self._queue_seconds
         for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
-            exchange.refuse(Refusal(503, "queue_timeout", f"no slot became free within {seconds:g} s", retry_after=1))
+            message, wait = f"no slot became free within {seconds:g} s", self.gate.known_wait(self.ledger.load)
+            exchange.refuse(Refusal(503, "queue_timeout", message, retry_after=1, estimated_wait=wait))
 
     def dismiss(self) -> None:
         """Refuse all requests in the queue."""
