@@ -23,6 +23,10 @@ WAIT_MAX_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
+_NO_ADMIN_PORT = {"VESPA_ADMIN_LISTEN": "off", "VESPA_CLIENT_ADMIN_LISTEN": "off"}
+"""Many processes run at once: the default ports would be taken, and each test has to say what it looks at."""
+
+
 class NotInTime(AssertionError):
     """What was waited for did not come; the processes' output is in the message."""
 
@@ -58,8 +62,12 @@ class ProcessCase(TestCase):
         folder: str | None = None,
         stdin: bytes = b"",
     ) -> Child:
-        """Start a process in an environment that configures nothing of Vespa's but `settings`."""
-        environment = {**clean_environment(os.environ), **(settings or {})}
+        """
+        Start a process in an environment that configures nothing of Vespa's but `settings`.
+
+        It has no admin port, unless they name one; an empty value stands for the default.
+        """
+        environment = {**clean_environment(os.environ), **_NO_ADMIN_PORT, **(settings or {})}
         child = Child.start(reactor, argv, environment, folder=folder, stdin=stdin)
         self.addCleanup(self.end, child)
         return child

@@ -37,8 +37,6 @@ ELSEWHERE: dict[str, str] = {
     # What is composed of other modules, and shows in whole requests.
     "vespa.proxy.proxied_request": "tests.proxy.test_exchange",
     "vespa.worker.listening": "tests.system.test_listening",
-    "vespa.worker.observability": "tests.system.test_readiness",
-    "vespa.client.observability": "tests.client.test_service",
     "vespa.transport.errors": "tests.http.test_connection_pool",
     "vespa.http.client_connection": "tests.contract.test_responses",
     "vespa.http.resource": "tests.worker.test_admin_routes",

@@ -68,6 +68,7 @@ class ServiceTests(TestCase):
             "autoscaler_url": self.api.url,
             "console_url": self.api.url,
             "port": 0,
+            "admin_listen": "off",
             **settings,
         }
         client = make_client(reactor, ClientSettings(**values))

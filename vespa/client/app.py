@@ -64,7 +64,7 @@ class ClientApp:
             log_served=log_served,
             observer=observer,
         )
-        self._is_draining = False
+        self.is_draining = False
         self._autoscaler = autoscaler
         self._guard = guard
         self._allows_origins = guard.allows_origins
@@ -83,7 +83,7 @@ class ClientApp:
         self._guard.check_token(head)
         if head.target == b"*" or head.max_forwards == 0:
             return ServerOptions(client, head)
-        if self._is_draining:
+        if self.is_draining:
             raise draining()
         exchange = open_exchange(self.proxy, client, head)
         exchange.received_at = self._seconds()
@@ -91,7 +91,7 @@ class ClientApp:
 
     def drain(self) -> None:
         """Refuse every request from now on."""
-        self._is_draining = True
+        self.is_draining = True
 
     def dismiss(self) -> None:
         """Refuse all requests that wait for a slot or for a worker."""

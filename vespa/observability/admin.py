@@ -13,9 +13,11 @@ from twisted.logger import Logger
 
 from vespa.http.limits import Limits
 from vespa.http.server import Server
-from vespa.observability.routes import Routes
+from vespa.observability.admin_access import AdminAccess
+from vespa.observability.routes import Routes, Sources
 from vespa.proxy.listener import cannot_listen, shown_address
 from vespa.runtime.deadlines import within
+from vespa.runtime.services import SurvivingLoop
 from vespa.transport.endpoint_strings import kind_of
 from vespa.transport.listen import parse
 
@@ -24,6 +26,7 @@ PORTS_TRIED: Final = 16
 DRAIN_SECONDS: Final = 1.0
 """How long a stop waits for responses in progress."""
 CONNECTIONS_MAX: Final = 32
+_CERTIFICATE_CHECK_SECONDS: Final = 60.0
 
 LIMITS: Final = Limits(
     upgrades=frozenset(),
@@ -64,11 +67,11 @@ class AdminListener(Service):
         self._routes = routes
         self._port: IListeningPort | None = None
         self.server = Server(routes, reactor, LIMITS)
-
-    @property
-    def context_source(self) -> Any:
-        """The certificate of an `ssl:` endpoint, which can be loaded again; None without TLS."""
-        return getattr(self._endpoint, "context_source", None)
+        certificate = getattr(self._endpoint, "context_source", None)
+        self._renewal: SurvivingLoop | None = None
+        if certificate is not None:
+            what = "the look at the admin port's certificate"
+            self._renewal = SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload, now=False, what=what)
 
     @property
     def address(self) -> str:
@@ -87,6 +90,8 @@ class AdminListener(Service):
         """Listen, if possible."""
         super().startService()  # type: ignore[no-untyped-call]
         Deferred.fromCoroutine(self._start())
+        if self._renewal is not None:
+            self._renewal.startService()
 
     def stopService(self) -> Deferred[None]:
         """Close the port, end the streams, and let other responses end for a moment. Does not fail."""
@@ -116,6 +121,8 @@ class AdminListener(Service):
         self.log.info("status page and metrics: {address}{why}", address=self.address, why=why)
 
     async def _stop(self) -> None:
+        if self._renewal is not None:
+            await self._renewal.stopService()
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
@@ -124,6 +131,15 @@ class AdminListener(Service):
             await within(DRAIN_SECONDS, self.server.clock, self.server.drain())
         except TimeoutError:
             self.server.abort()
+
+
+def admin_listener(
+    reactor: Any, endpoint: str, token: str, sources: Sources, *, default: str, setting: str
+) -> AdminListener:
+    """The admin port with its routes. `default` is the setting's default, whose port moves if it is taken."""
+    access = AdminAccess(endpoint, token, reactor.seconds)
+    routes = Routes(sources, access, reactor)
+    return AdminListener(reactor, endpoint, routes, moves=endpoint == default, setting=setting)
 
 
 def moved(endpoint: str, by: int) -> str:

@@ -7,13 +7,18 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import IService
 
+from vespa.config.schema import defaults
 from vespa.config.worker import WorkerSettings
 from vespa.http.server import Server
+from vespa.observability.admin import admin_listener
 from vespa.observability.ended_requests import EndedRequests
+from vespa.observability.routes import Sources
 from vespa.proxy.listener import Listener
+from vespa.runtime import process
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
+from vespa.worker.obstacles import unreachable
 from vespa.worker.readiness import ReadinessMonitor
 from vespa.worker.reporter import Reporter
 
@@ -40,4 +45,40 @@ class WorkerParts:
 def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
     """The services that show the worker. They start before its other services, and stop after them."""
     parts.server.on_refused = parts.ended.refused
-    return [parts.ended]
+    services: list[IService] = [parts.ended]
+    settings = parts.settings
+    if settings.admin_listen:
+        sources = Sources(
+            metrics=lambda accept: ("text/plain; version=0.0.4; charset=utf-8", b""),
+            status=dict,
+            event=dict,
+            ready=lambda: readiness(parts),
+            page=b"",
+            set_level=process.set_level,
+        )
+        default = defaults(WorkerSettings)["admin_listen"]
+        services.insert(
+            0,
+            admin_listener(
+                reactor,
+                settings.admin_listen,
+                settings.admin_token,
+                sources,
+                default=default,
+                setting="VESPA_ADMIN_LISTEN",
+            ),
+        )
+    return services
+
+
+def readiness(parts: WorkerParts) -> tuple[bool, str]:
+    """Whether the worker serves requests, and if not, why."""
+    if parts.reporter is not None and (problem := unreachable(parts.settings)):
+        return False, problem
+    refusal = parts.app.admission.unready()
+    if refusal is not None:
+        return False, refusal.message
+    keyring = parts.keyring
+    if parts.settings.secured and not keyring.has_key:
+        return False, f"the autoscaler's public key is not fetched yet{keyring.trouble and ': '}{keyring.trouble}"
+    return True, ""

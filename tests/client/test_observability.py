@@ -1,0 +1,40 @@
+"""What shows a client proxy: where it stands among the services, and what readiness means."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.client.observability import readiness
+from vespa.client.service import make_client
+from vespa.config.client import ClientSettings
+from vespa.observability.admin import AdminListener
+
+
+class ServiceTests(SynchronousTestCase):
+    def children(self, **settings: Any) -> list[Any]:
+        tree: Any = make_client(MemoryReactorClock(), ClientSettings(endpoint="demo", endpoint_key="key", **settings))
+        return list(tree)
+
+    def test_order(self) -> None:
+        """The admin port opens first and closes last."""
+        self.assertIsInstance(self.children()[0], AdminListener)
+
+    def test_off(self) -> None:
+        """Without an endpoint there is no admin port."""
+        self.assertFalse([each for each in self.children(admin_listen="off") if isinstance(each, AdminListener)])
+
+
+class ReadinessTests(SynchronousTestCase):
+    def check(self, *, port: int | None = 8010, is_draining: bool = False) -> tuple[bool, str]:
+        parts: Any = SimpleNamespace(app=SimpleNamespace(is_draining=is_draining), listening=SimpleNamespace(port=port))
+        return readiness(parts)
+
+    def test_states(self) -> None:
+        """It is ready while its port is open and it does not stop."""
+        self.assertEqual(self.check(), (True, ""))
+        self.assertEqual(self.check(port=None), (False, "the proxy's port is not open"))
+        self.assertEqual(self.check(is_draining=True), (False, "the server is shutting down"))
