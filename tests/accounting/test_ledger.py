@@ -67,6 +67,7 @@ class LawTests(SynchronousTestCase):
         delivered_upto = -1
         totals = [(0, 0, 0)]
         delivered = (0, 0, 0)
+        work_before = (0, 0, 0)
         for now, (what, first, second) in enumerate(script, 1):
             if what == "new":
                 entries.append(PlainEntry())
@@ -127,6 +128,12 @@ class LawTests(SynchronousTestCase):
                 ),
             )
             self.assertEqual(ledger.late, late)
+            work = ledger.received_work, ledger.cancelled_work, ledger.expired_work
+            self.assertTrue(all(now >= before for now, before in zip(work, work_before, strict=True)))
+            work_before = work
+            received, cancelled, expired = work
+            self.assertEqual(received - cancelled - expired, new)
+            self.assertEqual(len(ledger.pending_deletes), len(ledger.deletes(10**6)))
             pending = ledger.deletes()
             self.assertLessEqual(len(pending), max_pending)
             self.assertEqual(len(pending) + told + ledger.dropped_deletes, len(ended_with_idx))
@@ -134,6 +141,17 @@ class LawTests(SynchronousTestCase):
                 kept = ended_with_idx[ledger.dropped_deletes :]
                 self.assertEqual([r.request_idx for r in pending], [entry.request_idx for entry in kept])
                 self.assertEqual([r.outcome for r in pending], [entry.state for entry in kept])
+
+    def test_work(self) -> None:
+        """The work of what was received, of what the client left, and of what waited too long, each for itself."""
+        ledger = Ledger(10)
+        went(ledger, Event.ADMIT, Event.HEAD, Event.END, work=1)
+        went(ledger, Event.ADMIT, Event.HANG_UP, work=10)
+        went(ledger, Event.WAIT, Event.HANG_UP, work=100)
+        went(ledger, Event.WAIT, Event.EXPIRE, work=1000)
+        went(ledger, Event.REFUSE, work=10_000)
+        went(ledger, Event.HANG_UP, work=100_000)
+        self.assertEqual((ledger.received_work, ledger.cancelled_work, ledger.expired_work), (1111, 110, 1000))
 
     @given(steps)
     def test_it_comes_to_zero(self, script: list[tuple[str, int, int]]) -> None:

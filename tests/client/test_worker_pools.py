@@ -194,3 +194,11 @@ class WorkersTests(SynchronousTestCase):
             self.successResultOf(self.workers.get_worker(f"http://203.0.113.7:{port}"))
         known = [port for port in range(1, 5) if self.workers.known(f"http://203.0.113.7:{port}")]
         self.assertEqual(known, [3, 4])
+
+    def test_counted_together(self) -> None:
+        """The connections to all workers are counted together: those to a forgotten worker stay counted."""
+        first, second = (
+            self.successResultOf(self.workers.get_worker(f"http://203.0.113.7:{port}")).pool for port in (1, 2)
+        )
+        self.assertIs(first.counts, self.workers.counts)
+        self.assertIs(second.counts, self.workers.counts)

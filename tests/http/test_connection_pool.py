@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import GET, OK, Rig, Wire, status
 from vespa.http.agent import Agent
 from vespa.http.limits import PoolLimits
+from vespa.http.pool_counts import PoolCounts
 
 
 class CapTests(SynchronousTestCase):
@@ -28,6 +29,7 @@ class CapTests(SynchronousTestCase):
             self.assertEqual(status(client.read()), 502)
         self.assertTrue(self.rig.settled())
         self.assertEqual(self.rig.pool.size, 0)
+        self.assertEqual(self.rig.pool.counts, PoolCounts(failed=3))
 
     def test_refused_at_once(self) -> None:
         """An attempt that fails at once does not prevent the others."""
@@ -75,6 +77,7 @@ class CapTests(SynchronousTestCase):
         self.assertEqual(status(second.read()), 200)
         self.assertEqual(len(backend.wires), 3)
         self.assertTrue(self.rig.settled())
+        self.assertEqual(self.rig.pool.counts, PoolCounts(opened=3, lost=2, retried=2))
 
 
 class KeptTests(SynchronousTestCase):
@@ -86,9 +89,23 @@ class KeptTests(SynchronousTestCase):
             rig.backend.wire.send(OK)
             self.assertEqual(status(client.read()), 200)
         self.assertEqual((len(rig.backend.wires), rig.pool.idle), (1, 1))
+        self.assertEqual(rig.pool.counts, PoolCounts(opened=1))
         for _ in range(3):
             rig.clock.advance(1.0)
         self.assertEqual((rig.backend.open, rig.pool.size), ([], 0))
+
+    def test_lost(self) -> None:
+        """A connection that breaks under its request is lost; one that the upstream closes while it is idle is not."""
+        rig = Rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(OK)
+        client.read()
+        rig.backend.wire.hang_up()
+        self.assertEqual(rig.pool.counts, PoolCounts(opened=1))
+        client.send(GET)
+        rig.backend.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        rig.backend.wire.hang_up()
+        self.assertEqual(rig.pool.counts, PoolCounts(opened=2, lost=1))
 
     def test_not_kept(self) -> None:
         """With a keep-alive time of 0, a connection is closed at once."""

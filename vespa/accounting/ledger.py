@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import islice
 
 from vespa.accounting.lifecycle import (
@@ -61,12 +61,13 @@ class Ledger:
         self.under_way: Mapping[int, int] = self._open  # the number of open requests by request_idx
         self._in_flight: dict[Entry, None] = {}
         self._changes = 0
-        self._new_work = 0
+        self.received_work = self.cancelled_work = self.expired_work = 0  # of all requests that did so: none ever falls
         self._served_work = 0
         self._rejected_work = 0
         self._told = Totals()
         self._max_pending_deletes = max_pending_deletes
         self._deletes: deque[Completion] = deque()
+        self.pending_deletes: Sized = self._deletes
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +95,7 @@ class Ledger:
         self._changes += 1
         self.received += 1
         self.load += work
-        self._new_work += work
+        self.received_work += work
         self._in_flight[entry] = None
         return True
 
@@ -169,7 +170,7 @@ class Ledger:
         self._changes += 1
         self.received += 1
         self.load += entry.work
-        self._new_work += entry.work
+        self.received_work += entry.work
         self._in_flight[entry] = None
 
     def _end(self, entry: Entry, state: State, target: State, now: float) -> None:
@@ -188,10 +189,10 @@ class Ledger:
                 self.failed += 1
             elif target is CANCELLED:
                 self.cancelled += 1
-                self._new_work -= work
+                self.cancelled_work += work
             else:
                 self.expired += 1
-                self._new_work -= work
+                self.expired_work += work
                 self._rejected_work += work
         elif target is REFUSED:
             self._changes += 1
@@ -210,7 +211,8 @@ class Ledger:
 
     def snapshot(self) -> Snapshot:
         """The figures for the next report to the autoscaler."""
-        totals = Totals(self._changes, self._new_work, self._served_work, self._rejected_work)
+        new = self.received_work - self.cancelled_work - self.expired_work
+        totals = Totals(self._changes, new, self._served_work, self._rejected_work)
         told = self._told
         return Snapshot(
             load=self.load,

@@ -14,6 +14,7 @@ from vespa.client.trust import WorkerTrust
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.http.limits import PoolLimits
+from vespa.http.pool_counts import PoolCounts
 from vespa.runtime.local_addresses import is_near, is_public
 from vespa.transport.origin import Origin
 
@@ -57,10 +58,11 @@ class WorkerPools:
 
     _reactor: Any
     _trust: WorkerTrust
-    _connections: int = 0
+    connections: int = 0
     _most: int = 0
     _anywhere: bool = False
     _known: dict[str, Worker] = field(factory=dict, init=False)
+    counts: PoolCounts = field(factory=PoolCounts, init=False)  # of all workers, also of forgotten ones
 
     def known(self, url: str) -> Worker | None:
         """The worker at `url`, if it is known."""
@@ -96,8 +98,8 @@ class WorkerPools:
             # A name may resolve to any address, and to another one each time. So each connection checks the address.
             allows = None if self._anywhere else is_public
             endpoint = origin.endpoint(self._reactor, CONNECT_SECONDS, trust, allows)
-            limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=self._connections, probe_seconds=PROBE_SECONDS)
-            pool = ConnectionPool(endpoint, self._reactor, limits, name="worker", address=url)
+            limits = PoolLimits(idle_seconds=IDLE_SECONDS, connections=self.connections, probe_seconds=PROBE_SECONDS)
+            pool = ConnectionPool(endpoint, self._reactor, limits, name="worker", address=url, counts=self.counts)
             if self._most:
                 pool.make_room = self._make_room
             worker = self._known[url] = Worker(origin, pool)

@@ -10,12 +10,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    TimeoutError,
-    UserError,
-)
+from twisted.internet.error import ConnectError, ConnectingCancelledError, TimeoutError, UserError
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -25,6 +20,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.idle_lifetime import IdleLifetime
 from vespa.http.interfaces import ConnectionTaker, UpstreamError
 from vespa.http.limits import PoolLimits
+from vespa.http.pool_counts import PoolCounts
 from vespa.transport.errors import BadCertificate, nobody_listens
 from vespa.transport.turn_end import turn_end_of
 
@@ -66,10 +62,12 @@ class ConnectionPool:
         *,
         name: str = "backend",
         address: str = "",
+        counts: PoolCounts | None = None,
     ) -> None:
-        """`name` is the name of the upstream in errors. `address` tells it from others of this name."""
+        """`name` is the upstream's in errors; `address` tells it from others; pools may share their `counts`."""
         self.name = name
         self.address = address
+        self.counts = counts or PoolCounts()
         self.limits = limits or PoolLimits()
         self.clock = clock
         self.turn_end = turn_end_of(clock)
@@ -141,6 +139,7 @@ class ConnectionPool:
                 else:
                     connection.reused = True
                     return connection
+        self.counts.retried += fresh
         if self.full:
             self._waiting[taker] = None
             self.close_one()  # it may not be used yet, so a new one replaces it
@@ -182,6 +181,7 @@ class ConnectionPool:
         refused = nobody_listens(failure.value)
         error = UpstreamError(code, f"could not connect: {text}", silent=True, refused=refused)
         error.__cause__ = failure.value
+        self.counts.failed += 1
         self.trouble(error)
         taker.upstream_failed(error)
 
@@ -198,6 +198,7 @@ class ConnectionPool:
     # -- called by connections
 
     def opened(self, connection: ClientConnection) -> None:
+        self.counts.opened += 1
         self._open.add(connection)
 
     def put(self, connection: ClientConnection) -> None:

@@ -15,6 +15,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.held_bytes import HeldBytes
 from vespa.http.idle_lifetime import IdleLifetime
 from vespa.http.limits import Limits, PoolLimits
+from vespa.http.pool_counts import PoolCounts
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
@@ -149,6 +150,7 @@ class ConnectionOwner(Protocol):
     clock: IReactorTime
     turn_end: TurnEnd
     idle_lifetime: IdleLifetime
+    counts: PoolCounts
 
     def opened(self, connection: Any) -> None:
         """A connection is made."""

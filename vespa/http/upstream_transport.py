@@ -224,6 +224,7 @@ class UpstreamTransport(Protocol):
         silent = state is AWAITING and not self.received
         code = "no_reply" if silent else "truncated_reply"
         error = UpstreamError(code, message, silent=silent, unread=silent and unread)
+        self.pool.counts.lost += 1
         if error.unread and self.reused:
             self.pool.closed_unseen(self)
         else:

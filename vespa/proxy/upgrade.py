@@ -31,13 +31,13 @@ class Tunnels:
     log = Logger()
 
     timer: CoarseTimer
-    _most: int = MOST
+    most: int = MOST
     idle_seconds: float = IDLE_SECONDS
     count = 0
 
     def claim(self) -> None:
         """Count a request for a tunnel. Raises `Refusal` 503 if the limit is reached."""
-        if 0 < self._most <= self.count:
+        if 0 < self.most <= self.count:
             message = f"{self.count} upgraded connections are open, which is the limit: close some or try again later"
             raise Refusal(503, "too_many_tunnels", message)
         self.count += 1
