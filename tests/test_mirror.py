@@ -23,6 +23,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.proxy.interfaces": "tests.proxy.test_exchange",
     # Half of a pair whose laws hold for both.
     "vespa.client.autoscaler_client": "tests.client.test_worker_search",
+    "vespa.client.one_value": "tests.client.test_envelope_writer",
     "vespa.client.caller_fields": "tests.client.test_envelope_writer",
     "vespa.client.reactor_thread": "tests.client.test_embedded",
     "vespa.client.request_headers": "tests.client.test_envelope_writer",

@@ -9,9 +9,10 @@ from attrs import frozen
 
 from vespa.accounting.workload import MAX_COST
 from vespa.client.caller_fields import CallerFields, fields_of
-from vespa.client.payload import OneValue, Payload, has_event_path, has_space_around, read_payload
+from vespa.client.one_value import OneValue, has_space_around
 from vespa.client.policy import Policy
 from vespa.http.held_bytes import keep
+from vespa.protocol.json_payload import Payload, has_event_path, read_payload
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.proxy.interfaces import BodyTransform, RequestBody

@@ -12,7 +12,6 @@ from twisted.python.failure import Failure
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.envelope_writer import BODY_SUFFIX, body_prefix
 from vespa.client.policy import Policy
-from vespa.client.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
 from vespa.client.trust import TrustError
 from vespa.client.worker_pools import Worker, WorkerPools
 from vespa.client.worker_search import WorkerSearch
@@ -21,6 +20,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import UpstreamSelector
+from vespa.proxy.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.assignment import Assignment, seconds_before
 

@@ -8,7 +8,7 @@ from functools import partial
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocol.test_head_work import calls
-from vespa.client.payload import read_payload
+from vespa.protocol.json_payload import read_payload
 
 SIZE = 1 << 20
 

@@ -8,12 +8,12 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from vespa.client.content_decoding import ContentDecoder
 from vespa.http.interfaces import RequestHandler
 from vespa.http.response_writer import STREAM
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.content_decoding import ContentDecoder
 from vespa.proxy.interfaces import EarlyResponse
 
 PING_AFTER_SECONDS: Final = 2.0

@@ -1,4 +1,4 @@
-"""The information in a JSON body about its request."""
+"""The information in a JSON body about its request, as the APIs of inference servers write it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from typing import Final
 
 import msgspec
 from attrs import frozen
-
-from vespa.protocol.refusal import Refusal
-from vespa.vast.json_scanner import Malformed, Scanner
 
 
 @frozen
@@ -44,8 +41,6 @@ _NOT_NESTED: Final = _Nested()
 _decode: Final = msgspec.json.Decoder(_Asked).decode
 _decode_nested: Final = msgspec.json.Decoder(_Nested).decode
 _decode_any: Final = msgspec.json.Decoder(msgspec.Raw).decode
-_SPACE: Final = b" \t\r\n"
-_SPACES: Final = frozenset((b" ", b"\t", b"\r", b"\n"))
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 # The paths of OpenAI and Anthropic, with any prefix.
@@ -98,45 +93,6 @@ def has_event_path(target: bytes) -> bool:
     """
     path = target.partition(b"?")[0]
     return path.endswith(_EVENT_PATH_ENDINGS) or path in _EVENT_PATHS
-
-
-class OneValue:
-    """Checks a body that passes without parsing: it must be one JSON value with only white space around it."""
-
-    def __init__(self) -> None:
-        self._scanner = Scanner()
-        self._begun = self._ended = False
-
-    def feed(self, data: bytes) -> None:
-        """Check more of the body. Raises `Refusal`."""
-        at = 0
-        if not self._begun:
-            at = len(data) - len(data.lstrip(_SPACE))
-            self._begun = at < len(data)
-        if self._begun and not self._ended:
-            try:
-                at = self._scanner.feed(data, at)
-            except Malformed:
-                raise _not_json() from None
-            self._ended = at >= 0
-        if self._ended and data[at:].strip(_SPACE):
-            raise _not_json()
-
-    def finish(self) -> None:
-        """The body is complete. Raises `Refusal`."""
-        if not self._ended:
-            self.feed(b"\n")  # a number ends only when another byte follows
-        if not self._ended:
-            raise _not_json()
-
-
-def has_space_around(body: bytes) -> bool:
-    """Whether there is white space before or after the JSON value."""
-    return body[:1] in _SPACES or body[-1:] in _SPACES
-
-
-def _not_json() -> Refusal:
-    return Refusal(422, "invalid_json", "the body is not one JSON value, although its Content-Type says so")
 
 
 def _count(raw: msgspec.Raw) -> float | None:
