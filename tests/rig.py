@@ -190,6 +190,7 @@ class Rig:
         concurrency: int = 0,
         max_queue: int = 1000,
         queue_seconds: float = 300.0,
+        queue_pings: bool = False,
         path_prefix: bytes = b"",
         replay: str = "off",
         authorization: str = "",
@@ -216,6 +217,7 @@ class Rig:
             secured=secured,
             public_url=PUBLIC_URL if secured else "",
             queue_seconds=queue_seconds,
+            queue_pings=queue_pings,
             authorization=authorization,
         )
         self.app = WorkerApp(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from attrs import frozen
@@ -14,7 +13,6 @@ PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cooki
 """Fields besides Authorization with credentials for this proxy, or for other servers on localhost."""
 
 _JSON: Final = frozenset((b"application/json", b"text/json"))
-_ACCEPT_ENCODING: Final = re.compile(rb"^Accept-Encoding:[^\r\n]*\r\n", re.I | re.M)
 _KNOWN_MAX: Final = 512
 _known: Final[dict[bytes, CallerFields]] = {}
 
@@ -45,11 +43,6 @@ def fields_of(head: RequestHead) -> CallerFields:
                 _known.clear()
             _known[block] = known
     return known
-
-
-def uncoded(block: bytes) -> bytes:
-    """The same lines, with `identity` as the only content coding. Without the field any would do (RFC 9110 12.5.3)."""
-    return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
 
 
 def _understand(lines: list[bytes]) -> CallerFields:

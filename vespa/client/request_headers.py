@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vespa.client.caller_fields import uncoded
 from vespa.client.passed_headers import passed_lines
 from vespa.client.policy import Policy
 from vespa.protocol.origin_fields import readdressed
@@ -10,6 +9,7 @@ from vespa.protocol.via import Via
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.forwarded_fields import addressed_lines
 from vespa.proxy.interfaces import HeaderPolicy
+from vespa.proxy.sse_keepalive import uncoded
 from vespa.vast.query_envelope import callers_own
 
 

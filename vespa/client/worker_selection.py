@@ -137,7 +137,7 @@ class WorkerSelection:
         if exchange.upgrade or exchange.head.head_only:
             return
         if self._keepalive is None:
-            self._keepalive = exchange.early = SSEKeepalive(exchange.client)
+            self._keepalive = exchange.early = SSEKeepalive(exchange.client, "worker")
         self._keepalive.comment(f"waiting for a worker, {seconds:.0f} s: {status}")
 
     def not_found(self, refusal: Refusal) -> None:

@@ -43,6 +43,11 @@ class HeldBody:
         return self.size + (self._kept_size if self._kept is not None else 0)
 
     @property
+    def whole(self) -> bytes:
+        """The body before it is sent, if all of it has come; otherwise b""."""
+        return b"".join(self._pieces) if self.complete else b""
+
+    @property
     def overfull(self) -> bool:
         """Whether so much is held that the client should pause."""
         return self.size > HELD_MAX and not self.complete

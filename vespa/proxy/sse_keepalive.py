@@ -1,8 +1,9 @@
-"""A response that begins early: comments in an event stream during the search for a worker."""
+"""A response that begins early: comments in an event stream while the request waits."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,34 +18,36 @@ from vespa.proxy.content_decoding import ContentDecoder
 from vespa.proxy.interfaces import EarlyResponse
 
 PING_AFTER_SECONDS: Final = 2.0
-"""Comments begin after so long. Callers that wait for less get the worker's own status and fields."""
+"""Comments begin after so long. Callers that wait for less get the upstream's own status and fields."""
 
 _FIELDS: Final = b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+_ACCEPT_ENCODING: Final = re.compile(rb"^Accept-Encoding:[^\r\n]*\r\n", re.I | re.M)
 _ERROR_MAX: Final = 65536
-"""The maximum number of bytes of a worker's error that are kept, decoded and parsed to become an event."""
+"""The maximum number of bytes of an upstream's error that are kept, decoded and parsed to become an event."""
 
 
 class SSEKeepalive:
     """
     The response to a request whose caller is informed of its wait. It begins as a 200 with an event stream.
 
-    The content of a worker's 2xx follows, whatever its type. Its content coding is decoded, because the head has
+    The content of an upstream's 2xx follows, whatever its type. Its content coding is decoded, because the head has
     already been sent. Any other result of the request becomes an `error` event, in a form that OpenAI's and Anthropic's
     libraries raise as an exception.
     """
 
-    log = Logger(namespace="vespa.client")
+    log = Logger(namespace="vespa.proxy")
 
-    _follows = False  # a worker's content has begun after the comments
+    _follows = False  # an upstream's content has begun after the comments
     _decoder: ContentDecoder | None = None
-    _error: list[bytes] | None = None  # the parts of a worker's error
+    _error: list[bytes] | None = None  # the parts of an upstream's error
     _error_size = 0
     _error_status = 0
-    _broken = False  # the rest of the worker's content is dropped
+    _broken = False  # the rest of the upstream's content is dropped
 
-    def __init__(self, client: ServerConnection) -> None:
-        """Begin the response on this connection. None may have begun there."""
+    def __init__(self, client: ServerConnection, upstream: str) -> None:
+        """Begin the response on this connection. None may have begun there. `upstream` is its name in messages."""
         self._client = client
+        self._upstream = upstream
         client.send_continue()  # not possible after the response has begun
         client.start(200, _FIELDS, STREAM)
 
@@ -60,11 +63,11 @@ class SSEKeepalive:
         try:
             ContentDecoder(coding)
         except ValueError as error:
-            message = f"the worker's response cannot be decoded: {error}"
-            raise Refusal(502, "unknown_coding", message, origin="worker") from None
+            message = f"the {self._upstream}'s response cannot be decoded: {error}"
+            raise Refusal(502, "unknown_coding", message, origin=self._upstream) from None
 
     def respond(self, head: ResponseHead, data: bytes) -> None:
-        """Begin the content of a worker's response with its first bytes."""
+        """Begin the content of an upstream's response with its first bytes."""
         coding = _coding_of(head.passing)
         self._decoder = ContentDecoder(coding) if coding else None
         if 200 <= head.status < 300:
@@ -104,15 +107,15 @@ class SSEKeepalive:
             return
         if self._error is not None:
             body, self._error = b"".join(self._error), None
-            self._client.write(_event(self._error_status, body))
+            self._client.write(_event(self._error_status, body, self._upstream))
         self._client.finish()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Send an error as an event, or truncate the response if a worker's content or error has begun."""
+        """Send an error as an event, or truncate the response if an upstream's content or error has begun."""
         if self._follows or self._error is not None:
             self._client.truncate()
             return
-        self._client.write(_event(refusal.status, refusal.body()))
+        self._client.write(_event(refusal.status, refusal.body(), self._upstream))
         self._client.finish()
 
     def _truncate(self, why: ValueError) -> None:
@@ -121,9 +124,9 @@ class SSEKeepalive:
             self._decoder = None
             self._error, self._error_size = [], _ERROR_MAX
             return
-        self.log.warn("a worker's response is truncated: {why}", why=str(why))
+        self.log.warn("a response of the {upstream} is truncated: {why}", upstream=self._upstream, why=str(why))
         self._broken = True
-        # The worker may send for ever, so the exchange must end, but not within a read of its upstream.
+        # The upstream may send for ever, so the exchange must end, but not within a read of its upstream.
         self._client.server.clock.callLater(0, self._leave, self._client.handler)
 
     def _leave(self, handler: RequestHandler | None) -> None:
@@ -132,6 +135,11 @@ class SSEKeepalive:
 
 
 _check: type[EarlyResponse] = SSEKeepalive
+
+
+def uncoded(block: bytes) -> bytes:
+    """The field lines with `identity` as the only content coding. Without the field any would do (RFC 9110 12.5.3)."""
+    return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
 
 
 def _coding_of(lines: Iterable[bytes]) -> bytes:
@@ -144,8 +152,8 @@ def _coding_of(lines: Iterable[bytes]) -> bytes:
     return b", ".join(found)
 
 
-def _event(status: int, body: bytes) -> bytes:
-    """An error of a worker or of Vespa as the last event of a stream."""
+def _event(status: int, body: bytes, upstream: str) -> bytes:
+    """An error of an upstream or of Vespa as the last event of a stream."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -153,6 +161,6 @@ def _event(status: int, body: bytes) -> bytes:
     error = said.get("error") if isinstance(said, dict) else None
     if not isinstance(error, dict):
         text = error if isinstance(error, str) else body[:4096].decode("utf-8", "replace")
-        error = {"message": text or f"the worker answered {status}"}
+        error = {"message": text or f"the {upstream} answered {status}"}
     error = {"type": "upstream_error", "status": status, **error}
     return b"event: error\ndata: %b\n\n" % json.dumps({"type": "error", "error": error}).encode("ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Callable
 
 from attrs import define, field
@@ -23,6 +24,7 @@ from vespa.proxy.interfaces import Admission
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth
 from vespa.worker.policy import Policy
+from vespa.worker.queue_pings import QueuePings
 
 
 @define(eq=False, slots=False)
@@ -54,6 +56,7 @@ class WorkerAdmission:
     def __attrs_post_init__(self) -> None:
         self._secured = self._policy.secured
         self._queue_seconds = self._policy.queue_seconds
+        self._pings = QueuePings(self.gate, self.ledger) if self._policy.queue_pings else None
         self._public_url = self._policy.public_url.encode("utf-8")
         self._replays = self._replay.mode != "off"
         # Limited, because anyone who has seen an assignment may repeat it.
@@ -127,7 +130,7 @@ class WorkerAdmission:
             raise
         ledger.open(exchange, idx, work, now)
         ledger.advance(exchange, WAIT, now)
-        if self._queue_seconds:
+        if self._queue_seconds or self._pings is not None:
             self.timer.add(self)
         return False
 
@@ -143,11 +146,13 @@ class WorkerAdmission:
         self._preflights[exchange] = idx
 
     def tick(self, now: float) -> None:
-        """Refuse requests that have waited too long in the queue."""
-        seconds = self._queue_seconds
+        """Refuse requests that have waited too long in the queue, and tell the others of their wait."""
+        seconds = self._queue_seconds or math.inf
         for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
             message, wait = f"no slot became free within {seconds:g} s", self.gate.known_wait(self.ledger.load)
             exchange.refuse(Refusal(503, "queue_timeout", message, retry_after=1, estimated_wait=wait))
+        if self._pings is not None:
+            self._pings.tell(now)
 
     def dismiss(self) -> None:
         """Refuse all requests in the queue."""

@@ -11,8 +11,8 @@ class Policy:
     The worker's requirements for a request. `public_url` is this worker's own, "" to accept any signed URL.
 
     `max_cost` is in units of work, `max_unverified` in bytes, `queue_seconds` the longest wait for a slot (0: no
-    limit). The worker sends `authorization` to the backend instead of the caller's own. "" keeps the caller's own, if
-    any.
+    limit). `queue_pings`: callers of event streams are told of their wait for one. The worker sends `authorization` to
+    the backend instead of the caller's own. "" keeps the caller's own, if any.
     """
 
     secured: bool
@@ -20,4 +20,5 @@ class Policy:
     max_cost: float = 1e9
     max_unverified: int = 1 << 20
     queue_seconds: float = 300.0
+    queue_pings: bool = False
     authorization: str = ""

@@ -11,6 +11,7 @@ from vespa.protocol.via import Via
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.forwarded_fields import forwarded_lines
 from vespa.proxy.interfaces import HeaderPolicy
+from vespa.proxy.sse_keepalive import uncoded
 from vespa.transport.origin import Origin
 from vespa.worker.policy import Policy
 
@@ -35,10 +36,12 @@ class WorkerRequestHeaders:
         """The request line and fields, without framing. The result for a connection's last head is kept with it."""
         head, client = exchange.head, exchange.client
         enveloped = exchange.content is not None
-        if head is client.sent_head and enveloped is client.sent_enveloped:
+        if head is client.sent_head and enveloped is client.sent_enveloped and exchange.early is None:
             return client.sent_fields
         fields = self._request_head(exchange, enveloped)
-        if b"?" not in head.target and len(fields) <= _KEPT_MAX:  # a signed query rarely repeats
+        if (
+            exchange.early is None and b"?" not in head.target and len(fields) <= _KEPT_MAX
+        ):  # a signed query rarely repeats
             client.sent_head, client.sent_enveloped, client.sent_fields = head, enveloped, fields
         return fields
 
@@ -47,6 +50,8 @@ class WorkerRequestHeaders:
         target, fields = head.target, head.fields_block
         if b"?" in target:
             target = self._target(head)
+        if exchange.early is not None:
+            fields = uncoded(fields)
         if head.sources and head.host:
             fields = readdressed(
                 fields,

@@ -101,6 +101,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             max_cost=settings.max_cost or MAX_COST,
             max_unverified=settings.max_unverified,
             queue_seconds=settings.queue_timeout,
+            queue_pings=settings.queue_pings,
             authorization=settings.backend_authorization,
         ),
         pool=pool,
