@@ -29,6 +29,7 @@ from vespa.http.server import Server
 from vespa.observability.ended_requests import EndedRequests
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
+from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.transport.origin import Origin
@@ -197,6 +198,7 @@ class Rig:
         master_token: str = "token",
         max_tunnels: int = 1000,
         observer: EndedRequests | None = None,
+        server_timing: bool = False,
         clock: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
     ) -> None:
@@ -220,6 +222,7 @@ class Rig:
             queue_pings=queue_pings,
             authorization=authorization,
         )
+        timing = ServerTiming(self.clock) if server_timing else None
         self.app = WorkerApp(
             policy,
             pool=self.pool,
@@ -234,9 +237,10 @@ class Rig:
             timeouts=timeouts,
             tunnels=Tunnels(CoarseTimer(self.clock), max_tunnels),
             observer=observer,
+            timing=timing,
         )
         self.proxy = self.app.proxy
-        self.server = Server(self.app, self.clock, limits)
+        self.server = Server(timing.application(self.app) if timing is not None else self.app, self.clock, limits)
         if observer is not None:
             self.server.on_refused = observer.refused
 

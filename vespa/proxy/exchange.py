@@ -239,12 +239,6 @@ class Exchange(RequestSender):
         app.log.debug("refused: {method} {path}: {why}", method=self.method, path=self.path, why=str(refusal))
         self._refuse(refusal)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        if self.early is not None:
-            self.early.refuse(refusal)
-        else:
-            self.client.refuse(refusal)
-
     def hang_up(self, refusal: Refusal | None = None) -> None:
         """The client left, or its connection is closed with this refusal."""
         if self.state != READING:  # unverified clients must not fill the log

@@ -28,6 +28,7 @@ class ProxiedRequest(ResponseReceiver):
     selection: Any = None  # the state of the upstream selector for this exchange
     request_idx: int | None = None
     first_byte_at = ended_at = 0.0
+    arrived_at = sent_at = 0.0  # when the head came, and when the request was sent, if `ServerTiming` is on
     connect_seconds = 0.0  # 0.0 for a kept connection
     longest_gap = 0.0  # seconds between two reads of a stream
     status = 0  # of the response; 0 if none was sent

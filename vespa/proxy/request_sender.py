@@ -16,6 +16,7 @@ from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.proxied_request import ProxiedRequest
+from vespa.proxy.server_timing import timing_line
 from vespa.proxy.upstream_deadlines import UpstreamDeadlines
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
@@ -150,6 +151,14 @@ class RequestSender(ProxiedRequest):
             self._rewind()
         return True
 
+    def _refuse(self, refusal: Refusal) -> None:
+        """Send this error. The request has been settled."""
+        if self.early is not None:
+            self.early.refuse(refusal)
+        else:
+            self.client.extra_lines += timing_line(self, self.ended_at)
+            self.client.refuse(refusal)
+
     def _rewind(self) -> None:
         self._end_deadlines()
         upstream, self.upstream = self.upstream, None
@@ -193,9 +202,6 @@ class RequestSender(ProxiedRequest):
 
     def refuse(self, refusal: Refusal) -> None:
         """Respond with an error of Vespa's own, in any state."""
-        raise NotImplementedError
-
-    def _refuse(self, refusal: Refusal) -> None:
         raise NotImplementedError
 
     def _settle(self, event: Event, refusal: Refusal | None = None) -> None:

@@ -23,8 +23,9 @@ from vespa.protocol.via import Via
 from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
-from vespa.proxy.interfaces import RequestObserver, UpstreamSelector
+from vespa.proxy.interfaces import HeaderPolicy, RequestObserver, UpstreamSelector
 from vespa.proxy.server_options import ServerOptions
+from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.transport.origin import Origin
@@ -67,11 +68,13 @@ class WorkerApp:
         tunnels: Tunnels | None = None,
         log_served: bool = False,
         observer: RequestObserver[Exchange] | None = None,
+        timing: ServerTiming | None = None,
     ) -> None:
         """
         `pool` has the connections to `backend`. `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         `observer` is told of each request that has ended.
+        `timing` adds Server-Timing to responses; the server then gets its `application`.
         """
         via = Via()
         self.pool = pool
@@ -88,12 +91,14 @@ class WorkerApp:
             replay=replay,
             clock=clock,
         )
+        headers: HeaderPolicy[Exchange] = WorkerRequestHeaders(policy, via, self.body.target, backend)
         self.proxy = App(
             clock,
             body=self.body,
             admission=self.admission,
             upstreams=OneUpstream(pool),
-            headers=WorkerRequestHeaders(policy, via, self.body.target, backend),
+            headers=timing.headers(headers) if timing is not None else headers,
+            responses=timing,
             via=via,
             replay_limit=REPLAY_LIMIT,
             verifies=policy.secured,

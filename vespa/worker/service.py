@@ -24,6 +24,7 @@ from vespa.http.server import Server
 from vespa.observability.ended_requests import EndedRequests
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, Upstreams
+from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import BoundedClient
@@ -94,6 +95,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
+    timing = ServerTiming(reactor) if settings.server_timing else None
     app = WorkerApp(
         Policy(
             secured=settings.secured,
@@ -123,8 +125,9 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         tunnels=Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout),
         log_served=settings.log_level == "debug",
         observer=ended,
+        timing=timing,
     )
-    server = Server(app, reactor, limits(settings))
+    server = Server(timing.application(app) if timing is not None else app, reactor, limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
     listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
