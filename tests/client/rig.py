@@ -84,6 +84,7 @@ class ClientRig:
         first_byte: float = 0.0,
         per_worker: int = 0,
         trust: Any = None,
+        observer: Any = None,
         **policy: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
@@ -110,6 +111,7 @@ class ClientRig:
             gate=self.gate,
             guard=BrowserGuard(host="127.0.0.1", token=token, allow_origins=allow_origins),
             timeouts=Timeouts(first_byte=first_byte),
+            observer=observer,
         )
         self.proxy = self.app.proxy
         self.server = Server(self.app, self.reactor)

@@ -32,7 +32,7 @@ class StatusTests(SynchronousTestCase):
             gate=rig.gate,
             server=rig.server,
             autoscaler_url="http://203.0.113.1",
-            url="http://127.0.0.1:8010",
+            url=lambda: "http://127.0.0.1:8010",
         )
 
     def state(self) -> tuple[str, str]:

@@ -6,10 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import BODY, post
 from tests.client.rig import OTHER, WORKER, ClientRig, assignment, response
+from vespa.observability.ended_requests import EndedRequest, EndedRequests
 
 
 class NextWorkerTests(SynchronousTestCase):
@@ -29,6 +31,19 @@ class NextWorkerTests(SynchronousTestCase):
         self.assertTrue(caller.read().endswith(b"ok"))
         self.assertTrue(rig.idle)
         self.assertEqual(rig.app.selector.retried, {"worker_unreachable": 1})
+
+    def test_attempts_are_told(self) -> None:
+        """A request that has ended tells at which worker, and at which attempt."""
+        observer = EndedRequests(Clock())
+        found: list[EndedRequest] = []
+        observer.subscribe(found.extend, immediate=True)
+        rig, _ = self.start(observer=observer)
+        rig.tell(assignment(WORKER, 7))
+        rig.worker().send(response(503, b"{}"))
+        rig.tell(assignment(OTHER, 8))
+        rig.worker(OTHER).send(response(200, b"ok"))
+        (request,) = found
+        self.assertEqual((request.attempts, request.upstream_address), (2, "http://203.0.113.8:31000"))
 
     def test_worker_dies_before_its_first_byte(self) -> None:
         """Reset or closed, the request goes to another with the same bytes."""

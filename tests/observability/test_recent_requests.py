@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observability.ended import FakeEnded, row
 from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED
+from vespa.observability.ended_requests import RefusedRequest
 from vespa.observability.recent_requests import KEPT, SAMPLES, RecentRequests, quantile
+from vespa.observability.recent_requests import row as row_of
+from vespa.protocol.refusal import Refusal
 
 
 class RecentRequestsTests(SynchronousTestCase):
@@ -96,6 +101,18 @@ class RecentRequestsTests(SynchronousTestCase):
         self.assertEqual([each["number"] for each in self.recent.newest(0, 2)], [3, 9, 10])
         self.assertEqual([each["number"] for each in self.recent.newest(2, 4)], [3, 7, 8, 9, 10])
         self.assertEqual(self.recent.newest(10, 4), [])
+
+
+class RowTests(SynchronousTestCase):
+    def test_members(self) -> None:
+        """A row has every member of a record, and its durations tell their unit."""
+        found = row_of(RefusedRequest("192.0.2.1", None, Refusal(431, "head_too_large", "too large"), 1000.0))
+        json.dumps(found, allow_nan=False)
+        self.assertEqual((found["outcome"], found["status"], found["code"]), ("refused", 431, "head_too_large"))
+        self.assertEqual((found["ended_at"], found["path"], found["attempts"]), (1000.0, "", 0))
+        durations = {name for name in found if name.endswith("_seconds")}
+        expected = {"queue", "connect", "first_byte", "total", "longest_gap"}
+        self.assertEqual(durations, {f"{name}_seconds" for name in expected})
 
 
 class QuantileTests(SynchronousTestCase):

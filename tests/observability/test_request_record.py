@@ -68,6 +68,7 @@ class RecordTests(SynchronousTestCase):
                     total_seconds=2.0,
                     longest_gap=None,
                     upstream="",
+                    attempts=1,
                 )
             ],
         )

@@ -12,7 +12,13 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.runtime.process import Main, check_pidfile, install_reactor, run, use_our_log
+from vespa.runtime.process import Main, check_pidfile, install_reactor, level, run, use_our_log
+
+
+class LevelTests(SynchronousTestCase):
+    def test_another_programs_log(self) -> None:
+        """Within a program that has its own log, as in these tests, there is no level of ours."""
+        self.assertEqual(level(), "")
 
 
 class ReactorTests(SynchronousTestCase):

@@ -7,18 +7,24 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import IService
 
+from vespa import __version__
 from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.status import ClientStatus
 from vespa.client.worker_pools import WorkerPools
 from vespa.config.client import ClientSettings
+from vespa.config.effective import effective
 from vespa.config.schema import defaults
 from vespa.http.server import Server
 from vespa.observability.admin import admin_listener
 from vespa.observability.ended_requests import EndedRequests
+from vespa.observability.recent_requests import RecentRequests, row
 from vespa.observability.routes import Sources
+from vespa.observability.status import StatusDocument, page
 from vespa.proxy.app import draining
 from vespa.proxy.listener import Listener
 from vespa.runtime import process
+from vespa.runtime.services import SurvivingLoop
 
 
 @frozen(kw_only=True)
@@ -44,12 +50,14 @@ def observers(reactor: Any, parts: ClientParts) -> list[IService]:
     services: list[IService] = [parts.ended]
     settings = parts.settings
     if settings.admin_listen:
+        status = status_document(reactor, parts)
+        services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))
         sources = Sources(
             metrics=lambda accept: ("text/plain; version=0.0.4; charset=utf-8", b""),
-            status=dict,
-            event=dict,
+            status=status.document,
+            event=status.event,
             ready=lambda: readiness(parts),
-            page=b"",
+            page=page(),
             set_level=process.set_level,
         )
         default = defaults(ClientSettings)["admin_listen"]
@@ -65,6 +73,37 @@ def observers(reactor: Any, parts: ClientParts) -> list[IService]:
             ),
         )
     return services
+
+
+def status_document(reactor: Any, parts: ClientParts) -> StatusDocument:
+    """The status, which gets each request that ends."""
+    settings = parts.settings
+    status = ClientStatus(
+        clock=reactor,
+        autoscaler=parts.autoscaler,
+        workers=parts.workers,
+        gate=parts.app.admission.gate,
+        server=parts.server,
+        autoscaler_url=settings.autoscaler,
+        url=lambda: _url(parts),
+    )
+    requests = RecentRequests(row)
+    parts.ended.subscribe(requests.take)
+    return StatusDocument(
+        status,
+        requests,
+        reactor,
+        version=__version__,
+        settings=effective(settings),
+        secrets=[settings.endpoint_key, settings.account_key, settings.token, settings.admin_token],
+        log_level=process.level,
+    )
+
+
+def _url(parts: ClientParts) -> str:
+    """Where callers on this machine reach the proxy; "" before it listens."""
+    port, host = parts.listening.port, parts.settings.host
+    return "" if port is None else f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def readiness(parts: ClientParts) -> tuple[bool, str]:

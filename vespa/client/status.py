@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -29,7 +29,7 @@ class ClientStatus:
     Reads the parts of a client when it is asked.
 
     Its state is `ready`, `searching` while requests wait for a worker, or `errored` while the autoscaler fails or
-    rejects the endpoint's key. It is looked at once a second.
+    rejects the endpoint's key. It is looked at once a second. `url` returns the address for callers, or "".
     """
 
     clock: IReactorTime
@@ -38,7 +38,7 @@ class ClientStatus:
     gate: FairQueue[Any]
     server: Server
     autoscaler_url: str
-    url: str = ""
+    url: Callable[[], str] = lambda: ""
 
     states: StateChanges = field(factory=StateChanges, init=False)
     kind = "client"
@@ -87,7 +87,7 @@ class ClientStatus:
         return {
             **self._figures(),
             "endpoint": self.autoscaler.key.name,
-            "url": self.url,
+            "url": self.url(),
             "autoscaler_url": self.autoscaler_url,
             "autoscaler_responses_total": self.autoscaler.responses,
             "autoscaler_failures_total": self.autoscaler.failures,

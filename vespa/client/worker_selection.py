@@ -174,6 +174,7 @@ class WorkerSelection:
         exchange = self._exchange
         assert self.assignment is not None
         self._attempts += 1
+        exchange.attempts = self._attempts
         worker.requests += 1
         self.worker = worker
         if exchange.content.enveloped:

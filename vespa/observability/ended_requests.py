@@ -27,7 +27,8 @@ class EndedRequest(Protocol):
     the client proxy also worker, autoscaler or console; "" without a failure. `work` is in millionths. Times are epoch
     seconds, 0.0 if the request never reached that point; durations are seconds. `connect_seconds` is 0.0 for a kept
     connection, `longest_gap` for a response that came whole. Bytes are those of head and body as they came from the
-    client and from the upstream. `upstream_address` is "" where there is only one upstream.
+    client and from the upstream. `upstream_address` is "" where there is only one upstream. `attempts` is the
+    number of upstreams that were tried.
     """
 
     @property
@@ -66,6 +67,8 @@ class EndedRequest(Protocol):
     def bytes_out(self) -> int: ...
     @property
     def upstream_address(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
 
 
 class RefusedRequest:
@@ -76,6 +79,7 @@ class RefusedRequest:
     request_idx = None
     received_at = started_at = first_byte_at = connect_seconds = longest_gap = 0.0
     request_id = upstream_address = ""
+    attempts = 0
 
     def __init__(self, peer: str, head: RequestHead | None, refusal: Refusal, ended_at: float) -> None:
         self.peer = peer

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
-from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED, State
+from vespa.accounting.lifecycle import CANCELLED, SERVED, UNSERVED, State
 from vespa.accounting.workload import from_micros
+from vespa.observability.ended_requests import EndedRequest
+from vespa.observability.request_record import OUTCOMES, record
 
 KEPT: Final = 50
 """The number of requests that are kept, and as many again of those that Vespa did not pass on as they should be."""
 SAMPLES: Final = 1000
 """The number of first-byte times that are kept of one second, its first."""
 
-OUTCOMES: Final[Mapping[State, str]] = {
-    SERVED: "served",
-    UNSERVED: "unserved",
-    FAILED: "failed",
-    CANCELLED: "cancelled",
-    REFUSED: "refused",
-}
-"""The word for each final state."""
 _GOOD: Final = frozenset((SERVED, UNSERVED, CANCELLED))
-
-
-class Ended(Protocol):
-    """What is read of each request that has ended. Work in millionths, times in epoch seconds (0.0: never reached)."""
-
-    state: State
-    work: int
-    received_at: float
-    first_byte_at: float
 
 
 @frozen
@@ -122,6 +107,13 @@ class RecentRequests:
 
 def _newest(rows: deque[dict[str, Any]], after: int, most: int) -> list[dict[str, Any]]:
     return [row for row in rows if row["number"] > after][-most:]
+
+
+def row(request: EndedRequest) -> dict[str, Any]:
+    """A request for the document: the members of its `RequestRecord`, with units in their names."""
+    found = asdict(record(request))
+    found["longest_gap_seconds"] = found.pop("longest_gap")
+    return found
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:

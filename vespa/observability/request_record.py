@@ -57,6 +57,7 @@ class RequestRecord:
     total_seconds: float | None
     longest_gap: float | None
     upstream: str
+    attempts: int
 
 
 def record(request: EndedRequest) -> RequestRecord:
@@ -86,6 +87,7 @@ def record(request: EndedRequest) -> RequestRecord:
         total_seconds=_between(received, ended),
         longest_gap=request.longest_gap or None,
         upstream=request.upstream_address,
+        attempts=request.attempts,
     )
 
 

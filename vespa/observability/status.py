@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
 from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.observability.history import History
-from vespa.observability.recent_requests import OUTCOMES, RecentRequests
+from vespa.observability.recent_requests import RecentRequests
+from vespa.observability.request_record import OUTCOMES
 from vespa.runtime.secret import hidden
 from vespa.runtime.state_changes import StateChanges
 
@@ -170,6 +172,11 @@ class StatusDocument:
         if isinstance(value, (list, tuple)):
             return [self._safe(each) for each in value]
         return value
+
+
+def page() -> bytes:
+    """The status page in HTML. It reads `/status.json` and `/events`, and refers to nothing else."""
+    return files("vespa.observability").joinpath("page.html").read_bytes()
 
 
 def _changes(states: StateChanges, most: int | None) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ class ProxiedRequest(ResponseReceiver):
     arrived_at = sent_at = 0.0  # when the head came, and when the request was sent, if `ServerTiming` is on
     connect_seconds = 0.0  # 0.0 for a kept connection
     longest_gap = 0.0  # seconds between two reads of a stream
+    attempts = 1  # the number of upstreams that it was sent to, one after the other
     status = 0  # of the response; 0 if none was sent
     request_id = ""
     code = origin = ""  # why it failed, and who caused it

@@ -121,6 +121,11 @@ def set_level(name: str) -> None:
     _logs.levels.set(name)
 
 
+def level() -> str:
+    """The lowest level that is logged now; "" if another program chooses it."""
+    return _logs.observer.level.name if _logs.observer is not None else ""
+
+
 # -- by twistd
 
 

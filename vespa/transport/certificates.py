@@ -122,13 +122,13 @@ class Expiry:
 
     def __init__(self, certificate: Certificate, now: Callable[[], float]) -> None:
         """`now` returns epoch seconds."""
-        self._certificate = certificate
+        self.certificate = certificate
         self._now = now
         self._told: tuple[float, int] | None = None
 
     def check(self) -> None:
         """Check once. Each certificate is logged at most once a day."""
-        ends = self._certificate.ends
+        ends = self.certificate.ends
         left = ends - self._now()
         if left > WARN_SECONDS:
             return
@@ -145,7 +145,7 @@ class Expiry:
         else:
             say = self.log.warn
             text = "the certificate {file} expires on {when}: replace it before then, it is read every minute"
-        say(text, file=self._certificate.file, when=when)
+        say(text, file=self.certificate.file, when=when)
 
 
 def _end_of(cert_chain_file: str) -> float:

@@ -7,20 +7,28 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import IService
 
+from vespa import __version__
+from vespa.config.effective import effective
 from vespa.config.schema import defaults
 from vespa.config.worker import WorkerSettings
 from vespa.http.server import Server
 from vespa.observability.admin import admin_listener
 from vespa.observability.ended_requests import EndedRequests
+from vespa.observability.recent_requests import RecentRequests, row
 from vespa.observability.routes import Sources
+from vespa.observability.status import StatusDocument, page
 from vespa.proxy.listener import Listener
 from vespa.runtime import process
+from vespa.runtime.secret import secret_forms
+from vespa.runtime.services import SurvivingLoop
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
 from vespa.worker.obstacles import unreachable
 from vespa.worker.readiness import ReadinessMonitor
 from vespa.worker.reporter import Reporter
+from vespa.worker.reporting_client import ReportingClient
+from vespa.worker.status import WorkerStatus
 
 
 @frozen(kw_only=True)
@@ -37,6 +45,7 @@ class WorkerParts:
     listening: Listener
     readiness: ReadinessMonitor
     keyring: Keyring
+    autoscaler: ReportingClient
     reporter: Reporter | None
     expiry: Expiry | None
     ended: EndedRequests
@@ -48,12 +57,14 @@ def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
     services: list[IService] = [parts.ended]
     settings = parts.settings
     if settings.admin_listen:
+        status = status_document(reactor, parts)
+        services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))
         sources = Sources(
             metrics=lambda accept: ("text/plain; version=0.0.4; charset=utf-8", b""),
-            status=dict,
-            event=dict,
+            status=status.document,
+            event=status.event,
             ready=lambda: readiness(parts),
-            page=b"",
+            page=page(),
             set_level=process.set_level,
         )
         default = defaults(WorkerSettings)["admin_listen"]
@@ -69,6 +80,40 @@ def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
             ),
         )
     return services
+
+
+def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
+    """The status, which gets each request that ends."""
+    settings, admission = parts.settings, parts.app.admission
+    assert settings.backend_url is not None
+    status = WorkerStatus(
+        clock=reactor,
+        readiness=parts.readiness,
+        gate=admission.gate,
+        ledger=admission.ledger,
+        pool=parts.app.pool,
+        server=parts.server,
+        tunnels=parts.app.proxy.tunnels,
+        autoscaler=parts.autoscaler,
+        backend_url=settings.backend_url.url,
+        public_url=settings.public_url,
+        keyring=parts.keyring if settings.secured else None,
+        reporter=parts.reporter,
+        certificate=parts.expiry.certificate if parts.expiry is not None else None,
+        obstacle=lambda: unreachable(settings) if parts.reporter is not None else "",
+    )
+    requests = RecentRequests(row)
+    parts.ended.subscribe(requests.take)
+    secrets = [settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization)]
+    return StatusDocument(
+        status,
+        requests,
+        reactor,
+        version=__version__,
+        settings=effective(settings),
+        secrets=secrets,
+        log_level=process.level,
+    )
 
 
 def readiness(parts: WorkerParts) -> tuple[bool, str]:

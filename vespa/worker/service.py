@@ -171,6 +171,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         listening=listening,
         readiness=readiness,
         keyring=keyring,
+        autoscaler=autoscaler,
         reporter=reporter,
         expiry=expiry,
         ended=ended,
