@@ -53,6 +53,7 @@ def make_command(reactor: Any, options: Options, *, make: MakeClient | None = No
         hide=process.log_observer().hide,
         make=make,
         ended=lambda code: fail(reactor, code) if code else None,
+        environ=options.environ,
     )
 
 

@@ -15,6 +15,7 @@ from .config.commands import TWISTD_WORKER
 from .config.worker import WorkerSettings
 from .config.worker_reading import read
 from .runtime import process
+from .runtime.service_manager import ServiceState, service_manager
 from .runtime.signals import Stoppable, exit_with, fail
 from .runtime.start_line import program, switches
 
@@ -107,6 +108,9 @@ def makeService(options: Options) -> IService:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         exit_with(1)  # even after an orderly stop, because this worker never worked
         child = make_failure_reporter(reactor, settings, problem)
+        manager = service_manager(options.environ, reactor, lambda: ServiceState(False, problem))
+        if manager is not None:
+            manager.setServiceParent(root)  # type: ignore[no-untyped-call]
     else:
         raise SystemExit(f"error: {problem}")
     child.setServiceParent(root)

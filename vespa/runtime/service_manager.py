@@ -148,7 +148,7 @@ class ServiceManager(Service):
         self._is_ready = self._is_stopping = False
         self._text = ""
         self._extended_at = -math.inf
-        self.at_stop = AtStop(self._stop)
+        self.at_stop = AtStop(self.stopping)
         self._loops = [SurvivingLoop(clock, STATUS_INTERVAL, self._tell, what="the service manager's news")]
         if watchdog_seconds > 0:
             half = watchdog_seconds / 2
@@ -170,7 +170,8 @@ class ServiceManager(Service):
             await loop.stopService()
         self._notifier.close()
 
-    def _stop(self) -> None:
+    def stopping(self) -> None:
+        """Tell that the process has begun to stop. `at_stop` calls it, where there is a tree of services."""
         self._is_stopping = True
         self._extended_at = self._clock.seconds()
         self._notifier.send("STOPPING=1", "STATUS=stopping: requests in flight may end", _MORE_TIME)
@@ -197,6 +198,16 @@ class ServiceManager(Service):
 
     def _sign_of_life(self) -> None:
         self._notifier.send("WATCHDOG=1")
+
+
+def service_manager(
+    environ: Mapping[str, str], clock: IReactorTime, state: Callable[[], ServiceState]
+) -> ServiceManager | None:
+    """What tells `state` to the service manager that started this process; None if there is none."""
+    settings = ManagerSettings.read(environ, os.getpid())
+    if settings is None:
+        return None
+    return ServiceManager(Notifier(settings.address), clock, state, settings.watchdog_seconds)
 
 
 _MORE_TIME: Final = f"EXTEND_TIMEOUT_USEC={int(EXTEND_SECONDS * _MICROSECONDS)}"

@@ -28,6 +28,7 @@ from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import BoundedClient
+from vespa.runtime.service_manager import service_manager
 from vespa.runtime.services import InOrder
 from vespa.transport.certificates import Expiry
 from vespa.transport.listen import parse
@@ -43,13 +44,18 @@ from vespa.worker.policy import Policy
 from vespa.worker.readiness_setup import readiness_monitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
+from vespa.worker.service_state import service_state
 
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
 
 
 def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str, str]) -> IService:
-    """The whole worker. `environment` is for the benchmark. Raises ValueError for files that cannot be used."""
+    """
+    The whole worker. Raises ValueError for files that cannot be used.
+
+    `environment` is this process's: the benchmark gets it, and a service manager is named in it.
+    """
     backend = backend_access(reactor, settings, environment)
     origin = backend.origin
     pool = ConnectionPool(
@@ -132,11 +138,13 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
     listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
 
-    def condition() -> Condition:
-        problem = unreachable(settings)
+    def obstacle() -> str:
         if listening.error is not None:
-            problem = listen_problem(settings, listening.error)
-        if problem:
+            return listen_problem(settings, listening.error)
+        return unreachable(settings) if settings.report_addresses else ""  # on one's own machine nobody is sent to it
+
+    def condition() -> Condition:
+        if problem := obstacle():
             # Even if the backend is healthy: the autoscaler would send this worker requests that never arrive.
             return Condition(0.0, 0.0, error_msg=problem, ready=False)
         return readiness.condition()
@@ -176,8 +184,12 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         expiry=expiry,
         ended=ended,
     )
+    children = [*observers(reactor, parts), *children]
+    manager = service_manager(environment, reactor, lambda: service_state(readiness, obstacle()))
+    if manager is not None:
+        children = [manager, *children, manager.at_stop]
     tree = InOrder()
-    for child in (*observers(reactor, parts), *children):
+    for child in children:
         child.setServiceParent(tree)
     return tree
 

@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
         friendly=out.isatty(),
         on_wait=LiveLine(reactor, terminal.live) if terminal.is_terminal else WaitingLog(reactor),
         hide=observer.hide,
+        environ=os.environ,
     )
     code = process.run(reactor, command)
     if questions.waiting:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
 from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
@@ -13,6 +13,7 @@ from vespa.client.console import ConsoleError
 from vespa.config.client import ClientSettings
 from vespa.config.client_reading import ClientReading
 from vespa.runtime import process
+from vespa.runtime.service_manager import ServiceState, service_manager
 
 if TYPE_CHECKING:
     from vespa.client.command.questions import Asks
@@ -26,7 +27,7 @@ class Command(process.Main):
     One run of the client: it finds the endpoint's key if need be, and serves until it is stopped.
 
     `say` prints a message, and `complain` an error. `asks` is None if there is nobody to ask. `friendly`: also print
-    how to call the proxy.
+    how to call the proxy. `environ` names the service manager that started this process, if any.
     """
 
     _reactor: Any
@@ -39,7 +40,9 @@ class Command(process.Main):
     _friendly: bool = False
     _make: MakeClient | None = None
     ended: Callable[[int], object] | None = None
+    _environ: Mapping[str, str] = field(factory=dict)
     _is_ready = False
+    _state = ServiceState(False, "the endpoint's key is looked up")
 
     def __attrs_post_init__(self) -> None:
         super().__init__(self._reactor, self.ended)
@@ -72,17 +75,31 @@ class Command(process.Main):
 
             with console_of(self._reactor, settings) as console:
                 settings = await choose(settings, console, self._asks, port_given=self._reading.port_given)
+        manager = service_manager(self._environ, self._reactor, lambda: self._state)
+        if manager is None:
+            await self._run(settings)
+            return
+        manager.startService()
+        try:
+            await self._run(settings, at_stop=manager.stopping)
+        finally:
+            await manager.stopService()
+
+    async def _run(self, settings: ClientSettings, at_stop: Callable[[], object] = lambda: None) -> None:
         client, settings = await launch(
             self._reactor, settings, on_wait=self._on_wait, hide=self._hide, make=self._make
         )
         try:
             self._is_ready = True
-            self._say(f"ready: {client.url} → endpoint {settings.endpoint}")
+            ready = f"ready: {client.url} → endpoint {settings.endpoint}"
+            self._state = ServiceState(True, ready)
+            self._say(ready)
             if self._friendly:
                 self._say(how_to_use(client.url, settings))
             process.settle_memory()
             await Deferred()
         finally:
+            at_stop()
             await client.stopService()
             self._on_wait("", 0.0)
 
