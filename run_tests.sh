@@ -27,7 +27,7 @@ names=$(printf '%s\n' "$@" | grep -v '^-' || true)
 real_parts=
 case "$mode $names" in
 quick* | coverage*) ;;
-*" " | *" tests" | *e2e* | *test_examples*) real_parts=yes ;;
+*" " | *" tests" | *e2e* | *test_examples* | *tests.deploy*) real_parts=yes ;;
 esac
 
 environment=${VIRTUAL_ENV:-$here/.venv}
@@ -35,7 +35,7 @@ environment=${VIRTUAL_ENV:-$here/.venv}
 needed=100
 [ -x "$environment/bin/python" ] || needed=$((needed + 200))
 if [ -n "$real_parts" ]; then
-    [ -e .venv-e2e ] || needed=$((needed + 420))
+    [ -e .venv-e2e ] || needed=$((needed + 580))
 fi
 free=$(($(df -Pk "$here" | awk 'NR == 2 { print $4 }') / 1024))
 echo "disk: about $needed MB needed in $here, $free MB are free"

@@ -20,7 +20,7 @@ copyright = "2026, the Vespa authors"
 version = release = installed_version("vespa-proxy")
 
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "perf/README.md", "examples/README.md"]
+include_patterns = ["*.md", "docs/*.md", "perf/README.md", "examples/README.md", "deploy/vast/README.md"]
 extensions = ["myst_parser", "sphinxcontrib.mermaid"]
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (".", ".github", "docs", "examples", "perf")
+FOLDERS = (".", ".github", "deploy/vast", "docs", "examples", "perf")
 UNLISTED = {"docs/index.md", "README.md", ".github/PULL_REQUEST_TEMPLATE.md"}
 """Pages that the list of pages, docs/index.md, need not name: README is named by another word, as the beginning."""
 
