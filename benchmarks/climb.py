@@ -7,10 +7,12 @@ level can end at any time.
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 
-from vespa.benchmarking.contract import Figure
+from vespa.benchmarking import contract
+from vespa.benchmarking.contract import Figure, report_level, report_progress
 
 FIRST_LEVEL = 4
 GAIN = 1.10  # if a level's throughput is less than so many times the best one's, it is the last
@@ -100,6 +102,18 @@ class Level:
     def refused(self) -> bool:
         """Whether more requests failed than got a response."""
         return len(self.errors) > len([request for request in self.requests if request.tokens])
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of the tokens in each half second, as a share of their mean; None if unknown."""
+        started = [request.first for request in self.requests if request.tokens]
+        if not started:
+            return None
+        first, last = int(min(started) / BIN) + 1, int(self.ended / BIN)
+        halves = [self.bins.get(bin, 0.0) + self.bins.get(bin + 1, 0.0) for bin in range(first, last - 1, 2)]
+        if len(halves) < 3 or not sum(halves):
+            return None
+        return statistics.pstdev(halves) / statistics.fmean(halves)
 
     def enough(self) -> bool:
         """Whether the running streams have enough tokens for a measurement."""
@@ -193,7 +207,9 @@ class Climb:
         self._source = source
         self._most = most
         self._runs = runs
+        self._began = 0.0
         self._deadline = 0.0
+        self._reported_at = 0.0
         self._scale = source.scale
         self._usual = 0.0
 
@@ -234,6 +250,13 @@ class Climb:
     def _left(self) -> float:
         return self._deadline - self._now()
 
+    def _report(self) -> None:
+        """Report the share of the time that is over, about once a second."""
+        now = self._now()
+        if now - self._reported_at >= 1.0:
+            self._reported_at = now
+            report_progress((now - self._began) / max(self._deadline - self._began, 1e-6))
+
     def _share(self, count: int) -> float:
         """The seconds for one of `count` levels, with a reserve to repeat one."""
         return min(LONGEST, max(SHORTEST, self._left() / (count + 1)))
@@ -250,6 +273,7 @@ class Climb:
                 if self._now() - start >= LOADING:
                     raise RuntimeError(f"no response to the first request within {LOADING:g} s")
                 await asyncio.wait({task}, timeout=0.05)
+            self._began = start
             self._deadline = max(start + BUDGET, self._now() + AFTER_FIRST_TOKEN)
             # With a slow backend one token is not enough for a measurement.
             until = self._now() + WARMUP
@@ -282,6 +306,7 @@ class Climb:
         places = [asyncio.ensure_future(self._place(level)) for _ in range(concurrency)]
         try:
             while not self._over(level, seconds):
+                self._report()
                 await asyncio.wait(places, timeout=min(0.05, max(0.001, self._left())))
                 if all(place.done() for place in places):
                     break
@@ -346,6 +371,17 @@ class Climb:
         count = f"{len(level.finished)} of {len(level.requests)} requests ended"
         failed = f", {len(level.errors)} failed" if level.errors else ""
         work = f"{level.work(self._scale):.0f} {self._source.unit} in {seconds:.1f} s"
+        report_level(
+            contract.Level(
+                level.concurrency,
+                level.rate,
+                level.spread,
+                self._source.unit,
+                len(level.finished),
+                len(level.errors),
+                seconds,
+            )
+        )
         print(f"{level.concurrency} at once: {level.rate:.1f} {self._source.unit}/s ({count}{failed}; {work})")
 
 

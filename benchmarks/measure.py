@@ -9,6 +9,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from vespa.benchmarking.contract import Level, report_level, report_progress
+
 _WORDS = (
     "river stone garden window letter winter music candle forest bridge story mountain silver ocean paper shadow "
     "morning engine harbor meadow clock lantern village thunder copper island feather mirror orchard pepper railway "
@@ -69,6 +71,9 @@ async def best_of(runs: int, at_once: int, send: Callable[[], Awaitable[float]],
         if work <= 0:
             raise RuntimeError(f"the backend returned no {unit}")
         best = max(best, work / seconds)
+        level = Level(at_once, work / seconds, None, unit, at_once - len(errors), len(errors), seconds)
+        report_level(level)
+        report_progress(run / runs)
         done = f"{at_once - len(errors)} of {at_once} requests"
         print(f"run {run} of {runs}: {done}, {work:g} {unit} in {seconds:.2f} s, {work / seconds:.1f} {unit}/s")
     return best

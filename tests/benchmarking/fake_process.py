@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from vespa.benchmarking.contract import Level
 from vespa.benchmarking.process import BenchmarkError
 from vespa.benchmarking.runner import Runner
 
@@ -97,10 +98,18 @@ class RunnerCase(SynchronousTestCase):
         self.clock = Clock()
         self.spawner = FakeSpawner()
         self.lines: list[str] = []
+        self.levels: list[Level] = []
+        self.shares: list[float] = []
 
     def start(self, **changes: Any) -> Deferred[float]:
         runner = Runner(changes.pop("spawner", self.spawner), self.clock, {"MODEL_NAME": "tiny", "MASTER_TOKEN": "x"})
-        options: dict[str, Any] = {"timeout": 600.0, "on_progress": self.lines.append, **changes}
+        options: dict[str, Any] = {
+            "timeout": 600.0,
+            "on_progress": self.lines.append,
+            "on_level": self.levels.append,
+            "on_share": self.shares.append,
+            **changes,
+        }
         return Deferred.fromCoroutine(runner.run("a.b:c", "http://backend", **options))
 
     def tearDown(self) -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.benchmarking.contract import Figure, throughput
+from vespa.benchmarking.contract import Figure, Level, listen, report_level, report_progress, throughput
 
 
 class ThroughputTests(SynchronousTestCase):
@@ -47,3 +47,36 @@ class FigureTests(SynchronousTestCase):
         for told, named in (("tiny", "tiny"), (None, ""), (5, "")):
             self.assertEqual(Figure.checked(2.0, 1, told).served, named)
         self.assertRaises(ValueError, Figure.checked, "2.0", 1)
+
+
+class LevelTests(SynchronousTestCase):
+    def test_reported(self) -> None:
+        """What a benchmark reports goes to the listener, if there is one."""
+        said: list[object] = []
+        level = Level(4, 160.0, 0.02, "tokens", 16, 0, 2.0)
+        report_level(level)
+        self.addCleanup(listen, None)
+        listen(said.append)
+        report_level(level)
+        for share in (0.5, -1.0, 2.0):
+            report_progress(share)
+        listen(None)
+        report_progress(0.1)
+        self.assertEqual(said, [{"level": level.values()}, {"progress": 0.5}, {"progress": 0.0}, {"progress": 1.0}])
+
+    def test_checked(self) -> None:
+        """Values of another process are a level, or refused."""
+        level = Level(4, 160.0, None, "tokens")
+        self.assertEqual(Level.checked(level.values()), level)
+        for values in (
+            None,
+            {"x": 1},
+            {"concurrency": "4"},
+            {"concurrency": -1},
+            {"throughput": float("nan")},
+            {"throughput": True},
+            {"spread": "x"},
+            {"unit": 1},
+            {"ended": 1.5},
+        ):
+            self.assertRaises(ValueError, Level.checked, values)

@@ -7,6 +7,7 @@ from twisted.internet.error import ProcessDone
 from twisted.python.failure import Failure
 
 from tests.benchmarking.fake_process import RunnerCase
+from vespa.benchmarking.contract import Level
 from vespa.benchmarking.process import LOST_SECONDS, PIPES_SECONDS, TERM_SECONDS
 from vespa.benchmarking.runner import TookTooLong
 
@@ -47,6 +48,27 @@ class ProcessTests(RunnerCase):
         self.spawner.process.says(3, b'{"result": 1.0}\n{"result": 2.0}\n{"error": "late"}\n')
         self.spawner.process.exits(1)
         self.assertEqual(self.successResultOf(running), 1.0)
+
+    def test_reports(self) -> None:
+        """What the benchmark reports of its levels and its progress is passed on, and is no response."""
+        running = self.start()
+        process = self.spawner.process
+        process.answers(progress=0.5)
+        process.answers(level={"concurrency": 4, "throughput": 160.0})
+        process.answers(progress="x")
+        self.assertEqual((self.shares, self.levels), ([0.5], [Level(4, 160.0)]))
+        process.answers(result=2.0)
+        process.answers(level={"concurrency": 8, "throughput": 1.0})
+        process.exits()
+        self.assertEqual(self.successResultOf(running), 2.0)
+
+    def test_wrong_report(self) -> None:
+        """A report that is none ends the process, like anything else that it writes there."""
+        running = self.start()
+        self.spawner.process.answers(level={"concurrency": "many"})
+        self.assertEqual(self.spawner.process.signals, ["TERM"])
+        self.spawner.process.exits(None, 15)
+        self.assertIn("reserved for the result", self.error(running))
 
     def test_response_in_pieces(self) -> None:
         """A response may arrive in pieces, and after the process has exited."""

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import climb, comfyui, measure, openai_chat, streams, tgi
 from tests.benchmarking.serving import Backend
+from vespa.benchmarking import contract
 
 Answer = Callable[[Any], Any]
 
@@ -295,6 +296,16 @@ class MeasureTests(BenchmarkCase):
         """The result is the best round's, and each round is told."""
         self.assertEqual(self.best([1, 1], [4, 6], [2, 2]), 10 / 2.0)
         self.assertIn("run 2 of 3: 2 of 2 requests, 10 tokens in 2.00 s, 5.0 tokens/s", "".join(self.printed))
+
+    def test_reports(self) -> None:
+        """Each round is reported as a level, for a table."""
+        said: list[dict[str, Any]] = []
+        contract.listen(said.append)
+        self.addCleanup(contract.listen, None)
+        self.best([1, 1], [8, RuntimeError("busy")])
+        rounds = [contract.Level.checked(each["level"]) for each in said if "level" in each]
+        self.assertEqual([(each.throughput, each.ended, each.failed) for each in rounds], [(1.0, 2, 0), (4.0, 1, 1)])
+        self.assertEqual([each["progress"] for each in said if "progress" in each], [0.5, 1.0])
 
     def test_some_fail(self) -> None:
         """Failed requests are told, and count as no work."""

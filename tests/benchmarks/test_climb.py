@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import climb, measure, openai_chat, tgi
 from tests.benchmarks.modelled import Model, load, run
+from vespa.benchmarking import contract
 from vespa.benchmarking.contract import Figure
 
 Curve = Callable[[int], float]
@@ -79,6 +80,23 @@ class LevelTests(ClimbCase):
         self.assertApproximates(figure, 3500.0, 350.0)
         self.assertIn("chosen: ", "".join(self.printed))
         self.assertIn("32 requests at once (64 at once gained less than 10%)", "".join(self.printed))
+
+    def test_reports(self) -> None:
+        """Each level is reported with its throughput and spread, and the share of the time only grows."""
+        said: list[dict[str, Any]] = []
+        contract.listen(said.append)
+        self.addCleanup(contract.listen, None)
+        figure, _ = self.measured(Model(saturating(110.0, 3500.0), first_token=0.1))
+        levels = [contract.Level.checked(each["level"]) for each in said if "level" in each]
+        self.assertEqual([level.concurrency for level in levels][:4], [4, 8, 16, 32])
+        self.assertIn(float(figure), [level.throughput for level in levels])
+        self.assertEqual({level.unit for level in levels}, {"tokens"})
+        for level in levels:
+            assert level.spread is not None
+            self.assertLess(level.spread, 0.5)
+        shares = [each["progress"] for each in said if "progress" in each]
+        self.assertGreater(len(shares), 5)
+        self.assertEqual(shares, sorted(shares))
 
     def test_flat(self) -> None:
         """A backend that does not batch is measured at the first level, and hardly longer."""

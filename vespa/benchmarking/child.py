@@ -5,7 +5,8 @@ Descriptor 0: the worker writes one line of JSON, `{"spec", "backend_url", "ca_f
 Descriptors 1 and 2: what the benchmark prints.
 Descriptor 3: this process writes lines of JSON. First `{"group": process group}`; at the end `{"result": units of work
     per second, "concurrency": requests at once}` or `{"error": message}`. With `check`, the benchmark is imported but
-    not called, and the last line is `{"checked": true}` or an error.
+    not called, and the last line is `{"checked": true}` or an error. Before that, while the benchmark runs, any number
+    of `{"level": a Level's values}` and `{"progress": share}`.
 
 With the argument `1`, as on Windows, where a process gets only three descriptors, it answers on 1 and prints on 2.
 """
@@ -25,7 +26,7 @@ from typing import Any
 
 import aiohttp
 
-from vespa.benchmarking.contract import throughput
+from vespa.benchmarking.contract import listen, throughput
 from vespa.benchmarking.loading import Fault, Function, describe, is_built_in, load, one_line
 from vespa.benchmarking.session import BackendSession, backend_session
 from vespa.runtime.parent_death import signal_at_parent_death
@@ -75,6 +76,7 @@ async def _run(function: Function, file: str | None, order: dict[str, Any], answ
     except (OSError, ValueError) as error:
         answer({"error": str(error)})
         return
+    listen(answer)
     async with session:
         # Before asyncio.run ends: tasks that ignore their cancellation block it, until the worker ends this process.
         answer(await _outcome(function, file, order["backend_url"], session))

@@ -15,6 +15,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vespa.benchmarking.contract import Level
 from vespa.benchmarking.progress import Progress
 from vespa.runtime.secret import hidden
 
@@ -44,14 +45,27 @@ class BenchmarkProcess(ProcessProtocol):
     transport: IProcessTransport
 
     def __init__(
-        self, order: bytes, clock: IReactorTime, on_progress: Callable[[str], None], secrets: Sequence[str]
+        self,
+        order: bytes,
+        clock: IReactorTime,
+        on_progress: Callable[[str], None],
+        secrets: Sequence[str],
+        on_level: Callable[[Level], None] = lambda level: None,
+        on_share: Callable[[float], None] = lambda share: None,
     ) -> None:
-        """`order` is written to its standard input. `secrets` are hidden in its output and its errors."""
+        """
+        `order` is written to its standard input. `secrets` are hidden in its output and its errors.
+
+        `on_progress` is called with each line that it prints, `on_level` with each level that it reports, and
+        `on_share` with the share of its time that is over, from 0 to 1.
+        """
         self.gone = False
         self._order = order
         self._pid: int | None = None
         self._clock = clock
         self._on_progress = on_progress
+        self._on_level = on_level
+        self._on_share = on_share
         self._secrets = secrets
         self._progress = Progress(self._tell, clock.seconds)
         self._last_line = ""
@@ -128,9 +142,22 @@ class BenchmarkProcess(ProcessProtocol):
             self.stop(BenchmarkError(_WROTE))
         elif said.get("group") is not None:
             self._grouped = said["group"] == self._pid
+        elif "level" in said or "progress" in said:
+            self._report(said)
         elif not self._answer:
             self._answer = said
             self._after(TERM_SECONDS, self.stop)
+
+    def _report(self, said: Mapping[str, Any]) -> None:
+        try:
+            if "level" in said:
+                self._on_level(Level.checked(said["level"]))
+            elif isinstance(said["progress"], int | float):
+                self._on_share(min(1.0, max(0.0, said["progress"])))
+        except ValueError:
+            self.stop(BenchmarkError(_WROTE))
+        except Exception:
+            _log.failure("a report of the benchmark could not be passed on")
 
     def _signal(self, name: str) -> None:
         try:

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 
-from vespa.benchmarking.contract import Figure
+from vespa.benchmarking.contract import Figure, Level
 from vespa.benchmarking.process import HAS_GROUPS, BenchmarkError, BenchmarkProcess
 from vespa.runtime.secret import secret_forms
 
@@ -52,15 +52,18 @@ class Runner:
         on_progress: Callable[[str], None],
         ca_file: str = "",
         authorization: str = "",
+        on_level: Callable[[Level], None] = lambda level: None,
+        on_share: Callable[[float], None] = lambda share: None,
     ) -> Figure:
         """Measure the backend by the benchmark `spec`, `module:function` or `path/of/file.py:function`.
 
         Returns units of work per second. `ca_file` names a PEM file of roots for https; "": the system's roots.
         `authorization` is the value of that header in the session's requests to the backend; "": none. It is sent
         through the child's standard input, because other users can see the arguments of a process.
+        `on_level` is called with each level that the benchmark reports, `on_share` with the share of its time, 0 to 1.
         """
         order = {"spec": spec, "backend_url": backend_url, "ca_file": ca_file, "authorization": authorization}
-        answer = await self._perform({**order, "check": False}, timeout, on_progress)
+        answer = await self._perform({**order, "check": False}, timeout, on_progress, on_level, on_share)
         try:
             return Figure.checked(answer.get("result"), answer.get("concurrency"))
         except ValueError as error:
@@ -74,11 +77,11 @@ class Runner:
         await self._perform({"spec": spec, "check": True}, timeout, on_progress)
 
     async def _perform(
-        self, order: Mapping[str, Any], timeout: float, on_progress: Callable[[str], None]
+        self, order: Mapping[str, Any], timeout: float, on_progress: Callable[[str], None], *reports: Any
     ) -> Mapping[str, Any]:
         """Start a process, give it the order, and return its answer once it has ended."""
         secrets = secret_forms(order.get("authorization", ""))
-        child = BenchmarkProcess(json.dumps(order).encode() + b"\n", self.clock, on_progress, secrets)
+        child = BenchmarkProcess(json.dumps(order).encode() + b"\n", self.clock, on_progress, secrets, *reports)
         environment = child_environment(self.environment)
         try:
             self.spawner.spawnProcess(child, _COMMAND[0], _COMMAND, env=environment, **_DESCRIPTORS)
