@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.config.key_files import KeyFile, account_key, account_key_files, read_file
+from vespa.config.key_files import FoundKey, KeyFile, account_key, account_key_files, read_file
 
 SECRET = "a-very-secret-key"
 
@@ -40,8 +40,9 @@ class KeyFileTests(SynchronousTestCase):
     def test_no_key_in_a_file(self) -> None:
         """A file without a valid key is ignored with a warning that does not show its text."""
         for text in (f"{SECRET} x", f"{SECRET}\n{SECRET}", "x" * 5000, "ключ"):
-            key, warnings = account_key(self.HOME, {self.NEWER: KeyFile(text), self.OLDER: KeyFile("k")}.get)
-            self.assertEqual((key, warnings), ("k", [f"{self.NEWER} is ignored: it does not contain a key"]))
+            found = account_key(self.HOME, {self.NEWER: KeyFile(text), self.OLDER: KeyFile("k")}.get)
+            warnings = (f"{self.NEWER} is ignored: it does not contain a key",)
+            self.assertEqual(found, FoundKey("k", self.OLDER, warnings))
 
     def test_unreadable(self) -> None:
         """A file that cannot be read is ignored with a warning."""
@@ -49,9 +50,9 @@ class KeyFileTests(SynchronousTestCase):
         def denied(path: str) -> KeyFile:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-        key, warnings = account_key(self.HOME, denied)
-        self.assertEqual((key, len(warnings)), ("", 2))
-        self.assertEqual(warnings[0], f"{self.NEWER} is ignored: Permission denied")
+        found = account_key(self.HOME, denied)
+        self.assertEqual((found.key, found.path, len(found.warnings)), ("", "", 2))
+        self.assertEqual(found.warnings[0], f"{self.NEWER} is ignored: Permission denied")
 
     def test_read_file(self) -> None:
         """A file's text is read, a file that is not there is none, and a folder is an error."""

@@ -6,7 +6,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from vespa.runtime.http_client import BoundedClient, CallError
 from vespa.runtime.single_flight import SingleFlight
@@ -63,6 +64,11 @@ class WorkerTrust:
 
 
 def shipped_root(pem: bytes | None = None) -> Any:
+    """The root certificate that is part of Vespa, or `pem` instead, for Twisted. Raises TrustError like `vast_root`."""
+    return roots_in(vast_root(pem).public_bytes(Encoding.PEM), "vast_root.pem")
+
+
+def vast_root(pem: bytes | None = None) -> Certificate:
     """
     The root certificate that is part of Vespa, or `pem` instead. Raises TrustError unless it is Vast's.
 
@@ -71,8 +77,9 @@ def shipped_root(pem: bytes | None = None) -> Any:
     try:
         if pem is None:
             pem = files("vespa.client").joinpath("vast_root.pem").read_bytes()
-        if load_pem_x509_certificate(pem).fingerprint(SHA256()).hex().upper() != FINGERPRINT:
+        root = load_pem_x509_certificate(pem)
+        if root.fingerprint(SHA256()).hex().upper() != FINGERPRINT:
             raise TrustError("the root certificate in this installation is not Vast's: install Vespa again")
-        return roots_in(pem, "vast_root.pem")
+        return root
     except (OSError, ValueError) as error:
         raise TrustError(f"the root certificate in this installation cannot be read: {error}") from None

@@ -24,6 +24,8 @@ class ClientReading:
     settings: ClientSettings
     listing: bool = False
     port_given: bool = False
+    key_source: str = ""
+    """The option, variable or file that gave the key; "" without one."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """No log may show them."""
     warnings: tuple[str, ...] = ()
@@ -56,9 +58,12 @@ def read(
     if values["endpoint_key"] and not listing:
         values["account_key"] = ""
     elif not values["account_key"] and "account_key" not in reading.problems:
-        values["account_key"], about_files = key_files.account_key(environ, read_file)
-        reading.hide(values["account_key"])
+        found = key_files.account_key(environ, read_file)
+        values["account_key"], about_files = found.key, list(found.warnings)
+        reading.hide(found.key)
         warnings += about_files
+        if found.key:
+            reading.sources["account_key"] = found.path
     if not (can_ask and (listing or not values["endpoint"])):
         _check_needed(reading, environ, listing)
     warnings += _check_together(reading, readable)
@@ -67,6 +72,7 @@ def read(
         settings=reading.settings([*about_files, *hints]),
         listing=listing,
         port_given="port" in reading.sources,
+        key_source=reading.sources.get("endpoint_key" if values["endpoint_key"] else "account_key", ""),
         secrets=reading.secrets,
         warnings=(*warnings, *hints),
     )

@@ -44,8 +44,17 @@ def account_key_files(environ: Mapping[str, str], *, windows: bool = os.name == 
     return found + ([os.path.join(home, ".vast_api_key")] if home else [])
 
 
-def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> tuple[str, list[str]]:
-    """The account key in the first file that is not empty, or "", and warnings, which do not show it."""
+@frozen
+class FoundKey:
+    """An account key, and the path of its file; "" and "" without one. `warnings` do not show it."""
+
+    key: str = field(default="", repr=False)
+    path: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> FoundKey:
+    """The account key in the first file that is not empty."""
     warnings: list[str] = []
     for path in account_key_files(environ):
         try:
@@ -63,5 +72,5 @@ def account_key(environ: Mapping[str, str], read: ReadFile = read_file) -> tuple
             continue
         if file.is_open:
             warnings.append(f"{path} can be read by every user of this machine: run chmod 600 on it")
-        return found, warnings
-    return "", warnings
+        return FoundKey(found, path, tuple(warnings))
+    return FoundKey(warnings=tuple(warnings))

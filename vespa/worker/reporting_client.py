@@ -90,7 +90,7 @@ class ReportingClient:
             except ReportingError as error:
                 troubles.append(str(error))
                 continue
-            if response.whole and _is_rsa_key(response.body):
+            if response.whole and is_rsa_key(response.body):
                 return response.body
             troubles.append(f"{address}: the response is not an RSA public key of {MIN_KEY_BITS} bits or more")
         raise ReportingError("; ".join(troubles) or "no address of the autoscaler is set")
@@ -128,7 +128,8 @@ class ReportingClient:
             self.log.info("calls of {url} succeed again", url=url)
 
 
-def _is_rsa_key(pem: bytes) -> bool:
+def is_rsa_key(pem: bytes) -> bool:
+    """Whether this is the text of a key that can verify signatures."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
