@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from vespa import __version__
 from vespa.cli import COMMANDS, main
 from vespa.config.documentation import markdown
 
@@ -26,10 +27,16 @@ class CommandTests(SynchronousTestCase):
         """--help names every subcommand and is no error; each of them has its own."""
         code, text = self.run_command("--help")
         self.assertEqual(code, 0)
-        self.assertEqual(list(COMMANDS), ["worker", "client", "load", "demo", "settings", "version"])
+        names = ["worker", "client", "load", "check", "benchmark", "demo", "settings", "version"]
+        self.assertEqual(list(COMMANDS), names)
         for name in COMMANDS:
             self.assertIn(name, text)
             self.assertEqual(self.run_command(name, "--help")[0], 0, name)
+
+    def test_version(self) -> None:
+        """--version prints the same for the command and for every subcommand, whatever else is missing or wrong."""
+        for arguments in (("--version",), *((name, "--version") for name in COMMANDS), ("version",)):
+            self.assertEqual(self.run_command(*arguments), (0, f"vespa-proxy {__version__}\n"), arguments)
 
     def test_settings(self) -> None:
         """The settings are printed as they are documented."""

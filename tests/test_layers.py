@@ -60,12 +60,14 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client.command": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.loadtest",
+        # It examines what worker and client would meet, with their own parts.
+        "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client",
         # It speaks to a worker as the world does: over the wire.
         "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting vespa.config.demo",
         "vespa.simulator.demo": "vespa vespa.runtime vespa.config vespa.simulator",
         "vespa.tap": f"vespa {BELOW_PROXY} vespa.config vespa.worker vespa.client",
         "vespa.client_tap": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
-        "vespa.cli": "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest",
+        "vespa.cli": "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest vespa.checking",
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -96,6 +98,8 @@ ENTRIES = (
     "vespa.runtime.process",
     "vespa.client.command.run",
     "vespa.loadtest.command",
+    "vespa.checking.command",
+    "vespa.checking.benchmark_command",
     "vespa.simulator",
 )
 PROCESSES = (

@@ -34,6 +34,8 @@ WORKER = (
     "vespa.worker.launch",
     "vespa.worker.service",
     "vespa.benchmarking.child",
+    "vespa.checking.command",
+    "vespa.checking.benchmark_command",
 )
 """The modules with which those processes begin that run in a worker's installation."""
 

@@ -48,6 +48,20 @@ def load(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
+def check(arguments: Sequence[str]) -> int:
+    """Examine what a worker or a client would meet: settings, backend, certificate, autoscaler and more."""
+    from .checking.command import main as run
+
+    return run(arguments)
+
+
+def benchmark(arguments: Sequence[str]) -> int:
+    """Measure a backend as a worker does, and show the levels, the spread and the figure."""
+    from .checking.benchmark_command import main as run
+
+    return run(arguments)
+
+
 def demo(arguments: Sequence[str]) -> int:
     """Show everything at work on this machine: simulated autoscaler, small backend, worker, requests."""
     from .simulator.demo import main as run
@@ -79,6 +93,8 @@ COMMANDS: dict[str, Command] = {
     "worker": worker,
     "client": client,
     "load": load,
+    "check": check,
+    "benchmark": benchmark,
     "demo": demo,
     "settings": settings,
     "version": version,

@@ -6,6 +6,8 @@ from typing import Final
 
 from attrs import evolve
 
+from vespa.config.benchmark import BenchmarkSettings
+from vespa.config.check import CheckSettings
 from vespa.config.client import LIST, ClientSettings
 from vespa.config.command_line import CommandLine
 from vespa.config.demo import DemoSettings
@@ -38,6 +40,19 @@ LOAD: Final = CommandLine(
 )
 DEMO: Final = CommandLine(
     "vespa-proxy demo", "Show Vespa at work on this machine, without using the network.", rows(DemoSettings)
+)
+CHECK: Final = CommandLine(
+    "vespa-proxy check",
+    "Examine what a worker would meet in this environment, before or while it runs: settings, certificate, port, "
+    "backend, benchmark, autoscaler, public URL. It sends no report and writes no file. Exit codes: 0 nothing failed, "
+    "1 something failed, 2 wrong usage.",
+    rows(CheckSettings),
+)
+BENCHMARK: Final = CommandLine(
+    "vespa-proxy benchmark",
+    "Measure a backend as a worker does, and show how the figure came about. Its other settings are the worker's "
+    "variables: the backend's roots and key, the timeout, the file for --save, and those of the benchmark.",
+    rows(BenchmarkSettings),
 )
 SETTINGS: Final = CommandLine("vespa-proxy settings", "Print docs/settings.md: every setting of every command.")
 VERSION: Final = CommandLine("vespa-proxy version", "Print the version.")

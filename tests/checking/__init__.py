@@ -1,0 +1,1 @@
+"""Tests of `vespa-proxy check` and `vespa-proxy benchmark`."""
