@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from vespa.checking.finding import Finding, failed, ok, warning
 from vespa.config.worker import WorkerSettings
 from vespa.transport.certificates import DAY_SECONDS, WARN_SECONDS, Certificate, CertificateError
-from vespa.transport.listen import split
+from vespa.transport.endpoint_strings import split
 
 _RENEW: Final = "delete the file and start the worker with start_server.sh, which has Vast.ai sign a new one"
 

@@ -32,7 +32,8 @@ from vespa.http.agent import Agent
 from vespa.http.resource import serve_resource
 from vespa.http.server import Server
 from vespa.runtime.http_client import BoundedClient, CallError
-from vespa.transport.listen import parse, split
+from vespa.transport.endpoint_strings import split
+from vespa.transport.listen import parse
 from vespa.worker.obstacles import listen_problem
 
 SECONDS: Final = 5.0  # the time limit for each request
