@@ -7,19 +7,19 @@ from typing import Final
 
 from attrs import frozen
 
-from vespa.config.client import ClientSettings
 from vespa.config.reader import Given, Reading
-from vespa.config.schema import option, rows
+from vespa.config.schema import option
 from vespa.config.values import text
-from vespa.config.worker import WorkerSettings
 
 
 @frozen(kw_only=True)
 class CheckSettings:
     """What to examine, and how to show it."""
 
-    worker: bool = option(None, "", "Examine the worker; default: if a variable of it is set, or none of the client.")
-    client: bool = option(None, "", "Examine the client; default: if a variable of it is set.")
+    worker: bool = option(
+        None, "", "Examine the worker; default: if it has a backend or an identity, or there is no client."
+    )
+    client: bool = option(None, "", "Examine the client; default: if it has an endpoint or a key.")
     route: str = option(
         text, "", "A response of the autoscaler's `/route/`, JSON, to verify; -: from standard input.", unit="file"
     )
@@ -40,14 +40,10 @@ def read(given: Given) -> CheckSettings:
     return reading.settings()
 
 
-def _names(schema: type) -> frozenset[str]:
-    return frozenset(name for row in rows(schema) for name in (row.name, row.fallback) if name)
-
-
-OF_THE_WORKER: Final = _names(WorkerSettings) - _names(ClientSettings)
-"""The variables that only a worker reads."""
-OF_THE_CLIENT: Final = _names(ClientSettings) - _names(WorkerSettings)
-"""The variables that only a client reads."""
+OF_THE_WORKER: Final = ("VESPA_BACKEND_URL", "VESPA_BENCHMARK", "CONTAINER_ID", "MASTER_TOKEN")
+"""The variables without which there is no worker, except for tries on this machine."""
+OF_THE_CLIENT: Final = ("VAST_ENDPOINT", "VAST_API_KEY", "VAST_ACCOUNT_KEY")
+"""The variables of which a client needs some."""
 
 
 def parts(settings: CheckSettings, environ: Mapping[str, str]) -> tuple[bool, bool]:
