@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import CHUNKED, GET, OK, Rig, post, turn
 from tests.worker.requests import envelope
 from vespa.accounting.lifecycle import State
-from vespa.http.limits import Limits
+from vespa.http.limits import Limits, PoolLimits
 from vespa.observability.ended_requests import BATCH, EndedRequest, EndedRequests
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.upstream_deadlines import Timeouts
@@ -100,6 +100,31 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(self.found, [])
         rig.backend.wire.send(b"ok")
         self.assertEqual(self.assert_end(State.SERVED, 200).bytes_out, 42)
+
+    def test_the_connection_goes_on(self) -> None:
+        """The bytes of a response are its own, although its connection already carries the next request."""
+        rig = self.rig(pool_limits=PoolLimits(connections=1))
+        rig.ask(GET)
+        rig.ask(GET)
+        parts = [CHUNKED, b"2\r\nab\r\n", b"0\r\n\r\n"]
+        for part in parts:
+            rig.backend.wire.send(part)
+        self.assertEqual(self.assert_end(State.SERVED, 200).bytes_out, sum(map(len, parts)))
+        self.assertEqual(len(rig.backend.wires), 1)
+        rig.backend.wire.send(OK)
+        self.assertEqual(self.found[1].bytes_out, len(OK))
+
+    def test_old_client(self) -> None:
+        """Of a whole chunked response to an HTTP/1.0 client only the content is counted, of one in parts every byte."""
+        rig = self.rig()
+        rig.ask(b"GET / HTTP/1.0\r\n\r\n")
+        rig.backend.wire.send(CHUNKED + b"2\r\nab\r\n0\r\n\r\n")
+        self.assertEqual(self.assert_end(State.SERVED, 200).bytes_out, 2)
+        self.found.clear()
+        rig.ask(b"GET / HTTP/1.0\r\n\r\n")
+        rig.backend.wire.send(CHUNKED + b"2\r\nab\r\n")
+        rig.backend.wire.send(b"0\r\n\r\n")
+        self.assertEqual(self.assert_end(State.SERVED, 200).bytes_out, len(CHUNKED) + 12)
 
     def test_upload_in_parts(self) -> None:
         """A request's body that comes in several reads is counted whole, with its framing."""

@@ -26,6 +26,8 @@ configs = st.builds(
     Config,
     secured=st.booleans(),
     later=st.booleans(),
+    queue_pings=st.booleans(),
+    server_timing=st.booleans(),
     turn_end=st.booleans(),
     at_once=st.booleans(),
     concurrency=st.sampled_from((0, 1, 2)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -18,11 +19,12 @@ from zope.interface import implementer
 from tests.rig import Rig, post
 from tests.stateful.transports import MemoryTransport
 from tests.worker.requests import auth, envelope
-from vespa.accounting.lifecycle import ENDS
+from vespa.accounting.lifecycle import ENDS, State
 from vespa.http.client_connection import ClientConnection
 from vespa.http.interfaces import RequestHandler, Sink, UpstreamError
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server_connection import ServerConnection
+from vespa.observability.ended_requests import EndedRequest, EndedRequests
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
@@ -64,6 +66,8 @@ class Config:
     idle_seconds: float = 2.0
     timeouts: Timeouts | None = None
     limits: Limits | None = None
+    queue_pings: bool = False
+    server_timing: bool = False
 
 
 class WatchedExchange(Exchange):
@@ -201,9 +205,13 @@ class WorkerMachine:
             concurrency=config.concurrency,
             max_queue=config.max_queue,
             queue_seconds=5.0,
+            queue_pings=config.queue_pings,
+            server_timing=config.server_timing,
+            observer=self.observer(),
         )
         self.rig.server.application = self._open_exchange
         self.callers: list[Caller] = []
+        self.opened: list[Exchange] = []
         self.late_calls: list[str] = []
         """What was called on exchanges that had ended."""
         self._number = 0
@@ -213,6 +221,7 @@ class WorkerMachine:
         handler = self.rig.app(client, head)
         if type(handler) is Exchange:
             handler.__class__ = WatchedExchange
+            self.opened.append(handler)
             handler.late_calls = self.late_calls  # type: ignore[attr-defined]
         return handler
 
@@ -423,16 +432,48 @@ class WorkerMachine:
         assert self.late_calls == [], self.late_calls
         assert ledger.late == 0, f"{ledger.late} events came too late"
         assert self.rig.balanced()
+        self.check_ended()
         assert gate.working + gate.waiting <= ledger.in_flight, "a slot too many"
         for caller in self.callers:
             numbers = iter(caller.numbers)
             marks = [int(each) for each in _MARKED.findall(caller.transport.came)]
             assert all(mark in numbers for mark in marks), f"{marks} came where {caller.numbers} were asked for"
 
+    def observer(self) -> EndedRequests:
+        """Collects in `ended` what is told of requests, as they end."""
+        self.ended: list[EndedRequest] = []
+        observer = EndedRequests(self.reactor)
+        observer.subscribe(self.ended.extend, immediate=True)
+        return observer
+
+    def check_ended(self) -> None:
+        """Each request is told once, when it has ended, and what is told agrees with the ledger."""
+        ledger = self.rig.ledger
+        assert len(set(map(id, self.ended))) == len(self.ended), "a request was told twice"
+        known = [each for each in self.ended if each.received_at]
+        counts = Counter(each.state for each in known)
+        assert counts[State.SERVED] == ledger.served
+        assert counts[State.UNSERVED] == ledger.unserved
+        assert counts[State.FAILED] == ledger.failed
+        assert counts[State.REFUSED] == ledger.refused + ledger.expired
+        assert counts[State.CANCELLED] == ledger.cancelled
+        for each in self.ended:
+            times = [at for at in (each.received_at, each.started_at, each.first_byte_at, each.ended_at) if at]
+            assert each.state in ENDS and times == sorted(times) and each.ended_at, each.state
+            assert (each.origin == "") == (each.state is State.SERVED), (each.state, each.origin)
+            if each.state is State.SERVED:
+                assert 100 < each.status < 400 and each.first_byte_at
+                content_only = each.head is None or each.head.minor == 0 or not isinstance(each, Exchange) or each.early
+                assert each.bytes_out or content_only
+            if each.state in (State.REFUSED, State.FAILED):
+                assert each.code
+
     def check_end(self) -> None:
         """What holds when all is over: nothing is held."""
         rig = self.rig
         self.check()
+        told = set(map(id, self.ended))
+        assert all(id(each) in told for each in self.opened), "a request was never told"
         assert rig.settled()
         held = {
             "queued": rig.gate.waiting,

@@ -34,6 +34,7 @@ class UpstreamTransport(Protocol):
     transport: Any = None
     connect_seconds = 0.0  # how long it took to connect
     longest_gap = read_at = 0.0
+    ended_bytes = 0  # of the last response that came in several reads and has ended
     _until_close = False
     _paused = False
     _splice: Splice | None = None
@@ -147,6 +148,7 @@ class UpstreamTransport(Protocol):
 
     def _after_response(self, kept: Mapping[ClientState, ClientState]) -> None:
         """The response is complete: return the connection to the pool, or close it."""
+        self.ended_bytes = self.received  # the pool may give the connection to the next request within this call
         if self._keep_alive and self.request_complete and not buffered(self.transport):
             self.state = kept[self.state]
             self.resume()  # a paused connection in the pool would block the next request
@@ -218,6 +220,7 @@ class UpstreamTransport(Protocol):
             self.pool.closed_idle(self)
         if receiver is None:
             return
+        self.ended_bytes = self.received
         if clean and (state is UPGRADED or (state is RECEIVING and self._until_close)):
             receiver.response_end()
             return

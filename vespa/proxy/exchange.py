@@ -172,7 +172,7 @@ class Exchange(RequestSender):
     def response_end(self) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            self._count_response(upstream)
+            self.bytes_out, self.longest_gap = upstream.ended_bytes, upstream.longest_gap
         self.app.served(self, True)
         self._served()
         if self.early is not None:

@@ -35,7 +35,9 @@ class ProxiedRequest(ResponseReceiver):
     status = 0  # of the response; 0 if none was sent
     request_id = ""
     code = origin = ""  # why it failed, and who caused it
-    bytes_in = bytes_out = 0  # with heads, as they came from the client and from the upstream
+    bytes_in = bytes_out = 0
+    """With heads and framing, as they came from the client and from the upstream; of a whole response that passes as
+    content (`content_only`) its content alone."""
     _deadlines: UpstreamDeadlines | None = None
     _has_payload = True  # it has not been dropped
     _has_ends = False  # the end needs more than that of most requests
