@@ -126,7 +126,9 @@ RANDOM_PLACES = (
     "vespa.worker.service",
     "vespa.worker.access",
     "vespa.worker.readiness_setup",
+    "vespa.worker.observability",
     "vespa.client.service",
+    "vespa.client.observability",
 )
 RANDOM_WITH_A_SEED = frozenset({"Random", "SystemRandom"})
 

@@ -113,6 +113,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_CLIENT_ADMIN_TOKEN": "adm1n",
             "VESPA_ACCESS_LOG": "all",
             "VESPA_LOG_FORMAT": "json",
+            "VESPA_REQUEST_ID": "true",
         }
         self.assertEqual({row.name for row in ROWS if row.name} - values.keys(), {"VAST_ACCOUNT_KEY"})
         found = settings(environ=values)

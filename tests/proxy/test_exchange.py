@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import CHUNKED, DATE, GET, OK, Rig, body, post, status
@@ -202,6 +203,15 @@ class Leaving(SynchronousTestCase):
         self.assertTrue(rig.backend.wire.aborted)
         self.assertEqual(rig.ledger.cancelled, 1)
         self.assertTrue(rig.settled())
+
+    def test_nothing_is_logged(self) -> None:
+        """A client that leaves, and one that is refused, are no events: the access log has a line for each."""
+        rig = Rig(concurrency=1, max_queue=0)
+        with capturedLogs() as events:
+            client = rig.ask(GET)
+            self.assertEqual(status(rig.ask(GET).read()), 429)
+            client.hang_up()
+        self.assertEqual([event for event in events if event["log_level"] > LogLevel.debug], [])
 
     def test_gone_while_streaming(self) -> None:
         """A client that leaves in the middle of a stream cuts the backend's connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from twisted.internet.error import ConnectionLost
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import CHUNKED, DATE, GET, OK, Rig, body, post, status
@@ -28,6 +29,17 @@ class Failing(SynchronousTestCase):
         self.assertIn(b"X-Vespa-Error: backend_unreachable\r\n", response)
         self.assertEqual(rig.ledger.failed, 1)
         self.assertTrue(rig.settled())
+
+    def test_warning(self) -> None:
+        """However many requests fail for one reason, one warning says it in words, and nothing else is logged."""
+        rig = Rig()
+        rig.backend.refusing = True
+        with capturedLogs() as events:
+            for _ in range(50):
+                rig.ask(GET)
+        (event,) = [event for event in events if event["log_level"] > LogLevel.debug]
+        self.assertEqual(event["log_level"], LogLevel.warn)
+        self.assertIn("requests fail: 502 backend_unreachable: could not connect: ", formatEvent(event))
 
     def test_silent_end(self) -> None:
         """If the backend closes without a response, the client gets 502."""

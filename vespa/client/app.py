@@ -41,7 +41,6 @@ class ClientApp:
         gate: FairQueue[Exchange],
         guard: BrowserGuard,
         timeouts: Timeouts | None = None,
-        log_served: bool = False,
         observer: RequestObserver[Exchange] | None = None,
     ) -> None:
         """`timeouts` are for workers' responses. `observer` is told of each request that has ended."""
@@ -61,7 +60,6 @@ class ClientApp:
             verifies=False,
             timeouts=timeouts,
             timer=timer,
-            log_served=log_served,
             observer=observer,
         )
         self.is_draining = False

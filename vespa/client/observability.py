@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from attrs import frozen
@@ -16,6 +17,7 @@ from vespa.config.client import ClientSettings
 from vespa.config.effective import effective
 from vespa.config.schema import defaults
 from vespa.http.server import Server
+from vespa.observability.access_log import log_requests, mode_of
 from vespa.observability.admin import admin_listener
 from vespa.observability.ended_requests import EndedRequests
 from vespa.observability.recent_requests import RecentRequests, row
@@ -47,8 +49,16 @@ class ClientParts:
 def observers(reactor: Any, parts: ClientParts) -> list[IService]:
     """The services that show the proxy. They start before its other services, and stop after them."""
     parts.server.on_refused = parts.ended.refused
-    services: list[IService] = [parts.ended]
     settings = parts.settings
+    access_log = log_requests(
+        reactor,
+        parts.app.proxy,
+        parts.ended,
+        mode=mode_of(settings.access_log, debug=settings.debug),
+        passes_ids=settings.request_id,
+        random=random.random,
+    )
+    services: list[IService] = [access_log, parts.ended]
     if settings.admin_listen:
         status = status_document(reactor, parts)
         services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))

@@ -133,7 +133,6 @@ def make_client(
         gate=gate,
         guard=guard,
         timeouts=Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout),
-        log_served=settings.debug,
         observer=ended,
     )
     tell(shares, QUEUE_MAX)

@@ -131,6 +131,9 @@ class ClientSettings:
         "`auto`: text on a terminal, otherwise JSON.",
         "VESPA_LOG_FORMAT",
     )
+    request_id: bool = option(
+        None, "", "Make an X-Request-Id for each request without one, and pass it on to the worker.", "VESPA_REQUEST_ID"
+    )
 
     def __attrs_post_init__(self) -> None:
         check(self)

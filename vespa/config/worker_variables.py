@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from attrs import frozen
 
@@ -207,13 +208,16 @@ class WorkerVariables:
         key, "", "The bearer token for them; required unless only this machine can connect.", secret=True
     )
     admin_token_file: str = _observability(text, "", "A file with that token, instead of the variable.")
-    access_log: str = _observability(
+    access_log: Literal["off", "failures", "all"] = _observability(
         choice("off", "failures", "all"), "failures", "Which requests get a line in the log: `off`, `failures`, `all`."
     )
     log_format: str = _observability(
         choice("auto", "text", "json"),
         "auto",
         "`text` or `json`; `auto`: text on a terminal and on Vast.ai, otherwise JSON.",
+    )
+    request_id: bool = _observability(
+        boolean, "false", "Make an `X-Request-Id` for each request without one, and pass it on to the backend."
     )
     server_timing: bool = _observability(
         boolean, "false", "Add `Server-Timing` to each response; to those of Vespa's own it always is."

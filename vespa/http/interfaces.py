@@ -135,8 +135,12 @@ class ConnectionServer(Protocol):
     def date(self) -> bytes:
         """The Date line of a response that begins now."""
 
-    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> None:
-        """A request was refused that had no handler; without a head if that is malformed."""
+    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> bytes:
+        """
+        A request was refused that had no handler; without a head if that is malformed.
+
+        Returns field lines for the response.
+        """
 
     def closed(self, connection: Any) -> None:
         """A connection has ended."""

@@ -215,7 +215,7 @@ class ResponseWriter(RequestReading):
             self.truncate()
             return
         if self.handler is None and not observed:
-            self.server.refused(self.peer, self.head, refusal)
+            self.extra_lines += self.server.refused(self.peer, self.head, refusal)
         body = refusal.body()
         lines = b"".join([b"%b: %b\r\n" % field for field in refusal.header_list()])
         self.start(refusal.status, lines, LENGTH, len(body))

@@ -66,8 +66,8 @@ class Server(Factory):
     """Serves an application to HTTP/1.1 connections."""
 
     noisy = False
-    on_refused: Callable[[str, RequestHead | None, Refusal], object] | None = None
-    """Called for each request that is refused before it has a handler, with the client's address."""
+    on_refused: Callable[[str, RequestHead | None, Refusal], bytes] | None = None
+    """Called with the client's address for each request that is refused before it has a handler. See `refused`."""
     _log = Logger()
 
     def __init__(self, application: Application, clock: IReactorTime, limits: Limits | None = None) -> None:
@@ -140,10 +140,9 @@ class Server(Factory):
             message = "the limit of {most} connections is reached: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)
 
-    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> None:
-        """A request was refused that had no handler; without a head if that is malformed."""
-        if self.on_refused is not None:
-            self.on_refused(peer, head, refusal)
+    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> bytes:
+        """A request was refused that had no handler; without a head if that is malformed. Returns field lines."""
+        return self.on_refused(peer, head, refusal) if self.on_refused is not None else b""
 
     def closed(self, connection: ServerConnection) -> None:
         """A connection has ended."""

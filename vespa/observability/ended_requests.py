@@ -103,6 +103,8 @@ class EndedRequests(Service):
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
+        self.own_lines: Callable[[Any], bytes] = _no_lines
+        """The field lines that Vespa's own response to a request has in addition."""
         self._timer = CoarseTimer(clock)
         self._seconds = clock.seconds
         self._batch: list[Any] = []
@@ -126,9 +128,12 @@ class EndedRequests(Service):
         if request.state is not SERVED or len(batch) >= self._most:
             self.flush()
 
-    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> None:
-        """A request was refused that has no exchange."""
-        self.ended(RefusedRequest(peer, head, refusal, self._seconds()))
+    def refused(self, peer: str, head: RequestHead | None, refusal: Refusal) -> bytes:
+        """A request was refused that has no exchange. Returns field lines for the response."""
+        request = RefusedRequest(peer, head, refusal, self._seconds())
+        lines = self.own_lines(request)
+        self.ended(request)
+        return lines
 
     def flush(self) -> None:
         """Hand on what has ended. An error of a subscriber is logged, and the others are called."""
@@ -154,3 +159,7 @@ class EndedRequests(Service):
     def tick(self, now: float) -> None:
         """A second is over."""
         self.flush()
+
+
+def _no_lines(request: object) -> bytes:
+    return b""

@@ -50,7 +50,6 @@ class App:
         timeouts: Timeouts | None = None,
         timer: CoarseTimer | None = None,
         tunnels: Tunnels | None = None,
-        log_served: bool = False,
         observer: RequestObserver[Any] | None = None,
     ) -> None:
         """
@@ -66,15 +65,14 @@ class App:
         self.verify = admission.verify
         self.admit = admission.admit
         self.advance = admission.advance
-        self.served = self._served_and_logged if log_served else admission.served
-        self._record_served = admission.served
+        self.served = admission.served
         self.settle = admission.settle
         self.ended: Callable[[Any], object] = observer.ended if observer is not None else _nobody
         self.release = admission.release
         self.select = upstreams.select
         self.next_upstream = upstreams.next_upstream
         self.abandon = upstreams.abandon
-        self.request_head = headers.request_head
+        self.request_head: Callable[[Any], bytes] = headers.request_head
         self.looks_at_responses = responses is not None
         self.response_lines = responses.response_lines if responses is not None else _as_they_are
         self.replay_limit = replay_limit
@@ -87,11 +85,8 @@ class App:
         self.retries = 0  # requests that were sent once more, to the same upstream or another
         self.warnings = RateLimitedLog(self.log, clock)
         self.via = via
-
-    def _served_and_logged(self, exchange: Any, success: bool) -> None:
-        # A log event costs a third of a request, so served requests are logged only at DEBUG.
-        self._record_served(exchange, success)
-        self.log.info("served: {method} {path}", method=exchange.method, path=exchange.path)
+        self.own_lines: Callable[[Any], bytes] = _no_lines
+        """The field lines that Vespa's own response to an exchange has in addition."""
 
 
 def draining() -> Refusal:
@@ -101,6 +96,10 @@ def draining() -> Refusal:
 
 def _nobody(exchange: object) -> None:
     """Observe nothing."""
+
+
+def _no_lines(exchange: object) -> bytes:
+    return b""
 
 
 def _as_they_are(exchange: object, head: ResponseHead) -> bytes:

@@ -235,14 +235,12 @@ class Exchange(RequestSender):
         app = self.app
         if refusal.origin not in ("vespa", "client"):
             # Neither the caller nor Vespa is the cause, so an operator has to look into it.
-            app.warnings.log(refusal.code, f"refused: {self.method} {self.path}: {refusal}")
+            app.warnings.log(refusal.code, f"requests are refused: {refusal}")
         app.log.debug("refused: {method} {path}: {why}", method=self.method, path=self.path, why=str(refusal))
         self._refuse(refusal)
 
     def hang_up(self, refusal: Refusal | None = None) -> None:
         """The client left, or its connection is closed with this refusal."""
-        if self.state != READING:  # unverified clients must not fill the log
-            self.app.log.info("the client closed the connection: {method} {path}", method=self.method, path=self.path)
         self._settle(HANG_UP, refusal)
 
     def _settle(self, event: Event, refusal: Refusal | None = None) -> None:

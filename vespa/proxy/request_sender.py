@@ -137,7 +137,7 @@ class RequestSender(ProxiedRequest):
         status = 504 if error.code.endswith("_timeout") else 502
         refusal = Refusal(status, error.code, str(error), origin=pool.name)
         self._settle(BREAK, refusal)
-        self.app.log.warn("failed: {method} {path}: {error}", method=self.method, path=self.path, error=str(error))
+        self.app.warnings.log(error.code, f"requests fail: {refusal}")
         self._refuse(refusal)
 
     def _next_upstream(self, failure: UpstreamError | ResponseHead, sent: bool = True) -> bool:
@@ -156,7 +156,7 @@ class RequestSender(ProxiedRequest):
         if self.early is not None:
             self.early.refuse(refusal)
         else:
-            self.client.extra_lines += timing_line(self, self.ended_at)
+            self.client.extra_lines += timing_line(self, self.ended_at) + self.app.own_lines(self)
             self.client.refuse(refusal)
 
     def _rewind(self) -> None:

@@ -34,9 +34,13 @@ class Redaction:
 
     def without_secrets(self, text: str) -> str:
         """The text without these, and without what looks like a caller's secret."""
-        text = self.without_values(text)
-        if "=" in text:
-            text = _PARAMETER.sub(rf"\1{HIDDEN}", text)
-        if ":" in text:
-            text = _MEMBER.sub(rf"\1{HIDDEN}", text)
-        return text
+        return without_named_secrets(self.without_values(text))
+
+
+def without_named_secrets(text: str) -> str:
+    """The text without the values that go by the name of a secret, in a query or in JSON."""
+    if "=" in text:
+        text = _PARAMETER.sub(rf"\1{HIDDEN}", text)
+    if ":" in text:
+        text = _MEMBER.sub(rf"\1{HIDDEN}", text)
+    return text

@@ -66,7 +66,6 @@ class WorkerApp:
         timeouts: Timeouts | None = None,
         timer: CoarseTimer | None = None,
         tunnels: Tunnels | None = None,
-        log_served: bool = False,
         observer: RequestObserver[Exchange] | None = None,
         timing: ServerTiming | None = None,
     ) -> None:
@@ -105,7 +104,6 @@ class WorkerApp:
             timeouts=timeouts,
             timer=timer,
             tunnels=tunnels,
-            log_served=log_served,
             observer=observer,
         )
         self._guard = guard

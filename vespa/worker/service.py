@@ -129,7 +129,6 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         ),
         timer=timer,
         tunnels=Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout),
-        log_served=settings.log_level == "debug",
         observer=ended,
         timing=timing,
     )

@@ -1,0 +1,137 @@
+"""
+The access log: a line for each request that has ended, or for each that was not served.
+
+docs/logging.md lists what a line holds. It never holds a query, the value of a header field, or a body.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger, LogLevel
+
+from vespa.accounting.lifecycle import SERVED
+from vespa.observability.access_line import NAMESPACE, AccessLines, JSONLines, TextLines, level_of
+from vespa.observability.ended_requests import EndedRequest, EndedRequests
+from vespa.observability.request_id import RequestIds
+from vespa.observability.request_record import OUTCOMES
+from vespa.proxy.app import App
+from vespa.runtime import process
+from vespa.runtime.logging import LineObserver
+
+Mode = Literal["off", "failures", "all"]
+
+STRANGERS_MAX: Final = 10
+"""The number of lines about requests of unverified callers in `STRANGERS_SECONDS`, for each code. A count follows."""
+STRANGERS_SECONDS: Final = 10.0
+
+
+log = Logger(namespace=NAMESPACE)
+
+
+def mode_of(setting: Mode, *, debug: bool) -> Mode:
+    """The mode for a setting, in a process that is to log everything or not."""
+    return "all" if debug and setting != "off" else setting
+
+
+class AccessLog(Service):
+    """
+    Writes lines about requests that have ended. `take` is a subscriber of `EndedRequests`.
+
+    `failures`: each request that was not served has a line; `all`: each request. At level debug each has one, unless
+    the mode is `off`. Unverified callers cannot fill the log: see `STRANGERS_MAX`.
+    """
+
+    def __init__(
+        self, mode: Mode, own_log: Callable[[], LineObserver | None], ids: RequestIds, clock: IReactorTime
+    ) -> None:
+        """`own_log` returns None while the process logs through another log. A line is then an event."""
+        self._mode = mode
+        self._own_log = own_log
+        self._clock = clock
+        self._json: AccessLines = JSONLines(ids)
+        self._text: AccessLines = TextLines(ids)
+        self._strangers: Counter[str] = Counter()
+        self._window: IDelayedCall | None = None
+
+    def take(self, batch: Sequence[EndedRequest]) -> None:
+        """Requests have ended."""
+        if self._mode == "off":
+            return
+        own = self._own_log()
+        everything = self._mode == "all" or (own is not None and own.level is LogLevel.debug)
+        told = [
+            request
+            for request in batch
+            if (everything if request.state is SERVED else request.received_at or self._may_tell(request))
+        ]
+        if own is None:
+            self._emit(told)
+            return
+        if own.level > LogLevel.info:
+            told = [request for request in told if level_of(request) >= own.level]
+        if told:
+            lines = (self._json if own.format == "json" else self._text).lines(told)
+            own.stream.write(own.redaction.without_values("".join(lines)))
+
+    def _emit(self, told: Sequence[EndedRequest]) -> None:
+        for request, line in zip(told, self._text.lines(told), strict=True):
+            _, _, text = line.rstrip("\n").partition("] ")
+            log.emit(level_of(request), "{line}", line=text)
+
+    # -- unverified callers
+
+    def _may_tell(self, request: EndedRequest) -> bool:
+        """Count a request of an unverified caller. Returns whether it gets a line."""
+        kind = request.code or OUTCOMES[request.state]
+        self._strangers[kind] += 1
+        if self._window is None:
+            self._window = self._clock.callLater(STRANGERS_SECONDS, self._end_window)
+        return self._strangers[kind] <= STRANGERS_MAX
+
+    def _end_window(self) -> None:
+        self._window = None
+        strangers, self._strangers = self._strangers, Counter()
+        for kind, count in strangers.items():
+            if count > STRANGERS_MAX:
+                log.info(
+                    "and {left_out} more like it in the last {seconds:g} s: {kind}, by callers that are not verified",
+                    left_out=f"{count - STRANGERS_MAX:,}",
+                    seconds=STRANGERS_SECONDS,
+                    kind=kind,
+                )
+
+    def stopService(self) -> None:
+        """Log the counts so far."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._window is not None:
+            self._window.cancel()
+            self._end_window()
+
+
+def log_requests(
+    clock: IReactorTime,
+    proxy: App,
+    ended: EndedRequests,
+    *,
+    mode: Mode,
+    passes_ids: bool,
+    random: Callable[[], float],
+    own_log: Callable[[], LineObserver | None] = process.own_log,
+) -> AccessLog:
+    """
+    Give each request an id, and log those that end. Returns the log, a service that stops after `ended`.
+
+    `passes_ids`: upstreams get the ids that are made, too. `random` returns a number in [0, 1).
+    """
+    ids = RequestIds(random)
+    proxy.own_lines = ended.own_lines = ids.lines
+    if passes_ids:
+        proxy.request_head = ids.added_to(proxy.request_head)
+    access_log = AccessLog(mode, own_log, ids, clock)
+    ended.subscribe(access_log.take)
+    return access_log
