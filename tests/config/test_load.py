@@ -38,6 +38,12 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(self.plan("--duration 5 --rps 2").requests, 0)
         self.assertEqual(self.plan("--duration 5 -n 9").requests, 9)
 
+    def test_sweep(self) -> None:
+        """A sweep over rates has no limit on requests in flight unless one is given."""
+        self.assertEqual(self.plan("--sweep rps=1,2 --poisson"), Plan(requests=100, poisson=True))
+        self.assertEqual(self.plan("--sweep rps=1,2 --concurrency 3").concurrency, 3)
+        self.assertEqual(self.plan("--sweep concurrency=1,2 -n 7").requests, 7)
+
     def test_mistakes(self) -> None:
         """Options that contradict each other are refused; the message names them."""
         for line, said in (
@@ -53,6 +59,11 @@ class PlanTests(SynchronousTestCase):
             ("--slo ttft=500", "--slo='ttft=500': 500 is not a time"),
             ("--fail-if p98>2s", "--fail-if='p98>2s': p98 is not a metric"),
             ("--fail-if goodput<5", "goodput needs objectives: add --slo"),
+            ("--sweep 1,2", "--sweep='1,2': must be concurrency= or rps="),
+            ("--sweep concurrency=1,2 --concurrency 3", "--sweep concurrency= and --concurrency: use only one"),
+            ("--sweep rps=1,2 --rps 3", "--sweep rps= and --rps: use only one"),
+            ("--sweep concurrency=1,2 --rps 3", "--sweep concurrency= is for a closed loop, without --rps"),
+            ("--sweep concurrency=1,2 --poisson", "--poisson needs --rps, or --sweep rps="),
             ("--html -", "--html='-': must be a file"),
             ("--no-such-thing", "no-such-thing"),
             ("--req 5", "--req"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 
 from vespa.config.slo import SLO
@@ -10,6 +12,7 @@ from vespa.loadtest.outcome import MEANINGS, Kind, Outcome
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report, make_report
 from vespa.loadtest.run_stats import RunStats
+from vespa.loadtest.sweep import Level, SweepReport
 
 HOSTILE = "</td><script>alert('1')</script> \x1b[31m & \"quoted\"\n\u2028next"
 """A text that would be markup, drive a terminal or begin a line."""
@@ -92,3 +95,14 @@ def hostile() -> Report:
     report = report_of(stats_of(outcome(0, 1.0), outcome(0, 1.0, "status", status=500, code=HOSTILE, message=HOSTILE)))
     about = evolve(report.about, target=HOSTILE, path="/" + HOSTILE, benchmark=HOSTILE)
     return evolve(report, about=about, interrupted=HOSTILE, remarks=(HOSTILE,))
+
+
+def swept(**more: Any) -> SweepReport:
+    """A sweep over concurrency 1, 2 and 4: throughput and times rise; at 4 one request fails and none is good."""
+    levels = []
+    for concurrency, count, took in ((1, 4, 0.5), (2, 12, 0.75), (4, 40, 2.0)):
+        outcomes = [outcome(0, took, pieces=5, tokens=6) for _ in range(count)]
+        outcomes += [outcome(0, 0.1, "status", status=429, code="busy", message="full")] * (concurrency // 4)
+        stats = stats_of(*outcomes, slo=SLO(ttft=0.6))
+        levels.append(Level(float(concurrency), report_of(stats, Plan(concurrency=concurrency))))
+    return evolve(SweepReport(1, ABOUT, "concurrency", "", tuple(levels)), **more)

@@ -89,6 +89,31 @@ class CommandTests(ProcessCase):
             self.assertRegex(child.text, r"fail if +it was")
             self.assertIn("<h2>Thresholds</h2>", Path(self.folder, "report.html").read_text())
 
+    async def test_sweep(self) -> None:
+        """A sweep tests each level, and its table, JSON and page have all of them."""
+        deployment = await self.backend()
+        files = ("--json", "report.json", "--html", "report.html", "--warmup", "2", "--fail-if", "p99>60s")
+        child = self.load("--url", deployment.backend_url, "-n", "6", "--sweep", "concurrency=1,3", *files)
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        found = [(level["value"], level["report"]["succeeded"]) for level in self.report()["levels"]]
+        self.assertEqual(found, [(1, 6), (3, 6)])
+        self.assertEqual([level["report"]["peak_in_flight"] for level in self.report()["levels"]], [1, 3])
+        self.assertFalse(self.report()["levels"][1]["report"]["thresholds"][0]["failed"])
+        self.assertIn("1, 3 at a time, 6 requests each", child.text)
+        self.assertRegex(child.text, r"\nconcurrency +requests/s")
+        self.assertEqual(Path(self.folder, "report.html").read_text().count("<details"), 2)
+        self.assertEqual(deployment.backend.stats.finished, 14)
+
+    async def test_sweep_interrupted(self) -> None:
+        """A Ctrl-C in a sweep ends it with the level that is tested, and reports."""
+        deployment = await self.backend()
+        more = ("--duration", "600", "--sweep", "rps=20,40", "--json", "report.json")
+        child = self.load("--url", deployment.backend_url, *more)
+        await self.until_served(deployment, 3)
+        child.signal("INT")
+        self.assertEqual(await self.until_exit(child, 20), 0, child.text)
+        self.assertEqual((self.report()["interrupted"], len(self.report()["levels"])), ("interrupted", 1))
+
     async def test_mistakes(self) -> None:
         """Options and modules that are no good: exit code 2, one sentence, and nothing sent."""
         for arguments, said in (

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.config.commands import LOAD
 from vespa.config.load import CLIENT_OPTIONS, LoadSettings
+from vespa.config.sweep import MOST
 from vespa.config.thresholds import METRICS, QUANTILES, USUAL
 from vespa.loadtest.about import About, Tester
 from vespa.loadtest.driver import AFTER_FAILURE_SECONDS
@@ -21,6 +22,7 @@ from vespa.loadtest.remarks import BUSY, BUSY_SECONDS, LAG
 from vespa.loadtest.report import FEW_FAILED, VERSION, Report, Second
 from vespa.loadtest.run import GRACE_SECONDS
 from vespa.loadtest.run_stats import LATE, FailureCount
+from vespa.loadtest.sweep import Level, SweepReport
 from vespa.loadtest.thresholds import Check
 from vespa.loadtest.timeline import DOTS, MOMENTS, Dot
 
@@ -56,6 +58,13 @@ class GuideTests(SynchronousTestCase):
         """Every option of the client proxy's that the command takes is named."""
         for flag in CLIENT_OPTIONS:
             self.assertIn(f"`--{flag}`", GUIDE)
+
+    def test_sweep(self) -> None:
+        """The JSON of a sweep is described, and its bound is that of the program."""
+        for kind in (SweepReport, Level):
+            for field in fields(kind):
+                self.assertIn(f"`{field.name}`", GUIDE, kind)
+        self.assertIn(f"at most {MOST} levels", GUIDE)
 
     def test_numbers(self) -> None:
         """The bounds are those of the program."""

@@ -6,12 +6,15 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.loadtest.reports import hostile, mixed, outcome, report_of, stats_of
-from vespa.loadtest.page import page
+from tests.loadtest.reports import HOSTILE, hostile, mixed, outcome, report_of, stats_of, swept
+from vespa.config.thresholds import threshold
+from vespa.loadtest.page import page, sweep_page
 from vespa.loadtest.plots import HEIGHT, WIDTH
 from vespa.loadtest.run_stats import RunStats
+from vespa.loadtest.thresholds import check
 
 
 class _Page(HTMLParser):
@@ -29,31 +32,40 @@ class _Page(HTMLParser):
             self.policies.append(dict(attrs)["content"])
 
 
+def sweep(*fail_if: str) -> str:
+    """The page of a sweep."""
+    checks = [check(level.report, map(threshold, fail_if)) for level in swept().levels]
+    return sweep_page(swept(), "the plan", checks)
+
+
 class PageTests(SynchronousTestCase):
     def test_stands_alone(self) -> None:
         """The page needs nothing but itself: no script, no link, no address of anything to load."""
-        text = page(mixed())
-        found = _Page(text)
-        self.assertEqual(found.links, [])
-        self.assertFalse(
-            {"script", "link", "img", "iframe", "object", "image", "use", "foreignobject"} & set(found.tags)
-        )
-        self.assertNotRegex(text, r"url\(|@import|javascript:")
-        self.assertEqual(found.policies, ["default-src 'none'; style-src 'unsafe-inline'"])
+        for text in (page(mixed()), sweep()):
+            found = _Page(text)
+            self.assertEqual(found.links, [])
+            self.assertFalse(
+                {"script", "link", "img", "iframe", "object", "image", "use", "foreignobject"} & set(found.tags)
+            )
+            self.assertNotRegex(text, r"url\(|@import|javascript:")
+            self.assertEqual(found.policies, ["default-src 'none'; style-src 'unsafe-inline'"])
 
     def test_hostile(self) -> None:
         """No text from outside becomes markup, or begins a line of its own."""
-        text = page(hostile())
-        self.assertNotIn("script", _Page(text).tags)
-        self.assertNotIn("\x1b", text)
-        self.assertNotIn("\u2028", text)
-        self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
-        self.assertIn("&lt;script&gt;", text)
+        report = swept()
+        levels = tuple(evolve(level, report=hostile()) for level in report.levels)
+        bad = evolve(report, levels=levels, about=hostile().about, interrupted=HOSTILE)
+        for text in (page(hostile()), sweep_page(bad, HOSTILE, [()] * 3)):
+            self.assertNotIn("script", _Page(text).tags)
+            self.assertNotIn("\x1b", text)
+            self.assertNotIn("\u2028", text)
+            self.assertFalse([line for line in text.splitlines() if line.startswith("next")])
+            self.assertIn("&lt;script&gt;", text)
 
     def test_plots(self) -> None:
         """Every plot is well-formed, and nothing in it stands outside of it."""
-        for report in (mixed(), hostile(), report_of(RunStats()), report_of(stats_of(outcome(0, 0.0)))):
-            text = page(report)
+        reports = (mixed(), hostile(), report_of(RunStats()), report_of(stats_of(outcome(0, 0.0))))
+        for text in (*map(page, reports), sweep()):
             self.assertGreaterEqual(text.count("<figure"), 4)
             for plot in re.findall(r"<svg.*?</svg>", text, re.S):
                 self.check(ElementTree.fromstring(plot))
@@ -69,6 +81,31 @@ class PageTests(SynchronousTestCase):
                 self.assertTrue(0 <= float(x) <= WIDTH, path)
             for y in re.findall(r"(?:[ML]-?[\d.]+ |V)(-?[\d.]+)", path):
                 self.assertTrue(0 <= float(y) <= HEIGHT, path)
+
+    def test_labels_fit(self) -> None:
+        """Texts of plots are no smaller on a phone than elsewhere."""
+        style = page(mixed()).partition("</style>")[0]
+        wide, phone = style.split("@media (max-width: 560px)")
+        sizes = [int(re.findall(r"\.plot {[^}]*font-size: (\d+)px", part)[0]) for part in (wide, phone)]
+        self.assertGreaterEqual(sizes[1], sizes[0])
+
+    def test_thresholds(self) -> None:
+        """Thresholds are shown with what was measured, and in a sweep for each level."""
+        report = report_of(stats_of(outcome(0, 1.0)))
+        text = page(report, check(report, [threshold("p99>2s")]))
+        self.assertRegex(text, '<td>p99&gt;2s</td><td>1.00 s</td><td class="good">passed</td>')
+        self.assertNotIn("Thresholds", page(report))
+        self.assertEqual(len(re.findall(r'<td>concurrency \d</td><td class="(?:good|bad)">', sweep("p50>300ms"))), 3)
+        self.assertIn('<td class="bad">2.00 s: failed</td>', sweep("p50>300ms"))
+        self.assertNotIn("Thresholds", sweep())
+
+    def test_sweep(self) -> None:
+        """The page of a sweep has curves over all levels, a row for each, and its whole report to open."""
+        text = sweep()
+        self.assertEqual(text.count("<details"), 3)
+        self.assertIn("<b>Concurrency 4</b>", text)
+        self.assertIn("Latency against output tokens a second", text)
+        self.assertEqual(len(re.findall(r'class="at" style=.*?>([124])</span>', text)), 9)
 
     def test_light_and_dark(self) -> None:
         """The page follows the reader's colours."""

@@ -37,7 +37,7 @@ class TableTests(SynchronousTestCase):
             "300 in all, as the backend counts",
             "1,500 in all, as the backend counts",
             "45.61% within TTFT 400 ms, TPOT 200 ms, E2E 1 s",
-            "per output token (TPOT)",
+            "per token (TPOT)",
             "p95",
             "latency",
             "first token",

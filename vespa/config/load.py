@@ -14,6 +14,7 @@ from vespa.config.names import unknown_variables
 from vespa.config.reader import Given, Reading, SettingsError
 from vespa.config.schema import Option, option, rows
 from vespa.config.slo import SLO, slo
+from vespa.config.sweep import Sweep, sweep
 from vespa.config.thresholds import Threshold, threshold
 from vespa.config.values import Number, address, text, whole
 
@@ -71,6 +72,9 @@ class LoadSettings:
     concurrency: int = _how_much(
         whole(1, 10**15), "10", "Requests in flight at a time (closed loop); with --rps their maximum, if given."
     )
+    sweep: Sweep | None = _how_much(
+        sweep, None, "The same at several levels: concurrency=1,2,4,8, concurrency=1..64 or rps=1,2,5.", unit="levels"
+    )
     duration: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), None, "How long to send requests.")
     timeout: float = _how_much(Number(0, _HIGHEST, "seconds", above=True), "600", "Limit of one request.")
     warmup: int = _how_much(whole(0, 10**15), "0", "Requests before the test, not counted.")
@@ -118,10 +122,15 @@ def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
     values, problems = reading.values, reading.problems
     if "requests" not in reading.sources and values["duration"]:
         values["requests"] = 0
-    if "concurrency" not in reading.sources and values["rps"]:
+    over = values["sweep"].over if values["sweep"] else ""
+    if over in reading.sources:
+        problems["sweep"] = f"--sweep {over}= and --{over}: use only one of them"
+    if over == "concurrency" and "rps" in reading.sources:
+        problems["sweep"] = "--sweep concurrency= is for a closed loop, without --rps; rates are --sweep rps="
+    if "concurrency" not in reading.sources and (values["rps"] or over == "rps"):
         values["concurrency"] = 0
     values["rps"], values["duration"] = values["rps"] or 0.0, values["duration"] or 0.0
-    _check_together(values, given, problems)
+    _check_together(values, given, problems, over)
     hints: list[str] = []
     client, found = None, list(problems.values())
     try:
@@ -141,9 +150,9 @@ def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
     )
 
 
-def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str, str]) -> None:
-    if values["poisson"] and not values["rps"] and "rps" not in problems:
-        problems["poisson"] = "--poisson needs --rps"
+def _check_together(values: Mapping[str, Any], given: Given, problems: dict[str, str], over: str) -> None:
+    if values["poisson"] and not values["rps"] and over != "rps" and not {"rps", "sweep"} & problems.keys():
+        problems["poisson"] = "--poisson needs --rps, or --sweep rps="
     if not (values["requests"] or values["duration"] or {"requests", "duration"} & problems.keys()):
         problems["requests"] = "-n 0 needs a --duration"
     if values["stream"] and values["no_stream"]:

@@ -24,11 +24,13 @@ from vespa.config.reader import SettingsError
 from vespa.http.agent import Agent
 from vespa.loadtest.about import About
 from vespa.loadtest.load_request import Target
-from vespa.loadtest.output import files, is_one_place, unwritable, write
+from vespa.loadtest.output import Result, files, is_one_place, result_of, result_of_sweep, unwritable, write
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.progress import Progress
 from vespa.loadtest.report import Report
 from vespa.loadtest.run import Run
+from vespa.loadtest.sweep import run_sweep
+from vespa.loadtest.sweep_text import sweep_intention
 from vespa.loadtest.text import intention
 from vespa.loadtest.work import BadWork, Work, find_test_request, prepare
 from vespa.runtime import process
@@ -94,7 +96,7 @@ class Command(process.Main):
         print(f"vespa-proxy load: {problem}", file=sys.stderr)
         return 1
 
-    async def _test(self) -> Report:
+    async def _test(self) -> Result:
         options = self._options
         headers = dict(options.headers)
         if options.url:
@@ -110,7 +112,7 @@ class Command(process.Main):
         finally:
             await client.stopService()
 
-    async def _send_to(self, target: Target, name: str) -> Report:
+    async def _send_to(self, target: Target, name: str) -> Result:
         options, first, plan = self._options, self._first, plan_of(self._options)
         about = About(
             vespa=__version__,
@@ -123,21 +125,32 @@ class Command(process.Main):
             seed=random.SystemRandom().getrandbits(32) if options.seed is None else options.seed,
             cost=first.cost,
         )
+        agent = Agent(self._reactor, trust=trust_roots(self._client.worker_ca) if self._client.worker_ca else None)
+        works = itertools.chain([first], iter(self._works, None)).__next__
+
+        async def run(plan: Plan, title: str = "") -> Report:
+            process.settle_memory()  # otherwise a garbage collection over all modules would make requests late
+            self._run = Run(
+                clock=self._reactor,
+                now=time.perf_counter,
+                cpu=time.process_time,
+                plan=plan,
+                about=about,
+                agent=agent,
+                slo=options.slo,
+                works=works,
+                progress=None if options.quiet else self._progress,
+                title=title,
+            )
+            return await self._run.test(target)
+
+        sweep = options.sweep
+        said = intention(about, plan) if sweep is None else sweep_intention(about, plan, sweep)
         if self._announces:
-            self._progress.tell(intention(about, plan))
-        process.settle_memory()  # otherwise a garbage collection over all modules would make requests late
-        self._run = Run(
-            clock=self._reactor,
-            now=time.perf_counter,
-            cpu=time.process_time,
-            plan=plan,
-            about=about,
-            agent=Agent(self._reactor, trust=trust_roots(self._client.worker_ca) if self._client.worker_ca else None),
-            slo=options.slo,
-            works=itertools.chain([first], iter(self._works, None)).__next__,
-            progress=None if options.quiet else self._progress,
-        )
-        return await self._run.test(target)
+            self._progress.tell(said)
+        if sweep is None:
+            return result_of(await run(plan), options)
+        return result_of_sweep(await run_sweep(run, plan, sweep, about), said, options)
 
 
 def main(argv: Sequence[str]) -> int:

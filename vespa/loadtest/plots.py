@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field, frozen
@@ -72,6 +72,15 @@ class Series:
     path: str
 
 
+@frozen
+class Label:
+    """A text above a point, whose place is given in shares of the width and of the height."""
+
+    text: str
+    left: float
+    bottom: float
+
+
 @define
 class Plot:
     """A plot of any number of series over the same two axes."""
@@ -80,6 +89,7 @@ class Plot:
     across: Axis
     up: Axis
     series: list[Series] = field(factory=list)
+    labels: list[Label] = field(factory=list)
 
     def dots(self, name: str, colour: str, points: Iterable[Point]) -> None:
         """Add a dot for each point: lines of length 0 with round ends."""
@@ -92,6 +102,19 @@ class Plot:
     def line(self, name: str, colour: str, points: Iterable[Point]) -> None:
         """Add a line from point to point."""
         self._add(name, f"{colour} line", "M" + "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points))
+
+    def curve(self, name: str, colour: str, points: Sequence[Point]) -> None:
+        """Add a line from point to point, with a dot at each."""
+        self._add(name, f"{colour} curve", "M" + "L".join(f"{self._x(x)} {self._y(y)}" for x, y in points))
+        self._add("", f"{colour} points", self._points(points))
+
+    def label(self, text: str, point: Point) -> None:
+        """Add a text above a point."""
+        self.labels.append(Label(text, self.across.share(point[0]), self.up.share(point[1])))
+
+    def limit(self, name: str, colour: str, y: float) -> None:
+        """Add a dashed horizontal line at a value."""
+        self._add(name, f"{colour} rule", f"M0 {self._y(y)}H{WIDTH}")
 
     def rule(self, name: str, colour: str, x: float) -> None:
         """Add a dashed vertical line at a value."""

@@ -70,10 +70,7 @@ def _of_plan(stats: RunStats, plan: Plan) -> list[str]:
             "true latencies are longer than these."
         )
     if not plan.open_loop and stats.succeeded:
-        remarks.append(
-            f"A closed loop of {plan.concurrency}: a slow server gets fewer requests, so these latencies are not those "
-            "at a steady rate of requests. To measure those, use --rps."
-        )
+        remarks.append(of_closed_loop(plan))
     return remarks
 
 
@@ -99,3 +96,16 @@ def _of_counts(stats: RunStats, exact: bool) -> list[str]:
             "(tpot), and none kept the objectives. For whole responses use --slo e2e=…"
         )
     return remarks
+
+
+def of_closed_loop(plan: Plan) -> str:
+    """The remark on a plan that is a closed loop."""
+    return closed_loop(f"A closed loop of {plan.concurrency}", "--rps")
+
+
+def closed_loop(what: str, instead: str) -> str:
+    """The remark on one or more closed loops, with the option to use instead."""
+    return (
+        f"{what}: a slow server gets fewer requests, so these latencies are not those at a steady rate of requests. "
+        f"To measure those, use {instead}."
+    )

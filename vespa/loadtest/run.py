@@ -40,6 +40,7 @@ class Run:
     works: Callable[[], Work]
     slo: SLO | None = None
     progress: Progress | None = None
+    title: str = ""  # for the progress
     _interrupts: int = field(default=0, init=False)
     _driver: Driver | None = field(default=None, init=False)
 
@@ -55,7 +56,7 @@ class Run:
             raise CancelledError
         stats = RunStats(slo=self.slo)
         cpu, began = self.cpu(), self.now()
-        driver = await self._drive(self.plan, target, stats)
+        driver = await self._drive(self.plan, target, stats, self.title)
         share = (self.cpu() - cpu) / max(self.now() - began, 1e-9)
         return make_report(stats, self.plan, self.about, interrupted=driver.interrupted, cpu=share, lag=driver.lag)
 

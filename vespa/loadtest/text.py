@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from textwrap import fill
 from typing import TextIO
@@ -14,7 +14,7 @@ from vespa.loadtest.histogram import Spread
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
-from vespa.loadtest.run_stats import RunStats
+from vespa.loadtest.run_stats import FailureCount, RunStats
 from vespa.loadtest.thresholds import Check
 from vespa.loadtest.units import duration, printable, size, three, tick
 from vespa.runtime.terminal import Terminal
@@ -25,12 +25,14 @@ MESSAGE_WIDTH = 40  # the minimum width of a failure's message, however long its
 
 BAR_WIDTH = 20
 
+WIDE = 90  # the width of a terminal from which columns have two spaces between them
+
 _SPREADS = (
     ("latency", "latency (E2E)"),
     ("service", "… from when sent"),
     ("first_byte", "first byte"),
     ("first_token", "first token (TTFT)"),
-    ("per_output_token", "per output token (TPOT)"),
+    ("per_output_token", "per token (TPOT)"),
     ("between_tokens", "between tokens (ITL)"),
 )
 
@@ -55,9 +57,14 @@ def intention(about: About, plan: Plan) -> str:
         pace += f", at most {plan.concurrency} in flight" if plan.concurrency else ""
     else:
         pace = f"{plan.concurrency} at a time"
+    return printable(f"{amount}, {pace}, to {request(about)}")
+
+
+def request(about: About) -> str:
+    """The target and the kind of requests."""
     target = f"endpoint {about.target}" if about.through == "client" else about.target
     streamed = ", streamed" if about.stream else ""
-    return printable(f"{amount}, {pace}, to {target}: POST {about.path}{streamed}, cost {about.cost:g}")
+    return f"{target}: POST {about.path}{streamed}, cost {about.cost:g}"
 
 
 def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> str:
@@ -95,16 +102,38 @@ def table(report: Report, stream: TextIO, environ: Mapping[str, str], checks: Se
     terminal.print(intention(report.about, report.plan), style="bold", soft_wrap=True)
     if report.interrupted:
         terminal.print(f"ended early: {printable(report.interrupted)}", style="red", soft_wrap=True)
-    terminal.print("", _figures(report), "", _times(report), sep="\n")
+    terminal.print("", _figures(report), "", _times(report, terminal.width), sep="\n")
     if report.errors:
         style = "red" if report.verdict == "bad" else "yellow"
-        terminal.print("\n" + _failures(report, terminal.width), style=style, soft_wrap=True)
-    for remark in report.remarks:
-        said = fill(printable(remark), terminal.width, initial_indent="! ", subsequent_indent="  ")
-        terminal.print("\n" + said, style="yellow", soft_wrap=True)
+        terminal.print("\n" + failures(report.errors, terminal.width), style=style, soft_wrap=True)
+    print_remarks(terminal, report.remarks)
     if checks:
         terminal.print("", _checks(checks), sep="\n")
-    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+    return stripped(text.getvalue())
+
+
+def stripped(text: str) -> str:
+    """A text without spaces at the ends of its lines, and with a final newline."""
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def print_remarks(terminal: Terminal, remarks: Iterable[str]) -> None:
+    """Print each remark as a paragraph."""
+    for remark in remarks:
+        said = fill(printable(remark), terminal.width, initial_indent="! ", subsequent_indent="  ")
+        terminal.print("\n" + said, style="yellow", soft_wrap=True)
+
+
+def table_of(rows: Sequence[Sequence[str]], width: int) -> Table:
+    """A table with a heading, the first column to the left, the others to the right; `width`: that of the terminal."""
+    head, *others = rows
+    gap = 2 if width >= WIDE else 1
+    found = Table(*head, box=None, pad_edge=False, header_style="cyan", padding=(0, gap, 0, 0))
+    for column in found.columns[1:]:
+        column.justify = "right"
+    for row in others:
+        found.add_row(*row)
+    return found
 
 
 def _figures(report: Report) -> Table:
@@ -150,29 +179,29 @@ def tokens(report: Report) -> list[tuple[str, str]]:
     return [("output", output), ("input", prompts)]
 
 
-def _times(report: Report) -> Table | str:
-    head, *rows = times(report)
-    if not rows:
-        return "no request succeeded, so there are no times"
-    found = Table(*head, box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
-    for column in found.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        found.add_row(*row)
-    return found
+def _times(report: Report, width: int) -> Table | str:
+    rows = times(report)
+    return table_of(rows, width) if len(rows) > 1 else "no request succeeded, so there are no times"
 
 
 def _checks(checks: Sequence[Check]) -> Table:
     found = Table("fail if", "it was", "", box=None, pad_edge=False, header_style="cyan", padding=(0, 2, 0, 0))
     for each in checks:
-        style, said = ("red", "FAILED") if each.failed else ("green", "passed")
-        found.add_row(printable(each.threshold), each.shown, said, style=style)
+        found.add_row(
+            printable(each.threshold), each.shown, "FAILED" if each.failed else "passed", style=style_of(each)
+        )
     return found
 
 
-def _failures(report: Report, width: int) -> str:
+def style_of(check: Check) -> str:
+    """The colour of a threshold on a terminal."""
+    return "red" if check.failed else "green"
+
+
+def failures(errors: Iterable[FailureCount], width: int) -> str:
+    """Kinds of failures in columns, with the messages wrapped."""
     rows = [("failures", "kind", "status", "code", "the first of them")]
-    for error in report.errors:
+    for error in errors:
         message = printable(error.message) or MEANINGS[error.kind]
         rows.append((str(error.count), error.kind, str(error.status or "-"), printable(error.code) or "-", message))
     widths = [max(len(row[place]) for row in rows) for place in range(4)]
