@@ -11,6 +11,7 @@ from twisted.application.service import IService
 from vespa import __version__
 from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.metrics import ClientSources, client_metrics
 from vespa.client.status import ClientStatus
 from vespa.client.worker_pools import WorkerPools
 from vespa.config.client import ClientSettings
@@ -20,6 +21,9 @@ from vespa.http.server import Server
 from vespa.observability.access_log import log_requests, mode_of
 from vespa.observability.admin import admin_listener
 from vespa.observability.ended_requests import EndedRequests
+from vespa.observability.loop_lag import LoopLag
+from vespa.observability.metrics import Metrics
+from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
 from vespa.observability.recent_requests import RecentRequests, row
 from vespa.observability.routes import Sources
 from vespa.observability.status import StatusDocument, page
@@ -62,8 +66,10 @@ def observers(reactor: Any, parts: ClientParts) -> list[IService]:
     if settings.admin_listen:
         status = status_document(reactor, parts)
         services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))
+        lag = LoopLag(reactor, LOOP_LAG.histogram())
+        services.append(lag)
         sources = Sources(
-            metrics=lambda accept: ("text/plain; version=0.0.4; charset=utf-8", b""),
+            metrics=_metrics(reactor, parts, lag).render,
             status=status.document,
             event=status.event,
             ready=lambda: readiness(parts),
@@ -114,6 +120,24 @@ def _url(parts: ClientParts) -> str:
     """Where callers on this machine reach the proxy; "" before it listens."""
     port, host = parts.listening.port, parts.settings.host
     return "" if port is None else f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _metrics(reactor: Any, parts: ClientParts, lag: LoopLag) -> Metrics:
+    app, workers = parts.app, parts.workers
+    return client_metrics(
+        ClientSources(autoscaler=parts.autoscaler, selector=app.selector, workers=workers, seconds=reactor.seconds),
+        ProxyParts(
+            gate=app.admission.gate,
+            server=parts.server,
+            tunnels=app.proxy.tunnels,
+            ready=lambda: readiness(parts)[0],
+            lag=lag.lag,
+            pools=workers.pools,
+            pool_limit=workers.connections,
+            pool_counts=workers.counts,
+        ),
+        parts.ended,
+    )
 
 
 def readiness(parts: ClientParts) -> tuple[bool, str]:

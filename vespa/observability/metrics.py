@@ -31,6 +31,7 @@ class Metrics(Collector):
         if len(set(names)) < len(names):
             raise ValueError(f"a metric is read twice: {sorted(name for name in names if names.count(name) > 1)}")
         self._readings = readings
+        self.descriptions = [reading.metric for reading in readings]
         self._before = before
         # A registry of this proxy's own: a process may run several.
         self._registry = CollectorRegistry()

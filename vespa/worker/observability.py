@@ -16,6 +16,9 @@ from vespa.http.server import Server
 from vespa.observability.access_log import log_requests, mode_of
 from vespa.observability.admin import admin_listener
 from vespa.observability.ended_requests import EndedRequests
+from vespa.observability.loop_lag import LoopLag
+from vespa.observability.metrics import Metrics
+from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
 from vespa.observability.recent_requests import RecentRequests, row
 from vespa.observability.routes import Sources
 from vespa.observability.status import StatusDocument, page
@@ -26,6 +29,7 @@ from vespa.runtime.services import SurvivingLoop
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
+from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.obstacles import unreachable
 from vespa.worker.readiness import ReadinessMonitor
 from vespa.worker.reporter import Reporter
@@ -69,8 +73,10 @@ def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
     if settings.admin_listen:
         status = status_document(reactor, parts)
         services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))
+        lag = LoopLag(reactor, LOOP_LAG.histogram())
+        services.append(lag)
         sources = Sources(
-            metrics=lambda accept: ("text/plain; version=0.0.4; charset=utf-8", b""),
+            metrics=_metrics(reactor, parts, lag).render,
             status=status.document,
             event=status.event,
             ready=lambda: readiness(parts),
@@ -123,6 +129,31 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         settings=effective(settings),
         secrets=secrets,
         log_level=process.level,
+    )
+
+
+def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
+    app, pool, expiry = parts.app, parts.app.pool, parts.expiry
+    return worker_metrics(
+        WorkerSources(
+            admission=app.admission,
+            readiness=parts.readiness,
+            keyring=parts.keyring,
+            reporter=parts.reporter,
+            certificate=expiry.certificate if expiry is not None else None,
+            seconds=reactor.seconds,
+        ),
+        ProxyParts(
+            gate=app.admission.gate,
+            server=parts.server,
+            tunnels=app.proxy.tunnels,
+            ready=lambda: readiness(parts)[0],
+            lag=lag.lag,
+            pools=lambda: [pool],
+            pool_limit=pool.limits.connections,
+            pool_counts=pool.counts,
+        ),
+        parts.ended,
     )
 
 
