@@ -18,8 +18,9 @@ from vespa.runtime.secret import secret_forms
 
 _SECRETS = frozenset(
     "MASTER_TOKEN VAST_API_KEY VAST_ACCOUNT_KEY CONTAINER_API_KEY OPEN_BUTTON_TOKEN JUPYTER_TOKEN "
-    "VESPA_BACKEND_AUTHORIZATION".split()
+    "VESPA_BACKEND_AUTHORIZATION VESPA_ADMIN_TOKEN".split()
 )
+_ABOUT_THE_WORKER = frozenset("NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID".split())  # only it may speak for the service
 _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolated.py")
 _COMMAND = [sys.executable, _SCRIPT] if HAS_GROUPS else [sys.executable, _SCRIPT, "1"]
 _DESCRIPTORS: dict[str, Any] = {"childFDs": {0: "w", 1: "r", 2: "r", 3: "r"}} if HAS_GROUPS else {}
@@ -105,7 +106,7 @@ class Runner:
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """`environment` without the account's keys, and without the current folder in PYTHONPATH."""
-    kept = {name: value for name, value in environment.items() if name not in _SECRETS}
+    kept = {name: value for name, value in environment.items() if name not in _SECRETS | _ABOUT_THE_WORKER}
     # An empty entry is the current folder. isolated.py adds Vespa's own folder.
     paths = [each for each in kept.pop("PYTHONPATH", "").split(os.pathsep) if each]
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)} if paths else kept
