@@ -210,6 +210,7 @@ class Climb:
         self._began = 0.0
         self._deadline = 0.0
         self._reported_at = 0.0
+        self._done = 0.0  # the share of the levels
         self._scale = source.scale
         self._usual = 0.0
 
@@ -219,6 +220,7 @@ class Climb:
         best: Level | None = None
         why = "the highest level"
         left = list(levels(self._most))
+        count = len(left)
         while left:
             level = await self._measure(left[0], self._share(len(left)))
             if level.rate <= 0 or (best is not None and level.refused):
@@ -234,6 +236,7 @@ class Climb:
                 why = f"{level.concurrency} at once gained less than {GAIN - 1:.0%}"
                 break
             del left[0]
+            self._done = 1.0 - len(left) / count
             if left and self._left() < SHORTEST:
                 why = "time is up"
                 break
@@ -251,11 +254,11 @@ class Climb:
         return self._deadline - self._now()
 
     def _report(self) -> None:
-        """Report the share of the time that is over, about once a second."""
+        """Report the share that is over, of the levels or of the time, about once a second."""
         now = self._now()
         if now - self._reported_at >= 1.0:
             self._reported_at = now
-            report_progress((now - self._began) / max(self._deadline - self._began, 1e-6))
+            report_progress(max(self._done, (now - self._began) / max(self._deadline - self._began, 1e-6)))
 
     def _share(self, count: int) -> float:
         """The seconds for one of `count` levels, with a reserve to repeat one."""

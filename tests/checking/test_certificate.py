@@ -73,7 +73,7 @@ class CertificateTests(SynchronousTestCase):
 
     def test_expired(self) -> None:
         """An expired one fails; the line says since when."""
-        found = self.check(NOW + 33.5 * DAY)[0]
+        found = self.check(NOW + 33.1 * DAY)[0]
         self.assertEqual(found.state, "failed")
         self.assertIn("expired on", found.why)
         self.assertIn("3 days ago: clients refuse it", found.why)
@@ -81,7 +81,7 @@ class CertificateTests(SynchronousTestCase):
 
     def test_expires_soon(self) -> None:
         """One that expires within a week is a warning."""
-        for days, words in ((28.5, "in 1 day"), (29.5, "in less than a day"), (26.5, "in 3 days")):
+        for days, words in ((28.7, "in 1 day"), (29.5, "in less than a day"), (26.9, "in 3 days")):
             found = self.check(NOW + days * DAY)[0]
             self.assertEqual(found.state, "warning")
             self.assertIn(words, found.why)

@@ -69,6 +69,7 @@ class FormTests(RouteCase):
         for content, words in (
             (b"curl: (7)", "not a JSON object"),
             ({"url": URL}, "has a url but no cost"),
+            ({"error": "wrong key"}, "has neither a url nor a status"),
             (b"x" * 20000, "longer"),
         ):
             (found,) = self.check(content)

@@ -83,7 +83,7 @@ class BackendCheck:
         except Exception:  # the errors of endpoints have no common base; the probe meets the same one, and explains it
             return None
         seconds = self._clock.seconds() - began
-        protocol.transport.abortConnection()
+        protocol.transport.loseConnection()  # simple servers log a connection that is reset
         return seconds
 
     def _connected(self, seconds: float) -> Finding:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, TextIO
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import LoopingCall
@@ -18,6 +18,7 @@ from vespa.benchmarking.key import cache_key
 from vespa.benchmarking.process import BenchmarkError
 from vespa.benchmarking.runner import Runner
 from vespa.checking.benchmark_table import Measured, plain_table, sentences, to_json
+from vespa.checking.live import Live, live_terminal
 from vespa.config.benchmark import BenchmarkReading, read
 from vespa.config.commands import BENCHMARK
 from vespa.config.reader import SettingsError
@@ -30,16 +31,6 @@ INTERRUPTED: Final = 130
 LEVELS_MAX: Final = 1000  # the levels that are kept, the first ones
 REDRAW_SECONDS: Final = 0.5
 _BAR: Final = 24  # characters
-
-
-class Live(Protocol):
-    """A terminal: lines go above the live one."""
-
-    def live(self, text: str) -> None:
-        """Keep one line at the bottom; "" for none."""
-
-    def write(self, text: str) -> int:
-        """Write whole lines."""
 
 
 class Bar:
@@ -182,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"vespa-proxy benchmark: {error}", file=errors)
         return WRONG_USAGE
     reactor = process.install_reactor(reading.worker.transport)
-    terminal = None if reading.settings.quiet else _terminal(errors, environ)
+    terminal = None if reading.settings.quiet else live_terminal(errors, environ)
 
     def write(line: str) -> None:
         (errors if terminal is None else terminal).write(f"{line}\n")
@@ -200,13 +191,3 @@ def main(argv: Sequence[str]) -> int:
         bar=None if terminal is None else Bar(reactor, terminal),
     )
     return process.run(reactor, command)
-
-
-def _terminal(stream: TextIO, environ: Mapping[str, str]) -> Live | None:
-    """The terminal; None if it is none, or rich is not installed."""
-    try:
-        from vespa.runtime.terminal import Terminal
-    except ModuleNotFoundError:
-        return None
-    terminal = Terminal(stream, environ)
-    return terminal if terminal.is_terminal else None

@@ -115,5 +115,5 @@ def _date(at: float) -> str:
 
 
 def _days(days: float) -> str:
-    count = int(days)
-    return "1 day" if count == 1 else f"{count} days" if count else "less than a day"
+    count = round(days)
+    return "less than a day" if days < 1.0 else "1 day" if count == 1 else f"{count} days"

@@ -88,7 +88,10 @@ class ClientCheck:
     async def _roots(self, settings: ClientSettings, http: BoundedClient) -> Finding:
         try:
             await WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http).roots()
-        except (OSError, ValueError, TrustError) as error:
+        except TrustError as error:
+            why = f"{error}; workers with TLS cannot be verified without it"
+            return warning("workers' root", why, "check VAST_CONSOLE_URL, or give a root with --worker-ca")
+        except (OSError, ValueError) as error:
             advice = "correct --worker-ca, or unset it for Vast.ai's own root"
             return failed("workers' root", str(error) or type(error).__name__, advice)
         return ok("workers' root", settings.worker_ca or "the root certificate that verifies workers can be used")

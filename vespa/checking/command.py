@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from twisted.internet.defer import CancelledError
@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from vespa import __version__
 from vespa.checking.client import ClientCheck
 from vespa.checking.finding import Finding, Findings, as_json, exit_code, ok, summary, warning
+from vespa.checking.live import live_terminal
 from vespa.checking.output import show
 from vespa.checking.worker import WorkerCheck
 from vespa.config.check import CheckSettings, parts, read
@@ -31,13 +32,20 @@ from vespa.worker.reporter import used_gigabytes
 WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
 _CERTIFICATE: Final = "/etc/instance.crt"
+_WAITING: Final = "examining; this takes up to half a minute if something does not answer"
 
 
 class Command(process.Main):
-    """One run of the check. `out` gets the result."""
+    """One run of the check. `out` gets the result. `wait` shows a line while it runs, and removes it with ""."""
 
     def __init__(
-        self, reactor: Any, settings: CheckSettings, environ: Mapping[str, str], route: bytes | None, out: TextIO
+        self,
+        reactor: Any,
+        settings: CheckSettings,
+        environ: Mapping[str, str],
+        route: bytes | None,
+        out: TextIO,
+        wait: Callable[[str], object],
     ) -> None:
         super().__init__(reactor)
         self._reactor = reactor
@@ -45,12 +53,14 @@ class Command(process.Main):
         self._environ = environ
         self._route = route
         self._out = out
+        self._wait = wait
 
     async def main(self) -> int:
         """Examine, show, and return the exit code."""
         worker, client = parts(self._settings, self._environ)
         found: list[Findings] = []
         secret: list[str] = []
+        self._wait(_WAITING)
         try:
             if worker:
                 found.append(await self._worker(secret))
@@ -58,6 +68,8 @@ class Command(process.Main):
                 found.append(await self._client(secret))
         except CancelledError:
             return INTERRUPTED
+        finally:
+            self._wait("")
         code = exit_code(found, strict=self._settings.strict)
         self._show([_masked(each, secret) for each in found], code)
         return code
@@ -148,6 +160,9 @@ def main(argv: Sequence[str]) -> int:
     except SettingsError as error:
         print(f"vespa-proxy check: {error}", file=errors)
         return WRONG_USAGE
-    reactor = process.install_reactor()
-    process.begin_log(errors, "critical", read_worker(environ).secrets)
-    return process.run(reactor, Command(reactor, settings, environ, route, out))
+    worker = read_worker(environ)
+    reactor = process.install_reactor(worker.settings.transport)
+    process.begin_log(errors, "critical", worker.secrets)
+    terminal = live_terminal(errors, environ)
+    wait = (lambda line: None) if terminal is None else terminal.live
+    return process.run(reactor, Command(reactor, settings, environ, route, out, wait))

@@ -33,8 +33,9 @@ def check_route(content: bytes, keys: Sequence[FetchedKey], settings: WorkerSett
     except BadRouteResponse as error:
         return [failed("route", f"it is no response of /route/: {error}", _PASTE)]
     if not isinstance(assignment, Assignment):
-        status = one_line(assignment.status) or "no status"
-        why = f"it assigns no worker: request {assignment.request_idx} has to wait ({status})"
+        if not assignment.status:
+            return [failed("route", "it is no response of /route/: it has neither a url nor a status", _PASTE)]
+        why = f"it assigns no worker: request {assignment.request_idx} has to wait ({one_line(assignment.status)})"
         return [warning("route", why, "ask /route/ again with this request_idx until the response has a url")]
     try:
         auth = unwrap_body(b'{"auth_data":%b,"payload":{}}' % assignment.auth_data, settings.max_cost or MAX_COST).auth
