@@ -43,7 +43,7 @@ echo "disk: about $needed MB needed in $here, $free MB are free"
 
 make_environment "$environment"
 python=$environment/bin/python
-install_checkout "$python" "$here" test || fail "pip could not install what the tests need; its output is above"
+install_checkout "$python" "$here" test,otlp || fail "pip could not install what the tests need; its output is above"
 if [ -n "$real_parts" ]; then
     install_real_parts "$python" "$here" ||
         echo "the real parts could not be installed; the end-to-end tests that need them are skipped"

@@ -39,10 +39,12 @@ def settings(*arguments: str, **more: Any) -> ClientSettings:
 
 class TableTests(SynchronousTestCase):
     def test_flags(self) -> None:
-        """Every field but one has a flag, and no two have the same; --list is the command's own."""
+        """Every field but two has a flag, and no two have the same; --list is the command's own."""
         flags = [row.flag for row in CLIENT.rows if row.flag]
         self.assertEqual(len(flags), len(set(flags)))
-        self.assertEqual([row.attribute for row in rows(ClientSettings) if not row.flag], ["replay_bytes"])
+        self.assertEqual(
+            [row.attribute for row in rows(ClientSettings) if not row.flag], ["replay_bytes", "otlp_endpoint"]
+        )
         self.assertIn(LIST, CLIENT.rows)
         self.assertNotIn(LIST, TWISTD_CLIENT.rows)
 
@@ -113,6 +115,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_CLIENT_ADMIN_TOKEN": "adm1n",
             "VESPA_ACCESS_LOG": "all",
             "VESPA_LOG_FORMAT": "json",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
             "VESPA_REQUEST_ID": "true",
         }
         self.assertEqual({row.name for row in ROWS if row.name} - values.keys(), {"VAST_ACCOUNT_KEY"})

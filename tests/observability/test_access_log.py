@@ -209,9 +209,9 @@ class WorkerTests(AccessCase):
             clock,
             rig.proxy,
             ended,
+            RequestIds(lambda: 0.5),
             mode=mode,
             passes_ids=passes_ids,
-            random=lambda: 0.5,
             own_log=lambda: self.observer,
         )
         self.addCleanup(log.stopService)

@@ -18,7 +18,8 @@ class LaunchTests(SynchronousTestCase):
         """A clean environment has no variable that configures Vespa, and all others."""
         given = {"PATH": "/bin", "VESPA_UNSECURED": "true", "VAST_TCP_PORT_1": "1", "MASTER_TOKEN": "x", "USE_SSL": "1"}
         clean = clean_environment(given)
-        self.assertEqual(set(clean), {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING"})
+        names = {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "VESPA_LOG_FORMAT"}
+        self.assertEqual((set(clean), clean["VESPA_LOG_FORMAT"]), (names, "text"))
 
     def test_path(self) -> None:
         """The Python path that was set is kept, behind our own."""

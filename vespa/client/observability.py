@@ -25,7 +25,9 @@ from vespa.observability.loop_lag import LoopLag
 from vespa.observability.metrics import Metrics
 from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
 from vespa.observability.recent_requests import RecentRequests, row
+from vespa.observability.request_id import RequestIds
 from vespa.observability.routes import Sources
+from vespa.observability.span_export import export_spans
 from vespa.observability.status import StatusDocument, page
 from vespa.proxy.app import draining
 from vespa.proxy.listener import Listener
@@ -54,15 +56,19 @@ def observers(reactor: Any, parts: ClientParts) -> list[IService]:
     """The services that show the proxy. They start before its other services, and stop after them."""
     parts.server.on_refused = parts.ended.refused
     settings = parts.settings
+    ids = RequestIds(random.random)
     access_log = log_requests(
         reactor,
         parts.app.proxy,
         parts.ended,
+        ids,
         mode=mode_of(settings.access_log, debug=settings.debug),
         passes_ids=settings.request_id,
-        random=random.random,
     )
     services: list[IService] = [access_log, parts.ended]
+    if settings.otlp_endpoint:
+        export = export_spans(reactor, parts.app.proxy, parts.ended, ids, service="vespa-client", version=__version__)
+        services.insert(0, export)
     if settings.admin_listen:
         status = status_document(reactor, parts)
         services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))

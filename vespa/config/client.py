@@ -131,6 +131,13 @@ class ClientSettings:
         "`auto`: text on a terminal, otherwise JSON.",
         "VESPA_LOG_FORMAT",
     )
+    otlp_endpoint: str = option(
+        text,
+        "",
+        "A collector of OpenTelemetry, to which spans are sent over OTLP; needs the extra `otlp`.",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        flag="",
+    )
     request_id: bool = option(
         None, "", "Make an X-Request-Id for each request without one, and pass it on to the worker.", "VESPA_REQUEST_ID"
     )

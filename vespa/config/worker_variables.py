@@ -219,6 +219,12 @@ class WorkerVariables:
     request_id: bool = _observability(
         boolean, "false", "Make an `X-Request-Id` for each request without one, and pass it on to the backend."
     )
+    otlp_endpoint: str = _observability(
+        text,
+        "",
+        "A collector of OpenTelemetry, to which spans are sent over OTLP; needs the extra `otlp`.",
+        name="OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
     server_timing: bool = _observability(
         boolean, "false", "Add `Server-Timing` to each response; to those of Vespa's own it always is."
     )

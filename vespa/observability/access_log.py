@@ -117,18 +117,17 @@ def log_requests(
     clock: IReactorTime,
     proxy: App,
     ended: EndedRequests,
+    ids: RequestIds,
     *,
     mode: Mode,
     passes_ids: bool,
-    random: Callable[[], float],
     own_log: Callable[[], LineObserver | None] = process.own_log,
 ) -> AccessLog:
     """
     Give each request an id, and log those that end. Returns the log, a service that stops after `ended`.
 
-    `passes_ids`: upstreams get the ids that are made, too. `random` returns a number in [0, 1).
+    `passes_ids`: upstreams get the ids that are made, too.
     """
-    ids = RequestIds(random)
     proxy.own_lines = ended.own_lines = ids.lines
     if passes_ids:
         proxy.request_head = ids.added_to(proxy.request_head)

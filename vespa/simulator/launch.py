@@ -14,7 +14,7 @@ from vespa.runtime.twistd import twistd_options
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vespa.__file__)))
 """The folder with `vespa` and `twisted/plugins`."""
 
-_OURS = ("VESPA_", "VAST_", "BENCHMARK_")
+_OURS = ("VESPA_", "VAST_", "BENCHMARK_", "OTEL_")
 _VASTS = frozenset(
     "CONTAINER_ID MASTER_TOKEN REPORT_ADDR PUBLIC_IPADDR MODEL_NAME WORKER_PORT USE_SSL UNSECURED".split()
 )
