@@ -1,4 +1,4 @@
-"""The settings that a file in `deploy/` makes, read as the worker and the client read them."""
+"""The settings that a file in `deploy/` makes, read as the worker and the client read them; and what it counts on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ IMAGE_ENVIRONMENT = dict(
     for word in each.text.split()
     if word.startswith("VESPA_")
 )
+
+
+METRICS = {"vespa_workload_in_flight", "vespa_requests_queued", "vespa_benchmark_throughput"}
+"""The metrics by which pods are scaled."""
 
 
 def worker_settings(environ: Mapping[str, str]) -> WorkerSettings:

@@ -148,6 +148,12 @@ class EntrypointTests(SynchronousTestCase):
         self.assertEqual(said, "true true worker")
         self.assertIn("-p 127.0.0.1:3000:3000", err)
 
+    def test_check(self) -> None:
+        """Commands that examine a worker have its settings, and say nothing of their own."""
+        for command in ("check", "benchmark"):
+            self.assertEqual(self.run_it(command, "--json"), (f"true true {command} --json", ""))
+            self.assertEqual(self.run_it(command, CONTAINER_ID="7"), (f"unset unset {command}", ""))
+
     def test_on_vast(self) -> None:
         """On a machine of Vast.ai nothing is opened."""
         self.assertEqual(self.run_it("worker", CONTAINER_ID="7"), ("unset unset worker", ""))

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.deploy.files import DEPLOY, TOKEN, documents, e2e_tool, environment_file, values
-from tests.deploy.settings import IMAGE_ENVIRONMENT, client_settings, port_of, worker_settings
+from tests.deploy.settings import IMAGE_ENVIRONMENT, METRICS, client_settings, port_of, worker_settings
 
 MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if "values" not in path.name)
 OF_KUBERNETES = {"apps/v1", "v1", "networking.k8s.io/v1", "autoscaling/v2"}
@@ -157,10 +157,6 @@ class KubernetesTests(SynchronousTestCase):
             self.assertIn(name, rule["seriesQuery"])
         (container,) = re.findall(r'container="(.*?)"', rule["seriesQuery"])
         self.assertEqual(self.containers()[container]["args"], ["worker"])
-
-
-METRICS = {"vespa_workload_in_flight", "vespa_requests_queued", "vespa_benchmark_throughput"}
-"""The metrics by which pods are scaled."""
 
 
 class EnvironmentFileTests(SynchronousTestCase):

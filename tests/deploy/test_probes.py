@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.contract.reader import Response
 from tests.deploy.files import DEPLOY, TOKEN, documents
+from tests.deploy.settings import METRICS
 from tests.system.case import BENCHMARK, SystemCase
 from tests.system.peer import connect, way
 from vespa.simulator.child import Child
@@ -93,6 +94,9 @@ class WorkerProbeTests(ProbeCase):
         for path in ("/metrics", "/status.json"):
             self.assertEqual((await self.ask_admin(path)).status, 401)
             self.assertEqual((await self.ask_admin(path, f"Authorization: Bearer {TOKEN}")).status, 200)
+        metrics = bytes((await self.ask_admin("/metrics", f"Authorization: Bearer {TOKEN}")).body).decode()
+        there = {line.split("{")[0].split(" ")[0] for line in metrics.splitlines() if line[:1] != "#"}
+        self.assertLessEqual(METRICS, there)  # by which the pods are scaled
         await self.end_well(worker)
 
 
