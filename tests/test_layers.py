@@ -60,6 +60,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.client.command": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest": f"vespa {BELOW_PROXY} vespa.config vespa.client",
         "vespa.loadtest.command": f"vespa {BELOW_PROXY} vespa.config vespa.client vespa.loadtest",
+        # It asks an admin port, as any program may.
+        "vespa.top": "vespa.runtime vespa.http vespa.transport",
+        "vespa.top.command": "vespa.runtime vespa.http vespa.transport vespa.config vespa.top",
         # It examines what worker and client would meet, with their own parts.
         "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client",
         # It speaks to a worker as the world does: over the wire.
@@ -67,7 +70,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.simulator.demo": "vespa vespa.runtime vespa.config vespa.simulator",
         "vespa.tap": f"vespa {BELOW_PROXY} vespa.config vespa.worker vespa.client",
         "vespa.client_tap": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
-        "vespa.cli": "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest vespa.checking",
+        "vespa.cli": (
+            "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest vespa.checking vespa.top"
+        ),
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
 }
@@ -99,6 +104,7 @@ ENTRIES = (
     "vespa.client.command.run",
     "vespa.loadtest.command",
     "vespa.checking.command",
+    "vespa.top.command",
     "vespa.checking.benchmark_command",
     "vespa.simulator",
 )

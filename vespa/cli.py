@@ -62,6 +62,13 @@ def benchmark(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
+def top(arguments: Sequence[str]) -> int:
+    """Show the figures of a running worker or client in a terminal, live."""
+    from .top.command import main as run
+
+    return run(arguments)
+
+
 def demo(arguments: Sequence[str]) -> int:
     """Show everything at work on this machine: simulated autoscaler, small backend, worker, requests."""
     from .simulator.demo import main as run
@@ -95,6 +102,7 @@ COMMANDS: dict[str, Command] = {
     "load": load,
     "check": check,
     "benchmark": benchmark,
+    "top": top,
     "demo": demo,
     "settings": settings,
     "version": version,

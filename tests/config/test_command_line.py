@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -42,6 +43,19 @@ class ParseTests(SynchronousTestCase):
             ("", {}),
         ):
             self.assertEqual(LINE.parse(line.split()), Given(texts), line)
+
+    def test_operand(self) -> None:
+        """One value may stand alone where the command has an operand, before or after options; the option comes too."""
+        line = evolve(LINE, operand="url")
+        for typed, texts in (
+            ("a", {"url": ["a"]}),
+            ("--quiet a -n 7", {"quiet": [""], "url": ["a"], "count": ["7"]}),
+            ("-n 7 a --quiet", {"count": ["7"], "url": ["a"], "quiet": [""]}),
+            ("--url=a", {"url": ["a"]}),
+        ):
+            self.assertEqual(line.parse(typed.split()), Given(texts), typed)
+        self.assertEqual(len(line.parse(["a", "b"]).problems), 1)
+        self.assertTrue(line.help().startswith("Usage: a thing [options] [URL]\n"))
 
     def test_mistakes(self) -> None:
         """The error names each mistake of a line once, suggests the nearest name, and shows no value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.config.command_line import CommandLine
-from vespa.config.commands import CLIENT, DEMO, LOAD, WORKER
+from vespa.config.commands import CLIENT, DEMO, LOAD, TOP, WORKER
 
 # All names of a setting, then its default.
 WORKERS = """
@@ -53,6 +53,9 @@ LOADS = """
 DEMOS = """
 --once --client-port --port=0 --rate=50 --autoscaler-port=0 --backend-port=0
 """
+TOPS = """
+--url --token|VESPA_ADMIN_TOKEN|VESPA_CLIENT_ADMIN_TOKEN --ca-file --once --json
+"""
 
 
 class InterfaceTests(SynchronousTestCase):
@@ -81,3 +84,7 @@ class InterfaceTests(SynchronousTestCase):
     def test_demo(self) -> None:
         """The demonstration's."""
         self.check(DEMO, DEMOS)
+
+    def test_top(self) -> None:
+        """The figures in a terminal."""
+        self.check(TOP, TOPS)

@@ -26,11 +26,16 @@ _NAMES = 30  # columns of the names in the help
 
 @frozen
 class CommandLine:
-    """A command with its options and variables. `command` is how it is typed."""
+    """
+    A command with its options and variables. `command` is how it is typed.
+
+    `operand` is the flag of the option whose value may stand alone, once; "": there is none.
+    """
 
     command: str
     description: str
     rows: tuple[Option, ...] = ()
+    operand: str = ""
 
     def parse(self, argv: Sequence[str]) -> Given:
         """
@@ -57,6 +62,8 @@ class CommandLine:
                 ] = None
                 if rest and not has_text and not rest[0].startswith("-"):
                     rest.popleft()  # its value, most likely
+            elif row is None and self.operand and self.operand not in texts:
+                texts[self.operand] = [argument]
             elif row is None:
                 problems["an argument belongs to no option; it is not shown because it may be a key"] = None
             elif row.parse is None and has_text:
@@ -76,7 +83,8 @@ class CommandLine:
 
     def help(self) -> str:
         """The text of --help: each option and variable, with its default and unit."""
-        lines = [f"Usage: {self.command}{' [options]' if any(row.flag for row in self.rows) else ''}", ""]
+        operand = f" [{self.operand.upper()}]" if self.operand else ""
+        lines = [f"Usage: {self.command}{' [options]' if any(row.flag for row in self.rows) else ''}{operand}", ""]
         lines += wrap(self.description, _WIDTH)
         for section, rows in groupby(filter(_is_shown, self.rows), key=lambda row: row.section):
             lines += ["", f"{section.replace('`', '') or 'Options'}:"]

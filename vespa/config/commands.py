@@ -14,6 +14,7 @@ from vespa.config.demo import DemoSettings
 from vespa.config.load import command_rows
 from vespa.config.other_programs import OTHERS
 from vespa.config.schema import rows
+from vespa.config.top import TopSettings
 from vespa.config.worker import WorkerSettings
 
 WORKER: Final = CommandLine(
@@ -53,6 +54,12 @@ BENCHMARK: Final = CommandLine(
     "Measure a backend as a worker does, and show how the figure came about. Its other settings are the worker's "
     "variables: the backend's roots and key, the timeout, the file for --save, and those of the benchmark.",
     rows(BenchmarkSettings),
+)
+TOP: Final = CommandLine(
+    "vespa-proxy top",
+    "Show the figures of a running worker or client in a terminal, live, as its status page does. q or Ctrl-C ends it.",
+    rows(TopSettings),
+    operand="url",
 )
 SETTINGS: Final = CommandLine("vespa-proxy settings", "Print docs/settings.md: every setting of every command.")
 VERSION: Final = CommandLine("vespa-proxy version", "Print the version.")

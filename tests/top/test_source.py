@@ -1,0 +1,152 @@
+"""The admin port as `vespa-proxy top` asks it, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.processes import until
+from tests.top.serving import ANY_PORT, serve
+from vespa.simulator.launch import free_port
+from vespa.top.source import PORTS, Place, Source, SourceError
+
+TOKEN = "adm1n-t0ken"
+
+
+class PlaceTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """A place is a URL, a host with a port, a port, or a socket; a path and a query do not matter."""
+        for text, expected in (
+            ("http://127.0.0.1:9464", Place("http://127.0.0.1:9464")),
+            ("http://127.0.0.1:9464/metrics", Place("http://127.0.0.1:9464")),
+            ("https://worker.example:9464/?token=x", Place("https://worker.example:9464")),
+            ("worker.example:9464", Place("http://worker.example:9464")),
+            ("[::1]:9464", Place("http://[::1]:9464")),
+            ("9465", Place("http://127.0.0.1:9465")),
+            (":9465", Place("http://127.0.0.1:9465")),
+            ("unix:/run/x.sock", Place("http://localhost", "/run/x.sock")),
+            ("unix:/run/x.sock:mode=600", Place("http://localhost", "/run/x.sock")),
+        ):
+            self.assertEqual(Place.parse(text), expected, text)
+        self.assertEqual(str(Place.parse("unix:/run/x.sock")), "unix:/run/x.sock")
+
+    def test_mistakes(self) -> None:
+        """What is no place is an error."""
+        for text in ("http://", "ftp://x", "http://u@x", "unix:", "99999", "http://x:y"):
+            self.assertRaises(ValueError, Place.parse, text)
+
+
+class _Closes(Protocol):
+    """Answers everything with a text of its own."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+class _Silent(Protocol):
+    """Begins a stream of events, and sends none."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+
+
+class SourceTests(TestCase):
+    timeout = 30
+    slow = True
+
+    def serve(self, endpoint: str = ANY_PORT, token: str = "") -> str:
+        """An admin port; its address."""
+        self.listener = serve(endpoint, token)
+        self.addCleanup(self.listener.stopService)
+        return self.listener.address
+
+    async def listen(self, protocol: type[Protocol]) -> str:
+        """Another server."""
+        tcp: Any = reactor
+        port = tcp.listenTCP(0, Factory.forProtocol(protocol), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return f"http://127.0.0.1:{port.getHost().port}"
+
+    async def problem(self, source: Source) -> SourceError:
+        with self.assertRaises(SourceError) as caught:
+            await source.document()
+        return caught.exception
+
+    async def test_document(self) -> None:
+        """The whole document."""
+        source = Source(reactor, Place.parse(self.serve()))
+        self.assertEqual((await source.document())["kind"], "worker")
+
+    async def test_unix_socket(self) -> None:
+        """The same over a Unix socket."""
+        folder = tempfile.mkdtemp(prefix="vespa-test-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        path = os.path.join(folder, "x.sock")
+        self.serve(f"unix:{path}")
+        self.assertEqual((await Source(reactor, Place.parse(f"unix:{path}")).document())["kind"], "worker")
+
+    async def test_token(self) -> None:
+        """A token is sent; without it the error says what to do."""
+        place = Place.parse(self.serve(token=TOKEN))
+        self.assertEqual((await Source(reactor, place, token=TOKEN).document())["kind"], "worker")
+        for token in ("", "wrong"):
+            error = await self.problem(Source(reactor, place, token=token))
+            self.assertIn("VESPA_ADMIN_TOKEN", str(error))
+            self.assertFalse(error.absent)
+
+    async def test_nothing_listens(self) -> None:
+        """A port at which nothing listens is absent."""
+        error = await self.problem(Source(reactor, Place.parse(str(free_port()))))
+        self.assertTrue(error.absent, error)
+
+    async def test_something_else(self) -> None:
+        """A server that has no status document is none of ours."""
+        error = await self.problem(Source(reactor, Place.parse(await self.listen(_Closes))))
+        self.assertTrue(error.absent)
+        self.assertIn("does not answer with a status document", str(error))
+
+    async def test_follow(self) -> None:
+        """Events come until the port closes."""
+        source = Source(reactor, Place.parse(self.serve()))
+        seen: list[Mapping[str, Any]] = []
+        following = Deferred.fromCoroutine(source.follow(seen.append))
+        await until(lambda: len(seen) == 2, 10, "two events")
+        self.assertEqual([event["load"] for event in seen], [1.0, 2.0])
+        await self.listener.stopService()
+        await following
+
+    async def test_cancel(self) -> None:
+        """Following can be cancelled, which closes the connection, and is no end of the stream."""
+        source = Source(reactor, Place.parse(self.serve()))
+        seen: list[Mapping[str, Any]] = []
+        following = Deferred.fromCoroutine(source.follow(seen.append))
+        await until(lambda: seen, 10, "an event")
+        following.cancel()
+        with self.assertRaises(CancelledError):
+            await following
+        await until(lambda: not self.listener.server.connections, 10, "the end of the connection")
+
+    async def test_refused_stream(self) -> None:
+        """A stream without the token is an error."""
+        with self.assertRaisesRegex(SourceError, "VESPA_ADMIN_TOKEN"):
+            await Source(reactor, Place.parse(self.serve(token=TOKEN))).follow(lambda event: None)
+
+    async def test_silence(self) -> None:
+        """A stream without events for some seconds is lost."""
+        source = Source(reactor, Place.parse(await self.listen(_Silent)))
+        with self.assertRaisesRegex(SourceError, "has sent nothing for 5 s"):
+            await source.follow(lambda event: None)
+
+    def test_ports(self) -> None:
+        """The ports that are tried begin with the two defaults."""
+        self.assertEqual((PORTS[0], PORTS[1]), (9464, 9465))

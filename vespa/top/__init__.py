@@ -1,0 +1,1 @@
+"""`vespa-proxy top`: the figures of a running worker or client in a terminal."""
