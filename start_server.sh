@@ -5,6 +5,7 @@ set -euo pipefail
 usage() {
     cat <<'TEXT'
 usage: ./start_server.sh              start a worker, as on a rented machine of Vast.ai
+       ./start_server.sh check [...]  examine what that worker would meet: vespa-proxy check --production
        ./start_server.sh demo [...]   show everything at work on this machine, with nothing else needed
 
 The worker's settings are environment variables (README.md lists them). Here VESPA_USE_SSL is true
@@ -19,7 +20,7 @@ TEXT
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mode=${1:-worker}
 case $mode in
-worker | demo) [ $# = 0 ] || shift ;;
+worker | check | demo) [ $# = 0 ] || shift ;;
 -h | --help) usage && exit ;;
 *) usage >&2 && exit 2 ;;
 esac
@@ -56,5 +57,8 @@ fi
 # From here on signals reach Python itself; worker.py sees to the certificate and reports a failure.
 if [ "$mode" = demo ]; then
     exec "$python" -m vespa.cli demo "$@"
+fi
+if [ "$mode" = check ]; then
+    exec "$python" -m vespa.cli check --production "$@"
 fi
 exec "$python" "$here/worker.py"

@@ -64,7 +64,8 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.top": "vespa.runtime vespa.http vespa.transport",
         "vespa.top.command": "vespa.runtime vespa.http vespa.transport vespa.config vespa.top",
         # It examines what worker and client would meet, with their own parts.
-        "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client",
+        "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client "
+        "vespa.observability.admin",
         # It speaks to a worker as the world does: over the wire.
         "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting vespa.config.demo",
         "vespa.simulator.demo": "vespa vespa.runtime vespa.config vespa.simulator",

@@ -100,10 +100,12 @@ class CertificateTests(SynchronousTestCase):
         self.assertEqual((found.state, "does not belong to" in found.why), ("failed", True))
 
     def test_missing(self) -> None:
-        """A missing file fails, and the variables are named."""
+        """A missing file fails; a missing certificate can be had by start_server.sh."""
         (found,) = self.check(ssl_cert_file="/nowhere.crt")
         self.assertIn("/nowhere.crt cannot be read", found.why)
-        self.assertIn("VESPA_SSL_CERT_FILE", found.advice)
+        self.assertIn("start_server.sh", found.advice)
+        (found,) = self.check(ssl_key_file="/nowhere.key")
+        self.assertIn("VESPA_SSL_KEY_FILE", found.advice)
 
     def test_other_address(self) -> None:
         """A certificate for another address than the public one is a warning."""

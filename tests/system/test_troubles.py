@@ -172,9 +172,11 @@ class AutoscalerTroubles(TroubleCase):
 
 class WorkerTroubles(TroubleCase):
     async def test_full_queue(self) -> None:
-        """9. More requests wait than the queue holds; only a running worker can meet this, and its response says so."""
+        """9. More requests wait than the queue holds. Only a running worker meets this: the check asks it."""
         stream = self.backend.scripts["/stream"] = Stream()
-        worker = await self.start_worker(VESPA_MAX_CONCURRENCY="1", VESPA_MAX_QUEUE="1", VESPA_MAX_WAIT_TIME="1000")
+        limits: Any = {"VESPA_MAX_CONCURRENCY": "1", "VESPA_MAX_QUEUE": "1", "VESPA_MAX_WAIT_TIME": "1000"}
+        limits["VESPA_ADMIN_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
+        worker = await self.start_worker(**limits)
         running, _ = await self.call("/stream", {})
         await until(lambda: stream.held)
         peers = [(await self.call("/echo", {}))[0] for _ in range(2)]
@@ -183,6 +185,9 @@ class WorkerTroubles(TroubleCase):
         answer = await refused.answer()
         self.assertEqual((answer.status, answer.values(b"x-vespa-error")), (429, [b"queue_full"]))
         self.assertIn("the queue is full", answer.body.decode())
+        found = await self.check(code=0, **limits)
+        words = "New requests get 429: 1 wait for a slot, as many as VESPA_MAX_QUEUE allows"
+        self.assert_named(found["worker"], words, "status page", "warning")
         stream.go_on()
         await running.answer()
         self.assertEqual(sorted([(await peer.answer()).status for peer in peers]), [200, 429])

@@ -151,6 +151,14 @@ class EndTests(ProcessCase):
         """The same through start_server.sh and the launcher."""
         await self.check(BY_SCRIPT, "TERM")
 
+    async def test_checked_by_script(self) -> None:
+        """start_server.sh examines the worker that it would start: on Vast.ai with TLS."""
+        await self.deployment.start_autoscaler()
+        child = self.start([*BY_SCRIPT, "check", "--json"], **self.on_vast(VESPA_SSL_CERT_FILE="/nowhere.crt"))
+        self.assertEqual(await child.exited(), 1)
+        self.assertIn("which set VESPA_USE_SSL=true", child.text)
+        self.assertIn("the certificate /nowhere.crt cannot be read", child.text)
+
     async def test_taken_port(self) -> None:
         """A port that is taken is exit code 1, and the launcher reports it once."""
         await self.deployment.start_autoscaler()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 from typing import Final
 
 from cryptography import x509
@@ -43,6 +44,8 @@ def check_certificate(settings: WorkerSettings, now: float, root: x509.Certifica
             chain = x509.load_pem_x509_certificates(file.read())
     except CertificateError as error:
         advice = "correct VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE, or the files"
+        if not os.path.exists(certificate_file):
+            advice = "start the worker with start_server.sh, which has Vast.ai sign one, or name the file"
         return [failed("certificate", str(error), advice, file=certificate_file)]
     except (OSError, ValueError) as error:
         advice = "write the certificate anew, in PEM form"

@@ -19,6 +19,7 @@ from vespa.checking.finding import Finding, Findings, failed, ok, skipped, warni
 from vespa.checking.port import PortCheck
 from vespa.checking.report import check_report
 from vespa.checking.route import check_route
+from vespa.checking.running import RunningCheck
 from vespa.checking.together import together
 from vespa.client.trust import WorkerTrust, vast_root
 from vespa.config.client import ClientSettings
@@ -58,12 +59,14 @@ class WorkerCheck:
         kept, throughput = self._result(settings)
         backend, benchmark, port = found
         problem = str(self.reading.error or "") or file_problem(self.reactor, settings) or _failure(port)
+        running = await self._running(settings) if any(each.details.get("running") for each in port) else []
         report, body = check_report(settings, problem=problem, throughput=throughput, disk_usage=self._disk())
         findings = [
             *self.notes,
             *settings_findings(self.reading, self.environ),
             *self._certificate(settings),
             *port,
+            *running,
             *backend,
             *benchmark,
             *kept,
@@ -108,6 +111,10 @@ class WorkerCheck:
         http = BoundedClient(agent, self.reactor)
         timeout = settings.pubkey_timeout
         return await AutoscalerCheck(http, settings.report_addr, setting="REPORT_ADDR", timeout=timeout).run()
+
+    async def _running(self, settings: WorkerSettings) -> list[Finding]:
+        agent = Agent(self.reactor, persistent=False, name="worker")
+        return await RunningCheck(BoundedClient(agent, self.reactor), settings).run()
 
     def _result(self, settings: WorkerSettings) -> tuple[list[Finding], float]:
         if not settings.benchmark or settings.backend_url is None:
