@@ -53,9 +53,9 @@ class DemoTests(ProcessCase):
         return True
 
     def pids(self, demo: Child) -> list[int]:
-        """The client's process and the worker's."""
-        found = re.findall(r"(?:vespa-proxy client|twistd -n vespa), process (\d+)", demo.text)
-        self.assertEqual(len(found), 2, demo.text)
+        """The processes of the client, the backend and the worker, in this order."""
+        found = re.findall(r"(?:vespa-proxy client|twistd -n vespa|words a second), process (\d+)", demo.text)
+        self.assertEqual(len(found), 3, demo.text)
         return [int(pid) for pid in found]
 
     def commands(self, demo: Child) -> list[str]:
@@ -135,7 +135,7 @@ class DemoTests(ProcessCase):
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
         ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", demo.text)}
-        self.assertEqual(len(ports), 4, demo.text)
+        self.assertEqual(len(ports), 6, demo.text)
         for port in ports:
             with self.assertRaises(ConnectionRefusedError):
                 await connect(way(port, "127.0.0.2"))
@@ -197,7 +197,7 @@ class DemoTests(ProcessCase):
         """A second Ctrl-C, while client and worker end, changes nothing and prints nothing."""
         demo = self.demo()
         await self.until_line(demo, "Running until Ctrl-C")
-        client, worker = self.pids(demo)
+        client, _, worker = self.pids(demo)
         os.kill(worker, signal.SIGSTOP)  # so that the demonstration waits for it
         demo.signal("INT")
         await until(lambda: not self.is_alive(client))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.processes import NotInTime, ProcessCase, until
-from vespa.simulator.child import Child
+from vespa.simulator.child import BackendChild, Child, WorkerChild
 
 
 class ChildTests(ProcessCase):
@@ -21,6 +22,20 @@ class ChildTests(ProcessCase):
         child = self.python("import sys; print('one\\ntwo', flush=True); print('three', end='', file=sys.stderr)")
         self.assertEqual(await child.exited(), 0)
         self.assertEqual(sorted(child.lines), ["one", "three", "two"])
+
+    async def test_addresses(self) -> None:
+        """A proxy's status page is in its log, as text or JSON; the backend prints its address."""
+        said = "status page and metrics: http://127.0.0.1:9465"
+        for line in (said, '{"level": "info", "message": "' + said + '"}'):
+            argv = [sys.executable, "-c", f"print({line!r})"]
+            worker = WorkerChild.start(reactor, argv, os.environ)
+            await worker.exited()
+            self.assertEqual(worker.status_page, "http://127.0.0.1:9465")
+        backend = BackendChild.start(
+            reactor, [sys.executable, "-c", "print('backend: http://127.0.0.1:4')"], os.environ
+        )
+        self.assertEqual(await backend.listening(reactor, 30.0), "http://127.0.0.1:4")
+        await backend.exited()
 
     async def test_input(self) -> None:
         """A process gets its input, and then its end."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from vespa.simulator.launch import ends_with_input
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 
 _READY = re.compile(rb"ready: (http://\S+)")
+_STATUS_PAGE = re.compile(rb"status page and metrics: (http://[^\s\"]+)")
+_BACKEND = re.compile(rb"backend: (http://\S+)")
+_POLL_SECONDS = 0.05
 
 
 class Child(ProcessProtocol):
@@ -119,7 +124,18 @@ class Child(ProcessProtocol):
                 kill.cancel()
 
 
-class WorkerChild(Child):
+class ProxyChild(Child):
+    """A process with a status page, whose address is "" until it is there."""
+
+    status_page = ""
+
+    def _take(self, line: bytes) -> None:
+        if not self.status_page and (found := _STATUS_PAGE.search(line)) is not None:
+            self.status_page = found[1].decode("ascii")
+        super()._take(line)
+
+
+class WorkerChild(ProxyChild):
     """A worker's process. `id` is its id in reports."""
 
     id = 0
@@ -127,7 +143,27 @@ class WorkerChild(Child):
     url = ""
 
 
-class ClientChild(Child):
+class BackendChild(Child):
+    """The small backend's process. `url` is its address, "" until it listens."""
+
+    url = ""
+
+    def _take(self, line: bytes) -> None:
+        if not self.url and (found := _BACKEND.match(line)) is not None:
+            self.url = found[1].decode("ascii")
+        super()._take(line)
+
+    async def listening(self, clock: IReactorTime, seconds: float) -> str:
+        """Return its URL when it listens. Raises OSError with its last line if it ends before, or after `seconds`."""
+        deadline = clock.seconds() + seconds
+        while not self.url:
+            if self.exit_code is not None or clock.seconds() > deadline:
+                raise OSError(self.lines[-1] if self.lines else "the small backend does not start")
+            await deferLater(clock, _POLL_SECONDS)
+        return self.url
+
+
+class ClientChild(ProxyChild):
     """A client's process. `url` is its address, "" until it is ready."""
 
     url = ""

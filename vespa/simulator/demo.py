@@ -58,6 +58,7 @@ class DemoRun(process.Main):
         finally:
             demo.quiet = True
             their_code = await demo.deployment.stop()
+            await demo.backend.stop(self._reactor)
             shutil.rmtree(self._folder, ignore_errors=True)
         _show_end(printout, demo, self._folder)
         if code == 0 and their_code:

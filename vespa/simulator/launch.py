@@ -64,6 +64,12 @@ def client_command(*arguments: str, own_group: bool = False) -> list[str]:
     return [sys.executable, "-c", code, "client", *arguments]
 
 
+def backend_command(port: int, rate: float, *, own_group: bool = False) -> list[str]:
+    """The command that runs the small backend at a port, 0 for any free one, with so many words a second."""
+    code = _beginning(own_group) + "import sys; from vespa.simulator.backend_process import main; sys.exit(main())"
+    return [sys.executable, "-c", code, str(port), repr(rate)]
+
+
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     An environment without Vespa's settings, in which Python finds this `vespa` and its plugin.

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from vespa.simulator import launch
 from vespa.simulator.autoscaler import SimulatedAutoscaler
 from vespa.simulator.backend import SimulatedBackend
-from vespa.simulator.child import Child, ClientChild, WorkerChild
+from vespa.simulator.child import BackendChild, Child, ClientChild, WorkerChild
 from vespa.simulator.serving import Served, Upgrades, serve
 
 POLL_SECONDS = 0.05
@@ -62,6 +62,12 @@ class Deployment:
     async def start_backend(self, port: int = 0) -> None:
         """Serve the backend on loopback. Fails with CannotListenError if the port is taken."""
         self.backend_url = await self._serve(self.backend.resource(), port, self.backend.upgrades)
+
+    def run_backend(self, port: int, rate: float) -> BackendChild:
+        """Start the small backend as a process of its own, at a port or any free one. It is the caller's to end."""
+        command = launch.backend_command(port, rate, own_group=self._own_group)
+        environment = launch.clean_environment(self._environment)
+        return BackendChild.start(self._reactor, command, environment, folder=self.folder)
 
     async def _serve(self, resource: Any, port: int, upgrades: Upgrades | None = None) -> str:
         served = await serve(resource, TCP4ServerEndpoint(self._reactor, port, interface=HOST), upgrades)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from vespa.config.demo import DemoSettings
 from vespa.simulator.autoscaler import Asked, Report, SimulatedAutoscaler
 from vespa.simulator.backend import SimulatedBackend
+from vespa.simulator.backend_process import RESTART_SECONDS, BackendKeeper
 from vespa.simulator.child import ClientChild
 from vespa.simulator.commands import CHAT, QUESTION, SIGNED, by_client, by_hand, with_own_client
 from vespa.simulator.demo_client import ClientResponse, DemoClient, StreamedWords, Unexpected
@@ -39,8 +41,11 @@ class Demo:
         autoscaler = SimulatedAutoscaler(
             reactor, master_token=MASTER_TOKEN, on_report=self._show_report, on_route=self._show_route
         )
-        backend = SimulatedBackend(reactor, tokens_per_second=options.rate)
+        backend = SimulatedBackend(reactor)  # stays unused: this demonstration's backend is a process of its own
         self.deployment = Deployment(reactor, folder, environment, autoscaler, backend, own_group=True)
+        self.backend = BackendKeeper(
+            reactor, lambda port: self.deployment.run_backend(port, options.rate), self._show_backend
+        )
         self.succeeded = False
 
     async def run(self) -> None:
@@ -61,6 +66,7 @@ class Demo:
         self.quiet = True  # these assignments do not belong to a step
         assignments = [await demo_client.assignment(LONG) for _ in range(SIGNED)]
         self.quiet = False
+        self._show_pages(client)
         self._show_commands(client, assignments)
         self._printout.heading("Running until Ctrl-C. What the worker reports, as it comes:")
         await Deferred()
@@ -68,7 +74,9 @@ class Demo:
     async def _start(self) -> ClientChild:
         deployment, printout, options = self.deployment, self._printout, self._options
         await deployment.start_autoscaler(options.autoscaler_port)
-        await deployment.start_backend(options.backend_port)
+        deployment.backend_url = await self.backend.run(options.backend_port)
+        assert self.backend.child is not None
+        what = f"simulated: OpenAI's API, {options.rate:g} words a second, process {self.backend.child.pid}"
         client = await self._start_client()
         printout.heading("Vespa at work on this machine alone. Ctrl-C ends all of it.")
         printout.table(
@@ -77,7 +85,8 @@ class Demo:
                 ("client", client.url, f"vespa-proxy client, process {client.pid}: your programs call it"),
                 ("autoscaler", deployment.autoscaler_url, "simulated: picks workers, signs requests, takes reports"),
                 ("worker", "not started yet", "twistd -n vespa: stands before the backend"),
-                ("backend", deployment.backend_url, f"simulated: OpenAI's API, {options.rate:g} words a second"),
+                ("backend", deployment.backend_url, what),
+                ("page", client.status_page, "the client's status page, live in a browser"),
             ),
         )
         printout.text("Work is counted in units: here one for each token that a request may produce (max_tokens).")
@@ -112,9 +121,13 @@ class Demo:
                 "BENCHMARK_RUNS": "1",
                 "BENCHMARK_CONCURRENCY": "4",
                 "BENCHMARK_MAX_TOKENS": "20",
+                # So that the worker soon notices when somebody kills the backend.
+                "VESPA_HEALTHCHECK_POLL_INTERVAL": "1",
             }
             worker = deployment.run_worker(port, settings)
             printout.event("worker", f"starts now at {worker.url}: twistd -n vespa, process {worker.pid}")
+            await deployment.until(lambda: worker.status_page, SETTLE_SECONDS, "listening")
+            printout.event("worker", f"its status page is {worker.status_page}")
             await deployment.until_ready()
         except BaseException:
             asking.cancel()
@@ -191,6 +204,20 @@ class Demo:
             *by_hand(self.deployment, assignments),
         ):
             self._printout.command(*command)
+
+    def _show_pages(self, client: ClientChild) -> None:
+        printout, child = self._printout, self.backend.child
+        printout.heading("Watch it: status pages, live in your browser")
+        pages = [("worker", worker.status_page) for worker in self.deployment.workers]
+        printout.table(("Part", "Status page"), [*pages, ("client", client.status_page)])
+        if child is not None and child.pid is not None:
+            kill = f"kill {child.pid}" if os.name == "posix" else f"taskkill /F /PID {child.pid}"
+            meaning = "take the backend away, and see what the worker's page says; "
+            printout.command(f"{meaning}it comes back after {RESTART_SECONDS:g} s", kill)
+
+    def _show_backend(self, what: str) -> None:
+        if not self.quiet:
+            self._printout.event("backend", what)
 
     def _begin(self, heading: str, how: str) -> None:
         self._printout.heading(heading)
