@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import post
 from tests.client.rig import KEY, OTHER, WORKER, ClientRig, assignment, response
+from tests.observability.example import Example
+from tests.observability.test_status import documented
 from vespa.client.status import FAILING_SECONDS, SHOWN_SEARCHES, SHOWN_WORKERS, ClientStatus
 from vespa.config.client import ClientSettings
 from vespa.config.effective import effective
@@ -46,9 +48,11 @@ class StatusTests(SynchronousTestCase):
         return found
 
     def test_at_rest(self) -> None:
-        """A client that has done nothing is ready, and knows no worker."""
+        """A client that has done nothing is ready, and knows no worker. The guide names each member."""
         self.assertEqual(self.state(), ("ready", ""))
         facts = self.status.facts()
+        self.assertEqual(sorted(set(facts) - documented()), [])
+        self.assertEqual(set(Example("client").facts()), set(facts), "the page's tests show the same members")
         json.dumps(facts)
         self.assertEqual((facts["workers"], facts["searches"], facts["searches_waiting"]), ([], [], 0))
         self.assertEqual((facts["endpoint"], facts["url"]), ("demo", "http://127.0.0.1:8010"))

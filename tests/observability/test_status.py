@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observability.ended import FakeEnded, FakeSubject, row
+from tests.observability.example import Example
 from vespa.accounting.lifecycle import FAILED
+from vespa.observability.ended_requests import RefusedRequest
 from vespa.observability.history import SECONDS
 from vespa.observability.recent_requests import KEPT, RecentRequests
+from vespa.observability.recent_requests import row as row_of
+from vespa.observability.request_record import OUTCOMES
 from vespa.observability.status import COMMON, EVENT_ROWS, EVENT_SECONDS, TEXT_MAX, VERSION, StatusDocument
+from vespa.protocol.refusal import Refusal
 from vespa.runtime.state_changes import KEPT as CHANGES_KEPT
+from vespa.simulator.launch import ROOT
 
 SECRET = "Bearer sk-0123456789"
+
+
+def documented() -> set[str]:
+    """The words in backticks in the guide to the document."""
+    text = Path(ROOT, "docs", "status-page.md").read_text("utf-8").partition("## The document")[2]
+    return set(re.findall(r"`([a-z0-9_]+)`", text))
+
+
+class GuideTests(SynchronousTestCase):
+    def test_members(self) -> None:
+        """The guide names every member of the document, of its history and of its rows."""
+        words = documented()
+        for kind in ("worker", "client"):
+            document = Example(kind).status.document()
+            found = set(document) | set(document["history"])
+            self.assertEqual(sorted(found - words - {f"requests_{word}" for word in OUTCOMES.values()}), [], kind)
+        refused = row_of(RefusedRequest("", None, Refusal(431, "head_too_large", "too large"), 0.0))
+        self.assertEqual(sorted(set(refused) - words), [])
 
 
 class StatusTests(SynchronousTestCase):

@@ -10,6 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import Asked, FakeAgent
+from tests.observability.example import Example
+from tests.observability.test_status import documented
 from tests.rig import GET, Rig
 from tests.worker.test_readiness import Backend, Benchmark, Cache
 from vespa.benchmarking.contract import Figure
@@ -99,8 +101,10 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_before_the_start(self) -> None:
-        """Everything can be read before anything has happened."""
+        """Everything can be read before anything has happened, and the guide names each member."""
         facts = self.status.facts()
+        self.assertEqual(sorted(set(facts) - documented()), [])
+        self.assertEqual(set(Example("worker").facts()), set(facts), "the page's tests show the same members")
         json.dumps(facts)
         self.assertEqual((facts["probe_at"], facts["benchmark_throughput"], facts["problems"]), (None, None, []))
         self.assertEqual((facts["reports"], facts["key_needed"], facts["certificate_expires_at"]), (False, False, None))

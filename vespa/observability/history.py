@@ -10,7 +10,7 @@ from typing import Any, Final
 SECONDS: Final = 900
 """The number of rows: 15 minutes."""
 
-_DIGITS: Final = 6  # significant digits of a value in the document
+_DIGITS: Final = 6  # significant digits of a value
 
 
 class History:
@@ -47,7 +47,7 @@ class History:
         self._newest = row
         for name, column in self._columns.items():
             value = values.get(name)
-            column[row % self._rows] = math.nan if value is None else value
+            column[row % self._rows] = _kept(value)
 
     def columns(self, rows: int = SECONDS) -> dict[str, list[float | None]]:
         """The newest rows of each figure, the oldest first. A gap is None, and so is a value that is not finite."""
@@ -55,7 +55,11 @@ class History:
             return {name: [] for name in self.names}
         first = self._newest - min(self._count, rows) + 1
         places = [row % self._rows for row in range(first, self._newest + 1)]
-        return {name: [_shown(column[place]) for place in places] for name, column in self._columns.items()}
+        # A value that is not a number is the only one that is not equal to itself. This is called for thousands.
+        return {
+            name: [value if (value := column[place]) == value else None for place in places]
+            for name, column in self._columns.items()
+        }
 
     def mean(self, name: str, rows: int) -> float | None:
         """The mean of the values in the newest rows; None if there is none."""
@@ -79,5 +83,6 @@ class History:
         return {"from_at": started_at + first, "step_seconds": 1, **self.columns(rows)}
 
 
-def _shown(value: float) -> float | None:
-    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+def _kept(value: float | None) -> float:
+    """The value with few digits, so that the document is small; not a number if there is none, or if it is infinite."""
+    return float(f"{value:.{_DIGITS}g}") if value is not None and math.isfinite(value) else math.nan

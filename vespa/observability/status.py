@@ -25,7 +25,7 @@ VERSION: Final = 1
 """The version of the document's shape. It rises if a member is removed or gets another meaning."""
 TEXT_MAX: Final = 500
 """The maximum length of a text in the document, in characters."""
-EVENT_ROWS: Final = 6
+EVENT_ROWS: Final = 4
 """The number of requests, and of failures, that one event carries at most."""
 EVENT_SECONDS: Final = 3
 """The seconds of history in an event: an event may be late, or be lost with its connection."""
