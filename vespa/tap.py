@@ -108,7 +108,7 @@ def makeService(options: Options) -> IService:
         print(f"error: {problem}", file=sys.stderr, flush=True)
         exit_with(1)  # even after an orderly stop, because this worker never worked
         child = make_failure_reporter(reactor, settings, problem)
-        manager = service_manager(options.environ, reactor, lambda: ServiceState(False, problem))
+        manager = service_manager(options.environ, reactor, lambda: ServiceState(False, problem), *reading.secrets)
         if manager is not None:
             manager.setServiceParent(root)  # type: ignore[no-untyped-call]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -138,15 +139,14 @@ class WorkerUnitTests(UnitCase):
     async def start_worker_unit(self, **settings: str) -> Child:
         await self.start_backend()
         self.port = free_port()
-        return self.start_unit(
-            "vespa-worker",
-            VESPA_BACKEND_URL=self.backend_url,
-            VESPA_WORKER_PORT=str(self.port),
-            VESPA_BENCHMARK=BENCHMARK,
-            VESPA_HEALTHCHECK_RETRY_INTERVAL="0.1",
-            VESPA_ADMIN_LISTEN="off",
-            **settings,
-        )
+        ours = {
+            "VESPA_BACKEND_URL": self.backend_url,
+            "VESPA_WORKER_PORT": str(self.port),
+            "VESPA_BENCHMARK": BENCHMARK,
+            "VESPA_HEALTHCHECK_RETRY_INTERVAL": "0.1",
+            "VESPA_ADMIN_LISTEN": "off",
+        }
+        return self.start_unit("vespa-worker", **{**ours, **settings})
 
     async def test_life(self) -> None:
         """It is ready after the benchmark, tells why it is not before, gives signs of life, and drains at the end."""
@@ -209,6 +209,14 @@ class WorkerUnitTests(UnitCase):
         self.assertEqual(await self.until_exit(worker), 1)
         self.assertIn("VESPA_MAX_QUEUE", worker.text)
         self.assertEqual(self.manager.heard, [])
+
+    async def test_port_taken(self) -> None:
+        """Where the port cannot be opened it was never ready, whatever its backend is, and ends with code 1."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            worker = await self.start_worker_unit(VESPA_WORKER_PORT=str(taken.getsockname()[1]))
+            self.assertEqual(await self.until_exit(worker), 1)
+        self.assertIn("VESPA_WORKER_PORT", worker.text)
+        self.assertFalse(self.manager.has("READY=1"))
 
     async def test_wrong_settings_on_vast(self) -> None:
         """A worker that stays only to report its wrong settings tells them here too, and is never ready."""

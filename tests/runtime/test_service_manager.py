@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from vespa.runtime.redaction import Redaction
 from vespa.runtime.service_manager import ManagerSettings, Notifier, ServiceManager, ServiceState
 from vespa.runtime.services import InOrder
 
@@ -161,8 +162,8 @@ class ServiceManagerTests(SynchronousTestCase):
         self.state = ServiceState(False, "loading", starting=True)
         self.tree = InOrder()
 
-    def start(self, watchdog_seconds: float = 0.0) -> ServiceManager:
-        made = ServiceManager(self.manager, self.clock, lambda: self.state, watchdog_seconds)
+    def start(self, watchdog_seconds: float = 0.0, *secrets: str) -> ServiceManager:
+        made = ServiceManager(self.manager, self.clock, lambda: self.state, watchdog_seconds, Redaction(*secrets))
         made.setServiceParent(self.tree)
         made.at_stop.setServiceParent(self.tree)
         self.tree.startService()
@@ -271,3 +272,10 @@ class ServiceManagerTests(SynchronousTestCase):
         self.assertEqual(self.become(False, "errored: a\nREADY=1\r\n \0b é"), ["STATUS=errored: a READY=1 b é"])
         (told,) = self.become(False, "x" * 10_000)
         self.assertEqual(told, "STATUS=" + "x" * 600)
+
+    def test_secrets(self) -> None:
+        """A text is without secrets, because every user of the machine may see it."""
+        self.start(0.0, "a-key-of-the-backend")
+        self.manager.taken()
+        told = self.become(False, 'errored: a-key-of-the-backend was refused, {"signature": "abc"}')
+        self.assertEqual(told, ['STATUS=errored: [hidden] was refused, {"signature": "[hidden]"}'])

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vespa.runtime.redaction import Redaction
 from vespa.runtime.services import SurvivingLoop
 
 STATUS_INTERVAL: Final = 1.0
@@ -140,11 +141,18 @@ class ServiceManager(Service):
     """
 
     def __init__(
-        self, notifier: Notifies, clock: IReactorTime, state: Callable[[], ServiceState], watchdog_seconds: float = 0.0
+        self,
+        notifier: Notifies,
+        clock: IReactorTime,
+        state: Callable[[], ServiceState],
+        watchdog_seconds: float = 0.0,
+        redaction: Redaction | None = None,
     ) -> None:
+        """`redaction` hides secrets in the texts: every user of the machine may see them."""
         self._notifier = notifier
         self._clock = clock
         self._state = state
+        self._redaction = redaction or Redaction()
         self._is_ready = self._is_stopping = False
         self._text = ""
         self._extended_at = -math.inf
@@ -181,7 +189,7 @@ class ServiceManager(Service):
             self._extend()
             return
         state = self._state()
-        text = _one_line(state.text)
+        text = _one_line(self._redaction.without_secrets(state.text))
         if state.ready and not self._is_ready:
             self._is_ready = self._notifier.send("READY=1", f"STATUS={text}")
             if self._is_ready:
@@ -201,13 +209,13 @@ class ServiceManager(Service):
 
 
 def service_manager(
-    environ: Mapping[str, str], clock: IReactorTime, state: Callable[[], ServiceState]
+    environ: Mapping[str, str], clock: IReactorTime, state: Callable[[], ServiceState], *secrets: str
 ) -> ServiceManager | None:
-    """What tells `state` to the service manager that started this process; None if there is none."""
+    """What tells `state`, without these secrets, to the manager that started this process; None if there is none."""
     settings = ManagerSettings.read(environ, os.getpid())
     if settings is None:
         return None
-    return ServiceManager(Notifier(settings.address), clock, state, settings.watchdog_seconds)
+    return ServiceManager(Notifier(settings.address), clock, state, settings.watchdog_seconds, Redaction(*secrets))
 
 
 _MORE_TIME: Final = f"EXTEND_TIMEOUT_USEC={int(EXTEND_SECONDS * _MICROSECONDS)}"

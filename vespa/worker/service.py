@@ -28,6 +28,7 @@ from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import BoundedClient
+from vespa.runtime.secret import secret_forms
 from vespa.runtime.service_manager import service_manager
 from vespa.runtime.services import InOrder
 from vespa.transport.certificates import Expiry
@@ -184,7 +185,8 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         ended=ended,
     )
     children = [*observers(reactor, parts), *children]
-    manager = service_manager(environment, reactor, lambda: service_state(readiness, obstacle()))
+    secrets = (settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization))
+    manager = service_manager(environment, reactor, lambda: service_state(readiness, obstacle()), *secrets)
     if manager is not None:
         children = [manager, *children, manager.at_stop]
     tree = InOrder()
