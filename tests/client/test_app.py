@@ -8,8 +8,9 @@ import weakref
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import BODY, HOST, post
-from tests.client.rig import AUTOSCALER, WORKER, ClientRig, assignment, response
+from tests.client.rig import AUTOSCALER, OTHER, WORKER, ClientRig, assignment, response
 from vespa.http.held_bytes import HeldBytes
+from vespa.proxy.exchange import Exchange
 
 
 class Uploads(SynchronousTestCase):
@@ -61,6 +62,21 @@ class AppTests(SynchronousTestCase):
         rig.worker().send(response(200, b"ok"))
         self.assertTrue(callers[0].read().endswith(b"ok"))
         self.assertTrue(rig.idle)
+
+    def test_what_is_logged(self) -> None:
+        """A request that has ended has the cost and the index under which its worker has it, the last of several."""
+        rig = ClientRig()
+        ended: list[Exchange] = []
+        rig.app.proxy.ended = ended.append
+        caller = rig.caller()
+        caller.send(post(BODY, b"X-Serverless-Cost: 2.5"))
+        rig.tell(assignment())
+        rig.worker().send(response(503, b"", b"X-Vespa-Error: not_ready"))
+        rig.tell(assignment(OTHER, idx=9))
+        rig.worker(OTHER).send(response(200, b"ok"))
+        (exchange,) = ended
+        self.assertEqual((exchange.work, exchange.request_idx), (2_500_000, 9))
+        self.assertEqual((exchange.attempts, exchange.upstream_address), (2, "http://203.0.113.8:31000"))
 
     def test_nothing_is_left_for_the_collector(self) -> None:
         """A request that is over is freed at once, whether it was served, refused or given up."""

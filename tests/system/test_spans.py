@@ -122,4 +122,10 @@ class SpanTests(SystemCase):
         inner = self.collector.find("vespa-worker", "SPAN_KIND_SERVER")
         self.assertEqual([span.trace_id.hex() for span in (outer, attempt, inner)], [TRACE] * 3)
         self.assertEqual((outer.parent_span_id.hex(), inner.parent_span_id), (CALLER, attempt.span_id))
+        of_both = [
+            {each.key: each.value.int_value or each.value.double_value for each in span.attributes}
+            for span in (outer, inner)
+        ]
+        for name in ("vespa.request_idx", "vespa.cost"):
+            self.assertEqual(of_both[0][name], of_both[1][name])
         await self.end_well(worker)

@@ -17,6 +17,7 @@ from vespa.accounting.lifecycle import (
     WAIT,
     Event,
 )
+from vespa.accounting.workload import to_micros
 from vespa.client.envelope_writer import Content
 from vespa.client.policy import Policy
 from vespa.http.coarse_timer import CoarseTimer
@@ -41,6 +42,7 @@ class ClientAdmission:
     def admit(self, exchange: Exchange, content: Content) -> bool:
         """True: it holds a slot. False: it waits, and `slot` is called later. Raises Refusal 429 "queue_full"."""
         self.advance(exchange, OPEN)
+        exchange.work = to_micros(content.cost)
         if exchange.upgrade:
             exchange.claim_upgrade()
         if self.gate.admit(exchange, 0):

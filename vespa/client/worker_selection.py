@@ -147,6 +147,7 @@ class WorkerSelection:
     def found(self, assignment: Assignment) -> None:
         """The autoscaler has named a worker."""
         self.assignment = assignment
+        self._exchange.request_idx = assignment.request_idx
         workers = self._selector.workers
         worker = workers.known(assignment.url)
         if worker is not None:

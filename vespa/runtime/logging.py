@@ -16,7 +16,6 @@ from vespa.runtime.redaction import Redaction
 from vespa.runtime.standard_streams import TolerantStream
 
 Format = Literal["text", "json"]
-FORMATS: Final = ("auto", "text", "json")
 
 # A control character in a message could start a line of its own, or drive the reader's terminal.
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(0x7F, 0xA0)]} | {9: "\t", 10: "\\n", 13: "\\r"}
@@ -24,7 +23,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in [*range(32), *range(0x7F, 0xA0)]}
 
 def chosen_format(setting: str, stream: TextIO | None, *, for_people: bool = False) -> Format:
     """
-    The format that a setting, one of `FORMATS`, means for a stream.
+    The format that a setting (`auto`, `text` or `json`) means for a stream.
 
     `auto` is text on a terminal, and wherever people read the stream as it is (`for_people`), otherwise JSON.
     """
