@@ -23,7 +23,7 @@ class CurveTests(SynchronousTestCase):
         )
         whole = tuple(evolve(level, report=report_of(stats_of(outcome(0, 1.0)))) for level in swept().levels)
         titles = [plot.title for plot in curves(swept(levels=whole, over="rps"))]
-        self.assertEqual(titles, ["Latency against requests a second", "Requests a second by rps"])
+        self.assertEqual(titles, ["Latency against requests a second", "Requests a second by rate"])
 
     def test_labels(self) -> None:
         """Each level is named at its point."""
@@ -37,7 +37,7 @@ class CurveTests(SynchronousTestCase):
         """Objectives are lines; good and failed requests have curves if there are any."""
         _, first, _, rates = curves(swept())
         self.assertEqual(
-            [one.name for one in first.series if one.name], ["TTFT objective", "p50", "p95, by concurrency"]
+            [one.name for one in first.series if one.name], ["TTFT objective", "p50", "p95, labelled by concurrency"]
         )
         self.assertEqual(
             [one.name for one in rates.series if one.name], ["succeeded", "good, within the objectives", "failed"]

@@ -42,7 +42,7 @@ def _against_throughput(report: SweepReport) -> list[Plot]:
             plot.limit(f"{objective.upper()} objective", "good", limit)
         for quantile, colour in (("p50", "c2"), ("p95", "c1")):
             points = [(throughput(level.report), getattr(getattr(level.report, field), quantile)) for level in measured]
-            plot.curve(f"{quantile}, by {report.over}" if quantile == "p95" else quantile, colour, points)
+            plot.curve(f"{quantile}, labelled by {_word(report)}" if quantile == "p95" else quantile, colour, points)
         for level, point in zip(measured, points, strict=True):
             plot.label(f"{level.value:g}", point)
         found.append(plot)
@@ -59,10 +59,14 @@ def _by_level(report: SweepReport) -> Plot:
     levels = [level.value for level in report.levels]
     highest = max(max(rates) for _, _, rates in series)
     across = spanning(levels[0], levels[-1], short)
-    plot = Plot(f"Requests a second by {report.over}", across, up_to(highest, short))
+    plot = Plot(f"Requests a second by {_word(report)}", across, up_to(highest, short))
     for name, colour, rates in series:
         plot.curve(name, colour, list(zip(levels, rates, strict=True)))
     return plot
+
+
+def _word(report: SweepReport) -> str:
+    return "concurrency" if report.over == "concurrency" else "rate"
 
 
 def _tokens(report: Report) -> float:

@@ -35,7 +35,7 @@ def levels(report: SweepReport, *, brief: bool = False) -> list[list[str]]:
     """A heading, and a row for each level; `brief`: the main columns. Those of what was not measured are left out."""
     reports = [level.report for level in report.levels]
     columns = [
-        [report.over if report.over == "concurrency" else "rate", *(f"{level.value:g}" for level in report.levels)]
+        ["concurrency" if report.over == "concurrency" else "rate", *(f"{level.value:g}" for level in report.levels)]
     ]
 
     def column(title: str, *cells: str) -> None:
