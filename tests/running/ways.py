@@ -43,6 +43,7 @@ class Way:
 
 EVERYWHERE = (
     "tests.client",
+    "tests.checking.test_client",
     "tests.loadtest",
     "tests.runtime.test_standard_streams",
     "tests.runtime.test_terminal",
