@@ -49,3 +49,10 @@ def filled(query: str) -> str:
 def metric_names(query: str) -> set[str]:
     """The names of Vespa's and the process's metrics in a query."""
     return set(re.findall(r"\b(?:vespa|process)_\w+", re.sub(r'"[^"]*"', '""', query)))
+
+
+def label_values(query: str) -> Iterator[tuple[str, str]]:
+    """The labels in a query, each with a value that it is compared with; without `job`, `instance` and `le`."""
+    for name, values in re.findall(r'(\w+)(?:=~|!~|!=|=)"([^"]*)"', query):
+        if name not in ("job", "instance", "le"):
+            yield from ((name, value) for value in values.split("|"))

@@ -7,10 +7,22 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.deploy.dashboard import PROMETHEUS, RULES, dashboard, dashboard_queries, filled, metric_names, panels, rules
+from tests.deploy.dashboard import (
+    PROMETHEUS,
+    RULES,
+    dashboard,
+    dashboard_queries,
+    filled,
+    label_values,
+    metric_names,
+    panels,
+    rules,
+)
 from tests.deploy.files import ROOT, documents
 from tests.observability.metered import WorkerInMemory, idle_client, names
 from tests.promtool import promtool
+from vespa.observability.request_metrics import ORIGINS
+from vespa.protocol.error_codes import CLIENT_CODES, WORKER_CODES
 
 CASES = ROOT / "tests" / "deploy" / "alerts.yml"
 PROCESS = {
@@ -21,6 +33,7 @@ PROCESS = {
     "process_start_time_seconds",
 }
 KNOWN = names(WorkerInMemory().metrics.descriptions) | names(idle_client().descriptions) | PROCESS
+CODES = frozenset(code for table in (WORKER_CODES, CLIENT_CODES) for code in table)
 UNITS = frozenset(("s", "short", "percentunit", "reqps", "ops", "Bps", "bytes"))
 """The units of Grafana that panels have: with `short` a number without a unit, such as a unit of cost."""
 
@@ -56,6 +69,21 @@ class RuleTests(SynchronousTestCase):
         """docs/metrics.md explains each alert."""
         guide = (ROOT / "docs" / "metrics.md").read_text("utf-8")
         self.assertEqual(sorted(re.findall(r"\bVespa[A-Z]\w+", guide)), sorted(rule["alert"] for rule in rules()))
+
+
+class LabelTests(SynchronousTestCase):
+    def test_values(self) -> None:
+        """Queries compare labels with values that occur: a word that is spelled wrong would match nothing, silently."""
+        texts = [metrics.render()[1].decode() for metrics in (WorkerInMemory().metrics, idle_client())]
+        known = {
+            *label_values("".join(texts)),
+            *(("code", code) for code in CODES),
+            *(("origin", origin) for origin in ORIGINS),
+        }
+        queries = [*(rule["expr"] for rule in rules()), *(query for _, query in dashboard_queries())]
+        used = {pair for query in queries for pair in label_values(query)}
+        self.assertGreater(len(used), 15)
+        self.assertEqual(used - known, set())
 
 
 class DashboardTests(SynchronousTestCase):

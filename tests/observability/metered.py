@@ -36,15 +36,16 @@ class WorkerInMemory:
             reports_delivered=7, reports_failed=2, deletes_delivered=5, deletes_failed=1, undelivered_since=None
         )
         self.certificate: Any = SimpleNamespace(ends=1_800_000_000.0)
-        self.metrics = self.make_metrics(self.reporter)
+        self.metrics = self.make_metrics(self.reporter, self.keyring)
 
-    def make_metrics(self, reporter: Any) -> Metrics:
+    def make_metrics(self, reporter: Any, keyring: Any) -> Metrics:
+        """Metrics with another reporter or keyring, or without them."""
         rig = self.rig
         return worker_metrics(
             WorkerSources(
                 admission=rig.app.admission,
                 readiness=cast(ReadinessMonitor, self.readiness),
-                keyring=cast(Keyring, self.keyring),
+                keyring=cast(Keyring, keyring),
                 reporter=cast(Reporter, reporter),
                 certificate=self.certificate,
                 seconds=self.clock.seconds,

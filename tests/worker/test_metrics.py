@@ -111,6 +111,17 @@ class WorkerMetricsTests(SynchronousTestCase):
         self.assertEqual(found, [3, 2, 1, 1])
         self.assertEqual(now[requests("refused", "wrong_url", "client")], 1)
 
+    def test_key(self) -> None:
+        """Whether the autoscaler's key is known; nothing on a worker that needs none."""
+        name = "vespa_public_key_known"
+        worker = WorkerInMemory()
+        self.assertEqual(worker.scrape()[name], 1)
+        worker.keyring.has_key = False
+        self.assertEqual(worker.scrape()[name], 0)
+        unsecured = samples(worker.make_metrics(worker.reporter, None))
+        self.assertNotIn(name, unsecured)
+        self.assertEqual(unsecured['vespa_signature_failures_total{reason="no_key"}'], 0)
+
     def test_reports(self) -> None:
         """Deliveries and failures of both kinds, and the age of what is undelivered; zeros without reports."""
         worker = WorkerInMemory()
@@ -124,7 +135,7 @@ class WorkerMetricsTests(SynchronousTestCase):
         ):
             self.assertEqual(now[f'vespa_{name}_total{{result="{result}"}}'], value)
         self.assertEqual(now["vespa_oldest_undelivered_seconds"], 12.0)
-        silent = samples(worker.make_metrics(None))
+        silent = samples(worker.make_metrics(None, worker.keyring))
         self.assertEqual(silent['vespa_reports_total{result="delivered"}'], 0)
         self.assertEqual(silent["vespa_oldest_undelivered_seconds"], 0)
 
@@ -135,7 +146,7 @@ class WorkerMetricsTests(SynchronousTestCase):
         self.assertEqual(worker.scrape()[name], 1_800_000_000)
         for certificate in (None, SimpleNamespace(ends=float("inf"))):
             worker.certificate = certificate
-            self.assertNotIn(name, samples(worker.make_metrics(worker.reporter)))
+            self.assertNotIn(name, samples(worker.make_metrics(worker.reporter, worker.keyring)))
 
     def test_usual_ends_are_there(self) -> None:
         """Before the first request, each usual end is counted as 0, so that the first one is a rise."""

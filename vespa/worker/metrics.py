@@ -66,7 +66,9 @@ SIGNATURE_FAILURES: Final = counter(
     "Requests without a valid assignment, by reason; replayed ones may have passed, if VESPA_REPLAY is warn.",
     "reason",
 )
-HAS_KEY: Final = gauge("vespa_public_key_known", "1 if the worker has the autoscaler's public key, otherwise 0.")
+HAS_KEY: Final = gauge(
+    "vespa_public_key_known", "1 if the worker has the autoscaler's public key, 0 if not; none if it needs none."
+)
 REPORTS: Final = counter(
     "vespa_reports_total", "Reports of the worker's status: delivered to the autoscaler, or failed.", "result"
 )
@@ -91,12 +93,13 @@ class WorkerSources:
     """
     What the worker's metrics are read from. `seconds` returns the time.
 
-    `reporter` is None without reports, `certificate` without a certificate of the worker's own.
+    `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
+    worker's own.
     """
 
     admission: WorkerAdmission
     readiness: ReadinessMonitor
-    keyring: Keyring
+    keyring: Keyring | None
     reporter: Reporter | None
     certificate: Certificate | None
     seconds: Callable[[], float]
@@ -116,8 +119,8 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
 
     def signature_failures() -> Mapping[str, float]:
         return {
-            "bad_signature": keyring.bad_signatures,
-            "no_key": keyring.without_key,
+            "bad_signature": keyring.bad_signatures if keyring else 0,
+            "no_key": keyring.without_key if keyring else 0,
             "wrong_url": admission.wrong_urls,
             "replayed": admission.replays,
         }
@@ -132,7 +135,7 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(THROUGHPUT, lambda: gate.throughput),
         Reading(CONCURRENCY, lambda: getattr(gate.throughput, "concurrency", 0)),
         Reading(SIGNATURE_FAILURES, signature_failures),
-        Reading(HAS_KEY, lambda: int(keyring.has_key)),
+        Reading(HAS_KEY, lambda: int(keyring.has_key) if keyring else None),
         Reading(
             REPORTS,
             lambda: _results(reporter.reports_delivered, reporter.reports_failed) if reporter else _results(0, 0),

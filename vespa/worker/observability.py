@@ -144,7 +144,7 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
         WorkerSources(
             admission=app.admission,
             readiness=parts.readiness,
-            keyring=parts.keyring,
+            keyring=parts.keyring if parts.settings.secured else None,
             reporter=parts.reporter,
             certificate=expiry.certificate if expiry is not None else None,
             seconds=reactor.seconds,
