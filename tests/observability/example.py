@@ -161,8 +161,10 @@ class Example:
         connect = 0.0004 if pick < 0.2 else 0.0
         first = queue + connect + 0.06 + 0.14 * self.rate + 0.1 * self.random.random() ** 3
         total = first + cost * 0.011 * (0.8 + 0.4 * self.random.random())
+        written = int(cost * 180)
         if state in (REFUSED, FAILED):
-            first, total = 0.0, 0.002
+            queue = connect = first = 0.0
+            total, written = 0.002, 0
         shown: dict[str, Any] = {
             "ended_at": now - self.random.random(),
             "request_id": f"{self.random.getrandbits(64):016x}",
@@ -176,14 +178,14 @@ class Example:
             "cost": cost,
             "request_idx": self.at,
             "bytes_in": self.random.randrange(300, 2400),
-            "bytes_out": int(cost * 180),
+            "bytes_out": written,
             "queue_seconds": queue,
             "connect_seconds": connect or None,
             "first_byte_seconds": first or None,
             "total_seconds": total,
             "longest_gap_seconds": None,
             "upstream": self.random.choice(WORKERS) if self.kind == "client" else "",
-            "attempts": 2 if pick > 0.9 else 1,
+            "attempts": 2 if self.kind == "client" and pick > 0.9 else 1,
         }
         return ExampleRequest(state, int(cost) * UNIT, now - total, now - total + first if first else 0.0, shown)
 

@@ -180,6 +180,7 @@ class ShownTests(PageCase):
         rows = await self.text(browser, "#requests-rows")
         self.assertNotIn("served", rows)
         self.assertIn("not_ready, by vespa", rows)
+        self.assertIn("no response 2 ms", rows)
         self.assertEqual(await browser.run("document.getElementById('only').getAttribute('aria-pressed')"), "true")
 
     async def test_settings(self) -> None:

@@ -16,7 +16,7 @@ from vespa.simulator.launch import ROOT
 FOLDER = os.path.join(ROOT, "docs", "images")
 BYTES_MAX = 200_000
 PICTURES: Final = {
-    "status-worker.png": ("worker", 1280, 960, False),
+    "status-worker.png": ("worker", 1280, 1190, False),
     "status-worker-phone.png": ("worker", 390, 844, True),
     "status-client.png": ("client", 1280, 960, False),
 }
