@@ -13,10 +13,15 @@ from vespa.config.schema import rows as settings_rows
 from vespa.config.worker import WorkerSettings
 
 TEXT = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
-PACKAGES = frozenset(("accounting", "client", "http", "protocol", "proxy", "runtime", "transport", "vast", "worker"))
+PACKAGES = frozenset(
+    ("accounting", "client", "http", "observability", "protocol", "proxy", "runtime", "transport", "vast", "worker")
+)
 
-# Over what an operator writes, and nobody else.
-LOCAL = frozenset((("vast/credentials.py", "_KEY"),))
+OPTIONAL = frozenset(("opentelemetry",))
+"""Packages of extras, which need not be installed."""
+
+# Over what an operator writes, or a page of Vespa's own, and nobody else.
+LOCAL = frozenset((("vast/credentials.py", "_KEY"), ("observability/content_security.py", "_INLINE")))
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -32,7 +37,12 @@ def patterns() -> set[tuple[str, str]]:
     for info in pkgutil.walk_packages(vespa.__path__, "vespa."):
         if info.name.split(".")[1] not in PACKAGES:
             continue
-        module = importlib.import_module(info.name)
+        try:
+            module = importlib.import_module(info.name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in OPTIONAL:
+                raise
+            continue
         file = "/".join(info.name.split(".")[1:]) + ".py"
         for name, value in vars(module).items():
             pattern = value if isinstance(value, re.Pattern) else getattr(value, "__self__", None)

@@ -93,6 +93,7 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual((settings.endpoint, settings.endpoint_key), ("my-llm", "endpoint-key"))
         self.assertEqual((settings.dialect, settings.attempts), ("official", 2))
         self.assertEqual((settings.port, settings.host, settings.max_connections), (0, "127.0.0.1", 0))
+        self.assertEqual(settings.admin_listen, "")
         self.assertEqual(settings.timeout, 9)
 
     def test_environment(self) -> None:

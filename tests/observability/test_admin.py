@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.logs import observe_log
 from tests.observability.rig import EVERYWHERE, LOOPBACK, AdminRig, request
 from tests.rig import Wire, status
-from vespa.observability.admin import CONNECTIONS_MAX, DRAIN_SECONDS, PORTS_TRIED, AdminListener, moved
+from vespa.observability.admin import DRAIN_SECONDS, PORTS_TRIED, AdminListener, moved
+from vespa.transport.descriptors import ADMIN_CONNECTIONS
 
 
 class _Reactor(MemoryReactorClock):
@@ -174,7 +175,7 @@ class LimitTests(ListenerCase):
             return wire
 
         upload = b"POST /log-level HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nde"
-        busy = [connected(upload) for _ in range(CONNECTIONS_MAX - 1)]
+        busy = [connected(upload) for _ in range(ADMIN_CONNECTIONS - 1)]
         idle = connected(b"")
         later = connected(request("/healthz"))
         self.assertFalse(idle.open)

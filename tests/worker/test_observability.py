@@ -13,6 +13,8 @@ from vespa.config.worker_reading import load
 from vespa.observability.admin import AdminListener
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.listener import Listener
+from vespa.transport.descriptors import ADMIN_CONNECTIONS, limit
+from vespa.worker.listening import limits
 from vespa.worker.observability import readiness
 from vespa.worker.service import make_worker
 
@@ -44,6 +46,14 @@ class ServiceTests(SynchronousTestCase):
     def test_off(self) -> None:
         """Without an endpoint there is no admin port."""
         self.assertFalse([each for each in self.children(VESPA_ADMIN_LISTEN="off") if isinstance(each, AdminListener)])
+
+    def test_descriptors(self) -> None:
+        """The connections of the admin port are not given to clients."""
+        found = {}
+        for endpoint in ("", "off"):
+            environ = {**QUICK_START, "VESPA_ADMIN_LISTEN": endpoint, "VESPA_INBOUND_LIMIT": "100000000"}
+            found[endpoint] = limits(load(environ)).connections
+        self.assertEqual(found["off"] - found[""], ADMIN_CONNECTIONS // 2 if limit() is not None else 0)
 
 
 class ReadinessTests(SynchronousTestCase):

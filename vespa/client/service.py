@@ -30,7 +30,7 @@ from vespa.proxy.listener import Listener, SecondListener, Upstreams
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.services import InOrder
-from vespa.transport.descriptors import RESERVE, limit, share_out, tell
+from vespa.transport.descriptors import ADMIN_CONNECTIONS, RESERVE, limit, share_out, tell
 from vespa.transport.listen import parse
 from vespa.transport.origin import Origin
 from vespa.transport.platform import most_callers
@@ -109,7 +109,8 @@ def make_client(
     )
     timer = CoarseTimer(reactor)
     autoscaler = AutoscalerClient(origin, asked, key, timer, random=random.random, on_wait=on_wait)
-    shares = share_out(limit(), QUEUE_MAX, RESERVE + AUTOSCALER_CONNECTIONS)
+    reserve = RESERVE + AUTOSCALER_CONNECTIONS + (ADMIN_CONNECTIONS if settings.admin_listen else 0)
+    shares = share_out(limit(), QUEUE_MAX, reserve)
     workers = WorkerPools(
         reactor,
         trust,

@@ -167,7 +167,13 @@ def _client(
     values: Mapping[str, Any], given: Given, environ: Mapping[str, str], *, to_url: bool
 ) -> client_reading.ClientReading:
     """The client's settings: a free port of this machine, and no limit that would affect the measurement."""
-    fixed: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "max_connections": 0, "timeout": values["timeout"]}
+    fixed: dict[str, Any] = {
+        "port": 0,
+        "host": "127.0.0.1",
+        "max_connections": 0,
+        "timeout": values["timeout"],
+        "admin_listen": "",
+    }
     given = Given(given.texts)
     if not to_url:
         return client_reading.read(given, environ, **fixed)

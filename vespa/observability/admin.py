@@ -18,6 +18,7 @@ from vespa.observability.routes import Routes, Sources
 from vespa.proxy.listener import cannot_listen, shown_address
 from vespa.runtime.deadlines import within
 from vespa.runtime.services import SurvivingLoop
+from vespa.transport.descriptors import ADMIN_CONNECTIONS
 from vespa.transport.endpoint_strings import kind_of
 from vespa.transport.listen import parse
 
@@ -25,7 +26,6 @@ PORTS_TRIED: Final = 16
 """The number of ports that are tried from the default one on."""
 DRAIN_SECONDS: Final = 1.0
 """How long a stop waits for responses in progress."""
-CONNECTIONS_MAX: Final = 32
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
 
 LIMITS: Final = Limits(
@@ -36,7 +36,7 @@ LIMITS: Final = Limits(
     pipeline_bytes=16384,
     held_bytes=16 << 20,
     unverified_bytes=1 << 20,
-    connections=CONNECTIONS_MAX,
+    connections=ADMIN_CONNECTIONS,
     linger_bytes=1 << 20,
 )
 

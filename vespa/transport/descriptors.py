@@ -14,6 +14,8 @@ Descriptors that clients cannot use.
 They are for files, log and listening port (about 16), the autoscaler (8), probes and keys (4), `PIPES_LEAST` pipes (16)
 and connections that are being closed for new ones (16).
 """
+ADMIN_CONNECTIONS: Final = 32
+"""The number of connections to the admin port. Where there is one, clients cannot use these descriptors either."""
 FEW: Final = 1000
 """The number of connections that a busy worker may need. Fewer cause a warning."""
 PIPES_LEAST: Final = 8

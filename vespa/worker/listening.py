@@ -11,7 +11,7 @@ from vespa.http.limits import Limits
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.runtime.services import SurvivingLoop
 from vespa.transport.certificates import Expiry
-from vespa.transport.descriptors import limit, share_out, tell
+from vespa.transport.descriptors import ADMIN_CONNECTIONS, RESERVE, limit, share_out, tell
 from vespa.transport.splice import Pipes
 
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
@@ -43,7 +43,8 @@ def guard(settings: WorkerSettings) -> BrowserGuard | None:
 
 def limits(settings: WorkerSettings) -> Limits:
     """The limits on clients, with a share of the descriptors that the system grants."""
-    shares = share_out(limit(), settings.inbound_limit)
+    reserve = RESERVE + (ADMIN_CONNECTIONS if settings.admin_listen else 0)
+    shares = share_out(limit(), settings.inbound_limit, reserve)
     tell(shares, settings.inbound_limit)
     Pipes.most, connections = shares.pipes, shares.connections
     return Limits(
