@@ -82,7 +82,6 @@ class App:
         self.watches = self.timeouts.any
         self.timer = timer or CoarseTimer(clock)
         self.tunnels = tunnels or Tunnels(self.timer)
-        self.retries = 0  # requests that were sent once more, to the same upstream or another
         self.warnings = RateLimitedLog(self.log, clock)
         self.via = via
         self.own_lines: Callable[[Any], bytes] = _no_lines

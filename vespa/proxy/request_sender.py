@@ -126,7 +126,6 @@ class RequestSender(ProxiedRequest):
                 if pool.full and self._next_upstream(error):
                     return  # instead of waiting at the full pool
                 self._rewind()
-                self.app.retries += 1
                 pool.acquire(self, fresh=True)
                 return
         # An upstream that began to respond has done the work, even if its response is malformed.
@@ -146,7 +145,6 @@ class RequestSender(ProxiedRequest):
             return False
         if not self.app.next_upstream(self, failure):
             return False
-        self.app.retries += 1
         if sent:
             self._rewind()
         return True
