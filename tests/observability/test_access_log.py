@@ -14,7 +14,15 @@ from tests.observability.logged_requests import Ended, head_of
 from tests.rig import DATE, GET, Rig, fields, post, status
 from tests.worker.requests import envelope
 from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, UNSERVED
-from vespa.observability.access_log import STRANGERS_MAX, STRANGERS_SECONDS, AccessLog, Mode, log_requests, mode_of
+from vespa.observability.access_log import (
+    FAILURES_MAX,
+    STRANGERS_MAX,
+    WINDOW_SECONDS,
+    AccessLog,
+    Mode,
+    log_requests,
+    mode_of,
+)
 from vespa.observability.ended_requests import EndedRequests
 from vespa.observability.request_id import RequestIds
 from vespa.protocol.refusal import Refusal
@@ -159,7 +167,7 @@ class StrangersTests(AccessCase):
         self.strange(3, "bad_request")
         self.assertEqual(len(self.outcomes()), STRANGERS_MAX + 3)
         self.assertEqual(self.said(), [])
-        self.clock.advance(STRANGERS_SECONDS)
+        self.clock.advance(WINDOW_SECONDS)
         self.assertEqual(
             self.said(),
             ["and 1,204 more like it in the last 10 s: bad_signature, by callers that are not verified"],
@@ -168,7 +176,7 @@ class StrangersTests(AccessCase):
     def test_again(self) -> None:
         """After that they have lines again, and no timer runs without them."""
         self.strange(STRANGERS_MAX + 1)
-        self.clock.advance(STRANGERS_SECONDS)
+        self.clock.advance(WINDOW_SECONDS)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.outcomes()
         self.strange(2)
@@ -178,15 +186,27 @@ class StrangersTests(AccessCase):
         """Callers that leave before they are verified are as few."""
         self.log.take([Ended(state=CANCELLED, received_at=0.0) for _ in range(100)])
         self.assertEqual(len(self.outcomes()), STRANGERS_MAX)
-        self.clock.advance(STRANGERS_SECONDS)
+        self.clock.advance(WINDOW_SECONDS)
         self.assertIn("and 90 more like it in the last 10 s: cancelled", self.said()[0])
 
     def test_verified(self) -> None:
-        """Verified callers are not limited, whatever strangers do."""
-        self.strange(STRANGERS_MAX + 1)
+        """Verified callers are not limited in the log of all requests, whatever strangers do."""
+        self.strange(STRANGERS_MAX + 1, "busy")
         self.outcomes()
-        self.log.take([Ended(state=REFUSED, code="busy", status=429) for _ in range(100)])
-        self.assertEqual(len(self.outcomes()), 100)
+        self.log.take([Ended(state=REFUSED, code="busy", status=429) for _ in range(2 * FAILURES_MAX)])
+        self.assertEqual(len(self.outcomes()), 2 * FAILURES_MAX)
+
+    def test_failures(self) -> None:
+        """In the log of failures they are, so that an overloaded worker does not fill a disk."""
+        log = self.access_log("failures")
+        for code in ("busy", "no_reply"):
+            log.take([Ended(state=REFUSED, code=code, status=429) for _ in range(FAILURES_MAX + 1500)])
+        log.take([Ended(state=REFUSED, code="busy", received_at=0.0)])
+        self.assertEqual(len(self.outcomes()), 2 * FAILURES_MAX + 1)
+        self.clock.advance(WINDOW_SECONDS)
+        self.assertEqual(
+            self.said(), [f"and 1,500 more like it in the last 10 s: {code}" for code in ("busy", "no_reply")]
+        )
 
     def test_stop(self) -> None:
         """At the stop the number so far is logged, and no timer is left."""
@@ -264,7 +284,7 @@ class WorkerTests(AccessCase):
         self.assertEqual(len(seen), 3 * STRANGERS_MAX)
         self.assertEqual([line["code"] for line in self.lines()], ["bad_signature"] * STRANGERS_MAX)
         self.assertLessEqual({line["request_id"].encode() for line in self.lines()}, seen)
-        rig.clock.advance(STRANGERS_SECONDS)
+        rig.clock.advance(WINDOW_SECONDS)
         self.assertIn("and 20 more like it in the last 10 s: bad_signature", self.said()[-1])
 
     def test_malformed(self) -> None:

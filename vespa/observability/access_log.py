@@ -26,8 +26,10 @@ from vespa.runtime.logging import LineObserver
 Mode = Literal["off", "failures", "all"]
 
 STRANGERS_MAX: Final = 10
-"""The number of lines about requests of unverified callers in `STRANGERS_SECONDS`, for each code. A count follows."""
-STRANGERS_SECONDS: Final = 10.0
+"""The number of lines in `WINDOW_SECONDS` about requests of unverified callers, for each code. A count follows."""
+FAILURES_MAX: Final = 500
+"""The same for other requests that were not served, unless each request has a line."""
+WINDOW_SECONDS: Final = 10.0
 
 
 log = Logger(namespace=NAMESPACE)
@@ -42,8 +44,8 @@ class AccessLog(Service):
     """
     Writes lines about requests that have ended. `take` is a subscriber of `EndedRequests`.
 
-    `failures`: each request that was not served has a line; `all`: each request. At level debug each has one, unless
-    the mode is `off`. Unverified callers cannot fill the log: see `STRANGERS_MAX`.
+    `failures`: requests that were not served have a line each, up to `FAILURES_MAX`; `all`: each request has one. At
+    level debug it is `all`, unless the mode is `off`. Unverified callers cannot fill the log: see `STRANGERS_MAX`.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class AccessLog(Service):
         self._clock = clock
         self._json: AccessLines = JSONLines(ids)
         self._text: AccessLines = TextLines(ids)
-        self._strangers: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, bool]] = Counter()  # in this window, by code and whether callers are verified
         self._window: IDelayedCall | None = None
 
     def take(self, batch: Sequence[EndedRequest]) -> None:
@@ -67,7 +69,7 @@ class AccessLog(Service):
         told = [
             request
             for request in batch
-            if (everything if request.state is SERVED else request.received_at or self._may_tell(request))
+            if (everything if request.state is SERVED else self._may_tell(request, everything))
         ]
         if own is None:
             self._emit(told)
@@ -83,26 +85,31 @@ class AccessLog(Service):
             _, _, text = line.rstrip("\n").partition("] ")
             log.emit(level_of(request), "{line}", line=text)
 
-    # -- unverified callers
+    # -- bounds
 
-    def _may_tell(self, request: EndedRequest) -> bool:
-        """Count a request of an unverified caller. Returns whether it gets a line."""
-        kind = request.code or OUTCOMES[request.state]
-        self._strangers[kind] += 1
+    def _may_tell(self, request: EndedRequest, everything: bool) -> bool:
+        """Count a request that was not served. Returns whether it gets a line."""
+        is_verified = bool(request.received_at)
+        if is_verified and everything:
+            return True
+        kind = request.code or OUTCOMES[request.state], is_verified
+        self._counts[kind] += 1
         if self._window is None:
-            self._window = self._clock.callLater(STRANGERS_SECONDS, self._end_window)
-        return self._strangers[kind] <= STRANGERS_MAX
+            self._window = self._clock.callLater(WINDOW_SECONDS, self._end_window)
+        return self._counts[kind] <= _most(is_verified)
 
     def _end_window(self) -> None:
         self._window = None
-        strangers, self._strangers = self._strangers, Counter()
-        for kind, count in strangers.items():
-            if count > STRANGERS_MAX:
+        counts, self._counts = self._counts, Counter()
+        for (kind, is_verified), count in counts.items():
+            left_out = count - _most(is_verified)
+            if left_out > 0:
                 log.info(
-                    "and {left_out} more like it in the last {seconds:g} s: {kind}, by callers that are not verified",
-                    left_out=f"{count - STRANGERS_MAX:,}",
-                    seconds=STRANGERS_SECONDS,
+                    "and {left_out} more like it in the last {seconds:g} s: {kind}{whose}",
+                    left_out=f"{left_out:,}",
+                    seconds=WINDOW_SECONDS,
                     kind=kind,
+                    whose="" if is_verified else ", by callers that are not verified",
                 )
 
     def stopService(self) -> None:
@@ -111,6 +118,10 @@ class AccessLog(Service):
         if self._window is not None:
             self._window.cancel()
             self._end_window()
+
+
+def _most(is_verified: bool) -> int:
+    return FAILURES_MAX if is_verified else STRANGERS_MAX
 
 
 def log_requests(

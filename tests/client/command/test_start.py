@@ -91,6 +91,17 @@ class RunTests(Case):
         """By twistd as well."""
         await self.check(twistd=True, name="INT")
 
+    async def test_json(self) -> None:
+        """Where nobody reads it, and it is not said otherwise, each line is JSON, the one that it is ready included."""
+        for twistd in (False, True):
+            child = self.run_client(twistd=twistd, VAST_API_KEY=ENDPOINT_KEY, VESPA_LOG_FORMAT="auto")
+            await self.until_line(child, '"message": "ready: http://')
+            child.signal("TERM")
+            self.assertEqual(await self.until_exit(child, 15), 0, child.text)
+            lines = [json.loads(line) for line in child.lines]
+            self.assertTrue(lines[0]["message"].startswith("Vespa client "), child.text)
+            self.assertEqual({tuple(line) for line in lines}, {("time", "level", "namespace", "message")})
+
     async def test_account_key(self) -> None:
         """With the account's key, from its file or the environment, the endpoint's is found and not shown."""
         (Path(self.home) / ".vast_api_key").write_text(ACCOUNT_KEY)
