@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.checking.finding import Finding, Findings, ok
-from vespa.checking.worker import WorkerCheck, settings_findings
+from vespa.checking.worker import WorkerCheck, is_own, settings_findings
 from vespa.config.worker_reading import read
 from vespa.simulator.launch import free_port, worker_environment
 
@@ -33,6 +33,23 @@ class SettingsTests(SynchronousTestCase):
         environ = {"VESPA_UNSECURED": "true", "VESPA_MAX_QUEUE": "many"}
         found = settings_findings(read(environ), environ)
         self.assertEqual([each.state for each in found], ["failed", "failed"])
+
+
+class OwnPortTests(SynchronousTestCase):
+    def test_own(self) -> None:
+        """A backend at the worker's own port is found, by any name of this machine."""
+        for url, expected in (
+            ("http://127.0.0.1:3000", True),
+            ("http://localhost:3000/v1", True),
+            ("http://[::1]:3000", True),
+            ("http://203.0.113.7:3000", True),
+            ("http://127.0.0.1:3001", False),
+            ("http://10.1.2.3:3000", False),
+            ("unix:/run/a.sock", False),
+        ):
+            settings = read({"VESPA_BACKEND_URL": url, "PUBLIC_IPADDR": "203.0.113.7"}).settings
+            self.assertIs(is_own(settings), expected, url)
+        self.assertFalse(is_own(read({}).settings))
 
 
 class WorkerTests(TestCase):
@@ -95,6 +112,17 @@ class WorkerTests(TestCase):
         found = self.by_name(await self.check(environ))
         self.assertEqual(found["backend"].state, "failed")
         self.assertIn("VESPA_BACKEND_CA_FILE", found["backend"].why)
+
+    async def test_circle(self) -> None:
+        """A worker that is its own backend is told so."""
+        port = str(free_port())
+        environ = {
+            "VESPA_BACKEND_URL": f"http://localhost:{port}",
+            "VESPA_WORKER_PORT": port,
+            "VESPA_UNSECURED": "true",
+        }
+        found = self.by_name(await self.check(environ))
+        self.assertEqual((found["backend"].state, "in a circle" in found["backend"].why), ("failed", True))
 
     async def test_unsecured(self) -> None:
         """An unsecured worker without an identity needs no autoscaler."""

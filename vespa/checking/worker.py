@@ -16,7 +16,7 @@ from vespa.checking.backend import BackendCheck, endpoint_of
 from vespa.checking.benchmark import check_benchmark, check_cache
 from vespa.checking.certificate import check_certificate
 from vespa.checking.finding import Finding, Findings, failed, ok, skipped, warning
-from vespa.checking.port import PortCheck
+from vespa.checking.port import PortCheck, local_place
 from vespa.checking.report import check_report
 from vespa.checking.route import check_route
 from vespa.checking.running import RunningCheck
@@ -29,6 +29,7 @@ from vespa.config.worker import WorkerSettings
 from vespa.config.worker_reading import WorkerReading
 from vespa.http.agent import Agent
 from vespa.runtime.http_client import BoundedClient
+from vespa.runtime.local_addresses import is_loopback
 from vespa.vast.addresses import CONSOLE
 from vespa.worker.access import backend_access
 from vespa.worker.obstacles import file_problem
@@ -93,6 +94,12 @@ class WorkerCheck:
         if settings.backend_url is None:
             why = "not examined, because VESPA_BACKEND_URL is missing or wrong"
             return [skipped("backend", why, "set VESPA_BACKEND_URL to the URL of your inference server")]
+        if is_own(settings):
+            why = (
+                f"VESPA_BACKEND_URL={settings.backend_url.url} is the worker's own port: requests would go in a circle"
+            )
+            advice = "set it to the port of your inference server, or VESPA_WORKER_PORT to another one"
+            return [failed("backend", why, advice)]
         try:
             backend = backend_access(self.reactor, settings, self.environ)
         except (OSError, ValueError) as error:
@@ -145,6 +152,14 @@ class WorkerCheck:
 
 def _failure(findings: Sequence[Finding]) -> str:
     return next((f"{each.why}; {each.advice}" for each in findings if each.state == "failed"), "")
+
+
+def is_own(settings: WorkerSettings) -> bool:
+    """Whether the backend's address is that of the worker's own port."""
+    backend, place = settings.backend_url, local_place(settings)
+    if backend is None or place is None or backend.socket or backend.port != place.port:
+        return False
+    return backend.host == settings.public_ipaddr or is_loopback(backend.host)
 
 
 def settings_findings(reading: WorkerReading, environ: Mapping[str, str]) -> list[Finding]:
