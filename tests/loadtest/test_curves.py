@@ -33,6 +33,13 @@ class CurveTests(SynchronousTestCase):
         self.assertEqual(heights, sorted(heights))
         self.assertTrue(all(0 <= label.left <= 1 and 0 < label.bottom < 1 for label in latency.labels))
 
+    def test_magnitudes(self) -> None:
+        """Times that span several magnitudes have a logarithmic axis, so that the short ones differ too."""
+        slow = report_of(stats_of(outcome(0, 60.0, pieces=5, tokens=6), outcome(0, 60.0, pieces=5, tokens=6)))
+        levels = (*swept().levels[:2], evolve(swept().levels[2], report=slow))
+        self.assertGreater(curves(swept(levels=levels))[0].up.low, 0)
+        self.assertEqual(curves(swept())[0].up.low, 0)
+
     def test_series(self) -> None:
         """Objectives are lines; good and failed requests have curves if there are any."""
         _, first, _, rates = curves(swept())

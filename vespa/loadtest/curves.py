@@ -9,7 +9,7 @@ from vespa.loadtest.report import Report
 from vespa.loadtest.sweep import SweepReport
 from vespa.loadtest.units import short, tick
 
-HEADROOM: Final = 1.1  # for the labels above the highest points
+HEADROOM: Final = 1.3  # space for the labels above the highest points
 
 _TIMES: Final = (
     ("Latency", "latency", "e2e"),
@@ -36,8 +36,10 @@ def _against_throughput(report: SweepReport) -> list[Plot]:
         if not measured:
             continue
         limit = reports[0].slo.get(objective, 0.0)
-        longest = max([getattr(level.report, field).p95 for level in measured])
-        plot = Plot(f"{title} against {unit}", across, up_to(max(longest, limit) * HEADROOM, tick))
+        times = [getattr(getattr(level.report, field), name) for level in measured for name in ("p50", "p95")]
+        times += [limit] * (limit > 0)
+        up = spanning(min(times) / HEADROOM, max(times) * HEADROOM, tick)
+        plot = Plot(f"{title} against {unit}", across, up)
         if limit:
             plot.limit(f"{objective.upper()} objective", "good", limit)
         for quantile, colour in (("p50", "c2"), ("p95", "c1")):
