@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.frames import frames
 from tests.seeds import examples
 from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED, State
+from vespa.observability.ended_requests import BATCH
 from vespa.observability.histogram import Histogram
 from vespa.observability.metric import Reading
 from vespa.observability.request_metrics import EXEMPLARS_A_BATCH, OTHER, RequestMetrics
@@ -211,10 +212,15 @@ class RequestMetricsTests(SynchronousTestCase):
         self.assertEqual([*filter(None, self.histogram("vespa_admission_wait_seconds").exemplars)], [])
 
     def test_exemplars_are_few(self) -> None:
-        """Of a large batch only the newest requests are searched for a trace id."""
+        """Of a large batch only the newest request is searched for a trace id, of a small one several."""
         traced = head(f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01")
-        self.metrics.take([Ended(head=traced), *(Ended() for _ in range(EXEMPLARS_A_BATCH))])
-        self.assertEqual([*filter(None, self.histogram("vespa_request_duration_seconds").exemplars)], [])
+        for size, newest, found in ((BATCH, 1, 1), (BATCH, 2, 0), (16, EXEMPLARS_A_BATCH, 1), (16, 9, 0)):
+            metrics = RequestMetrics()
+            batch = [Ended() for _ in range(size)]
+            batch[-newest] = Ended(head=traced)
+            metrics.take(batch)
+            exemplars = values(metrics)["vespa_request_duration_seconds"].exemplars
+            self.assertEqual(len([*filter(None, exemplars)]), found, (size, newest))
 
     def test_calls(self) -> None:
         """A served request in a batch costs no call of a Python function: twice as many take as many calls."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vespa.accounting.lifecycle import SERVED, State
-from vespa.observability.ended_requests import EndedRequest
+from vespa.observability.ended_requests import BATCH, EndedRequest
 from vespa.observability.histogram import Exemplar
 from vespa.observability.metric import Reading, counter, histogram
 from vespa.observability.request_record import OUTCOMES, trace_id
@@ -18,7 +18,7 @@ ORIGINS: Final = frozenset(("", "client", "vespa", "backend", "worker", "autosca
 OTHER: Final = "other"
 """Stands for a code or an origin that is not in its list, so that nothing from outside becomes a label."""
 EXEMPLARS_A_BATCH: Final = 8
-"""How many of the newest requests of a batch are searched for a trace id."""
+"""How many of the newest requests of a small batch are searched for a trace id; of a full one only the newest is."""
 
 REQUESTS: Final = counter(
     "vespa_requests_total",
@@ -136,8 +136,9 @@ class RequestMetrics:
         self._admission_wait.add_sorted(waits)
         self._connect.add_sorted(connects)
         self._longest_gap.add_sorted(gaps)
-        for ended in batch[-EXEMPLARS_A_BATCH:]:
-            if ended.head is not None and ended.head is not self._untraced:
+        # A search takes 5 to 10 microseconds. Small batches come once a second.
+        for ended in batch[-min(EXEMPLARS_A_BATCH, max(1, BATCH // len(batch))) :]:
+            if ended.started_at and ended.head is not self._untraced:
                 self._note(ended)
 
     def _note(self, ended: EndedRequest) -> None:
@@ -145,11 +146,11 @@ class RequestMetrics:
         trace = trace_id(ended)
         if not trace:
             self._untraced = ended.head
-        elif ended.started_at:
-            at, received_at = ended.ended_at, ended.received_at
-            self._duration.note(Exemplar(max(0.0, at - received_at), trace, at))
-            if ended.first_byte_at:
-                self._first_byte.note(Exemplar(max(0.0, ended.first_byte_at - received_at), trace, at))
+            return
+        at, received_at = ended.ended_at, ended.received_at
+        self._duration.note(Exemplar(max(0.0, at - received_at), trace, at))
+        if ended.first_byte_at:
+            self._first_byte.note(Exemplar(max(0.0, ended.first_byte_at - received_at), trace, at))
 
     def _requests(self) -> Mapping[tuple[str, ...], float]:
         counts: dict[tuple[str, ...], int] = dict.fromkeys(self._expected, 0)
