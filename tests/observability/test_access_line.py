@@ -12,7 +12,7 @@ from tests.observability.logged_requests import AT, Ended, head_of
 from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED, State
 from vespa.observability.access_line import KNOWN_MAX, JSONLines, TextLines, level_of
 from vespa.observability.request_id import RequestIds
-from vespa.observability.request_record import PATH_MAX
+from vespa.proxy.proxied_request import PATH_MAX
 from vespa.runtime.redaction import HIDDEN
 
 KEYS = (

@@ -323,6 +323,17 @@ class WorkerTests(AccessCase):
         self.assertEqual(fields(client.read(), b"x-request-id"), [b"mine"])
         self.assertEqual([line["request_id"] for line in self.lines()], ["mine"])
 
+    def test_trace(self) -> None:
+        """A caller's trace passes to the backend as it came, and its id is in the line."""
+        rig = self.worker("all", passes_ids=True)
+        parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        rig.ask(b"GET / HTTP/1.1\r\nHost: a\r\ntraceparent: %b\r\ntracestate: a=1\r\n\r\n" % parent)
+        sent = rig.backend.wire.read()
+        rig.backend.wire.send(RESPONSE)
+        rig.clock.advance(1)
+        self.assertEqual((fields(sent, b"traceparent"), fields(sent, b"tracestate")), ([parent], [b"a=1"]))
+        self.assertEqual([line["trace_id"] for line in self.lines()], ["0af7651916cd43dd8448eb211c80319c"])
+
     def test_passed_on(self) -> None:
         """With `passes_ids` the backend gets the id that the log has, once for each request of a connection."""
         rig = self.worker("all", passes_ids=True)

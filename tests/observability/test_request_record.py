@@ -13,8 +13,9 @@ from tests.rig import GET, OK, Rig, post
 from tests.worker.requests import envelope
 from vespa.accounting.lifecycle import ENDS
 from vespa.observability.ended_requests import EndedRequest, EndedRequests
-from vespa.observability.request_record import OUTCOMES, PATH_MAX, RequestRecord, record, shown_path, trace_id
+from vespa.observability.request_record import OUTCOMES, RequestRecord, record, shown_path, trace_id
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.proxied_request import PATH_MAX
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

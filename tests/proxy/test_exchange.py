@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import CHUNKED, DATE, GET, OK, Rig, body, post, status
@@ -203,6 +203,17 @@ class Leaving(SynchronousTestCase):
         self.assertTrue(rig.backend.wire.aborted)
         self.assertEqual(rig.ledger.cancelled, 1)
         self.assertTrue(rig.settled())
+
+    def test_debug_line(self) -> None:
+        """At level debug the reason of a refusal is logged, with the beginning of the path and without the query."""
+        rig = Rig(concurrency=1, max_queue=0)
+        rig.ask(GET)
+        with capturedLogs() as events:
+            rig.ask(b"GET /%b?key=SECRET HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 5000))
+        (line,) = [formatEvent(event) for event in events if event["log_level"] is LogLevel.debug]
+        self.assertTrue(line.startswith("refused: GET /xxx") and ": 429 queue_full: " in line, line)
+        self.assertLess(len(line), 400)
+        self.assertNotIn("SECRET", line)
 
     def test_nothing_is_logged(self) -> None:
         """A client that leaves, and one that is refused, are no events: the access log has a line for each."""

@@ -9,6 +9,7 @@ from attrs import frozen
 from vespa.accounting.lifecycle import State
 from vespa.accounting.workload import from_micros
 from vespa.observability.ended_requests import EndedRequest
+from vespa.proxy.proxied_request import PATH_MAX
 
 OUTCOMES: Final[dict[State, str]] = {
     State.SERVED: "served",
@@ -18,9 +19,6 @@ OUTCOMES: Final[dict[State, str]] = {
     State.REFUSED: "refused",
 }
 """The words for the final states. Unserved: the upstream's own 4xx or 5xx was passed on whole."""
-
-PATH_MAX: Final = 256
-"""The longest path that is told, in characters. Strangers choose paths."""
 
 TRACE_PARENT: Final = b"traceparent"
 _TRACE_PARENT_LENGTH: Final = 55  # of version 00, which later versions begin with (W3C Trace Context 3.2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from vespa.accounting.lifecycle import CONNECTING, HANG_UP, READING, Event, State
 from vespa.http.client_connection import ClientConnection
@@ -15,6 +15,9 @@ from vespa.proxy.app import App
 from vespa.proxy.interfaces import EarlyResponse
 from vespa.proxy.request_body import HeldBody
 from vespa.proxy.upstream_deadlines import UpstreamDeadlines
+
+PATH_MAX: Final = 256
+"""The longest path that is logged, in characters."""
 
 
 class ProxiedRequest(ResponseReceiver):
@@ -136,5 +139,5 @@ class ProxiedRequest(ResponseReceiver):
 
     @property
     def path(self) -> str:
-        """Its path, without the query, which may hold a signature."""
-        return self.head.target.partition(b"?")[0].decode("ascii", "replace")
+        """The beginning of its path, without the query, which may hold a signature."""
+        return self.head.target.partition(b"?")[0][:PATH_MAX].decode("ascii", "replace")
