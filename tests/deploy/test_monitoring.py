@@ -38,7 +38,11 @@ UNITS = frozenset(("s", "short", "percentunit", "reqps", "ops", "Bps", "bytes"))
 """The units of Grafana that panels have: with `short` a number without a unit, such as a unit of cost."""
 
 
-class RuleTests(SynchronousTestCase):
+class PromtoolTests(SynchronousTestCase):
+    """What Prometheus' own program says."""
+
+    slow = True
+
     def test_valid(self) -> None:
         """promtool finds nothing wrong with the configuration and the rules."""
         self.assertIn("SUCCESS", promtool("check", "config", str(PROMETHEUS / "prometheus.yml")))
@@ -48,6 +52,23 @@ class RuleTests(SynchronousTestCase):
         """Each alert fires when it should, with its text, and is silent otherwise (alerts.yml)."""
         self.assertIn("SUCCESS", promtool("test", "rules", str(CASES)))
 
+    def test_dashboard(self) -> None:
+        """promtool parses each query, as the expression of a rule."""
+        recorded = [{"record": f"q{number}", "expr": query} for number, (_, query) in enumerate(dashboard_queries())]
+        path = self.mktemp()
+        with open(path, "w") as file:
+            json.dump({"groups": [{"name": "dashboard", "rules": recorded}]}, file)  # JSON is YAML
+        self.assertIn(f"SUCCESS: {len(recorded)} rules found", promtool("check", "rules", path))
+
+    def test_wrong_query_is_found(self) -> None:
+        """A query that does not parse is an error."""
+        path = self.mktemp()
+        with open(path, "w") as file:
+            json.dump({"groups": [{"name": "x", "rules": [{"record": "q", "expr": "sum(("}]}]}, file)
+        self.assertRaises(AssertionError, promtool, "check", "rules", path)
+
+
+class RuleTests(SynchronousTestCase):
     def test_every_alert_has_cases(self) -> None:
         """Each alert has a case in which it fires, and one in which it does not."""
         alerts = sorted(rule["alert"] for rule in rules())
@@ -92,21 +113,6 @@ class DashboardTests(SynchronousTestCase):
         for title, query in dashboard_queries():
             self.assertNotEqual(metric_names(query), set(), title)
             self.assertEqual(metric_names(query) - KNOWN, set(), title)
-
-    def test_queries_are_valid(self) -> None:
-        """promtool parses each query, as the expression of a rule."""
-        rules = [{"record": f"q{number}", "expr": query} for number, (_, query) in enumerate(dashboard_queries())]
-        path = self.mktemp()
-        with open(path, "w") as file:
-            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)  # JSON is YAML
-        self.assertIn(f"SUCCESS: {len(rules)} rules found", promtool("check", "rules", path))
-
-    def test_wrong_query_is_found(self) -> None:
-        """A query that does not parse is an error."""
-        path = self.mktemp()
-        with open(path, "w") as file:
-            json.dump({"groups": [{"name": "x", "rules": [{"record": "q", "expr": "sum(("}]}]}, file)
-        self.assertRaises(AssertionError, promtool, "check", "rules", path)
 
     def test_selectors(self) -> None:
         """Each metric of a query is limited to the chosen jobs and instances."""

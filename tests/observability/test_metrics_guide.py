@@ -93,6 +93,8 @@ BUILD_LABELS = ("version", "python", "twisted", "transport")
 class PromtoolTests(SynchronousTestCase):
     """`promtool check metrics` reads the exposition, and has rules for names, types and texts."""
 
+    slow = True
+
     def check(self, metrics: Metrics) -> None:
         self.assertEqual(promtool("check", "metrics", said=metrics.render()[1]), "")
 

@@ -165,8 +165,8 @@ ask = st.sampled_from(["ask", "ask", "ask", "serve", "serve", "stream", "error",
 class LedgerTests(SynchronousTestCase):
     """Metrics and ledger count the same requests, each in its own way."""
 
-    @settings(max_examples=examples(40))
-    @given(st.lists(ask, min_size=5, max_size=40), st.integers(0, 3))
+    @settings(max_examples=examples(20))
+    @given(st.lists(ask, min_size=5, max_size=30), st.integers(0, 3))
     def test_agree(self, steps: list[str], concurrency: int) -> None:
         """Whatever happens in whatever order: their sums are equal, and no counter ever falls."""
         worker = WorkerInMemory(secured=True, concurrency=concurrency, max_queue=2)
