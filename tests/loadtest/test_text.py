@@ -9,14 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loadtest.reports import hostile, mixed, outcome, report_of, stats_of
 from tests.runtime.test_terminal import XTERM, FakeTerminal
-from vespa.config.slo import SLO
 from vespa.config.thresholds import threshold
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
 from vespa.loadtest.run_stats import RunStats
 from vespa.loadtest.text import WIDTH as COLUMNS
-from vespa.loadtest.text import intention, progress
+from vespa.loadtest.text import intention
 from vespa.loadtest.text import table as report_on
 from vespa.loadtest.thresholds import check
 
@@ -123,17 +122,3 @@ class TableTests(SynchronousTestCase):
         )
         self.assertIn("requests for 60 s, 4 at a time", intention(about, Plan(requests=0, duration=60, concurrency=4)))
         self.assertIn("(Poisson), at most 9 in flight", intention(about, Plan(rps=1, poisson=True, concurrency=9)))
-
-
-class LineTests(SynchronousTestCase):
-    def test_line(self) -> None:
-        """The line has all that one wants to see, and how much of the plan is done."""
-        stats = stats_of(outcome(0, 1.0), outcome(0, 1.0, "timeout"))
-        text = progress(stats, Plan(requests=4), 10.0, waiting="waiting\x1b")
-        said = "10 s  sent 2  done 2  in flight 0  ok 1  failed 1  0.10 ok/s  p50 1.00 s  waiting "
-        self.assertEqual(text, f"[##########----------]  {said}")
-        stats = stats_of(outcome(0, 1.0, pieces=6), outcome(0, 1.0, "timeout"), slo=SLO(ttft=1.0))
-        text = progress(stats, Plan(requests=4), 10.0)
-        self.assertTrue(text.endswith("0.60 tokens/s  good 50%  p50 1.00 s  TTFT 500 ms  TPOT 100 ms"), text)
-        self.assertIn("[####------", progress(stats, Plan(requests=0, duration=50), 10.0))
-        self.assertIn("[####################]", progress(stats, Plan(requests=1, duration=5), 10.0))

@@ -14,7 +14,7 @@ from vespa.loadtest.histogram import Spread
 from vespa.loadtest.outcome import MEANINGS
 from vespa.loadtest.plan import Plan
 from vespa.loadtest.report import Report
-from vespa.loadtest.run_stats import FailureCount, RunStats
+from vespa.loadtest.run_stats import FailureCount
 from vespa.loadtest.thresholds import Check
 from vespa.loadtest.units import duration, printable, size, three, tick
 from vespa.runtime.terminal import Terminal
@@ -22,8 +22,6 @@ from vespa.runtime.terminal import Terminal
 WIDTH = 100  # the width of a report that is not written to a terminal
 
 MESSAGE_WIDTH = 40  # the minimum width of a failure's message, however long its code is
-
-BAR_WIDTH = 20
 
 WIDE = 90  # the width of a terminal from which columns have two spaces between them
 
@@ -65,34 +63,6 @@ def request(about: About) -> str:
     target = f"endpoint {about.target}" if about.through == "client" else about.target
     streamed = ", streamed" if about.stream else ""
     return f"{target}: POST {about.path}{streamed}, cost {about.cost:g}"
-
-
-def progress(stats: RunStats, plan: Plan, now: float, *, waiting: str = "") -> str:
-    """One line about the progress of a run; `now` on the tester's clock, `waiting` the reason for a wait."""
-    seconds = max(0.0, now - stats.began)
-    done = stats.succeeded + stats.failed + stats.unfinished
-    share = max(done / plan.requests if plan.requests else 0.0, seconds / plan.duration if plan.duration else 0.0)
-    parts = [
-        f"[{'#' * int(min(share, 1.0) * BAR_WIDTH):-<{BAR_WIDTH}}]",
-        f"{seconds:.0f} s",
-        f"sent {stats.sent}",
-        f"done {done}",
-        f"in flight {stats.in_flight}",
-        f"ok {stats.succeeded}",
-        f"failed {stats.failed}",
-        f"{three(stats.succeeded / seconds if seconds else 0.0)} ok/s",
-    ]
-    live = stats.live
-    if live.tokens and seconds:
-        parts.append(f"{three(live.tokens / seconds)} tokens/s")
-    if stats.slo is not None:
-        parts.append(f"good {stats.good / max(stats.succeeded + stats.failed, 1):.0%}")
-    for name, values in (("p50", live.latency), ("TTFT", live.first_token), ("TPOT", live.per_output_token)):
-        if values.count:
-            parts.append(f"{name} {duration(values.quantiles(0.5)[0])}")
-    if waiting:
-        parts.append(printable(waiting))
-    return "  ".join(parts)
 
 
 def table(report: Report, stream: TextIO, environ: Mapping[str, str], checks: Sequence[Check] = ()) -> str:
