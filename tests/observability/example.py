@@ -54,11 +54,12 @@ class Example:
     kind = "worker"
     figures: tuple[str, ...] = ("load", "estimated_wait_seconds", "requests_in_flight", "requests_queued")
 
-    def __init__(self, kind: str = "worker") -> None:
+    def __init__(self, kind: str = "worker", seconds: int = SECONDS) -> None:
+        """`seconds` is its age."""
         self.kind = kind
         self.random = Random(7)
         self.clock = Clock()
-        self.clock.advance(NOW - SECONDS)
+        self.clock.advance(NOW - seconds)
         self.states = StateChanges()
         self.level = "info"
         self.more: dict[str, Any] = {}
@@ -89,7 +90,7 @@ class Example:
             settings=effective(settings),
             log_level=lambda: self.level,
         )
-        for _ in range(SECONDS):
+        for _ in range(seconds):
             self.second()
 
     # -- what happens
@@ -238,6 +239,10 @@ class Example:
             "key_needed": True,
             "key_fetched": True,
             "key_trouble": "",
+            "refused_bad_signature_total": 2,
+            "refused_without_key_total": 0,
+            "refused_wrong_url_total": 1,
+            "replays_total": 0,
             "reports": True,
             "reports_delivered_at": now - 0.8,
             "reports_delivered_total": 871,

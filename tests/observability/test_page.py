@@ -59,8 +59,8 @@ NASTY = "/<img src=x onerror=window.hit=1><script>window.hit=1</script>&lt;b&gt;
 class PageCase(BrowserCase):
     """An example behind the routes of the admin port, and a browser that looks at it."""
 
-    async def serve(self, kind: str = "worker") -> tuple[ExampleServer, str]:
-        server = ExampleServer(Example(kind))
+    async def serve(self, kind: str = "worker", **more: Any) -> tuple[ExampleServer, str]:
+        server = ExampleServer(Example(kind, **more))
         self.addCleanup(server.stop)
         return server, await server.start()
 
@@ -140,6 +140,29 @@ class ShownTests(PageCase):
         await browser.until("!document.getElementById('searches').hidden")
         self.assertRegex(await self.text(browser, "#searches-rows"), r"1 min \d+ s\s+1 worker is loading")
         await self.assert_good(browser)
+
+    async def test_young_process(self) -> None:
+        """Plots and states of a young process are of fewer minutes, so that one sees what there is."""
+        for seconds, words in ((10, "2 min ago"), (115, "2 min ago"), (150, "5 min ago"), (310, "15 min ago")):
+            _, url = await self.serve(seconds=seconds)
+            browser = await self.browser()
+            await browser.look()
+            await browser.open(url)
+            await browser.until(LIVE)
+            self.assertIn(words, await self.text(browser, "#axis"))
+            texts = await browser.run("[...document.querySelectorAll('.plot text')].map((text) => text.textContent)")
+            self.assertEqual(texts.count(words), 6, seconds)
+            await browser.run("document.querySelector('.plot').focus()")
+            await browser.press("Home")
+            await browser.press("ArrowLeft")
+            inside = "document.querySelector('.plot .hair').getBBox().x >= 0"
+            self.assertTrue(await browser.run(inside))
+            await self.assert_good(browser)
+
+    async def test_refused_callers(self) -> None:
+        """How many callers were refused by their signature, and why."""
+        _, browser = await self.opened()
+        self.assertIn("2 with a wrong signature, 1 signed for another worker", await self.text(browser, "#facts"))
 
     async def test_problems(self) -> None:
         """What is wrong stands below the state, with a word for how bad it is."""

@@ -64,8 +64,7 @@ class StatusTests(SynchronousTestCase):
         self.status = WorkerStatus(
             clock=self.clock,
             readiness=self.monitor,
-            gate=self.rig.gate,
-            ledger=self.rig.ledger,
+            admission=self.rig.app.admission,
             pool=self.rig.pool,
             server=self.rig.server,
             tunnels=self.rig.app.proxy.tunnels,
@@ -173,6 +172,18 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual((facts["key_needed"], facts["key_fetched"]), (True, False))
         self.assertEqual(facts["key_trouble"], f"{ADDRESS}: answered 500")
         self.assertIn(f"no public key of the autoscaler: {ADDRESS}: answered 500", self.texts("error")[0])
+
+    def test_refused_callers(self) -> None:
+        """Requests that were refused by their signature are counted by cause."""
+        keyring = Keyring(self.autoscaler, self.clock, "any", random=lambda: 0.0)
+        keyring.bad_signatures, keyring.without_key = 3, 2
+        admission = self.rig.app.admission
+        admission.wrong_urls, admission.replays = 4, 5
+        facts = evolve(self.status, keyring=keyring).facts()
+        names = ("bad_signature", "without_key", "wrong_url")
+        self.assertEqual([facts[f"refused_{name}_total"] for name in names], [3, 2, 4])
+        self.assertEqual(facts["replays_total"], 5)
+        self.assertEqual(self.status.facts()["refused_bad_signature_total"], 0, "requests need no signature")
 
     def test_autoscaler(self) -> None:
         """Deliveries and failures are told; a failure is a warning at first, and an error when reports are overdue."""

@@ -111,8 +111,7 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
     status = WorkerStatus(
         clock=reactor,
         readiness=parts.readiness,
-        gate=admission.gate,
-        ledger=admission.ledger,
+        admission=admission,
         pool=parts.app.pool,
         server=parts.server,
         tunnels=parts.app.proxy.tunnels,

@@ -18,6 +18,7 @@ from vespa.observability.status import Subject
 from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
+from vespa.worker.admission import WorkerAdmission
 from vespa.worker.keyring import Keyring
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
 from vespa.worker.readiness import ReadinessMonitor
@@ -39,8 +40,7 @@ class WorkerStatus:
 
     clock: IReactorTime
     readiness: ReadinessMonitor
-    gate: FairQueue[Any]
-    ledger: Ledger
+    admission: WorkerAdmission
     pool: ConnectionPool
     server: Server
     tunnels: Tunnels
@@ -64,6 +64,16 @@ class WorkerStatus:
     def estimated_wait(self) -> float | None:
         """The seconds until the backend has done the work in flight; None before it is measured."""
         return self.gate.estimated_wait(self.ledger.load) if self.gate.throughput else None
+
+    @property
+    def gate(self) -> FairQueue[Any]:
+        """The slots at the backend, and the queue."""
+        return self.admission.gate
+
+    @property
+    def ledger(self) -> Ledger:
+        """The accounts of requests."""
+        return self.admission.ledger
 
     def measure(self) -> Mapping[str, float | None]:
         """The figures of this second."""
@@ -135,6 +145,10 @@ class WorkerStatus:
             "key_needed": keyring is not None,
             "key_fetched": keyring is not None and keyring.has_key,
             "key_trouble": keyring.trouble if keyring else "",
+            "refused_bad_signature_total": keyring.bad_signatures if keyring else 0,
+            "refused_without_key_total": keyring.without_key if keyring else 0,
+            "refused_wrong_url_total": self.admission.wrong_urls,
+            "replays_total": self.admission.replays,
             "reports": reporter is not None,
             "reports_delivered_at": (reporter.delivered_at or None) if reporter else None,
             "reports_delivered_total": reporter.reports_delivered if reporter else 0,
