@@ -45,6 +45,8 @@ EVERYWHERE = (
     "tests.client",
     "tests.checking.test_client",
     "tests.loadtest",
+    "tests.top",
+    "tests.observability.test_admin",
     "tests.runtime.test_standard_streams",
     "tests.runtime.test_terminal",
     "tests.proxy",
