@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.observability.rig import ask_listener
+from tests.rig import body, status
 from vespa.client.observability import readiness
 from vespa.client.service import make_client
 from vespa.config.client import ClientSettings
+from vespa.config.schema import rows
 from vespa.observability.admin import AdminListener
 
 
@@ -26,6 +30,23 @@ class ServiceTests(SynchronousTestCase):
     def test_off(self) -> None:
         """Without an endpoint there is no admin port."""
         self.assertFalse([each for each in self.children(admin_listen="off") if isinstance(each, AdminListener)])
+
+
+class StatusTests(SynchronousTestCase):
+    def test_no_secret(self) -> None:
+        """With every secret set, neither the document, nor the metrics, nor the page has any of them."""
+        names = [row.attribute for row in rows(ClientSettings) if row.secret]
+        secrets: dict[str, Any] = {name: f"{name}-0123456789" for name in names}
+        tree: Any = make_client(MemoryReactorClock(), ClientSettings(endpoint="demo", **secrets))
+        listener = next(each for each in tree if isinstance(each, AdminListener))
+        for target in ("/", "/status.json", "/metrics"):
+            response = ask_listener(listener, target, secrets["admin_token"])
+            self.assertEqual(status(response), 200, target)
+            self.assertNotIn(b"0123456789", response, target)
+        document = json.loads(body(ask_listener(listener, "/status.json", secrets["admin_token"])))
+        self.assertEqual((document["kind"], document["endpoint"]), ("client", "demo"))
+        hidden = [row["name"] for row in document["settings"] if row["value"] == "(hidden)"]
+        self.assertEqual(len(hidden), len(names))
 
 
 class ReadinessTests(SynchronousTestCase):

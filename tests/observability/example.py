@@ -301,8 +301,9 @@ class Example:
 class ExampleServer:
     """An example behind the real routes of the admin port, at a free port of loopback."""
 
-    def __init__(self, example: Example) -> None:
+    def __init__(self, example: Example, token: str = "") -> None:
         self.example = example
+        self._token = token
         self.asked: list[str] = []
         self._port: IListeningPort | None = None
         self._server: Server | None = None
@@ -321,7 +322,7 @@ class ExampleServer:
             set_level=self._set_level,
         )
         seconds: Callable[[], float] = reactor.seconds
-        self._routes = Routes(sources, AdminAccess(LOCALHOST, "", seconds), reactor)
+        self._routes = Routes(sources, AdminAccess(LOCALHOST, self._token, seconds), reactor)
         self._server = Server(self._routes, reactor, LIMITS)
         self._port = await TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(self._server)
         if not self._loop.running:

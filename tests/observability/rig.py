@@ -85,3 +85,12 @@ def request(path: str, *lines: str, method: str = "GET", host: str = "localhost:
     return (
         "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *lines, *more, "", ""]).encode("latin-1") + content
     )
+
+
+def ask_listener(listener: Any, target: str, token: str = "") -> bytes:
+    """The response of an admin listener to GET, in memory; it need not listen."""
+    wire = Wire(IPv4Address("TCP", "127.0.0.1", 40000))
+    wire.attach(listener.server.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000)))
+    shown = f"Authorization: Bearer {token}\r\n" if token else ""
+    wire.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:9464\r\n{shown}\r\n".encode())
+    return wire.read()

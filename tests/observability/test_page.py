@@ -275,6 +275,17 @@ class LiveTests(PageCase):
         await browser.until("document.querySelector('#kind').textContent.startsWith('client')")
         await browser.until("!document.getElementById('workers').hidden")
 
+    async def test_token(self) -> None:
+        """A port with a token asks for it once; after that the page is live."""
+        server = ExampleServer(Example(seconds=10), "t0ken-of-the-port")
+        self.addCleanup(server.stop)
+        browser = await self.browser()
+        await browser.open(await server.start())
+        await browser.until("document.getElementById('token') !== null")
+        await browser.run("document.getElementById('token').value = 't0ken-of-the-port'; document.forms[0].submit()")
+        await browser.until(LIVE)
+        self.assertEqual(await browser.run("location.search"), "")
+
     async def test_log_level(self) -> None:
         """The log's level is chosen on the page; what the process answers is shown."""
         server, browser = await self.opened()

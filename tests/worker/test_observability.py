@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.test_worker_reading import ON_VAST, QUICK_START
+from tests.observability.rig import ask_listener
+from tests.rig import body, status
+from vespa.config.schema import rows
+from vespa.config.worker import WorkerSettings
 from vespa.config.worker_reading import load
 from vespa.observability.admin import AdminListener
 from vespa.protocol.refusal import Refusal
@@ -54,6 +59,30 @@ class ServiceTests(SynchronousTestCase):
             environ = {**QUICK_START, "VESPA_ADMIN_LISTEN": endpoint, "VESPA_INBOUND_LIMIT": "100000000"}
             found[endpoint] = limits(load(environ)).connections
         self.assertEqual(found["off"] - found[""], ADMIN_CONNECTIONS // 2 if limit() is not None else 0)
+
+
+class StatusTests(SynchronousTestCase):
+    def test_no_secret(self) -> None:
+        """With every secret set, neither the document, nor the metrics, nor the page has any of them."""
+        secrets = {
+            "MASTER_TOKEN": "master-0123456789",
+            "VESPA_ADMIN_TOKEN": "admin-0123456789",
+            "VESPA_BACKEND_AUTHORIZATION": "Bearer backend-0123456789",
+        }
+        settings = load({**ON_VAST, **secrets, "VESPA_BENCHMARK": "benchmarks.openai_chat:benchmark"})
+        self.assertEqual(
+            {row.name for row in rows(WorkerSettings) if row.secret and getattr(settings, row.attribute)}, set(secrets)
+        )
+        tree: Any = make_worker(MemoryReactorClock(), settings, {})
+        listener = next(each for each in tree if isinstance(each, AdminListener))
+        for target in ("/", "/status.json", "/metrics"):
+            response = ask_listener(listener, target, "admin-0123456789")
+            self.assertEqual(status(response), 200, target)
+            self.assertNotIn(b"0123456789", response, target)
+        document = json.loads(body(ask_listener(listener, "/status.json", "admin-0123456789")))
+        self.assertEqual((document["kind"], document["public_url"]), ("worker", "http://198.51.100.7:41234"))
+        hidden = {row["name"] for row in document["settings"] if row["value"] == "(hidden)"}
+        self.assertEqual(hidden, set(secrets))
 
 
 class ReadinessTests(SynchronousTestCase):

@@ -71,20 +71,24 @@ class RecentRequests:
             self.totals[word] += count
         times = sorted(self._first_bytes)
         second = Second(counts, from_micros(self._served_work), quantile(times, 0.5), quantile(times, 0.95))
-        failures = {id(ended) for ended in self._new_failures}
-        rows = {id(ended): self._row(ended) for ended in (*self._new_failures, *self._new)}
+        self._counts.clear()
+        self._served_work = 0
+        self._first_bytes = []
+        self._add_rows()
+        return second
+
+    def _add_rows(self) -> None:
+        new, failures = list(self._new), list(self._new_failures)
+        self._new.clear()
+        self._new_failures.clear()
+        failed = {id(ended) for ended in failures}
+        rows = {id(ended): self._row(ended) for ended in (*failures, *new)}
         for key, row in sorted(rows.items(), key=lambda pair: pair[1]["ended_at"]):
             self._number += 1
             row["number"] = self._number
             self._rows.append(row)
-            if key in failures:
+            if key in failed:
                 self._failures.append(row)
-        self._new.clear()
-        self._new_failures.clear()
-        self._counts.clear()
-        self._served_work = 0
-        self._first_bytes = []
-        return second
 
     @property
     def number(self) -> int:
