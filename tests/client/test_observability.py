@@ -25,7 +25,11 @@ class ServiceTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """The admin port opens first and closes last."""
-        self.assertIsInstance(self.children()[0], AdminListener)
+        tree: Any = make_client(MemoryReactorClock(), ClientSettings(endpoint="demo", endpoint_key="key"))
+        self.assertIs(list(tree)[0], tree.admin)
+        self.assertEqual(tree.status_page, "")
+        tree.admin.startService()
+        self.assertEqual(tree.status_page, "http://127.0.0.1:9465")
 
     def test_off(self) -> None:
         """Without an endpoint there is no admin port."""

@@ -23,6 +23,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
+from vespa.observability.admin import AdminListener
 from vespa.observability.ended_requests import EndedRequests
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange
@@ -48,12 +49,18 @@ AUTOSCALER_CONNECTIONS: Final = 64
 
 
 class ClientService(InOrder):
-    """A client proxy. `url` is its address, after the start."""
+    """A client proxy. `url` is its address, after the start. `admin` is its admin port; None without one."""
 
     def __init__(self, listening: Listener, host: str) -> None:
         super().__init__()
         self._listening = listening
         self._host = host
+        self.admin: AdminListener | None = None
+
+    @property
+    def status_page(self) -> str:
+        """Where its status page is; "" if it has none."""
+        return "" if self.admin is None else self.admin.address
 
     @property
     def url(self) -> str:
@@ -153,6 +160,7 @@ def make_client(
         ended=ended,
     )
     children: list[IService] = [*observers(reactor, parts)]
+    tree.admin = next((each for each in children if isinstance(each, AdminListener)), None)
     children += (Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening)
     if settings.host == LOCALHOST:
         children.append(SecondListener(reactor, "::1", server, listening))

@@ -103,6 +103,7 @@ def _searches(document: Document) -> str:
 
 
 def _endpoint(document: Document) -> str:
+    document.number("workers_known")  # they have a table
     return _joined(document.text("endpoint"), document.text("url") or document.text("public_url"))
 
 
@@ -161,6 +162,7 @@ def _autoscaler(document: Document) -> str:
     document.flag("reports")  # its other members say the same
     return _joined(
         None if since is None else f"last report {age(since)}",
+        _if_any(document.number("reported_load"), "units of work in it"),
         _if_any(document.number("reports_delivered_total"), "delivered"),
         _if_any(document.number("reports_failed_total"), "failed"),
         None if undelivered is None else f"one undelivered for {duration(undelivered)}",

@@ -14,6 +14,7 @@ class Proxy:
     """Stands in for the proxy itself: says what it was made of, and drains when told to."""
 
     url = "http://127.0.0.1:8010"
+    status_page = "http://127.0.0.1:9465"
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

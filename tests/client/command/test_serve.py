@@ -188,6 +188,7 @@ class ServeTests(CommandCase):
         await self.run_to_ready(command)
         self.assertIn('OpenAI(base_url="http://localhost:8010/v1", api_key="unused")', self.said)
         self.assertIn("curl http://localhost:8010/v1/models\n", self.said)
+        self.assertIn("Watch it at http://localhost:9465.", self.said)
         await command.stopService()
 
     async def test_ended_early(self) -> None:
@@ -269,3 +270,4 @@ class TextTests(SynchronousTestCase):
         self.assertIn('base_url="http://localhost:9000/v1", api_key=os.environ["VESPA_CLIENT_TOKEN"]', text)
         self.assertIn("Bearer $VESPA_CLIENT_TOKEN", text)
         self.assertNotIn("t0ken-7531", text)
+        self.assertNotIn("Watch it", text)

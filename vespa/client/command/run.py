@@ -45,7 +45,9 @@ def main(argv: Sequence[str]) -> int:
     settings = reading.settings
     reactor = process.install_reactor(settings.transport)
     # The command itself prints better messages about the start and the end.
-    quiet = () if settings.debug else ("twisted", "log_legacy", "vespa.proxy.listener")
+    quiet = ["twisted", "log_legacy", "vespa.proxy.listener"] if not settings.debug else []
+    if quiet and out.isatty():
+        quiet.append("vespa.observability.admin")
     log_format = chosen_format(settings.log_format, out)
     observer = process.begin_log(
         cast(TextIO, terminal), settings.log_level, reading.secrets, quiet, log_format=log_format

@@ -95,7 +95,7 @@ class Command(process.Main):
             self._state = ServiceState(True, ready)
             self._say(ready)
             if self._friendly:
-                self._say(how_to_use(client.url, settings))
+                self._say(how_to_use(client.url, settings, client.status_page))
             process.settle_memory()
             await Deferred()
         finally:
@@ -104,13 +104,14 @@ class Command(process.Main):
             self._on_wait("", 0.0)
 
 
-def how_to_use(url: str, settings: ClientSettings) -> str:
+def how_to_use(url: str, settings: ClientSettings, status_page: str = "") -> str:
     """What to type where, for people."""
     base = url.replace("//127.0.0.1:", "//localhost:")
     key, header = '"unused"', ""
     if settings.token:
         key, header = 'os.environ["VESPA_CLIENT_TOKEN"]', ' -H "Authorization: Bearer $VESPA_CLIENT_TOKEN"'
+    watch = f"Watch it at {status_page.replace('//127.0.0.1:', '//localhost:')}. " if status_page else ""
     return (
         f'\n  OpenAI(base_url="{base}/v1", api_key={key})\n  curl {base}/v1/models{header}\n\n'
-        "Any other HTTP client will do as well. Ctrl-C ends it.\n"
+        f"Any other HTTP client will do as well. {watch}Ctrl-C ends it.\n"
     )
