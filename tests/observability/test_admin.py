@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
@@ -14,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.logs import observe_log
 from tests.observability.rig import EVERYWHERE, LOOPBACK, AdminRig, request
 from tests.rig import Wire, status
+from tests.system.certificates import Pair
 from vespa.observability.admin import DRAIN_SECONDS, PORTS_TRIED, AdminListener, moved
 from vespa.transport.descriptors import ADMIN_CONNECTIONS
 
@@ -160,6 +163,21 @@ class StopTests(ListenerCase):
         """What never listened ends as well."""
         listener = AdminListener(self.reactor, LOOPBACK, self.rig.routes)
         self.successResultOf(listener.stopService())
+
+
+class CertificateTests(SynchronousTestCase):
+    def test_renewed(self) -> None:
+        """A certificate that is replaced while the port is open is loaded; without TLS there is nothing to load."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        pair = Pair(folder)
+        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pair.key_file}:certKey={pair.cert_file}"
+        listener = AdminListener(reactor, endpoint, AdminRig().routes)
+        assert listener.renewal is not None
+        self.assertFalse(listener.renewal.call())
+        pair.renew()
+        self.assertTrue(listener.renewal.call())
+        self.assertIsNone(AdminListener(reactor, LOOPBACK, AdminRig().routes).renewal)
 
 
 class LimitTests(ListenerCase):

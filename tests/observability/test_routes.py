@@ -181,6 +181,8 @@ class TokenTests(SynchronousTestCase):
             self.assertNotIn(b"t0ken", cookie)
             response = rig.ask("/", f"Cookie: other=1; {value.decode()}")
             self.assertEqual((status(response), body(response)), (200, PAGE))
+        again = rig.ask("/?token=adm1n%2Bt0ken", BROWSER, f"Cookie: {value.decode()}")
+        self.assertEqual((status(again), fields(again, b"location")), (303, [b"/"]))
         rig.clock.advance(7 * 86400)
         self.assertEqual(status(rig.ask("/", f"Cookie: {value.decode()}")), 401)
 

@@ -68,10 +68,10 @@ class AdminListener(Service):
         self._port: IListeningPort | None = None
         self.server = Server(routes, reactor, LIMITS)
         certificate = getattr(self._endpoint, "context_source", None)
-        self._renewal: SurvivingLoop | None = None
+        self.renewal: SurvivingLoop | None = None  # looks for a new certificate
         if certificate is not None:
             what = "the look at the admin port's certificate"
-            self._renewal = SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload, now=False, what=what)
+            self.renewal = SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload, now=False, what=what)
 
     @property
     def address(self) -> str:
@@ -90,8 +90,8 @@ class AdminListener(Service):
         """Listen, if possible."""
         super().startService()  # type: ignore[no-untyped-call]
         Deferred.fromCoroutine(self._start())
-        if self._renewal is not None:
-            self._renewal.startService()
+        if self.renewal is not None:
+            self.renewal.startService()
 
     def stopService(self) -> Deferred[None]:
         """Close the port, end the streams, and let other responses end for a moment. Does not fail."""
@@ -121,8 +121,8 @@ class AdminListener(Service):
         self.log.info("status page and metrics: {address}{why}", address=self.address, why=why)
 
     async def _stop(self) -> None:
-        if self._renewal is not None:
-            await self._renewal.stopService()
+        if self.renewal is not None:
+            await self.renewal.stopService()
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)

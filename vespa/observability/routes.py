@@ -89,10 +89,11 @@ class Routes:
         if head.target == b"*":
             return ServerOptions(client, head)
         path, _, query = head.target.partition(b"?")
-        if path not in _OPEN and not self._access.is_allowed(head):
+        if path not in _OPEN and self._access.has_token:
             if path == b"/" and head.method in _READING:
                 return Response(client, head, lambda head, body: self._sign_in(head, query))
-            raise _token_required()
+            if not self._access.is_allowed(head):
+                raise _token_required()
         method, handle = self._routes.get(path, (b"", None))
         if handle is None:
             raise Refusal(404, "not_found", f"there is no such path; these are: {', '.join(self.paths)}")
@@ -135,10 +136,12 @@ class Routes:
         return Reply(_JSON, to_json({"level": level}) + b"\n")
 
     def _sign_in(self, head: RequestHead, query: bytes) -> Reply:
-        """To the page if the URL has the token, otherwise a form for it."""
+        """The page; if the URL has the token, to the page without it; without any, a form for it."""
         cookie = self._access.sign_in(query)
         if cookie is not None:
             return Reply(_TEXT, b"", 303, b"Location: /\r\nSet-Cookie: %b\r\n" % cookie)
+        if self._access.is_allowed(head):
+            return self._page(head, b"")
         if b"text/html" not in _accept(head):
             raise _token_required()
         return Reply(_HTML, _SIGN_IN, 401, _policy_line(_SIGN_IN) + b"WWW-Authenticate: Bearer\r\n")
