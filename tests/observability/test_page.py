@@ -159,6 +159,16 @@ class ShownTests(PageCase):
             self.assertTrue(await browser.run(inside))
             await self.assert_good(browser)
 
+    async def test_no_benchmark(self) -> None:
+        """A worker without a benchmark, which only an unsecured one may be, says so instead of a figure."""
+        server, browser = await self.opened()
+        server.example.more = {"benchmark_throughput": None, "estimated_wait_limit_seconds": None, "reports": False}
+        await browser.until("document.getElementById('figures').innerText.includes('no benchmark is set')")
+        self.assertIn("no limit", await self.text(browser, "#figures"))
+        self.assertIn("reports to nobody", await self.text(browser, "#figures"))
+        server.example.enter("loading", "no server listens")
+        await browser.until("document.getElementById('figures').innerText.includes('no benchmark yet')")
+
     async def test_refused_callers(self) -> None:
         """How many callers were refused by their signature, and why."""
         _, browser = await self.opened()
