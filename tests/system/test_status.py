@@ -1,0 +1,68 @@
+"""The status of a real worker, as programs read it: what happens to the worker is in `/status.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from tests.processes import NotInTime
+from tests.system.certificates import Pair
+from tests.system.test_admin_port import ANY_PORT, AdminPortCase
+
+SECONDS = 20.0
+
+
+class StatusTests(AdminPortCase):
+    async def until_status(self, port: int, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Return the document when the condition holds. Raises NotInTime with the last one."""
+        deadline = reactor.seconds() + SECONDS
+        while True:
+            document: dict[str, Any] = json.loads((await self.get(port, "/status.json")).body)
+            if holds(document):
+                return document
+            if reactor.seconds() > deadline:
+                raise NotInTime(json.dumps({**document, "history": {}, "settings": []}))
+            await deferLater(reactor, 0.2)
+
+    async def test_worker(self) -> None:
+        """Requests, reports, key, certificate and an autoscaler that fails are told, each where it belongs."""
+        pair = Pair(self.folder)
+        self.trust = pair.certificate
+        tls = {"VESPA_USE_SSL": "true", "VESPA_SSL_CERT_FILE": pair.cert_file, "VESPA_SSL_KEY_FILE": pair.key_file}
+        worker = await self.start_worker(VESPA_ADMIN_LISTEN=ANY_PORT, **tls)
+        port = await self.admin_port(worker)
+        peer, served = await self.call("/echo", {}, cost=12.5)
+        self.assertEqual((await peer.answer()).status, 200)
+        forged = {**self.assign(), "signature": "AAAA"}
+        peer, _ = await self.call("/echo", {}, auth=forged)
+        self.assertEqual((await peer.answer()).status, 401)
+
+        document = await self.until_status(port, lambda found: len(found["requests"]) == 2)
+        self.assertEqual((document["kind"], document["state"]), ("worker", "ready"))
+        one, other = document["requests"]
+        self.assertEqual(
+            (one["outcome"], one["status"], one["request_idx"], one["cost"]), ("served", 200, served, 12.5)
+        )
+        self.assertEqual((other["outcome"], other["code"], other["origin"]), ("refused", "bad_signature", "client"))
+        self.assertEqual([row["number"] for row in document["failures"]], [other["number"]])
+        self.assertEqual(document["refused_bad_signature_total"], 1)
+        self.assertEqual((document["key_needed"], document["key_fetched"]), (True, True))
+        self.assertEqual(document["benchmark_throughput"], 1000.0)
+        self.assertIsNone(document["benchmark_measured_at"], "it is a stored figure")
+        self.assertGreater(document["reports_delivered_total"], 0)
+        self.assertEqual(document["certificate_file"], pair.cert_file)
+        (problem,) = document["problems"]
+        self.assertEqual(problem["severity"], "warning")
+        self.assertIn(f"The certificate {pair.cert_file} expires on", problem["text"])
+
+        self.autoscaler.faults.plan("refuse", float("inf"))
+        document = await self.until_status(port, lambda found: len(found["problems"]) > 1)
+        texts = " ".join(problem["text"] for problem in document["problems"])
+        self.assertIn(f"{self.deployed.autoscaler_url}/worker_status/: answered 503", texts)
+        self.autoscaler.faults.clear()
+        await self.until_status(port, lambda found: len(found["problems"]) == 1)
+        await self.end_well(worker)
