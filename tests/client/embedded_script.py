@@ -37,6 +37,7 @@ sys.meta_path.insert(0, Poison())
 
 from tests.client.embedding import StubClient, descriptors, fetch  # noqa: E402
 from vespa.client import VastClient  # noqa: E402
+from vespa.simulator.launch import free_port  # noqa: E402
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}'
 
@@ -151,6 +152,20 @@ def reactor_afterwards() -> None:
         reactor.callLater(0.05, reactor.stop)
         reactor.run()
         assert fetch(started.url) == b"ok"
+
+
+def admin_port() -> None:
+    """A client with an admin port, asked for everything that it shows."""
+    port = free_port()
+    endpoint = f"tcp:{port}:interface=127.0.0.1"
+    with VastClient("demo", "endpoint-key", autoscaler_url="http://127.0.0.1:9", admin_listen=endpoint):
+        address = f"http://127.0.0.1:{port}"
+        assert fetch(f"{address}/readyz") == b"ready\n"
+        for path in ("", "status.json", "metrics"):
+            assert len(fetch(f"{address}/{path}")) > 1000, path
+        with urllib.request.urlopen(f"{address}/events", timeout=30) as events:
+            lines = [events.readline() for _ in range(8)]
+        assert lines.count(b"event: status\n") == 2, lines
 
 
 if __name__ == "__main__":

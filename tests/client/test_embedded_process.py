@@ -61,3 +61,7 @@ class EmbeddedProcessTests(ProcessCase):
     async def test_a_reactor_afterwards(self) -> None:
         """The program may still install what reactor it likes, and run it beside the client."""
         await self.assert_untouched(self.script("reactor_afterwards"))
+
+    async def test_admin_port(self) -> None:
+        """Nor does its admin port touch the global reactor."""
+        await self.assert_untouched(self.script("admin_port"))

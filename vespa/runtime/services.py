@@ -106,6 +106,16 @@ class CoroutineService(service.Service):
             self.log.failure("{service} ended unexpectedly", failure, service=type(self).__name__)
 
 
+class _Loop(LoopingCall):
+    """Twisted's loop on a clock of its own. Twisted's own constructor imports the global reactor."""
+
+    def __init__(self, call: Callable[[], object], clock: IReactorTime) -> None:
+        self.f = call
+        self.a = ()
+        self.kw = {}
+        self.clock = clock
+
+
 @define(eq=False, slots=False)
 class SurvivingLoop(service.Service):
     """
@@ -129,8 +139,7 @@ class SurvivingLoop(service.Service):
     _logged = ""
 
     def __attrs_post_init__(self) -> None:
-        self._loop = LoopingCall(self._turn)
-        self._loop.clock = self._clock
+        self._loop = _Loop(self._turn, self._clock)
         self._current: Deferred[None] = succeed(None)
 
     def startService(self) -> None:
