@@ -16,7 +16,7 @@ from vespa.config.client import ClientSettings
 from vespa.config.effective import effective
 from vespa.config.schema import rows
 from vespa.observability.recent_requests import RecentRequests
-from vespa.observability.status import StatusDocument
+from vespa.observability.status import STOPPING, StatusDocument
 
 WAITING = {"request_idx": 7, "status": "2 workers are loading"}
 
@@ -121,6 +121,11 @@ class StatusTests(SynchronousTestCase):
         self.rig.caller().send(post())
         self.rig.tell(assignment(WORKER))
         self.assertEqual(self.state(), ("ready", ""))
+
+    def test_stopping(self) -> None:
+        """A client that drains says so."""
+        self.rig.server.drain()
+        self.assertEqual([problem["text"] for problem in self.status.facts()["problems"]], [STOPPING])
 
     def test_bounds(self) -> None:
         """Only the workers that were used last are shown."""

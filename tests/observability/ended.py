@@ -45,4 +45,4 @@ class FakeSubject:
         return {"load": self.load}
 
     def facts(self) -> dict[str, Any]:
-        return {"load": self.load, **self.more}
+        return {"load": self.load, "problems": [], **self.more}

@@ -33,6 +33,7 @@ class HistoryTests(SynchronousTestCase):
         )
         self.assertEqual(history.mean("queue", 5), 3.0)
         self.assertEqual(history.mean("queue", 1), 4.0)
+        self.assertEqual([history.highest("load", rows) for rows in (5, 4, 3)], [3.0, 3.0, None])
 
     def test_digits(self) -> None:
         """A value has six significant digits, so that the document stays small."""

@@ -115,6 +115,19 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(history["throughput"], [0.0, None, None, None, 2.0])
         self.assertEqual(history["loop_lag_seconds"], [0.0, None, None, None, 3.0])
 
+    def test_late_loop_is_a_problem(self) -> None:
+        """A loop that was late by half a second and more is told for ten seconds."""
+        self.subject.more = {"problems": [{"severity": "error", "text": "another"}]}
+        self.tick(1.4)
+        self.assertEqual(len(self.status.document()["problems"]), 1)
+        self.tick(1.6)
+        (_, problem) = self.status.event()["problems"]
+        self.assertEqual(problem["severity"], "warning")
+        self.assertIn("The event loop was 0.6 s late", problem["text"])
+        for _ in range(10):
+            self.tick()
+        self.assertEqual(len(self.status.document()["problems"]), 1)
+
     def test_early_tick(self) -> None:
         """A timer that is early by a rounding error fills its own row."""
         for _ in range(5):

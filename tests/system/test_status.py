@@ -16,6 +16,11 @@ from tests.system.test_admin_port import ANY_PORT, AdminPortCase
 SECONDS = 20.0
 
 
+def named(document: dict[str, Any], word: str) -> list[dict[str, str]]:
+    """The problems that name this. On a busy machine there may be another: that the event loop is late."""
+    return [problem for problem in document["problems"] if word in problem["text"]]
+
+
 class StatusTests(AdminPortCase):
     async def until_status(self, port: int, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Return the document when the condition holds. Raises NotInTime with the last one."""
@@ -55,14 +60,14 @@ class StatusTests(AdminPortCase):
         self.assertIsNone(document["benchmark_measured_at"], "it is a stored figure")
         self.assertGreater(document["reports_delivered_total"], 0)
         self.assertEqual(document["certificate_file"], pair.cert_file)
-        (problem,) = document["problems"]
+        (problem,) = named(document, "certificate")
         self.assertEqual(problem["severity"], "warning")
         self.assertIn(f"The certificate {pair.cert_file} expires on", problem["text"])
 
         self.autoscaler.faults.plan("refuse", float("inf"))
-        document = await self.until_status(port, lambda found: len(found["problems"]) > 1)
-        texts = " ".join(problem["text"] for problem in document["problems"])
-        self.assertIn(f"{self.deployed.autoscaler_url}/worker_status/: answered 503", texts)
+        document = await self.until_status(port, lambda found: named(found, "autoscaler"))
+        text = named(document, "autoscaler")[0]["text"]
+        self.assertIn(f"{self.deployed.autoscaler_url}/worker_status/: answered 503", text)
         self.autoscaler.faults.clear()
-        await self.until_status(port, lambda found: len(found["problems"]) == 1)
+        await self.until_status(port, lambda found: not named(found, "autoscaler"))
         await self.end_well(worker)

@@ -19,7 +19,7 @@ from vespa.config.effective import effective
 from vespa.config.schema import rows
 from vespa.config.worker import WorkerSettings
 from vespa.observability.recent_requests import RecentRequests
-from vespa.observability.status import StatusDocument
+from vespa.observability.status import STOPPING, StatusDocument
 from vespa.runtime.http_client import BoundedClient
 from vespa.transport.certificates import Certificate
 from vespa.vast.status_report import Identity
@@ -232,6 +232,11 @@ class StatusTests(SynchronousTestCase):
         severities = [each["severity"] for each in self.status.facts()["problems"]]
         self.assertEqual(severities, ["error", "warning"])
         self.assertEqual(self.texts("error"), ["nobody can reach it"])
+
+    def test_stopping(self) -> None:
+        """A worker that drains says so."""
+        self.rig.server.drain()
+        self.assertEqual(self.texts("warning"), [STOPPING])
 
     def test_no_secret(self) -> None:
         """With a secret in every setting, and in what the backend and the autoscaler say, none is in the document."""

@@ -12,7 +12,7 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.worker_pools import Worker, WorkerPools
 from vespa.http.server import Server
-from vespa.observability.status import Subject
+from vespa.observability.status import STOPPING, Subject
 from vespa.runtime.state_changes import StateChanges
 
 SHOWN_WORKERS: Final = 8
@@ -98,7 +98,7 @@ class ClientStatus:
             "client_connections": len(self.server.connections),
             "workers": [_worker(url, worker, now) for url, worker in reversed(known[-SHOWN_WORKERS:])],
             "searches": [{"since_at": began_at, "status": status} for began_at, status in searches],
-            "problems": [],
+            "problems": [{"severity": "warning", "text": STOPPING}] if self.server.draining else [],
         }
 
 

@@ -66,6 +66,10 @@ class History:
         values = [value for value in self._last(name, rows) if math.isfinite(value)]
         return sum(values) / len(values) if values else None
 
+    def highest(self, name: str, rows: int) -> float | None:
+        """The highest value in the newest rows; None if there is none."""
+        return max((value for value in self._last(name, rows) if math.isfinite(value)), default=None)
+
     def _last(self, name: str, rows: int) -> list[float]:
         if self._newest is None:
             return []

@@ -30,6 +30,11 @@ EVENT_ROWS: Final = 4
 EVENT_SECONDS: Final = 3
 """The seconds of history in an event: an event may be late, or be lost with its connection."""
 EVENT_CHANGES: Final = 3
+STOPPING: Final = "This process stops: it accepts no new requests, and lets those in flight finish."
+"""What a subject tells while it drains."""
+LATE_SECONDS: Final = 0.5
+"""An event loop that was so late is a problem: every request waited for as long."""
+_LATE_ROWS: Final = 10
 _NOW_SECONDS: Final = 30  # `throughput_now` is a mean, because the work of a long request is counted at its end
 _SOON: Final = 0.01  # a timer may be a little early, by the rounding of its sums
 
@@ -62,7 +67,11 @@ class Subject(Protocol):
         """The figures of the present second. Called once a second."""
 
     def facts(self) -> dict[str, Any]:
-        """Its members of the document. Texts may be long and come from strangers; numbers may be infinite."""
+        """
+        Its members of the document, `problems` among them.
+
+        Texts may be long and come from strangers; numbers may be infinite.
+        """
 
 
 class StatusDocument:
@@ -146,6 +155,10 @@ class StatusDocument:
 
     def _small(self) -> dict[str, Any]:
         newest = self._subject.states.newest
+        facts = self._subject.facts()
+        lag = self._history.highest("loop_lag_seconds", _LATE_ROWS) or 0.0
+        if lag >= LATE_SECONDS:
+            facts["problems"] = [*facts["problems"], {"severity": "warning", "text": _late(lag)}]
         return {
             "version": VERSION,
             "kind": self._subject.kind,
@@ -158,7 +171,7 @@ class StatusDocument:
             "state_reason": newest.reason if newest else "",
             "throughput_now": self._history.mean("throughput", _NOW_SECONDS),
             **{f"requests_{word}_total": count for word, count in self._requests.totals.items()},
-            **self._subject.facts(),
+            **facts,
         }
 
     def _safe(self, value: Any) -> Any:
@@ -172,6 +185,13 @@ class StatusDocument:
         if isinstance(value, (list, tuple)):
             return [self._safe(each) for each in value]
         return value
+
+
+def _late(seconds: float) -> str:
+    return (
+        f"The event loop was {seconds:.1f} s late in the last {_LATE_ROWS} s, and so was every request: the machine's "
+        "processor is too busy, or something in the process blocks."
+    )
 
 
 def page() -> bytes:

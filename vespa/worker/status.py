@@ -14,7 +14,7 @@ from vespa.accounting.ledger import Ledger
 from vespa.accounting.workload import from_micros
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.server import Server
-from vespa.observability.status import Subject
+from vespa.observability.status import STOPPING, Subject
 from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
@@ -108,6 +108,8 @@ class WorkerStatus:
         now = self.clock.seconds()
         obstacle = self.obstacle()
         found = [Problem("error", obstacle)] if obstacle else []
+        if self.server.draining:
+            found.append(Problem("warning", STOPPING))
         if self.keyring is not None:
             found += key_problems(self.keyring)
         if self.reporter is not None:
