@@ -17,7 +17,7 @@ from tests.logs import observe_log
 from tests.observability.rig import EVERYWHERE, LOOPBACK, AdminRig, request
 from tests.rig import Wire, status
 from tests.system.certificates import Pair
-from vespa.observability.admin import DRAIN_SECONDS, PORTS_TRIED, AdminListener, moved
+from vespa.observability.admin import DRAIN_SECONDS, PORTS_TRIED, RETRY_SECONDS, AdminListener, moved
 from vespa.transport.descriptors import ADMIN_CONNECTIONS
 
 
@@ -102,6 +102,29 @@ class StartTests(ListenerCase):
         self.assertEqual(level, LogLevel.error)
         self.assertIn("--admin-listen", text)
         self.assertIn("another program listens there", text)
+
+    def test_again(self) -> None:
+        """A port that could not be opened is tried again, without a word, until it is free or the process ends."""
+        self.reactor.taken = {9464}
+        listener = self.listener()
+        self.reactor.pump([RETRY_SECONDS] * 3)
+        self.assertEqual([level for level, _ in self.said], [LogLevel.error])
+        self.reactor.taken = set()
+        self.reactor.advance(RETRY_SECONDS)
+        self.assertEqual(self.said[1:], [(LogLevel.info, "status page and metrics: http://127.0.0.1:9464")])
+        self.assertEqual(listener.address, "http://127.0.0.1:9464")
+        self.assertEqual(len(self.ports()), 1)
+        self.reactor.pump([RETRY_SECONDS] * 3)
+        self.assertEqual(len(self.ports()), 1)
+
+    def test_again_until_the_stop(self) -> None:
+        """A stop ends the tries."""
+        self.reactor.taken = {9464}
+        listener = self.listener()
+        self.successResultOf(listener.stopService())
+        self.reactor.taken = set()
+        self.reactor.pump([RETRY_SECONDS] * 3)
+        self.assertEqual(self.ports(), [])
 
     def test_other_errors(self) -> None:
         """Only a port that is taken moves on."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 
 from vespa.http.limits import Limits
@@ -24,6 +24,7 @@ from vespa.transport.listen import parse
 
 PORTS_TRIED: Final = 16
 """The number of ports that are tried from the default one on."""
+RETRY_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 1.0
 """How long a stop waits for responses in progress."""
 _CERTIFICATE_CHECK_SECONDS: Final = 60.0
@@ -46,7 +47,8 @@ class AdminListener(Service):
     Listens, and serves `routes`. It starts before what it shows, and stops last.
 
     A default port that is taken moves on to the next free one, so that several workers can run on one machine. A port
-    that cannot be opened is logged as an error, and the process serves without it.
+    that cannot be opened is logged as an error, once. The process serves without it, and tries again at an interval:
+    the process that had it may be one that is just ending.
     """
 
     log = Logger()
@@ -66,6 +68,7 @@ class AdminListener(Service):
         self._setting = setting
         self._routes = routes
         self._port: IListeningPort | None = None
+        self._retry: IDelayedCall | None = None
         self.server = Server(routes, reactor, LIMITS)
         certificate = getattr(self._endpoint, "context_source", None)
         self.renewal: SurvivingLoop | None = None  # looks for a new certificate
@@ -89,7 +92,7 @@ class AdminListener(Service):
     def startService(self) -> None:
         """Listen, if possible."""
         super().startService()  # type: ignore[no-untyped-call]
-        Deferred.fromCoroutine(self._start())
+        self._begin(is_first=True)
         if self.renewal is not None:
             self.renewal.startService()
 
@@ -98,7 +101,11 @@ class AdminListener(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
-    async def _start(self) -> None:
+    def _begin(self, *, is_first: bool = False) -> None:
+        Deferred.fromCoroutine(self._start(is_first))
+
+    async def _start(self, is_first: bool) -> None:
+        self._retry = None
         for further in range(PORTS_TRIED if self._moves else 1):
             tried = moved(self._description, further)
             endpoint = parse(self._reactor, tried) if further else self._endpoint
@@ -111,8 +118,11 @@ class AdminListener(Service):
                 return
             if not _is_taken(problem):
                 break
-        why = cannot_listen(tried, problem, self._setting)
-        self.log.error("no status page and no metrics: {why}", why=why)
+        if is_first:
+            why = cannot_listen(tried, problem, self._setting)
+            text = "no status page and no metrics: {why}. It is tried again every {seconds:g} s"
+            self.log.error(text, why=why, seconds=RETRY_SECONDS)
+        self._retry = self._reactor.callLater(RETRY_SECONDS, self._begin)
 
     def _log_address(self, *, has_moved: bool) -> None:
         why = ""
@@ -123,6 +133,9 @@ class AdminListener(Service):
     async def _stop(self) -> None:
         if self.renewal is not None:
             await self.renewal.stopService()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
