@@ -131,6 +131,14 @@ class TerminalTests(TopCase):
         self.assertTrue(terminal.text.endswith(OUT_OF_SCREEN), terminal.text[-200:])
         self.assertTrue(terminal.echoed_at_the_end)
 
+    async def test_end_of_input(self) -> None:
+        """Ctrl-D ends it as well."""
+        terminal = self.at_terminal(self.serve())
+        await terminal.shows("q ends it")
+        terminal.type("\x04")
+        self.assertEqual(await terminal.code(), 0)
+        self.assertTrue(terminal.echoed_at_the_end)
+
     async def test_lost(self) -> None:
         """A lost connection is told, and the figures go on when the port is there again."""
         port = free_port()

@@ -19,12 +19,12 @@ from vespa.runtime.signals import take_signals
 from vespa.runtime.standard_streams import TolerantStream, writable
 from vespa.runtime.terminal import Terminal
 from vespa.runtime.trust import trust_roots
-from vespa.top.keys import Keys
+from vespa.top.keys import END, Keys
 from vespa.top.screen import Screen, Table
 from vespa.top.source import Place, Source, find
 from vespa.top.top import JSONLines, Shows, Top
 
-QUIT_KEYS = ("q", "Q", "\x04")
+QUIT_KEYS = ("q", "Q", END)
 
 
 def read(argv: Sequence[str], environ: Any) -> tuple[TopSettings, Place | None, Any]:

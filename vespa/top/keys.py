@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
@@ -18,10 +18,16 @@ try:
 except ImportError:  # Windows, where Ctrl-C ends the command
     termios = tty = None
 
+END: Final = "\x04"
+
 
 @implementer(IReadDescriptor)
 class Keys:
-    """Calls `on_key` with each key that is typed, from `start` to `stop`. Ctrl-C is still a signal."""
+    """
+    Calls `on_key` with each key that is typed, from `start` to `stop`. Ctrl-C is still a signal.
+
+    The end of a terminal that is gone is `END`, like Ctrl-D.
+    """
 
     def __init__(self, reactor: Any, descriptor: int, on_key: Callable[[str], object]) -> None:
         self._reactor = reactor
@@ -42,7 +48,10 @@ class Keys:
         mode, self._mode = self._mode, None
         if mode is not None:
             self._reactor.removeReader(self)
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, mode)
+            try:
+                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, mode)
+            except termios.error:
+                pass  # the terminal is gone
 
     def fileno(self) -> int:
         return self._descriptor
@@ -57,7 +66,8 @@ class Keys:
         except OSError:
             typed = b""
         if not typed:
-            self.stop()
+            self._reactor.removeReader(self)  # otherwise the reactor would call again at once
+            self._on_key(END)
             return
         for key in typed.decode("utf-8", "replace"):
             self._on_key(key)
