@@ -135,15 +135,13 @@ class ClientConnection(UpstreamTransport):
         if head.keep_alive_seconds is not None:
             self.pool.idle_lifetime.told(head.keep_alive_seconds)
         self.response_started = True
-        self._interims = 0
         self._keep_alive = head.keep_alive
         framing = self._framing = NO_BODY if self._head_only else head.framing
-        end = start + length  # the end of the body, if it is known
-        if framing == NO_BODY:
-            end = start
-        elif framing == CHUNKED:
+        end = start if framing == NO_BODY else start + length  # the end of the body, if it is known
+        if framing == CHUNKED:
             walker = self._walker = Chunked()
-            self._content = [] if receiver.content_only else None
+            if receiver.content_only:
+                self._content = []
             try:
                 end = walker.feed(data[start:], self._content)
             except BadChunk as error:
@@ -159,8 +157,8 @@ class ClientConnection(UpstreamTransport):
                 end = len(data) if complete else len(data) + 1
         elif framing == UNTIL_CLOSE:
             self._keep_alive = False
+            self._until_close = True  # for good: the response is the connection's last
             end = len(data) + 1
-        self._until_close = framing == UNTIL_CLOSE
         if end > len(data):
             self._left = end - len(data)
             self.longest_gap, self.read_at = 0.0, self._seconds()
@@ -305,5 +303,7 @@ class ClientConnection(UpstreamTransport):
     def _release(self) -> None:
         """Return the connection to the pool, or close it."""
         self.receiver = self.sink = None
-        self._content = self._walker = None
+        self._walker = None
+        if self._content is not None or self._interims:
+            self._content, self._interims = None, 0
         self._after_response(_after_response_end if self.state is _RECEIVING else _after_response)

@@ -51,6 +51,7 @@ class ConnectionPool:
     """
 
     on_trouble: Callable[[UpstreamError], None] | None = None
+    connect_seconds = 0.0  # how long the connection took that was made last
     make_room: Callable[[], None] | None = None
     """Called before each new connection. If pools share descriptors, another pool closes an idle connection."""
 
@@ -164,7 +165,7 @@ class ConnectionPool:
 
     def _connected(self, connection: ClientConnection, taker: ConnectionTaker, began: float) -> None:
         del self._connecting[taker]
-        connection.connect_seconds = self.clock.seconds() - began
+        self.connect_seconds = self.clock.seconds() - began
         taker.connected(connection)
 
     def _not_connected(self, failure: Failure, taker: ConnectionTaker) -> None:

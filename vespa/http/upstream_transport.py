@@ -32,7 +32,6 @@ class UpstreamTransport(Protocol):
 
     # Attributes that are rarely set have their default on the class: see `WatchedConnection`.
     transport: Any = None
-    connect_seconds = 0.0  # how long it took to connect
     longest_gap = read_at = 0.0
     ended_bytes = 0  # of the last response that came in several reads and has ended
     _until_close = False
@@ -42,7 +41,6 @@ class UpstreamTransport(Protocol):
 
     def __init__(self, pool: ConnectionOwner) -> None:
         self.pool = pool
-        self.upstream_name = pool.name
         self.state: ClientState = IDLE
         self.receiver: ResponseReceiver | None = None
         self.sink: Sink | None = None  # the receiver of the response's body; None before its head has come

@@ -14,7 +14,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 
-BATCH: Final = 256
+BATCH: Final = 64
 """The number of requests that are looked at together. One in a batch costs a tenth of one alone."""
 
 

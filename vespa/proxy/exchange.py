@@ -99,7 +99,7 @@ class Exchange(RequestSender):
         if complete:
             self.upstream = None
             self.bytes_out = len(data)
-            self.payload = b""  # before it waits in a batch of ended requests
+            self.payload, self.content = b"", None  # before it waits in a batch of ended requests
             app.served(self, status < 400)
             app.ended(self)
             return self.client.respond(head, length, data, start, True)

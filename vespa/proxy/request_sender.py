@@ -45,7 +45,7 @@ class RequestSender(ProxiedRequest):
 
     def connected(self, connection: ClientConnection) -> None:
         if not connection.reused:
-            self.connect_seconds = connection.connect_seconds
+            self.connect_seconds = self.pool.connect_seconds  # type: ignore[union-attr]
         if self.selection is not None:
             self.app.abandon(self)
         self.send_to(connection)

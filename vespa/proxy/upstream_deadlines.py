@@ -62,4 +62,4 @@ class UpstreamDeadlines:
 
     def _give_up(self, code: str, what: str) -> None:
         self._timer.discard(self)
-        self._connection.fail(UpstreamError(code, f"the {self._connection.upstream_name} {what}"))
+        self._connection.fail(UpstreamError(code, f"the {self._connection.pool.name} {what}"))
