@@ -93,8 +93,8 @@ def parts_of(name: str) -> set[str]:
 
 OPEN = frozenset(
     {
-        *("certificates", "choice", "descriptors", "errors", "listen", "origin", "own_reactor", "platform", "resets"),
-        *("sockets", "splice", "tls_resolve", "turn_end"),
+        *("certificates", "choice", "descriptors", "endpoint_problem", "endpoint_strings", "errors", "listen"),
+        *("origin", "own_reactor", "platform", "resets", "sockets", "splice", "tls_resolve", "turn_end"),
     }
 )
 """What the rest of Vespa may import of this package: these do the same whichever transports are chosen."""

@@ -67,7 +67,7 @@ class RequestMetrics:
     """
     Counts batches of ended requests. `take` is a subscriber of `EndedRequests`.
 
-    A request costs about 0.25 microseconds here, in a batch of 256. `expected` are outcomes, codes and origins that are
+    A request costs about 0.25 microseconds here, in a full batch. `expected` are outcomes, codes and origins that are
     shown from the start as 0, so that a first failure is a rise.
     """
 
