@@ -25,12 +25,12 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual(
             lines(worker()),
             {
-                "throughput": "812/s  of 1,000/s measured (81%)  ▁▅ █",
+                "throughput": "812 units/s  of 1,000 units/s measured (81%)  ▁▅ █",
                 "load": "3,200 units of work, estimated wait 3.2 s of at most 10 s",
                 "now": "12 in flight, 3 queued of at most 1,000, 14 connections",
                 "since the start": "1,234 served, 2 failed  in 2 h 13 min",
                 "backend": "http://127.0.0.1:8000, 1 connection, 0 idle, probed 3 s ago in 2 ms",
-                "benchmark": "1,000/s with 8 at once, llama, measured 2 h ago",
+                "benchmark": "1,000 units/s with 8 at once, llama, measured 2 h ago",
                 "autoscaler": "last report just now, 120 delivered",
                 "log level": "info",
             },
@@ -63,6 +63,15 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual(found["signing key"], "not fetched, connection refused")
         self.assertEqual(found["certificate"], "expired 2 min ago")
         self.assertIn("one undelivered for 30 s, https://run.vast.ai: no response in 10 s", found["autoscaler"])
+
+    def test_refused_callers(self) -> None:
+        """Callers that were refused by their signature have one line, and none while there are none."""
+        totals = {"refused_bad_signature_total": 0, "refused_wrong_url_total": 0, "refused_without_key_total": 0}
+        self.assertEqual(lines(worker(**totals, replays_total=0)), lines(worker()))
+        found = lines(worker(refused_bad_signature_total=3, refused_wrong_url_total=1, replays_total=1))
+        said = "3 with a bad signature, 1 signed for another URL, 1 repeated assignment"
+        self.assertEqual(found, {**lines(worker()), "refused callers": said})
+        self.assertEqual(lines({"refused_without_key_total": 2}), {"refused callers": "2 while there was no key"})
 
     def test_benchmarking(self) -> None:
         """Before there is a figure, the newest line of the benchmark stands there."""

@@ -65,8 +65,8 @@ def _throughput(document: Document) -> str:
     now, measured = document.number("throughput_now"), document.number("benchmark_throughput")
     share = f" ({100 * now / measured:.0f}%)" if now is not None and measured else ""
     parts = [
-        None if now is None else f"{number(now)}/s",
-        None if measured is None else f"of {number(measured)}/s measured{share}",
+        None if now is None else f"{number(now)} units/s",
+        None if measured is None else f"of {number(measured)} units/s measured{share}",
         spark(document.history("throughput")),
     ]
     return "  ".join(filter(None, parts))
@@ -151,7 +151,7 @@ def _benchmark(document: Document) -> str:
         return next(reversed(document.texts("benchmark_lines")), "")
     since = document.since("benchmark_measured_at")
     return _joined(
-        f"{number(figure)}/s" + (f" with {number(at_once)} at once" if at_once else ""),
+        f"{number(figure)} units/s" + (f" with {number(at_once)} at once" if at_once else ""),
         document.text("benchmark_model"),
         None if since is None else f"measured {age(since)}",
     )
@@ -182,6 +182,16 @@ def _key(document: Document) -> str:
     return _joined("fetched" if fetched else "not fetched", trouble)
 
 
+def _refused_callers(document: Document) -> str:
+    """Callers without a valid assignment; no line while there is none."""
+    return _joined(
+        _if_any(document.number("refused_bad_signature_total"), "with a bad signature"),
+        _if_any(document.number("refused_wrong_url_total"), "signed for another URL"),
+        _if_any(document.number("refused_without_key_total"), "while there was no key"),
+        _if_any(document.number("replays_total"), "repeated assignments"),
+    )
+
+
 def _certificate(document: Document) -> str:
     at, file = document.number("certificate_expires_at"), document.text("certificate_file")
     if at is None:
@@ -203,6 +213,7 @@ _LINES: Final[Mapping[str, Callable[[Document], str]]] = {
     "benchmark": _benchmark,
     "autoscaler": _autoscaler,
     "signing key": _key,
+    "refused callers": _refused_callers,
     "certificate": _certificate,
 }
 
