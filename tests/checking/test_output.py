@@ -42,6 +42,25 @@ class OutputTests(SynchronousTestCase):
         )
         self.assertIn(' "id": 7', lines)
 
+    def test_same_advice(self) -> None:
+        """The same advice several times in a row is said once, below the last, in lines and in the table."""
+        found = [failed("settings", f"{name} is not set", "set it") for name in "abc"]
+        part = Findings("worker", [*found, failed("backend", "it is down", "start it")])
+        self.assertEqual(
+            plain([part]).splitlines()[2:],
+            [
+                "FAILED   settings  a is not set",
+                "FAILED   settings  b is not set",
+                "FAILED   settings  c is not set",
+                "                   > set it",
+                "FAILED   backend   it is down",
+                "                   > start it",
+            ],
+        )
+        stream = Screen()
+        show([part], LAST, stream, {"NO_COLOR": "1"})
+        self.assertEqual((stream.getvalue().count("> set it"), stream.getvalue().count("> start it")), (1, 1))
+
     def test_pipe(self) -> None:
         """A pipe gets the plain lines and the last one."""
         stream = io.StringIO()

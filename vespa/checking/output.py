@@ -53,8 +53,8 @@ def table(findings: Sequence[Finding]) -> RenderableType:
         pad_edge=False,
         padding=(0, 2, 0, 0),
     )
-    for each in findings:
-        said = f"{each.why}\n{_ADVICE}{each.advice}" if each.advice else each.why
+    for each, advice in zip(findings, _advices(findings), strict=True):
+        said = f"{each.why}\n{_ADVICE}{advice}" if advice else each.why
         drawn.add_row(Text(_WORDS[each.state], _STYLES[each.state]), each.what, said)
     return drawn
 
@@ -65,14 +65,20 @@ def plain(parts: Sequence[Findings]) -> str:
     for part in parts:
         width = max((len(each.what) for each in part.found), default=0)
         lines += [part.part, ""]
-        for each in part.found:
+        for each, advice in zip(part.found, _advices(part.found), strict=True):
             lines.append(f"{_WORDS[each.state]:9}{_one_line(each.what):{width}}  {_one_line(each.why)}")
-            if each.advice:
-                lines.append(f"{'':{9 + width}}  {_ADVICE}{_one_line(each.advice)}")
+            if advice:
+                lines.append(f"{'':{9 + width}}  {_ADVICE}{_one_line(advice)}")
         lines.append("")
         if part.report is not None:
             lines.append(_report(part.report))
     return "\n".join(lines)
+
+
+def _advices(findings: Sequence[Finding]) -> list[str]:
+    """What to do about each; of the same advice several times in a row only the last."""
+    following = [each.advice for each in findings[1:]] + [""]
+    return ["" if each.advice == after else each.advice for each, after in zip(findings, following, strict=True)]
 
 
 def _report(report: Mapping[str, object]) -> str:
