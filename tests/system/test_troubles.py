@@ -186,7 +186,7 @@ class WorkerTroubles(TroubleCase):
         self.assertEqual((answer.status, answer.values(b"x-vespa-error")), (429, [b"queue_full"]))
         self.assertIn("the queue is full", answer.body.decode())
         found = await self.check(code=0, **limits)
-        words = "New requests get 429: 1 wait for a slot, as many as VESPA_MAX_QUEUE allows"
+        words = "New requests get 429: the queue holds 1, as many as VESPA_MAX_QUEUE allows"
         self.assert_named(found["worker"], words, "status page", "warning")
         stream.go_on()
         await running.answer()

@@ -159,7 +159,7 @@ class StatusTests(SynchronousTestCase):
         for _ in range(3):
             self.rig.ask(GET)
         (queue,) = self.texts("warning")
-        self.assertIn("3 wait for a slot, as many as VESPA_MAX_QUEUE allows", queue)
+        self.assertIn("the queue holds 3, as many as VESPA_MAX_QUEUE allows", queue)
 
     def test_key(self) -> None:
         """Without a key the reason is told, until there is one."""

@@ -70,6 +70,6 @@ def load_problems(gate: FairQueue[Any], estimated_wait: float | None) -> list[Pr
         )
         found.append(Problem("warning", text))
     if gate.waiting and gate.waiting >= gate.max_queue:
-        text = f"New requests get 429: {gate.waiting} wait for a slot, as many as VESPA_MAX_QUEUE allows."
+        text = f"New requests get 429: the queue holds {gate.waiting}, as many as VESPA_MAX_QUEUE allows."
         found.append(Problem("warning", text))
     return found
