@@ -7,6 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observability.ended import FakeEnded, row
+from tests.observability.logged_requests import Ended, head_of
 from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED
 from vespa.observability.ended_requests import RefusedRequest
 from vespa.observability.recent_requests import KEPT, SAMPLES, RecentRequests, quantile
@@ -113,6 +114,13 @@ class RowTests(SynchronousTestCase):
         durations = {name for name in found if name.endswith("_seconds")}
         expected = {"queue", "connect", "first_byte", "total", "longest_gap"}
         self.assertEqual(durations, {f"{name}_seconds" for name in expected})
+
+    def test_request_id(self) -> None:
+        """A row has the caller's id, although a request that was served is given none; without one it has none."""
+        self.assertEqual(row_of(Ended(head=head_of(b"/", b"X-Request-Id: call-7")))["request_id"], "call-7")
+        self.assertEqual(row_of(Ended())["request_id"], "")
+        known = Ended(head=head_of(b"/", b"X-Request-Id: call-7"), request_id="abc-1")
+        self.assertEqual(row_of(known)["request_id"], "abc-1")
 
 
 class QuantileTests(SynchronousTestCase):

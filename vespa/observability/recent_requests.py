@@ -11,6 +11,7 @@ from attrs import asdict, frozen
 from vespa.accounting.lifecycle import CANCELLED, SERVED, UNSERVED, State
 from vespa.accounting.workload import from_micros
 from vespa.observability.ended_requests import EndedRequest
+from vespa.observability.request_id import taken
 from vespa.observability.request_record import OUTCOMES, record
 
 KEPT: Final = 50
@@ -116,6 +117,8 @@ def _newest(rows: deque[dict[str, Any]], after: int, most: int) -> list[dict[str
 def row(request: EndedRequest) -> dict[str, Any]:
     """A request for the document: the members of its `RequestRecord`, with units in their names."""
     found = asdict(record(request))
+    if not found["request_id"] and request.head is not None:  # nobody has asked for it; the caller may have sent one
+        found["request_id"] = taken(request.head)
     found["longest_gap_seconds"] = found.pop("longest_gap")
     return found
 
