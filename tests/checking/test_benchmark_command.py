@@ -112,10 +112,12 @@ class CommandTests(ProcessCase):
         self.assertIn("could not be kept in VESPA_BENCHMARK_CACHE_FILE=/dev/null", child.text)
 
     async def test_failure(self) -> None:
-        """A benchmark that fails has exit code 1, and its reason."""
+        """A benchmark that fails has exit code 1, its reason, and the backend that it was run against."""
         child = self.run_benchmark("async def benchmark(backend_url, session):\n    raise ValueError('no luck')\n")
         self.assertEqual(await self.until_exit(child), 1, child.text)
+        url = self.deployed.backend_url
         self.assertIn("vespa-proxy benchmark: ValueError: no luck", child.text)
+        self.assertIn(f"(the backend is {url})", child.text)
 
     async def test_mistakes(self) -> None:
         """Wrong usage has exit code 2."""

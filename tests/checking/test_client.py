@@ -80,6 +80,8 @@ class ClientTests(TestCase):
         found = await self.check(VAST_API_KEY="k", VAST_AUTOSCALER_URL=f"http://127.0.0.1:{free_port()}")
         self.assertEqual(found["autoscaler"].state, "failed")
         self.assertIn("VAST_AUTOSCALER_URL", found["autoscaler"].advice)
+        self.assertIn("the client finds no worker", found["autoscaler"].why)
+        self.assertNotIn("503", found["autoscaler"].why)
 
     async def test_root(self) -> None:
         """A console without a root is a warning, because only workers with TLS need it."""

@@ -107,6 +107,7 @@ class WorkerTests(TestCase):
         environ = {"REPORT_ADDR": f"http://127.0.0.1:{free_port()}", "VESPA_WORKER_PORT": str(free_port())}
         found = self.by_name(await self.check(environ))
         self.assertEqual((found["backend"].state, found["autoscaler"].state), ("skipped", "failed"))
+        self.assertIn("the worker refuses all requests (503 no_key)", found["autoscaler"].why)
         self.assertEqual((found["report"].state, found["port"].state), ("ok", "ok"))
         environ = {**environ, "VESPA_BACKEND_URL": "https://127.0.0.1:1", "VESPA_BACKEND_CA_FILE": __file__}
         found = self.by_name(await self.check(environ))

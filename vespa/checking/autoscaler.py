@@ -50,12 +50,19 @@ class AddressResult:
 
 
 class AutoscalerCheck:
-    """Fetches the key at each of `addresses`; `setting` is the name of the variable that holds them."""
+    """
+    Fetches the key at each of `addresses`; `setting` is the name of the variable that holds them.
 
-    def __init__(self, http: BoundedClient, addresses: Sequence[str], *, setting: str, timeout: float) -> None:
+    `without` says what does not work if none of them gives its key.
+    """
+
+    def __init__(
+        self, http: BoundedClient, addresses: Sequence[str], *, setting: str, without: str, timeout: float
+    ) -> None:
         self._http = http
         self._addresses = [address.rstrip("/") for address in addresses]
         self._setting = setting
+        self._without = without
         self._timeout = timeout
 
     async def run(self) -> tuple[list[Finding], list[FetchedKey]]:
@@ -98,8 +105,7 @@ class AutoscalerCheck:
         why = f"{result.address}: {result.why}"
         if others:
             return warning(what, f"{why}; another address answers", result.advice, **details)
-        needs = "; without the key the worker refuses all requests (503 no_key), and nobody gets its reports"
-        return failed(what, why + needs, result.advice, **details)
+        return failed(what, f"{why}; {self._without}", result.advice, **details)
 
 
 def skew_of(response: Response, now: float) -> float | None:

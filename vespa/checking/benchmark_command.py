@@ -107,7 +107,7 @@ class Command(process.Main):
         except CancelledError:
             return INTERRUPTED
         except (BenchmarkError, OSError, ValueError) as error:
-            self._complain(str(error) or type(error).__name__)
+            self._complain(f"{str(error) or type(error).__name__} (the backend is {self._backend_url})")
             return 1
         finally:
             if self._bar is not None:

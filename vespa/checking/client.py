@@ -52,7 +52,8 @@ class ClientCheck:
         agent = Agent(self.reactor, connect_timeout=SECONDS, persistent=False, name="server")
         http = BoundedClient(agent, self.reactor)
         address = [settings.autoscaler]
-        autoscaler = AutoscalerCheck(http, address, setting="VAST_AUTOSCALER_URL", timeout=SECONDS)
+        without = "without the autoscaler the client finds no worker, and requests wait until VESPA_TIMEOUT"
+        autoscaler = AutoscalerCheck(http, address, setting="VAST_AUTOSCALER_URL", without=without, timeout=SECONDS)
         return Findings(
             "client",
             [

@@ -117,7 +117,10 @@ class WorkerCheck:
         agent = Agent(self.reactor, connect_timeout=settings.pubkey_timeout, persistent=False, name="autoscaler")
         http = BoundedClient(agent, self.reactor)
         timeout = settings.pubkey_timeout
-        return await AutoscalerCheck(http, settings.report_addr, setting="REPORT_ADDR", timeout=timeout).run()
+        without = "without the key the worker refuses all requests (503 no_key), and nobody gets its reports"
+        addresses = settings.report_addr
+        check = AutoscalerCheck(http, addresses, setting="REPORT_ADDR", without=without, timeout=timeout)
+        return await check.run()
 
     async def _running(self, settings: WorkerSettings) -> list[Finding]:
         agent = Agent(self.reactor, persistent=False, name="worker")

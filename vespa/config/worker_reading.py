@@ -82,8 +82,9 @@ def _check_needed(reading: Reading[WorkerSettings], environ: Mapping[str, str]) 
     reading.need("backend_url", "set it to the URL of your inference server")
     if reading.values["unsecured"] or "unsecured" in reading.problems:
         return
-    for attribute in ("benchmark", "container_id", "master_token", "public_ipaddr"):
-        reading.need(attribute, "required, except for development on this machine (VESPA_UNSECURED=true)")
+    reading.need("benchmark", "README.md lists one for each server; VESPA_UNSECURED=true, for development, needs none")
+    for attribute in ("container_id", "master_token", "public_ipaddr"):
+        reading.need(attribute, "Vast.ai sets it on its machines; elsewhere set VESPA_UNSECURED=true")
     if "worker_port" not in reading.problems:
         reading.need("public_port", _port_hint(environ, reading.values["worker_port"]))
 
