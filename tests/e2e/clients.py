@@ -113,10 +113,16 @@ class ServiceCase(ProcessCase):
         self.assertEqual(len(results), len(job["requests"]), child.text)
         return results
 
-    async def settled(self, deployment: ControlledDeployment, finished: int) -> dict[str, Any]:
-        """The totals of the one worker, once it reported so many deletes and nothing in flight."""
+    async def settled(
+        self, deployment: ControlledDeployment, finished: int, among: frozenset[int] = frozenset()
+    ) -> dict[str, Any]:
+        """The totals of the one worker, once it reported so many deletes, those `among` them, and nothing in flight."""
         autoscaler = deployment.autoscaler
         (worker_totals,) = autoscaler.totals.workers.values()
+
+        def totals() -> dict[str, Any]:
+            found: dict[str, Any] = autoscaler.totals.as_json(reactor.seconds())[str(worker_totals.id)]
+            return found
 
         def told() -> bool:
             return (
@@ -124,6 +130,7 @@ class ServiceCase(ProcessCase):
                 and worker_totals.in_flight == 0
                 and not worker_totals.working_request_idxs
                 and worker_totals.balance(autoscaler.totals.costs).adds_up
+                and among <= {int(idx) for idx in totals()["deletes"]}
             )
 
         try:
@@ -132,5 +139,4 @@ class ServiceCase(ProcessCase):
             worker = "" if deployment.worker is None else deployment.worker.text
             raise AssertionError(f"{error}: {autoscaler.ledger()}\n{worker}") from error
         self.assertEqual(autoscaler.malformed, [])
-        reported: dict[str, Any] = autoscaler.totals.as_json(reactor.seconds())[str(worker_totals.id)]
-        return reported
+        return totals()
