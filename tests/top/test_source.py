@@ -14,7 +14,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from tests.processes import until
+from tests.system.certificates import Pair
 from tests.top.serving import ANY_PORT, serve
+from vespa.runtime.trust import trust_roots
 from vespa.simulator.launch import free_port
 from vespa.top.source import PORTS, Place, Source, SourceError
 from vespa.transport.platform import HAS_UNIX_SOCKETS
@@ -111,6 +113,19 @@ class SourceTests(TestCase):
         """A port at which nothing listens is absent."""
         error = await self.problem(Source(reactor, Place.parse(str(free_port()))))
         self.assertTrue(error.absent, error)
+
+    async def test_certificate(self) -> None:
+        """A certificate that is not trusted is told, with the option that names its roots; with these it is trusted."""
+        folder = tempfile.mkdtemp(prefix="vespa-test-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        pair = Pair(folder)
+        address = self.serve(f"ssl:0:interface=127.0.0.1:privateKey={pair.key_file}:certKey={pair.cert_file}", TOKEN)
+        place = Place.parse(address)
+        error = await self.problem(Source(reactor, place, token=TOKEN))
+        self.assertIn(f"{place}: its certificate is not trusted: name its roots with --ca-file (", str(error))
+        self.assertFalse(error.absent)
+        source = Source(reactor, place, token=TOKEN, trust=trust_roots(pair.cert_file))
+        self.assertEqual((await source.document())["kind"], "worker")
 
     async def test_something_else(self) -> None:
         """A server that has no status document is none of ours."""

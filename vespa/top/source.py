@@ -115,7 +115,10 @@ class Source:
 
     def _unreachable(self, error: BaseException) -> SourceError:
         absent = isinstance(error, UpstreamError) and error.refused
-        return SourceError(f"{self.place}: {str(error).rstrip('.') or type(error).__name__}", absent=absent)
+        text = str(error).rstrip(".") or type(error).__name__
+        if "certificate" in text or "VerificationError" in text:
+            return SourceError(f"{self.place}: its certificate is not trusted: name its roots with --ca-file ({text})")
+        return SourceError(f"{self.place}: {text}", absent=absent)
 
     def _refused(self, status: int, code: str) -> SourceError:
         if status == 401:
