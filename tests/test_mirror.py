@@ -37,6 +37,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.vast.envelope_prefix": "tests.vast.test_envelope_stream",
     # What is composed of other modules, and shows in whole requests.
     "vespa.proxy.proxied_request": "tests.proxy.test_exchange",
+    "vespa.observability.observers": "tests.system.test_admin_port",
     "vespa.worker.listening": "tests.system.test_listening",
     "vespa.transport.errors": "tests.http.test_connection_pool",
     "vespa.http.client_connection": "tests.contract.test_responses",

@@ -143,5 +143,6 @@ def log_requests(
     if passes_ids:
         proxy.request_head = ids.added_to(proxy.request_head)
     access_log = AccessLog(mode, own_log, ids, clock)
-    ended.subscribe(access_log.take)
+    if mode != "off":
+        ended.subscribe(access_log.take)
     return access_log

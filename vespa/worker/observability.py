@@ -13,21 +13,17 @@ from vespa.config.effective import effective
 from vespa.config.schema import defaults
 from vespa.config.worker import WorkerSettings
 from vespa.http.server import Server
-from vespa.observability.access_log import log_requests, mode_of
-from vespa.observability.admin import admin_listener
+from vespa.observability.access_log import mode_of
 from vespa.observability.ended_requests import EndedRequests
 from vespa.observability.loop_lag import LoopLag
 from vespa.observability.metrics import Metrics
-from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
+from vespa.observability.observers import Observed, observe
+from vespa.observability.proxy_metrics import ProxyParts
 from vespa.observability.recent_requests import RecentRequests, row
-from vespa.observability.request_id import RequestIds
-from vespa.observability.routes import Sources
-from vespa.observability.span_export import export_spans
-from vespa.observability.status import StatusDocument, page
+from vespa.observability.status import StatusDocument
 from vespa.proxy.listener import Listener
 from vespa.runtime import process
 from vespa.runtime.secret import secret_forms
-from vespa.runtime.services import SurvivingLoop
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
@@ -61,47 +57,24 @@ class WorkerParts:
 
 def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
     """The services that show the worker. They start before its other services, and stop after them."""
-    parts.server.on_refused = parts.ended.refused
     settings = parts.settings
-    ids = RequestIds(random.random)
-    access_log = log_requests(
-        reactor,
-        parts.app.proxy,
-        parts.ended,
-        ids,
-        mode=mode_of(settings.access_log, debug=settings.log_level == "debug"),
+    observed = Observed(
+        proxy=parts.app.proxy,
+        server=parts.server,
+        ended=parts.ended,
+        name="vespa-worker",
+        access_log=mode_of(settings.access_log, debug=settings.log_level == "debug"),
         passes_ids=settings.request_id,
+        exports=bool(settings.otlp_endpoint),
+        admin_listen=settings.admin_listen,
+        admin_token=settings.admin_token,
+        admin_setting="VESPA_ADMIN_LISTEN",
+        admin_default=defaults(WorkerSettings)["admin_listen"],
+        status=lambda: status_document(reactor, parts),
+        metrics=lambda lag: _metrics(reactor, parts, lag),
+        ready=lambda: readiness(parts),
     )
-    services: list[IService] = [access_log, parts.ended]
-    if settings.otlp_endpoint:
-        export = export_spans(reactor, parts.app.proxy, parts.ended, ids, service="vespa-worker", version=__version__)
-        services.insert(0, export)
-    if settings.admin_listen:
-        status = status_document(reactor, parts)
-        services.append(SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second"))
-        lag = LoopLag(reactor, LOOP_LAG.histogram())
-        services.append(lag)
-        sources = Sources(
-            metrics=_metrics(reactor, parts, lag).render,
-            status=status.document,
-            event=status.event,
-            ready=lambda: readiness(parts),
-            page=page(),
-            set_level=process.set_level,
-        )
-        default = defaults(WorkerSettings)["admin_listen"]
-        services.insert(
-            0,
-            admin_listener(
-                reactor,
-                settings.admin_listen,
-                settings.admin_token,
-                sources,
-                default=default,
-                setting="VESPA_ADMIN_LISTEN",
-            ),
-        )
-    return services
+    return observe(reactor, observed, random.random)
 
 
 def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
