@@ -154,6 +154,13 @@ class SourceTests(TestCase):
             await following
         await until(lambda: not self.listener.server.connections, 10, "the end of the connection")
 
+    async def test_cancel_early(self) -> None:
+        """It can be cancelled before the stream has begun: that is no lost connection, which would be tried again."""
+        following = Deferred.fromCoroutine(Source(reactor, Place.parse(self.serve())).follow(lambda event: None))
+        following.cancel()
+        with self.assertRaises(CancelledError):
+            await following
+
     async def test_refused_stream(self) -> None:
         """A stream without the token is an error."""
         with self.assertRaisesRegex(SourceError, "VESPA_ADMIN_TOKEN"):

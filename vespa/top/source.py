@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -104,6 +104,8 @@ class Source:
         uri = f"{self.place.url}/events".encode("ascii")
         try:
             response = await within(ASK_SECONDS, self._clock, self._agent.request(b"GET", uri, headers))
+        except CancelledError:
+            raise
         except Exception as error:
             raise self._unreachable(cause(error) or error) from None
         if response.code != 200:
