@@ -44,6 +44,8 @@ class RefusalTests(SynchronousTestCase):
             (401, "wrong_url", "client"),
             (408, "head_timeout", "client"),
             (429, "busy", "vespa"),
+            (501, "unknown_method", "client"),
+            (505, "version_not_supported", "client"),
             (503, "draining", "vespa"),
         ]:
             self.assertEqual(Refusal(status, code, "no").origin, origin)

@@ -17,6 +17,8 @@ class EndpointTests(SynchronousTestCase):
             ("bogus:1", "Unknown endpoint type"),
             ("tcp", "an argument is missing or unknown"),
             ("tcp:x", "'x' must be a whole number"),
+            ("tcp:65536:interface=127.0.0.1", "a port's number is 65535 at most"),
+            ("tcp:interface=127.0.0.1:port=99999999", "a port's number is 65535 at most"),
             ("tcp:1:nope=1", "an argument is missing or unknown"),
             ("ssl:1:privateKey=/nowhere", "/nowhere"),
             (f"ssl:1:privateKey={__file__}", __file__),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.transport.endpoint_strings import interface_of, is_local, kind_of, split
+from vespa.transport.endpoint_strings import interface_of, is_local, kind_of, port_of, split
 
 
 class StringTests(SynchronousTestCase):
@@ -25,6 +25,19 @@ class StringTests(SynchronousTestCase):
             ("unix:/run/a.sock", ""),
         ):
             self.assertEqual(interface_of(description), expected, description)
+
+    def test_port(self) -> None:
+        """The number stands at its name or at its position; some have none."""
+        for description, expected in (
+            ("tcp:80", 80),
+            ("tcp:interface=127.0.0.1:port=81", 81),
+            ("tcp6:99999999", 99999999),
+            ("ssl:443:key.pem", 443),
+            ("unix:/run/a.sock", None),
+            ("tcp:x", None),
+            ("tcp", None),
+        ):
+            self.assertEqual(port_of(description), expected, description)
 
     def test_local(self) -> None:
         """A port is local only if its string shows that other machines cannot reach it."""

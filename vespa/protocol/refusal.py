@@ -14,9 +14,9 @@ class Refusal(Exception):
     Vespa answers the request itself, with an HTTP status and a machine-readable cause.
 
     `code` is one word for programs, `message` one sentence for people. `origin` is the part that caused it: by default
-    "client" for a 4xx except 429, otherwise "vespa". `fields` maps the name of each wrong field to its error.
-    `retry_after` and `estimated_wait` are in seconds; the latter is the time until the work in flight is done. Raises
-    ValueError if `error_codes` does not list this code with this status.
+    "client" for a 4xx except 429, and for what no server has to know (501, 505), otherwise "vespa". `fields` maps the
+    name of each wrong field to its error. `retry_after` and `estimated_wait` are in seconds; the latter is the time
+    until the work in flight is done. Raises ValueError if `error_codes` does not list this code with this status.
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class Refusal(Exception):
         self.retry_after = retry_after
         self.estimated_wait = estimated_wait
         self.fields = fields
-        self.origin = origin or ("client" if 400 <= status < 500 and status != 429 else "vespa")
+        by_client = (400 <= status < 500 and status != 429) or status in (501, 505)
+        self.origin = origin or ("client" if by_client else "vespa")
         self.allow = allow
         self.headers = headers
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from OpenSSL import SSL, crypto
 
 from vespa.transport import listen
 from vespa.transport.certificates import CertificateError
+from vespa.transport.endpoint_strings import port_of
+
+PORT_MAX: Final = 65535
 
 
 def endpoint_problem(reactor: object, endpoint: str, setting: str, example: str, files: str = "") -> str:
@@ -28,4 +33,8 @@ def endpoint_problem(reactor: object, endpoint: str, setting: str, example: str,
         elif why.startswith("invalid literal for int"):
             why = f"{why.rpartition(': ')[2]} must be a whole number"
         return f"cannot listen on {setting}={endpoint!r}: {why}; write it like {example}"
+    if (port := port_of(endpoint)) is not None and port > PORT_MAX:
+        return (
+            f"cannot listen on {setting}={endpoint!r}: a port's number is {PORT_MAX} at most; write it like {example}"
+        )
     return ""

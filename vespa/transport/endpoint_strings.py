@@ -33,6 +33,13 @@ def kind_of(description: str) -> str:
     return description.partition(":")[0]
 
 
+def port_of(description: str) -> int | None:
+    """The number of the port that an endpoint listens at; None if it has none."""
+    values, named = split(description)
+    text = named.get("port", values[1] if len(values) > 1 else "") if values[0] in ("tcp", "tcp6", "ssl") else ""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
 def interface_of(description: str) -> str:
     """The address that an endpoint listens at; "" if it is every address, or if the endpoint has none."""
     values, named = split(description)
