@@ -7,21 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client.requests import content
 from tests.rig import CHUNKED, GET, OK, Rig, Wire, post, status
 
 CHAT = b"/v1/chat/completions"
 STREAM = b'{"stream": true}'
 EVENTS = CHUNKED.replace(b"200 OK\r\n", b"200 OK\r\nContent-Type: text/event-stream\r\n")
-
-
-def content(response: bytes) -> bytes:
-    """The content of a chunked response that may not be complete."""
-    rest, found = response.partition(b"\r\n\r\n")[2], b""
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        found += rest[: int(size, 16)]
-        rest = rest[int(size, 16) + 2 :]
-    return found
 
 
 class QueuePingTests(SynchronousTestCase):
