@@ -144,10 +144,6 @@ class TakenTests(SystemCase):
         """The same for an address that this machine does not have."""
         await self.refused("tcp:0:interface=192.0.2.1", "Cannot assign requested address; this machine has no such")
 
-    async def test_no_such_port(self) -> None:
-        """The same for an invalid port."""
-        await self.refused("tcp:99999", "bind(): port must be 0-65535; choose another with VESPA_LISTEN")
-
     async def test_unix_socket_in_use(self) -> None:
         """The same for a unix socket on which another program listens, or whose folder is missing."""
         path = os.path.join(self.folder, "in-use.sock")
@@ -191,6 +187,10 @@ class FailureReportTests(SystemCase):
     async def test_bad_endpoint(self) -> None:
         """The same for an invalid endpoint string."""
         await self.check("tpc:1", VESPA_LISTEN="tpc:1")
+
+    async def test_no_such_port(self) -> None:
+        """The same for a port that no machine has."""
+        await self.check("a port's number is 65535 at most; write it like tcp:3000", VESPA_LISTEN="tcp:99999")
 
     async def test_bad_roots(self) -> None:
         """The same for invalid roots of the backend."""
