@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.contract.subject import start
 from vespa.transport import splice
+from vespa.transport.sockets import hung_up
 
 BLOCK = bytes(range(256)) * 256
 SIZE = 200 * len(BLOCK)  # 13 MB: more than all the buffers on the way hold
@@ -83,12 +84,16 @@ class Client(Protocol):
 
 
 class Drain(Protocol):
-    """Takes one upload of SIZE bytes and answers with its digest; `early` answers when so much of it came."""
+    """
+    Takes one upload of SIZE bytes and answers with its digest.
+
+    `early`: it answers when so much of it came. `deaf`: it stops reading when the first head has come, and fires this.
+    """
 
     transport: Any
 
     early = 0
-    deaf = False
+    deaf: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
         self.head = b""
@@ -101,8 +106,10 @@ class Drain(Protocol):
         if b"\r\n\r\n" not in self.head:
             self.head += data
             data = self.head.partition(b"\r\n\r\n")[2]
-            if self.deaf:
+            deaf, self.deaf = self.deaf, None
+            if deaf is not None:
                 self.transport.pauseProducing()
+                deaf.callback(None)
         self.size += len(data)
         self.digest.update(data)
         if self.size >= (self.early or SIZE) and b"smuggled" not in self.head:
@@ -208,7 +215,9 @@ class Uploading(TestCase):
 
     async def test_slow_backend(self) -> None:
         """A backend that pauses gets every byte all the same, and the client is held back meanwhile."""
-        client, made, _ = await self.open(deaf=True)
+        deaf: Deferred[None] = Deferred()
+        client, made, _ = await self.open(deaf=deaf)
+        await deaf
         for _ in range(50):
             await deferLater(reactor, 0.01)
         self.assertGreater(client.left, 0)
@@ -226,21 +235,41 @@ class Uploading(TestCase):
         self.assert_closed(pipes)
 
     async def test_client_leaves(self) -> None:
-        """A client that leaves in the middle cuts the backend off."""
-        client, made, pipes = await self.open(deaf=True)
-        while not (pipes and made):
+        """A client that leaves in the middle cuts the backend off: at the beginning, or when the pipe is full."""
+        for turns in (0, 20):
+            deaf: Deferred[None] = Deferred()
+            client, made, pipes = await self.open(deaf=deaf)
+            await deaf
+            self.assertEqual(len(pipes), 1)
+            for _ in range(turns):
+                await deferLater(reactor, 0.01)
+            client.transport.abortConnection()
+            made[0].transport.resumeProducing()
+            await made[0].lost
+            self.assertLess(made[0].size, SIZE)
+            self.assert_closed(pipes)
+
+    async def test_client_leaves_a_deaf_backend(self) -> None:
+        """A client that leaves cuts the backend off even if it never reads again, so that nothing moves."""
+        deaf: Deferred[None] = Deferred()
+        client, made, pipes = await self.open(deaf=deaf)
+        await deaf
+        for _ in range(20):
             await deferLater(reactor, 0.01)
         client.transport.abortConnection()
+        while not hung_up(made[0].transport):
+            await deferLater(reactor, 0.01)
+        self.assert_closed(pipes)
         made[0].transport.resumeProducing()
         await made[0].lost
         self.assertLess(made[0].size, SIZE)
-        self.assert_closed(pipes)
 
     async def test_backend_dies(self) -> None:
         """A backend that ends within the request: the client gets 502."""
-        client, made, pipes = await self.open(deaf=True)
-        while not (pipes and made):
-            await deferLater(reactor, 0.01)
+        deaf: Deferred[None] = Deferred()
+        client, made, pipes = await self.open(deaf=deaf)
+        await deaf
+        self.assertEqual(len(pipes), 1)
         made[0].transport.abortConnection()
         await client.lost
         self.assertIn(b" 502 ", client.received[:20])
@@ -287,6 +316,8 @@ class Splicing(TestCase):
         """A client that pauses gets every byte all the same, and the backend is held back meanwhile."""
         client, made = await self.open()
         client.transport.pauseProducing()
+        while not (made and made[0].sent):
+            await deferLater(reactor, 0.01)
         for _ in range(50):
             await deferLater(reactor, 0.01)
         self.assertLess(made[0].sent, SIZE)
@@ -303,7 +334,7 @@ class Splicing(TestCase):
         """A client that leaves cuts the backend off."""
         client, made = await self.open()
         client.transport.pauseProducing()
-        while not made:
+        while not (made and made[0].sent):
             await deferLater(reactor, 0.01)
         client.transport.abortConnection()
         await made[0].lost
