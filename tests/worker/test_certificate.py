@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator_support.authority import LIFETIME, Authority
-from vespa.worker.certificate import TRIES, CertificateError, ensure, request, usable
+from tests.worker.blocking_server import Response, serve
+from vespa.worker.certificate import LONGEST_RESPONSE, TRIES, CertificateError, ensure, main, post, request, usable
 
 NOW = 1_800_000_000.0
 URL = "https://console.invalid/sign/?instance_id=1"
@@ -111,3 +115,75 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(csr.subject.rfc4514_string(), "CN=pyworker.vast.ai,ST=CA,C=US")
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         self.assertEqual([str(name) for name in names.get_values_for_type(x509.IPAddress)], ["0.0.0.0"])
+
+
+class PostTests(SynchronousTestCase):
+    def test_post(self) -> None:
+        """The request is the body, and the response's body is returned up to a limit."""
+        asked: list[tuple[str, bytes]] = []
+
+        def respond(target: str, content: bytes) -> Response:
+            asked.append((target, content))
+            return 200, b"x" * (LONGEST_RESPONSE + 1), {}
+
+        self.assertEqual(post(serve(self, respond) + "/sign?instance_id=1", b"csr"), b"x" * LONGEST_RESPONSE)
+        self.assertEqual(asked, [("/sign?instance_id=1", b"csr")])
+
+    def test_error(self) -> None:
+        """A status that is not 2xx is an error with this status."""
+        error = self.assertRaises(OSError, post, serve(self, lambda *_: (503, b"", {})), b"csr")
+        self.assertIn("503", str(error))
+
+
+class MainTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.certificate = os.path.join(self.folder, "instance.crt")
+        self.output, self.errors = io.StringIO(), io.StringIO()
+        self.asked: list[str] = []
+
+    def main(self, url: str, **environ: str) -> int:
+        """Run the command with these variables besides those of a worker with TLS on Vast."""
+        on_vast = {
+            "CONTAINER_ID": "7",
+            "VESPA_USE_SSL": "true",
+            "VESPA_SSL_CERT_FILE": self.certificate,
+            "VESPA_SSL_KEY_FILE": os.path.join(self.folder, "instance.key"),
+            "VESPA_SIGN_URL": url,
+            "VESPA_SIGN_TRIES": "1",
+        }
+        self.patch(os, "environ", {**on_vast, **environ})
+        self.patch(sys, "stdout", self.output)
+        self.patch(sys, "stderr", self.errors)
+        return main()
+
+    def sign(self, target: str, csr: bytes) -> Response:
+        self.asked.append(target)
+        return 200, Authority(time.time()).sign(csr, ADDRESS), {}
+
+    def test_signed(self) -> None:
+        """The instance's id is in the request, and a second run keeps the certificate."""
+        url = serve(self, self.sign)
+        self.assertEqual((self.main(url), self.main(url)), (0, 0))
+        self.assertEqual(self.asked, ["/?instance_id=7"])
+        self.assertEqual(self.output.getvalue(), f"{self.certificate}: signed anew\n{self.certificate}: still good\n")
+
+    def test_not_needed(self) -> None:
+        """Without TLS, or without an instance, there is nothing to sign."""
+        self.assertEqual(self.main("http://127.0.0.1:1", VESPA_USE_SSL="false"), 0)
+        self.assertEqual(self.main("http://127.0.0.1:1", CONTAINER_ID=""), 0)
+        self.assertEqual((self.output.getvalue(), self.errors.getvalue()), ("", ""))
+
+    def test_no_server(self) -> None:
+        """A server that speaks no HTTP, and a malformed URL, are reasons for no certificate like any other."""
+        for url in (serve(self, lambda *_: (0, b"?\r\n\r\n", {})), "http://[/", "http://a:b/"):
+            self.assertEqual(self.main(url), 1, url)
+        self.assertEqual(self.errors.getvalue().count("signed no certificate"), 3)
+
+    def test_refused(self) -> None:
+        """Without a certificate the exit code is 1, and the error has the reason."""
+        url = serve(self, lambda *_: (403, b"", {}))
+        self.assertEqual(self.main(url), 1)
+        self.assertIn("signed no certificate in 1 tries: HTTP Error 403", self.errors.getvalue())
+        self.assertFalse(os.path.exists(self.certificate))

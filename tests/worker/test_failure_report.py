@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.test_worker_reading import ON_VAST, TOKEN
+from tests.worker.blocking_server import Response, serve
 from vespa.accounting.ledger import Ledger
 from vespa.config.worker_reading import read
 from vespa.vast.status_report import Condition, worker_status
-from vespa.worker.failure_report import LONGEST_MESSAGE, body, report
+from vespa.worker.failure_report import LONGEST_MESSAGE, body, main, post, report
 
 
 class BodyTests(SynchronousTestCase):
@@ -67,3 +71,57 @@ class ReportTests(SynchronousTestCase):
         """The function returns False, and raises nothing, if no address took the report."""
         self.assertFalse(report(ON_VAST, "it broke", lambda url, content: False))
         self.assertFalse(report({}, "it broke", lambda url, content: True))
+
+
+class PostTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.asked: list[tuple[str, bytes]] = []
+
+    def respond(self, target: str, content: bytes) -> Response:
+        self.asked.append((target, content))
+        if target == "/moved":
+            return 307, b"", {"Location": "/here"}
+        return int(target[1:] or 200), b"", {}
+
+    def test_status(self) -> None:
+        """The report is delivered if the response is 2xx."""
+        url = serve(self, self.respond)
+        for status, delivered in ((200, True), (204, True), (404, False), (500, False)):
+            self.assertEqual(post(f"{url}/{status}", b"{}"), delivered, status)
+        self.assertEqual(self.asked[0], ("/200", b"{}"))
+
+    def test_redirect(self) -> None:
+        """A redirect is not followed, because the body has the token."""
+        self.assertFalse(post(serve(self, self.respond) + "/moved", b"{}"))
+        self.assertEqual([target for target, _ in self.asked], ["/moved"])
+
+    def test_no_server(self) -> None:
+        """Nobody who listens, a server that speaks no HTTP, and malformed URLs are failures, and raise nothing."""
+        for url in ("http://127.0.0.1:1/", serve(self, lambda *_: (0, b"?\r\n\r\n", {})), "http://[/", "http://a:b/"):
+            self.assertFalse(post(url, b"{}"), url)
+
+
+class MainTests(SynchronousTestCase):
+    def main(self, **environ: str) -> int:
+        """Run the command with these variables."""
+        self.errors = io.StringIO()
+        self.patch(os, "environ", environ)
+        self.patch(sys, "stderr", self.errors)
+        self.patch(sys, "argv", ["failure_report", "pip", "failed"])
+        return main()
+
+    def test_delivered(self) -> None:
+        """The arguments are the message, and the exit code is 0 if an address took it."""
+        told: list[str] = []
+
+        def respond(target: str, content: bytes) -> Response:
+            told.append(json.loads(content)["error_msg"])
+            return 200, b"", {}
+
+        self.assertEqual(self.main(**ON_VAST, REPORT_ADDR=serve(self, respond)), 0)
+        self.assertEqual((told, self.errors.getvalue()), (["pip failed"], ""))
+
+    def test_not_delivered(self) -> None:
+        """The exit code is 1 if no address took it, and standard error says so."""
+        self.assertEqual(self.main(**ON_VAST, REPORT_ADDR="http://127.0.0.1:1"), 1)
+        self.assertIn("no address answered", self.errors.getvalue())

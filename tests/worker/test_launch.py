@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from collections.abc import MutableMapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.worker.launch import TOLD, Launch, launch, production_defaults
+from tests.config.test_worker_reading import ON_VAST
+from tests.worker.blocking_server import Response, serve
+from vespa.worker import launch as launch_module
+from vespa.worker.launch import (
+    NEEDED,
+    TOLD,
+    Launch,
+    cause,
+    is_installed,
+    launch,
+    main,
+    missing_packages,
+    production_defaults,
+)
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -136,3 +150,51 @@ class DefaultsTests(SynchronousTestCase):
             environ = dict(before)
             production_defaults(environ)
             self.assertEqual(environ, after)
+
+
+class CauseTests(SynchronousTestCase):
+    def test_cut_line(self) -> None:
+        """A line of JSON that was too long to be kept whole is the reason as it stands."""
+        cut = '{"level": "critical", "message": "cannot lis'
+        self.assertEqual(cause(["info", cut]), cut)
+
+    def test_none(self) -> None:
+        """A log without a reason has none."""
+        self.assertEqual(cause(["2026 info [a] b", "  indented", '{"level": "info", "message": "a"}']), "")
+
+
+class PackagesTests(SynchronousTestCase):
+    def test_all_there(self) -> None:
+        """Where all packages can be imported, nothing is said."""
+        self.assertEqual(missing_packages(), "")
+
+    def test_missing(self) -> None:
+        """The sentence names this Python, each package that is missing, and the command that installs them."""
+        said = missing_packages(lambda name: name not in ("treq", "attrs"))
+        self.assertIn(f"{sys.executable} lacks the packages treq, attrs: run {sys.executable} -m pip install -r ", said)
+        path = said.partition("pip install -r ")[2].partition(",")[0]
+        self.assertEqual(os.path.basename(path), "requirements.txt")
+        self.assertTrue(os.path.exists(path))
+        self.assertIn("lacks the package attrs:", missing_packages(lambda name: name != "attrs"))
+
+    def test_needed(self) -> None:
+        """What is looked for can be found; a folder without a package is none."""
+        self.assertEqual([name for name in NEEDED if not is_installed(name)], [])
+        self.assertFalse(is_installed("no_such_package"))
+
+    def test_main(self) -> None:
+        """A worker with a broken installation does not start: it says why, and reports it."""
+        told: list[bytes] = []
+
+        def respond(target: str, content: bytes) -> Response:
+            told.append(content)
+            return 200, b"", {}
+
+        errors = io.StringIO()
+        self.patch(launch_module, "missing_packages", lambda: "this Python lacks the package treq")
+        self.patch(os, "environ", {**ON_VAST, "REPORT_ADDR": serve(self, respond)})
+        self.patch(sys, "stderr", errors)
+        self.assertEqual(main(), 1)
+        self.assertEqual(errors.getvalue(), "error: this Python lacks the package treq\n")
+        self.assertEqual(len(told), 1)
+        self.assertIn(b"this Python lacks the package treq", told[0])

@@ -6,11 +6,11 @@ python -m vespa.worker.certificate
 from __future__ import annotations
 
 import datetime
+import http.client
 import ipaddress
 import os
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def _signed(
             sleep(2.0**attempt)
         try:
             body = fetch(url, csr)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = str(error) or type(error).__name__
             continue
         if usable(body, key_pem, now):
@@ -129,7 +129,11 @@ def _read(path: str) -> bytes:
 
 
 def post(url: str, content: bytes) -> bytes:
-    """POST a certificate request and return the response. Raises OSError unless it is 2xx."""
+    """
+    POST a certificate request and return the response.
+
+    Raises OSError unless it is 2xx, ValueError for a malformed URL, and HTTPException for a response that is not HTTP.
+    """
     headers = {"Content-Type": "application/octet-stream"}
     asked = urllib.request.Request(url, content, headers, method="POST")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

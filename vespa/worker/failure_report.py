@@ -6,11 +6,11 @@ This module, vespa/__init__.py, vespa/worker/__init__.py and worker.py also run 
 report an interpreter that is too old for the rest.
 """
 
+import http.client
 import json
 import os
 import shutil
 import sys
-import urllib.error
 import urllib.request
 from typing import Any, Callable, Mapping, Optional
 
@@ -68,11 +68,11 @@ def report(environ: Mapping[str, str], message: str, send: Optional[Send] = None
 def post(url: str, content: bytes) -> bool:
     """POST `content`. Returns whether the response was 2xx. Uses no proxy and no redirect, because of the token."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"}, method="POST")
     try:
+        request = urllib.request.Request(url, content, {"Content-Type": "application/json"}, method="POST")
         with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             return 200 <= int(response.status) < 300
-    except (OSError, ValueError, urllib.error.HTTPError):
+    except (OSError, ValueError, http.client.HTTPException):  # ValueError: not a URL
         return False
 
 
