@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.runtime.signals import Signals, stop
+from vespa.runtime.signals import Signals, stop, take_signals
 
 
 class FakeReactor:
@@ -61,6 +61,19 @@ class SignalsTests(SynchronousTestCase):
         self.handlers.clear()
         self.reactor.begin()
         self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT})
+
+    def test_others(self) -> None:
+        """Where the reactor keeps its own handlers, each gets the handler of its signal alone."""
+        reactor: Any = FakeReactor()
+        reactor.sigInt = reactor.sigTerm = None
+
+        def handler(number: int, frame: object) -> None:
+            """Is not called."""
+
+        take_signals(reactor, handler, [signal.SIGUSR1], set_handler=self.handlers.__setitem__)
+        self.assertEqual((set(self.handlers), reactor.sigInt, reactor.sigTerm), ({signal.SIGUSR1}, None, None))
+        take_signals(reactor, handler, iter([signal.SIGTERM]), set_handler=self.handlers.__setitem__)
+        self.assertEqual((reactor.sigInt, reactor.sigTerm), (None, handler))
 
     def test_first_stops(self) -> None:
         """The first signal stops the reactor from its own thread, and nothing else."""

@@ -21,6 +21,9 @@ STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", 
 """The signals that end a process in order; SIGBREAK is Windows' Ctrl-Break."""
 
 
+_OF_REACTOR: Final = {signal.SIGINT: "sigInt", signal.SIGTERM: "sigTerm"}  # where Twisted keeps its handlers
+
+
 class Stoppable(Protocol):
     """What is needed of a reactor."""
 
@@ -64,6 +67,7 @@ def take_signals(
     set_handler: Callable[[int, Handler], object] = signal.signal,
 ) -> None:
     """Handle signals with `handler` from now on, even if the reactor installs handlers of its own."""
+    numbers = tuple(numbers)
 
     def install() -> None:
         for number in numbers:
@@ -72,8 +76,8 @@ def take_signals(
     install()
     # The reactor installs its own as it starts to run, which is after this: it is given ours to install, so that no
     # signal meets its own in between. One that does not look there is set right as soon as it runs.
-    for name in ("sigInt", "sigTerm"):
-        if hasattr(reactor, name):
+    for number, name in _OF_REACTOR.items():
+        if number in numbers and hasattr(reactor, name):
             setattr(reactor, name, handler)
     reactor.callWhenRunning(install)
 
