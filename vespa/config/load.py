@@ -99,6 +99,10 @@ class LoadSettings:
         return True if self.stream else False if self.no_stream else None
 
 
+_NEVER_EMPTY: Final = {"fail_if": "fail-if", "slo": "slo"}
+"""Options that decide whether a test fails. A script whose variable is not set must not pass its test by that."""
+
+
 @frozen(kw_only=True)
 class LoadReading:
     """The result of `read`. With a URL there is no proxy, and `client` has only the settings that apply to a URL."""
@@ -122,6 +126,9 @@ def read(given: Given, environ: Mapping[str, str]) -> LoadReading:
     values, problems = reading.values, reading.problems
     if "requests" not in reading.sources and values["duration"]:
         values["requests"] = 0
+    for attribute, flag in _NEVER_EMPTY.items():
+        if not all(text.strip() for text in given.texts.get(flag, ())):
+            problems[attribute] = f"--{flag} is empty, so nothing would be checked: give it a value, or leave it out"
     over = values["sweep"].over if values["sweep"] else ""
     if over in reading.sources:
         problems["sweep"] = f"--sweep {over}= and --{over}: use only one of them"
