@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from vespa import __version__
 from vespa.cli import COMMANDS, main
@@ -48,6 +49,19 @@ class CommandTests(SynchronousTestCase):
         """An unknown command or option gives exit code 2."""
         for arguments in ((), ("fly",), ("version", "x"), ("client", "--fly"), ("client", "x")):
             self.assertEqual(self.run_command(*arguments)[0], 2)
+
+    def test_full(self) -> None:
+        """Standard output that cannot be written is an error in one sentence, whatever is printed."""
+        if not os.path.exists("/dev/full"):
+            raise SkipTest("this system has no /dev/full")
+        for arguments in (("--help",), ("settings",), ("version",), ("top", "--help")):
+            with open("/dev/full", "w") as output:
+                errors = io.StringIO()
+                self.patch(sys, "stdout", output)
+                self.patch(sys, "stderr", errors)
+                self.assertEqual(main(arguments), 1, arguments)
+            said = "vespa-proxy: cannot write to standard output: No space left on device\n"
+            self.assertEqual(errors.getvalue(), said, arguments)
 
     def test_interrupt(self) -> None:
         """Ctrl-C before a command takes signals ends it without a traceback."""

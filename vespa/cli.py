@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import __version__
-from .runtime.standard_streams import drain_into_nothing, writable
+from .runtime.standard_streams import OutputError, drain_into_nothing, writable
 from .runtime.twistd import twistd_options
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+_FULL: Final = frozenset((errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)))
+"""What the system says where nothing more can be written. A command says itself which of its own files is meant."""
+
+
 def _refuse(line: CommandLine, arguments: Sequence[str]) -> None:
     # For a subcommand without options: answers --help, refuses everything else.
     if problems := line.parse(arguments).problems:
@@ -127,6 +132,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`: the reader has closed the pipe
         drain_into_nothing(sys.stdout)
         return 0
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        drain_into_nothing(sys.stdout)
+        print(f"vespa-proxy: {OutputError(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:  # Ctrl-C while the command still loads, before it takes signals
         return 130
     except ModuleNotFoundError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,17 @@ class CommandTests(ProcessCase):
         (failed,) = [each for each in part["findings"] if each["state"] == "failed"]
         self.assertEqual((failed["what"], failed["details"]["answering"][0]), ("health path", "/health"))
         self.assertEqual(part["report"]["mtoken"], "***")
+
+    async def test_output(self) -> None:
+        """Output that cannot be written is an error in one sentence; a reader that has left is none."""
+        line = " ".join(map(shlex.quote, CHECK))
+        for into, code, said in ((">/dev/full", 1, "vespa-proxy check: cannot write to standard output: No space"),
+                                 ("| true; exit ${PIPESTATUS[0]}", 0, "")):  # fmt: skip
+            for more in ("", " --json"):
+                script = f"{line}{more} {into}"
+                child = self.start(["/bin/bash", "-c", script], self.environment(), folder=self.folder)
+                self.assertEqual(await self.until_exit(child), code, child.text)
+                self.assertEqual((len(child.lines), child.text[: len(said)]), (1 if said else 0, said))
 
     async def test_strict(self) -> None:
         """A warning fails only with --strict."""

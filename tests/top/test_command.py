@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from typing import Any
 
@@ -77,6 +78,21 @@ class CommandTests(TopCase):
         self.assertGreater(json.loads(child.lines[2])["load"], json.loads(child.lines[1])["load"])
         child.signal("TERM")
         self.assertEqual(await self.until_exit(child), 0)
+
+    async def test_reader_gone(self) -> None:
+        """Lines of JSON end when their reader has left, as in `| head`; the command must not go on for ever."""
+        line = " ".join(map(shlex.quote, [*COMMAND, "--json", self.serve()]))
+        child = self.start(["/bin/bash", "-c", f"{line} | head -n 1; echo ${{PIPESTATUS[0]}}"])
+        self.assertEqual(await self.until_exit(child), 0, child.text)
+        self.assertEqual(child.lines[1:], ["0"])
+
+    async def test_output_full(self) -> None:
+        """Output that cannot be written is an error, in one sentence."""
+        for arguments in (["--json"], ["--json", "--once"], ["--once"]):
+            line = " ".join(map(shlex.quote, [*COMMAND, *arguments, self.serve()]))
+            child = self.start(["/bin/sh", "-c", f"{line} >/dev/full"])
+            self.assertEqual(await self.until_exit(child), 1, child.text)
+            self.assertRegex(child.text, "^vespa-proxy top: cannot write to standard output: No space [^\n]+\n?$")
 
     async def test_errors(self) -> None:
         """Without an admin port it says so and exits with 1; the token is in no message."""

@@ -67,11 +67,39 @@ class TopTests(SynchronousTestCase):
         top.startService()
         return top
 
+    def gone_after(self, shown: int) -> Exception | None:
+        return BrokenPipeError() if len(self.shows.shown) >= shown else None
+
     def test_once(self) -> None:
         """It shows one document and ends."""
         self.source.documents = [worker()]
         self.top(once=True)
         self.assertEqual((self.shows.shown, self.codes, self.shows.open), ([(worker(), "")], [0], 0))
+
+    def test_reader_gone(self) -> None:
+        """It ends when nobody reads it any more, at once or later, and that is no error."""
+        self.source.documents = [worker(), worker()]
+        self.top(broken=lambda: self.gone_after(1))
+        self.assertEqual((self.codes, self.complaints, self.shows.open), ([0], [], 0))
+        self.top(broken=lambda: self.gone_after(3))
+        self.assertEqual(self.codes, [0])
+        self.source.on_event({"load": 1.0})
+        self.assertEqual((self.codes, self.complaints, self.shows.open), ([0, 0], [], 0))
+
+    def test_gone_while_lost(self) -> None:
+        """It also ends if that turns out when the connection is there again."""
+        self.source.documents = [worker(), worker()]
+        self.top(broken=lambda: self.gone_after(3))
+        self.source.stream.callback(None)
+        self.clock.advance(AGAIN_SECONDS)
+        self.assertEqual(self.codes, [0])
+
+    def test_unwritable(self) -> None:
+        """Output that cannot be written is an error."""
+        self.source.documents = [worker()]
+        self.top(once=True, broken=lambda: OSError(28, "No space left on device"))
+        self.assertEqual(self.codes, [1])
+        self.assertEqual(self.complaints, ["cannot write to standard output: No space left on device"])
 
     def test_nothing_there(self) -> None:
         """Without an admin port it says so, shows nothing, and ends with 1."""

@@ -23,7 +23,7 @@ from vespa.config.benchmark import BenchmarkReading, read
 from vespa.config.commands import BENCHMARK
 from vespa.config.reader import SettingsError
 from vespa.runtime import process
-from vespa.runtime.standard_streams import writable
+from vespa.runtime.standard_streams import OutputError, put, writable
 from vespa.worker.access import backend_access
 
 WRONG_USAGE: Final = 2
@@ -114,7 +114,11 @@ class Command(process.Main):
                 self._bar.stop()
         seconds = self._reactor.seconds() - began
         saved = self._save(figure) if self._options.save else ""
-        self._show(Measured(self._worker.benchmark, self._backend_url, figure, self._levels, seconds, saved))
+        try:
+            self._show(Measured(self._worker.benchmark, self._backend_url, figure, self._levels, seconds, saved))
+        except OutputError as error:
+            self._complain(str(error))
+            return 1
         return 0 if saved or not self._options.save else 1
 
     @property
@@ -157,10 +161,10 @@ class Command(process.Main):
 
     def _show(self, measured: Measured) -> None:
         if self._options.json:
-            self._out.write(json.dumps(to_json(measured, __version__), indent=1) + "\n")
+            put(self._out, json.dumps(to_json(measured, __version__), indent=1) + "\n")
             return
         table = plain_table(measured)
-        self._out.write((f"\n{table}\n" if table else "\n") + "\n".join(sentences(measured)) + "\n")
+        put(self._out, (f"\n{table}\n" if table else "\n") + "\n".join(sentences(measured)) + "\n")
 
 
 def main(argv: Sequence[str]) -> int:

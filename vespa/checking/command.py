@@ -24,7 +24,7 @@ from vespa.config.reader import SettingsError
 from vespa.config.worker_reading import read as read_worker
 from vespa.runtime import process
 from vespa.runtime.secret import hidden
-from vespa.runtime.standard_streams import writable
+from vespa.runtime.standard_streams import OutputError, put, writable
 from vespa.vast.auth import MAX_AUTH_DATA
 from vespa.worker.launch import production_defaults
 from vespa.worker.reporter import used_gigabytes
@@ -36,7 +36,11 @@ _WAITING: Final = "examining; this takes up to half a minute if something does n
 
 
 class Command(process.Main):
-    """One run of the check. `out` gets the result. `wait` shows a line while it runs, and removes it with ""."""
+    """
+    One run of the check. `out` gets the result, `complain` an error.
+
+    `wait` shows a line while it runs, and removes it with "".
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Command(process.Main):
         environ: Mapping[str, str],
         route: bytes | None,
         out: TextIO,
+        complain: Callable[[str], object],
         wait: Callable[[str], object],
     ) -> None:
         super().__init__(reactor)
@@ -53,6 +58,7 @@ class Command(process.Main):
         self._environ = environ
         self._route = route
         self._out = out
+        self._complain = complain
         self._wait = wait
 
     async def main(self) -> int:
@@ -71,7 +77,11 @@ class Command(process.Main):
         finally:
             self._wait("")
         code = exit_code(found, strict=self._settings.strict)
-        self._show([_masked(each, secret) for each in found], code)
+        try:
+            self._show([_masked(each, secret) for each in found], code)
+        except OutputError as error:
+            self._complain(str(error))
+            return code or 1
         return code
 
     async def _worker(self, secret: list[str]) -> Findings:
@@ -98,7 +108,7 @@ class Command(process.Main):
 
     def _show(self, found: Sequence[Findings], code: int) -> None:
         if self._settings.json:
-            self._out.write(json.dumps(as_json(found, version=__version__, code=code), indent=1) + "\n")
+            put(self._out, json.dumps(as_json(found, version=__version__, code=code), indent=1) + "\n")
         else:
             show(found, summary(found), self._out, self._environ)
 
@@ -154,15 +164,19 @@ def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor. Returns the exit code; raises SystemExit for --help and --version."""
     out, errors = writable(sys.stdout), writable(sys.stderr)
     environ = dict(os.environ)
+
+    def complain(why: str) -> None:
+        print(f"vespa-proxy check: {why}", file=errors)
+
     try:
         settings = read(CHECK.parse(argv))
         route = _route(settings)
     except SettingsError as error:
-        print(f"vespa-proxy check: {error}", file=errors)
+        complain(str(error))
         return WRONG_USAGE
     worker = read_worker(environ)
     reactor = process.install_reactor(worker.settings.transport)
     process.begin_log(errors, "critical", worker.secrets)
     terminal = live_terminal(errors, environ)
     wait = (lambda line: None) if terminal is None else terminal.live
-    return process.run(reactor, Command(reactor, settings, environ, route, out, wait))
+    return process.run(reactor, Command(reactor, settings, environ, route, out, complain, wait))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from vespa.checking.finding import Finding, Findings, State
+from vespa.runtime.standard_streams import put
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,17 +19,17 @@ _ADVICE: Final = "> "  # what to do
 
 
 def show(parts: Sequence[Findings], last: str, stream: TextIO, environ: Mapping[str, str]) -> None:
-    """Write all findings, and `last` as the last line. Without rich, the lines are plain."""
+    """Write all findings, and `last` as the last line. Without rich, the lines are plain. Raises OutputError."""
     try:
         from vespa.runtime.terminal import Terminal
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
-        stream.write(plain(parts) + f"\n{last}\n")
+        put(stream, plain(parts) + f"\n{last}\n")
         return
     terminal = Terminal(stream, environ)
     if not terminal.is_terminal:  # a table would fill every line with spaces
-        stream.write(plain(parts) + f"\n{last}\n")
+        put(stream, plain(parts) + f"\n{last}\n")
         return
     for part in parts:
         terminal.print(f"{part.part}\n")

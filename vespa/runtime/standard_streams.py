@@ -16,6 +16,8 @@ class TolerantStream:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self.problem: OSError | ValueError | None = None
+        """Why the stream is gone. A reader that has closed its pipe is a BrokenPipeError."""
 
     @property
     def encoding(self) -> str:
@@ -40,13 +42,34 @@ class TolerantStream:
                 pass  # the reader is too slow: this text is lost
             except UnicodeEncodeError:  # the locale does not have such characters
                 self.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-            except (OSError, ValueError):
+            except (OSError, ValueError) as error:
+                self.problem = error
                 stream, self._stream = self._stream, None
                 drain_into_nothing(stream)
         return len(text)
 
     def flush(self) -> None:
         """Do nothing: every write is flushed."""
+
+
+class OutputError(Exception):
+    """A result could not be written. The text is for people."""
+
+    def __init__(self, error: Exception) -> None:
+        why = error.strerror if isinstance(error, OSError) else None
+        super().__init__(f"cannot write to standard output: {why or error}")
+
+
+def put(stream: TextIO, text: str) -> None:
+    """Write a result, now. A reader that has closed its pipe wants no more of it; raises OutputError otherwise."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        drain_into_nothing(stream)
+    except OSError as error:
+        drain_into_nothing(stream)
+        raise OutputError(error) from None
 
 
 def drain_into_nothing(stream: TextIO) -> None:

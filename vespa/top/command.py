@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import evolve
@@ -49,15 +49,19 @@ def read(argv: Sequence[str], environ: Any) -> tuple[TopSettings, Place | None, 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command in this process's reactor. Returns the exit code; raises SystemExit for --help and --version."""
-    out, errors = writable(sys.stdout), Terminal(writable(sys.stderr), os.environ)
+    out, errors = TolerantStream(writable(sys.stdout)), Terminal(writable(sys.stderr), os.environ)
+
+    def complain(why: str) -> None:
+        errors.print(f"vespa-proxy top: {why}")
+
     try:
         settings, place, trust = read(argv, os.environ)
     except SettingsError as error:
-        errors.print(f"vespa-proxy top: {error}")
+        complain(str(error))
         return 2
     reactor = process.install_reactor()
     process.begin_log(sys.stderr, "error", [settings.token])
-    terminal = Terminal(out, os.environ)
+    terminal = Terminal(cast(TextIO, out), os.environ)
     once = settings.once or not (terminal.is_terminal or settings.json)
     where = [str(place or "")]
 
@@ -72,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
     shows: Shows
     if settings.json:
-        shows = JSONLines(TolerantStream(out).write, indent=2 if once else None)
+        shows = JSONLines(out.write, indent=2 if once else None)
     elif once:
         shows = Table(terminal)
     else:
@@ -81,5 +85,5 @@ def main(argv: Sequence[str]) -> int:
         if hasattr(signal, "SIGWINCH"):
             resized = signal.SIGWINCH
             take_signals(reactor, lambda number, frame: reactor.callFromThread(screen.redraw), (resized,))
-    top = Top(reactor, ask, shows, lambda why: errors.print(f"vespa-proxy top: {why}"), once=once)
+    top = Top(reactor, ask, shows, complain, once=once, broken=lambda: out.problem)
     return process.run(reactor, top)

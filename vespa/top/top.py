@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError
 
 from vespa.runtime import process
 from vespa.runtime.deadlines import sleep
+from vespa.runtime.standard_streams import OutputError
 from vespa.top.document import merged
 from vespa.top.source import SourceError
 
@@ -40,6 +41,7 @@ class Top(process.Main):
     Shows the figures until it is stopped, or once.
 
     `find` returns the source and its first document, or raises SourceError. `complain` prints an error.
+    `broken` returns why what is shown can no longer be written, None while it can.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Top(process.Main):
         complain: Callable[[str], object],
         *,
         once: bool = False,
+        broken: Callable[[], Exception | None] = lambda: None,
         ended: Callable[[int], object] | None = None,
     ) -> None:
         super().__init__(reactor, ended)
@@ -57,10 +60,11 @@ class Top(process.Main):
         self._shows = shows
         self._complain = complain
         self._once = once
+        self._broken = broken
         self._document: Mapping[str, Any] = {}
 
     async def main(self) -> int:
-        """Show the figures. Returns 0, or 1 if there were none at the beginning."""
+        """Show the figures. Returns 0, or 1 if there were none at the beginning, or if they cannot be written."""
         try:
             source, self._document = await self._find()
         except SourceError as error:
@@ -77,10 +81,18 @@ class Top(process.Main):
             pass
         finally:
             self._shows.stop()
-        return 0
+        return self._end()
+
+    def _end(self) -> int:
+        """The exit code. A reader that has closed its pipe has seen enough."""
+        problem = self._broken()
+        if problem is None or isinstance(problem, BrokenPipeError):
+            return 0
+        self._complain(str(OutputError(problem)))
+        return 1
 
     async def _go_on(self, source: Asks) -> None:
-        while True:
+        while self._broken() is None:
             try:
                 await source.follow(self._take)
                 why = "the connection ended"
@@ -100,6 +112,8 @@ class Top(process.Main):
     def _take(self, event: Mapping[str, Any]) -> None:
         self._document = merged(self._document, event)
         self._shows.show(self._document)
+        if self._broken() is not None:
+            self.stopService()
 
 
 class JSONLines:
