@@ -47,7 +47,6 @@ ELSEWHERE: dict[str, str] = {
     "vespa.proxy.app": "tests.proxy.test_exchange",
     "vespa.proxy.listener": "tests.system.test_listening",
     "vespa.proxy.request_body": "tests.proxy.test_exchange",
-    "vespa.simulator.commands": "tests.e2e.test_demo",
     "vespa.simulator.completions": "tests.simulator.test_backend",
     "vespa.simulator.demo": "tests.e2e.test_demo",
     "vespa.simulator.responses": "tests.simulator.test_backend",

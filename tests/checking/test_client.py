@@ -21,8 +21,6 @@ ACCOUNT_KEY = "key-of-the-account-3141"
 
 
 class ClientTests(TestCase):
-    slow = True
-
     async def setUp(self) -> None:  # type: ignore[override]
         self.folder = os.path.abspath(self.mktemp())
         os.mkdir(self.folder)

@@ -52,9 +52,7 @@ class OwnPortTests(SynchronousTestCase):
         self.assertFalse(is_own(read({}).settings))
 
 
-class WorkerTests(TestCase):
-    slow = True
-
+class WorkerCase(TestCase):
     def setUp(self) -> None:
         self.folder = os.path.abspath(self.mktemp())
         os.mkdir(self.folder)
@@ -80,28 +78,8 @@ class WorkerTests(TestCase):
     def by_name(self, found: Findings) -> dict[str, Finding]:
         return {each.what: each for each in found.found}
 
-    async def test_well(self) -> None:
-        """A worker that could start has no line that is not right, and nothing was reported or written."""
-        await self.deployment.start_autoscaler()
-        await self.deployment.start_backend()
-        url = "http://203.0.113.7:31000"
-        route = json.dumps(self.deployment.autoscaler.assign(url, 5.0)).encode()
-        found = await self.check(self.environment(), route=route, notes=[ok("start", "noted")])
-        states = {each.what: each.state for each in found.found}
-        self.assertEqual(states.pop("route url"), "failed")
-        self.assertEqual(set(states.values()), {"ok"}, found.found)
-        self.assertEqual(
-            list(states),
-            [
-                *("start", "settings", "certificate", "port", "public url", "backend", "health path", "server"),
-                *("benchmark", "result", "autoscaler", "clock", "route", "route signature", "report"),
-            ],
-        )
-        assert found.report is not None
-        self.assertEqual(found.report["error_msg"], "")
-        self.assertEqual(self.deployment.autoscaler.totals.workers, {})
-        self.assertEqual(os.listdir(self.folder), [])
 
+class WorkerTests(WorkerCase):
     async def test_nothing_there(self) -> None:
         """With nothing around it, each part says what it misses; nothing raises."""
         environ = {"REPORT_ADDR": f"http://127.0.0.1:{free_port()}", "VESPA_WORKER_PORT": str(free_port())}
@@ -136,17 +114,6 @@ class WorkerTests(TestCase):
         found = await self.check(environ)
         self.assertEqual({each.state for each in found.found}, {"ok"}, found.found)
 
-    async def test_taken_port(self) -> None:
-        """The report would name a port that is taken."""
-        await self.deployment.start_autoscaler()
-        await self.deployment.start_backend()
-        taken = self.deployment.backend_url.rpartition(":")[2]
-        environ = self.environment(VESPA_WORKER_PORT=taken)
-        environ[f"VAST_TCP_PORT_{taken}"] = taken
-        found = await self.check(environ)
-        assert found.report is not None
-        self.assertIn("another program listens there", found.report["error_msg"])
-
     async def test_disk(self) -> None:
         """A disk that cannot be measured is no failure."""
 
@@ -157,3 +124,42 @@ class WorkerTests(TestCase):
         reading = read(environ)
         check = WorkerCheck(reactor=reactor, environ=environ, reading=reading, token="t", disk_usage=unmeasurable)
         self.assertTrue((await check.run()).found)
+
+
+class BenchmarkTests(WorkerCase):
+    """What imports the benchmark, in a process of its own."""
+
+    slow = True
+
+    async def test_well(self) -> None:
+        """A worker that could start has no line that is not right, and nothing was reported or written."""
+        await self.deployment.start_autoscaler()
+        await self.deployment.start_backend()
+        url = "http://203.0.113.7:31000"
+        route = json.dumps(self.deployment.autoscaler.assign(url, 5.0)).encode()
+        found = await self.check(self.environment(), route=route, notes=[ok("start", "noted")])
+        states = {each.what: each.state for each in found.found}
+        self.assertEqual(states.pop("route url"), "failed")
+        self.assertEqual(set(states.values()), {"ok"}, found.found)
+        self.assertEqual(
+            list(states),
+            [
+                *("start", "settings", "certificate", "port", "public url", "backend", "health path", "server"),
+                *("benchmark", "result", "autoscaler", "clock", "route", "route signature", "report"),
+            ],
+        )
+        assert found.report is not None
+        self.assertEqual(found.report["error_msg"], "")
+        self.assertEqual(self.deployment.autoscaler.totals.workers, {})
+        self.assertEqual(os.listdir(self.folder), [])
+
+    async def test_taken_port(self) -> None:
+        """The report would name a port that is taken."""
+        await self.deployment.start_autoscaler()
+        await self.deployment.start_backend()
+        taken = self.deployment.backend_url.rpartition(":")[2]
+        environ = self.environment(VESPA_WORKER_PORT=taken)
+        environ[f"VAST_TCP_PORT_{taken}"] = taken
+        found = await self.check(environ)
+        assert found.report is not None
+        self.assertIn("another program listens there", found.report["error_msg"])

@@ -63,9 +63,8 @@ class _Silent(Protocol):
         self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
 
 
-class SourceTests(TestCase):
+class SourceCase(TestCase):
     timeout = 30
-    slow = True
 
     def serve(self, endpoint: str = ANY_PORT, token: str = "") -> str:
         """An admin port; its address."""
@@ -85,6 +84,8 @@ class SourceTests(TestCase):
             await source.document()
         return caught.exception
 
+
+class SourceTests(SourceCase):
     async def test_document(self) -> None:
         """The whole document."""
         source = Source(reactor, Place.parse(self.serve()))
@@ -133,6 +134,28 @@ class SourceTests(TestCase):
         self.assertTrue(error.absent)
         self.assertIn("does not answer with a status document", str(error))
 
+    async def test_cancel_early(self) -> None:
+        """It can be cancelled before the stream has begun: that is no lost connection, which would be tried again."""
+        following = Deferred.fromCoroutine(Source(reactor, Place.parse(self.serve())).follow(lambda event: None))
+        following.cancel()
+        with self.assertRaises(CancelledError):
+            await following
+
+    async def test_refused_stream(self) -> None:
+        """A stream without the token is an error."""
+        with self.assertRaisesRegex(SourceError, "VESPA_ADMIN_TOKEN"):
+            await Source(reactor, Place.parse(self.serve(token=TOKEN))).follow(lambda event: None)
+
+    def test_ports(self) -> None:
+        """The ports that are tried begin with the two defaults."""
+        self.assertEqual((PORTS[0], PORTS[1]), (9464, 9465))
+
+
+class EventTests(SourceCase):
+    """What waits for events, of which there is one a second."""
+
+    slow = True
+
     async def test_follow(self) -> None:
         """Events come until the port closes."""
         source = Source(reactor, Place.parse(self.serve()))
@@ -154,24 +177,8 @@ class SourceTests(TestCase):
             await following
         await until(lambda: not self.listener.server.connections, 10, "the end of the connection")
 
-    async def test_cancel_early(self) -> None:
-        """It can be cancelled before the stream has begun: that is no lost connection, which would be tried again."""
-        following = Deferred.fromCoroutine(Source(reactor, Place.parse(self.serve())).follow(lambda event: None))
-        following.cancel()
-        with self.assertRaises(CancelledError):
-            await following
-
-    async def test_refused_stream(self) -> None:
-        """A stream without the token is an error."""
-        with self.assertRaisesRegex(SourceError, "VESPA_ADMIN_TOKEN"):
-            await Source(reactor, Place.parse(self.serve(token=TOKEN))).follow(lambda event: None)
-
     async def test_silence(self) -> None:
         """A stream without events for some seconds is lost."""
         source = Source(reactor, Place.parse(await self.listen(_Silent)))
         with self.assertRaisesRegex(SourceError, "has sent nothing for 5 s"):
             await source.follow(lambda event: None)
-
-    def test_ports(self) -> None:
-        """The ports that are tried begin with the two defaults."""
-        self.assertEqual((PORTS[0], PORTS[1]), (9464, 9465))
