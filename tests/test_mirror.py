@@ -56,9 +56,6 @@ ELSEWHERE: dict[str, str] = {
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",
     "vespa.client.command.run": "tests.client.command.test_start",
-    "vespa.loadtest.output": "tests.loadtest.test_command",
-    "vespa.top.keys": "tests.top.test_command",
-    "vespa.top.screen": "tests.top.test_command",
     # One suite over several transports, ours and Twisted's.
     "vespa.transport.accept": "tests.transport.test_listen",
     "vespa.transport.openssl": "tests.transport.test_tls_server",

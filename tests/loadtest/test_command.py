@@ -2,18 +2,134 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
 from tests.processes import ProcessCase
+from tests.simulator_support.backend import ControlledBackend
 from tests.simulator_support.deployment import ControlledDeployment
+from vespa.config.commands import LOAD as LOAD_LINE
+from vespa.config.load import read
+from vespa.loadtest.command import Command, main
+from vespa.loadtest.work import Work, prepare
+from vespa.runtime.terminal import Terminal
 from vespa.simulator.child import Child
+from vespa.simulator.serving import serve
 
 LOAD = [sys.executable, "-m", "vespa.loadtest.command"]
 SHORT: Any = {"BENCHMARK_MAX_TOKENS": "5", "BENCHMARK_PROMPT_WORDS": "5"}
+
+
+class MistakesTests(SynchronousTestCase):
+    def main(self, *arguments: str) -> str:
+        """Run the command in this process, where it ends before it has a reactor. Returns its error."""
+        output, errors = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", output)
+        self.patch(sys, "stderr", errors)
+        self.patch(sys, "path", list(sys.path))
+        self.patch(os, "environ", {})
+        self.assertEqual(main(arguments), 2)
+        self.assertEqual(output.getvalue(), "")
+        return errors.getvalue()
+
+    def test_mistakes(self) -> None:
+        """Options, files and modules that cannot be used are one error, and nothing is sent."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        module = os.path.join(folder, "bench.py")
+        Path(module).write_text("def get_test_request():\n    return 1 / 0\n")
+        there = ("--url", "http://127.0.0.1:1")
+        for arguments, said in (
+            ((*there, "--rps", "x"), "--rps"),
+            ((), "no endpoint"),
+            ((*there, "-b", "json"), "no get_test_request"),
+            ((*there, "-b", module), "get_test_request() failed: ZeroDivisionError"),
+            (
+                (*there, "--html", folder, "--worker-ca", "missing.pem"),
+                f"--html: cannot write {folder}: it is a folder",
+            ),
+            ((*there, "--html", folder, "--worker-ca", "missing.pem"), "--worker-ca: "),
+        ):
+            self.assertIn(said, self.main(*arguments))
+
+
+class MainTests(TestCase):
+    """One test of a backend in this process."""
+
+    timeout = 30
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.backend = ControlledBackend(reactor, tokens_per_second=1e6)
+        served = await serve(self.backend.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
+        self.addCleanup(gc.unfreeze)  # a test freezes what a process of its own would keep for ever
+        self.url = served.url
+        self.output, self.errors = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.output)
+        self.patch(sys, "stderr", self.errors)
+
+    def command(self, *arguments: str, url: str = "", answer: str = "/v1/chat/completions") -> Command:
+        reading = read(LOAD_LINE.parse(["--url", url or self.url, *arguments]), {})
+
+        def works() -> Work:
+            return prepare((answer, {"messages": [], "max_tokens": 2}, 2), None)
+
+        terminal = Terminal(self.errors, {})
+        return Command(reactor, reading, works(), works, terminal, announces=True, hide=lambda secret: None)
+
+    async def test_requests(self) -> None:
+        """The plan is told before the test, and the report after it; all went well."""
+        self.assertEqual(await self.command("-n", "5").main(), 0)
+        self.assertEqual(self.backend.stats.finished, 5)
+        self.assertIn("5 requests, 10 at a time", self.errors.getvalue())
+        self.assertIn("5 sent, 5 succeeded", self.output.getvalue())
+
+    async def test_failures(self) -> None:
+        """Requests that fail are the exit code 1."""
+        self.assertEqual(await self.command("-n", "2", "--json", "-", answer="/status/503").main(), 1)
+        self.assertEqual(json.loads(self.output.getvalue())["statuses"], {"503": 2})
+
+    async def test_sweep(self) -> None:
+        """Each level of a sweep sends its requests, and the report has them all."""
+        arguments = ("-n", "3", "--sweep", "concurrency=1,3", "--quiet", "--json", "-")
+        self.assertEqual(await self.command(*arguments).main(), 0)
+        levels = json.loads(self.output.getvalue())["levels"]
+        self.assertEqual([(each["value"], each["report"]["succeeded"]) for each in levels], [(1, 3), (3, 3)])
+
+    async def test_interrupt(self) -> None:
+        """A signal ends the test, which is reported; one that comes earlier ends the command."""
+        command = self.command("--duration", "600", "--rps", "200", "--json", "-")
+        running = Deferred.fromCoroutine(command.main())
+        while not self.backend.stats.finished:
+            await deferLater(reactor, 0.001)
+        command.interrupt(2, None)
+        self.assertEqual(await running, 0)
+        report = json.loads(self.output.getvalue())
+        self.assertEqual((report["interrupted"], report["sent"]), ("interrupted", self.backend.stats.finished))
+
+    async def test_interrupted_early(self) -> None:
+        """Interrupted in the warm-up there is nothing to report, and the exit code is 1."""
+        command = self.command("-n", "5", "--warmup", "2", answer="/sleep?seconds=100")
+        running = Deferred.fromCoroutine(command.main())
+        while not self.backend.stats.in_progress:
+            await deferLater(reactor, 0.001)
+        command.interrupt(2, None)
+        command.interrupt(2, None)
+        self.assertEqual(await running, 1)
+        self.assertIn("vespa-proxy load: interrupted before the test began", self.errors.getvalue())
+        self.assertEqual(self.output.getvalue(), "")
 
 
 class CommandTests(ProcessCase):

@@ -62,7 +62,7 @@ class Processes(Clock):
 
     def spawnProcess(self, child: Child, executable: str, args: list[str], env: Any, path: str | None) -> None:
         self.started.append((args, env, path))
-        child.makeConnection(Process(child))  # type: ignore[arg-type]
+        child.makeConnection(Process(child))
 
 
 class MemoryTests(SynchronousTestCase):

@@ -18,7 +18,8 @@ from tests.system.certificates import Pair
 from tests.top.serving import ANY_PORT, serve
 from vespa.runtime.trust import trust_roots
 from vespa.simulator.launch import free_port
-from vespa.top.source import PORTS, Place, Source, SourceError
+from vespa.top import source as source_module
+from vespa.top.source import EVENT_MAX, PORTS, Place, Source, SourceError, find
 from vespa.transport.platform import HAS_UNIX_SOCKETS
 
 TOKEN = "adm1n-t0ken"
@@ -61,6 +62,47 @@ class _Silent(Protocol):
     def dataReceived(self, data: bytes) -> None:
         assert self.transport is not None
         self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+
+
+class _Events(Protocol):
+    """Sends two events in several pieces, among other lines, and ends."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        for piece in (
+            head,
+            b': begin\n\ndata: {"load"',
+            b": 1}\n\ndata: [1]\ndata: {\n",
+            b'data: {"load": 2}\n\n',
+            b"data: {",
+        ):
+            self.transport.write(piece)
+        self.transport.loseConnection()
+
+
+class _Unending(Protocol):
+    """Sends a line that has no end."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 200 OK\r\n\r\ndata: " + b"x" * (2 * EVENT_MAX))
+
+
+class _Busy(Protocol):
+    """Has too many readers."""
+
+    code = b"X-Vespa-Error: too_many_streams\r\n"
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 503 Service Unavailable\r\n" + self.code + b"Content-Length: 0\r\n\r\n")
+
+
+class _BusyElsewhere(_Busy):
+    """A server of another program that answers with the same status."""
+
+    code = b""
 
 
 class SourceCase(TestCase):
@@ -145,6 +187,55 @@ class SourceTests(SourceCase):
         """A stream without the token is an error."""
         with self.assertRaisesRegex(SourceError, "VESPA_ADMIN_TOKEN"):
             await Source(reactor, Place.parse(self.serve(token=TOKEN))).follow(lambda event: None)
+
+    async def test_events(self) -> None:
+        """Events come in order, however their bytes do; what is no JSON object is left out."""
+        seen: list[Mapping[str, Any]] = []
+        await Source(reactor, Place.parse(await self.listen(_Events))).follow(seen.append)
+        self.assertEqual(seen, [{"load": 1}, {"load": 2}])
+
+    async def test_unending_event(self) -> None:
+        """An event that is too long is as good as none: the stream is lost."""
+        with self.assertRaisesRegex(SourceError, "has sent nothing"):
+            await Source(reactor, Place.parse(await self.listen(_Unending))).follow(lambda event: None)
+
+    async def test_statuses(self) -> None:
+        """Vespa's own errors are told as what they mean; those of others mean that no admin port is there."""
+        for protocol, said, absent in (
+            (_Busy, "has as many readers as it may have", False),
+            (_BusyElsewhere, "answers with the status 503", True),
+        ):
+            source = Source(reactor, Place.parse(await self.listen(protocol)))
+            with self.assertRaisesRegex(SourceError, said):
+                await source.follow(lambda event: None)
+            error = await self.problem(source)
+            self.assertEqual((said in str(error), error.absent), (True, absent))
+
+    async def test_nothing_to_follow(self) -> None:
+        """A stream where nothing listens is an error that names the place."""
+        place = Place.parse(str(free_port()))
+        with self.assertRaisesRegex(SourceError, f"^{place}: ") as caught:
+            await Source(reactor, place).follow(lambda event: None)
+        self.assertTrue(caught.exception.absent)
+
+    async def test_find(self) -> None:
+        """The first port that serves a status is found, past those where nothing or something else listens."""
+        other = int((await self.listen(_Closes)).rpartition(":")[2])
+        ours = int(self.serve().rpartition(":")[2])
+        self.patch(source_module, "PORTS", (free_port(), other, ours))
+        source, document = await find(reactor, token="", trust=None)
+        self.assertEqual((source.place, document["kind"]), (Place.parse(str(ours)), "worker"))
+
+    async def test_find_none(self) -> None:
+        """Where none is found the error says which ports were tried; one that needs the token is found, and told."""
+        ports = (free_port(), free_port())
+        self.patch(source_module, "PORTS", ports)
+        with self.assertRaisesRegex(SourceError, f"ports {ports[0]} to {ports[1]}: start one") as caught:
+            await find(reactor, token="", trust=None)
+        self.assertTrue(caught.exception.absent)
+        self.patch(source_module, "PORTS", (int(self.serve(token=TOKEN).rpartition(":")[2]), free_port()))
+        with self.assertRaisesRegex(SourceError, "VESPA_ADMIN_TOKEN"):
+            await find(reactor, token="", trust=None)
 
     def test_ports(self) -> None:
         """The ports that are tried begin with the two defaults."""
