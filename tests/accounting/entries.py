@@ -12,7 +12,8 @@ class PlainEntry:
     def __init__(self) -> None:
         self.state: State = READING
         self.request_idx: int | None = None
-        self.work = 0
+        self.work = self.freed = 0
+        self.measured: int | None = None
         self.received_at = 0.0
         self.started_at = 0.0
         self.first_byte_at = self.ended_at = 0.0

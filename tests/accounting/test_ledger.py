@@ -24,8 +24,8 @@ RESPONDED = {
 """What a request comes to whose response was passed on whole, by its state and what is said of the head."""
 
 # What may happen: a request comes; one is opened, or started at once (its request_idx, its work); an event of any kind
-# to any request, be it in the table or not; a response passed on whole; a report taken, delivered, or lost; delete
-# records delivered.
+# to any request, be it in the table or not; a response passed on whole; work freed early, or measured; a report taken,
+# delivered, or lost; delete records delivered.
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("new"), st.just(0), st.just(0)),
@@ -35,6 +35,8 @@ steps = st.lists(
         st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
         st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
         st.tuples(st.just("event"), st.integers(0, 30), st.sampled_from(Event)),
+        st.tuples(st.just("free"), st.integers(0, 30), st.integers(0, 10**12)),
+        st.tuples(st.just("measure"), st.integers(0, 30), st.integers(0, 10**12)),
         st.tuples(st.just("take"), st.just(0), st.just(0)),
         st.tuples(st.just("deliver"), st.integers(0, 5), st.just(0)),
         st.tuples(st.just("tell"), st.integers(0, 4), st.integers(0, 4)),
@@ -52,6 +54,11 @@ def went(
     for second, event in enumerate(events, 1):
         assert ledger.advance(entry, event, start + second)
     return entry
+
+
+def done(entry: PlainEntry) -> int:
+    """The work that is served with this entry."""
+    return entry.work if entry.measured is None else entry.measured
 
 
 class LawTests(SynchronousTestCase):
@@ -85,7 +92,7 @@ class LawTests(SynchronousTestCase):
                 self.assertEqual(ledger.finish(entry, bool(second), float(now)), outcome is not None)
                 self.assertEqual(entry.state, before if outcome is None else outcome)
                 late += outcome is None
-                served += entry.work * (outcome is State.SERVED)
+                served += done(entry) * (outcome is State.SERVED)
                 if outcome is not None and entry.request_idx is not None:
                     ended_with_idx.append(entry)
             elif what == "event" and entries:
@@ -98,11 +105,22 @@ class LawTests(SynchronousTestCase):
                 if target is not None:
                     new += entry.work * ((before is State.RECEIVED) * (target in LIVE))
                     new -= entry.work * (before in LIVE and target in (State.CANCELLED, State.REFUSED))
-                    served += entry.work * (target is State.SERVED)
+                    served += done(entry) * (target is State.SERVED)
                     rejected += entry.work * (target is State.REFUSED)
                     if not TABLE[target] and entry.request_idx is not None:
                         self.assertIsNot(before, State.READING)
                         ended_with_idx.append(entry)
+            elif what == "free" and entries:
+                entry = entries[first % len(entries)]
+                left = (entry.work - entry.freed) * (entry.state in LIVE)
+                before_load = ledger.load
+                ledger.free_load(entry, second)
+                self.assertEqual(before_load - ledger.load, min(left, second))
+            elif what == "measure" and entries:
+                entry = entries[first % len(entries)]
+                measured = second if entry.state in LIVE else entry.measured
+                ledger.measure(entry, second)
+                self.assertEqual(entry.measured, measured)
             elif what == "take":
                 taken.append(ledger.snapshot())
                 totals.append((new, served, rejected))
@@ -120,7 +138,7 @@ class LawTests(SynchronousTestCase):
                 ledger.acknowledge_deletes(records)
             live = [entry for entry in entries if entry.state in LIVE]
             self.assertEqual(ledger.in_flight, len(live))
-            self.assertEqual(ledger.load, sum(entry.work for entry in live))
+            self.assertEqual(ledger.load, sum(entry.work - entry.freed for entry in live))
             self.assertEqual(
                 ledger.received,
                 sum(
@@ -219,6 +237,44 @@ def everything(ledger: Ledger) -> tuple[object, ...]:
     counts = (ledger.received, ledger.served, ledger.unserved, ledger.failed, ledger.cancelled, ledger.expired)
     more = (ledger.refused, ledger.late, ledger.dropped_deletes, ledger.in_flight, dict(ledger.under_way))
     return (*counts, *more, ledger.snapshot(), [astuple(record) for record in ledger.deletes()])
+
+
+class MeasuredTests(SynchronousTestCase):
+    def test_served(self) -> None:
+        """Served work is what the backend did; what was received is what was signed."""
+        ledger = Ledger(10)
+        for work in (3, 30):
+            entry = went(ledger, Event.ADMIT, work=10)
+            ledger.measure(entry, work)
+            ledger.finish(entry, True, 200.0)
+        streamed = went(ledger, Event.ADMIT, Event.HEAD, work=10)
+        ledger.measure(streamed, 100)
+        ledger.advance(streamed, Event.END, 200.0)
+        taken = ledger.snapshot()
+        self.assertEqual((taken.new_load, taken.served, taken.load), (30, 133, 0))
+
+    def test_not_served(self) -> None:
+        """What was measured of a request that is not served is no served work."""
+        ledger = Ledger(10)
+        for end in (Event.BREAK, Event.HANG_UP):
+            entry = went(ledger, Event.ADMIT, Event.HEAD, work=10)
+            ledger.measure(entry, 5)
+            ledger.free_load(entry, 4)
+            ledger.advance(entry, end, 200.0)
+        self.assertFalse(ledger.finish(entry, True, 200.0))
+        taken = ledger.snapshot()
+        self.assertEqual((taken.new_load, taken.served, taken.load), (10, 0, 0))
+
+    def test_at_once(self) -> None:
+        """A request whose work is freed at its start is in the received and the served work, and never in the load."""
+        ledger = Ledger(10)
+        entry = PlainEntry()
+        ledger.start(entry, None, 10, 100.0)
+        ledger.free_load(entry, 10)
+        self.assertEqual((ledger.load, ledger.in_flight, ledger.snapshot().new_load), (0, 1, 10))
+        ledger.finish(entry, True, 101.0)
+        taken = ledger.snapshot()
+        self.assertEqual((taken.new_load, taken.served, taken.load, ledger.deletes()), (10, 10, 0, ()))
 
 
 class FlatTests(SynchronousTestCase):

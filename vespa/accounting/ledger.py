@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from itertools import islice
+from collections.abc import Mapping
 
+from vespa.accounting.delete_records import DeleteRecords
 from vespa.accounting.lifecycle import (
     CANCELLED,
     CONNECTING,
@@ -28,17 +27,18 @@ from vespa.accounting.records import Completion, Entry, Snapshot, Totals
 _AT_BACKEND = frozenset((CONNECTING, STREAMING, STREAMING_ERROR))
 
 
-class Ledger:
+class Ledger(DeleteRecords):
     """
     The accounts of all requests. These laws hold in any order of events:
 
     1. received = served + unserved + failed + cancelled + expired + in_flight.
-    2. `load` is the sum of the work in flight: never negative, and 0 when nothing is in flight.
+    2. `load` is the sum of the work in flight that was not freed: never negative, and 0 when nothing is in flight.
     3. A request that was opened with a request_idx leaves exactly one delete record, at its end.
     4. Acknowledging a snapshot subtracts the work that it reported and nothing else.
     5. Served work is the work of requests whose whole response was passed on and is not an error. A backend's 4xx or
        5xx that was passed on whole completes its request (`unserved`, reported as a success) and adds no served work.
-    6. At most `max_pending_deletes` records are kept. The oldest are dropped first, counted in `dropped_deletes`.
+       Where the work was measured, the measured work is served work in place of the signed.
+    6. The records are those of `DeleteRecords`.
     7. A request that ends before it was opened is not counted and leaves no delete record.
     8. `start` and `finish` have the effect of the events that they combine.
 
@@ -47,27 +47,19 @@ class Ledger:
     """
 
     def __init__(self, max_pending_deletes: int) -> None:
+        super().__init__(max_pending_deletes)
         self.load = 0
-        self.received = 0
-        self.served = 0
-        self.unserved = 0
-        self.failed = 0
-        self.cancelled = 0
-        self.expired = 0
+        self.session_load = 0  # the part of `load` that `SessionAccount`s hold
+        self.received = self.served = self.unserved = self.failed = self.cancelled = self.expired = 0
         self.refused = 0
         self.late = 0
-        self.dropped_deletes = 0
         self._open: dict[int, int] = {}
         self.under_way: Mapping[int, int] = self._open  # the number of open requests by request_idx
         self._in_flight: dict[Entry, None] = {}
         self._changes = 0
         self.received_work = self.cancelled_work = self.expired_work = 0  # of all requests that did so: none ever falls
-        self._served_work = 0
-        self._rejected_work = 0
+        self._served_work = self._rejected_work = 0
         self._told = Totals()
-        self._max_pending_deletes = max_pending_deletes
-        self._deletes: deque[Completion] = deque()
-        self.pending_deletes: Sized = self._deletes
 
     @property
     def in_flight(self) -> int:
@@ -118,13 +110,13 @@ class Ledger:
             return False
         work = entry.work
         self._changes += 1
-        self.load -= work
+        self.load -= work - entry.freed
         del self._in_flight[entry]
         entry.ended_at = now
         if served:
             entry.state = outcome = SERVED
             self.served += 1
-            self._served_work += work
+            self._served_work += work if entry.measured is None else entry.measured
         else:
             entry.state = outcome = UNSERVED
             self.unserved += 1
@@ -139,6 +131,28 @@ class Ledger:
                 deletes.popleft()
                 self.dropped_deletes += 1
         return True
+
+    @property
+    def backend_load(self) -> int:
+        """The work in flight that a new request waits for: all but what sessions hold for themselves."""
+        return self.load - self.session_load
+
+    def free_load(self, entry: Entry, work: int) -> None:
+        """
+        So much of the work of a request in flight is done, and no longer in `load`.
+
+        At most what is left of it. A request that is not in flight is left alone.
+        """
+        freed = min(work, entry.work - entry.freed)
+        if freed > 0 and entry in self._in_flight:
+            entry.freed += freed
+            self.load -= freed
+            self._changes += 1
+
+    def measure(self, entry: Entry, work: int) -> None:
+        """The backend has done so much work for a request in flight. It counts if the request is served."""
+        if entry in self._in_flight:
+            entry.measured = work
 
     def advance(self, entry: Entry, event: Event, now: float) -> bool:
         """Take the entry one step further. Returns False if the table has no such step: then only `late` changes."""
@@ -178,11 +192,11 @@ class Ledger:
         work = entry.work
         if state is not RECEIVED:
             self._changes += 1
-            self.load -= work
+            self.load -= work - entry.freed
             del self._in_flight[entry]
             if target is SERVED:
                 self.served += 1
-                self._served_work += work
+                self._served_work += work if entry.measured is None else entry.measured
             elif target is UNSERVED:
                 self.unserved += 1
             elif target is FAILED:
@@ -233,18 +247,3 @@ class Ledger:
         """The autoscaler has received this snapshot. A repeated or older snapshot changes nothing."""
         if snapshot.totals.changes > self._told.changes:
             self._told = snapshot.totals
-
-    def deletes(self, limit: int = 1000) -> Sequence[Completion]:
-        """The oldest records that the autoscaler has not acknowledged."""
-        return tuple(islice(self._deletes, limit))
-
-    def acknowledge_deletes(self, records: Iterable[Completion]) -> None:
-        """The autoscaler has received these records. Records that were dropped are ignored."""
-        # By identity, because two requests may use one assignment. These records are among the oldest.
-        told = {id(record): record for record in records}
-        kept = []
-        while told and self._deletes:
-            record = self._deletes.popleft()
-            if told.pop(id(record), None) is None:
-                kept.append(record)
-        self._deletes.extendleft(reversed(kept))

@@ -14,17 +14,20 @@ class Entry(Protocol):
     """
     One request, from its first byte to its end. Only the ledger changes these attributes.
 
-    It begins with READING, None, 0 and four times 0.0. It has no `__eq__`: entries differ by identity.
+    It begins with READING, None, 0, 0, None and four times 0.0. It has no `__eq__`: entries differ by identity.
 
     Times are epoch seconds, 0.0 if the request never reached that point. `first_byte_at` is the time of the response's
     head; that of a response that came whole is `ended_at`.
-    `work` is in millionths. `request_idx` is None if the request has none (unsecured mode). Such a request is counted,
-    but its end is not reported.
+    `work` is in millionths, as signed. `freed` is the part of it that is no longer in the load, and `measured` the work
+    that the backend did, None if nothing measured it. `request_idx` is None if the request has none (unsecured mode).
+    Such a request is counted, but its end is not reported.
     """
 
     state: State
     request_idx: int | None
     work: int
+    freed: int
+    measured: int | None
     received_at: float
     started_at: float
     first_byte_at: float

@@ -30,6 +30,8 @@ class ProxiedRequest(ResponseReceiver):
     upgrade = b""  # the offered protocols that may be passed on
     selection: Any = None  # the state of the upstream selector for this exchange
     request_idx: int | None = None
+    freed = 0  # millionths of its work that are no longer in the load
+    measured: int | None = None  # the work that the backend did
     first_byte_at = ended_at = 0.0
     arrived_at = sent_at = 0.0  # when the head came, and when the request was sent, if `ServerTiming` is on
     connect_seconds = 0.0  # 0.0 for a kept connection

@@ -107,7 +107,7 @@ class WorkerAdmission:
             idx, work = None, self._plain_work(head)
         else:
             idx, work = auth.request_idx if self._secured else None, auth.work
-        load = ledger.load
+        load = ledger.load - ledger.session_load
         if head.method == b"OPTIONS" and is_free_preflight(head):
             self._begin_preflight(exchange, idx)
             idx, work, load = None, 0, 0
@@ -149,7 +149,7 @@ class WorkerAdmission:
         """Refuse requests that have waited too long in the queue, and tell the others of their wait."""
         seconds = self._queue_seconds or math.inf
         for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
-            message, wait = f"no slot became free within {seconds:g} s", self.gate.known_wait(self.ledger.load)
+            message, wait = f"no slot became free within {seconds:g} s", self.gate.known_wait(self.ledger.backend_load)
             exchange.refuse(Refusal(503, "queue_timeout", message, retry_after=1, estimated_wait=wait))
         if self._pings is not None:
             self._pings.tell(now)

@@ -164,7 +164,7 @@ def workload(ledger: Ledger) -> Mapping[str, float]:
 
 def estimated_wait(gate: FairQueue[Exchange], ledger: Ledger) -> float | None:
     """The seconds until the backend has done the work in flight; None before its throughput is known."""
-    return gate.estimated_wait(ledger.load) if gate.throughput > 0 else None
+    return gate.estimated_wait(ledger.backend_load) if gate.throughput > 0 else None
 
 
 def undelivered(reporter: Reporter | None, now: float) -> float:

@@ -37,7 +37,7 @@ class QueuePings:
         """Tell all who wait; `now` in epoch seconds. Linear in their number."""
         queued = self._gate.queued()
         before, self._told = self._told, {}
-        ahead = self._ledger.load - sum(exchange.work for exchange in queued)
+        ahead = self._ledger.backend_load - sum(exchange.work - exchange.freed for exchange in queued)
         for position, exchange in enumerate(queued, 1):
             told = before.get(exchange)
             if told is None and now - exchange.received_at >= PING_AFTER_SECONDS:
@@ -50,7 +50,7 @@ class QueuePings:
                     wait = self._gate.known_wait(ahead)
                     eta = f" eta={wait:.1f}s" if wait is not None else ""
                     told.keepalive.comment(f"queued position={position}{eta}")
-            ahead += exchange.work
+            ahead += exchange.work - exchange.freed
 
 
 def _streams(exchange: Exchange) -> bool:

@@ -63,7 +63,7 @@ class WorkerStatus:
     @property
     def estimated_wait(self) -> float | None:
         """The seconds until the backend has done the work in flight; None before it is measured."""
-        return self.gate.estimated_wait(self.ledger.load) if self.gate.throughput else None
+        return self.gate.estimated_wait(self.ledger.backend_load) if self.gate.throughput else None
 
     @property
     def gate(self) -> FairQueue[Any]:
