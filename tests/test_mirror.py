@@ -38,7 +38,6 @@ ELSEWHERE: dict[str, str] = {
     # What is composed of other modules, and shows in whole requests.
     "vespa.proxy.proxied_request": "tests.proxy.test_exchange",
     "vespa.observability.observers": "tests.system.test_admin_port",
-    "vespa.worker.listening": "tests.system.test_listening",
     "vespa.transport.errors": "tests.http.test_connection_pool",
     "vespa.http.client_connection": "tests.contract.test_responses",
     "vespa.http.resource": "tests.worker.test_admin_routes",
@@ -48,11 +47,9 @@ ELSEWHERE: dict[str, str] = {
     "vespa.proxy.listener": "tests.system.test_listening",
     "vespa.proxy.request_body": "tests.proxy.test_exchange",
     "vespa.simulator.completions": "tests.simulator.test_backend",
-    "vespa.simulator.demo": "tests.e2e.test_demo",
     "vespa.simulator.responses": "tests.simulator.test_backend",
     "vespa.simulator.scenarios": "tests.e2e.test_demo",
     "vespa.worker.readiness_setup": "tests.system.test_readiness",
-    "vespa.worker.service": "tests.system.test_readiness",
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",
     "vespa.client.command.run": "tests.client.command.test_start",
