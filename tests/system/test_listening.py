@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -151,6 +152,13 @@ class TakenTests(SystemCase):
             taken.bind(path)
             taken.listen()
             await self.refused(f"unix:{path}", "Address already in use; another program listens there")
+
+    async def test_no_socket(self) -> None:
+        """The same for a unix socket in whose place another file is; it stays."""
+        path = Path(self.folder, "file")
+        path.write_text("kept")
+        await self.refused(f"unix:{path}", f"Address already in use; {path} is no socket: remove it, or")
+        self.assertEqual(path.read_text(), "kept")
 
     async def test_no_such_folder(self) -> None:
         """The same for a unix socket whose folder is missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,23 @@ def cannot_listen(where: str, error: Exception, setting: str) -> str:
     number = getattr(cause, "errno", None)
     why = os.strerror(number) if isinstance(number, int) else str(cause).rstrip(".") or type(cause).__name__
     advice = _ADVICE.get(number or 0, "choose another with {setting}")
+    if number is None and why == _LOCKED:
+        advice = _ADVICE[errno.EADDRINUSE]
+    elif number == errno.EADDRINUSE and (path := _other_file(error)):
+        advice = f"{path} is no socket: remove it, or choose another with {{setting}}"
     return f"cannot listen on {where}: {why}; {advice.format(setting=setting)}"
 
 
+def _other_file(error: Exception) -> str:
+    """The path of a file that is in the place of a unix socket, and is none; or ""."""
+    path = error.port if isinstance(error, CannotListenError) else None
+    try:
+        return os.fsdecode(path) if isinstance(path, bytes) and not stat.S_ISSOCK(os.lstat(path).st_mode) else ""
+    except OSError:
+        return ""
+
+
+_LOCKED = "Cannot acquire lock"  # Twisted's words for the lock file of a unix socket
 _ADVICE = {
     errno.EADDRINUSE: "another program listens there: end it, or choose another with {setting}",
     errno.EACCES: "this user may not listen there (ports below 1024 are root's): choose another with {setting}",

@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import stat
+
 from twisted.internet import unix
 
 from vespa.transport.accept import Port
 
 
 class UNIXPort(Port, unix.Port):
-    """A unix port that makes `ServerTransport`s. Unlike Twisted's, it does not pass descriptors on."""
+    """
+    A unix port that makes `ServerTransport`s. Unlike Twisted's, it does not pass descriptors on.
+
+    With a lock file it replaces a socket at which nobody listens. Twisted asks instead whether the process that the
+    lock file names runs: in a container that starts again, another one or the new one itself has the same id.
+    """
+
+    def startListening(self) -> None:
+        """Open the port. After CannotListenError it may be tried again."""
+        if self.wantPID:
+            _remove_left_behind(self._bindPath)
+        try:
+            super().startListening()
+        except Exception:
+            # Twisted keeps its lock file, which would refuse every later try of this process.
+            if self.lockFile is not None and self.lockFile.locked:
+                self.lockFile.unlock()
+            raise
+
+
+def _remove_left_behind(path: bytes) -> None:
+    """Remove a socket that refuses connections, because its process has ended, and the lock file with it."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            probe.connect(path)
+    except ConnectionRefusedError:
+        for left in (path, path + b".lock"):
+            try:
+                os.remove(left)
+            except OSError:
+                pass  # the system's reason follows when the port is opened
+    except OSError:
+        pass  # there is none, or it is in use
