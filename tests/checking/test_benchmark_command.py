@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.checking.test_command import FullPipe
 from tests.processes import ProcessCase
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.benchmarking.cache import BenchmarkCache
-from vespa.benchmarking.contract import Level
+from vespa.benchmarking.contract import Figure, Level
 from vespa.benchmarking.key import cache_key
-from vespa.checking.benchmark_command import Bar
+from vespa.benchmarking.process import BenchmarkError
+from vespa.checking import benchmark_command
+from vespa.checking.benchmark_command import Bar, Command, main
+from vespa.config.benchmark import read
+from vespa.config.commands import BENCHMARK as BENCHMARK_LINE
 from vespa.simulator.child import Child
+from vespa.simulator.launch import free_port
 
 BENCHMARK = [sys.executable, "-m", "vespa.cli", "benchmark"]
 LEVELLED = """
@@ -65,6 +75,132 @@ class BarTests(SynchronousTestCase):
         bar.stop()
         self.assertEqual(terminal.shown[-1], "")
         self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class FakeRunner:
+    """Runs no benchmark: it prints a line, has two levels, and ends with a figure or with `error`."""
+
+    error: BaseException | None = None
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def run(
+        self,
+        spec: str,
+        backend_url: str,
+        *,
+        on_progress: Callable[[str], None],
+        on_level: Callable[[Level], None],
+        on_share: Callable[[float], None],
+        **_: object,
+    ) -> Figure:
+        on_progress(f"measuring {backend_url}")
+        on_level(Level(4, 100.0, 0.05, "images", 8, 0, 1.0))
+        on_share(0.5)
+        on_level(Level(8, 150.0, None, "images", 16, 1, 1.0))
+        if self.error is not None:
+            raise self.error
+        return Figure(150.0, 8)
+
+
+class MainTests(TestCase):
+    """The command in this process, without the benchmark's."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.patch(benchmark_command, "Runner", FakeRunner)
+        self.folder = os.path.abspath(self.mktemp())
+        os.mkdir(self.folder)
+        self.cache = os.path.join(self.folder, "result")
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.out: io.StringIO = io.StringIO()
+        self.complaints: list[str] = []
+        self.said: list[str] = []
+        self.terminal = Lines()
+
+    def command(self, *arguments: str, **more: str) -> Command:
+        environ = {
+            "VESPA_BACKEND_URL": self.url,
+            "VESPA_BENCHMARK": "somewhere:benchmark",
+            "VESPA_BENCHMARK_CACHE_FILE": self.cache,
+            "MODEL_NAME": "the-model",
+            **more,
+        }
+        return Command(
+            reactor,
+            read(BENCHMARK_LINE.parse(arguments), environ),
+            environ,
+            out=self.out,
+            complain=self.complaints.append,
+            say=self.said.append,
+            bar=Bar(reactor, self.terminal),
+        )
+
+    def end_with(self, error: BaseException) -> None:
+        self.patch(FakeRunner, "error", error)
+
+    async def test_table(self) -> None:
+        """The benchmark's lines, the bar, a table of the levels, and what a worker would report; nothing is kept."""
+        self.assertEqual(await self.command().main(), 0)
+        self.assertEqual(self.said, [f"measuring {self.url}"])
+        self.assertIn("A worker would report 150.0 images/s with 8 requests at once", self.out.getvalue())
+        self.assertRegex(self.out.getvalue(), r"8  150\.0 images/s +- +16 +1 +1\.0  <- reported")
+        self.assertEqual((self.terminal.shown[-1], self.complaints, os.listdir(self.folder)), ("", [], []))
+
+    async def test_json(self) -> None:
+        """As JSON it is one object."""
+        self.assertEqual(await self.command("--json").main(), 0)
+        found = json.loads(self.out.getvalue())
+        self.assertEqual([level["concurrency"] for level in found["levels"]], [4, 8])
+
+    async def test_saved(self) -> None:
+        """The result is kept where the worker looks for it."""
+        self.assertEqual(await self.command("--save").main(), 0)
+        key = cache_key("somewhere:benchmark", self.url, {"MODEL_NAME": "the-model"})
+        self.assertEqual(BenchmarkCache(self.cache, key).load(), 150.0)
+        self.assertIn(self.cache, self.out.getvalue())
+
+    async def test_not_saved(self) -> None:
+        """A file that cannot be written is an error, after the result."""
+        self.assertEqual(await self.command("--save", VESPA_BENCHMARK_CACHE_FILE=self.folder).main(), 1)
+        self.assertIn(f"could not be kept in VESPA_BENCHMARK_CACHE_FILE={self.folder}", self.complaints[0])
+        self.assertIn("150.0 images/s", self.out.getvalue())
+
+    async def test_failures(self) -> None:
+        """A benchmark that fails is the exit code 1, with its reason and the backend."""
+        for error, said in (
+            (BenchmarkError("it failed"), "it failed (the backend is "),
+            (ValueError(), "ValueError (the backend is "),
+        ):
+            self.end_with(error)
+            self.assertEqual(await self.command().main(), 1)
+            self.assertEqual(self.complaints.pop(), f"{said}{self.url})")
+        self.assertEqual((self.out.getvalue(), self.terminal.shown[-1]), ("", ""))
+
+    async def test_interrupted(self) -> None:
+        """A signal is the exit code 130, without a word."""
+        self.end_with(CancelledError())
+        self.assertEqual(await self.command().main(), 130)
+        self.assertEqual((self.out.getvalue(), self.complaints, self.terminal.shown[-1]), ("", [], ""))
+
+    async def test_full_disk(self) -> None:
+        """A result that cannot be written is an error."""
+        self.out = FullPipe()
+        self.assertEqual(await self.command().main(), 1)
+        self.assertIn("cannot write to standard output", self.complaints[0])
+
+
+class MistakesTests(SynchronousTestCase):
+    def test_mistakes(self) -> None:
+        """Without a backend the command ends before it has a reactor."""
+        errors = io.StringIO()
+        self.patch(sys, "stderr", errors)
+        self.patch(os, "environ", {"VESPA_BENCHMARK": "somewhere:benchmark"})
+        self.assertEqual(main([]), 2)
+        self.assertIn("vespa-proxy benchmark: ", errors.getvalue())
+        self.assertIn("VESPA_BACKEND_URL", errors.getvalue())
 
 
 class CommandTests(ProcessCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shlex
@@ -9,11 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.processes import ProcessCase, until
 from tests.simulator_support.deployment import ControlledDeployment
-from vespa.checking.command import as_started
+from vespa.checking.command import Command, as_started, main
+from vespa.config.check import read
+from vespa.config.commands import CHECK as CHECK_LINE
 from vespa.simulator.child import Child
 from vespa.simulator.launch import free_port, worker_environment
 from vespa.simulator.signing import Signer
@@ -39,6 +45,95 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(started, environ)
         self.assertIn("--production", notes[0].advice)
         self.assertEqual(as_started({**environ, "VESPA_SSL_CERT_FILE": "/nowhere"}, production=False)[1], [])
+
+
+class FullPipe(io.StringIO):
+    """A standard output on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class MainTests(TestCase):
+    """The command in this process, where nothing has to be asked."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.out: io.StringIO = io.StringIO()
+        self.complaints: list[str] = []
+        self.lines: list[str] = []
+
+    def command(self, *arguments: str, route: bytes | None = None, **more: str) -> Command:
+        """The check of an unsecured worker whose backend is not there."""
+        environ = {
+            "VESPA_BACKEND_URL": f"http://127.0.0.1:{free_port()}",
+            "VESPA_UNSECURED": "true",
+            "VESPA_WORKER_PORT": str(free_port()),
+            "VAST_CONSOLE_URL": "",
+            "HOME": self.mktemp(),
+            **more,
+        }
+        settings = read(CHECK_LINE.parse(arguments))
+        return Command(reactor, settings, environ, route, self.out, self.complaints.append, self.lines.append)
+
+    async def test_text(self) -> None:
+        """What was found as lines; while it runs there is a line, which is removed."""
+        self.assertEqual(await self.command().main(), 1)
+        self.assertRegex(self.out.getvalue(), r"FAILED +backend")
+        self.assertEqual((len(self.lines), self.lines[-1], self.complaints), (2, "", []))
+
+    async def test_json(self) -> None:
+        """The same as one JSON object, with the exit code."""
+        self.assertEqual(await self.command("--json").main(), 1)
+        found = json.loads(self.out.getvalue())
+        self.assertEqual((found["exit_code"], [part["part"] for part in found["parts"]]), (1, ["worker"]))
+
+    async def test_secrets(self) -> None:
+        """A secret of the worker or the client is shown nowhere, also where a server has repeated it."""
+        key = "key-of-the-endpoint-4242"
+        url = f"http://127.0.0.1:{free_port()}"
+        command = self.command(
+            "--json",
+            VAST_ENDPOINT="demo",
+            VAST_API_KEY=key,
+            VAST_AUTOSCALER_URL=url,
+            VESPA_CLIENT_PORT="0",
+            CONTAINER_ID="7",
+            MASTER_TOKEN=TOKEN,
+            REPORT_ADDR=f"{url}/{TOKEN}",
+        )
+        self.assertEqual(await command.main(), 1)
+        parts = json.loads(self.out.getvalue())["parts"]
+        self.assertEqual([part["part"] for part in parts], ["worker", "client"])
+        for secret in (key, TOKEN):
+            self.assertNotIn(secret, self.out.getvalue())
+        self.assertEqual(parts[0]["report"]["mtoken"], "***")
+
+    async def test_full_disk(self) -> None:
+        """A result that cannot be written is an error, and nothing is raised."""
+        self.out = FullPipe()
+        self.assertEqual(await self.command("--json").main(), 1)
+        self.assertEqual(len(self.complaints), 1)
+        self.assertIn("cannot write to standard output", self.complaints[0])
+
+    async def test_interrupted(self) -> None:
+        """A signal ends it with the exit code of an interruption, and the line is removed."""
+        running = Deferred.fromCoroutine(self.command().main())
+        running.cancel()
+        self.assertEqual(await running, 130)
+        self.assertEqual((self.out.getvalue(), self.lines[-1]), ("", ""))
+
+
+class MistakesTests(SynchronousTestCase):
+    def test_mistakes(self) -> None:
+        """Wrong options and a file that is not there end the command before it has a reactor."""
+        for arguments, said in ((["--fly"], "--fly"), (["--route", "nowhere.json"], "--route='nowhere.json': No such")):
+            errors = io.StringIO()
+            self.patch(sys, "stderr", errors)
+            self.assertEqual(main(arguments), 2)
+            self.assertIn("vespa-proxy check: ", errors.getvalue())
+            self.assertIn(said, errors.getvalue())
 
 
 class CommandTests(ProcessCase):
