@@ -73,6 +73,17 @@ class ClientTests(TestCase):
             found = (await self.check(**more))["console"]
             self.assertEqual((found.state, words in found.why), ("failed", True), found)
 
+    async def test_debug_worker(self) -> None:
+        """With a worker to debug, neither console nor autoscaler is asked."""
+        found = await self.check(
+            VAST_ENDPOINT="",
+            VAST_DEBUG_WORKER_URL="http://localhost:3000",
+            VAST_AUTOSCALER_URL=f"http://127.0.0.1:{free_port()}",
+        )
+        self.assertIn("worker http://localhost:3000", found["settings"].why)
+        for name in ("key", "console", "autoscaler"):
+            self.assertEqual((found[name].state, "not needed" in found[name].why), ("ok", True), found)
+
     async def test_autoscaler(self) -> None:
         """An autoscaler that is down is a failure, which names the client's variable."""
         found = await self.check(VAST_API_KEY="k", VAST_AUTOSCALER_URL=f"http://127.0.0.1:{free_port()}")

@@ -19,6 +19,7 @@ from tests.rig import Wire
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.debug_worker import DebugWorker
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.policy import Policy
 from vespa.client.worker_pools import WorkerPools
@@ -85,6 +86,7 @@ class ClientRig:
         per_worker: int = 0,
         trust: Any = None,
         observer: Any = None,
+        debug_worker: str = "",
         **policy: Any,
     ) -> None:
         self.reactor = MemoryReactorClock()
@@ -112,6 +114,7 @@ class ClientRig:
             guard=BrowserGuard(host="127.0.0.1", token=token, allow_origins=allow_origins),
             timeouts=Timeouts(first_byte=first_byte),
             observer=observer,
+            debug_worker=DebugWorker(debug_worker, "demo", self.reactor) if debug_worker else None,
         )
         self.proxy = self.app.proxy
         self.server = Server(self.app, self.reactor)

@@ -188,6 +188,42 @@ class ListTests(Case):
         self.assertIsInstance(value, list | ConsoleError)
 
 
+class AgainTests(Case):
+    def again(self, body: object, status: int = 200) -> Deferred[EndpointInfo | None]:
+        result = Deferred.fromCoroutine(self.console.endpoint_again(KEY, 7))
+        self.asked.answer(status, body if isinstance(body, bytes) else json.dumps(body).encode())
+        return result
+
+    def test_asked(self) -> None:
+        """One endpoint is asked for by its id, and read as the simulator's console writes it."""
+        found = self.successResultOf(self.again({"result": endpoint_row(7, "chat", "secret-7", 1.0)}))
+        self.assertEqual((self.asked.method, self.asked.url), ("GET", f"{URL}/api/v0/endptjobs/7/"))
+        self.assertEqual(self.asked.headers.getRawHeaders("authorization"), [f"Bearer {KEY}"])
+        assert found is not None
+        self.assertEqual((found.id, found.name, found.api_key), (7, "chat", "secret-7"))
+
+    def test_not_there(self) -> None:
+        """Anything but that endpoint with its key is none: the list of endpoints decides then."""
+        for status, body in (
+            (404, b""),
+            (403, b"no"),
+            (302, b""),
+            (200, b"<html>"),
+            (200, {"results": [row(7)]}),
+            (200, {"result": row(8)}),
+            (200, {"result": row(7, None)}),
+            (200, {"result": {**row(7), "api_key": ""}}),
+            (200, {"result": {**row(7), "api_key": "a b"}}),
+            (200, b" " * (RESPONSE_LIMIT + 1)),
+        ):
+            self.assertIsNone(self.successResultOf(self.again(body, status)), (status, body))
+
+    def test_again_later(self) -> None:
+        """A console that is away or busy, and a refused key, are errors."""
+        for status, final in ((401, True), (429, False), (500, False), (503, False)):
+            self.assertIs(self.error(self.again({"result": row(7)}, status)).final, final)
+
+
 class FindTests(Case):
     def find(self, name: str, *rows: object) -> Deferred[EndpointInfo]:
         result = Deferred.fromCoroutine(self.console.endpoint(KEY, name))

@@ -17,12 +17,18 @@ class FakeConsole:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
-        self.answers: list[Deferred[EndpointInfo]] = []
+        self.answers: list[Deferred[Any]] = []
 
     async def endpoint(self, account_key: str, name: str) -> EndpointInfo:
         self.asked.append((account_key, name))
         self.answers.append(Deferred())
         return await self.answers[-1]
+
+    async def endpoint_again(self, account_key: str, number: int) -> EndpointInfo | None:
+        self.asked.append((account_key, f"id {number}"))
+        self.answers.append(Deferred())
+        found: EndpointInfo | None = await self.answers[-1]
+        return found
 
 
 class EndpointKeyTests(SynchronousTestCase):
@@ -44,6 +50,29 @@ class EndpointKeyTests(SynchronousTestCase):
         self.assertEqual((self.successResultOf(first), self.successResultOf(second)), ("k1", "k1"))
         self.assertEqual(key.value, "k1")
         self.assertEqual(self.console.asked, [("account-key", "demo")])
+
+    def test_by_its_id(self) -> None:
+        """Once the endpoint was found, the console is asked for it alone."""
+        key = self.key()
+        key.find()
+        self.answer("k1")
+        found = key.find()
+        self.assertEqual(self.console.asked[1:], [("account-key", "id 1")])
+        self.answer("k2")
+        self.assertEqual((self.successResultOf(found), key.value), ("k2", "k2"))
+
+    def test_made_anew(self) -> None:
+        """An endpoint that was deleted and made anew is found by its name."""
+        key = self.key()
+        key.find()
+        self.answer("k1")
+        found = key.find()
+        self.console.answers[-1].callback(None)
+        self.assertEqual(self.console.asked[1:], [("account-key", "id 1"), ("account-key", "demo")])
+        self.console.answers[-1].callback(EndpointInfo(id=9, name="demo", api_key="k9"))
+        self.assertEqual((self.successResultOf(found), key.value), ("k9", "k9"))
+        key.find()
+        self.assertEqual(self.console.asked[-1], ("account-key", "id 9"))
 
     def test_failure_is_told_and_forgotten(self) -> None:
         """The next need asks again."""

@@ -47,3 +47,12 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(settings.allow_origins, ("http://b",))
         for name, value in (("allow_origins", ("*",)), ("passes", ("x-api-key",)), ("host", 1)):
             self.assertRaises(ValueError, ClientSettings, **{name: value})
+
+    def test_local(self) -> None:
+        """The local autoscaler is on this machine. Workers may be near with it, and where the user names an address."""
+        self.assertEqual(ClientSettings(endpoint="e", instance="local").autoscaler, "http://localhost:8080")
+        each: Any
+        for each in ({"instance": "local"}, {"autoscaler_url": "http://a"}, {"debug_worker_url": "http://a"}):
+            self.assertTrue(ClientSettings(endpoint="e", **each).local_workers)
+        for each in ("prod", "alpha", "candidate"):
+            self.assertFalse(ClientSettings(endpoint="e", instance=each).local_workers)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.config.client import LIST, ClientSettings
+from vespa.config.client import LIST, WORKERS, ClientSettings
 from vespa.config.client_reading import ClientReading, read
 from vespa.config.commands import CLIENT, TWISTD_CLIENT
 from vespa.config.key_files import KeyFile
@@ -39,14 +39,15 @@ def settings(*arguments: str, **more: Any) -> ClientSettings:
 
 class TableTests(SynchronousTestCase):
     def test_flags(self) -> None:
-        """Every field but two has a flag, and no two have the same; --list is the command's own."""
+        """Every field but two has a flag, and no two have the same; --list and --workers are the command's own."""
         flags = [row.flag for row in CLIENT.rows if row.flag]
         self.assertEqual(len(flags), len(set(flags)))
         self.assertEqual(
             [row.attribute for row in rows(ClientSettings) if not row.flag], ["replay_bytes", "otlp_endpoint"]
         )
-        self.assertIn(LIST, CLIENT.rows)
-        self.assertNotIn(LIST, TWISTD_CLIENT.rows)
+        for own in (LIST, WORKERS):
+            self.assertIn(own, CLIENT.rows)
+            self.assertNotIn(own, TWISTD_CLIENT.rows)
 
     def test_nothing_given(self) -> None:
         """With only the required values, the settings have their defaults."""
@@ -106,6 +107,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_CLIENT_PASS": "cookie,authorization",
             "VAST_AUTOSCALER_URL": "http://a",
             "VAST_CONSOLE_URL": "http://c",
+            "VAST_DEBUG_WORKER_URL": "http://d",
             "VESPA_TIMEOUT": "5",
             "VESPA_IDLE_TIMEOUT": "4",
             "VESPA_MAX_CONNECTIONS": "6",
@@ -283,6 +285,18 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(len(self.problems(environ={"VAST_ACCOUNT_KEY": SECRET})), 1)
         self.assertIn("no account key: set VAST_ACCOUNT_KEY", self.problems("--list", environ=ENOUGH)[0])
         self.assertTrue(reading("--list", environ={"VAST_ACCOUNT_KEY": SECRET}).listing)
+
+    def test_workers(self) -> None:
+        """--workers goes with --list."""
+        self.assertTrue(reading("--list", "--workers", environ={"VAST_ACCOUNT_KEY": SECRET}).lists_workers)
+        self.assertFalse(reading("--list", environ={"VAST_ACCOUNT_KEY": SECRET}).lists_workers)
+        self.assertEqual(self.problems("--workers"), ["--workers goes with --list"])
+
+    def test_debug_worker(self) -> None:
+        """With a worker to debug, neither an endpoint nor a key is needed, except for a list."""
+        environ = {"VAST_DEBUG_WORKER_URL": "http://localhost:3000/"}
+        self.assertEqual(settings(environ=environ).debug_worker_url, "http://localhost:3000")
+        self.assertIn("no account key", self.problems("--list", environ=environ)[0])
 
     def test_somebody_to_ask(self) -> None:
         """If the user can be asked, endpoint and key may both be missing; with an endpoint, the key is required."""

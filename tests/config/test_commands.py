@@ -35,9 +35,11 @@ BENCHMARK_COUNT BENCHMARK_SEED VESPA_VENV VESPA_PYTHON VESPA_SIGN_URL=https://co
 VESPA_SIGN_TRIES=5
 """
 CLIENTS = """
---endpoint|VAST_ENDPOINT --api-key|VAST_API_KEY --account-key|VAST_ACCOUNT_KEY --list --port|VESPA_CLIENT_PORT=8010
+--endpoint|VAST_ENDPOINT --api-key|VAST_API_KEY --account-key|VAST_ACCOUNT_KEY --list --workers
+--port|VESPA_CLIENT_PORT=8010
 --host=127.0.0.1 --token|VESPA_CLIENT_TOKEN --allow-host --allow-origin|VESPA_CLIENT_ALLOW_ORIGIN
 --pass|VESPA_CLIENT_PASS --instance=prod --autoscaler-url|VAST_AUTOSCALER_URL
+--debug-worker-url|VAST_DEBUG_WORKER_URL
 --console-url|VAST_CONSOLE_URL=https://console.vast.ai --worker-ca --dialect=vespa --default-cost --cost-from-tokens
 --waiting-pings --timeout|VESPA_TIMEOUT=590 --idle-timeout|VESPA_IDLE_TIMEOUT=0 --attempts=5
 --max-connections|VESPA_MAX_CONNECTIONS=1000 --max-connections-per-host|VESPA_MAX_CONNECTIONS_PER_HOST=0

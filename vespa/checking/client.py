@@ -54,24 +54,30 @@ class ClientCheck:
         address = [settings.autoscaler]
         without = "without the autoscaler the client finds no worker, and requests wait until VESPA_TIMEOUT"
         autoscaler = AutoscalerCheck(http, address, setting="VAST_AUTOSCALER_URL", without=without, timeout=SECONDS)
+        debugged = settings.debug_worker_url
+        whereto = f"worker {debugged}" if debugged else f"endpoint {settings.endpoint}"
         return Findings(
             "client",
             [
-                ok("settings", f"endpoint {settings.endpoint}, without mistakes"),
+                ok("settings", f"{whereto}, without mistakes"),
                 *(warning("settings", each, "change it, if it is not what you want") for each in reading.warnings),
                 self._key(reading),
                 await self._endpoint(settings, http),
-                *(await autoscaler.run())[0],
+                *([_no_need("autoscaler")] if debugged else (await autoscaler.run())[0]),
                 await self._roots(settings, http),
                 await self._port(settings),
             ],
         )
 
     def _key(self, reading: ClientReading) -> Finding:
+        if reading.settings.debug_worker_url:
+            return _no_need("key")
         kind = "endpoint" if reading.settings.endpoint_key else "account"
         return ok("key", f"the {kind}'s key is in {reading.key_source}", source=reading.key_source, kind=kind)
 
     async def _endpoint(self, settings: ClientSettings, http: BoundedClient) -> Finding:
+        if settings.debug_worker_url:
+            return _no_need("console")
         if settings.endpoint_key:
             return ok("console", "not needed, because the endpoint's own key is set")
         console = Console(settings.console_url, http, instance=settings.instance, timeout=SECONDS)
@@ -109,3 +115,7 @@ class ClientCheck:
             return warning("port", said, advice or "choose another with VESPA_CLIENT_PORT")
         await maybeDeferred(port.stopListening)
         return ok("port", f"{where} can be opened")
+
+
+def _no_need(what: str) -> Finding:
+    return ok(what, "not needed, because VAST_DEBUG_WORKER_URL names a worker")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.admission import ClientAdmission
 from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.debug_worker import DebugWorker
 from vespa.client.envelope_writer import EnvelopeWriter
 from vespa.client.policy import Policy
 from vespa.client.request_headers import ClientRequestHeaders
@@ -42,12 +43,16 @@ class ClientApp:
         guard: BrowserGuard,
         timeouts: Timeouts | None = None,
         observer: RequestObserver[Exchange] | None = None,
+        debug_worker: DebugWorker | None = None,
     ) -> None:
-        """`timeouts` are for workers' responses. `observer` is told of each request that has ended."""
+        """
+        `timeouts` are for workers' responses. `observer` is told of each request that has ended. With a `debug_worker`
+        the autoscaler is not asked.
+        """
         via = Via()
         timer = autoscaler.timer
         self.admission = ClientAdmission(policy, gate, timer)
-        self.selector = WorkerSelector(policy, autoscaler, workers)
+        self.selector = WorkerSelector(policy, autoscaler, workers, debug_worker.search if debug_worker else None)
         self.proxy = App(
             timer.clock,
             body=EnvelopeWriter(policy),

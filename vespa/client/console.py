@@ -64,18 +64,7 @@ class Console:
 
     async def endpoints(self, account_key: str) -> list[EndpointInfo]:
         """The account's endpoints, by name. Raises ConsoleError."""
-        if not is_key(account_key):
-            raise KeyRefused("the account key is empty, or has characters that a key must not have")
-        try:
-            response = await self._http.request(
-                "GET",
-                f"{self._url}/api/v0/endptjobs/?client_id=me&autoscaler_instance={self._instance}",
-                timeout=self._timeout,
-                headers={"Authorization": f"Bearer {account_key}", "Accept": "application/json"},
-                limit=RESPONSE_LIMIT,
-            )
-        except CallError as error:
-            raise ConsoleError(f"the console at {self._url} cannot be reached: {error}") from None
+        response = await self._get(account_key, f"endptjobs/?client_id=me&autoscaler_instance={self._instance}")
         if not response.success:
             raise self._refused(response.status)
         return sorted(self._read(response), key=lambda row: (row.name.lower(), row.id))
@@ -90,6 +79,38 @@ class Console:
         if not found.api_key:
             raise ConsoleError(f"the console does not give this account the key of endpoint {found.name}", final=True)
         return found
+
+    async def endpoint_again(self, account_key: str, number: int) -> EndpointInfo | None:
+        """
+        The endpoint with that id, by a request for it alone. Raises ConsoleError if it is worth trying again.
+
+        None if the console answers otherwise than with that endpoint and its key. Then `endpoint` tells why.
+        """
+        response = await self._get(account_key, f"endptjobs/{number}/")
+        if response.status in (401, 429) or response.status >= 500:
+            raise self._refused(response.status)
+        if not (response.success and response.whole):
+            return None
+        try:
+            found = _info(_decode_one(response.body).result)
+        except _MALFORMED:
+            return None
+        return found if found.id == number and found.name and found.api_key else None
+
+    async def _get(self, account_key: str, what: str) -> Response:
+        """Ask the console. Raises ConsoleError if it does not respond."""
+        if not is_key(account_key):
+            raise KeyRefused("the account key is empty, or has characters that a key must not have")
+        try:
+            return await self._http.request(
+                "GET",
+                f"{self._url}/api/v0/{what}",
+                timeout=self._timeout,
+                headers={"Authorization": f"Bearer {account_key}", "Accept": "application/json"},
+                limit=RESPONSE_LIMIT,
+            )
+        except CallError as error:
+            raise ConsoleError(f"the console at {self._url} cannot be reached: {error}") from None
 
     def _refused(self, status: int) -> ConsoleError:
         where = f"the console at {self._url}"
@@ -111,8 +132,7 @@ class Console:
                 f"the list of endpoints from {self._url} is incomplete, or is over {RESPONSE_LIMIT >> 20} MB"
             )
         try:
-            rows = _decode(response.body).results
-            return [_info(row) for row in rows if row.endpoint_name]
+            return [_info(row) for row in _decode(response.body).results if row.endpoint_name]
         except _MALFORMED as error:
             # The error names the place and the type, never the value.
             why = str(error) if isinstance(error, msgspec.ValidationError) else "it is not JSON"
@@ -155,7 +175,12 @@ class _List(msgspec.Struct):
     results: list[_Row]
 
 
+class _One(msgspec.Struct):
+    result: _Row
+
+
 _decode = msgspec.json.Decoder(_List).decode
+_decode_one = msgspec.json.Decoder(_One).decode
 
 
 def _info(row: _Row) -> EndpointInfo:

@@ -27,7 +27,7 @@ class EndpointKey:
     An endpoint's `name` and its key. `value` is "" while the key is unknown.
 
     The key is looked up when it is first needed, once for all callers, and again when it is refused. If the endpoint
-    was named by its id, `name` becomes its name.
+    was named by its id, `name` becomes its name. After its first look-up, the console is asked for this endpoint alone.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class EndpointKey:
         # With an account's key at hand, a given key was looked up just before.
         self._found_at = clock.seconds()
         self._held = [given]
+        self._id: int | None = None  # of the endpoint, after its first look-up by name
         self._finding: SingleFlight[EndpointInfo] = SingleFlight(self._look_up)
 
     def current(self) -> str:
@@ -87,10 +88,15 @@ class EndpointKey:
     async def _look_up(self) -> EndpointInfo:
         assert self._console is not None
         self._asked_at = self._clock.seconds()
+        if self._id is not None:
+            found = await self._console.endpoint_again(self._account_key, self._id)
+            if found is not None:
+                return found
+            self._id = None  # it was deleted; another one may have its name
         return await self._console.endpoint(self._account_key, self.name)
 
     def _found(self, endpoint: EndpointInfo) -> str:
-        self.name, self.value = endpoint.name, endpoint.api_key
+        self.name, self.value, self._id = endpoint.name, endpoint.api_key, endpoint.id
         self._found_at = self._clock.seconds()
         if self.value not in self._held:
             self._held = [*self._held[-_HELD_MAX:], self.value]

@@ -12,6 +12,7 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.client.app import ClientApp
 from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import Console
+from vespa.client.debug_worker import DebugWorker
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.observability import ClientParts, observers
 from vespa.client.policy import DEFAULT_COST, Policy
@@ -43,6 +44,7 @@ QUEUE_MAX: Final = 10000
 """The number of requests that may wait for a slot. The server accepts no more connections than this either."""
 HELD_MAX: Final = 1 << 30
 """The number of bytes that all requests may hold while they wait for workers, and for another attempt."""
+_UNUSED: Final = "unused"  # the key when no autoscaler is asked
 AUTOSCALER_IDLE_SECONDS: Final = 30.0
 AUTOSCALER_CONNECTIONS: Final = 64
 """The maximum number of connections to the autoscaler, so that a burst of requests is no burst of handshakes."""
@@ -103,8 +105,13 @@ def make_client(
     agent = Agent(reactor, connect_timeout=ASK_SECONDS, name="console")
     http = BoundedClient(agent, reactor)
     console = Console(settings.console_url, http, instance=settings.instance)
+    debug_url = settings.debug_worker_url
     key = EndpointKey(
-        settings.endpoint, reactor, given=settings.endpoint_key, account_key=settings.account_key, console=console
+        settings.endpoint,
+        reactor,
+        given=settings.endpoint_key or (_UNUSED if debug_url else ""),
+        account_key=settings.account_key,
+        console=console,
     )
     trust = WorkerTrust(ca_file=settings.worker_ca, console_url=settings.console_url, http=http)
     origin = Origin.parse(settings.autoscaler)
@@ -123,7 +130,7 @@ def make_client(
         trust,
         connections=settings.max_connections_per_host,
         most=shares.connections,  # one for each caller, as the descriptors were shared out
-        anywhere=bool(settings.autoscaler_url),
+        anywhere=settings.local_workers,
     )
     gate: FairQueue[Exchange] = FairQueue(None, settings.max_connections, QUEUE_MAX)
     guard = BrowserGuard(
@@ -142,6 +149,7 @@ def make_client(
         guard=guard,
         timeouts=Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout),
         observer=ended,
+        debug_worker=DebugWorker(debug_url, settings.endpoint, reactor) if debug_url else None,
     )
     tell(shares, QUEUE_MAX)
     Pipes.most = shares.pipes

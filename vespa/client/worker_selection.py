@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -12,9 +14,10 @@ from twisted.python.failure import Failure
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.envelope_writer import BODY_SUFFIX, body_prefix
 from vespa.client.policy import Policy
+from vespa.client.retries import Retries, error_code
 from vespa.client.trust import TrustError
 from vespa.client.worker_pools import Worker, WorkerPools
-from vespa.client.worker_search import WorkerSearch
+from vespa.client.worker_search import SearchListener, WorkerSearch
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
@@ -24,15 +27,18 @@ from vespa.proxy.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.assignment import Assignment, seconds_before
 
-_DIED: Final = "no_reply"
-_DEATHS_MAX: Final = 1
-_GONE: Final = frozenset(("backend_unreachable", "backend_timeout", "not_ready"))
-"""Error codes of a worker that could not give the request to its backend."""
-_GONE_SECONDS: Final = 15.0
-"""A worker reports within five seconds that its backend is gone. For so long after that, the client asks for others."""
-_GONE_ATTEMPTS_MAX: Final = 30
-_BUSY: Final = frozenset((429, 503))
-_CODE_MAX: Final = 40
+
+class Search(Protocol):
+    """The search of one request for a worker: a `WorkerSearch`, or what stands in for it."""
+
+    def begin(self, listener: SearchListener, delay: float = 0.0, *, anew: bool = False) -> None:
+        """Look for a worker after `delay` seconds, and report the result to `listener`."""
+
+    def cancel(self) -> object:
+        """Stop."""
+
+    def give_up(self, seconds: float) -> None:
+        """The time is up: refuse."""
 
 
 class WorkerSelector:
@@ -40,8 +46,16 @@ class WorkerSelector:
 
     log = Logger(namespace="vespa.client")
 
-    def __init__(self, policy: Policy, autoscaler: AutoscalerClient, workers: WorkerPools) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        autoscaler: AutoscalerClient,
+        workers: WorkerPools,
+        search: Callable[[float, float], Search] | None = None,
+    ) -> None:
+        """`search` makes a search from the cost and the time when the request came; None: it asks the autoscaler."""
         self.policy = policy
+        self.search = search or partial(WorkerSearch, autoscaler)
         self.autoscaler = autoscaler
         self.workers = workers
         self.timer = autoscaler.timer
@@ -85,14 +99,13 @@ class WorkerSelection:
     _finding: Deferred[None] | None = None
     _keepalive: SSEKeepalive | None = None
     _attempts = 0
-    _deaths = 0
-    _gone_since = 0.0
+    _retries: Retries | None = None
 
     def __init__(self, selector: WorkerSelector, exchange: Exchange) -> None:
         self._selector = selector
         self._exchange = exchange
         self._policy = selector.policy
-        self._search = WorkerSearch(selector.autoscaler, exchange.content.cost, exchange.received_at)
+        self._search = selector.search(exchange.content.cost, exchange.received_at)
 
     def begin(self) -> None:
         """Look for the first worker."""
@@ -191,17 +204,14 @@ class WorkerSelection:
         selector, policy, assignment = self._selector, self._policy, self.assignment
         assert assignment is not None
         answered = isinstance(failure, ResponseHead)
-        code = _error_code(failure) if isinstance(failure, ResponseHead) else failure.code
+        code = error_code(failure) if isinstance(failure, ResponseHead) else failure.code
         if not code:
             return False
         now = selector.timer.clock.seconds()
-        if self._attempts >= policy.attempts and not self._may_outlast(code, now):
+        if self._retries is None:
+            self._retries = Retries(policy.attempts)
+        if not self._retries.allow(code, self._attempts, now):
             return False
-        if code == _DIED:
-            # The worker had the request, and may have crashed on it: try one other worker, not all of them.
-            self._deaths += 1
-            if self._deaths > _DEATHS_MAX:
-                return False
         # At once the first time, then with a pause, because the autoscaler may name the same worker again.
         delay = seconds_before(self._attempts, selector.autoscaler.random) if self._attempts > 1 else 0.0
         if policy.seconds:
@@ -220,27 +230,3 @@ class WorkerSelection:
         # A worker's response uses up its assignment. Without a response the assignment is still the request's.
         self._search.begin(self, delay, anew=answered)
         return True
-
-    def _may_outlast(self, code: str, now: float) -> bool:
-        """
-        Whether to ask for more workers than `attempts`, while the autoscaler does not know of a dead backend.
-
-        A worker without a backend fails at once, so it has the least load, and the autoscaler names it again until
-        then.
-        """
-        if code not in _GONE or self._policy.attempts < 2:
-            return False
-        if not self._gone_since:
-            self._gone_since = now
-        return now - self._gone_since < _GONE_SECONDS and self._attempts < _GONE_ATTEMPTS_MAX
-
-
-def _error_code(head: ResponseHead) -> str:
-    """The reason why a worker did not serve a request: its code, or "busy"; "" for any other response."""
-    code = ""
-    for line in head.passing:
-        if line[:14].lower() == b"x-vespa-error:":
-            code = line[14:].strip().decode("ascii", "replace")[:_CODE_MAX]
-    if head.status in _BUSY:
-        return code if code in _GONE else "busy"
-    return code if code == _DIED or code in _GONE else ""

@@ -12,13 +12,14 @@ from vespa.config.values import Number, address, choice, endpoint_or_off, host_n
 from vespa.vast.addresses import AUTOSCALERS, CONSOLE
 
 Dialect = Literal["vespa", "official"]
-Instance = Literal["prod", "alpha", "candidate"]
+Instance = Literal["prod", "alpha", "candidate", "local"]
 
 _seconds = Number(0, 1e9, "seconds")
 _many: Final = 1 << 40
 
 LIST: Final = Option(None, "", "Print the account's endpoints and exit; not for `twistd`.", flag="list")
-"""An option of the command that is not a setting."""
+WORKERS: Final = Option(None, "", "With --list: print the endpoints' workers too.", flag="workers")
+"""Options of the command that are not settings."""
 
 
 @frozen(kw_only=True)
@@ -72,9 +73,14 @@ class ClientSettings:
         many=True,
     )
 
-    instance: Instance = option(choice(*AUTOSCALERS), "prod", "Vast's autoscaler: prod, alpha or candidate.")
+    instance: Instance = option(
+        choice(*AUTOSCALERS), "prod", "Vast's autoscaler: prod, alpha, candidate, or local: http://localhost:8080."
+    )
     autoscaler_url: str = option(address, "", "The autoscaler; default: that of the instance.", "VAST_AUTOSCALER_URL")
     """Use `autoscaler`, which also knows the instance."""
+    debug_worker_url: str = option(
+        address, "", "A worker to send all requests to, without a signature and an autoscaler.", "VAST_DEBUG_WORKER_URL"
+    )
     console_url: str = option(address, CONSOLE, "Vast's console.", "VAST_CONSOLE_URL")
     worker_ca: str = option(text, "", "PEM roots for workers' certificates, instead of Vast's own.", unit="file")
     dialect: Dialect = option(
@@ -154,3 +160,8 @@ class ClientSettings:
     def autoscaler(self) -> str:
         """The autoscaler's base URL, without a final slash."""
         return self.autoscaler_url or AUTOSCALERS[self.instance]
+
+    @property
+    def local_workers(self) -> bool:
+        """Whether workers may be on this machine or in a private network."""
+        return bool(self.autoscaler_url or self.debug_worker_url) or self.instance == "local"

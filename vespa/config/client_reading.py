@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from vespa.config import key_files
 from vespa.config.admin import check_admin
-from vespa.config.client import LIST, ClientSettings
+from vespa.config.client import LIST, WORKERS, ClientSettings
 from vespa.config.names import unknown_variables
 from vespa.config.reader import Given, Reading
 from vespa.config.schema import rows
@@ -23,6 +23,7 @@ class ClientReading:
 
     settings: ClientSettings
     listing: bool = False
+    lists_workers: bool = False
     port_given: bool = False
     key_source: str = ""
     """The option, variable or file that gave the key; "" without one."""
@@ -49,6 +50,9 @@ def read(
     reading = Reading(ClientSettings, environ, given, **fixed)
     values = reading.values
     listing = LIST.flag in given.texts
+    lists_workers = WORKERS.flag in given.texts
+    if lists_workers and not listing:
+        reading.problems[WORKERS.flag] = "--workers goes with --list"
     about_files: list[str] = []
     warnings = [
         f"every user of this machine can see a command line: use {row.name} instead of --{row.flag}"
@@ -71,6 +75,7 @@ def read(
     return ClientReading(
         settings=reading.settings([*about_files, *hints]),
         listing=listing,
+        lists_workers=lists_workers,
         port_given="port" in reading.sources,
         key_source=reading.sources.get("endpoint_key" if values["endpoint_key"] else "account_key", ""),
         secrets=reading.secrets,
@@ -80,6 +85,8 @@ def read(
 
 def _check_needed(reading: Reading[ClientSettings], environ: Mapping[str, str], listing: bool) -> None:
     values, problems = reading.values, reading.problems
+    if values["debug_worker_url"] and not listing:
+        return  # nothing is looked up
     files = " or ".join(key_files.account_key_files(environ)) or "~/.vast_api_key"
     if listing:
         if not values["account_key"] and "account_key" not in problems:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from vespa.config.benchmark import BenchmarkSettings
 from vespa.config.check import CheckSettings
-from vespa.config.client import LIST, ClientSettings
+from vespa.config.client import LIST, WORKERS, ClientSettings
 from vespa.config.command_line import CommandLine
 from vespa.config.demo import DemoSettings
 from vespa.config.load import command_rows
@@ -29,7 +29,7 @@ CLIENT: Final = CommandLine(
     "vespa-proxy client",
     "A local proxy through which any HTTP client calls an endpoint of Vast.ai. Give keys as environment variables or "
     "in files, because every user can see a command line.",
-    (*rows(ClientSettings), LIST),
+    (*rows(ClientSettings), LIST, WORKERS),
 )
 TWISTD_CLIENT: Final = evolve(CLIENT, command="twistd vespa-client", rows=rows(ClientSettings))
 

@@ -15,8 +15,9 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from vespa.simulator import responses
-from vespa.simulator.reports import DeleteRequests, Malformed, RouteQuestion, WorkerStatus, read
+from vespa.simulator.reports import DeleteRequests, Malformed, RouteQuestion, WorkersQuestion, WorkerStatus, read
 from vespa.simulator.signing import Signer, Signs
+from vespa.simulator.worker_rows import worker_rows
 from vespa.simulator.worker_totals import EndpointTotals, State, WorkerTotals
 
 Report = WorkerStatus | DeleteRequests | Malformed
@@ -199,6 +200,21 @@ class SimulatedAutoscaler(responses.KleinRoutes):
     def _list_endpoints(self, request: Request) -> bytes:
         responses.require_bearer(request, self.account_key)
         return responses.send_json(request, {"success": True, "results": self.endpoints})
+
+    @app.route("/api/v0/endptjobs/<int:number>/", methods=["GET"])
+    def _one_endpoint(self, request: Request, number: int) -> bytes:
+        responses.require_bearer(request, self.account_key)
+        for row in self.endpoints:
+            if row["id"] == number:
+                return responses.send_json(request, {"success": True, "result": row})
+        raise responses.ErrorResponse(404, {"success": False, "msg": f"there is no endpoint {number}"})
+
+    @app.route("/get_endpoint_workers/", methods=["POST"])
+    def _list_workers(self, request: Request) -> bytes:
+        question = responses.read_question(request, WorkersQuestion)
+        if question.api_key != self.account_key or not any(row["id"] == question.id for row in self.endpoints):
+            return responses.send_json(request, {"error_msg": "the key or the id of the endpoint is not valid"})
+        return responses.send_json(request, worker_rows(self.totals, self._clock.seconds()))
 
     def _report_body(self, request: Request) -> bytes:
         if responses.header(request, b"Content-Type").split(";")[0].strip().lower() != "application/json":

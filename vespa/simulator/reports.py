@@ -100,6 +100,13 @@ class RouteQuestion(Strict, frozen=True):
     replay_timeout: Amount
 
 
+class WorkersQuestion(Strict, frozen=True):
+    """A client's request for the workers of the endpoint with this id. The key is the account's."""
+
+    id: int
+    api_key: str
+
+
 def read(raw: bytes, kind: type[T]) -> T:
     """The JSON object in these bytes. Raises Malformed."""
     try:

@@ -64,11 +64,13 @@ class CommandCase(TestCase):
     def errors(self) -> str:
         return self.err.getvalue()
 
-    def command(self, asks: Somebody | None = None, *, listing: bool = False, **fields: Any) -> Command:
+    def command(
+        self, asks: Somebody | None = None, *, listing: bool = False, workers: bool = False, **fields: Any
+    ) -> Command:
         make: Any = self.proxy.make
         return Command(
             self.reactor,
-            ClientReading(settings=evolve(self.settings, **fields), listing=listing),
+            ClientReading(settings=evolve(self.settings, **fields), listing=listing, lists_workers=workers),
             say=Terminal(self.out, {}).print,
             complain=lambda why: self.err.write(f"vespa-proxy client: {why}\n"),
             asks=asks,
@@ -98,6 +100,16 @@ class ServeTests(CommandCase):
         self.assertEqual(self.said, "ready: http://127.0.0.1:8010 → endpoint demo\n")
         await command.stopService()
         self.assertEqual((command.code, self.proxy.running, self.errors), (0, False, ""))
+
+    async def test_debug_worker(self) -> None:
+        """With a worker to debug, nothing is asked and nothing is looked up."""
+        command = self.command(endpoint="", debug_worker_url="http://localhost:3000", console_url="http://127.0.0.1:1")
+        await self.run_to_ready(command)
+        self.assertEqual(
+            self.said,
+            "ready: http://127.0.0.1:8010 → worker http://localhost:3000 (VAST_DEBUG_WORKER_URL), without signatures\n",
+        )
+        await command.stopService()
 
     async def test_account_key(self) -> None:
         """With the account's key the endpoint's is found first, by the endpoint's name or id, and hidden in the log."""
@@ -242,6 +254,17 @@ class ListTests(CommandCase):
         self.assertEqual(self.said.splitlines()[1].split(), ["demo", "1", "active", "1", "4", "1", "0.9"])
         self.assertNotIn("key", self.said)
         self.assertIsNone(self.proxy.settings)
+
+    async def test_workers(self) -> None:
+        """The workers of the endpoints follow, without keys."""
+        fields: dict[str, Any] = {"account_key": ACCOUNT_KEY, "autoscaler_url": self.deployment.autoscaler_url}
+        self.assertEqual(await self.run_to_end(self.command(listing=True, workers=True, **fields)), 0)
+        self.assertEqual(self.said.splitlines()[2:], ["", "demo: no workers"])
+        self.deployment.autoscaler.totals.of(31).max_perf = 250.0
+        self.reactor.stopped = 0
+        self.assertEqual(await self.run_to_end(self.command(listing=True, workers=True, **fields)), 0)
+        self.assertEqual(self.said.splitlines()[-1].split()[:4], ["demo", "31", "standby", "0"])
+        self.assertNotIn("key", self.said)
 
     async def test_none(self) -> None:
         """An account without endpoints is no error."""

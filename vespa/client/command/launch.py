@@ -34,13 +34,20 @@ MakeClient = Callable[..., "ClientService"]  # `make_client`, or a stand-in
 
 
 @contextmanager
-def console_of(reactor: Any, settings: ClientSettings) -> Iterator[Console]:
-    """The console of these settings. Its connections are closed afterwards."""
+def http_of(reactor: Any) -> Iterator[BoundedClient]:
+    """A client for the command's own requests. Its connections are closed afterwards."""
     agent = Agent(reactor, name="console")
     try:
-        yield Console(settings.console_url, BoundedClient(agent, reactor), instance=settings.instance)
+        yield BoundedClient(agent, reactor)
     finally:
         agent.close()
+
+
+@contextmanager
+def console_of(reactor: Any, settings: ClientSettings) -> Iterator[Console]:
+    """The console of these settings. Its connections are closed afterwards."""
+    with http_of(reactor) as http:
+        yield Console(settings.console_url, http, instance=settings.instance)
 
 
 async def launch(
@@ -90,7 +97,7 @@ async def launch(
 
 
 async def _with_key(reactor: Any, settings: ClientSettings) -> ClientSettings:
-    if settings.endpoint_key or not settings.account_key:
+    if settings.endpoint_key or not settings.account_key or settings.debug_worker_url:
         return settings
     with console_of(reactor, settings) as console:
         try:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
-from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, launch
+from vespa.client.command.launch import LaunchError, MakeClient, OnWait, console_of, http_of, launch
 from vespa.client.console import ConsoleError
+from vespa.client.endpoint_workers import EndpointWorkers
 from vespa.config.client import ClientSettings
 from vespa.config.client_reading import ClientReading
 from vespa.runtime import process
@@ -65,12 +66,17 @@ class Command(process.Main):
 
         settings = self._reading.settings
         with console_of(self._reactor, settings) as console:
-            _, rows = await endpoints_of(console, settings.account_key, self._asks)
+            key, rows = await endpoints_of(console, settings.account_key, self._asks)
         self._say(table(rows) if rows else "the account has no endpoints")
+        if self._reading.lists_workers:
+            from vespa.client.command.worker_table import say_workers
+
+            with http_of(self._reactor) as http:
+                await say_workers(EndpointWorkers(settings.autoscaler, http), key, rows, self._say)
 
     async def _serve(self) -> None:
         settings = self._reading.settings
-        if not settings.endpoint and self._asks is not None:
+        if not (settings.endpoint or settings.debug_worker_url) and self._asks is not None:
             from vespa.client.command.choosing import choose
 
             with console_of(self._reactor, settings) as console:
@@ -91,7 +97,7 @@ class Command(process.Main):
         )
         try:
             self._is_ready = True
-            ready = f"ready: {client.url} → endpoint {settings.endpoint}"
+            ready = f"ready: {client.url} → {_destination(settings)}"
             self._state = ServiceState(True, ready)
             self._say(ready)
             if self._friendly:
@@ -102,6 +108,12 @@ class Command(process.Main):
             at_stop()
             await client.stopService()
             self._on_wait("", 0.0)
+
+
+def _destination(settings: ClientSettings) -> str:
+    if settings.debug_worker_url:
+        return f"worker {settings.debug_worker_url} (VAST_DEBUG_WORKER_URL), without signatures"
+    return f"endpoint {settings.endpoint}"
 
 
 def how_to_use(url: str, settings: ClientSettings, status_page: str = "") -> str:

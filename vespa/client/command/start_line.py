@@ -14,5 +14,8 @@ def start_line(settings: ClientSettings, reactor: object) -> str:
         "access log": settings.access_log if settings.access_log != "off" else "",
         "log": process.log_words(),
     }
-    endpoint = f"endpoint {settings.endpoint or '(to be chosen)'}, autoscaler {settings.autoscaler}"
+    if settings.debug_worker_url:
+        endpoint = f"worker {settings.debug_worker_url} (VAST_DEBUG_WORKER_URL), no autoscaler, no signatures"
+    else:
+        endpoint = f"endpoint {settings.endpoint or '(to be chosen)'}, autoscaler {settings.autoscaler}"
     return f"{program('Vespa client', reactor)}: {endpoint}; {switches(parts)}"
