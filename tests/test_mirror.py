@@ -15,6 +15,7 @@ SHORT = 40
 
 ELSEWHERE: dict[str, str] = {
     # No logic: protocols and values.
+    "vespa.config.worker_surroundings": "tests.config.test_worker_reading",
     "vespa.config.worker_variables": "tests.config.test_worker_reading",
     "vespa.accounting.records": "tests.accounting.test_ledger",
     "vespa.http.interfaces": "tests.http.test_agent",
