@@ -17,7 +17,7 @@ PACKAGES = frozenset(
     ("accounting", "client", "http", "observability", "protocol", "proxy", "runtime", "transport", "vast", "worker")
 )
 
-OPTIONAL = frozenset(("opentelemetry",))
+OPTIONAL = frozenset(("opentelemetry", "requests"))
 """Packages of extras, which need not be installed."""
 
 # Over what an operator writes, or a page of Vespa's own, and nobody else.

@@ -30,11 +30,13 @@ class Collector(Resource):
         super().__init__()
         self.exports: list[Any] = []
         self.paths: list[bytes] = []
+        self.status = 200
 
     def render_POST(self, request: Any) -> bytes:
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
         self.paths.append(request.path)
+        request.setResponseCode(self.status)
         self.exports.append(ExportTraceServiceRequest.FromString(request.content.read()))
         return b""
 
@@ -107,6 +109,16 @@ class SpanTests(SystemCase):
         worker.signal("TERM")
         self.assertEqual(await self.until_exit(worker, 20.0), 0, worker.text)
         self.assertNotIn("Traceback", worker.text)
+
+    async def test_redirect(self) -> None:
+        """A collector that redirects gets no spans, and the log says so."""
+        self.collector.status = 302
+        worker = await self.unsecured(**await self.collect())
+        peer = await self.connect()
+        peer.send(request("GET", "/", None))
+        await peer.answer()
+        await self.until_line(worker, r"warn \[vespa.observability.span_export\] .*the collector redirects")
+        await self.end_well(worker)
 
     async def test_client_and_worker(self) -> None:
         """A call through the client is one trace: the client's attempt is the parent of the worker's span."""

@@ -63,6 +63,7 @@ def export_spans(
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    from vespa.observability.collector_session import collector_session
     from vespa.observability.tracing import RequestSpans
 
     for name in _LOGS:
@@ -70,7 +71,7 @@ def export_spans(
     ours = Resource({"service.name": service, "service.version": version})
     resource = Resource.create().merge(ours).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=collector_session())))
     spans = RequestSpans(provider.get_tracer("vespa", version), ids, reactor)
     proxy.request_head = spans.added_to(proxy.request_head)
     ended.subscribe(spans.take)
