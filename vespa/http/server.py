@@ -52,13 +52,14 @@ LOG_AGAIN_SECONDS: Final = 30.0
 class _Full(Protocol):
     """Answers 503 and closes: the limit of connections is reached."""
 
-    def __init__(self, date: bytes) -> None:
-        self._date = date
+    def __init__(self, lines: bytes) -> None:
+        """`lines` are the field lines that are its own, each with its line end."""
+        self._lines = lines
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
         if not ISSLTransport.providedBy(transport):  # with TLS a response would have to wait for the handshake
-            writer(transport)(self._date.join(_FULL))
+            writer(transport)(self._lines.join(_FULL))
         close_now(transport)
 
 
@@ -111,8 +112,7 @@ class Server(Factory):
         return connection
 
     def _full(self, host: str) -> Protocol:
-        self.refused(host, None, _TOO_MANY)
-        return _Full(self.date())
+        return _Full(self.refused(host, None, _TOO_MANY) + self.date())
 
     def _make_room(self) -> bool:
         """Close the connection that is idle the longest. Returns False if there is none, or if a search is too soon."""
