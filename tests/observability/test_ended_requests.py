@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rig import CHUNKED, GET, OK, Rig, post, turn
+from tests.rig import CHUNKED, GET, OK, Rig, Wire, fields, post, status, turn
 from tests.worker.requests import envelope
 from vespa.accounting.lifecycle import State
 from vespa.http.limits import Limits, PoolLimits
@@ -30,9 +30,9 @@ class EndTests(SynchronousTestCase):
         """A worker whose ended requests are in `found`, at once."""
         clock = Clock()
         clock.advance(1_700_000_000.0)
-        ended = EndedRequests(clock)
-        ended.subscribe(self.found.extend, immediate=True)
-        return Rig(observer=ended, clock=clock, **settings)
+        self.ended = EndedRequests(clock)
+        self.ended.subscribe(self.found.extend, immediate=True)
+        return Rig(observer=self.ended, clock=clock, **settings)
 
     def only(self) -> EndedRequest:
         """The one request that has ended."""
@@ -273,11 +273,46 @@ class EndTests(SynchronousTestCase):
         assert request.head is not None
         self.assertEqual(request.head.target, b"/loop")
 
+    def queued_stream(self) -> tuple[Rig, Wire]:
+        """A caller in the queue, whose response comments have begun."""
+        rig = self.rig(concurrency=1, queue_pings=True, queue_seconds=5.0)
+        rig.ask(GET)
+        caller = rig.ask(b"GET /events HTTP/1.1\r\nHost: worker\r\nAccept: text/event-stream\r\n\r\n")
+        for _ in range(3):
+            rig.clock.advance(1.0)
+        self.assertIn(b"position=1", caller.read())
+        return rig, caller
+
+    def test_refused_after_comments(self) -> None:
+        """A response that comments began ends with an error event, whose status is told."""
+        rig, caller = self.queued_stream()
+        for _ in range(4):
+            rig.clock.advance(1.0)
+        self.assertIn(b'"status": 503', caller.read())
+        self.assert_end(State.REFUSED, 503, "queue_timeout", "vespa")
+
+    def test_cancelled_after_comments(self) -> None:
+        """A caller that leaves then was sent a 200."""
+        _, caller = self.queued_stream()
+        caller.hang_up()
+        self.assert_end(State.CANCELLED, 200, "", "client")
+
+    def test_undecodable_after_comments(self) -> None:
+        """A backend's response that cannot follow the comments is a failure of the backend."""
+        rig, caller = self.queued_stream()
+        rig.backend.wire.send(OK)
+        self.found.clear()
+        rig.backend.wire.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: zz\r\nContent-Length: 1\r\n\r\nx")
+        self.assertIn(b'"status": 502', caller.read())
+        self.assertEqual((self.only().status, self.only().code), (502, "unknown_coding"))
+
     def test_too_many_connections(self) -> None:
         """A connection that is one too many is told as a request that was refused."""
         rig = self.rig(limits=Limits(connections_per_address=1))
+        self.ended.own_lines = lambda request: b"X-Request-Id: %b\r\n" % request.code.encode()
         rig.client()
-        rig.client()
+        said = rig.client().read()
+        self.assertEqual((status(said), fields(said, b"x-request-id")), (503, [b"too_many_connections"]))
         request = self.assert_end(State.REFUSED, 503, "too_many_connections", "vespa")
         self.assertIsNone(request.head)
 

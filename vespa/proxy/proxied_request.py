@@ -113,6 +113,9 @@ class ProxiedRequest(ResponseReceiver):
             self._count_request()
         if not self.client.started:
             self.status = refusal.status if refusal is not None else 0
+        elif self.early is not None and not self.first_byte_at:
+            # Comments began it as a 200. An error follows as an event, which has its status.
+            self.status = refusal.status if refusal is not None else 200
         if refusal is not None:
             self.code, self.origin = refusal.code, refusal.origin
         elif event is HANG_UP:
