@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from typing import Any
 
 from twisted.internet import unix
+from twisted.internet.address import UNIXAddress
 
 from vespa.transport.accept import Port
 
@@ -19,10 +21,15 @@ class UNIXPort(Port, unix.Port):
     lock file names runs: in a container that starts again, another one or the new one itself has the same id.
     """
 
+    def __init__(self, fileName: bytes, *rest: Any, **named: Any) -> None:
+        """The arguments of Twisted's own port."""
+        super().__init__(fileName, *rest, **named)
+        self._path = UNIXAddress(fileName).name
+
     def startListening(self) -> None:
         """Open the port. After CannotListenError it may be tried again."""
-        if self.wantPID:
-            _remove_left_behind(self._bindPath)
+        if self.wantPID and self._path:
+            _remove_left_behind(self._path)
         try:
             super().startListening()
         except Exception:
