@@ -1,4 +1,4 @@
-"""A WebSocket that echoes its messages. wsproto speaks RFC 6455, and this class connects it to our server."""
+"""WebSockets of the simulator. wsproto speaks RFC 6455, and these classes connect it to our server."""
 
 from __future__ import annotations
 
@@ -17,19 +17,33 @@ MESSAGE_MAX: Final = 16 << 20  # the longest message, in bytes or characters
 TOO_BIG: Final = 1009
 
 
-class EchoSocket:
-    """Handles a request for a WebSocket, and then its messages."""
+class WebSocket:
+    """Handles a request for a WebSocket, and then its messages. A subclass says what happens with them."""
 
     verified = True  # any client may use it
 
     def __init__(self, client: ServerConnection, head: RequestHead) -> None:
         self._client = client
-        self._head = head
+        self.head = head
         self._websocket = Connection(ConnectionType.SERVER)
         self._parts: list[str | bytes] = []
         self._size = 0
         self._open = False
         self._over = False
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def received(self, message: str | bytes) -> None:
+        """A whole message came."""
+
+    def closed(self) -> None:
+        """It has ended, in any way. Called once, if it was opened."""
+
+    def send(self, message: str | bytes) -> None:
+        """Send a whole message. Does nothing after the end."""
+        if not self._over:
+            self._send(Message(message))  # type: ignore[type-var]
 
     def receive(self, data: bytes, complete: bool) -> None:
         """The request, and after the handshake the client's data; `complete`: the client sends no more."""
@@ -47,7 +61,7 @@ class EchoSocket:
             self._shake_hands()
 
     def _shake_hands(self) -> None:
-        head, fields = self._head, {name.lower(): value for name, value in self._head.headers}
+        head, fields = self.head, {name.lower(): value for name, value in self.head.headers}
         asked = (head.method, head.upgrade.lower(), fields.get(b"sec-websocket-version"))
         key = fields.get(b"sec-websocket-key")
         if asked != (b"GET", b"websocket", b"13") or not key:
@@ -58,6 +72,7 @@ class EchoSocket:
         )
         self._open = True
         self._client.switch_protocols(lines, self)
+        self.opened()
 
     def _refuse(self, status: int, why: bytes) -> None:
         self._over = True
@@ -81,8 +96,8 @@ class EchoSocket:
             self._close(CloseConnection(TOO_BIG, "a message that is too long"))
         elif part.message_finished:
             parts: list[Any] = self._parts  # all texts, or all bytes
-            self._send(Message(data[:0].join(parts)))  # type: ignore[type-var]
             self._parts, self._size = [], 0
+            self.received(data[:0].join(parts))
 
     def _send(self, event: Event) -> None:
         self._client.send(self._websocket.send(event))
@@ -92,11 +107,17 @@ class EchoSocket:
         self._leave()
 
     def _leave(self) -> None:
-        self._over = True
+        self._end()
         self._client.close()
 
-    def hang_up(self, refusal: Refusal | None = None) -> None:
+    def _end(self) -> None:
+        if self._open and not self._over:
+            self._over = True
+            self.closed()
         self._over = True
+
+    def hang_up(self, refusal: Refusal | None = None) -> None:
+        self._end()
 
     def pause(self) -> None:
         """The client reads too slowly, so do not read from it either."""
@@ -110,3 +131,10 @@ class EchoSocket:
 
     def drop_replay(self) -> None:
         """Does nothing: it holds no bytes."""
+
+
+class EchoSocket(WebSocket):
+    """Sends each message back."""
+
+    def received(self, message: str | bytes) -> None:
+        self.send(message)
