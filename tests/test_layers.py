@@ -37,11 +37,13 @@ ALLOWED: dict[str, frozenset[str]] = {
         # HTTP, and the sockets beneath it: nothing of Vast's.
         "vespa.transport": "vespa.protocol",
         "vespa.http": "vespa.transport vespa.protocol",
+        # What inference servers can be asked, without I/O.
+        "vespa.engines": "vespa.runtime",
         "vespa.proxy": "vespa vespa.runtime vespa.http vespa.transport vespa.protocol vespa.accounting",
         # What operators see: it knows neither worker nor client, which hand it what it shows.
         "vespa.observability": f"vespa vespa.proxy {BELOW_PROXY}",
         "vespa.benchmarking": "vespa vespa.runtime",
-        "vespa.worker": f"vespa vespa.proxy {BELOW_PROXY}",
+        "vespa.worker": f"vespa vespa.proxy vespa.engines {BELOW_PROXY}",
         **{f"vespa.worker.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.worker {OBSERVES}" for name in OBSERVERS},
         **{f"vespa.client.{name}": f"vespa vespa.proxy {BELOW_PROXY} vespa.client {OBSERVES}" for name in OBSERVERS},
         "vespa.worker.service": (

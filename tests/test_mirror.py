@@ -17,6 +17,7 @@ ELSEWHERE: dict[str, str] = {
     # No logic: protocols and values.
     "vespa.config.worker_surroundings": "tests.config.test_worker_reading",
     "vespa.config.worker_variables": "tests.config.test_worker_reading",
+    "vespa.engines.interface": "tests.engines.test_user_functions",
     "vespa.accounting.records": "tests.accounting.test_ledger",
     "vespa.http.interfaces": "tests.http.test_agent",
     "vespa.http.limits": "tests.http.test_server_connection",

@@ -1,0 +1,82 @@
+"""Jobs of the wrapper before ComfyUI are followed and cancelled by its own routes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.engines.asking import Asked
+from vespa.engines.comfyui_wrapper import ComfyUIWrapper, WrapperJob
+from vespa.engines.interface import Answer, EngineRequest, JobState, Unexpected
+
+WITH_ID = b'{"input": {"request_id": "mine", "modifier": "Text2Image"}}'
+CANCELLED = Answer(200, b'{"status": "cancelled"}')
+
+
+def run(work: object) -> Deferred[Any]:
+    coroutine: Coroutine[Deferred[Any], Any, Any] = work  # type: ignore[assignment]
+    return Deferred.fromCoroutine(coroutine)
+
+
+class WrapperTests(SynchronousTestCase):
+    def test_job(self) -> None:
+        """Only the asynchronous route begins a job."""
+        engine = ComfyUIWrapper()
+        self.assertTrue(engine.may_begin("POST", "/generate"))
+        self.assertFalse(engine.may_begin("POST", "/generate/sync"))
+        self.assertFalse(engine.may_begin("GET", "/generate"))
+        request = EngineRequest("POST", "/generate")
+        job = engine.job(request, Answer(202, b'{"id": "abc", "status": "pending"}'))
+        assert job is not None
+        self.assertEqual(job.name, "abc")
+        for answer in (Answer(500, b'{"id": "abc"}'), Answer(202, b'{"id": 7}'), Answer(202, b"[]"), Answer(202)):
+            self.assertIsNone(engine.job(request, answer))
+        for path, expected in (("/result/abc", True), ("/queue-info", True), ("/health", False), ("/cancel/a", False)):
+            self.assertEqual(engine.is_poll(path), expected, path)
+
+    def test_states(self) -> None:
+        """The result's status is the job's."""
+        for status, state in (
+            ("pending", JobState.WORKING),
+            ("generating", JobState.WORKING),
+            ("generated", JobState.WORKING),
+            ("completed", JobState.DONE),
+            ("failed", JobState.ERROR),
+            ("timeout", JobState.ERROR),
+            ("cancelled", JobState.ERROR),
+        ):
+            backend = Asked(result__abc=Answer(200, json.dumps({"id": "abc", "status": status}).encode()))
+            self.assertIs(self.successResultOf(run(WrapperJob("abc").check(backend))), state)
+        self.assertIs(self.successResultOf(run(WrapperJob("a/b").check(backend))), JobState.GONE)
+        self.assertEqual(backend.asked[-1][1], "/result/a%2Fb")
+        for answer in (Answer(500), Answer(200, b"[]")):
+            self.failureResultOf(run(WrapperJob("abc").check(Asked(result__abc=answer))), Unexpected)
+
+    def test_cancel(self) -> None:
+        """A request with an id of its own is cancelled by it, at every route; another one by its response."""
+        engine, cancel = ComfyUIWrapper(), ("POST", "/cancel/mine", None)
+        for path in ("/generate", "/generate/sync", "/generate/stream"):
+            stop = engine.begin(EngineRequest("POST", path, WITH_ID))
+            assert stop is not None
+            self.assertFalse(stop.needs_response)
+            backend = Asked(cancel__mine=CANCELLED)
+            self.successResultOf(run(stop.stop(backend, None)))
+            self.assertEqual(backend.asked, [cancel])
+        for payload in (b'{"input": {}}', b"[]", b"", None):
+            self.assertIsNone(engine.begin(EngineRequest("POST", "/generate/sync", payload)))
+            stop = engine.begin(EngineRequest("POST", "/generate", payload))
+            assert stop is not None
+            self.assertTrue(stop.needs_response)
+            for answer in (Answer(202, b'{"id": "mine"}'), Answer(503), None):
+                self.successResultOf(run(stop.stop(backend, answer)))
+        self.assertEqual(backend.asked, [cancel] * 5)
+        self.assertIsNone(engine.begin(EngineRequest("GET", "/result/mine")))
+
+    def test_cannot_be_cancelled(self) -> None:
+        """An id that the wrapper does not know (any more) needs no cancel; an error is told."""
+        self.successResultOf(run(WrapperJob("mine").stop(Asked())))
+        self.failureResultOf(run(WrapperJob("mine").stop(Asked(cancel__mine=Answer(500)))), Unexpected)

@@ -1,0 +1,178 @@
+"""
+ComfyUI: `POST /prompt` queues a job and answers at once with its `prompt_id`.
+
+Facts of its server.py and execution.py, November 2026:
+- `GET /history/{id}` is `{}` until the job has ended. Then its entry has `status` (`status_str` success or error,
+  `messages`); older versions keep no status.
+- `GET /queue` has the running and the waiting jobs, each an array with the id in the second place.
+- `POST /queue {"delete": [id]}` takes a waiting job out. The history does not know it then.
+- `POST /interrupt` ends the running job at its next step. Since version 0.3.57 it takes `{"prompt_id": id}` and does
+  nothing if another job runs; before, it ends whatever runs.
+- A caller may choose the id of its job, and nothing makes sure that it is new.
+- Every path works with the prefix /api as well.
+- WebSocket messages of a job go only to the client_id that is named in the job.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from attrs import define, field
+
+from vespa.engines.interface import Answer, Backend, EngineRequest, Job, JobKind, JobState, Stop, Stopper, Unexpected
+from vespa.engines.paths import begins_with
+
+_PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
+_POLLS: Final = tuple(prefix + path for prefix in ("", "/api") for path in ("/history", "/queue", "/view", "/prompt"))
+_ID_MAX: Final = 200  # characters of an id
+QUEUE_TURNS: Final = 5
+"""While a job is not in the history, each so many checks look at the queue, which holds every waiting workflow."""
+STOP_PAUSE: Final = 0.25
+"""Seconds between two looks at the queue, while a job is being stopped."""
+TARGETED: Final = (0, 3, 64)
+"""The first version whose /interrupt surely takes an id. It came with one of those shortly before."""
+
+
+class _Queued(msgspec.Struct, array_like=True, gc=False):
+    number: float
+    prompt_id: str
+
+
+class _Queue(msgspec.Struct, gc=False):
+    queue_running: list[_Queued]
+    queue_pending: list[_Queued]
+
+
+class _Status(msgspec.Struct, gc=False):
+    status_str: str = ""
+
+
+class _Entry(msgspec.Struct, gc=False):
+    status: _Status | None = None
+
+
+_decode_queue = msgspec.json.Decoder(_Queue).decode
+_decode_history = msgspec.json.Decoder(dict[str, _Entry]).decode
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class ComfyUI:
+    """Stops and follows the jobs of ComfyUI."""
+
+    def begin(self, request: EngineRequest) -> Stop | None:
+        """Only a request that queues a job leaves work behind."""
+        return _STOP if self.may_begin(request.method, request.path) else None
+
+    def may_begin(self, method: str, path: str) -> bool:
+        return method == "POST" and path in _PROMPT
+
+    def job(self, request: EngineRequest, answer: Answer) -> Job | None:
+        return _job(answer)
+
+    def is_poll(self, path: str) -> bool:
+        return begins_with(path, *_POLLS)
+
+
+def _job(answer: Answer) -> ComfyUIJob | None:
+    """The job that a response has begun; None if ComfyUI did not take it."""
+    value = answer.json if 200 <= answer.status < 300 else None
+    prompt_id = value.get("prompt_id") if isinstance(value, dict) else None
+    if not isinstance(prompt_id, str) or not 0 < len(prompt_id) <= _ID_MAX:
+        return None
+    return ComfyUIJob(prompt_id)
+
+
+async def _stop(backend: Backend, answer: Answer | None) -> None:
+    job = _job(answer) if answer is not None else None
+    if job is not None:
+        await job.stop(backend)
+
+
+_STOP: Final = Stop(_stop, needs_response=True)
+
+
+@define(eq=False)
+class ComfyUIJob:
+    """One job, by the id that ComfyUI returned."""
+
+    name: str
+    _turn: int = field(default=0, init=False)
+    _seen: bool = field(default=False, init=False)
+
+    async def check(self, backend: Backend) -> JobState:
+        """
+        DONE or ERROR if the history has the job and the queue has not; GONE if neither has it.
+
+        The queue decides, because an older job with the same id may be in the history.
+        """
+        entry = await self._entry(backend)
+        if entry is None:
+            self._turn += 1
+            if self._turn % QUEUE_TURNS and self._seen:
+                return JobState.WORKING
+        running, waiting, _ = await self._places(backend)
+        if running or waiting:
+            self._seen = True
+            return JobState.WORKING
+        if entry is None:
+            entry = await self._entry(backend)  # it may have ended between the two looks
+        if entry is None:
+            return JobState.GONE
+        return JobState.ERROR if entry.status is not None and entry.status.status_str == "error" else JobState.DONE
+
+    async def stop(self, backend: Backend) -> None:
+        """Take it out of the queue, or interrupt it if it is what runs. Returns when it does neither wait nor run."""
+        interrupted = False
+        while True:
+            running, waiting, others = await self._places(backend)
+            if running + waiting > 1:
+                raise Unexpected(f"{running + waiting} jobs have the id {self.name}: none is stopped")
+            if waiting:
+                await backend.ask("POST", "/queue", {"delete": [self.name]})
+            elif not running:
+                return
+            elif not interrupted and (not others or await _targets(backend)):
+                # Older versions interrupt whatever runs. If no other job waits, that can only be this one.
+                await backend.ask("POST", "/interrupt", {"prompt_id": self.name})
+                interrupted = True
+            await backend.pause(STOP_PAUSE)
+
+    async def _entry(self, backend: Backend) -> _Entry | None:
+        answer = await backend.ask("GET", f"/history/{quote(self.name, safe='')}")
+        try:
+            return _decode_history(_body(answer, "/history")).get(self.name)
+        except _MALFORMED as error:
+            raise Unexpected(f"/history is not ComfyUI's: {error}") from None
+
+    async def _places(self, backend: Backend) -> tuple[int, int, bool]:
+        """How often it runs, how often it waits, and whether other jobs are there."""
+        answer = await backend.ask("GET", "/queue")
+        try:
+            queue = _decode_queue(_body(answer, "/queue"))
+        except _MALFORMED as error:
+            raise Unexpected(f"/queue is not ComfyUI's: {error}") from None
+        running = sum(each.prompt_id == self.name for each in queue.queue_running)
+        waiting = sum(each.prompt_id == self.name for each in queue.queue_pending)
+        return running, waiting, running + waiting < len(queue.queue_running) + len(queue.queue_pending)
+
+
+async def _targets(backend: Backend) -> bool:
+    """Whether this version's /interrupt takes an id."""
+    value: Any = (await backend.ask("GET", "/system_stats")).json
+    system = value.get("system") if isinstance(value, dict) else None
+    version = system.get("comfyui_version") if isinstance(system, dict) else None
+    numbers = str(version).lstrip("v").split("-")[0].split(".")
+    if not all(part.isdecimal() and len(part) < 9 for part in numbers):
+        return False
+    return tuple(map(int, numbers)) >= TARGETED
+
+
+def _body(answer: Answer, path: str) -> bytes:
+    if answer.status != 200:
+        raise Unexpected(f"{path} answered {answer.status}")
+    return answer.body
+
+
+_checks: tuple[type[Stopper], type[JobKind], type[Job]] = (ComfyUI, ComfyUI, ComfyUIJob)

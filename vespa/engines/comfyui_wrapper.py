@@ -1,0 +1,96 @@
+"""
+The API wrapper that Vast's image of ComfyUI has before it (ai-dock/comfyui-api-wrapper).
+
+Facts of its main.py, November 2026:
+- `POST /generate` answers 202 with `{"id": …}` at once; `/generate/sync` when the result is there; `/generate/stream`
+  with events. The id is the payload's `input.request_id` where it has one.
+- `GET /result/{id}` has `status`: completed, failed, timeout and cancelled are final. 404: it knows no such id.
+- `POST /cancel/{id}` marks a request as cancelled. It is skipped at its next stage; newer versions also interrupt
+  ComfyUI within 5 s. Older ones let the stage that runs go on.
+- `/generate/sync` cancels by itself when its caller leaves, `/generate/stream` does not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from attrs import frozen
+
+from vespa.engines.interface import Answer, Backend, EngineRequest, Job, JobKind, JobState, Stop, Stopper, Unexpected
+from vespa.engines.paths import begins_with
+
+_GENERATE: Final = "/generate"
+_ID_MAX: Final = 200  # characters of an id
+_STATES: Final = {
+    "completed": JobState.DONE,
+    "failed": JobState.ERROR,
+    "timeout": JobState.ERROR,
+    "cancelled": JobState.ERROR,
+}
+
+
+class ComfyUIWrapper:
+    """Stops and follows the jobs of the wrapper."""
+
+    def begin(self, request: EngineRequest) -> Stop | None:
+        """A request with an id of its own can be cancelled at any time, another one only by its response."""
+        if request.method != "POST" or not begins_with(request.path, _GENERATE):
+            return None
+        value = request.json
+        asked = value.get("input") if isinstance(value, dict) else None
+        found = asked.get("request_id") if isinstance(asked, dict) else None
+        job = _job_of(found)
+        if job is not None:
+            return Stop(lambda backend, answer: job.stop(backend))
+        return Stop(_stop, needs_response=True) if request.path == _GENERATE else None
+
+    def may_begin(self, method: str, path: str) -> bool:
+        return method == "POST" and path == _GENERATE
+
+    def job(self, request: EngineRequest, answer: Answer) -> Job | None:
+        return _job(answer)
+
+    def is_poll(self, path: str) -> bool:
+        return begins_with(path, "/result") or path == "/queue-info"
+
+
+def _job(answer: Answer) -> WrapperJob | None:
+    value = answer.json if 200 <= answer.status < 300 else None
+    return _job_of(value.get("id")) if isinstance(value, dict) else None
+
+
+def _job_of(name: object) -> WrapperJob | None:
+    return WrapperJob(name) if isinstance(name, str) and 0 < len(name) <= _ID_MAX else None
+
+
+async def _stop(backend: Backend, answer: Answer | None) -> None:
+    job = _job(answer) if answer is not None else None
+    if job is not None:
+        await job.stop(backend)
+
+
+@frozen
+class WrapperJob:
+    """One request, by its id."""
+
+    name: str
+
+    async def check(self, backend: Backend) -> JobState:
+        """Its state, by its result."""
+        answer = await backend.ask("GET", f"/result/{quote(self.name, safe='')}")
+        if answer.status == 404:
+            return JobState.GONE
+        value = answer.json
+        if answer.status != 200 or not isinstance(value, dict):
+            raise Unexpected(f"/result answered {answer.status}, not a result")
+        return _STATES.get(value.get("status"), JobState.WORKING)  # type: ignore[arg-type]
+
+    async def stop(self, backend: Backend) -> None:
+        """Cancel it. The wrapper does not tell when ComfyUI has stopped."""
+        answer = await backend.ask("POST", f"/cancel/{quote(self.name, safe='')}")
+        if answer.status not in (200, 404):
+            raise Unexpected(f"/cancel answered {answer.status}")
+
+
+_checks: tuple[type[Stopper], type[JobKind], type[Job]] = (ComfyUIWrapper, ComfyUIWrapper, WrapperJob)

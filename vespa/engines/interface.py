@@ -1,0 +1,134 @@
+"""
+The seam between the worker and what it knows of one kind of inference server.
+
+A `Stopper` stops work that its caller does not want any more. A `JobKind` follows jobs that outlive the request which
+began them. Neither does I/O itself: both are given a `Backend` to ask.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum
+from typing import Any, Protocol
+
+from attrs import frozen
+
+Ask = Callable[..., Awaitable["Answer"]]
+"""`await ask(method, path, value=None)`: a request to the backend, with `value` as JSON. Raises `Unanswered`."""
+
+
+def _json(text: bytes | None) -> Any:
+    try:
+        return json.loads(text or b"")
+    except (ValueError, RecursionError):
+        return None
+
+
+@frozen
+class EngineRequest:
+    """
+    A request as the backend got it. `path` is decoded and has no query.
+
+    `payload` is the body, or None if it did not come in one read or is longer than 64 KiB.
+    """
+
+    method: str
+    path: str
+    payload: bytes | None = None
+
+    @property
+    def json(self) -> Any:
+        """The payload's JSON value; None if it is none."""
+        return _json(self.payload)
+
+
+@frozen
+class Answer:
+    """A response of the backend."""
+
+    status: int
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        """The body's JSON value; None if it is none."""
+        return _json(self.body)
+
+
+class Unanswered(Exception):
+    """The backend did not answer. `refused`: no server listens at its address."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class Unexpected(Exception):
+    """The backend answered something else than this kind of engine does. The message says what."""
+
+
+class Backend(Protocol):
+    """The backend, as the worker's own requests reach it."""
+
+    async def ask(self, method: str, path: str, value: object = None) -> Answer:
+        """Send a request, with `value` as JSON unless it is None. Raises `Unanswered`."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long."""
+
+
+@frozen
+class Stop:
+    """
+    How to stop the work of one request.
+
+    `stop` gets the backend and the response, and returns when the engine has stopped. `needs_response`: the response
+    names the work, so a request whose response has not come is awaited first; otherwise `stop` gets None.
+    """
+
+    stop: Callable[[Backend, Answer | None], Coroutine[Any, Any, object]]
+    needs_response: bool = False
+
+
+class Stopper(Protocol):
+    """Knows how a kind of engine stops work."""
+
+    def begin(self, request: EngineRequest) -> Stop | None:
+        """Called when a request goes to the backend. None: closing its connection is enough."""
+
+
+class JobState(Enum):
+    """What an engine says of a job."""
+
+    WORKING = "working"
+    DONE = "done"
+    ERROR = "error"  # it ended without a result
+    GONE = "gone"  # the engine does not know it (any more)
+
+
+class Job(Protocol):
+    """A job at the backend."""
+
+    @property
+    def name(self) -> str:
+        """Its id, for messages."""
+
+    async def check(self, backend: Backend) -> JobState:
+        """Ask for its state. Raises `Unanswered` or `Unexpected`."""
+
+    async def stop(self, backend: Backend) -> None:
+        """Stop it, and return when it is stopped. Raises like `check`."""
+
+
+class JobKind(Protocol):
+    """Knows which responses begin a job, and how its caller asks for its result."""
+
+    def may_begin(self, method: str, path: str) -> bool:
+        """Whether a response to such a request may begin a job. Only such a response is read."""
+
+    def job(self, request: EngineRequest, answer: Answer) -> Job | None:
+        """The job that a complete response has begun. None: there is none."""
+
+    def is_poll(self, path: str) -> bool:
+        """Whether GET or HEAD of this path only asks for a job's state or result, so that it may be free."""
