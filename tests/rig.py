@@ -8,6 +8,7 @@ connections to its backend; both are driven by hand, byte by byte if need be.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -28,7 +29,9 @@ from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
 from vespa.observability.ended_requests import EndedRequests
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import ResponseReader
 from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
@@ -37,6 +40,7 @@ from vespa.transport.turn_end import QueuedTurnEnd
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
+from vespa.worker.interfaces import Engine, SessionTable
 from vespa.worker.policy import Policy
 
 PUBLIC_URL = "http://203.0.113.7:31000"
@@ -192,6 +196,10 @@ class Rig:
         max_queue: int = 1000,
         queue_seconds: float = 300.0,
         queue_pings: bool = False,
+        stream_errors: bool = False,
+        sessions: SessionTable | None = None,
+        engine: Engine | None = None,
+        response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
         path_prefix: bytes = b"",
         replay: str = "off",
         authorization: str = "",
@@ -220,6 +228,7 @@ class Rig:
             public_url=PUBLIC_URL if secured else "",
             queue_seconds=queue_seconds,
             queue_pings=queue_pings,
+            stream_errors=stream_errors,
             authorization=authorization,
         )
         timing = ServerTiming(self.clock) if server_timing else None
@@ -238,6 +247,9 @@ class Rig:
             tunnels=Tunnels(CoarseTimer(self.clock), max_tunnels),
             observer=observer,
             timing=timing,
+            sessions=sessions,
+            engine=engine,
+            response_reader=response_reader,
         )
         self.proxy = self.app.proxy
         self.server = Server(timing.application(self.app) if timing is not None else self.app, self.clock, limits)

@@ -23,6 +23,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.http.limits": "tests.http.test_server_connection",
     "vespa.loadtest.outcome": "tests.loadtest.test_driver",
     "vespa.proxy.interfaces": "tests.proxy.test_exchange",
+    "vespa.worker.interfaces": "tests.worker.test_admission",
     # Half of a pair whose laws hold for both.
     "vespa.client.autoscaler_client": "tests.client.test_worker_search",
     "vespa.client.one_value": "tests.client.test_envelope_writer",
@@ -47,6 +48,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.observability.responses": "tests.observability.test_routes",
     "vespa.proxy.app": "tests.proxy.test_exchange",
     "vespa.proxy.listener": "tests.system.test_listening",
+    "vespa.proxy.protocol_switch": "tests.proxy.test_upgrade",
     "vespa.proxy.request_body": "tests.proxy.test_exchange",
     "vespa.simulator.completions": "tests.simulator.test_backend",
     "vespa.simulator.responses": "tests.simulator.test_backend",

@@ -119,6 +119,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_LOG_FORMAT": "json",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
             "VESPA_REQUEST_ID": "true",
+            "VESPA_STREAM_ERRORS": "true",
         }
         self.assertEqual({row.name for row in ROWS if row.name} - values.keys(), {"VAST_ACCOUNT_KEY"})
         found = settings(environ=values)

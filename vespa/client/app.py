@@ -66,6 +66,7 @@ class ClientApp:
             timeouts=timeouts,
             timer=timer,
             observer=observer,
+            stream_errors=policy.stream_errors,
         )
         self.is_draining = False
         self._autoscaler = autoscaler

@@ -17,7 +17,8 @@ class Policy:
     `official`: workers know the envelope only. `cost_from_tokens`: the cost is the maximum number of tokens in a body.
     `seconds`: the time limit for a search. `attempts`: the number of workers for one request. `replay_bytes`: the size
     of a body that is kept until a response begins. `passes`: the caller's fields that pass. `token`: this proxy's own.
-    `waiting_pings`: callers that asked for a stream get comments while they wait.
+    `waiting_pings`: callers that asked for a stream get comments while they wait. `stream_errors`: an event
+    stream that breaks ends with an error event.
     """
 
     official: bool = False
@@ -29,3 +30,4 @@ class Policy:
     passes: tuple[str, ...] = ()
     token: bytes = b""
     waiting_pings: bool = False
+    stream_errors: bool = False

@@ -188,6 +188,7 @@ def _policy(settings: ClientSettings) -> Policy:
         passes=settings.passes,
         token=settings.token.encode("utf-8"),
         waiting_pings=settings.waiting_pings,
+        stream_errors=settings.stream_errors,
     )
 
 

@@ -150,7 +150,9 @@ class WorkerSelection:
         if exchange.upgrade or exchange.head.head_only:
             return
         if self._keepalive is None:
-            self._keepalive = exchange.early = SSEKeepalive(exchange.client, "worker")
+            self._keepalive = exchange.early = SSEKeepalive(
+                exchange.client, "worker", stream_errors=self._policy.stream_errors
+            )
         self._keepalive.comment(f"waiting for a worker, {seconds:.0f} s: {status}")
 
     def not_found(self, refusal: Refusal) -> None:

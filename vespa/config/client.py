@@ -93,6 +93,9 @@ class ClientSettings:
         None, "", "Without --default-cost, use the maximum number of tokens in a JSON body as its cost."
     )
     waiting_pings: bool = option(None, "", "Send comments to callers of streams while they wait for a worker.")
+    stream_errors: bool = option(
+        None, "", "End an event stream that breaks with an error event, which libraries raise.", "VESPA_STREAM_ERRORS"
+    )
 
     # The libraries of OpenAI and Anthropic time out after 600 s. This is shorter, so that callers get our message.
     timeout: float = option(

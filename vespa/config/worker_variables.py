@@ -156,3 +156,8 @@ class WorkerVariables(WorkerSurroundings):
     queue_pings: bool = _observability(
         boolean, "false", "Tell callers of event streams their place in the queue, in comments."
     )
+    stream_errors: bool = _observability(
+        boolean,
+        "false",
+        "End an event stream that breaks with an `error` event, which libraries raise.",
+    )

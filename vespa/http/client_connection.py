@@ -56,7 +56,7 @@ class ClientConnection(UpstreamTransport):
         self._framing = LENGTH
         self._left = 0
         self._walker: Chunked | None = None
-        self._between_chunks = False  # the parser is at the beginning of a chunk
+        self.between_chunks = False  # the parser is at the beginning of a chunk
 
     # -- called by the receiver
 
@@ -169,7 +169,7 @@ class ClientConnection(UpstreamTransport):
                 self.sink = sink
                 if framing == CHUNKED and self._content is None and self.state is _RECEIVING:
                     # A stream is many small reads: they go directly to `relay_chunk` until its end.
-                    self._between_chunks = self._walker is not None and self._walker.between_chunks
+                    self.between_chunks = self._walker is not None and self._walker.between_chunks
                     reader(self.transport, self.relay_chunk)
             return
         if end < len(data):
@@ -263,7 +263,7 @@ class ClientConnection(UpstreamTransport):
         if sink is None:
             self.cancel()
             return
-        if self._between_chunks:
+        if self.between_chunks:
             # The usual case: one whole chunk, of a known size.
             at = data.find(b"\r\n")
             if known_sizes.get(data[:at]) == len(data) - at - 4 > 0 and data.endswith(b"\r\n"):
@@ -280,7 +280,7 @@ class ClientConnection(UpstreamTransport):
             self._malformed(f"has a malformed chunked coding: {error}")
             return
         if end < 0:
-            self._between_chunks = walker.between_chunks
+            self.between_chunks = walker.between_chunks
             sink(data)
             return
         reader(self.transport, self.dataReceived)

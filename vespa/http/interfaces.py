@@ -63,17 +63,26 @@ class UpstreamError(Exception):
     There is no connection to an upstream, or no response, or only a part of one.
 
     `code` is one word for programs. `silent`: no byte of a response had come. `unread`: it is certain that the upstream
-    did not read the request to its end. `refused`: no server listens at the address, so nothing was sent.
+    did not read the request to its end. `refused`: no server listens at the address, so nothing was sent. `slow`: the
+    upstream may still work on the request, but its caller does not wait any longer.
     """
 
     def __init__(
-        self, code: str, message: str, *, silent: bool = False, unread: bool = False, refused: bool = False
+        self,
+        code: str,
+        message: str,
+        *,
+        silent: bool = False,
+        unread: bool = False,
+        refused: bool = False,
+        slow: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.silent = silent
         self.unread = unread
         self.refused = refused
+        self.slow = slow
 
 
 class ConnectionTaker(Protocol):

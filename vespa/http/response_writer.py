@@ -237,9 +237,9 @@ class ResponseWriter(RequestReading):
         self.persistent = False
         self.refuse(refusal, observed)
 
-    def truncate(self) -> None:
+    def truncate(self, last: bytes = b"") -> None:
         """
-        End an incomplete response.
+        End an incomplete response, with `last`, which is framed, as its last bytes.
 
         With a length or in chunks the truncation is visible, so written data may be sent first. A response that ends
         with the connection, or over TLS, where close_notify signs the end, must be aborted when all written data is
@@ -248,6 +248,8 @@ class ResponseWriter(RequestReading):
         self.flush()
         self.handler = None
         self._stop_splicing()
+        if last:
+            self._send_at_turn_end(last) if self.secure else self.send(last)
         if not self.until_close and not self.secure:
             self.close()
             return

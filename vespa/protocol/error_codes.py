@@ -82,6 +82,7 @@ CLIENT_CODES: Final[Mapping[str, tuple[int, ...]]] = {
     "autoscaler_unavailable": (503,),
     "too_many_requests": (503,),
     "worker_timeout": (504,),
+    "first_token_timeout": (504,),
 }
 
 ADMIN_CODES: Final[Mapping[str, tuple[int, ...]]] = {

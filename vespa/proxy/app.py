@@ -19,6 +19,7 @@ from vespa.proxy.interfaces import (
     HeaderPolicy,
     RequestObserver,
     ResponsePolicy,
+    ResponseReader,
     UpstreamSelector,
 )
 from vespa.proxy.upgrade import Tunnels
@@ -51,12 +52,16 @@ class App:
         timer: CoarseTimer | None = None,
         tunnels: Tunnels | None = None,
         observer: RequestObserver[Any] | None = None,
+        response_reader: Callable[[Any, ResponseHead, int], ResponseReader | None] | None = None,
+        stream_errors: bool = False,
     ) -> None:
         """
         `responses` may be None if the upstream's responses pass unchanged. `replay_limit` is the number of bytes of a
         body that are kept until a response begins, to send them again. `verifies`: requests are signed. `timer` checks
         deadlines, and `tunnels` counts upgraded connections. If they are None, new ones are made.
-        `observer` is told of each request that has ended.
+        `observer` is told of each request that has ended. `response_reader` returns what looks at an exchange's
+        response with this head and Content-Length (-1: it has none), or None. `stream_errors`: an event stream that
+        breaks ends with an error event.
         """
         self.clock = clock
         # The parts' methods, bound once: each is called for every request.
@@ -73,13 +78,16 @@ class App:
         self.next_upstream = upstreams.next_upstream
         self.abandon = upstreams.abandon
         self.request_head: Callable[[Any], bytes] = headers.request_head
-        self.looks_at_responses = responses is not None
+        self.rewrites_responses = responses is not None
+        self.response_reader = response_reader
+        self.stream_errors = stream_errors
         self.response_lines = responses.response_lines if responses is not None else _as_they_are
         self.replay_limit = replay_limit
         self.uncounted_bytes = min(SMALL, replay_limit)  # of a payload that has been sent
         self.verifies = verifies
         self.timeouts = timeouts or Timeouts()
         self.watches = self.timeouts.any
+        self.looks_at_responses = self.rewrites_responses or response_reader is not None
         self.timer = timer or CoarseTimer(clock)
         self.tunnels = tunnels or Tunnels(self.timer)
         self.warnings = RateLimitedLog(self.log, clock)

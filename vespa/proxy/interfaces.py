@@ -105,6 +105,28 @@ class ResponsePolicy(Protocol[E]):
         """The field lines without framing. Raises `Refusal` if the client must not get this response."""
 
 
+class ResponseReader(Protocol):
+    """Looks at one response as it passes. It changes nothing, and holds nothing back."""
+
+    def read(self, data: bytes) -> None:
+        """
+        More of the body, as it came.
+
+        A body in the chunked coding has that coding, unless the exchange is `content_only`.
+        """
+
+    def end(self) -> bool:
+        """
+        The response is complete, and is recorded next.
+
+        True: the backend still works for this request, so its account stays open until somebody calls
+        `Exchange.work_ended`. This has no effect for a status of 400 and above.
+        """
+
+    def lost(self) -> None:
+        """The response has broken, or the client left."""
+
+
 class RequestObserver(Protocol[E]):
     """Looks at requests that have ended."""
 

@@ -11,8 +11,10 @@ from vespa.http.interfaces import ResponseReceiver
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.app import App
-from vespa.proxy.interfaces import EarlyResponse
+from vespa.proxy.held_response import HeldResponse
+from vespa.proxy.interfaces import EarlyResponse, ResponseReader
 from vespa.proxy.request_body import HeldBody
 from vespa.proxy.upstream_deadlines import UpstreamDeadlines
 
@@ -43,6 +45,11 @@ class ProxiedRequest(ResponseReceiver):
     bytes_in = bytes_out = 0
     """With heads and framing, as they came from the client and from the upstream; of a whole response that passes as
     content (`content_only`) its content alone."""
+    session: Any = None  # the worker's session that it is in
+    backend: Any = None  # which of several backends it is at
+    response_head: ResponseHead | None = None  # of a response that has begun, if streams end with an error event
+    held: HeldResponse | None = None  # a response that has no byte of its body yet, if callers wait for the first
+    reader: ResponseReader | None = None  # what looks at the response
     _deadlines: UpstreamDeadlines | None = None
     _has_payload = True  # it has not been dropped
     _has_ends = False  # the end needs more than that of most requests

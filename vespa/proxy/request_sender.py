@@ -17,6 +17,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.proxied_request import ProxiedRequest
 from vespa.proxy.server_timing import timing_line
+from vespa.proxy.stream_error import last_event
 from vespa.proxy.upstream_deadlines import UpstreamDeadlines
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
@@ -129,15 +130,21 @@ class RequestSender(ProxiedRequest):
                 pool.acquire(self, fresh=True)
                 return
         # An upstream that began to respond has done the work, even if its response is malformed.
-        if error.silent and self._next_upstream(error, sent=upstream is not None):
+        if (error.silent or error.slow) and self._next_upstream(error, sent=upstream is not None):
             return
         if upstream is not None:
             self._count_response(upstream)
         status = 504 if error.code.endswith("_timeout") else 502
         refusal = Refusal(status, error.code, str(error), origin=pool.name)
+        last = b""
+        if self.response_head is not None and upstream is not None:
+            last = last_event(self.response_head, refusal, minor=self.head.minor, whole_chunks=upstream.between_chunks)
         self._settle(BREAK, refusal)
         self.app.warnings.log(error.code, f"requests fail: {refusal}")
-        self._refuse(refusal)
+        if last and self.early is None:
+            self.client.truncate(last)
+        else:
+            self._refuse(refusal)
 
     def _next_upstream(self, failure: UpstreamError | ResponseHead, sent: bool = True) -> bool:
         """Go to another upstream, if there is one and no part of a response was passed on."""
@@ -158,6 +165,7 @@ class RequestSender(ProxiedRequest):
             self.client.refuse(refusal)
 
     def _rewind(self) -> None:
+        self.held = None
         self._end_deadlines()
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
@@ -203,4 +211,7 @@ class RequestSender(ProxiedRequest):
         raise NotImplementedError
 
     def _settle(self, event: Event, refusal: Refusal | None = None) -> None:
+        raise NotImplementedError
+
+    def _end_rest(self) -> None:
         raise NotImplementedError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -16,6 +15,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.content_decoding import ContentDecoder
 from vespa.proxy.interfaces import EarlyResponse
+from vespa.proxy.stream_error import error_event, is_event_stream
 
 PING_AFTER_SECONDS: Final = 2.0
 """Comments begin after so long. Callers that wait for less get the upstream's own status and fields."""
@@ -42,10 +42,16 @@ class SSEKeepalive:
     _error: list[bytes] | None = None  # the parts of an upstream's error
     _error_size = 0
     _error_status = 0
+    _ends_with_error = False  # a content that breaks ends with an event
     _broken = False  # the rest of the upstream's content is dropped
 
-    def __init__(self, client: ServerConnection, upstream: str) -> None:
-        """Begin the response on this connection. None may have begun there. `upstream` is its name in messages."""
+    def __init__(self, client: ServerConnection, upstream: str, *, stream_errors: bool = False) -> None:
+        """
+        Begin the response on this connection. None may have begun there. `upstream` is its name in messages.
+
+        `stream_errors`: an upstream's event stream that breaks ends with an error event.
+        """
+        self._stream_errors = stream_errors
         self._client = client
         self._upstream = upstream
         client.send_continue()  # not possible after the response has begun
@@ -72,6 +78,7 @@ class SSEKeepalive:
         self._decoder = ContentDecoder(coding) if coding else None
         if 200 <= head.status < 300:
             self._follows = True
+            self._ends_with_error = self._stream_errors and is_event_stream(head)
         else:
             self._error = []
             self._error_status = head.status
@@ -107,15 +114,18 @@ class SSEKeepalive:
             return
         if self._error is not None:
             body, self._error = b"".join(self._error), None
-            self._client.write(_event(self._error_status, body, self._upstream))
+            self._client.write(error_event(self._error_status, body, self._upstream))
         self._client.finish()
 
     def refuse(self, refusal: Refusal) -> None:
         """Send an error as an event, or truncate the response if an upstream's content or error has begun."""
+        event = error_event(refusal.status, refusal.body(), self._upstream)
         if self._follows or self._error is not None:
+            if self._ends_with_error:
+                self._client.write(b"\n\n" + event)
             self._client.truncate()
             return
-        self._client.write(_event(refusal.status, refusal.body(), self._upstream))
+        self._client.write(event)
         self._client.finish()
 
     def _truncate(self, why: ValueError) -> None:
@@ -150,17 +160,3 @@ def _coding_of(lines: Iterable[bytes]) -> bytes:
         if name.lower() == b"content-encoding":
             found.append(value.strip(b" \t"))
     return b", ".join(found)
-
-
-def _event(status: int, body: bytes, upstream: str) -> bytes:
-    """An error of an upstream or of Vespa as the last event of a stream."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        said = None
-    error = said.get("error") if isinstance(said, dict) else None
-    if not isinstance(error, dict):
-        text = error if isinstance(error, str) else body[:4096].decode("utf-8", "replace")
-        error = {"message": text or f"the {upstream} answered {status}"}
-    error = {"type": "upstream_error", "status": status, **error}
-    return b"event: error\ndata: %b\n\n" % json.dumps({"type": "error", "error": error}).encode("ascii")

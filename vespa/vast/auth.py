@@ -24,7 +24,8 @@ class Auth(msgspec.Struct, frozen=True, gc=False):
     The data that the autoscaler signed for one request, before verification.
 
     `cost` is in Vast's units, `work` is the same in millionths, and `cost_lexeme` is its JSON text as it arrived:
-    `100.0` and `100` are the same number, but their signatures differ.
+    `100.0` and `100` are the same number, but their signatures differ. `session_id` is not signed: it names the session
+    that the request belongs to, None if it belongs to none.
     """
 
     cost: float
@@ -35,6 +36,7 @@ class Auth(msgspec.Struct, frozen=True, gc=False):
     signature: str
     url: str
     cost_lexeme: bytes
+    session_id: str | None = None
 
     @property
     def lexemes(self) -> tuple[bytes, bytes, bytes]:

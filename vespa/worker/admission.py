@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import math
 from collections.abc import Callable
+from typing import Final
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
-from vespa.accounting.lifecycle import SLOT, WAIT, Event
+from vespa.accounting.lifecycle import CONNECTING, HANG_UP, SLOT, STREAMING, STREAMING_ERROR, WAIT, WAITING, Event
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.protocol.refusal import Refusal
@@ -23,8 +24,11 @@ from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import Admission
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth
+from vespa.worker.interfaces import Engine, SessionTable
 from vespa.worker.policy import Policy
 from vespa.worker.queue_pings import QueuePings
+
+_AT_BACKEND: Final = frozenset((CONNECTING, STREAMING, STREAMING_ERROR))
 
 
 @define(eq=False, slots=False)
@@ -34,7 +38,9 @@ class WorkerAdmission:
 
     `verify` raises `Refusal` for a bad signature. `unready` returns one while no request may pass.
 
-    `plain_work` returns the work of an unsigned request in millionths. It may raise `Refusal`.
+    `plain_work` returns the work of an unsigned request in millionths. It may raise `Refusal`. `sessions` are those
+    that requests may belong to, None if there are none. `engine` stops a backend whose caller has left, None if closing
+    the connection is enough.
     """
 
     log = Logger(namespace="vespa.worker")
@@ -47,6 +53,8 @@ class WorkerAdmission:
     ledger: Ledger
     _replay: ReplayGuard
     _clock: IReactorTime
+    sessions: SessionTable | None = None
+    engine: Engine | None = None
     _url: str | None = field(default=None, init=False)  # the last signed URL that was found to be this worker's
     _preflights: dict[Exchange, int | None] = field(factory=dict, init=False)
     """With the index of each one's assignment."""
@@ -56,7 +64,7 @@ class WorkerAdmission:
     def __attrs_post_init__(self) -> None:
         self._secured = self._policy.secured
         self._queue_seconds = self._policy.queue_seconds
-        self._pings = QueuePings(self.gate, self.ledger) if self._policy.queue_pings else None
+        self._pings = QueuePings(self.gate, self.ledger, self._policy) if self._policy.queue_pings else None
         self._public_url = self._policy.public_url.encode("utf-8")
         self._replays = self._replay.mode != "off"
         # Limited, because anyone who has seen an assignment may repeat it.
@@ -72,6 +80,9 @@ class WorkerAdmission:
 
         Uses up the assignment, if it may be used only once, except for a preflight.
         """
+        if auth is not None and auth.session_id is not None and self.sessions is not None:
+            exchange.session = self.sessions.session_of(auth)
+            return
         if not self._secured or auth is None:
             return
         if auth.url != self._url:
@@ -107,6 +118,8 @@ class WorkerAdmission:
             idx, work = None, self._plain_work(head)
         else:
             idx, work = auth.request_idx if self._secured else None, auth.work
+            if exchange.session is not None:
+                idx = None  # the session holds it
         load = ledger.load - ledger.session_load
         if head.method == b"OPTIONS" and is_free_preflight(head):
             self._begin_preflight(exchange, idx)
@@ -124,15 +137,26 @@ class WorkerAdmission:
                 exchange.claim_upgrade()
             if gate.admit(exchange, load):
                 ledger.start(exchange, idx, work, now)
+                if exchange.session is not None:
+                    self._enter(exchange)
+                if self.engine is not None:
+                    self.engine.admitted(exchange)
                 return True
         except Refusal:
             ledger.open(exchange, idx, work, now)
             raise
         ledger.open(exchange, idx, work, now)
         ledger.advance(exchange, WAIT, now)
+        if exchange.session is not None:
+            self._enter(exchange)
         if self._queue_seconds or self._pings is not None:
             self.timer.add(self)
         return False
+
+    def _enter(self, exchange: Exchange) -> None:
+        """The load of a request in a session is the session's own, as at the official worker."""
+        self.ledger.free_load(exchange, exchange.work)
+        exchange.session.entered(exchange)
 
     def _begin_preflight(self, exchange: Exchange, idx: int | None) -> None:
         """
@@ -164,23 +188,38 @@ class WorkerAdmission:
     def advance(self, exchange: Exchange, event: Event) -> None:
         """Record an event that does not end the request."""
         self.ledger.advance(exchange, event, self._seconds())
-        if event is SLOT and not self.gate.waiting:
-            self.timer.discard(self)
+        if event is SLOT:
+            if not self.gate.waiting:
+                self.timer.discard(self)
+            if self.engine is not None:
+                self.engine.admitted(exchange)
 
     def served(self, exchange: Exchange, success: bool) -> None:
         """Record that the whole response was passed on. Its slot goes to the next request."""
         self.ledger.finish(exchange, success, self._seconds())
         if self._preflights:
             self._preflights.pop(exchange, None)
+        if exchange.session is not None:
+            exchange.session.left(exchange)
         self.gate.free(exchange)
 
     def settle(self, exchange: Exchange, event: Event) -> None:
         """Record any other end. The slot, or the place in the queue, goes to the next request."""
+        at_backend = exchange.state in _AT_BACKEND
+        entered = at_backend or exchange.state is WAITING
         self.ledger.advance(exchange, event, self._seconds())
         self._preflights.pop(exchange, None)
+        if exchange.session is not None and entered:
+            exchange.session.left(exchange)
+        if event is HANG_UP and at_backend and self.engine is not None and self.engine.left(exchange):
+            return  # the slot is free when the engine has stopped
         self.gate.free(exchange)
         if not self.gate.waiting:
             self.timer.discard(self)
+
+    def engine_stopped(self, exchange: Exchange) -> None:
+        """The backend has stopped the work of a caller that left."""
+        self.gate.free(exchange)
 
     def release(self, exchange: Exchange) -> None:
         """Free the slot of an upgraded connection, which may last long."""

@@ -23,7 +23,7 @@ from vespa.protocol.via import Via
 from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
-from vespa.proxy.interfaces import HeaderPolicy, RequestObserver, UpstreamSelector
+from vespa.proxy.interfaces import HeaderPolicy, RequestObserver, ResponseReader, UpstreamSelector
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
@@ -32,6 +32,7 @@ from vespa.transport.origin import Origin
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
+from vespa.worker.interfaces import Engine, SessionTable
 from vespa.worker.policy import Policy
 from vespa.worker.request_headers import WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
@@ -68,17 +69,24 @@ class WorkerApp:
         tunnels: Tunnels | None = None,
         observer: RequestObserver[Exchange] | None = None,
         timing: ServerTiming | None = None,
+        sessions: SessionTable | None = None,
+        engine: Engine | None = None,
+        response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
     ) -> None:
         """
         `pool` has the connections to `backend`. `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         `observer` is told of each request that has ended.
-        `timing` adds Server-Timing to responses; the server then gets its `application`.
+        `timing` adds Server-Timing to responses; the server then gets its `application`. `sessions` and `engine` are
+        those of `WorkerAdmission`, and `response_reader` is that of `App`.
         """
         via = Via()
         self.pool = pool
         self.body = RequestUnwrapping(
-            secured=policy.secured, max_cost=policy.max_cost, max_unverified=policy.max_unverified
+            secured=policy.secured,
+            max_cost=policy.max_cost,
+            max_unverified=policy.max_unverified,
+            sessions=sessions is not None,
         )
         self.admission = WorkerAdmission(
             policy,
@@ -89,6 +97,8 @@ class WorkerApp:
             ledger=ledger,
             replay=replay,
             clock=clock,
+            sessions=sessions,
+            engine=engine,
         )
         headers: HeaderPolicy[Exchange] = WorkerRequestHeaders(policy, via, self.body.target, backend)
         self.proxy = App(
@@ -105,6 +115,8 @@ class WorkerApp:
             timer=timer,
             tunnels=tunnels,
             observer=observer,
+            response_reader=response_reader,
+            stream_errors=policy.stream_errors,
         )
         self._guard = guard
         self._site = Site(admin_routes.app.resource())  # for the few methods that a Twisted request calls

@@ -9,6 +9,7 @@ from vespa.accounting.ledger import Ledger
 from vespa.protocol.json_payload import has_event_path, read_payload
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
+from vespa.worker.policy import Policy
 
 REPEAT_SECONDS: Final = 5.0
 """The same place in the queue is told again after so long. A new one is told at once."""
@@ -28,8 +29,9 @@ class _Told:
 class QueuePings:
     """Tells each queued caller of an event stream its place, and the estimated wait if the backend is measured."""
 
-    def __init__(self, gate: FairQueue[Exchange], ledger: Ledger) -> None:
+    def __init__(self, gate: FairQueue[Exchange], ledger: Ledger, policy: Policy) -> None:
         self._gate = gate
+        self._stream_errors = policy.stream_errors
         self._ledger = ledger
         self._told: dict[Exchange, _Told] = {}
 
@@ -41,7 +43,7 @@ class QueuePings:
         for position, exchange in enumerate(queued, 1):
             told = before.get(exchange)
             if told is None and now - exchange.received_at >= PING_AFTER_SECONDS:
-                told = _Told(SSEKeepalive(exchange.client, "backend") if _streams(exchange) else None)
+                told = _Told(self._begin(exchange) if _streams(exchange) else None)
                 exchange.early = told.keepalive
             if told is not None:
                 self._told[exchange] = told
@@ -51,6 +53,9 @@ class QueuePings:
                     eta = f" eta={wait:.1f}s" if wait is not None else ""
                     told.keepalive.comment(f"queued position={position}{eta}")
             ahead += exchange.work - exchange.freed
+
+    def _begin(self, exchange: Exchange) -> SSEKeepalive:
+        return SSEKeepalive(exchange.client, "backend", stream_errors=self._stream_errors)
 
 
 def _streams(exchange: Exchange) -> bool:

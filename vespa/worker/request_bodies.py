@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.interfaces import Piece
 from vespa.vast.auth import Auth
@@ -16,16 +18,16 @@ class EnvelopedBody:
     ready = verbatim = False
     content: Auth | None = None
 
-    def __init__(self, stream: EnvelopeStream, length: int | None) -> None:
+    def __init__(self, stream: EnvelopeStream, length: int | None, sessions: bool = False) -> None:
         self.length = length
         self._stream = stream
+        self._sessions = sessions
 
     def feed(self, data: bytes) -> Sequence[Piece]:
         stream = self._stream
         pieces = stream.feed(data)
         if not self.ready and stream.streaming:
-            _check_session(stream.session_id)
-            self.content = stream.auth
+            self.content = self._auth()
             if self.length is not None:
                 self.length = stream.payload_length(self.length)
             self.ready = True
@@ -34,20 +36,30 @@ class EnvelopedBody:
     def finish(self) -> Sequence[Piece]:
         stream = self._stream
         last = stream.finish()
-        _check_session(stream.session_id)  # it may come after the payload
+        auth = self._auth()
         if not self.ready:
             assert last is not None
-            self.content = stream.auth
+            self.content = auth
             self.length = len(last)
             self.ready = True
         return (last,) if last else ()
 
+    def _auth(self) -> Auth | None:
+        """The signed data, with the session. A session_id may come after the payload."""
+        stream, auth = self._stream, self._stream.auth
+        if stream.session_id is None or auth is None:
+            return auth
+        if self._sessions and self.content is not None and self.content.session_id != stream.session_id:
+            raise Refusal(422, "invalid_envelope", "in a body of this size session_id must come before the payload")
+        return in_session(auth, stream.session_id, self._sessions)
 
-def no_session() -> Refusal:
-    """The refusal of a request that names a session. Official clients take a 410 for the session's end."""
-    return Refusal(410, "invalid_session", "this worker has no sessions: leave session_id out")
 
+def in_session(auth: Auth, session_id: str, sessions: bool) -> Auth:
+    """
+    The signed data of a request that names a session.
 
-def _check_session(session_id: str | None) -> None:
-    if session_id is not None:
-        raise no_session()
+    Raises Refusal 410 "invalid_session" without `sessions`. Official clients take a 410 for the session's end.
+    """
+    if not sessions:
+        raise Refusal(410, "invalid_session", "this worker has no sessions: leave session_id out")
+    return replace(auth, session_id=session_id)

@@ -24,7 +24,7 @@ from vespa.vast.envelope import begins_envelope, looks_like_envelope
 from vespa.vast.envelope_stream import EnvelopeStream
 from vespa.vast.query_envelope import divide, unsigned_query, unwrap_query
 from vespa.vast.whole_envelope import unwrap_body
-from vespa.worker.request_bodies import EnvelopedBody, no_session
+from vespa.worker.request_bodies import EnvelopedBody, in_session
 
 WHOLE_MAX: Final = 65536
 """Bodies of up to this size are unwrapped as a whole, which is cheaper than unwrapping them as they arrive."""
@@ -41,13 +41,14 @@ class RequestUnwrapping:
     Removes the envelope of requests.
 
     `secured`: every request must be signed. `max_unverified`: the maximum size in bytes of a body whose payload comes
-    before the signed data.
+    before the signed data. `sessions`: requests may belong to a session.
     """
 
     _secured: bool
     max_cost: float = 1e9
     """The highest cost that a request may name, in units of work. Set again when the backend is measured."""
     _max_unverified: int = 1 << 20
+    _sessions: bool = False
 
     def unwrap(self, head: RequestHead, body: bytes) -> tuple[Auth | None, bytes]:
         """
@@ -71,9 +72,9 @@ class RequestUnwrapping:
         if not self._secured and not looks_like_envelope(body):
             return None, body
         envelope = unwrap_body(body, self.max_cost)
-        if envelope.session_id is not None:
-            raise no_session()
-        return envelope.auth, envelope.payload
+        if envelope.session_id is None:
+            return envelope.auth, envelope.payload
+        return in_session(envelope.auth, envelope.session_id, self._sessions), envelope.payload
 
     def begin_body(self, head: RequestHead, length: int | None) -> RequestBody:
         """
@@ -100,16 +101,16 @@ class RequestUnwrapping:
     def begin_envelope(self, length: int | None) -> EnvelopedBody:
         """Begin a body that must be an envelope."""
         stream = EnvelopeStream(self.max_cost, max_unverified=self._max_unverified, content_length=length)
-        return EnvelopedBody(stream, length)
+        return EnvelopedBody(stream, length, self._sessions)
 
     def open_whole(self, body: bytes) -> tuple[Auth | None, bytes]:
         """Open a body of up to `WHOLE_MAX` bytes, like `unwrap` without a signed query."""
         if not self._secured and not looks_like_envelope(body):
             return None, body
         envelope = unwrap_body(body, self.max_cost)
-        if envelope.session_id is not None:
-            raise no_session()
-        return envelope.auth, envelope.payload
+        if envelope.session_id is None:
+            return envelope.auth, envelope.payload
+        return in_session(envelope.auth, envelope.session_id, self._sessions), envelope.payload
 
     def is_plain(self, beginning: bytes) -> bool:
         """Whether a large body with this beginning is not an envelope, and need not be one."""

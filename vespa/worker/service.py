@@ -111,6 +111,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             max_unverified=settings.max_unverified,
             queue_seconds=settings.queue_timeout,
             queue_pings=settings.queue_pings,
+            stream_errors=settings.stream_errors,
             authorization=settings.backend_authorization,
         ),
         pool=pool,

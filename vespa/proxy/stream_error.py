@@ -1,0 +1,57 @@
+"""
+An error as the last event of a stream of server-sent events.
+
+The libraries of OpenAI and Anthropic raise an exception for it. To many programs a connection that just ends looks like
+the end of the text.
+"""
+
+from __future__ import annotations
+
+import json
+
+from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import CHUNKED, UNTIL_CLOSE, ResponseHead
+
+
+def error_event(status: int, body: bytes, upstream: str) -> bytes:
+    """The event for an error response, of the upstream or of Vespa, with this status and body."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    error = said.get("error") if isinstance(said, dict) else None
+    if not isinstance(error, dict):
+        text = error if isinstance(error, str) else body[:4096].decode("utf-8", "replace")
+        error = {"message": text or f"the {upstream} answered {status}"}
+    error = {"type": "upstream_error", "status": status, **error}
+    return b"event: error\ndata: %b\n\n" % json.dumps({"type": "error", "error": error}).encode("ascii")
+
+
+def last_event(head: ResponseHead, refusal: Refusal, *, minor: int, whole_chunks: bool) -> bytes:
+    """
+    The framed bytes that end a broken response with this head; b"" if they would not be read as an event.
+
+    `minor` is the client's HTTP version. `whole_chunks`: of a chunked response whole chunks were passed on.
+    """
+    if not is_event_stream(head) or head.framing not in (CHUNKED, UNTIL_CLOSE):
+        return b""
+    # The blank line ends an event of which only a part has come.
+    event = b"\n\n" + error_event(refusal.status, refusal.body(), refusal.origin)
+    if minor == 0:
+        return event
+    if head.framing == CHUNKED and not whole_chunks:
+        return b""
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def is_event_stream(head: ResponseHead) -> bool:
+    """Whether the content is a stream of server-sent events without a content coding."""
+    found = False
+    for line in head.passing:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name == b"content-type":
+            found = value.strip(b" \t").lower().startswith(b"text/event-stream")
+        elif name == b"content-encoding" and value.strip(b" \t").lower() not in (b"", b"identity"):
+            return False
+    return found
