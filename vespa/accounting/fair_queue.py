@@ -113,6 +113,14 @@ class FairQueue(Generic[Key]):
             self.leave(key)
             return
         self._next.append(following)
+        self._hand_on()
+
+    def upgraded(self, key: Key) -> None:
+        """The request's connection was upgraded, and may last long: it gives up its slot."""
+        self.free(key)
+
+    def _hand_on(self) -> None:
+        """Tell the requests that have got a slot, in the order in which they got it."""
         if self._handing_on:
             return  # the loop in the outer call continues
         self._handing_on = True
@@ -120,9 +128,12 @@ class FairQueue(Generic[Key]):
             while self._next:
                 following = self._next.popleft()
                 if following in self._working:  # otherwise it gave its slot back before this call
-                    following.slot()
+                    self._tell(following)
         finally:
             self._handing_on = False
+
+    def _tell(self, key: Key) -> None:
+        key.slot()
 
     def release(self, key: Key) -> Key | None:
         """Free the key's slot. Returns the key that now holds it, or None. Does nothing for an unknown key."""
