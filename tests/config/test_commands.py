@@ -41,7 +41,8 @@ CLIENTS = """
 --pass|VESPA_CLIENT_PASS --instance=prod --autoscaler-url|VAST_AUTOSCALER_URL
 --debug-worker-url|VAST_DEBUG_WORKER_URL
 --console-url|VAST_CONSOLE_URL=https://console.vast.ai --worker-ca --dialect=vespa --default-cost --cost-from-tokens
---waiting-pings --timeout|VESPA_TIMEOUT=590 --idle-timeout|VESPA_IDLE_TIMEOUT=0 --attempts=5
+--waiting-pings --max-sessions=100 --session-lifetime=60
+--timeout|VESPA_TIMEOUT=590 --idle-timeout|VESPA_IDLE_TIMEOUT=0 --attempts=5
 --max-connections|VESPA_MAX_CONNECTIONS=1000 --max-connections-per-host|VESPA_MAX_CONNECTIONS_PER_HOST=0
 --drain-timeout=5 --transport|VESPA_TRANSPORT=fast --debug
 """

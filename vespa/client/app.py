@@ -7,9 +7,11 @@ from vespa.client.admission import ClientAdmission
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.debug_worker import DebugWorker
 from vespa.client.envelope_writer import EnvelopeWriter
+from vespa.client.keeper import RequestKeeper
 from vespa.client.policy import Policy
 from vespa.client.request_headers import ClientRequestHeaders
 from vespa.client.response_filter import ResponseFilter
+from vespa.client.sessions import Sessions
 from vespa.client.worker_pools import WorkerPools
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import RequestHandler
@@ -53,6 +55,8 @@ class ClientApp:
         timer = autoscaler.timer
         self.admission = ClientAdmission(policy, gate, timer)
         self.selector = WorkerSelector(policy, autoscaler, workers, debug_worker.search if debug_worker else None)
+        self.sessions = Sessions(self.selector, policy.max_sessions, policy.session_lifetime)
+        self.selector.keeper = RequestKeeper(self.sessions)
         self.proxy = App(
             timer.clock,
             body=EnvelopeWriter(policy),

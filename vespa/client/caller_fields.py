@@ -13,8 +13,22 @@ PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cooki
 """Fields besides Authorization with credentials for this proxy, or for other servers on localhost."""
 
 _JSON: Final = frozenset((b"application/json", b"text/json"))
+_AFFINITY: Final = {b"x-vespa-session": "session", b"x-vespa-session-lifetime": "lifetime", b"x-vespa-job": "job"}
 _KNOWN_MAX: Final = 512
 _known: Final[dict[bytes, CallerFields]] = {}
+
+
+@frozen
+class Affinity:
+    """
+    The values of X-Vespa-Session, X-Vespa-Session-Lifetime and X-Vespa-Job; b"" for each that is missing.
+
+    A field that occurs twice has both values, which no check accepts.
+    """
+
+    session: bytes = b""
+    lifetime: bytes = b""
+    job: bytes = b""
 
 
 @frozen
@@ -23,13 +37,15 @@ class CallerFields:
     The parsed fields of one request.
 
     `block` are the lines to pass on; `cost` the text of X-Serverless-Cost, None if there is none; `json` whether the
-    body is JSON without a content coding; `stream` whether the request names server-sent events in Accept.
+    body is JSON without a content coding; `stream` whether the request names server-sent events in Accept. `affinity`:
+    what ties the request to one worker; None for most.
     """
 
     block: bytes
     cost: bytes | None
     json: bool
     stream: bool
+    affinity: Affinity | None = None
 
 
 def fields_of(head: RequestHead) -> CallerFields:
@@ -49,11 +65,15 @@ def _understand(lines: list[bytes]) -> CallerFields:
     passing = []
     cost: bytes | None = None
     json = stream = coded = False
+    affinity: dict[str, bytes] = {}
     for line in lines:
         at = line.find(b":")
         name, value = line[:at].lower(), line[at + 1 :].strip(b" \t")
         if name == b"x-serverless-cost":
             cost = value
+        elif name in _AFFINITY:
+            known = affinity.get(_AFFINITY[name], b"")
+            affinity[_AFFINITY[name]] = known + b", " + value if known else value
         elif (like := folded(name)) in PRIVATE or like.startswith((b"x-serverless-", b"x-vespa-")):
             continue
         else:
@@ -66,4 +86,4 @@ def _understand(lines: list[bytes]) -> CallerFields:
             elif name == b"accept":
                 stream = stream or b"text/event-stream" in value.lower()
     block = b"\r\n".join(passing) + b"\r\n" if passing else b""
-    return CallerFields(block, cost, json and not coded, stream)
+    return CallerFields(block, cost, json and not coded, stream, Affinity(**affinity) if affinity else None)

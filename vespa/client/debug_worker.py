@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vespa.client.worker_search import SearchListener
+from vespa.client.interfaces import SearchListener
 from vespa.vast.assignment import Assignment
 
 _AGAIN_SECONDS: Final = 1.0  # the shortest pause before another attempt, because there is no other worker

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python import threadable
 
-from vespa.client.reactor_thread import ReactorThread, ServiceRun, in_asyncio
+from vespa.client.embedded_session import VastSession
+from vespa.client.event_loops import in_asyncio
+from vespa.client.policy import DEFAULT_COST
+from vespa.client.reactor_thread import ReactorThread, ServiceRun
 from vespa.config.admin import needs_token
 from vespa.config.client import ClientSettings, Instance
 from vespa.runtime.local_addresses import is_loopback
@@ -144,6 +147,39 @@ class VastClient:
         if run is not None:
             run.stop().result()
             run.join()
+
+    def session(
+        self,
+        *,
+        cost: float | None = None,
+        lifetime: float | None = None,
+        on_close_route: str = "",
+        on_close_payload: Any = None,
+    ) -> VastSession:
+        """
+        A session: all requests with its `headers` go to the same worker, until its `with` ends it.
+
+            async with client.session(lifetime=300) as session:
+                OpenAI(base_url=f"{session.url}/v1", default_headers=session.headers, api_key="unused")
+
+        `cost` is in Vast's units and counts for as long as the session lasts; None: `default_cost`. Without requests
+        for `lifetime` seconds the worker ends it; None: `session_lifetime`. At its end the worker sends
+        `on_close_payload` to the path `on_close_route` of its backend. Entering it raises SessionError if no worker
+        opens it, and RuntimeError if the client is not started.
+        """
+        run, settings = self._run, self.settings
+        if run is None or not self._url:
+            raise RuntimeError("the client is not started")
+        default = DEFAULT_COST if settings.default_cost is None else settings.default_cost
+        return VastSession(
+            run,
+            self._url,
+            cost=default if cost is None else cost,
+            lifetime=settings.session_lifetime if lifetime is None else lifetime,
+            on_close_route=on_close_route,
+            on_close_payload=on_close_payload,
+            blocks=self._reactor is None and _reactor_here(running=True) is None,
+        )
 
     def make(self, reactor: Any) -> ClientService:
         """The service to run on this reactor. Raises ValueError for wrong settings."""

@@ -27,11 +27,6 @@ BODY_SUFFIX: Final = b"}"  # what ends an envelope
 _ENVELOPED: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
-def body_prefix(auth_data: bytes) -> bytes:
-    """The beginning of an envelope: the assignment first, so that a worker can check it before the payload comes."""
-    return b'{"auth_data":%b,"payload":' % auth_data
-
-
 @frozen
 class Content:
     """

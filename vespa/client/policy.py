@@ -18,7 +18,8 @@ class Policy:
     `seconds`: the time limit for a search. `attempts`: the number of workers for one request. `replay_bytes`: the size
     of a body that is kept until a response begins. `passes`: the caller's fields that pass. `token`: this proxy's own.
     `waiting_pings`: callers that asked for a stream get comments while they wait. `stream_errors`: an event
-    stream that breaks ends with an error event.
+    stream that breaks ends with an error event. `max_sessions`: the number of sessions, `session_lifetime`: the
+    lifetime of one without another.
     """
 
     official: bool = False
@@ -31,3 +32,5 @@ class Policy:
     token: bytes = b""
     waiting_pings: bool = False
     stream_errors: bool = False
+    max_sessions: int = 100
+    session_lifetime: float = 60.0

@@ -8,7 +8,6 @@ the program may install any global reactor later. A reactor can run only once, a
 from __future__ import annotations
 
 import atexit
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock, Thread
@@ -20,6 +19,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vespa.client.event_loops import done_deferred, in_asyncio
 from vespa.transport.own_reactor import Resolvers, close_reactor, make_own_reactor
 
 T = TypeVar("T")
@@ -29,6 +29,10 @@ _RESOLVERS: Final = 4
 _EXIT_SECONDS: Final = 2.0
 _TURNS: Final = 10
 _running: Final[WeakSet[ReactorThread[Any]]] = WeakSet()
+
+
+class NotRunning(RuntimeError):
+    """The service was stopped, or has not started."""
 
 
 class ServiceRun(Generic[ServiceT]):
@@ -50,6 +54,7 @@ class ServiceRun(Generic[ServiceT]):
         self._reactor = reactor
         self._error: BaseException = RuntimeError("the client was stopped before it had started")
         self._lock = Lock()
+        self._calls: set[Future[Any]] = set()
         self.started: Future[ServiceT] = Future()
         self.ended: Future[None] = Future()
         for future in (self.started, self.ended):
@@ -68,19 +73,50 @@ class ServiceRun(Generic[ServiceT]):
             self._call(self._end)
         return self.ended
 
+    def call(self, what: Callable[[ServiceT], Any]) -> Future[Any]:
+        """
+        Call `what` with the service, in the reactor's thread.
+
+        The future has its result, or that of its Deferred. It fails with NotRunning if the run ends before.
+        """
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            over = self.stopping or self._service is None
+            if not over:
+                self._calls.add(future)
+        if over:
+            future.set_exception(NotRunning("the client is not started"))
+        else:
+            self._call(lambda: self._called(what, future))
+        return future
+
     def join(self) -> None:
         """After the end: wait for the run's own thread, if it has one."""
 
     async def outcome(self, future: Future[T]) -> T:
         """The result of one of its futures. Cancelling this does not cancel the run."""
         if not future.done():
-            await _done(future)
+            await done_deferred(future)
         return future.result()
 
     # -- in the reactor's thread
 
     def _call(self, what: Callable[[], None]) -> None:
         what()
+
+    def _called(self, what: Callable[[ServiceT], Any], future: Future[Any]) -> None:
+        service: Any = self._service
+
+        def done(result: Any) -> None:
+            if future in self._calls:
+                self._calls.discard(future)
+                if isinstance(result, Failure):
+                    future.set_exception(result.value)
+                else:
+                    future.set_result(result)
+
+        maybeDeferred(what, service).addBoth(done)
 
     def _begin(self) -> None:
         try:
@@ -107,11 +143,13 @@ class ServiceRun(Generic[ServiceT]):
         self._finish()
 
     def _shut_down(self) -> Deferred[None]:
-        return _done(self.stop())
+        return done_deferred(self.stop())
 
     def _finish(self) -> None:
         if not self.started.done():
             self.started.set_exception(self._error)
+        while self._calls:
+            self._calls.pop().set_exception(NotRunning("the client is not started"))
         self.ended.set_result(None)
 
 
@@ -210,21 +248,3 @@ def _cut_all() -> None:
         thread.cut()
     for thread in threads:
         thread.join(_EXIT_SECONDS)
-
-
-def in_asyncio() -> bool:
-    """Whether an asyncio task is running. Twisted's own code on an asyncio loop has no task."""
-    asyncio: Any = sys.modules.get("asyncio")
-    if asyncio is None:
-        return False
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:  # no event loop runs in this thread
-        return False
-
-
-def _done(future: Future[Any]) -> Deferred[None]:
-    """Fires when a future is done. Cancelling it does not affect the future."""
-    done: Deferred[None] = Deferred()
-    future.add_done_callback(lambda _: done.callback(None))
-    return done

@@ -16,6 +16,7 @@ from vespa.client.debug_worker import DebugWorker
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.observability import ClientParts, observers
 from vespa.client.policy import DEFAULT_COST, Policy
+from vespa.client.sessions import Sessions
 from vespa.client.trust import WorkerTrust
 from vespa.client.worker_pools import WorkerPools
 from vespa.config.client import ClientSettings
@@ -51,10 +52,15 @@ AUTOSCALER_CONNECTIONS: Final = 64
 
 
 class ClientService(InOrder):
-    """A client proxy. `url` is its address, after the start. `admin` is its admin port; None without one."""
+    """
+    A client proxy. `url` is its address, after the start. `admin` is its admin port; None without one.
 
-    def __init__(self, listening: Listener, host: str) -> None:
+    `sessions` are those that it keeps for its callers.
+    """
+
+    def __init__(self, listening: Listener, host: str, sessions: Sessions) -> None:
         super().__init__()
+        self.sessions = sessions
         self._listening = listening
         self._host = host
         self.admin: AdminListener | None = None
@@ -157,7 +163,7 @@ def make_client(
 
     endpoint = parse(reactor, _endpoint(settings))
     listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
-    tree = ClientService(listening, settings.host)
+    tree = ClientService(listening, settings.host, app.sessions)
     parts = ClientParts(
         settings=settings,
         app=app,
@@ -169,7 +175,7 @@ def make_client(
     )
     children: list[IService] = [*observers(reactor, parts)]
     tree.admin = next((each for each in children if isinstance(each, AdminListener)), None)
-    children += (Upstreams(workers.close, asked.close, agent.close), _Held(timer), listening)
+    children += (Upstreams(workers.close, asked.close, agent.close), _Held(timer), app.sessions, listening)
     if settings.host == LOCALHOST:
         children.append(SecondListener(reactor, "::1", server, listening))
     for child in children:
@@ -189,6 +195,8 @@ def _policy(settings: ClientSettings) -> Policy:
         token=settings.token.encode("utf-8"),
         waiting_pings=settings.waiting_pings,
         stream_errors=settings.stream_errors,
+        max_sessions=settings.max_sessions,
+        session_lifetime=settings.session_lifetime,
     )
 
 

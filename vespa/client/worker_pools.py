@@ -9,12 +9,14 @@ from attrs import define, field
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from vespa.client.trust import WorkerTrust
+from vespa.client.trust import TrustError, WorkerTrust
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.http.limits import PoolLimits
 from vespa.http.pool_counts import PoolCounts
+from vespa.protocol.refusal import Refusal
 from vespa.runtime.local_addresses import is_near, is_public
 from vespa.transport.origin import Origin
 
@@ -42,6 +44,17 @@ class Worker:
     failures: int = 0
     failed_at: float = 0.0
     trouble: str = ""
+
+    def post(self, path: bytes, body: bytes) -> bytes:
+        """A whole request of the client's own, with a JSON body."""
+        origin = self.origin
+        return b"POST %b%b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+            origin.path_prefix,
+            path,
+            origin.host_field,
+            len(body),
+            body,
+        )
 
 
 @define(eq=False, slots=False)
@@ -132,3 +145,14 @@ class WorkerPools:
         for worker in self._known.values():
             worker.pool.close()
         self._known.clear()
+
+
+def no_worker(failure: Failure) -> Refusal:
+    """The refusal if the connection to a worker cannot be prepared."""
+    error: Any = failure.value
+    if failure.check(UpstreamError):
+        return Refusal(502, error.code, str(error), origin="autoscaler")
+    if failure.check(TrustError):
+        return Refusal(502, "no_worker_root", f"the worker cannot be verified: {error}", origin="console")
+    WorkerPools.log.failure("preparing the connection to a worker failed", failure)
+    return Refusal(500, "internal_error", "the proxy failed: its log has the traceback")

@@ -8,7 +8,7 @@ request. It takes a new index if the worker responded, because that worker has r
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from vespa.client.autoscaler_client import ASK_SECONDS, AutoscalerClient
 from vespa.client.console import ConsoleError
+from vespa.client.interfaces import SearchListener
 from vespa.http.fetch import Fetch
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
@@ -27,19 +28,6 @@ _RETRY_AFTER_MAX_SECONDS: Final = 30.0
 _CONFIGURED: Final = frozenset(("bad_endpoint_key", "no_endpoint_key", "route_refused"))
 """The error codes of what an operator has to change."""
 _AGAIN: Final = frozenset((408, 425, 429))
-
-
-class SearchListener(Protocol):
-    """The receiver of a search's result."""
-
-    def found(self, assignment: Assignment) -> None:
-        """The autoscaler has assigned a worker."""
-
-    def not_found(self, refusal: Refusal) -> None:
-        """There is no worker, and the search is over."""
-
-    def still_waiting(self, status: str, seconds: float) -> None:
-        """The search continues after so many seconds."""
 
 
 class WorkerSearch:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.client.autoscaler_client import AutoscalerClient
-from vespa.client.envelope_writer import BODY_SUFFIX, body_prefix
+from vespa.client.caller_fields import Affinity
+from vespa.client.envelope_writer import BODY_SUFFIX
+from vespa.client.interfaces import Keeper, RequestSearch
 from vespa.client.policy import Policy
 from vespa.client.retries import Retries, error_code
-from vespa.client.trust import TrustError
-from vespa.client.worker_pools import Worker, WorkerPools
-from vespa.client.worker_search import SearchListener, WorkerSearch
+from vespa.client.worker_pools import Worker, WorkerPools, no_worker
+from vespa.client.worker_search import WorkerSearch
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
@@ -26,19 +27,6 @@ from vespa.proxy.interfaces import UpstreamSelector
 from vespa.proxy.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.assignment import Assignment, seconds_before
-
-
-class Search(Protocol):
-    """The search of one request for a worker: a `WorkerSearch`, or what stands in for it."""
-
-    def begin(self, listener: SearchListener, delay: float = 0.0, *, anew: bool = False) -> None:
-        """Look for a worker after `delay` seconds, and report the result to `listener`."""
-
-    def cancel(self) -> object:
-        """Stop."""
-
-    def give_up(self, seconds: float) -> None:
-        """The time is up: refuse."""
 
 
 class WorkerSelector:
@@ -51,7 +39,7 @@ class WorkerSelector:
         policy: Policy,
         autoscaler: AutoscalerClient,
         workers: WorkerPools,
-        search: Callable[[float, float], Search] | None = None,
+        search: Callable[[float, float], RequestSearch] | None = None,
     ) -> None:
         """`search` makes a search from the cost and the time when the request came; None: it asks the autoscaler."""
         self.policy = policy
@@ -60,12 +48,29 @@ class WorkerSelector:
         self.workers = workers
         self.timer = autoscaler.timer
         self.limited_log = RateLimitedLog(self.log, autoscaler.timer.clock)
+        self.keeper: Keeper | None = None
+        self.looks_at_paths = False
+        """Whether `keeper` has to see every request, and not only those with a field for it."""
         self.retried: Counter[str] = Counter()
         """By error code, the attempts since the start after whose failure another worker was looked for."""
 
     def select(self, exchange: Exchange) -> None:
         """Begin to look for a worker."""
-        exchange.selection = WorkerSelection(self, exchange)
+        affinity = exchange.content.fields.affinity
+        if affinity is not None or self.looks_at_paths:
+            self._select_kept(exchange, affinity)
+        else:
+            exchange.selection = WorkerSelection(self, exchange)
+            exchange.selection.begin()
+
+    def _select_kept(self, exchange: Exchange, affinity: Affinity | None) -> None:
+        """Select for a request that may be tied to one worker."""
+        try:
+            kept = self.keeper.selection(exchange, affinity) if self.keeper is not None else None
+        except Refusal as refusal:
+            exchange.refuse(refusal)
+            return
+        exchange.selection = kept or WorkerSelection(self, exchange)
         exchange.selection.begin()
 
     def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
@@ -100,12 +105,14 @@ class WorkerSelection:
     _keepalive: SSEKeepalive | None = None
     _attempts = 0
     _retries: Retries | None = None
+    kept: Any = None  # what ties the request to its worker (`kept_selection.Kept`)
 
-    def __init__(self, selector: WorkerSelector, exchange: Exchange) -> None:
+    def __init__(self, selector: WorkerSelector, exchange: Exchange, search: RequestSearch | None = None) -> None:
+        """`search` finds its worker; None: as the selector does for most requests."""
         self._selector = selector
         self._exchange = exchange
         self._policy = selector.policy
-        self._search = selector.search(exchange.content.cost, exchange.received_at)
+        self._search = search or selector.search(exchange.content.cost, exchange.received_at)
 
     def begin(self) -> None:
         """Look for the first worker."""
@@ -174,16 +181,8 @@ class WorkerSelection:
 
     def _no_worker(self, failure: Failure) -> None:
         self._finding = None
-        error: Any = failure.value
-        if failure.check(CancelledError):
-            return
-        if failure.check(UpstreamError):
-            self.not_found(Refusal(502, error.code, str(error), origin="autoscaler"))
-        elif failure.check(TrustError):
-            self.not_found(Refusal(502, "no_worker_root", f"the worker cannot be verified: {error}", origin="console"))
-        else:
-            self._selector.log.failure("preparing the connection to a worker failed", failure)
-            self.not_found(Refusal(500, "internal_error", "the proxy failed: its log has the traceback"))
+        if not failure.check(CancelledError):
+            self.not_found(no_worker(failure))
 
     def _go_to(self, worker: Worker) -> None:
         self._finding = None
@@ -194,7 +193,7 @@ class WorkerSelection:
         worker.requests += 1
         self.worker = worker
         if exchange.content.enveloped:
-            exchange.body_prefix, exchange.body_suffix = body_prefix(self.assignment.auth_data), BODY_SUFFIX
+            exchange.body_prefix, exchange.body_suffix = self.assignment.envelope_start, BODY_SUFFIX
         exchange.upstream_selected(worker.pool)
         if exchange.upstream is not None:
             self._selector.timer.discard(self)  # from here on `UpstreamDeadlines` checks the time
@@ -225,10 +224,14 @@ class WorkerSelection:
         selector.limited_log.log(
             f"{assignment.url} {code}", f"asking for another worker, because {assignment.url} failed: {why}"
         )
-        if self.worker is not None:
-            self.worker.failures += 1
-            self.worker.failed_at, self.worker.trouble = now, why
+        self.note_failure(why)
         self.worker = None
         # A worker's response uses up its assignment. Without a response the assignment is still the request's.
         self._search.begin(self, delay, anew=answered)
         return True
+
+    def note_failure(self, why: str) -> None:
+        """Count a failure of the worker."""
+        if self.worker is not None:
+            self.worker.failures += 1
+            self.worker.failed_at, self.worker.trouble = self._selector.timer.clock.seconds(), why

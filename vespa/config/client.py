@@ -104,6 +104,12 @@ class ClientSettings:
     # Without it the proxy still notices that a worker's machine is gone.
     idle_timeout: float = option(_seconds, "0", "Longest silence within a response; 0: no limit.", "VESPA_IDLE_TIMEOUT")
     attempts: int = option(whole(1, _many), "5", "Maximum number of workers for one request.")
+    max_sessions: int = option(
+        whole(1, _many), "100", "Maximum of sessions (X-Vespa-Session); the one unused for longest ends for a new one."
+    )
+    session_lifetime: float = option(
+        Number(0, 1e6, "seconds", above=True), "60", "Lifetime of a session without X-Vespa-Session-Lifetime."
+    )
     max_connections: int = option(
         whole(0, _many), "1000", "Maximum of requests in flight; others wait. 0: no limit.", "VESPA_MAX_CONNECTIONS"
     )

@@ -24,13 +24,28 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
     A signed assignment of a worker to one request.
 
     `auth_data` is a JSON object, and `query` the same values as parameters of a query. Each value keeps the text with
-    which it arrived, because the signatures of `100.0` and `100` differ.
+    which it arrived, because the signatures of `100.0` and `100` differ. `session_id`: the session that the request is
+    inside; "" for most.
     """
 
     url: str
     request_idx: int
     auth_data: bytes
     texts: dict[str, str]
+    session_id: str = ""
+
+    def in_session(self, session_id: str) -> Assignment:
+        """The same assignment for a request inside the session that was created with it."""
+        texts = {**self.texts, "session_id": session_id}
+        return Assignment(self.url, self.request_idx, self.auth_data, texts, session_id)
+
+    @property
+    def envelope_start(self) -> bytes:
+        """The beginning of an envelope: the assignment first, so that a worker can check it early."""
+        if self.session_id:
+            session_id = json.dumps(self.session_id).encode("ascii")
+            return b'{"auth_data":%b,"session_id":%b,"payload":' % (self.auth_data, session_id)
+        return b'{"auth_data":%b,"payload":' % self.auth_data
 
     @property
     def query(self) -> bytes:

@@ -1,0 +1,114 @@
+"""A session within a program that contains the client."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from vespa.client.reactor_thread import NotRunning, ServiceRun
+from vespa.protocol.refusal import Refusal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from vespa.client.service import ClientService
+
+
+class SessionError(Exception):
+    """No worker has opened the session. `code` is the error code (docs/errors.md), and the text is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class VastSession:
+    """
+    A session at a worker, from the beginning of its `with` or `async with` to the end. It can be entered once.
+
+    `headers` are for each request of the session, `url` is the client's URL, `id` the worker's name of the session.
+    Requests inside a session that has ended get 410; one whose worker cannot be reached gets 502.
+    """
+
+    id = ""
+
+    def __init__(
+        self,
+        run: ServiceRun[ClientService],
+        url: str,
+        *,
+        cost: float,
+        lifetime: float,
+        on_close_route: str = "",
+        on_close_payload: Any = None,
+        blocks: bool = True,
+    ) -> None:
+        """`blocks`: a plain `with` may be used. Raises ValueError for a cost, a lifetime or a payload that is none."""
+        if not (math.isfinite(cost) and cost >= 0):
+            raise ValueError(f"cost={cost!r}: must be a finite number, and not negative")
+        if not (math.isfinite(lifetime) and lifetime > 0):
+            raise ValueError(f"lifetime={lifetime!r}: must be a number of seconds above 0")
+        if on_close_route and (not on_close_route.startswith("/") or not on_close_route.isprintable()):
+            raise ValueError(f"on_close_route={on_close_route!r}: must be a path of the backend, which begins with /")
+        json.dumps(on_close_payload, allow_nan=False)  # raises ValueError or TypeError here, and not in another thread
+        self.url = url
+        self._run = run
+        self._name = secrets.token_hex(16)
+        self._wanted = (cost, lifetime, on_close_route, on_close_payload)
+        self._blocks = blocks
+
+    def __repr__(self) -> str:
+        return f"<VastSession at {self.url}{'' if self.id else ', not open'}>"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header fields of each request inside the session."""
+        return {"X-Vespa-Session": self._name}
+
+    async def __aenter__(self) -> Self:
+        opening = self._run.call(self._open)
+        try:
+            self.id = (await self._run.outcome(opening)).id
+        except Refusal as refusal:
+            raise SessionError(refusal.code, refusal.message) from None
+        except BaseException:
+            self._run.call(self._end)  # whoever waited was cancelled
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(NotRunning):  # the client was stopped, which has ended the session
+            await self._run.outcome(self._run.call(self._end))
+
+    def __enter__(self) -> Self:
+        if not self._blocks:
+            raise RuntimeError("a reactor runs in this thread and must not be blocked: use `async with`")
+        opening = self._run.call(self._open)
+        try:
+            self.id = opening.result().id
+        except Refusal as refusal:
+            raise SessionError(refusal.code, refusal.message) from None
+        except BaseException:
+            self._run.call(self._end)  # Ctrl-C
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(NotRunning):
+            self._run.call(self._end).result()
+
+    # -- in the reactor's thread
+
+    def _open(self, service: ClientService) -> Any:
+        return service.sessions.open(self._name, *self._wanted)
+
+    def _end(self, service: ClientService) -> Any:
+        return service.sessions.end(self._name)

@@ -1,0 +1,27 @@
+"""Knows which requests must go to one worker: those inside a session, and those about a job."""
+
+from __future__ import annotations
+
+from vespa.client.caller_fields import Affinity
+from vespa.client.interfaces import Keeper
+from vespa.client.sessions import Sessions
+from vespa.client.worker_selection import WorkerSelection
+from vespa.proxy.exchange import Exchange
+
+
+class RequestKeeper:
+    """Asks the sessions."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def selection(self, exchange: Exchange, affinity: Affinity | None) -> WorkerSelection | None:
+        """The selection of a request that is tied to one worker; None for any other. Raises `Refusal`."""
+        if affinity is None:
+            return None
+        if affinity.session:
+            return self._sessions.selection(exchange, affinity)
+        return None
+
+
+_check: type[Keeper] = RequestKeeper

@@ -1,0 +1,231 @@
+"""Opens a session: the autoscaler names a worker, which creates it. Other workers are asked if that one cannot."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, Protocol
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from vespa.client.envelope_writer import BODY_SUFFIX
+from vespa.client.retries import Retries
+from vespa.client.session_table import ClientSession, Waiting
+from vespa.client.worker_pools import Worker, no_worker
+from vespa.client.worker_selection import WorkerSelector
+from vespa.http.fetch import Fetch
+from vespa.http.interfaces import UpstreamError
+from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import ResponseHead
+from vespa.vast.assignment import Assignment, error_text, one_line, seconds_before
+
+CREATE_SECONDS: Final = 10.0
+"""The time limit for a worker's answer to `/session/create`, as in Vast's own client."""
+_FULL: Final = "too_many_sessions"
+_AGAIN: Final = frozenset((401, 408, 425, 429))
+"""Statuses after which another worker may open it. 401: an assignment is used up by its first request."""
+_ID_MAX: Final = 256
+
+
+class Opens(Protocol):
+    """Is told of the result."""
+
+    def opened(self, session: ClientSession) -> None:
+        """The session is open."""
+
+    def not_opened(self, session: ClientSession) -> None:
+        """There will be no session."""
+
+
+class _Created(msgspec.Struct):
+    session_id: str
+
+
+_decode: Final = msgspec.json.Decoder(_Created).decode
+
+
+class SessionOpening:
+    """
+    The creation of one session, for all requests that wait for it.
+
+    It goes on for as long as the client's time limit of a search allows. If all who wait leave while it looks for a
+    worker, it is cancelled.
+    """
+
+    _worker: Worker | None = None
+    _assignment: Assignment | None = None
+    _pending: Fetch | Deferred[None] | None = None  # a creation at a worker, or the preparation of a connection to it
+    _attempts = 0
+    _retries: Retries | None = None
+    _answered = True
+    _begun = False
+    _over = False
+
+    def __init__(self, session: ClientSession, selector: WorkerSelector, owner: Opens) -> None:
+        self.session = session
+        self._selector = selector
+        self._owner = owner
+        self._waiting: dict[Waiting, None] = {}
+        self._search = selector.search(session.cost, session.began_at)
+
+    def begin(self) -> None:
+        """Look for a worker. May be repeated."""
+        if self._begun:
+            return
+        self._begun = True
+        self._selector.timer.add(self)
+        self._search.begin(self)
+
+    def join(self, waiting: Waiting) -> None:
+        """Tell `waiting` of the result."""
+        self._waiting[waiting] = None
+
+    def leave(self, waiting: Waiting) -> None:
+        """`waiting` needs no session any more."""
+        if waiting not in self._waiting:
+            return
+        del self._waiting[waiting]
+        if not self._waiting and not self._over and not isinstance(self._pending, Fetch):
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Stop. Nobody is told but the owner."""
+        self._waiting.clear()
+        self._end()
+        self._owner.not_opened(self.session)
+
+    def tick(self, now: float) -> None:
+        """Enforce the time limit."""
+        seconds = self._selector.policy.seconds
+        if seconds and now - self.session.began_at >= seconds:
+            self.give_up(seconds)
+
+    def give_up(self, seconds: float) -> None:
+        """The time is up: refuse with the last state of the search, or because a worker does not answer."""
+        if self._pending is None:
+            self._search.give_up(seconds)
+        if not self._over:
+            message = f"no worker has opened the session after {seconds:g} s"
+            self.not_found(Refusal(504, "worker_timeout", message, origin="worker"))
+
+    # -- called by the search
+
+    def still_waiting(self, status: str, seconds: float) -> None:
+        for waiting in list(self._waiting):
+            waiting.still_waiting(status, seconds)
+
+    def not_found(self, refusal: Refusal) -> None:
+        """There will be no session."""
+        waiting, self._waiting = self._waiting, {}
+        self._end()
+        self._owner.not_opened(self.session)
+        for each in waiting:
+            each.refused(refusal)
+
+    def found(self, assignment: Assignment) -> None:
+        """The autoscaler has named a worker."""
+        self._assignment = assignment
+        workers = self._selector.workers
+        worker = workers.known(assignment.url)
+        if worker is not None:
+            self._create(worker)
+            return
+        finding = workers.get_worker(assignment.url).addCallbacks(self._create, self._no_worker)
+        if not finding.called:
+            self._pending = finding
+
+    def _no_worker(self, failure: Failure) -> None:
+        self._pending = None
+        if not failure.check(CancelledError):
+            self.not_found(no_worker(failure))
+
+    # -- at the worker
+
+    def _create(self, worker: Worker) -> None:
+        self._pending = None
+        assert self._assignment is not None
+        self._attempts += 1
+        self._worker = worker
+        worker.requests += 1
+        session = self.session
+        wanted: dict[str, Any] = {"lifetime": session.lifetime}
+        if session.on_close_route:
+            wanted["on_close_route"] = session.on_close_route
+            if session.on_close_payload is not None:
+                wanted["on_close_payload"] = session.on_close_payload
+        body = self._assignment.envelope_start + json.dumps(wanted).encode() + BODY_SUFFIX
+        self._answered = False
+        fetch = Fetch(
+            worker.pool, self._selector.timer, worker.post(b"/session/create", body), self, seconds=CREATE_SECONDS
+        )
+        if not self._answered:  # otherwise it has already failed
+            self._pending = fetch
+
+    def completed(self, head: ResponseHead, body: bytes) -> None:
+        """The worker has answered."""
+        self._pending, self._answered = None, True
+        status = head.status
+        if 200 <= status < 300:
+            self._read(body)
+        elif status in _AGAIN or status >= 500:
+            self._again("busy", f"it answered {status} to /session/create", answered=True, status=status)
+        else:
+            said = one_line(error_text(body))
+            message = f"the worker opens no session: it answered {status}" + (f": {said}" if said else "")
+            if status == 404:
+                message += "; sessions may be off there (VESPA_MAX_SESSIONS)"
+            self.not_found(Refusal(502, "session_refused", message, origin="worker"))
+
+    def failed(self, error: UpstreamError) -> None:
+        """The worker has not answered."""
+        self._pending, self._answered = None, True
+        self._again(error.code, str(error), answered=False, status=0)
+
+    def _read(self, body: bytes) -> None:
+        assert self._assignment is not None
+        try:
+            session_id = _decode(body).session_id
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            session_id = ""
+        if not session_id or len(session_id) > _ID_MAX or not session_id.isprintable():
+            message = "the worker's answer to /session/create has no session_id"
+            self.not_found(Refusal(502, "session_refused", message, origin="worker"))
+            return
+        session, now = self.session, self._selector.timer.clock.seconds()
+        session.id, session.assignment = session_id, self._assignment.in_session(session_id)
+        # Each request extends it by its lifetime.
+        session.used_at, session.expires_at = now, now + session.lifetime * (1 + len(self._waiting))
+        waiting, self._waiting = self._waiting, {}
+        self._end()
+        self._owner.opened(session)
+        for each in waiting:
+            each.opened()
+
+    def _again(self, code: str, why: str, *, answered: bool, status: int) -> None:
+        """Ask for another worker, or give up."""
+        selector, worker = self._selector, self._worker
+        now = selector.timer.clock.seconds()
+        if worker is not None:
+            worker.failures += 1
+            worker.failed_at, worker.trouble = now, why
+        if self._retries is None:
+            self._retries = Retries(selector.policy.attempts)
+        if not self._retries.allow(code, self._attempts, now):
+            message = f"no worker has opened the session, after {self._attempts} attempts; the last one: {why}"
+            if status == 429:
+                refusal = Refusal(429, _FULL, message, origin="worker", retry_after=5)
+            else:
+                refusal = Refusal(502, "session_refused", message, origin="worker")
+            self.not_found(refusal)
+            return
+        self._search.begin(self, seconds_before(self._attempts, selector.autoscaler.random), anew=answered)
+
+    def _end(self) -> None:
+        self._over = True
+        self.session.opening = None
+        self._selector.timer.discard(self)
+        self._search.cancel()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()

@@ -1,0 +1,185 @@
+"""Sessions: requests with the same name in X-Vespa-Session go to the same worker, inside one session there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.logger import Logger
+
+from vespa.client.caller_fields import Affinity
+from vespa.client.kept_selection import KeptSelection
+from vespa.client.session_ending import SessionEnding
+from vespa.client.session_opening import SessionOpening
+from vespa.client.session_search import OpenedSession, SessionSearch
+from vespa.client.session_table import ClientSession, ClientSessions, read_lifetime, read_name
+from vespa.client.worker_selection import WorkerSelector
+from vespa.http.interfaces import UpstreamError
+from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.exchange import Exchange
+from vespa.runtime.deadlines import within
+
+STOP_SECONDS: Final = 2.0
+"""How long the client's stop waits for the workers to end its sessions."""
+RESULTS: Final = ("opened", "refused", "ended", "replaced", "lost")
+"""What is counted: sessions that were opened or not, then ended by their owner, for a newer one, or by their worker."""
+_OFFICIAL_ID_LENGTH: Final = 13
+
+
+class Sessions(Service):
+    """
+    Opens, uses and ends sessions at workers. `results` counts since the start what became of them.
+
+    The caller of a session hears when it ends: 410 if the worker has ended it, 502 if the worker cannot be reached. No
+    request of a session ever goes to another worker, which would not have its state.
+    """
+
+    log = Logger(namespace="vespa.client")
+
+    def __init__(self, selector: WorkerSelector, limit: int, lifetime: float) -> None:
+        """`limit` is the number of sessions, `lifetime` the default in seconds."""
+        self.table = ClientSessions(limit)
+        self.lifetime = lifetime
+        self.results: Counter[str] = Counter()
+        self._selector = selector
+        self._clock = selector.timer.clock
+        self._ending: dict[SessionEnding, None] = {}
+
+    # -- requests
+
+    def selection(self, exchange: Exchange, affinity: Affinity) -> KeptSelection:
+        """The selection of a request with X-Vespa-Session. Raises `Refusal`."""
+        name = read_name(affinity.session)
+        lifetime = read_lifetime(affinity.lifetime) if affinity.lifetime else self.lifetime
+        session = self.table.get(name)
+        if session is None:
+            session = self._begin(ClientSession(name, exchange.content.cost, lifetime, self._clock.seconds()))
+        session.requests += 1
+        session.used_at = self._clock.seconds()
+        session.expires_at += session.lifetime
+        return KeptSelection(self._selector, exchange, SessionSearch(session, self._clock), _Kept(self, session))
+
+    def _begin(self, session: ClientSession) -> ClientSession:
+        out = self.table.add(session)
+        if out is not None:
+            self._replace(out)
+        session.opening = SessionOpening(session, self._selector, self)
+        return session
+
+    def _replace(self, session: ClientSession) -> None:
+        reason = f"more than {self.table.limit} sessions were in use (--max-sessions)"
+        if session.opening is not None:
+            session.opening.not_found(Refusal(410, "session_ended", f"the session {session.name} has ended: {reason}"))
+            return
+        self.results["replaced"] += 1
+        self._end_at_worker(session)
+
+    def opened(self, session: ClientSession) -> None:
+        """Called by its opening."""
+        self.results["opened"] += 1
+
+    def not_opened(self, session: ClientSession) -> None:
+        """Called by its opening. The name is free."""
+        self.results["refused"] += 1
+        self.table.forget(session)
+
+    def has_expired(self, session: ClientSession) -> bool:
+        """Whether its worker has ended it, because its time is over."""
+        return self._clock.seconds() >= session.expires_at
+
+    def lost(self, session: ClientSession) -> None:
+        """The worker says that it has no such session, and its caller hears that. The name is free."""
+        if self.table.forget(session):
+            self.results["lost"] += 1
+
+    # -- for programs that contain the client
+
+    def open(
+        self, name: str, cost: float, lifetime: float, on_close_route: str = "", on_close_payload: Any = None
+    ) -> Deferred[ClientSession]:
+        """
+        Open a session. Fires with it; fails with `Refusal`; may be cancelled.
+
+        Raises ValueError for a name that is in use.
+        """
+        read_name(name.encode("utf-8", "replace"))
+        if name in self.table.sessions:
+            raise ValueError(f"there is a session {name} already")
+        session = ClientSession(name, cost, lifetime, self._clock.seconds(), on_close_route, on_close_payload)
+        self._begin(session)
+        waiting = OpenedSession(session)
+        opening = session.opening
+        assert opening is not None
+        opening.join(waiting)
+        opening.begin()
+        return waiting.result
+
+    def end(self, name: str) -> Deferred[None]:
+        """End a session. Fires when its worker has answered, or has not in time; does not fail."""
+        session = self.table.sessions.get(name)
+        if session is None:
+            return succeed(None)
+        if session.opening is not None:
+            message = f"the session {name} was ended before it was open"
+            session.opening.not_found(Refusal(410, "session_ended", message))
+            return succeed(None)
+        self.table.forget(session)
+        self.results["ended"] += 1
+        return self._end_at_worker(session)
+
+    # -- ends
+
+    def _end_at_worker(self, session: ClientSession) -> Deferred[None]:
+        assignment = session.assignment
+        worker = None if assignment is None else self._selector.workers.known(assignment.url)
+        if assignment is None or worker is None:
+            return succeed(None)  # its worker has been unused for long, and ends it by itself
+        ending = SessionEnding(session, worker, self._selector.timer)
+        if not ending.is_done:
+            self._ending[ending] = None
+            ending.done.addCallback(lambda _: self._ending.pop(ending, None))
+        return ending.done
+
+    def stopService(self) -> Deferred[None]:
+        """End all sessions. Fires when the workers have answered, or after `STOP_SECONDS`; does not fail."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for name in list(self.table.sessions):
+            self.end(name)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await within(STOP_SECONDS, self._clock, gatherResults([each.done for each in self._ending]))
+        except TimeoutError:
+            self.log.warn("not all workers answered to the end of their sessions; they end them by themselves")
+        for each in list(self._ending):
+            each.cancel()
+
+
+class _Kept:
+    """A session, as its requests' selections see it."""
+
+    def __init__(self, sessions: Sessions, session: ClientSession) -> None:
+        self._sessions = sessions
+        self._session = session
+
+    def unreachable(self, error: UpstreamError) -> Refusal:
+        """The worker did not answer. Its session may still be there, so the name is kept until its time is over."""
+        session, sessions = self._session, self._sessions
+        where = f"the worker of the session {session.name} did not answer: {error}"
+        session.expires_at -= session.lifetime  # this request has not extended it
+        if sessions.has_expired(session):
+            sessions.lost(session)
+            message = f"{where}. The session's time is over. The next request with this name begins a new one"
+            return Refusal(410, "session_ended", message, origin="worker")
+        message = f"{where}. The session's state is there alone: try again, or begin another session"
+        return Refusal(502, "session_unreachable", message, origin="worker")
+
+    def answered_gone(self, head: ResponseHead) -> None:
+        """A 410 of the worker ends the session. One of the backend behind a worker of Vespa's has another meaning."""
+        code = next((line[14:].strip() for line in head.passing if line[:14].lower() == b"x-vespa-error:"), b"")
+        if code == b"invalid_session" or (not code and len(self._session.id) == _OFFICIAL_ID_LENGTH):
+            self._sessions.lost(self._session)
