@@ -58,21 +58,6 @@ class UsageReader:
     `ended` gets the same however the bytes were split. `progress` is called for a stream only.
     """
 
-    __slots__ = (
-        "_form",
-        "_listener",
-        "_decoder",
-        "_usual",
-        "_line",
-        "_over",
-        "_first",
-        "_last",
-        "_counts",
-        "_looks",
-        "_finals",
-        "_done",
-    )
-
     def __init__(self, form: Form, chunked: bool, listener: Listener) -> None:
         self._form = form
         self._listener = listener
