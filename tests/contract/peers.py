@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -347,7 +347,9 @@ class Backend:
 async def connect(test: TestCase, port: int, asked: list[Asked] | None = None) -> Client:
     """A client connected to this loopback port, cut when the test is over."""
     client = Client(asked)
-    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
+    factory = Factory.forProtocol(lambda: client)
+    factory.noisy = False  # otherwise two lines of the log for each of many thousand connections
+    await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(factory)
 
     async def stop() -> None:
         if client.lost is None:
