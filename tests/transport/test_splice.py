@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from hashlib import sha256
 from typing import Any
+from unittest import skipUnless
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.contract.subject import start
 from vespa.transport import splice
@@ -274,6 +277,157 @@ class Uploading(TestCase):
         await client.lost
         self.assertIn(b" 502 ", client.received[:20])
         self.assert_closed(pipes)
+
+
+class End:
+    """One side of a transfer: a socket, and what the reactor would watch it for."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.fileno = sock.fileno
+        self.reads = True
+        self.writes = False
+
+    doRead: Any = None
+    doWrite: Any = None
+
+    def startReading(self) -> None:
+        self.reads = True
+
+    def stopReading(self) -> None:
+        self.reads = False
+
+    def startWriting(self) -> None:
+        self.writes = True
+
+    def stopWriting(self) -> None:
+        self.writes = False
+
+
+@skipUnless(hasattr(os, "splice"), "this system has no splice")
+class Transfer(SynchronousTestCase):
+    """A `Splice` between two sockets, moved by hand: every order of events, whatever the kernel's buffers are."""
+
+    def setUp(self) -> None:
+        self.giver, given = socket.socketpair()
+        taken, self.taker = socket.socketpair()
+        for each in (self.giver, given, taken, self.taker):
+            self.addCleanup(each.close)
+            each.setblocking(False)
+        self.source, self.sink = End(given), End(taken)
+        self.done: list[None] = []
+
+    def splice(self, left: int) -> splice.Splice:
+        made = splice.Splice(self.source, self.sink, left, lambda: self.done.append(None))
+        self.addCleanup(made.stop)
+        return made
+
+    def fill_sink(self) -> int:
+        """Leave no room in the sink; the number of bytes that wait there."""
+        waiting = 0
+        while True:
+            try:
+                waiting += self.sink.socket.send(BLOCK)
+            except BlockingIOError:
+                return waiting
+
+    def take(self, size: int) -> bytes:
+        """Read so many bytes."""
+        taken = b""
+        while len(taken) < size:
+            taken += self.taker.recv(size - len(taken))
+        return taken
+
+    def test_whole(self) -> None:
+        """The bytes are moved in order, not one more than is wanted, and the transports are as before."""
+        moving = self.splice(6)
+        self.giver.send(b"abcdefgh")
+        self.assertIsNone(self.source.doRead())
+        self.assertEqual((len(self.done), moving.moved, moving.in_pipe), (1, 6, 0))
+        self.assertEqual((self.taker.recv(10), self.source.socket.recv(10)), (b"abcdef", b"gh"))
+        self.assertEqual((self.source.reads, self.sink.writes), (True, False))
+        self.assertEqual((self.source.doRead, self.sink.doWrite), (None, None))
+
+    def test_nothing_there(self) -> None:
+        """An event without bytes changes nothing."""
+        self.splice(6)
+        self.assertIsNone(self.source.doRead())
+        self.assertEqual((self.source.reads, self.sink.writes), (True, False))
+
+    def test_full_sink(self) -> None:
+        """While the sink has no room the source is not read; when the pipe is empty, reading goes on."""
+        waiting = self.fill_sink()
+        moving = self.splice(1 << 20)
+        self.giver.send(b"abc")
+        self.source.doRead()
+        self.assertEqual((self.source.reads, self.sink.writes, moving.in_pipe), (False, True, 3))
+        self.assertIsNone(self.sink.doWrite())
+        self.assertEqual((self.source.reads, self.sink.writes, moving.in_pipe), (False, True, 3))
+        self.take(waiting)
+        self.assertIsNone(self.sink.doWrite())
+        self.assertEqual((self.source.reads, self.sink.writes, moving.in_pipe), (True, False, 0))
+        self.assertEqual((self.take(3), self.done), (b"abc", []))
+
+    def test_last_bytes(self) -> None:
+        """If the last bytes wait in the pipe, the transfer is done when they have left it."""
+        waiting = self.fill_sink()
+        self.splice(3)
+        self.giver.send(b"abc")
+        self.source.doRead()
+        self.assertEqual(self.done, [])
+        self.take(waiting)
+        self.sink.doWrite()
+        self.assertEqual((len(self.done), self.source.reads, self.take(3)), (1, True, b"abc"))
+
+    def test_early_end(self) -> None:
+        """The end of the source is told at once if nothing waits in the pipe; otherwise when all of it has left."""
+        self.splice(9)
+        self.giver.close()
+        self.assertIs(self.source.doRead(), CONNECTION_LOST)
+
+    def test_early_end_with_bytes(self) -> None:
+        """Bytes before the end of the source still reach the sink."""
+        waiting = self.fill_sink()
+        self.splice(9)
+        self.giver.send(b"abc")
+        self.source.doRead()
+        self.giver.close()
+        self.assertIsNone(self.source.doRead())
+        self.assertEqual((self.source.reads, self.sink.writes), (False, True))
+        self.take(waiting)
+        self.assertIsNone(self.sink.doWrite())
+        self.assertTrue(self.source.reads)
+        self.assertIs(self.source.doRead(), CONNECTION_LOST)
+        self.assertEqual((self.take(3), self.done), (b"abc", []))
+
+    def test_sink_lost(self) -> None:
+        """A sink that has gone is told to the reactor when it writes, and the pipe is closed once."""
+        moving = self.splice(9)
+        count = splice.Pipes.count
+        self.giver.send(b"abc")
+        self.taker.close()
+        self.assertIsNone(self.source.doRead())
+        self.assertTrue(self.sink.writes)
+        self.assertIs(self.sink.doWrite(), CONNECTION_LOST)
+        moving.stop()
+        moving.stop()
+        self.assertEqual((splice.Pipes.count, self.done), (count - 1, []))
+
+    def test_closed_here(self) -> None:
+        """A side that was closed meanwhile has no descriptor."""
+        self.splice(9)
+        self.source.fileno = self.sink.fileno = lambda: -1
+        self.assertIs(self.source.doRead(), CONNECTION_LOST)
+
+    def test_too_many(self) -> None:
+        """Without a descriptor for a pipe the body goes on without one."""
+        self.patch(splice.Pipes, "most", splice.Pipes.count)
+        self.assertRaises(OSError, self.splice, 9)
+        self.patch(splice, "can_splice", lambda source, sink: True)
+        made = splice.splice_if_large(self.source, self.sink, splice.LEAST_BYTES, lambda: None)
+        self.assertIsNone(made)
+        self.assertEqual((self.source.doRead, self.sink.doWrite), (None, None))
 
 
 class Splicing(TestCase):
