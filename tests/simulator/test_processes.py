@@ -11,9 +11,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import ProcessCase, until
+from tests.simulator.test_child import Process, Processes
+from tests.simulator_support.caller import worker_status
 from tests.simulator_support.deployment import ControlledDeployment, client_arguments
-from vespa.simulator.child import ClientChild
-from vespa.simulator.processes import NotReady
+from vespa.simulator.autoscaler import SimulatedAutoscaler
+from vespa.simulator.backend import SimulatedBackend
+from vespa.simulator.child import Child, ClientChild, WorkerChild
+from vespa.simulator.processes import FIRST_ID, MASTER_TOKEN, Deployment, NotReady
+from vespa.simulator.reports import WorkerStatus, read
 
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
@@ -32,6 +37,122 @@ class CommandTests(SynchronousTestCase):
         """A key or token is never an argument."""
         for name in ("api_key", "account_key", "token"):
             self.assertRaises(ValueError, client_arguments, {name: "x"})
+
+
+class MemoryTests(SynchronousTestCase):
+    """A deployment whose processes are none: what it starts, what it waits for, how it ends."""
+
+    def setUp(self) -> None:
+        self.reactor = Processes()
+        self.autoscaler = SimulatedAutoscaler(self.reactor, master_token=MASTER_TOKEN)
+        backend = SimulatedBackend(self.reactor)
+        environment = {"PATH": "/bin", "VESPA_MAX_QUEUE": "9"}
+        self.deployment = Deployment(self.reactor, "/folder", environment, self.autoscaler, backend)
+        self.deployment.autoscaler_url, self.deployment.backend_url = "http://127.0.0.1:1", "http://127.0.0.1:2"
+
+    def process(self, child: Child) -> Process:
+        process: Any = child.transport
+        return process
+
+    def report(self, worker: WorkerChild, **more: Any) -> None:
+        """This worker's report reaches the autoscaler."""
+        status = read(json.dumps(worker_status(id=worker.id, **more)).encode(), WorkerStatus)
+        self.autoscaler.totals.of(worker.id).take(status, self.reactor.seconds())
+
+    def test_worker(self) -> None:
+        """A worker has the settings of Vast.ai and those that are given, none of the caller's, and an id of its own."""
+        first = self.deployment.run_worker(3000, {"VESPA_USE_SSL": "true"})
+        second = self.deployment.run_worker(3001, {})
+        self.assertEqual([each.id for each in (first, second)], [FIRST_ID, FIRST_ID + 1])
+        self.assertEqual([each.url for each in (first, second)], ["https://127.0.0.1:3000", "http://127.0.0.1:3001"])
+        _, environment, folder = self.reactor.started[0]
+        self.assertEqual(
+            (folder, environment["PATH"], environment["REPORT_ADDR"]), ("/folder", "/bin", "http://127.0.0.1:1")
+        )
+        self.assertEqual((environment["VESPA_USE_SSL"], "VESPA_MAX_QUEUE" in environment), ("true", False))
+
+    def test_backend(self) -> None:
+        """The small backend gets its port and its rate, and is nobody's to end but the caller's."""
+        child = self.deployment.run_backend(4000, 50.0)
+        self.assertEqual(self.reactor.started[0][0][-2:], ["4000", "50.0"])
+        self.successResultOf(Deferred.fromCoroutine(self.deployment.stop()))
+        self.assertEqual(self.process(child).signals, [])
+
+    def test_client(self) -> None:
+        """A client is there when it has said where; it calls nothing outside and has no keys of the user's."""
+        starting = Deferred.fromCoroutine(self.deployment.run_client(["--port=0"], {"VAST_API_KEY": "key"}))
+        (client,) = self.deployment.clients
+        self.reactor.advance(0.1)
+        self.assertNoResult(starting)
+        self.process(client).say(b"ready: http://127.0.0.1:8010\n")
+        self.reactor.advance(0.1)
+        self.assertIs(self.successResultOf(starting), client)
+        environment = self.reactor.started[0][1]
+        for name, value in (
+            ("HOME", "/folder"),
+            ("VAST_API_KEY", "key"),
+            ("VAST_AUTOSCALER_URL", "http://127.0.0.1:1"),
+            ("VAST_CONSOLE_URL", "http://127.0.0.1:1"),
+        ):
+            self.assertEqual(environment[name], value)
+
+    def test_client_ends(self) -> None:
+        """A client that ends instead is an error with its last line; so is one that says nothing for too long."""
+        starting = Deferred.fromCoroutine(self.deployment.run_client([], {}))
+        self.process(self.deployment.clients[0]).say(b"the port is taken\n")
+        self.process(self.deployment.clients[0]).end(1)
+        self.reactor.advance(0.1)
+        error = self.failureResultOf(starting, NotReady).value
+        self.assertEqual(str(error), "the client ended with exit code 1 before listening: the port is taken")
+        starting = Deferred.fromCoroutine(self.deployment.run_client([], {}, 2.0))
+        self.reactor.pump([0.5] * 5)
+        self.assertEqual(str(self.failureResultOf(starting, NotReady).value), "not listening within 2 seconds")
+
+    def test_ready(self) -> None:
+        """It is ready when each running worker is; one that has ended before is not waited for."""
+        gone = self.deployment.run_worker(3000, {})
+        self.process(gone).end(0)
+        workers = [self.deployment.run_worker(port, {}) for port in (3001, 3002)]
+        waiting = Deferred.fromCoroutine(self.deployment.until_ready())
+        for worker in workers:
+            self.reactor.advance(0.1)
+            self.assertNoResult(waiting)
+            self.report(worker, loadtime=1.0)
+        self.reactor.advance(0.1)
+        self.successResultOf(waiting)
+
+    def test_not_ready(self) -> None:
+        """A worker that reports an error or ends is an error at once."""
+        worker = self.deployment.run_worker(3000, {})
+        waiting = Deferred.fromCoroutine(self.deployment.until_ready())
+        self.report(worker, error_msg="no backend")
+        self.reactor.advance(0.1)
+        self.assertEqual(str(self.failureResultOf(waiting, NotReady).value), "the worker reports: no backend")
+        other = self.deployment.run_worker(3001, {})
+        self.report(worker, loadtime=1.0)
+        waiting = Deferred.fromCoroutine(self.deployment.until_ready())
+        self.process(other).end(3)
+        self.reactor.advance(0.1)
+        self.assertIn("ended with exit code 3 before ready", str(self.failureResultOf(waiting, NotReady).value))
+
+    def test_stop(self) -> None:
+        """Clients end before workers are asked to, and the first exit code that is not 0 is returned."""
+        worker = self.deployment.run_worker(3000, {})
+        starting = Deferred.fromCoroutine(self.deployment.run_client([], {}))
+        (client,) = self.deployment.clients
+        self.process(client).say(b"ready: http://127.0.0.1:8010\n")
+        self.reactor.advance(0.1)
+        self.successResultOf(starting)
+        stopping = Deferred.fromCoroutine(self.deployment.stop())
+        self.assertEqual((self.process(client).signals, self.process(worker).signals), (["TERM"], []))
+        self.process(client).end(0)
+        self.assertEqual(self.process(worker).signals, ["TERM"])
+        self.process(worker).end(5)
+        self.assertEqual(self.successResultOf(stopping), 5)
+
+    def test_nothing_started(self) -> None:
+        """Without a process there is no exit code."""
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.deployment.stop())))
 
 
 class StageTests(ProcessCase):
