@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.deploy.files import DEPLOY, ROOT, dockerfile, e2e_tool
+from tests.transport.tls_peer import write_certificate
 from vespa.config.client import ClientSettings
 from vespa.config.worker import WorkerSettings
 
@@ -176,10 +178,16 @@ class HealthcheckTests(SynchronousTestCase):
     def serve(self, answer: bytes) -> tuple[int, list[bytes]]:
         """A port of this machine that gives this answer once, and what it is asked."""
         listener = socket.create_server(("127.0.0.1", 0))
+        return listener.getsockname()[1], self.answer(listener, answer)
+
+    def answer(self, listener: socket.socket, answer: bytes, context: ssl.SSLContext | None = None) -> list[bytes]:
+        """Give this answer once. Returns what it is asked."""
         asked: list[bytes] = []
 
         def once() -> None:
             connection, _ = listener.accept()
+            if context is not None:
+                connection = context.wrap_socket(connection, server_side=True)
             with connection:
                 asked.append(connection.recv(4096))
                 connection.sendall(answer)
@@ -188,7 +196,7 @@ class HealthcheckTests(SynchronousTestCase):
         thread.start()
         self.addCleanup(thread.join, 10)
         self.addCleanup(listener.close)
-        return listener.getsockname()[1], asked
+        return asked
 
     def check(self, **environ: str) -> tuple[int, str]:
         argv: Sequence[str] = [sys.executable, "-IS", str(HEALTHCHECK)]
@@ -208,6 +216,33 @@ class HealthcheckTests(SynchronousTestCase):
             self.assertEqual(self.check(**{**other, name: listen.format(port)}), (0, ""))
             self.assertTrue(asked[0].startswith(b"GET /healthz HTTP/1."))
             self.assertNotIn(b"uthorization", asked[0])
+
+    def test_kinds(self) -> None:
+        """An admin port of any kind is asked: at a unix socket, at an address of its own, over IPv6, with TLS."""
+        path = os.path.relpath(self.mktemp())
+        local = socket.socket(socket.AF_UNIX)
+        local.bind(path)
+        local.listen()
+        own = socket.create_server(("127.0.0.2", 0))
+        six = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        secure = socket.create_server(("127.0.0.1", 0))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*write_certificate(self.mktemp()))
+        for listen, listener, tls in (
+            (f"unix:{path}:mode=660", local, None),
+            (f"tcp:{own.getsockname()[1]}:interface=127.0.0.2", own, None),
+            (f"tcp6:{six.getsockname()[1]}", six, None),
+            (f"ssl:{secure.getsockname()[1]}:privateKey=key.pem", secure, context),
+        ):
+            self.answer(listener, b"HTTP/1.1 200 OK\r\n\r\nok\n", tls)
+            said = self.check(VESPA_ADMIN_LISTEN=listen, VESPA_CLIENT_ADMIN_LISTEN="off")
+            self.assertEqual((listen, *said), (listen, 0, ""))
+
+    def test_nobody(self) -> None:
+        """Where nobody can be, it says where it asked."""
+        for listen, where in (("unix:/nowhere/s", "/nowhere/s"), ("tcp:99999", "port 99999 of 127.0.0.1")):
+            code, said = self.check(VESPA_ADMIN_LISTEN=listen, VESPA_CLIENT_ADMIN_LISTEN="off")
+            self.assertEqual((code, said), (1, f"no answer to /healthz at {where}\n"))
 
     def test_unhealthy(self) -> None:
         """Another answer, none, and a port that nobody listens at are a failure, and the port is named."""
