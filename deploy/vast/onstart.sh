@@ -20,14 +20,15 @@ vespa=$workspace/vespa
 log_bytes=50000000 # a log is renamed to .1 at this size, and replaces the one before: it takes twice as much at most
 pause=5            # seconds until what has ended is started again
 
-# Writes its input to a file of bounded size. A disk that is full would stop the model server too.
+# Writes its input to a file of bounded size, because a full disk would stop the model server too. A line that cannot be
+# written is lost: if this ended, the next line would end the program that writes it.
 bounded_log() {
     local file=$1 line size=0
     [ ! -e "$file" ] || size=$(stat -c %s "$file")
     while IFS= read -r line || [ -n "$line" ]; do
-        printf '%s\n' "$line" >>"$file"
+        printf '%s\n' "$line" >>"$file" || true
         size=$((size + ${#line} + 1))
-        [ "$size" -lt "$log_bytes" ] || { mv "$file" "$file.1" && size=0; }
+        [ "$size" -lt "$log_bytes" ] || { mv "$file" "$file.1" && size=0; } || true
     done
 }
 

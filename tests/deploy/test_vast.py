@@ -115,14 +115,24 @@ class OnStartTests(ProcessCase):
             self.assertIn(f"{name}: set it in the environment of the template", done.stderr)
         self.assertEqual(self.lines(), [])
 
-    async def test_bounded(self) -> None:
-        """A log takes no more than twice its bound on the disk."""
+    def run_bounded_log(self, code: str) -> None:
         text = SCRIPT.read_text("utf-8")
         begin = text.index("bounded_log() {")
         function = text[begin : text.index("\n}\n", begin) + 3]
+        code = f"set -euo pipefail; log_bytes=1000\n{function}\n{code}"
+        subprocess.run(["bash", "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+    async def test_unwritable(self) -> None:
+        """A log that can be neither written nor renamed does not end the program that writes it."""
+        log, went_on = self.folder / "no-such-folder" / "log", self.folder / "went-on"
+        # The second half waits until whatever reads the first has met the error.
+        self.run_bounded_log(f"{{ seq 300; /bin/sleep 0.2; seq 300; touch {went_on}; }} | bounded_log {log}")
+        self.assertTrue(went_on.exists())
+
+    async def test_bounded(self) -> None:
+        """A log takes no more than twice its bound on the disk."""
         log = self.folder / "log"
-        code = f"set -euo pipefail; log_bytes=1000\n{function}\nseq 1000 9998 | bounded_log {log}"
-        subprocess.run(["bash", "-c", code], check=True)
+        self.run_bounded_log(f"seq 1000 9998 | bounded_log {log}")
         kept = [*Path(f"{log}.1").read_text().split(), *log.read_text().split()]
         self.assertLessEqual(len(" ".join(kept)), 2000)
         self.assertEqual(kept, [str(number) for number in range(9999 - len(kept), 9999)])
