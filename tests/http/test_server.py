@@ -50,6 +50,16 @@ class Connections(SynchronousTestCase):
         self.assertTrue(rig.client().open)
         self.assertEqual(len(rig.server.connections), 5)
 
+    def test_clock_set_back(self) -> None:
+        """A clock that was set back does not keep new connections out."""
+        rig = Rig(limits=Limits(connections=2))
+        rig.clock.advance(7200.0)
+        for _ in range(4):
+            rig.client()
+        self.assertEqual(status(rig.client().read()), 503)  # the next search is a moment away
+        rig.clock.rightNow -= 3600.0
+        self.assertTrue(rig.client().open)
+
     def test_longest_idle(self) -> None:
         """One that lingers, or has sent a part of a head, gives way like one that is silent."""
         for start in (

@@ -55,6 +55,12 @@ class RecentRequestsTests(SynchronousTestCase):
         self.assertAlmostEqual(second.first_byte_p50, 5.1)
         self.assertAlmostEqual(second.first_byte_p95, 9.6)
 
+    def test_clock_set_back(self) -> None:
+        """A time that was measured over a clock's change is none below 0."""
+        self.recent.take([FakeEnded(received_at=100.0, first_byte_at=40.0)])
+        second = self.recent.take_second()
+        self.assertEqual((second.first_byte_p50, second.first_byte_p95), (0.0, 0.0))
+
     def test_bounds(self) -> None:
         """However many requests end, so many rows are made and kept, and so many times are compared."""
         for at in range(10):

@@ -24,6 +24,18 @@ class RateLimitedLogTests(SynchronousTestCase):
         texts = [formatEvent(event) for event in logs]
         self.assertEqual(texts, ["A fails", "B fails", "A fails (and 4 times more since the last such line)"])
 
+    def test_clock_set_back(self) -> None:
+        """A clock that was set back silences nothing."""
+        clock = Clock()
+        clock.advance(3600)
+        with capturedLogs() as logs:
+            limited_log = RateLimitedLog(Logger(), clock)
+            limited_log.log("a", "A fails")
+            clock.rightNow = 0.0
+            limited_log.log("a", "A fails")
+            limited_log.log("a", "A fails")
+        self.assertEqual(len(logs), 2)
+
     def test_braces(self) -> None:
         """A text from elsewhere is no format."""
         with capturedLogs() as logs:

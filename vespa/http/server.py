@@ -120,7 +120,7 @@ class Server(Factory):
             return False
         if not self._idle:
             now = self.clock.seconds()
-            if now - self._searched_at < len(self.connections) * SEARCH_SECONDS:
+            if 0 <= now - self._searched_at < len(self.connections) * SEARCH_SECONDS:  # below 0 it was set back
                 return False
             self._searched_at = now
             found = islice((connection for connection in self.connections if connection.expendable), CANDIDATES)
@@ -135,7 +135,7 @@ class Server(Factory):
         return False
 
     def _log_full(self, now: float) -> None:
-        if now - self._logged_at >= LOG_AGAIN_SECONDS:
+        if not 0 <= now - self._logged_at < LOG_AGAIN_SECONDS:
             self._logged_at = now
             message = "the limit of {most} connections is reached: idle ones are closed for new ones, or these get 503"
             self._log.warn(message, most=self.limits.connections)

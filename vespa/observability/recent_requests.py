@@ -62,7 +62,8 @@ class RecentRequests:
         self._new_failures.extend(failures)
         room = SAMPLES - len(self._first_bytes)
         if room > 0:
-            times = [ended.first_byte_at - ended.received_at for ended in batch if ended.first_byte_at]
+            # Not below 0, although the clock may have been set back.
+            times = [max(0.0, ended.first_byte_at - ended.received_at) for ended in batch if ended.first_byte_at]
             self._first_bytes += times[:room]
 
     def take_second(self) -> Second:

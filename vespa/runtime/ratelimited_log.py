@@ -32,11 +32,13 @@ class RateLimitedLog:
         """Log an event of some kind, or count it."""
         now = self._clock.seconds()
         if kind not in self.known_kinds and len(self.known_kinds) >= KINDS_MAX:
-            self.known_kinds = {each: heard for each, heard in self.known_kinds.items() if now - heard.at < SECONDS}
+            self.known_kinds = {
+                each: heard for each, heard in self.known_kinds.items() if 0 <= now - heard.at < SECONDS
+            }
             if len(self.known_kinds) >= KINDS_MAX:
                 kind = _OTHERS
         heard = self.known_kinds.get(kind)
-        if heard is not None and now - heard.at < SECONDS:
+        if heard is not None and 0 <= now - heard.at < SECONDS:  # below 0 the clock was set back
             heard.kept += 1
             return
         again = f" (and {heard.kept} times more since the last such line)" if heard is not None and heard.kept else ""
