@@ -41,6 +41,7 @@ from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
 from vespa.worker.interfaces import Engine, SessionTable
+from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
 
 PUBLIC_URL = "http://203.0.113.7:31000"
@@ -200,6 +201,7 @@ class Rig:
         sessions: SessionTable | None = None,
         engine: Engine | None = None,
         response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
+        polls: JobPolls | None = None,
         path_prefix: bytes = b"",
         replay: str = "off",
         authorization: str = "",
@@ -250,6 +252,7 @@ class Rig:
             sessions=sessions,
             engine=engine,
             response_reader=response_reader,
+            polls=polls,
         )
         self.proxy = self.app.proxy
         self.server = Server(timing.application(self.app) if timing is not None else self.app, self.clock, limits)

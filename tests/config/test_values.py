@@ -31,6 +31,14 @@ class ValueTests(SynchronousTestCase):
             said = str(self.assertRaises(ValueError, parse, raw))
             self.assertNotIn("\n", said)
 
+    def test_place_or(self) -> None:
+        """A known name, or the place of a function."""
+        parse = values.place_or("comfyui", "sglang")
+        self.good(parse, **{"comfyui": "comfyui", "a.b:c": "a.b:c", "/a b.py:c": "/a b.py:c"})
+        self.refused(parse, "", "ComfyUI", "vllm", "a:b:c")
+        said = str(self.assertRaises(ValueError, parse, "vllm"))
+        self.assertEqual(said, "must be comfyui, sglang, or module:function or /path/file.py:function")
+
     def test_text(self) -> None:
         """Text has no control characters."""
         self.good(values.text, **{"a b": "a b", "ключ": "ключ"})

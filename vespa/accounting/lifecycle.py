@@ -19,7 +19,7 @@ class State(IntEnum):
     STREAMING_ERROR = 5  # the head of the backend's response has come, and its status is 4xx or 5xx
     REFUSED = 6
     SERVED = 7
-    UNSERVED = 8  # complete, but no work was served: the backend's response was 4xx or 5xx
+    UNSERVED = 8  # complete, but no work was served: the backend's response was 4xx or 5xx, or its job had no result
     FAILED = 9
     CANCELLED = 10
 
@@ -38,18 +38,19 @@ class Event(IntEnum):
     ERROR_HEAD = 8  # the head of the backend's response came, and its status is 4xx or 5xx
     BREAK = 9  # the backend failed: 502 or 504 before the head, an aborted connection after it
     END = 10  # the whole response was passed on
+    NO_RESULT = 11  # after its whole response, the backend ended the request's job without a result
 
 
 # The same members as names of this module: looking one up on its class costs more than the rest of a step.
 READING, RECEIVED, WAITING, CONNECTING, STREAMING, STREAMING_ERROR, REFUSED, SERVED, UNSERVED, FAILED, CANCELLED = State
-OPEN, ADMIT, WAIT, REFUSE, HANG_UP, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END = Event
+OPEN, ADMIT, WAIT, REFUSE, HANG_UP, SLOT, EXPIRE, HEAD, ERROR_HEAD, BREAK, END, NO_RESULT = Event
 
 STEPS: Final[dict[State, dict[Event, State]]] = {
     READING: {OPEN: RECEIVED, REFUSE: REFUSED, HANG_UP: CANCELLED},
     RECEIVED: {ADMIT: CONNECTING, WAIT: WAITING, REFUSE: REFUSED, HANG_UP: CANCELLED},
     WAITING: {SLOT: CONNECTING, EXPIRE: REFUSED, HANG_UP: CANCELLED},
     CONNECTING: {HEAD: STREAMING, ERROR_HEAD: STREAMING_ERROR, BREAK: FAILED, HANG_UP: CANCELLED},
-    STREAMING: {END: SERVED, BREAK: FAILED, HANG_UP: CANCELLED},
+    STREAMING: {END: SERVED, NO_RESULT: UNSERVED, BREAK: FAILED, HANG_UP: CANCELLED},
     STREAMING_ERROR: {END: UNSERVED, BREAK: FAILED, HANG_UP: CANCELLED},
     **{end: {} for end in (REFUSED, SERVED, UNSERVED, FAILED, CANCELLED)},
 }

@@ -48,6 +48,22 @@ path = _matching(r"/[!-\"$-~]*", "a path that starts with / and is printable ASC
 """A path at the backend, maybe with a query."""
 benchmark = _matching(rf"(.*\.py|{_NAME}(\.{_NAME})*):{_NAME}", "module:function or /path/file.py:function")
 """Whether it can be imported shows only when it runs."""
+
+
+def place_or(*names: str) -> Parser[str]:
+    """One of `names`, or the place of a function, as of a benchmark."""
+
+    def parse(raw: str) -> str:
+        if raw in names:
+            return raw
+        try:
+            return benchmark(raw)
+        except ValueError as error:
+            raise ValueError(f"must be {', '.join(names)}, or {str(error).removeprefix('must be ')}") from None
+
+    return parse
+
+
 protocol = _matching(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+", "the name of a protocol, such as websocket")
 _host_name = _matching(r"[A-Za-z0-9._-]+", "a host's name, without a port")
 

@@ -17,6 +17,7 @@ from vespa.config.values import (
     endpoint_or_off,
     key,
     path_or_off,
+    place_or,
     positive_seconds,
     protocol,
     seconds,
@@ -29,6 +30,7 @@ from vespa.vast.signature import SignatureMode
 _signatures = partial(variable, section="Signatures")
 _admission = partial(variable, section="Admission")
 _readiness = partial(variable, section="Readiness")
+_engine = partial(variable, section="The engine's own interface")
 _reports = partial(variable, section="Reports")
 _limits = partial(variable, section="Limits on clients")
 _observability = partial(variable, section="Observability")
@@ -81,6 +83,21 @@ class WorkerVariables(WorkerSurroundings):
     healthcheck_consecutive_failures: int = _readiness(whole(1), "3", "Failed probes in a row until an error.")
     ready_timeout_initial: float = _readiness(positive_seconds, "1200", "Limit for loading at the first start.")
     ready_timeout_resume: float = _readiness(positive_seconds, "300", "Limit for loading with a stored result.")
+
+    abort: str = _engine(
+        place_or("comfyui", "comfyui-wrapper", "sglang"),
+        "",
+        "How to stop the engine when a caller hangs up: `comfyui`, `comfyui-wrapper`, `sglang` or `module:function`.",
+    )
+    abort_timeout: float = _engine(positive_seconds, "10", "When a stopped request's slot is freed in any case.")
+    jobs: str = _engine(
+        place_or("comfyui", "comfyui-wrapper"),
+        "",
+        "Whose jobs outlive their request, and are followed: `comfyui`, `comfyui-wrapper` or `module:function`.",
+    )
+    job_timeout: float = _engine(positive_seconds, "600", "Limit of a job; after it the job counts as failed.")
+    job_poll_interval: float = _engine(positive_seconds, "1", "Time between two questions whether a job is done.")
+    job_result_time: float = _engine(seconds, "600", "How long after its end the result of a job may be fetched.")
 
     metrics_update_interval: float = _reports(positive_seconds, "1", "Between checks for changes to report.")
     delete_requests_interval: float = _reports(positive_seconds, "1", "Between reports of finished requests.")

@@ -119,6 +119,7 @@ class ComfyUIJob:
         if entry is None:
             entry = await self._entry(backend)  # it may have ended between the two looks
         if entry is None:
+            self._seen = False  # look at the queue again the next time
             return JobState.GONE
         return JobState.ERROR if entry.status is not None and entry.status.status_str == "error" else JobState.DONE
 

@@ -56,12 +56,15 @@ WORKER_CODES: Final[Mapping[str, tuple[int, ...]]] = {
     "in_flight": (429,),
     "busy": (429,),
     "queue_full": (429,),
+    "too_many_polls": (429,),
+    "job_lost": (502,),
     "backend_unreachable": (502,),
     "bad_certificate": (502,),
     "not_ready": (503,),
     "no_key": (503,),
     "queue_timeout": (503,),
     "backend_timeout": (504,),
+    "job_timeout": (504,),
 }
 
 CLIENT_CODES: Final[Mapping[str, tuple[int, ...]]] = {

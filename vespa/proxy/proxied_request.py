@@ -45,6 +45,7 @@ class ProxiedRequest(ResponseReceiver):
     bytes_in = bytes_out = 0
     """With heads and framing, as they came from the client and from the upstream; of a whole response that passes as
     content (`content_only`) its content alone."""
+    stop: Any = None  # how to stop the backend's work for it, if the connection's end does not
     session: Any = None  # the worker's session that it is in
     backend: Any = None  # which of several backends it is at
     response_head: ResponseHead | None = None  # of a response that has begun, if streams end with an error event

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vespa.accounting.lifecycle import BREAK, ERROR_HEAD, HEAD, STREAMING
+from vespa.accounting.lifecycle import BREAK, ERROR_HEAD, HEAD, NO_RESULT, STREAMING
 from vespa.http.held_bytes import SMALL
 from vespa.http.interfaces import Sink, nobody
 from vespa.http.response_writer import STREAM
@@ -192,16 +192,19 @@ class ResponsePassing(ProtocolSwitch):
             self.body = None
         self.payload = b""
 
-    def work_ended(self, failure: Refusal | None = None) -> None:
+    def work_ended(self, failure: Refusal | None = None, *, served: bool = True) -> None:
         """
         The backend has ended the work for which a `ResponseReader` kept the account open, or it has failed.
 
-        The response was passed on before. The second call changes nothing.
+        The response was passed on before. `served`: the work has a result. The second call changes nothing.
         """
         if self.state is not STREAMING:
             return
-        if failure is None:
+        if failure is None and served:
             self.app.served(self, True)
+        elif failure is None:
+            self.origin = self.upstream_name
+            self.app.settle(self, NO_RESULT)
         else:
             self.code, self.origin = failure.code, failure.origin
             self.app.settle(self, BREAK)

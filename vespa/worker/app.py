@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -33,6 +34,8 @@ from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.interfaces import Engine, SessionTable
+from vespa.worker.job_admission import JobAdmission
+from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
 from vespa.worker.request_headers import WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
@@ -72,13 +75,14 @@ class WorkerApp:
         sessions: SessionTable | None = None,
         engine: Engine | None = None,
         response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
+        polls: JobPolls | None = None,
     ) -> None:
         """
         `pool` has the connections to `backend`. `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         `observer` is told of each request that has ended.
         `timing` adds Server-Timing to responses; the server then gets its `application`. `sessions` and `engine` are
-        those of `WorkerAdmission`, and `response_reader` is that of `App`.
+        those of `WorkerAdmission`, and `response_reader` is that of `App`. `polls`: those of jobs, None without jobs.
         """
         via = Via()
         self.pool = pool
@@ -88,7 +92,8 @@ class WorkerApp:
             max_unverified=policy.max_unverified,
             sessions=sessions is not None,
         )
-        self.admission = WorkerAdmission(
+        make = WorkerAdmission if polls is None else partial(JobAdmission, polls=polls)
+        self.admission: WorkerAdmission = make(
             policy,
             verify=verify,
             unready=unready,

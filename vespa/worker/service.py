@@ -37,6 +37,7 @@ from vespa.vast.status_report import Condition
 from vespa.worker.access import autoscaler_access, backend_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
+from vespa.worker.engine_setup import engine_parts
 from vespa.worker.keyring import Keyring
 from vespa.worker.listening import guard, limits, renewal
 from vespa.worker.observability import WorkerParts, observers
@@ -100,6 +101,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
     pool.on_trouble = on_trouble
 
+    engine = engine_parts(reactor, settings, backend)
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
     timing = ServerTiming(reactor) if settings.server_timing else None
@@ -133,11 +135,14 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         tunnels=Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout),
         observer=ended,
         timing=timing,
+        engine=engine.stops,
+        response_reader=engine.reader,
+        polls=engine.polls,
     )
     server = Server(timing.application(app) if timing is not None else app, reactor, limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
-    listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
+    listening = Listener(endpoint, server, settings.drain_timeout, engine.connect(app), app.dismiss)
 
     def obstacle() -> str:
         if listening.error is not None:
@@ -172,7 +177,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
         children.append(renewal(reactor, certificate, expiry))
-    children.append(listening)
+    children += (*engine.services, listening)
     parts = WorkerParts(
         settings=settings,
         app=app,

@@ -1,0 +1,60 @@
+"""The worker's own requests to its backend: as JSON, and with one kind of error."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import FakeAgent
+from vespa.engines.interface import Answer, Unanswered
+from vespa.http.interfaces import UpstreamError
+from vespa.runtime.http_client import BoundedClient
+from vespa.worker.backend_calls import TIMEOUT, BackendCalls
+
+
+class CallTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.agent = Clock(), FakeAgent()
+        self.calls = BackendCalls(BoundedClient(self.agent, self.clock), "http://b:1/prefix")
+
+    def ask(self, *what: Any) -> Deferred[Answer]:
+        coroutine: Coroutine[Deferred[Any], Any, Answer] = self.calls.ask(*what)
+        return Deferred.fromCoroutine(coroutine)
+
+    def test_answers(self) -> None:
+        """A path comes after the base, a value is JSON, and any status is an answer."""
+        done = self.ask("POST", "/queue", {"delete": ["é"]})
+        (asked,) = self.agent.asked
+        self.assertEqual((asked.method, asked.url), ("POST", "http://b:1/prefix/queue"))
+        self.assertEqual(asked.body, b'{"delete": ["\\u00e9"]}')
+        self.assertEqual(asked.headers.getRawHeaders("Content-Type"), ["application/json"])
+        asked.answer(404, b"no")
+        self.assertEqual(self.successResultOf(done), Answer(404, b"no"))
+        self.ask("GET", "/queue")
+        self.assertIsNone(self.agent.asked[1].body)
+
+    def test_no_answer(self) -> None:
+        """A refused connection, silence, and half a response are no answers; a refusal is told apart."""
+        done = self.ask("GET", "/queue")
+        self.agent.asked[-1].fail(UpstreamError("backend_unreachable", "refused", refused=True))
+        self.assertTrue(self.failureResultOf(done, Unanswered).value.refused)
+        done = self.ask("GET", "/queue")
+        self.clock.advance(TIMEOUT)
+        self.assertFalse(self.failureResultOf(done, Unanswered).value.refused)
+        done = self.ask("GET", "/queue")
+        response = self.agent.asked[-1].answer(200, b"{")
+        self.assertEqual(self.successResultOf(done).body, b"{")
+        del response
+
+    def test_pause(self) -> None:
+        """It waits on the clock."""
+        coroutine: Coroutine[Deferred[Any], Any, None] = self.calls.pause(3.0)
+        done = Deferred.fromCoroutine(coroutine)
+        self.clock.advance(2.9)
+        self.assertNoResult(done)
+        self.clock.advance(0.2)
+        self.successResultOf(done)

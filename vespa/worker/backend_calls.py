@@ -1,0 +1,46 @@
+"""The worker's own requests to its backend, as `vespa.engines` makes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from vespa.engines.interface import Answer, Backend, Unanswered
+from vespa.http.interfaces import UpstreamError
+from vespa.runtime.deadlines import sleep
+from vespa.runtime.http_client import BoundedClient, CallError
+
+TIMEOUT: Final = 10.0
+"""Seconds for one request. ComfyUI answers nothing while it loads a model."""
+ANSWER_MAX: Final = 16 << 20
+"""Bytes of a response. ComfyUI's queue and history hold whole workflows, and those may hold pictures."""
+
+
+class BackendCalls:
+    """Asks the backend at `base`, its URL without a final slash. `http` keeps no connections."""
+
+    def __init__(self, http: BoundedClient, base: str) -> None:
+        self._http = http
+        self._base = base
+
+    async def ask(self, method: str, path: str, value: object = None) -> Answer:
+        body = None if value is None else json.dumps(value).encode("utf-8")
+        headers = {"Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            response = await self._http.request(
+                method, self._base + path, timeout=TIMEOUT, body=body, headers=headers, limit=ANSWER_MAX
+            )
+        except CallError as error:
+            refused = isinstance(error.cause, UpstreamError) and error.cause.refused
+            raise Unanswered(f"{path}: {error}", refused=refused) from error
+        if not response.whole:
+            raise Unanswered(f"{path}: the response is incomplete, took too long, or is over {ANSWER_MAX} bytes")
+        return Answer(response.status, response.body)
+
+    async def pause(self, seconds: float) -> None:
+        await sleep(seconds, self._http.clock)
+
+
+_check: type[Backend] = BackendCalls

@@ -1,0 +1,113 @@
+"""The parts of a worker that know its engine's own interface, made from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from vespa.config.worker import WorkerSettings
+from vespa.engines.choice import job_kind, stopper
+from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import ResponseReader
+from vespa.worker.access import BackendAccess
+from vespa.worker.app import WorkerApp
+from vespa.worker.backend_calls import BackendCalls
+from vespa.worker.engine_stops import EngineStops
+from vespa.worker.job_polls import JobPolls
+from vespa.worker.job_watcher import JobWatcher
+
+
+@define(eq=False, slots=False)
+class EngineDrain(Service):
+    """
+    Waits for jobs when the worker stops, after the port has closed and before the last report.
+
+    `drain` is called when the worker begins to stop. `seconds` count from then.
+    """
+
+    _jobs: JobWatcher | None
+    _stops: EngineStops | None
+    _clock: IReactorTime
+    _seconds: float
+    drain: Callable[[], None] = field(default=lambda: None, init=False)
+    _began_at: float | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """The worker begins to stop."""
+        self._began_at = self._clock.seconds()
+        self.drain()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all jobs have ended, or have failed because the time was over. Does not fail."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._stops is not None:
+            self._stops.cancel()
+        if self._jobs is None:
+            return succeed(None)
+        now = self._clock.seconds()
+        passed = now - self._began_at if self._began_at is not None else 0.0
+        return Deferred.fromCoroutine(self._jobs.drained(max(0.0, self._seconds - passed)))
+
+
+@frozen
+class EngineParts:
+    """What a worker has of these: each is None if its setting is off."""
+
+    stops: EngineStops | None
+    jobs: JobWatcher | None
+    polls: JobPolls | None
+    drain: EngineDrain
+
+    @property
+    def reader(self) -> Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None:
+        """What reads responses that may begin a job."""
+        return self.jobs.reader if self.jobs is not None else None
+
+    @property
+    def services(self) -> list[IService]:
+        """To be stopped after the port, and before the reporter."""
+        return [self.drain] if self.stops is not None or self.jobs is not None else []
+
+    def connect(self, app: WorkerApp) -> Callable[[], None]:
+        """Let them act on this application. Returns the function that begins its end."""
+        if self.stops is not None:
+            self.stops.freed = app.admission.engine_stopped
+        if self.jobs is not None and self.polls is not None:
+            self.jobs.began, self.jobs.ended = self.polls.began, self.polls.ended
+        self.drain.drain = app.drain
+        return self.drain.begin
+
+
+def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendAccess) -> EngineParts:
+    """The parts that the settings name. Raises ValueError for a function that cannot be used."""
+    calls = BackendCalls(backend.http, backend.base)
+    stops: EngineStops | None = None
+    jobs: JobWatcher | None = None
+    polls: JobPolls | None = None
+    if settings.abort:
+        stops = EngineStops(_named("VESPA_ABORT", stopper, settings.abort), calls, reactor, settings.abort_timeout)
+    if settings.jobs:
+        kind = _named("VESPA_JOBS", job_kind, settings.jobs)
+        jobs = JobWatcher(
+            kind,
+            calls,
+            reactor,
+            settings.job_timeout,
+            settings.job_poll_interval,
+            settings.abort_timeout if settings.abort == settings.jobs else 0.0,
+        )
+        polls = JobPolls(kind, reactor, settings.job_result_time)
+    return EngineParts(stops, jobs, polls, EngineDrain(jobs, stops, reactor, settings.drain_timeout))
+
+
+def _named(setting: str, find: Callable[[str], Any], value: str) -> Any:
+    try:
+        return find(value)
+    except ValueError as error:
+        raise ValueError(f"{setting}={value}: {error}") from error

@@ -1,0 +1,193 @@
+"""Stops the backend's work for callers that have left, where closing their connection does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vespa.engines.interface import Answer, Backend, EngineRequest, Stop, Stopper, Unanswered, Unexpected
+from vespa.engines.paths import decoded_path
+from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError
+from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.exchange import Exchange
+from vespa.runtime.deadlines import sleep, within
+from vespa.runtime.ratelimited_log import RateLimitedLog
+
+RESULTS: Final = ("stopped", "failed", "timeout", "skipped")
+"""How an attempt ends: the engine says that it has stopped, it failed, it took too long, too many were under way."""
+MOST: Final = 100
+"""Attempts that are under way at the same time. Another caller that leaves only has its connection closed."""
+READ_MAX: Final = 65536
+"""Bytes of a request or response that may name the work. Longer ones name none."""
+
+
+@define(eq=False, slots=False)
+class EngineStops:
+    """
+    The worker's `Engine`: `admitted` notes how a request's work is stopped, `left` begins to stop it.
+
+    `seconds` limits one attempt. `freed` is called at the end of each, and frees the request's slot.
+    """
+
+    log = Logger(namespace="vespa.worker")
+
+    _stopper: Stopper
+    _backend: Backend
+    _clock: IReactorTime
+    _seconds: float
+    freed: Callable[[Exchange], None] = field(default=lambda exchange: None, init=False)
+    results: Counter[str] = field(factory=Counter, init=False)
+    """The number of attempts by result."""
+    _under_way: dict[Exchange, Deferred[None]] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._warnings = RateLimitedLog(self.log, self._clock)
+
+    @property
+    def under_way(self) -> int:
+        """The number of attempts that have not ended."""
+        return len(self._under_way)
+
+    def admitted(self, exchange: Exchange) -> None:
+        """A request goes to the backend."""
+        exchange.stop = self._stopper.begin(request_of(exchange))
+
+    def left(self, exchange: Exchange) -> bool:
+        """The caller of a request at the backend has left. True: its work is being stopped, and `freed` follows."""
+        stop, upstream = exchange.stop, exchange.upstream
+        exchange.stop = None
+        if stop is None or upstream is None:  # nothing was sent yet
+            return False
+        late: LateResponse | None = None
+        if stop.needs_response:
+            if upstream.response_started or not upstream.request_complete:
+                return False  # a request that is cut off begins no work
+            if len(self._under_way) < MOST:
+                late = LateResponse(upstream.cancel)
+        if len(self._under_way) >= MOST:
+            self.results["skipped"] += 1
+            self._warnings.log("skipped", f"work is not stopped for callers that left: {MOST} attempts are under way")
+            return False
+        if late is not None:
+            # The server goes on with a request whose caller has left. Its response names the work.
+            upstream.hand_over(late)
+            exchange.upstream = None
+        # In a later turn: the request's end is not recorded yet, and its slot must be free after that.
+        self._under_way[exchange] = Deferred.fromCoroutine(self._stop(exchange, stop, late))
+        return True
+
+    async def _stop(self, exchange: Exchange, stop: Stop, late: LateResponse | None) -> None:
+        result = "stopped"
+        try:
+            await sleep(0.0, self._clock)
+            await within(self._seconds, self._clock, self._attempt(stop, late))
+        except CancelledError:
+            result = "failed"
+        except TimeoutError:
+            result = "timeout"
+            self._warnings.log(result, f"the work for a caller that left was not stopped within {self._seconds:g} s")
+        except (Unanswered, Unexpected) as error:
+            result = "failed"
+            self._warnings.log(result, f"the work for a caller that left was not stopped: {error}")
+        except Exception:
+            # It may be a user's function.
+            result = "failed"
+            self.log.failure("the work for a caller that left was not stopped")
+        finally:
+            if late is not None:
+                late.close()
+            self.results[result] += 1
+            self._under_way.pop(exchange, None)
+            self.freed(exchange)
+
+    async def _attempt(self, stop: Stop, late: LateResponse | None) -> None:
+        answer = None
+        if late is not None:
+            answer = await late.answer
+            if answer is None:
+                return  # the backend answered nothing, so it took nothing
+        await stop.stop(self._backend, answer)
+
+    def cancel(self) -> None:
+        """End all attempts: the worker stops."""
+        for task in list(self._under_way.values()):
+            task.cancel()
+
+
+def request_of(exchange: Exchange) -> EngineRequest:
+    """The request, as the backend gets it."""
+    payload = exchange.payload if exchange.body is None and len(exchange.payload) <= READ_MAX else None
+    head = exchange.head
+    return EngineRequest(head.method.decode("ascii"), decoded_path(head.target), payload)
+
+
+class LateResponse:
+    """Receives the response to a request whose caller has left."""
+
+    content_only = True
+    may_retry = False
+
+    def __init__(self, cancel: Callable[[], object]) -> None:
+        """`cancel` cuts the connection."""
+        self.answer: Deferred[Answer | None] = Deferred()
+        """Fires with the response; with None if there is none, or it is too long."""
+        self._cancel = cancel
+        self._status = 0
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._over = False
+
+    def close(self) -> None:
+        """The response is not wanted any more."""
+        if not self._over:
+            self._end(None)
+            self._cancel()
+
+    def _end(self, answer: Answer | None) -> None:
+        self._over = True
+        if not self.answer.called:
+            self.answer.callback(answer)
+
+    def _read(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > READ_MAX:
+            self.close()
+        elif not self._over:
+            self._parts.append(data)
+
+    # -- ResponseReceiver
+
+    def interim(self, head: ResponseHead) -> None:
+        """Nothing to do."""
+
+    def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
+        self._status = head.status
+        if complete:
+            self._parts, self._over = [data[start:]], True
+            self.response_end()
+        else:
+            self._read(data[start:])
+        return self._read
+
+    def response_end(self) -> None:
+        self._end(Answer(self._status, b"".join(self._parts)))
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        self._end(None)
+
+    def connected(self, connection: Any) -> None:
+        """Never called: it takes over a connection that has its request."""
+
+    def pause_request(self) -> None:
+        """The request was sent whole."""
+
+    resume_request = pause_request
+
+
+_check: type[ResponseReceiver] = LateResponse
