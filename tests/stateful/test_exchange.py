@@ -18,6 +18,7 @@ EXAMPLES = 300
 STEPS = (
     *("come", "come", "come", "send", "send", "send", "send", "accept", "accept", "accept", "time", "time", "time"),
     *("respond", "respond", "respond", "respond", "respond", "respond", "close", "close", "leave", "leave", "refuse"),
+    *("work_end", "work_end", "measure", "measure", "stop"),
     *("squeeze", "squeeze", "drain", "drain", "chatter", "cut", "dismiss", "unready", "distrust"),
 )
 numbers = st.integers(0, 8191)
@@ -28,13 +29,16 @@ configs = st.builds(
     later=st.booleans(),
     queue_pings=st.booleans(),
     server_timing=st.booleans(),
+    stream_errors=st.booleans(),
+    reads=st.booleans(),
+    engine=st.booleans(),
     turn_end=st.booleans(),
     at_once=st.booleans(),
     concurrency=st.sampled_from((0, 1, 2)),
     max_queue=st.sampled_from((1000, 1)),
     connections=st.sampled_from((0, 0, 1, 2)),
     idle_seconds=st.sampled_from((2.0, 0.0, 60.0)),
-    timeouts=st.sampled_from((None, None, Timeouts(first_byte=2.0, idle=2.0, total=20.0))),
+    timeouts=st.sampled_from((None, None, Timeouts(first_byte=2.0, idle=2.0, total=20.0), Timeouts(first_token=2.0))),
     limits=st.sampled_from(
         (None, None, Limits(held_bytes=60_000, unverified_bytes=30_000, pipeline_bytes=500, connections=3))
     ),

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from tests.rig import Rig, post
 from tests.stateful.transports import MemoryTransport
+from tests.stateful.worker_parts import IN_FLIGHT, Readers, SlowEngine
 from tests.worker.requests import auth, envelope
 from vespa.accounting.lifecycle import ENDS, State
 from vespa.http.client_connection import ClientConnection
@@ -68,6 +69,11 @@ class Config:
     limits: Limits | None = None
     queue_pings: bool = False
     server_timing: bool = False
+    stream_errors: bool = False
+    reads: bool = False
+    """Parts read responses, measure work, and keep accounts open."""
+    engine: bool = False
+    """The backend has to be stopped when callers leave."""
 
 
 class WatchedExchange(Exchange):
@@ -195,6 +201,8 @@ class WorkerMachine:
             self.turn_end = QueuedTurnEnd()
             vars(self.reactor)["turn_end"] = self.turn_end
         self.backend = MemoryBackend(self.reactor, config)
+        self.readers = Readers()
+        self.engine = SlowEngine()
         self.rig = Rig(
             secured=config.secured,
             clock=self.reactor,
@@ -208,7 +216,11 @@ class WorkerMachine:
             queue_pings=config.queue_pings,
             server_timing=config.server_timing,
             observer=self.observer(),
+            stream_errors=config.stream_errors,
+            response_reader=self.readers if config.reads else None,
+            engine=self.engine if config.engine else None,
         )
+        self.engine.admission = self.rig.app.admission
         self.rig.server.application = self._open_exchange
         self.callers: list[Caller] = []
         self.opened: list[Exchange] = []
@@ -386,6 +398,23 @@ class WorkerMachine:
             transport.asked()
             transport.send(CHATTER[b % len(CHATTER)])
 
+    # -- the backend's work apart from its responses
+
+    def do_work_end(self, a: int, b: int) -> None:
+        for reader in self._pick(self.readers.open, a):
+            self.readers.work_ends(reader, b)
+
+    def do_measure(self, a: int, b: int) -> None:
+        """Usage is read: the work that was done, and the part of the load that is free."""
+        for exchange in self._pick([each for each in self.opened if each.state in IN_FLIGHT], a):
+            if self.config.reads:
+                self.rig.ledger.measure(exchange, b * 1000)
+                self.rig.ledger.free_load(exchange, b * 500)
+
+    def do_stop(self, a: int, b: int) -> None:
+        for exchange in self._pick(self.engine.stopping, a):
+            self.engine.stop(exchange)
+
     # -- the worker itself
 
     def do_time(self, a: int, b: int) -> None:
@@ -419,6 +448,10 @@ class WorkerMachine:
                 transport.leave(ConnectionLost())
             for attempt in list(self.backend.waiting):
                 self.backend.refuse(attempt)
+            for reader in self.readers.open:
+                self.readers.work_ends(reader, 0)
+            for exchange in list(self.engine.stopping):
+                self.engine.stop(exchange)
             self._end_turn()
             for _ in range(40):
                 self.reactor.advance(2.0)
@@ -433,7 +466,9 @@ class WorkerMachine:
         assert ledger.late == 0, f"{ledger.late} events came too late"
         assert self.rig.balanced()
         self.check_ended()
-        assert gate.working + gate.waiting <= ledger.in_flight, "a slot too many"
+        self.check_work()
+        self.readers.check()
+        assert gate.working + gate.waiting <= ledger.in_flight + len(self.engine.stopping), "a slot too many"
         for caller in self.callers:
             numbers = iter(caller.numbers)
             marks = [int(each) for each in _MARKED.findall(caller.transport.came)]
@@ -468,10 +503,21 @@ class WorkerMachine:
             if each.state in (State.REFUSED, State.FAILED):
                 assert each.code
 
+    def check_work(self) -> None:
+        """The load is the work in flight that is not free, and served work is what was measured, or else signed."""
+        ledger = self.rig.ledger
+        flying = [each for each in self.opened if each.state in IN_FLIGHT]
+        assert ledger.load == sum(each.work - each.freed for each in flying)
+        assert all(0 <= each.freed <= each.work for each in self.opened)
+        served = [each for each in self.opened if each.state is State.SERVED]
+        done = sum(each.work if each.measured is None else each.measured for each in served)
+        assert ledger.snapshot().totals.served == done
+
     def check_end(self) -> None:
         """What holds when all is over: nothing is held."""
         rig = self.rig
         self.check()
+        self.readers.check_end()
         told = set(map(id, self.ended))
         assert all(id(each) in told for each in self.opened), "a request was never told"
         assert rig.settled()
