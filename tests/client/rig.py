@@ -83,6 +83,7 @@ class ClientRig:
         max_connections: int = 0,
         random: float = 0.5,
         first_byte: float = 0.0,
+        first_token: float = 0.0,
         per_worker: int = 0,
         trust: Any = None,
         observer: Any = None,
@@ -112,7 +113,7 @@ class ClientRig:
             workers=self.known,
             gate=self.gate,
             guard=BrowserGuard(host="127.0.0.1", token=token, allow_origins=allow_origins),
-            timeouts=Timeouts(first_byte=first_byte),
+            timeouts=Timeouts(first_byte=first_byte, first_token=first_token),
             observer=observer,
             debug_worker=DebugWorker(debug_worker, "demo", self.reactor) if debug_worker else None,
         )

@@ -110,6 +110,7 @@ class GivenTests(SynchronousTestCase):
             "VAST_DEBUG_WORKER_URL": "http://d",
             "VESPA_TIMEOUT": "5",
             "VESPA_IDLE_TIMEOUT": "4",
+            "VESPA_FIRST_TOKEN_TIMEOUT": "3",
             "VESPA_MAX_CONNECTIONS": "6",
             "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
             "VESPA_TRANSPORT": "stock",

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from vespa.protocol.response_head import parse_response_head
 from vespa.proxy.held_response import HeldResponse
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100\r\n\r\n"
 
 
 def held(raw: bytes, body: bytes = b"", *, coded: bool = True) -> HeldResponse:
@@ -33,6 +33,14 @@ class TokenTests(SynchronousTestCase):
         for body in (b"x", b"data: {}\n\n", b": a\n\nevent: b\n", b"{", b" "):
             self.assertTrue(held(PLAIN, body).has_token, body)
             self.assertTrue(held(CHUNKED, chunk(body)).has_token, body)
+
+    def test_other_content(self) -> None:
+        """In any other content, each byte is one."""
+        for head in (PLAIN, CHUNKED):
+            other = head.replace(b"text/event-stream", b"application/json")
+            for body in (b"\n", b": a\n", b":"):
+                self.assertTrue(held(other, chunk(body) if head is CHUNKED else body).has_token)
+            self.assertFalse(held(other).has_token)
 
     @given(st.lists(st.sampled_from([b": ping\n", b"\n", b":", b"a", b"\r\n"]), max_size=8), st.data())
     def test_splits(self, parts: list[bytes], data: st.DataObject) -> None:

@@ -40,7 +40,8 @@ class KeptSelection(WorkerSelection):
         """Ask the same worker again after this failure, or refuse. Returns False to pass the failure on."""
         if isinstance(failure, ResponseHead):
             return error_code(failure) == "busy" and self._ask_again(failure)
-        if failure.code == "first_token_timeout":
+        if failure.slow:
+            self.note_failure(f"{failure.code}: {failure}")
             return False
         self.note_failure(f"{failure.code}: {failure}")
         refusal = self.kept.unreachable(failure)

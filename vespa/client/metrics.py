@@ -18,7 +18,15 @@ from vespa.observability.proxy_metrics import ProxyParts, proxy_readings
 from vespa.observability.request_metrics import RequestMetrics
 from vespa.observability.request_record import OUTCOMES
 
-RETRIED: Final = ("worker_unreachable", "worker_timeout", "no_reply", "busy", "not_ready", "backend_unreachable")
+RETRIED: Final = (
+    "worker_unreachable",
+    "worker_timeout",
+    "no_reply",
+    "busy",
+    "not_ready",
+    "backend_unreachable",
+    "first_token_timeout",
+)
 """The usual codes after which the client goes to another worker. These are counted from 0."""
 
 EXPECTED: Final = (

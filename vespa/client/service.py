@@ -153,7 +153,9 @@ def make_client(
         workers=workers,
         gate=gate,
         guard=guard,
-        timeouts=Timeouts(first_byte=settings.timeout, idle=settings.idle_timeout),
+        timeouts=Timeouts(
+            first_byte=settings.timeout, first_token=settings.first_token_timeout, idle=settings.idle_timeout
+        ),
         observer=ended,
         debug_worker=DebugWorker(debug_url, settings.endpoint, reactor) if debug_url else None,
     )

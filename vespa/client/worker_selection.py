@@ -105,6 +105,7 @@ class WorkerSelection:
     _keepalive: SSEKeepalive | None = None
     _attempts = 0
     _retries: Retries | None = None
+    _slow: tuple[str, ...] = ()  # the addresses of workers that were too slow, and may not be named at once again
     kept: Any = None  # what ties the request to its worker (`kept_selection.Kept`)
 
     def __init__(self, selector: WorkerSelector, exchange: Exchange, search: RequestSearch | None = None) -> None:
@@ -168,6 +169,11 @@ class WorkerSelection:
 
     def found(self, assignment: Assignment) -> None:
         """The autoscaler has named a worker."""
+        if assignment.url in self._slow:
+            # Hung up on, it looks idle. The autoscaler may name another one if it is asked again with the same index.
+            self._slow = tuple(url for url in self._slow if url != assignment.url)
+            self._search.begin(self)
+            return
         self.assignment = assignment
         self._exchange.request_idx = assignment.request_idx
         workers = self._selector.workers
@@ -205,10 +211,15 @@ class WorkerSelection:
         selector, policy, assignment = self._selector, self._policy, self.assignment
         assert assignment is not None
         answered = isinstance(failure, ResponseHead)
+        slow = not isinstance(failure, ResponseHead) and failure.slow
         code = error_code(failure) if isinstance(failure, ResponseHead) else failure.code
         if not code:
             return False
         now = selector.timer.clock.seconds()
+        why = f"it answered {code}" if answered else f"{code}: {failure}"
+        if slow:
+            self.note_failure(why)
+            self._slow = (*self._slow, assignment.url)
         if self._retries is None:
             self._retries = Retries(policy.attempts)
         if not self._retries.allow(code, self._attempts, now):
@@ -220,14 +231,15 @@ class WorkerSelection:
                 return False
             selector.timer.add(self)
         selector.retried[code] += 1
-        why = f"it answered {code}" if answered else f"{code}: {failure}"
         selector.limited_log.log(
             f"{assignment.url} {code}", f"asking for another worker, because {assignment.url} failed: {why}"
         )
-        self.note_failure(why)
+        if not slow:
+            self.note_failure(why)
         self.worker = None
-        # A worker's response uses up its assignment. Without a response the assignment is still the request's.
-        self._search.begin(self, delay, anew=answered)
+        # A worker's response uses up its assignment, and a worker that is hung up on reports it as cancelled. Without
+        # a response the assignment is still the request's.
+        self._search.begin(self, delay, anew=answered or slow)
         return True
 
     def note_failure(self, why: str) -> None:

@@ -103,6 +103,12 @@ class ClientSettings:
     )
     # Without it the proxy still notices that a worker's machine is gone.
     idle_timeout: float = option(_seconds, "0", "Longest silence within a response; 0: no limit.", "VESPA_IDLE_TIMEOUT")
+    first_token_timeout: float = option(
+        _seconds,
+        "0",
+        "Time until the first byte of a response's body, after which another worker is asked; 0: no limit.",
+        "VESPA_FIRST_TOKEN_TIMEOUT",
+    )
     attempts: int = option(whole(1, _many), "5", "Maximum number of workers for one request.")
     max_sessions: int = option(
         whole(1, _many), "100", "Maximum of sessions (X-Vespa-Session); the one unused for longest ends for a new one."

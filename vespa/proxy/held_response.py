@@ -6,6 +6,7 @@ from typing import Final
 
 from vespa.protocol.chunked import Chunked
 from vespa.protocol.response_head import CHUNKED, ResponseHead
+from vespa.proxy.stream_error import is_event_stream
 
 _HELD_MAX: Final = 65536
 """So many bytes of comments are passed on although no token came."""
@@ -15,7 +16,7 @@ class HeldResponse:
     """
     A response as far as it has come: in `data` the head comes before `start` and the body after it.
 
-    `has_token`: its body has a byte that is no comment and no blank line of an event stream. A model server may send
+    `has_token`: its body has a byte, which in an event stream is no comment and no blank line. A model server may send
     its head, and comments, long before its first token.
     """
 
@@ -26,6 +27,7 @@ class HeldResponse:
         self.data = data
         self.start = start
         self._chunks = Chunked() if coded and head.framing == CHUNKED else None
+        self._skips_comments = is_event_stream(head)
         self._in_comment = False
         self._at_line = True  # the next byte is the first of a line
         self.has_token = self._look(data[start:])
@@ -42,6 +44,8 @@ class HeldResponse:
             content: list[bytes] = []
             self._chunks.feed(data, content)  # it was checked before it came here
             data = b"".join(content)
+        if not self._skips_comments:
+            return bool(data)
         for line in data.splitlines(keepends=True):
             if self._at_line:
                 self._in_comment = line.startswith(b":")

@@ -81,6 +81,8 @@ class RequestSender(ProxiedRequest):
             self._deadlines = UpstreamDeadlines(app.timeouts, app.timer, upstream)
             self._has_ends = True
         if self.upgrade:
+            if self._deadlines is not None:
+                self._deadlines.has_token = True  # what follows a 101 is no response, and may be silent for long
             fields += b"Connection: Upgrade\r\nUpgrade: " + self.upgrade + b"\r\n"
         if body is None:
             payload = self.payload
@@ -135,7 +137,10 @@ class RequestSender(ProxiedRequest):
         if upstream is not None:
             self._count_response(upstream)
         status = 504 if error.code.endswith("_timeout") else 502
-        refusal = Refusal(status, error.code, str(error), origin=pool.name)
+        message = str(error)
+        if error.slow and not self._replayable:
+            message += ". No other was asked: the request's body is too large to be kept for a second attempt"
+        refusal = Refusal(status, error.code, message, origin=pool.name)
         last = b""
         if self.response_head is not None and upstream is not None:
             last = last_event(self.response_head, refusal, minor=self.head.minor, whole_chunks=upstream.between_chunks)
