@@ -174,6 +174,9 @@ class KeptOpenTests(SynchronousTestCase):
             self.assertEqual((rig.ledger.unserved, rig.settled()), (1, True))
 
 
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 class FirstTokenTests(SynchronousTestCase):
     def begin(self, **more: Any) -> Rig:
         rig = Rig(timeouts=Timeouts(first_token=5), **more)
@@ -183,7 +186,7 @@ class FirstTokenTests(SynchronousTestCase):
     def test_held(self) -> None:
         """The head waits for the first byte of the body; comments wait with it, and all passes then."""
         rig = self.begin()
-        rig.backend.wire.send(CHUNKED)
+        rig.backend.wire.send(EVENTS)
         rig.backend.wire.send(b"9\r\n: queued\n\r\n")
         self.assertEqual(self.client.value(), b"")
         self.assertEqual(rig.ledger.in_flight, 1)
@@ -196,7 +199,7 @@ class FirstTokenTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """A backend that sends no token in time is given up: 504, and the connection is cut."""
-        for came in ((), (CHUNKED,), (CHUNKED, b"9\r\n: queued\n\r\n"), (LONG,)):
+        for came in ((), (CHUNKED,), (EVENTS, b"9\r\n: queued\n\r\n"), (LONG,)):
             rig = self.begin()
             for part in came:
                 rig.backend.wire.send(part)
