@@ -28,7 +28,7 @@ class CommandTests(SynchronousTestCase):
         """--help names every subcommand and is no error; each of them has its own."""
         code, text = self.run_command("--help")
         self.assertEqual(code, 0)
-        names = ["worker", "client", "load", "check", "benchmark", "top", "demo", "settings", "version"]
+        names = ["worker", "client", "load", "check", "benchmark", "top", "migrate", "demo", "settings", "version"]
         self.assertEqual(list(COMMANDS), names)
         for name in COMMANDS:
             self.assertIn(name, text)

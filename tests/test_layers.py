@@ -69,13 +69,31 @@ ALLOWED: dict[str, frozenset[str]] = {
         # It examines what worker and client would meet, with their own parts.
         "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client "
         "vespa.observability.admin",
+        # It reads another worker's file, and writes what can be set here.
+        "vespa.migrating": "vespa.runtime vespa.config vespa.protocol",
+        # What runs beside the file, in its own process and with Python's library alone.
+        **{
+            f"vespa.migrating.{name}": "vespa.migrating vespa.runtime.parent_death"
+            for name in (
+                "child",
+                "confinement",
+                "description",
+                "official",
+                "official_classes",
+                "recorder",
+                "samples",
+                "stand_in",
+                "words",
+            )
+        },
         # It speaks to a worker as the world does: over the wire.
         "vespa.simulator": "vespa vespa.runtime vespa.http vespa.protocol vespa.accounting vespa.config.demo",
         "vespa.simulator.demo": "vespa vespa.runtime vespa.config vespa.simulator",
         "vespa.tap": f"vespa {BELOW_PROXY} vespa.config vespa.worker vespa.client",
         "vespa.client_tap": f"vespa vespa.proxy {BELOW_PROXY} vespa.config vespa.client",
         "vespa.cli": (
-            "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest vespa.checking vespa.top"
+            "vespa vespa.runtime vespa.config vespa.simulator vespa.client vespa.loadtest vespa.checking vespa.top "
+            "vespa.migrating"
         ),
         "benchmarks": "vespa.benchmarking.contract",
     }.items()
@@ -109,6 +127,7 @@ ENTRIES = (
     "vespa.checking.command",
     "vespa.top.command",
     "vespa.checking.benchmark_command",
+    "vespa.migrating.command",
     "vespa.simulator",
 )
 PROCESSES = (

@@ -70,6 +70,13 @@ def top(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
+def migrate(arguments: Sequence[str]) -> int:
+    """Read an official worker's file, and print the environment with which Vespa does the same."""
+    from .migrating.command import main as run
+
+    return run(arguments)
+
+
 def demo(arguments: Sequence[str]) -> int:
     """Show everything at work on this machine: simulated autoscaler, small backend, worker, requests."""
     from .simulator.demo import main as run
@@ -104,6 +111,7 @@ COMMANDS: dict[str, Command] = {
     "check": check,
     "benchmark": benchmark,
     "top": top,
+    "migrate": migrate,
     "demo": demo,
     "settings": settings,
     "version": version,

@@ -12,6 +12,7 @@ from vespa.config.client import LIST, WORKERS, ClientSettings
 from vespa.config.command_line import CommandLine
 from vespa.config.demo import DemoSettings
 from vespa.config.load import command_rows
+from vespa.config.migrate import MigrateSettings
 from vespa.config.other_programs import OTHERS
 from vespa.config.schema import rows
 from vespa.config.top import TopSettings
@@ -60,6 +61,15 @@ TOP: Final = CommandLine(
     "Show the figures of a running worker or client in a terminal, live, as its status page does. q or Ctrl-C ends it.",
     rows(TopSettings),
     operand="url",
+)
+MIGRATE: Final = CommandLine(
+    "vespa-proxy migrate",
+    "Read the file of an official worker (its WorkerConfig), and print the environment with which Vespa does the same, "
+    "with remarks on what has no setting. It runs the file, in a process of its own without network and without the "
+    "values of secrets; the worker's server is not started. Exit codes: 0 Vespa can start with this environment, 1 "
+    "something is missing or the file could not be read, 2 wrong usage.",
+    rows(MigrateSettings),
+    operand="file",
 )
 SETTINGS: Final = CommandLine("vespa-proxy settings", "Print docs/settings.md: every setting of every command.")
 VERSION: Final = CommandLine("vespa-proxy version", "Print the version.")

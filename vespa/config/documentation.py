@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from vespa.config.commands import BENCHMARK, CHECK, CLIENT, DEMO, LOAD, TOP, WORKER
+from vespa.config.commands import BENCHMARK, CHECK, CLIENT, DEMO, LOAD, MIGRATE, TOP, WORKER
 from vespa.config.schema import Option
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -25,7 +25,7 @@ all of them at once, hides secrets, and does not start.
 def markdown() -> str:
     """The page."""
     lines = [_HEAD]
-    for command in (WORKER, CLIENT, LOAD, CHECK, BENCHMARK, TOP, DEMO):
+    for command in (WORKER, CLIENT, LOAD, CHECK, BENCHMARK, TOP, MIGRATE, DEMO):
         lines += [f"## `{command.command}`", "", command.description, ""]
         for section, rows in groupby(command.rows, key=lambda row: row.section):
             if section:

@@ -1,0 +1,113 @@
+"""The real package `vastai`, where it is installed: it tells what the stand-in tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.e2e.clients import e2e_python, missing
+from tests.migrating.files import SHAPES, SHORT, run, write, write_shape
+
+DEFAULTS = """
+Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
+    HandlerConfig(route="/a", benchmark_config=BenchmarkConfig(dataset=[{"a": 1}])), HandlerConfig("/b"),
+])).run()
+"""
+CLASSES = """
+from vastai.serverless.server.lib.data_types import ApiPayload, EndpointHandler, JsonDataException
+
+
+class Payload(ApiPayload):
+    @classmethod
+    def for_test(cls):
+        return cls()
+
+    @classmethod
+    def from_json_msg(cls, message):
+        raise JsonDataException({"a": "missing"})
+
+    def generate_payload_json(self):
+        return {"text": "hello"}
+
+    def count_workload(self):
+        return 7.0
+
+
+class Handler(EndpointHandler[Payload]):
+    endpoint = "/inner"
+    healthcheck_endpoint = None
+
+    @classmethod
+    def payload_cls(cls):
+        return Payload
+
+    def make_benchmark_payload(self):
+        return Payload.for_test()
+
+    async def generate_client_response(self, client_request, model_response):
+        return None
+
+    async def call_remote_dispatch_function(self, params):
+        return None
+
+
+Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, max_sessions=None, handlers=[
+    HandlerConfig(route="/class", handler_class=Handler),
+    HandlerConfig(route="/payload", payload_class=Payload, benchmark_config=BenchmarkConfig(runs=2)),
+])).run()
+"""
+
+
+class OfficialTests(SynchronousTestCase):
+    slow = True
+
+    def setUp(self) -> None:
+        self.python = e2e_python()
+        if missing("vastai", self.python):
+            raise SkipTest(f"missing: {self.python} -m pip install vastai")
+
+    def both(self, path: str) -> tuple[Any, Any]:
+        """The answers with the real package and with the stand-in, by the same Python."""
+        return tuple(run(path, python=self.python, stand_in=each, seconds=60.0).answer for each in (False, True))
+
+    def test_shapes(self) -> None:
+        """Of each shape the package tells the same as the stand-in: fields, defaults, requests and their work."""
+        for name in SHAPES:
+            real, stand_in = self.both(write_shape(self, name))
+            self.assertEqual(real["end"], {"how": "served"}, name)
+            self.assertRegex(real["package"], r"^\d+\.\d+", name)
+            self.assertEqual((stand_in["package"], real["package_error"]), ("", ""), name)
+            self.assertEqual(real["found"], stand_in["found"], name)
+
+    def test_defaults_and_classes(self) -> None:
+        """The defaults of every field, and handlers and payloads that are classes."""
+        for source in (DEFAULTS, CLASSES):
+            real, stand_in = self.both(write(self, SHORT + source))
+            self.assertEqual(real["end"], {"how": "served"}, real)
+            self.assertEqual(real["found"], stand_in["found"])
+        one, two = real["found"]["handlers"]
+        self.assertEqual((one["route"], one["path"], one["max_queue_time"]), ("/class", "/inner", None))
+        self.assertEqual(one["benchmark"]["requests"], [['{"text": "hello"}', 7.0]])
+        self.assertEqual((two["payload_class"], two["benchmark"]["source"]), ("Payload", "payload class"))
+
+    def test_unknown_field(self) -> None:
+        """The package refuses fields that it does not have; this is the file's error."""
+        end = run(
+            write(self, f"{SHORT}WorkerConfig(readiness='logs')\n"), python=self.python, stand_in=False, seconds=60.0
+        ).answer["end"]
+        self.assertEqual((end["how"], end["type"]), ("raised", "TypeError"))
+        self.assertIn("readiness", end["message"])
+
+
+class BrokenTests(SynchronousTestCase):
+    slow = True
+
+    def test_broken_package(self) -> None:
+        """A package that cannot be imported is replaced by the stand-in, and the answer says why."""
+        path = write(self, f"{SHORT}Worker(WorkerConfig(model_server_url='http://h')).run()\n")
+        for source in ("1 / 0\n", "import no_such_module_at_all\n"):
+            folder = write(self, source, "vastai/__init__.py").removesuffix("/vastai/__init__.py")
+            answer = run(path, stand_in=False, environ={"PYTHONPATH": folder}).answer
+            self.assertEqual((answer["end"], answer["package"]), ({"how": "served"}, ""))
+            self.assertRegex(answer["package_error"], "ZeroDivisionError|no_such_module_at_all")

@@ -1,0 +1,1 @@
+"""`vespa-proxy migrate`: makes Vespa's environment and a benchmark of an official worker's file."""

@@ -1,0 +1,112 @@
+"""`vespa-proxy migrate`: prints the environment with which Vespa does what an official worker's file does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TextIO
+
+from vespa.config.commands import MIGRATE
+from vespa.config.migrate import MigrateSettings
+from vespa.config.reader import Reading, SettingsError
+from vespa.config.values import benchmark as benchmark_name
+from vespa.migrating.benchmark_module import module
+from vespa.migrating.differences import add_remarks
+from vespa.migrating.endings import sentence
+from vespa.migrating.output import shown, to_json, to_text
+from vespa.migrating.plan import benchmark_handler, make_plan
+from vespa.migrating.reading import ReadingError, Told, read_worker
+from vespa.runtime.files import replace_file
+from vespa.runtime.standard_streams import writable
+
+INCOMPLETE: Final = 1
+WRONG_USAGE: Final = 2
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> MigrateSettings:
+    """The options. Raises SettingsError."""
+    settings = Reading(MigrateSettings, environ, MIGRATE.parse(argv)).settings()
+    if not settings.file:
+        raise SettingsError(["name the worker's file, such as worker.py"])
+    if settings.benchmark:
+        try:
+            benchmark_name(_spec(settings.benchmark))
+        except ValueError:
+            raise SettingsError(["--benchmark: must be the path of a file that ends in .py"]) from None
+        if os.path.lexists(settings.benchmark) and not settings.force:
+            raise SettingsError([f"--benchmark: {settings.benchmark} is there already; --force overwrites it"])
+    return settings
+
+
+def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) -> int:
+    """Read the file, print the plan, and return the exit code. Raises ReadingError and OSError."""
+    told = read_worker(
+        settings.file,
+        environ,
+        settings.python or sys.executable,
+        arguments=settings.argument,
+        stand_in=settings.stand_in,
+        seconds=settings.timeout,
+    )
+    answer = told.answer
+    ending = sentence(answer["end"], os.path.realpath(settings.file), settings.timeout, told.printed)
+    if answer["found"] is None:
+        nothing = "it makes no Worker and no WorkerConfig of the package vastai"
+        raise ReadingError(f"{nothing}: {ending}" if answer["end"]["how"] in ("finished", "served") else ending)
+    written = None
+    handler = benchmark_handler(answer["found"])
+    if settings.benchmark and handler is not None and handler["benchmark"]["requests"]:
+        replace_file(settings.benchmark, module(handler, told.hidden).encode("ascii"), 0o644)
+        written = handler["benchmark"]
+    plan = make_plan(answer["found"], "" if written is None else _spec(settings.benchmark))
+    add_remarks(plan, answer, told.hidden)
+    notes = _notes(settings, told, written, ending)
+    if settings.json:
+        path = "" if written is None else os.path.abspath(settings.benchmark)
+        out.write(to_json(plan, settings.file, answer["package"], notes, path))
+    else:
+        source = f"vastai {answer['package']}" if answer["package"] else "a stand-in of the package vastai"
+        out.write(to_text(plan, f"Vespa's environment for {settings.file}, read with {source}.", notes))
+    return INCOMPLETE if plan.missing else 0
+
+
+def _spec(path: str) -> str:
+    """The value of VESPA_BENCHMARK for a module."""
+    return f"{os.path.abspath(path)}:benchmark"
+
+
+def _notes(settings: MigrateSettings, told: Told, written: Mapping[str, Any] | None, ending: str) -> list[str]:
+    """What to know before the settings are used. `written` is the description of the benchmark that was written."""
+    notes = ["WORKER_PORT, USE_SSL, UNSECURED and what Vast.ai sets stay as they are: Vespa reads them too."]
+    if error := told.answer["package_error"]:
+        notes.append(f"The installed package vastai could not be used: {error}")
+    if ending:
+        notes.append(f"Check that this is the right configuration, because {ending}.")
+    if written is not None:
+        more = f"; {written['cut']} more were left out" if written["cut"] else ""
+        notes.append(
+            f"The benchmark has {len(written['requests'])} requests of the file's {written['source']}{more}. Copy "
+            f"{settings.benchmark} to the worker, and change VESPA_BENCHMARK if its path is another one there."
+        )
+    elif settings.benchmark:
+        notes.append("No benchmark was written: the file has none whose requests can be sent as JSON.")
+    return notes
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns the exit code; raises SystemExit for --help and --version."""
+    out, errors = writable(sys.stdout), writable(sys.stderr)
+    environ = dict(os.environ)
+    try:
+        settings = read(argv, environ)
+    except SettingsError as error:
+        print(f"vespa-proxy migrate: {error}", file=errors)
+        return WRONG_USAGE
+    try:
+        return migrate(settings, environ, out)
+    except ReadingError as error:
+        print(f"vespa-proxy migrate: {shown(settings.file)}: {shown(str(error))}", file=errors)
+    except OSError as error:
+        print(f"vespa-proxy migrate: {settings.benchmark}: {error.strerror or error}", file=errors)
+    return INCOMPLETE
