@@ -20,6 +20,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.engines.interface": "tests.engines.test_user_functions",
     "vespa.accounting.records": "tests.accounting.test_ledger",
     "vespa.client.interfaces": "tests.client.test_worker_selection",
+    "vespa.migrating.official_classes": "tests.migrating.test_stand_in",
     "vespa.http.interfaces": "tests.http.test_agent",
     "vespa.http.limits": "tests.http.test_server_connection",
     "vespa.loadtest.outcome": "tests.loadtest.test_driver",

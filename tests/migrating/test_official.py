@@ -69,7 +69,8 @@ class OfficialTests(SynchronousTestCase):
 
     def both(self, path: str) -> tuple[Any, Any]:
         """The answers with the real package and with the stand-in, by the same Python."""
-        return tuple(run(path, python=self.python, stand_in=each, seconds=60.0).answer for each in (False, True))
+        real, stand_in = (run(path, python=self.python, stand_in=each, seconds=60.0).answer for each in (False, True))
+        return real, stand_in
 
     def test_shapes(self) -> None:
         """Of each shape the package tells the same as the stand-in: fields, defaults, requests and their work."""

@@ -1,0 +1,106 @@
+"""Descriptions of configurations whose fields have whatever a file puts there."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vespa.migrating.description import (
+    LONGEST_TEXT,
+    MOST_ITEMS,
+    add_requests,
+    describe,
+    name_of,
+    number,
+    text,
+    without_requests,
+)
+from vespa.migrating.official_classes import BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class ValueTests(SynchronousTestCase):
+    def test_text(self) -> None:
+        """Text of bounded length, of anything."""
+        self.assertEqual([text(each) for each in (None, "a", 1, Unspeakable())], ["", "a", "1", "<Unspeakable>"])
+        self.assertEqual(len(text("x" * 10**6)), LONGEST_TEXT)
+
+    def test_number(self) -> None:
+        """Numbers stay; no limit is None; everything else is text, which is told from them."""
+        values = (1, 2.5, None, math.inf, "10", math.nan, True)
+        self.assertEqual([number(each) for each in values], [1, 2.5, None, None, "10", "nan", "True"])
+
+    def test_names(self) -> None:
+        """Functions, classes, and objects that can be called."""
+        self.assertEqual(name_of(None), "")
+        self.assertEqual(name_of(lambda: 1), "a lambda")
+        self.assertEqual(name_of(json.dumps), "dumps")
+        self.assertEqual(name_of(partial(print)), "partial")
+
+
+class DescribeTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        """The official defaults."""
+        found = describe(
+            WorkerConfig("http://h", 80, handlers=[HandlerConfig("/a", benchmark_config=BenchmarkConfig())])
+        )
+        self.assertEqual((found["backend_url"], found["max_sessions"], found["left_out"]), ("http://h:80", 10, 0))
+        [handler] = found["handlers"]
+        self.assertEqual((handler["parallel"], handler["max_queue_time"], handler["remote"]), (False, 30.0, False))
+        rounds = handler["benchmark"]
+        self.assertEqual((rounds["runs"], rounds["concurrency"], rounds["warmup"]), (8, 10, True))
+
+    def test_empty(self) -> None:
+        """A configuration with nothing in it."""
+        found = describe(WorkerConfig())
+        self.assertEqual((found["backend_url"], found["handlers"], found["healthcheck_url"]), ("", [], ""))
+
+    def test_warmup(self) -> None:
+        """As in the official worker, `do_warmup` is read only if a concurrency is set."""
+        for concurrency, warmup in ((1, False), (None, True), (0, True)):
+            benchmark: Any = BenchmarkConfig(concurrency=concurrency, do_warmup=False)
+            found = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=benchmark)]))
+            self.assertEqual(found["handlers"][0]["benchmark"]["warmup"], warmup)
+
+    def test_strange(self) -> None:
+        """Values of other types, and more of everything than there should be, give a description of bounded size."""
+        logs: Any = LogActionConfig(on_load="one text", on_error=None, on_info=(1, 2))  # type: ignore[arg-type]
+        handlers: Any = (HandlerConfig(f"/{each}") for each in range(MOST_ITEMS + 7))
+        found = describe(WorkerConfig(Unspeakable(), "x" * 10**6, handlers=handlers, log_action_config=logs))
+        self.assertEqual(found["patterns"], {"on_load": ["one text"], "on_error": [], "on_info": ["1", "2"]})
+        self.assertEqual((len(found["handlers"]), found["left_out"]), (MOST_ITEMS, 7))
+        self.assertLess(len(json.dumps(found)), 200_000)
+        bad: Any = WorkerConfig(handlers=None, log_action_config=None)  # type: ignore[arg-type]
+        self.assertEqual(describe(bad)["handlers"], [])
+
+
+class RequestsTests(SynchronousTestCase):
+    def test_errors(self) -> None:
+        """A generator that raises, and one that does worse, give the error of its benchmark; the others have theirs."""
+
+        def fail() -> dict[str, Any]:
+            raise ValueError("no model is set")
+
+        handlers = [
+            HandlerConfig("/a", benchmark_config=BenchmarkConfig(generator=fail)),
+            HandlerConfig("/b", benchmark_config=BenchmarkConfig(dataset=[{"a": 1}])),
+            HandlerConfig("/c"),
+        ]
+        found = describe(WorkerConfig(handlers=handlers))
+        quick = without_requests(found, "too slow")
+        self.assertEqual([each["benchmark"] and each["benchmark"]["error"] for each in quick["handlers"]],
+                         ["too slow", "too slow", None])  # fmt: skip
+        json.dumps(quick)
+        add_requests(found)
+        first, second, _ = found["handlers"]
+        self.assertEqual(first["benchmark"]["error"], "it raised ValueError: no model is set")
+        self.assertEqual(second["benchmark"]["requests"], [('{"a": 1}', 100.0)])
+        json.dumps(found)
