@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from vespa.config.commands import BENCHMARK, CHECK, CLIENT, DEMO, LOAD, TOP, WORKER
+from vespa.config.commands import BENCHMARK, CHECK, CLIENT, DEMO, LOAD, MIGRATE, TOP, WORKER
 from vespa.config.documentation import PAGE, markdown
 
 
@@ -27,7 +27,7 @@ class DocumentationTests(SynchronousTestCase):
     def test_every_row(self) -> None:
         """Each row of each command has its line, with its default, its unit and its meaning."""
         parts = markdown().split("\n## ")
-        for line, part in zip((WORKER, CLIENT, LOAD, CHECK, BENCHMARK, TOP, DEMO), parts[1:], strict=True):
+        for line, part in zip((WORKER, CLIENT, LOAD, CHECK, BENCHMARK, TOP, MIGRATE, DEMO), parts[1:], strict=True):
             self.assertTrue(part.startswith(f"`{line.command}`\n"))
             lines = part.splitlines()
             for row in line.rows:
