@@ -2,7 +2,8 @@
 Server-sent events: the status once a second, to those who look.
 
 While there is no stream nothing is computed. The document is made once a second for all streams together. A reader that
-is too slow misses events, and is dropped when it has missed `MISSED_MAX` in a row.
+is too slow misses events, and is dropped when it has missed `MISSED_MAX` in a row. The system's buffers hold many
+events, so this begins late.
 """
 
 from __future__ import annotations
