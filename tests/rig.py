@@ -8,7 +8,7 @@ connections to its backend; both are driven by hand, byte by byte if need be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -22,12 +22,14 @@ from zope.interface import implementer
 
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
+from vespa.accounting.places import WELL
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server import Server
 from vespa.observability.ended_requests import EndedRequests
+from vespa.protocol.affinity_key import AffinityKey
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
@@ -40,6 +42,8 @@ from vespa.transport.turn_end import QueuedTurnEnd
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
+from vespa.worker.backends import Backend as OneBackend
+from vespa.worker.backends import Backends, names_of
 from vespa.worker.interfaces import Engine, SessionTable
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
@@ -211,16 +215,41 @@ class Rig:
         server_timing: bool = False,
         clock: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
+        several: Sequence[Origin] = (),
+        affinity: AffinityKey | None = None,
     ) -> None:
-        """`endpoint` is the way to a real backend in the place of `Backend`; `clock` is the reactor then."""
+        """
+        `endpoint` is the way to a real backend in the place of `Backend`; `clock` is the reactor then.
+
+        `several`: the worker has `ways` to so many backends, and `concurrency` is for each. All are well.
+        """
         self.clock: Any = clock
         if clock is None:
             self.clock = Clock()
             self.clock.advance(1_700_000_000.0)
         self.backend = Backend()
         self.pool = ConnectionPool(endpoint or self.backend, self.clock, pool_limits)
+        self.ways = [self.backend] if not several else [Backend() for _ in several]
         self.ledger = Ledger(1000)
         self.gate: FairQueue[Exchange] = FairQueue(max_wait, concurrency, max_queue)
+        self.backends: Backends | None = None
+        if several:
+            pools = [ConnectionPool(way, self.clock, pool_limits) for way in self.ways]
+            self.pool = pools[0]
+            self.backends = Backends(
+                [
+                    OneBackend(origin, name, pool, concurrency)
+                    for origin, name, pool in zip(several, names_of(several), pools, strict=True)
+                ],
+                self.clock,
+                max_wait_seconds=max_wait,
+                slots=concurrency,
+                max_queue=max_queue,
+                affinity=affinity,
+            )
+            self.gate = self.backends.gate
+            for each in self.backends.all:
+                self.backends.set_health(each, WELL)
         self.unready: Refusal | None = None
         self.verified: list[Auth] = []
         self.bad_signature: Refusal | None = None
@@ -238,6 +267,7 @@ class Rig:
             policy,
             pool=self.pool,
             backend=Origin("http", "backend", 8000, path_prefix),
+            backends=self.backends,
             verify=self._verify,
             unready=lambda: self.unready,
             gate=self.gate,

@@ -52,7 +52,8 @@ ALLOWED: dict[str, frozenset[str]] = {
         # Parts of the service that commands use too.
         "vespa.worker.readiness_setup": "vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.engine_setup": f"vespa.config vespa.worker vespa.engines vespa.proxy {BELOW_PROXY}",
-        "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport",
+        "vespa.worker.backends_setup": f"vespa.proxy {BELOW_PROXY} vespa.config vespa.worker vespa.benchmarking",
+        "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport vespa.protocol",
         "vespa.worker.obstacles": "vespa.config vespa.proxy vespa.runtime vespa.transport",
         "vespa.worker.listening": f"vespa vespa.proxy {BELOW_PROXY} vespa.config",
         # A process of its own, which reads the environment itself.

@@ -60,6 +60,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.simulator.completions": "tests.simulator.test_backend",
     "vespa.simulator.responses": "tests.simulator.test_backend",
     "vespa.simulator.scenarios": "tests.e2e.test_demo",
+    "vespa.worker.backends_setup": "tests.system.test_several_backends",
     "vespa.worker.readiness_setup": "tests.system.test_readiness",
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",

@@ -72,17 +72,18 @@ class Root(MultiService):
 
 def start_line(settings: WorkerSettings, reactor: object) -> str:
     """The log line for a start: versions, backend, the clients' URL, and what is on."""
-    backend = settings.backend_url.url if settings.backend_url is not None else ""
     public = f", clients reach it at {settings.public_url}" if settings.public_url else ""
     signed = "requests must be signed" if settings.secured else "unsecured: requests need no signature"
+    backends = f"backend{'s' if len(settings.backend_urls) > 1 else ''} {settings.backend_names}"
     parts = {
+        "affinity": str(settings.affinity or ""),
         "signatures": settings.signature if settings.secured else "",
         "benchmark": settings.benchmark,
         "admin listener": settings.admin_listen,
         "access log": settings.access_log if settings.access_log != "off" else "",
         "log": process.log_words(),
     }
-    return f"{program('Vespa', reactor)}: backend {backend}{public}; {signed}; {switches(parts)}"
+    return f"{program('Vespa', reactor)}: {backends}{public}; {signed}; {switches(parts)}"
 
 
 def makeService(options: Options) -> IService:

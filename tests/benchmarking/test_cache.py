@@ -148,3 +148,62 @@ class CacheTests(SynchronousTestCase):
         """An invalid file of any content loads as None, without an error."""
         self.path.write_bytes(content)
         self.assertIsNone(self.cache.load())
+
+
+class TogetherTests(SynchronousTestCase):
+    """One file for several backends."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.path = folder / ".has_benchmark"
+        self.urls = [BACKEND, "http://127.0.0.1:18001", "http://127.0.0.1:18002"]
+
+    def of(self, url: str, together: Any = None, **more: Any) -> BenchmarkCache:
+        """The cache of one of them."""
+        return BenchmarkCache(
+            str(self.path), evolve(KEY, backend=url, **more), self.urls if together is None else together
+        )
+
+    def test_each(self) -> None:
+        """Each backend has its result, in whichever order they are stored, and again."""
+        for number, url in enumerate(self.urls):
+            self.of(url).save(Figure(float(number + 1), number, "m"))
+        self.of(self.urls[1]).save(9.0)
+        self.assertEqual([self.of(url).load() for url in self.urls], [1.0, 9.0, 3.0])
+        first = self.of(self.urls[0]).load()
+        assert first is not None
+        self.assertEqual((first.concurrency, first.served), (0, "m"))
+
+    def test_file_of_one(self) -> None:
+        """The file of a single backend is taken for it when others come, and the other way round."""
+        self.of(BACKEND, ()).save(5.0)
+        self.assertEqual(self.of(BACKEND).load(), 5.0)
+        self.assertIsNone(self.of(self.urls[1]).load())
+        self.of(self.urls[1]).save(6.0)
+        self.assertEqual((self.of(BACKEND, ()).load(), self.of(self.urls[1], ()).load()), (5.0, 6.0))
+
+    def test_one_writes_as_before(self) -> None:
+        """The file of a single backend has no other members than before."""
+        self.of(BACKEND, [BACKEND]).save(5.0)
+        self.assertNotIn("others", json.loads(self.path.read_text()))
+
+    def test_what_fits(self) -> None:
+        """Results of backends that are no longer named, or of other settings, are dropped, so the file stays small."""
+        self.of(self.urls[0]).save(1.0)
+        self.of(self.urls[1]).save(2.0)
+        self.of(self.urls[2], self.urls[1:]).save(3.0)
+        self.assertEqual([self.of(url).load() for url in self.urls], [None, 2.0, 3.0])
+        self.of(self.urls[2], variables={"MODEL_NAME": "other"}).save(4.0)
+        self.assertEqual([self.of(url).load() for url in self.urls], [None, None, None])
+        self.assertEqual(json.loads(self.path.read_text())["others"], [])
+
+    @given(st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
+    def test_any_others(self, others: object) -> None:
+        """Whatever stands in the place of the others is no error, and is gone with the next result."""
+        self.of(BACKEND).save(1.0)
+        record = json.loads(self.path.read_text())
+        self.path.write_text(json.dumps({**record, "others": others}))
+        self.assertEqual((self.of(BACKEND).load(), self.of(self.urls[1]).load()), (1.0, None))
+        self.of(self.urls[1]).save(2.0)
+        self.assertEqual([self.of(url).load() for url in self.urls[:2]], [1.0, 2.0])

@@ -57,5 +57,6 @@ class FakeBackend:
 
 def backend_settings(**more: object) -> WorkerSettings:
     """Settings of a worker before that backend."""
-    values: dict[str, object] = {"backend_url": BaseURL.parse("http://backend.test:8000"), "unsecured": True, **more}
+    url = BaseURL.parse("http://backend.test:8000")
+    values: dict[str, object] = {"backend_urls": (url,), "unsecured": True, **more}
     return WorkerSettings(**values)  # type: ignore[arg-type]

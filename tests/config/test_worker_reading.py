@@ -242,9 +242,50 @@ class ValueTests(SynchronousTestCase):
             ("unix:/run/a.sock", BaseURL("http", "localhost", 80, b"", "/run/a.sock"), "unix:/run/a.sock"),
         ):
             found = self.value("VESPA_BACKEND_URL", raw)
-            self.assertEqual(found, parsed)
-            assert isinstance(found, BaseURL)
-            self.assertEqual(found.url, url)
+            self.assertEqual(found, (parsed,))
+            assert isinstance(found, tuple)
+            self.assertEqual(found[0].url, url)
+
+    def test_several_backends(self) -> None:
+        """Several backends are a list with commas or white space, of any kinds."""
+        found = self.value("VESPA_BACKEND_URL", "http://a:1, https://b/x\n unix:/c.sock")
+        assert isinstance(found, tuple)
+        self.assertEqual([each.url for each in found], ["http://a:1", "https://b/x", "unix:/c.sock"])
+
+    def test_wrong_among_several(self) -> None:
+        """Each wrong one of several is named, a repeated one is refused however it is written, and so are too many."""
+        for raw, said in (
+            ("http://a:1,ftp://b,c:2", ("'ftp://b'", "'c:2'")),
+            ("http://a:80 http://b http://A/", ("names http://a more than once",)),
+            (" ".join(f"http://a:{port}" for port in range(1, 66)), ("names 65 backends: 64 are possible",)),
+        ):
+            error = self.assertRaises(SettingsError, load, {**QUICK_START, "VESPA_BACKEND_URL": raw})
+            [problem] = error.problems
+            for each in ("VESPA_BACKEND_URL", *said):
+                self.assertIn(each, problem)
+
+    def test_engines_of_several(self) -> None:
+        """What asks the engine itself does so for one backend only."""
+        for name in ("VESPA_ABORT", "VESPA_JOBS"):
+            error = self.assertRaises(
+                SettingsError, load, {**QUICK_START, "VESPA_BACKEND_URL": "http://a http://b", name: "comfyui"}
+            )
+            self.assertIn(f"{name} needs a single backend", error.problems[0])
+
+    def test_affinity(self) -> None:
+        """Affinity is for several backends, by a header or a member of JSON."""
+        two = {**QUICK_START, "VESPA_BACKEND_URL": "http://a http://b"}
+        self.assertEqual(str(load({**two, "VESPA_AFFINITY": "header:X-User"}).affinity), "header:x-user")
+        self.assertEqual(
+            str(load({**two, "VESPA_AFFINITY": "json:messages.0.content"}).affinity), "json:messages.0.content"
+        )
+        for wrong in ("user", "header:", "header:a b", "json:", "json:a..b", "json:" + ".".join("a" * 9), "cookie:x"):
+            error = self.assertRaises(SettingsError, load, {**two, "VESPA_AFFINITY": wrong})
+            self.assertIn("VESPA_AFFINITY", error.problems[0])
+        error = self.assertRaises(
+            SettingsError, load, {**two, "VESPA_BACKEND_URL": "http://a", "VESPA_AFFINITY": "json:user"}
+        )
+        self.assertIn("is for several backends", error.problems[0])
 
     def test_wrong_backends(self) -> None:
         """A URL that cannot be connected to, or that is ambiguous, is refused."""

@@ -65,7 +65,7 @@ class StatusTests(SynchronousTestCase):
             clock=self.clock,
             readiness=self.monitor,
             admission=self.rig.app.admission,
-            pool=self.rig.pool,
+            pools=[self.rig.pool],
             server=self.rig.server,
             tunnels=self.rig.app.proxy.tunnels,
             autoscaler=self.autoscaler,

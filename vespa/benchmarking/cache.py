@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from attrs import asdict, frozen
 from twisted.logger import Logger
@@ -22,10 +23,16 @@ _log = Logger()
 
 @frozen
 class BenchmarkCache:
-    """One file that holds one result. With "" or /dev/null as its path, nothing is kept."""
+    """
+    One file that holds the result of a benchmark. With "" or /dev/null as its path, nothing is kept.
+
+    `together`: the URLs of several backends that share the file. It then holds a result of each: that which was
+    measured last as the file of one backend has it, and the others in its member `others`.
+    """
 
     path: str
     key: CacheKey
+    together: Collection[str] = ()
 
     def load(self) -> Figure | None:
         """The kept result in units of work per second. Without one it returns None, and logs why in one line."""
@@ -33,10 +40,7 @@ class BenchmarkCache:
         if path in _NO_CACHE:
             return None
         try:
-            content = read_file(path, _LARGEST + 1)
-            if len(content) > _LARGEST:
-                raise ValueError("too large")
-            result = self._result(json.loads(content))
+            result = self._result(self._read())
         except FileNotFoundError:
             _log.info("no benchmark result in {path} yet: the benchmark will run", path=path)
             return None
@@ -48,11 +52,23 @@ class BenchmarkCache:
         _log.info("benchmark result {result}{at_once} taken from {path}", result=result, at_once=at_once, path=path)
         return result
 
-    def _result(self, kept: object) -> Figure:
-        """The result in the file's content. Raises ValueError if there is none, or it is that of another key."""
+    def _read(self) -> list[Mapping[str, Any]]:
+        """The records in the file, of which there is at least one. Raises ValueError and OSError."""
+        most = _LARGEST * max(1, len(self.together))
+        content = read_file(self.path, most + 1)
+        if len(content) > most:
+            raise ValueError("too large")
+        kept = json.loads(content)
         if not isinstance(kept, Mapping) or kept.get("format") != _FORMAT:
             raise ValueError("not in the form that this version writes")
-        for name, wanted in asdict(self.key).items():
+        others = kept.get("others")
+        return [kept, *(each for each in (others if isinstance(others, list) else []) if isinstance(each, Mapping))]
+
+    def _result(self, records: Sequence[Mapping[str, Any]]) -> Figure:
+        """The result in the file's records. Raises ValueError if there is none, or only those of other keys."""
+        own = asdict(self.key)
+        kept = next((each for each in records if each.items() >= own.items()), records[0])
+        for name, wanted in own.items():
             found = kept.get(name)
             if found != wanted:
                 raise ValueError(f"the result of {_difference(name, found, wanted)}")
@@ -69,10 +85,27 @@ class BenchmarkCache:
             "concurrency": getattr(result, "concurrency", 0),
             "served": getattr(result, "served", ""),
         }
+        if len(self.together) > 1:
+            record["others"] = self._others()
         try:
             replace_file(self.path, json.dumps(record, indent=1).encode() + b"\n")
         except OSError as error:
             _log.warn("the benchmark result cannot be kept in {path}: {error}", path=self.path, error=str(error))
+
+    def _others(self) -> list[Mapping[str, Any]]:
+        """The records of the other backends, as far as they fit."""
+        try:
+            records = self._read()
+        except (OSError, ValueError, RecursionError):
+            return []
+        found = {}
+        for each in records:
+            record = {name: value for name, value in each.items() if name not in ("format", "others")}
+            backend = record.get("backend")
+            key = {**asdict(self.key), "backend": backend}
+            if backend != self.key.backend and backend in self.together and record.items() >= key.items():
+                found[backend] = record
+        return list(found.values())
 
 
 def _difference(name: str, found: object, wanted: object) -> str:

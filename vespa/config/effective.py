@@ -43,5 +43,5 @@ def _text(row: Option, value: object) -> str:
         return value.url
     if isinstance(value, float):
         return f"{value:g}"
-    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ", ".join(_text(row, each) for each in value) if isinstance(value, tuple) else str(value)
     return text if len(text) <= VALUE_MAX else text[: VALUE_MAX - 1] + "…"

@@ -79,7 +79,7 @@ class Reading(Generic[Schema]):
 
     def need(self, attribute: str, why: str) -> None:
         """Add a problem if a field has no value. A wrong value is a problem already."""
-        if self.values[attribute] in ("", None) and attribute not in self.problems:
+        if self.values[attribute] in ("", None, ()) and attribute not in self.problems:
             name = self.name(attribute)
             self.problems[attribute] = f"{name} is {'empty' if name in self._environ else 'not set'}: {why}"
 
@@ -96,7 +96,7 @@ class Reading(Generic[Schema]):
 
     def _read(self, row: Option) -> None:
         name, texts = self._find(row)
-        found = []
+        found, wrong = [], []
         for raw in texts:
             self.sources[row.attribute] = name
             if row.secret:
@@ -104,7 +104,9 @@ class Reading(Generic[Schema]):
             try:
                 found.append(True if row.parse is None else row.parse(raw))
             except ValueError as error:
-                self.problems[row.attribute] = f"{name}={row.shown(raw)}: {error}"
+                wrong.append(f"{name}={row.shown(raw)}: {error}")
+        if wrong:
+            self.problems[row.attribute] = "; ".join(wrong) if row.many else wrong[-1]
         if found:
             self.values[row.attribute] = tuple(found) if row.many else found[-1]
 

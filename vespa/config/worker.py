@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from vespa.config.worker_variables import WorkerVariables
+from vespa.protocol.urls import BaseURL
 from vespa.vast.status_report import Identity
 
 BACKLOG = 1024  # connections that may wait to be accepted; Twisted's 50 are too few
@@ -13,6 +14,16 @@ BACKLOG = 1024  # connections that may wait to be accepted; Twisted's 50 are too
 @frozen(kw_only=True)
 class WorkerSettings(WorkerVariables):
     """What the worker is told, and what follows from it."""
+
+    @property
+    def backend_url(self) -> BaseURL | None:
+        """The backend; the first of several. None if there is none."""
+        return self.backend_urls[0] if self.backend_urls else None
+
+    @property
+    def backend_names(self) -> str:
+        """The URLs of all backends, for people; "" if there is none."""
+        return ", ".join(backend.url for backend in self.backend_urls)
 
     @property
     def secured(self) -> bool:
@@ -48,13 +59,13 @@ class WorkerSettings(WorkerVariables):
 
     @property
     def backend_connection_limit(self) -> int:
-        """Maximum of connections to the backend, which is one host; 0: no limit."""
+        """Maximum of connections to a backend, which is one host; 0: no limit."""
         limits = [limit for limit in (self.connection_limit, self.connection_limit_per_host) if limit]
         return min(limits, default=0)
 
     @property
     def concurrency(self) -> int:
-        """Maximum of requests at the backend at once; 0: no limit."""
+        """Maximum of requests at once at a backend; 0: no limit."""
         return self.max_concurrency if self.allow_parallel else 1
 
     @property

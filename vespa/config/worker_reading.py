@@ -15,6 +15,7 @@ from vespa.config.worker import WorkerSettings
 
 _PORT_PREFIX = "VAST_TCP_PORT_"
 _SECRET_FILE_BYTES = 65536
+BACKENDS_MAX = 64
 
 
 @frozen(kw_only=True)
@@ -79,7 +80,8 @@ def load(environ: Mapping[str, str]) -> WorkerSettings:
 
 
 def _check_needed(reading: Reading[WorkerSettings], environ: Mapping[str, str]) -> None:
-    reading.need("backend_url", "set it to the URL of your inference server")
+    reading.need("backend_urls", "set it to the URL of your inference server")
+    _check_backends(reading)
     if reading.values["unsecured"] or "unsecured" in reading.problems:
         return
     reading.need("benchmark", "README.md lists one for each server; VESPA_UNSECURED=true, for development, needs none")
@@ -87,6 +89,29 @@ def _check_needed(reading: Reading[WorkerSettings], environ: Mapping[str, str]) 
         reading.need(attribute, "Vast.ai sets it on its machines; elsewhere set VESPA_UNSECURED=true")
     if "worker_port" not in reading.problems:
         reading.need("public_port", _port_hint(environ, reading.values["worker_port"]))
+
+
+def _check_backends(reading: Reading[WorkerSettings]) -> None:
+    """Each backend is named once, and not too many are."""
+    if "backend_urls" in reading.problems:
+        return
+    name = reading.name("backend_urls")
+    urls = [backend.url for backend in reading.values["backend_urls"]]
+    repeated = sorted({url for url in urls if urls.count(url) > 1})
+    if repeated:
+        reading.problems["backend_urls"] = f"{name} names {', '.join(repeated)} more than once: name each backend once"
+    elif len(urls) > BACKENDS_MAX:
+        reading.problems["backend_urls"] = f"{name} names {len(urls)} backends: {BACKENDS_MAX} are possible"
+    elif len(urls) == 1 and reading.values["affinity"] is not None:
+        reading.problems["affinity"] = (
+            f"{reading.name('affinity')} is for several backends, and {name} names one: unset it, or name the others"
+        )
+    for attribute in ("abort", "jobs"):
+        if len(urls) > 1 and reading.values[attribute]:
+            reading.problems[attribute] = (
+                f"{reading.name(attribute)} needs a single backend, and {name} names {len(urls)}: "
+                "unset it, or start a worker for each"
+            )
 
 
 def _port_hint(environ: Mapping[str, str], port: int) -> str:

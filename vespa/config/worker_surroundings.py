@@ -17,6 +17,7 @@ from vespa.config.values import (
     text,
     whole,
 )
+from vespa.protocol.affinity_key import AffinityKey
 from vespa.protocol.urls import BaseURL
 from vespa.vast.addresses import AUTOSCALERS
 
@@ -39,10 +40,19 @@ class WorkerSurroundings:
         whole(1, 65535), None, "The public port that leads to the worker's port.", name="VAST_TCP_PORT_<port>"
     )
 
-    backend_url: BaseURL | None = _backend(
+    backend_urls: tuple[BaseURL, ...] = _backend(
         BaseURL.parse,
+        "",
+        "Required. Where requests go: `http://`, `https://` (path prefixes are kept) or `unix:/a.sock`. Several, such "
+        "as one for each GPU, share the requests.",
+        name="VESPA_BACKEND_URL",
+        many=True,
+    )
+    affinity: AffinityKey | None = _backend(
+        AffinityKey.parse,
         None,
-        "Required. Where requests go: `http://`, `https://` (path prefixes are kept) or `unix:/a.sock`.",
+        "With several backends: requests with the same value go to the same one, as far as its load allows. "
+        "`header:NAME` or `json:path.to.member`.",
     )
     backend_ca_file: str = _backend(text, "", "PEM roots to trust for an https backend, instead of the system's.")
     backend_authorization: str = _backend(
@@ -61,7 +71,7 @@ class WorkerSurroundings:
         seconds, "60", "How long an idle connection is kept, shorter if the backend closes sooner; 0: no reuse."
     )
     backend_head_limit: int = _backend(whole(1024, unit="bytes"), "65536", "Maximum size of a response's head.")
-    connection_limit: int = _backend(whole(0), "0", "Maximum of connections to the backend; 0: no limit.")
+    connection_limit: int = _backend(whole(0), "0", "Maximum of connections to a backend; 0: no limit.")
     connection_limit_per_host: int = _backend(whole(0), "0", "The same limit; the smaller of the two applies.")
 
     worker_port: int = _listening(whole(1, 65535), "3000", "The port to listen on.", fallback="WORKER_PORT")

@@ -60,7 +60,7 @@ class WorkerVariables(WorkerSurroundings):
     pubkey_timeout: float = _signatures(positive_seconds, "10", "Limit of one try.")
 
     allow_parallel: bool = _admission(boolean, "true", "False: one request at a time, in order.")
-    max_concurrency: int = _admission(whole(0), "0", "Maximum of requests at the backend at once; 0: no limit.")
+    max_concurrency: int = _admission(whole(0), "0", "Maximum of requests at once at each backend; 0: no limit.")
     max_wait_time: float = _admission(seconds, "10.0", "Estimated wait over which a request gets 429.")
     max_queue: int = _admission(whole(0), "1000", "Maximum of requests that wait for a slot.")
     queue_timeout: float = _admission(seconds, "300", "Longest wait for a slot; 0: no limit.")

@@ -74,7 +74,7 @@ class WatchedConnection(Protocol):
         self._paused = False
         # The result for the last head, for the code that makes the upstream's head: clients repeat themselves.
         self.sent_head: RequestHead | None = None
-        self.sent_enveloped = False
+        self.sent_enveloped: object = False
         self.sent_fields = b""
 
     # -- its beginning

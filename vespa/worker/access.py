@@ -11,6 +11,7 @@ from attrs import frozen
 from vespa.config.worker import WorkerSettings
 from vespa.http.agent import Agent
 from vespa.http.limits import PoolLimits
+from vespa.protocol.urls import BaseURL
 from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.trust import trust_roots
 from vespa.transport.origin import Origin
@@ -36,13 +37,15 @@ class BackendAccess:
     probe: HealthProbe | None
 
 
-def backend_access(reactor: Any, settings: WorkerSettings, environment: Mapping[str, str]) -> BackendAccess:
+def backend_access(
+    reactor: Any, settings: WorkerSettings, environment: Mapping[str, str], backend: BaseURL | None = None
+) -> BackendAccess:
     """
-    The backend of `settings`, which must name one. `environment` may name the model (MODEL_NAME).
+    One `backend` of `settings`; None: the first, which there must be. `environment` may name the model (MODEL_NAME).
 
     Raises OSError and ValueError for a file of roots that cannot be used.
     """
-    backend = settings.backend_url
+    backend = backend or settings.backend_url
     assert backend is not None  # the settings make sure of it
     origin = Origin.parse(backend.url)
     trust = trust_roots(settings.backend_ca_file)

@@ -149,14 +149,20 @@ class WorkerAdmission:
         ledger.advance(exchange, WAIT, now)
         if exchange.session is not None:
             self._enter(exchange)
-        if self._queue_seconds or self._pings is not None:
-            self.timer.add(self)
+        self.watch_queue()
         return False
 
     def _enter(self, exchange: Exchange) -> None:
         """The load of a request in a session is the session's own, as at the official worker."""
         self.ledger.free_load(exchange, exchange.work)
         exchange.session.entered(exchange)
+
+    def watch_queue(self) -> None:
+        """Call `tick` while a request waits in the queue, if there is something to do."""
+        if not self.gate.waiting:
+            self.timer.discard(self)
+        elif self._queue_seconds or self._pings is not None:
+            self.timer.add(self)
 
     def _begin_preflight(self, exchange: Exchange, idx: int | None) -> None:
         """
@@ -223,7 +229,7 @@ class WorkerAdmission:
 
     def release(self, exchange: Exchange) -> None:
         """Free the slot of an upgraded connection, which may last long."""
-        self.gate.free(exchange)
+        self.gate.upgraded(exchange)
 
 
 _check: type[Admission[Exchange]] = WorkerAdmission

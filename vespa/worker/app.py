@@ -33,11 +33,12 @@ from vespa.transport.origin import Origin
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
+from vespa.worker.backends import Backends
 from vespa.worker.interfaces import Engine, SessionTable
 from vespa.worker.job_admission import JobAdmission
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
-from vespa.worker.request_headers import WorkerRequestHeaders
+from vespa.worker.request_headers import BackendsRequestHeaders, WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
 
 REPLAY_LIMIT: Final = 65536
@@ -59,6 +60,7 @@ class WorkerApp:
         *,
         pool: ConnectionPool,
         backend: Origin,
+        backends: Backends | None = None,
         verify: Callable[[Auth], None],
         unready: Callable[[], Refusal | None],
         gate: FairQueue[Exchange],
@@ -78,7 +80,8 @@ class WorkerApp:
         polls: JobPolls | None = None,
     ) -> None:
         """
-        `pool` has the connections to `backend`. `verify` raises `Refusal` for a bad signature.
+        `pool` has the connections to `backend`, which is the first if there are several `backends`.
+        `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         `observer` is told of each request that has ended.
         `timing` adds Server-Timing to responses; the server then gets its `application`. `sessions` and `engine` are
@@ -86,6 +89,8 @@ class WorkerApp:
         """
         via = Via()
         self.pool = pool
+        self.pools = [each.pool for each in backends.all] if backends is not None else [pool]
+        self.backends = backends
         self.body = RequestUnwrapping(
             secured=policy.secured,
             max_cost=policy.max_cost,
@@ -105,12 +110,20 @@ class WorkerApp:
             sessions=sessions,
             engine=engine,
         )
-        headers: HeaderPolicy[Exchange] = WorkerRequestHeaders(policy, via, self.body.target, backend)
+        headers: HeaderPolicy[Exchange]
+        upstreams: UpstreamSelector[Exchange]
+        if backends is None:
+            headers = WorkerRequestHeaders(policy, via, self.body.target, backend)
+            upstreams = OneUpstream(pool)
+        else:
+            origins = {each: each.origin for each in backends.all}
+            headers, upstreams = BackendsRequestHeaders(policy, via, self.body.target, origins), backends
+            backends.watch_queue = self.admission.watch_queue
         self.proxy = App(
             clock,
             body=self.body,
             admission=self.admission,
-            upstreams=OneUpstream(pool),
+            upstreams=upstreams,
             headers=timing.headers(headers) if timing is not None else headers,
             responses=timing,
             via=via,

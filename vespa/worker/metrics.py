@@ -20,7 +20,7 @@ from vespa.proxy.exchange import Exchange
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.keyring import Keyring
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
 
 STATES: Final = ("loading", "benchmarking", "ready", "suspect", "errored")
@@ -98,7 +98,7 @@ class WorkerSources:
     """
 
     admission: WorkerAdmission
-    readiness: ReadinessMonitor
+    readiness: Readiness
     keyring: Keyring | None
     reporter: Reporter | None
     certificate: Certificate | None

@@ -29,7 +29,7 @@ from vespa.worker.app import WorkerApp
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.obstacles import unreachable
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.status import WorkerStatus
@@ -47,7 +47,7 @@ class WorkerParts:
     app: WorkerApp
     server: Server
     listening: Listener
-    readiness: ReadinessMonitor
+    readiness: Readiness
     keyring: Keyring
     autoscaler: ReportingClient
     reporter: Reporter | None
@@ -80,16 +80,15 @@ def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
 def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
     """The status, which gets each request that ends."""
     settings, admission = parts.settings, parts.app.admission
-    assert settings.backend_url is not None
     status = WorkerStatus(
         clock=reactor,
         readiness=parts.readiness,
         admission=admission,
-        pool=parts.app.pool,
+        pools=parts.app.pools,
         server=parts.server,
         tunnels=parts.app.proxy.tunnels,
         autoscaler=parts.autoscaler,
-        backend_url=settings.backend_url.url,
+        backend_url=settings.backend_names,
         public_url=settings.public_url,
         keyring=parts.keyring if settings.secured else None,
         reporter=parts.reporter,
@@ -127,8 +126,8 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             tunnels=app.proxy.tunnels,
             ready=lambda: readiness(parts)[0],
             lag=lag.lag,
-            pools=lambda: [pool],
-            pool_limit=pool.limits.connections,
+            pools=lambda: app.pools,
+            pool_limit=pool.limits.connections * len(app.pools),
             pool_counts=pool.counts,
         ),
         parts.ended,

@@ -70,6 +70,7 @@ class ReadinessMonitor(CoroutineService):
     _throughput: float | None = field(default=None, init=False)
     _until_trouble: Deferred[None] | None = field(default=None, init=False)
     history: ReadinessHistory = field(factory=ReadinessHistory, init=False)
+    subject, backend = "the worker", "the backend"  # as log lines call them; one of several has its name here
     state = "loading"  # or benchmarking, ready, suspect, errored
     _message = _trouble = _logged = ""
     _logged_at = _started_at = _loadtime = 0.0
@@ -118,7 +119,9 @@ class ReadinessMonitor(CoroutineService):
             return
         self._refused = True
         if self.state == "ready":
-            self.log.warn("the backend refused a request's connection; probing it now: {cause}", cause=cause)
+            self.log.warn(
+                "{who} refused a request's connection; probing it now: {cause}", who=self.backend, cause=cause
+            )
             self._enter("suspect")
             self.history.explained(cause)
         waiting, self._until_trouble = self._until_trouble, None
@@ -210,9 +213,7 @@ class ReadinessMonitor(CoroutineService):
             return partial(self._failed_benchmark, f"its result is {figure}, not a positive number")
         level = getattr(figure, "concurrency", 0)
         at_once = f", with {level} requests at once" if level else ""
-        self.log.info(
-            "the backend does {throughput:.1f} units of work a second{at_once}", throughput=figure, at_once=at_once
-        )
+        self.log.info("{who} does {figure:.1f} units of work a second{at}", who=self.backend, figure=figure, at=at_once)
         self._throughput, self.history.measured_at = figure, self._clock.seconds()
         self._served = None
         try:
@@ -305,9 +306,8 @@ class ReadinessMonitor(CoroutineService):
         kept = getattr(self._throughput, "served", "")
         now = await within(None, self._clock, served()) if kept else ""
         if kept and now and kept != now:
-            self.log.info(
-                "the backend serves {now}, but the stored figure is for {kept}: measuring again", now=now, kept=kept
-            )
+            changed = "{who} serves {now}, but the stored figure is for {kept}: measuring again"
+            self.log.info(changed, who=self.backend, now=now, kept=kept)
             self._throughput = None
         return self._well()
 
@@ -341,7 +341,7 @@ class ReadinessMonitor(CoroutineService):
         if trouble != self._logged or now - self._logged_at >= REPEAT_SECONDS:
             self._logged, self._logged_at = trouble, now
             told = "failed its check" if self.ready else "is not ready"
-            self.log.warn("the backend {told}: {trouble}", told=told, trouble=trouble)
+            self.log.warn("{who} {told}: {trouble}", who=self.backend, told=told, trouble=trouble)
 
     async def _for_ever(self) -> Step:
         """Wait until the service stops."""
@@ -352,7 +352,7 @@ class ReadinessMonitor(CoroutineService):
         message = message[:MESSAGE_LIMIT]
         if (state, message) != (self.state, self._message):
             report = self.log.error if state == "errored" else self.log.info
-            report("the worker is {state}{cause}", state=state, cause=message and f": {message}")
+            report("{who} is {state}{cause}", who=self.subject, state=state, cause=message and f": {message}")
         self.state = state
         self._message = message
         self.history.entered(self._clock.seconds(), state, message, self._trouble)

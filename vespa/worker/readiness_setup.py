@@ -26,9 +26,10 @@ def readiness_monitor(
     environment: Mapping[str, str],
     on_ready: Callable[[float | None], None],
     backend: BackendAccess,
+    name: str = "",
 ) -> ReadinessMonitor:
     """
-    The monitor of `backend`, with its benchmark and the file of its figure.
+    The monitor of `backend`, with its benchmark and the file of its figure. `name` tells it from others.
 
     `environment` is for the benchmark. `on_ready` is called once, at the first ready, with the throughput or None.
     """
@@ -36,7 +37,7 @@ def readiness_monitor(
     runner = Runner(reactor, reactor, environment)
 
     def progress(line: str) -> None:
-        log.info("{line}", line=line)
+        log.info("{line}", line=f"{name}: {line}" if name else line)
         monitor.history.progress.append(line)
 
     async def run_benchmark() -> float:
@@ -67,7 +68,7 @@ def readiness_monitor(
         run_benchmark=run_benchmark if settings.benchmark else None,
         check_benchmark=check_benchmark if settings.benchmark else None,
         served=backend.served,
-        cache=BenchmarkCache(settings.benchmark_cache_file, key),
+        cache=BenchmarkCache(settings.benchmark_cache_file, key, [each.url for each in settings.backend_urls]),
         secured=settings.secured,
         on_ready=on_ready,
         random=random.random,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from vespa.protocol.origin_fields import readdressed
 from vespa.protocol.request_head import RequestHead
@@ -71,7 +71,43 @@ class WorkerRequestHeaders:
         return b"".join(parts)
 
 
+class _HeadersOfOne(WorkerRequestHeaders):
+    """Those for one of several backends. A result that is kept with a connection is used for this backend only."""
+
+    def __init__(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes], backend: Origin) -> None:
+        super().__init__(policy, via, target, backend)
+        self._kept: tuple[object, object] = (object(), object())  # in the place of `enveloped`, without and with one
+
+    def request_head(self, exchange: Exchange) -> bytes:
+        head, client = exchange.head, exchange.client
+        enveloped = exchange.content is not None
+        kept = self._kept[enveloped]
+        if head is client.sent_head and kept is client.sent_enveloped and exchange.early is None:
+            return client.sent_fields
+        fields = self._request_head(exchange, enveloped)
+        if exchange.early is None and b"?" not in head.target and len(fields) <= _KEPT_MAX:
+            client.sent_head, client.sent_enveloped, client.sent_fields = head, kept, fields
+        return fields
+
+
+class BackendsRequestHeaders:
+    """`WorkerRequestHeaders` for several backends, each with its own Host, path prefix and Origin."""
+
+    def __init__(
+        self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes], backends: Mapping[Any, Origin]
+    ) -> None:
+        """`backends` has the origin of each `exchange.backend`."""
+        self._each = {
+            backend: _HeadersOfOne(policy, via, target, origin).request_head for backend, origin in backends.items()
+        }
+
+    def request_head(self, exchange: Exchange) -> bytes:
+        """The request line and fields for the exchange's backend."""
+        return self._each[exchange.backend](exchange)
+
+
 _check: type[HeaderPolicy[Exchange]] = WorkerRequestHeaders
+_check_several: type[HeaderPolicy[Exchange]] = BackendsRequestHeaders
 
 
 def _own_authorization(lines: Sequence[bytes], plain: bool) -> list[bytes]:

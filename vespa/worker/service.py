@@ -10,19 +10,14 @@ from typing import Any, Final
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.accounting.workload import MAX_COST
 from vespa.config.worker import WorkerSettings
 from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import ConnectionPool
-from vespa.http.interfaces import UpstreamError
-from vespa.http.limits import PoolLimits
 from vespa.http.server import Server
 from vespa.observability.ended_requests import EndedRequests
-from vespa.proxy.exchange import Exchange
 from vespa.proxy.listener import Listener, Upstreams
 from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
@@ -34,16 +29,16 @@ from vespa.runtime.services import InOrder
 from vespa.transport.certificates import Expiry
 from vespa.transport.listen import parse
 from vespa.vast.status_report import Condition
-from vespa.worker.access import autoscaler_access, backend_access
+from vespa.worker.access import autoscaler_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
+from vespa.worker.backends_setup import backend_parts
 from vespa.worker.engine_setup import engine_parts
 from vespa.worker.keyring import Keyring
 from vespa.worker.listening import guard, limits, renewal
 from vespa.worker.observability import WorkerParts, observers
 from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
-from vespa.worker.readiness_setup import readiness_monitor
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.service_state import service_state
@@ -58,22 +53,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
     `environment` is this process's: the benchmark gets it, and a service manager is named in it.
     """
-    backend = backend_access(reactor, settings, environment)
-    origin = backend.origin
-    pool = ConnectionPool(
-        origin.endpoint(reactor, settings.backend_connect_timeout, backend.trust),
-        reactor,
-        PoolLimits(
-            head_bytes=settings.backend_head_limit,
-            head_fields=settings.head_fields,
-            idle_seconds=settings.backend_keepalive,
-            connections=settings.backend_connection_limit,
-        ),
-    )
     ledger = Ledger(settings.delete_backlog)
-    gate: FairQueue[Exchange] = FairQueue(
-        settings.max_wait_time if settings.benchmark else None, settings.concurrency, settings.max_queue
-    )
     autoscaler, speaking = autoscaler_access(reactor, settings)
     keyring = Keyring(
         autoscaler,
@@ -84,24 +64,17 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         timeout=settings.pubkey_timeout,
     )
 
-    def measured(throughput: float | None) -> None:
-        if throughput is not None:
-            gate.throughput = throughput
-            if settings.max_cost is None:
-                app.body.max_cost = MAX_COST_SECONDS * throughput
+    highest = 0.0  # the limit of a cost does not fall with the sum, when one of several backends is lost
 
-    readiness = readiness_monitor(reactor, settings, environment, measured, backend)
+    def measured(throughput: float) -> None:
+        nonlocal highest
+        highest = max(highest, throughput)
+        if settings.max_cost is None:
+            app.body.max_cost = MAX_COST_SECONDS * highest
 
-    def on_trouble(error: UpstreamError) -> None:
-        """Probe the backend at once after a failed connection."""
-        if error.refused:
-            readiness.connection_refused(str(error))
-        else:
-            readiness.connection_broke()
-
-    pool.on_trouble = on_trouble
-
-    engine = engine_parts(reactor, settings, backend)
+    backend = backend_parts(reactor, settings, environment, measured)
+    readiness = backend.readiness
+    engine = engine_parts(reactor, settings, backend.access)
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
     timing = ServerTiming(reactor) if settings.server_timing else None
@@ -116,11 +89,12 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             stream_errors=settings.stream_errors,
             authorization=settings.backend_authorization,
         ),
-        pool=pool,
-        backend=origin,
+        pool=backend.pools[0],
+        backend=backend.access.origin,
+        backends=backend.backends,
         verify=keyring.verify,
         unready=readiness.refusal,
-        gate=gate,
+        gate=backend.gate,
         ledger=ledger,
         replay=ReplayGuard(settings.replay_capacity, settings.replay),
         clock=reactor,
@@ -155,7 +129,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             return Condition(0.0, 0.0, error_msg=problem, ready=False)
         return readiness.condition()
 
-    children: list[IService] = [Upstreams(pool.close, speaking.close)]
+    children: list[IService] = [Upstreams(backend.close, speaking.close)]
     reporter: Reporter | None = None
     expiry: Expiry | None = None
     if settings.identity is not None and settings.report_addresses:
@@ -172,7 +146,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             delete_interval=settings.delete_requests_interval,
         )
         children += (reporter, keyring)
-    children.append(readiness)
+    children.append(backend.service)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vespa.runtime.service_manager import ServiceState
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness_history import Readiness
 
 
-def service_state(readiness: ReadinessMonitor, obstacle: str) -> ServiceState:
+def service_state(readiness: Readiness, obstacle: str) -> ServiceState:
     """
     The worker's state for the service manager: it is ready if its backend is, which includes the benchmark.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -21,7 +21,7 @@ from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.keyring import Keyring
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
 
@@ -39,9 +39,9 @@ class WorkerStatus:
     """
 
     clock: IReactorTime
-    readiness: ReadinessMonitor
+    readiness: Readiness
     admission: WorkerAdmission
-    pool: ConnectionPool
+    pools: Sequence[ConnectionPool]
     server: Server
     tunnels: Tunnels
     autoscaler: ReportingClient
@@ -123,9 +123,9 @@ class WorkerStatus:
         probe = self.readiness.history.last_probe
         return {
             "backend_url": self.backend_url,
-            "backend_connections_open": self.pool.size,
-            "backend_connections_idle": self.pool.idle,
-            "backend_connections_limit": self.pool.limits.connections,
+            "backend_connections_open": sum(pool.size for pool in self.pools),
+            "backend_connections_idle": sum(pool.idle for pool in self.pools),
+            "backend_connections_limit": sum(pool.limits.connections for pool in self.pools),
             "probe_at": probe.at if probe else None,
             "probe_seconds": probe.seconds if probe else None,
             "probe_trouble": probe.trouble if probe else "",
