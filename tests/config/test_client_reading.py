@@ -111,6 +111,7 @@ class GivenTests(SynchronousTestCase):
             "VESPA_TIMEOUT": "5",
             "VESPA_IDLE_TIMEOUT": "4",
             "VESPA_FIRST_TOKEN_TIMEOUT": "3",
+            "VESPA_CLIENT_JOBS": "comfyui",
             "VESPA_MAX_CONNECTIONS": "6",
             "VESPA_MAX_CONNECTIONS_PER_HOST": "7",
             "VESPA_TRANSPORT": "stock",

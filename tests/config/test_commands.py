@@ -43,7 +43,7 @@ CLIENTS = """
 --console-url|VAST_CONSOLE_URL=https://console.vast.ai --worker-ca --dialect=vespa --default-cost --cost-from-tokens
 --waiting-pings --max-sessions=100 --session-lifetime=60
 --timeout|VESPA_TIMEOUT=590 --idle-timeout|VESPA_IDLE_TIMEOUT=0 --attempts=5
---first-token-timeout|VESPA_FIRST_TOKEN_TIMEOUT=0
+--first-token-timeout|VESPA_FIRST_TOKEN_TIMEOUT=0 --jobs|VESPA_CLIENT_JOBS=off
 --max-connections|VESPA_MAX_CONNECTIONS=1000 --max-connections-per-host|VESPA_MAX_CONNECTIONS_PER_HOST=0
 --drain-timeout=5 --transport|VESPA_TRANSPORT=fast --debug
 """

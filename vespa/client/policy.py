@@ -19,7 +19,7 @@ class Policy:
     of a body that is kept until a response begins. `passes`: the caller's fields that pass. `token`: this proxy's own.
     `waiting_pings`: callers that asked for a stream get comments while they wait. `stream_errors`: an event
     stream that breaks ends with an error event. `max_sessions`: the number of sessions, `session_lifetime`: the
-    lifetime of one without another.
+    lifetime of one without another. `jobs`: the kind of jobs whose polls stay on their worker; "": none.
     """
 
     official: bool = False
@@ -34,3 +34,4 @@ class Policy:
     stream_errors: bool = False
     max_sessions: int = 100
     session_lifetime: float = 60.0
+    jobs: str = ""

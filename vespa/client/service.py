@@ -199,6 +199,7 @@ def _policy(settings: ClientSettings) -> Policy:
         stream_errors=settings.stream_errors,
         max_sessions=settings.max_sessions,
         session_lifetime=settings.session_lifetime,
+        jobs="" if settings.jobs == "off" else settings.jobs,
     )
 
 

@@ -116,6 +116,12 @@ class ClientSettings:
     session_lifetime: float = option(
         Number(0, 1e6, "seconds", above=True), "60", "Lifetime of a session without X-Vespa-Session-Lifetime."
     )
+    jobs: Literal["off", "comfyui", "comfyui-wrapper"] = option(
+        choice("off", "comfyui", "comfyui-wrapper"),
+        "off",
+        "Requests about a job that was begun through this API go to its worker.",
+        "VESPA_CLIENT_JOBS",
+    )
     max_connections: int = option(
         whole(0, _many), "1000", "Maximum of requests in flight; others wait. 0: no limit.", "VESPA_MAX_CONNECTIONS"
     )

@@ -1,0 +1,239 @@
+"""Jobs that outlive the request that began them: what asks for their state and result goes to their worker."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from attrs import define, field, frozen
+
+from vespa.client.caller_fields import Affinity
+from vespa.client.kept_selection import KeptSelection
+from vespa.client.worker_selection import WorkerSelector
+from vespa.http.interfaces import UpstreamError
+from vespa.protocol.chunked import BadChunk, Chunked
+from vespa.protocol.refusal import Refusal
+from vespa.protocol.response_head import CHUNKED, ResponseHead
+from vespa.proxy.content_decoding import ContentDecoder
+from vespa.proxy.exchange import Exchange
+from vespa.vast.assignment import Assignment
+
+JOBS_MAX: Final = 10000
+"""The number of jobs that are known. Above it the one unused for longest is forgotten."""
+JOB_SECONDS: Final = 3600.0
+"""A job about which nobody has asked for so long is forgotten."""
+READ_MAX: Final = 65536
+"""Bytes of a response that are read. A longer one begins no job."""
+_PARTS_MAX: Final = 16  # segments of a path, and parameters of a query, that are looked at
+
+is_job_id = re.compile(rb"[A-Za-z0-9._~-]{8,128}").fullmatch
+"""Matches the id of a job. A shorter one could be any part of a path."""
+
+
+@frozen
+class JobKind:
+    """An API with jobs: the paths at which POST begins one, and the member of the response that is its id."""
+
+    begins: frozenset[bytes]
+    member: str
+
+
+KINDS: Final[Mapping[str, JobKind]] = {
+    "comfyui": JobKind(frozenset((b"/prompt", b"/api/prompt")), "prompt_id"),
+    "comfyui-wrapper": JobKind(frozenset((b"/generate",)), "id"),
+}
+
+
+@define(eq=False)
+class Job:
+    """
+    One job. Times are in seconds of the clock.
+
+    The assignment of the request that began it is also that of the requests about it, which its worker takes as free
+    polls.
+    """
+
+    id: bytes
+    assignment: Assignment = field(repr=False)
+    began_at: float
+    used_at: float
+    requests: int = 0
+
+    def unreachable(self, error: UpstreamError) -> Refusal:
+        """The refusal of a request about a job whose worker did not answer."""
+        message = f"the worker of this job did not answer: {error}. The job is there alone: try again"
+        return Refusal(502, "job_unreachable", message, origin="worker")
+
+    def answered_gone(self, head: ResponseHead) -> None:
+        """A 410 is the backend's own."""
+
+
+@define(eq=False, slots=False)
+class Jobs:
+    """The jobs that were begun through this client, the one used last at the end. `begun` counts all."""
+
+    _selector: WorkerSelector
+    kind: JobKind | None = None
+    """None: no response is read, and no job is known."""
+    begun: int = field(default=0, init=False)
+    _jobs: OrderedDict[bytes, Job] = field(factory=OrderedDict, init=False)
+
+    @property
+    def jobs(self) -> Mapping[bytes, Job]:
+        """All that are known, the one used last at the end."""
+        return self._jobs
+
+    def selection(self, exchange: Exchange, affinity: Affinity | None) -> KeptSelection | None:
+        """
+        The selection of a request about a job; None for any other.
+
+        Raises Refusal 410 "unknown_job" for an X-Vespa-Job that is none of a known job.
+        """
+        if affinity is not None and affinity.job:
+            job = self._find((affinity.job,))
+            if job is None:
+                raise _unknown(self.kind is not None)
+        else:
+            job = self._find(_named_in(exchange.head.target)) if self._jobs else None
+        if job is None:
+            return None
+        job.requests += 1
+        return KeptSelection(self._selector, exchange, JobSearch(self._selector, job.assignment), job)
+
+    def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> JobReader | None:
+        """What reads a response that may begin a job; None for any other. `length`: -1 if it is not known."""
+        kind = self.kind
+        if kind is None or exchange.head.method != b"POST" or not 200 <= head.status < 300 or length > READ_MAX:
+            return None
+        if exchange.head.target.partition(b"?")[0] not in kind.begins:
+            return None
+        assignment = exchange.selection.assignment
+        chunked = head.framing == CHUNKED and not exchange.content_only
+        return JobReader(head, chunked, kind.member, lambda job_id: self.begin(job_id, assignment))
+
+    def begin(self, job_id: bytes, assignment: Assignment) -> None:
+        """A job was begun with this assignment. A later one with the same id replaces it."""
+        now = self._selector.timer.clock.seconds()
+        self.begun += 1
+        self._jobs.pop(job_id, None)
+        self._jobs[job_id] = Job(job_id, assignment, now, now)
+        self._forget(now)
+
+    def _find(self, names: tuple[bytes, ...] | Iterator[bytes]) -> Job | None:
+        """The job that has one of these ids. It is used now."""
+        jobs, now = self._jobs, self._selector.timer.clock.seconds()
+        self._forget(now)
+        for name in names:
+            job = jobs.get(name)
+            if job is not None:
+                job.used_at = now
+                jobs.move_to_end(name)
+                return job
+        return None
+
+    def _forget(self, now: float) -> None:
+        jobs = self._jobs
+        while jobs:
+            oldest = next(iter(jobs.values()))
+            if len(jobs) <= JOBS_MAX and now - oldest.used_at < JOB_SECONDS:
+                return
+            del jobs[oldest.id]
+
+
+class JobSearch:
+    """The search of a request about a job. It always finds the job's worker."""
+
+    def __init__(self, selector: WorkerSelector, assignment: Assignment) -> None:
+        self._clock = selector.timer.clock
+        self._assignment = assignment
+        self._later: Any = None
+
+    def begin(self, listener: Any, delay: float = 0.0, *, anew: bool = False) -> None:
+        """Report the worker to `listener` after `delay` seconds."""
+        if delay:
+            self._later = self._clock.callLater(delay, self._found, listener)
+        else:
+            listener.found(self._assignment)
+
+    def _found(self, listener: Any) -> None:
+        self._later = None
+        listener.found(self._assignment)
+
+    def cancel(self) -> None:
+        """The request needs no worker any more."""
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+
+    def give_up(self, seconds: float) -> None:
+        """It is never in progress."""
+
+
+class JobReader:
+    """
+    A `proxy.interfaces.ResponseReader`. `begins` is called with the id in a response that began a job.
+
+    `member` is the response's member with the id.
+    """
+
+    def __init__(self, head: ResponseHead, chunked: bool, member: str, begins: Callable[[bytes], object]) -> None:
+        self._member = member
+        self._begins = begins
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._walker = Chunked() if chunked else None
+        self._coding = b", ".join(
+            line.partition(b":")[2].strip(b" \t") for line in head.passing if line[:17].lower() == b"content-encoding:"
+        )
+
+    def read(self, data: bytes) -> None:
+        """Keep a part of the body."""
+        self._size += len(data)
+        if self._size > READ_MAX:
+            self._parts.clear()
+        elif self._walker is None:
+            self._parts.append(data)
+        else:
+            try:
+                self._walker.feed(data, self._parts)
+            except BadChunk:
+                self._size = READ_MAX + 1  # the connection breaks for the same reason
+
+    def end(self) -> bool:
+        """The response is complete. Returns False: the client has no account to keep open."""
+        if self._size <= READ_MAX:
+            job_id = _id_in(b"".join(self._parts), self._coding, self._member)
+            if job_id and is_job_id(job_id):
+                self._begins(job_id)
+        return False
+
+    def lost(self) -> None:
+        """Nothing is known to have begun."""
+
+
+def _id_in(body: bytes, coding: bytes, member: str) -> bytes:
+    """The id in a response; b"" if there is none."""
+    try:
+        found = msgspec.json.decode(ContentDecoder(coding).decode(body))
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return b""
+    value = found.get(member) if isinstance(found, dict) else None
+    return value.encode("utf-8", "replace") if isinstance(value, str) else b""
+
+
+def _named_in(target: bytes) -> Iterator[bytes]:
+    """The last segments of a path, and the values of the first parameters of its query."""
+    path, _, query = target.partition(b"?")
+    yield from path.split(b"/")[-_PARTS_MAX:]
+    if query:
+        for parameter in query.split(b"&", _PARTS_MAX)[:_PARTS_MAX]:
+            yield parameter.partition(b"=")[2]
+
+
+def _unknown(is_on: bool) -> Refusal:
+    why = f"it was begun elsewhere, or nobody has asked for it for {JOB_SECONDS / 60:.0f} minutes"
+    message = f"this client does not know the job in X-Vespa-Job: {why if is_on else '--jobs is off'}"
+    return Refusal(410, "unknown_job", message)
