@@ -51,10 +51,11 @@ ALLOWED: dict[str, frozenset[str]] = {
         ),
         # Parts of the service that commands use too.
         "vespa.worker.readiness_setup": "vespa.config vespa.worker vespa.benchmarking",
+        "vespa.worker.engine_metrics": "vespa.worker vespa.observability",
         "vespa.worker.engine_setup": f"vespa.config vespa.worker vespa.engines vespa.proxy {BELOW_PROXY}",
         "vespa.worker.backends_setup": f"vespa.proxy {BELOW_PROXY} vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport vespa.protocol",
-        "vespa.worker.obstacles": "vespa.config vespa.proxy vespa.runtime vespa.transport",
+        "vespa.worker.obstacles": "vespa.engines vespa.config vespa.proxy vespa.runtime vespa.transport",
         "vespa.worker.listening": f"vespa vespa.proxy {BELOW_PROXY} vespa.config",
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.config vespa.runtime.files",
@@ -69,7 +70,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.top.command": "vespa.runtime vespa.http vespa.transport vespa.config vespa.top",
         # It examines what worker and client would meet, with their own parts.
         "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client "
-        "vespa.observability.admin",
+        "vespa.engines vespa.observability.admin",
         # It reads another worker's file, and writes what can be set here.
         "vespa.migrating": "vespa.runtime vespa.config vespa.protocol",
         # What runs beside the file, in its own process and with Python's library alone.

@@ -79,6 +79,8 @@ def start_line(settings: WorkerSettings, reactor: object) -> str:
         "affinity": str(settings.affinity or ""),
         "signatures": settings.signature if settings.secured else "",
         "benchmark": settings.benchmark,
+        "jobs": settings.jobs,
+        "abort": settings.abort,
         "admin listener": settings.admin_listen,
         "access log": settings.access_log if settings.access_log != "off" else "",
         "log": process.log_words(),

@@ -223,6 +223,9 @@ class Example:
         return {
             "estimated_wait_limit_seconds": 10.0,
             "tunnels": 0,
+            "jobs": 0,
+            "jobs_oldest_at": None,
+            "aborts": 0,
             "public_url": "https://203.0.113.21:41022",
             "backend_url": "http://127.0.0.1:8000",
             "backend_connections_open": 34,

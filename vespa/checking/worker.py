@@ -15,6 +15,7 @@ from vespa.checking.autoscaler import AutoscalerCheck, FetchedKey
 from vespa.checking.backend import BackendCheck, endpoint_of
 from vespa.checking.benchmark import check_benchmark, check_cache
 from vespa.checking.certificate import check_certificate
+from vespa.checking.engine import check_engine
 from vespa.checking.finding import Finding, Findings, failed, ok, skipped, warning
 from vespa.checking.port import PortCheck, local_place
 from vespa.checking.report import check_report
@@ -71,6 +72,7 @@ class WorkerCheck:
             *backend,
             *benchmark,
             *kept,
+            *check_engine(settings),
             *autoscaler,
             *(() if self.route is None else check_route(self.route, keys, settings)),
             *report,

@@ -91,9 +91,9 @@ def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendAccess)
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
     if settings.abort:
-        stops = EngineStops(_named("VESPA_ABORT", stopper, settings.abort), calls, reactor, settings.abort_timeout)
+        stops = EngineStops(stopper(settings.abort), calls, reactor, settings.abort_timeout)
     if settings.jobs:
-        kind = _named("VESPA_JOBS", job_kind, settings.jobs)
+        kind = job_kind(settings.jobs)
         jobs = JobWatcher(
             kind,
             calls,
@@ -104,10 +104,3 @@ def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendAccess)
         )
         polls = JobPolls(kind, reactor, settings.job_result_time)
     return EngineParts(stops, jobs, polls, EngineDrain(jobs, stops, reactor, settings.drain_timeout))
-
-
-def _named(setting: str, find: Callable[[str], Any], value: str) -> Any:
-    try:
-        return find(value)
-    except ValueError as error:
-        raise ValueError(f"{setting}={value}: {error}") from error

@@ -19,6 +19,10 @@ from vespa.observability.request_metrics import RequestMetrics
 from vespa.proxy.exchange import Exchange
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
+from vespa.worker.engine_metrics import engine_readings
+from vespa.worker.engine_stops import EngineStops
+from vespa.worker.job_polls import JobPolls
+from vespa.worker.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
@@ -94,7 +98,7 @@ class WorkerSources:
     What the worker's metrics are read from. `seconds` returns the time.
 
     `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
-    worker's own.
+    worker's own. `stops`, `jobs` and `polls` are None where they are off.
     """
 
     admission: WorkerAdmission
@@ -103,6 +107,9 @@ class WorkerSources:
     reporter: Reporter | None
     certificate: Certificate | None
     seconds: Callable[[], float]
+    stops: EngineStops | None = None
+    jobs: JobWatcher | None = None
+    polls: JobPolls | None = None
 
 
 def worker_metrics(sources: WorkerSources, parts: ProxyParts, ended: EndedRequests) -> Metrics:
@@ -148,6 +155,7 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(PENDING, lambda: len(ledger.pending_deletes)),
         Reading(DROPPED, lambda: ledger.dropped_deletes),
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
+        *engine_readings(sources.stops, sources.jobs, sources.polls),
     ]
 
 

@@ -26,6 +26,7 @@ from vespa.runtime import process
 from vespa.runtime.secret import secret_forms
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
+from vespa.worker.engine_setup import EngineParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.obstacles import unreachable
@@ -53,6 +54,7 @@ class WorkerParts:
     reporter: Reporter | None
     expiry: Expiry | None
     ended: EndedRequests
+    engine: EngineParts
 
 
 def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
@@ -93,6 +95,8 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         keyring=parts.keyring if settings.secured else None,
         reporter=parts.reporter,
         certificate=parts.expiry.certificate if parts.expiry is not None else None,
+        stops=parts.engine.stops,
+        jobs=parts.engine.jobs,
         obstacle=lambda: unreachable(settings) if parts.reporter is not None else "",
     )
     requests = RecentRequests(row)
@@ -119,6 +123,9 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             reporter=parts.reporter,
             certificate=expiry.certificate if expiry is not None else None,
             seconds=reactor.seconds,
+            stops=parts.engine.stops,
+            jobs=parts.engine.jobs,
+            polls=parts.engine.polls,
         ),
         ProxyParts(
             gate=app.admission.gate,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from vespa.config.worker import WorkerSettings
+from vespa.engines.choice import job_kind, stopper
 from vespa.proxy.listener import cannot_listen
 from vespa.runtime.local_addresses import is_loopback
 from vespa.runtime.trust import trust_roots
@@ -24,6 +27,16 @@ def file_problem(reactor: object, settings: WorkerSettings) -> str:
         trust_roots(settings.backend_ca_file)
     except (OSError, ValueError) as error:
         return f"VESPA_BACKEND_CA_FILE={settings.backend_ca_file!r}: {error or type(error).__name__}"
+    return function_problem("abort", settings.abort) or function_problem("jobs", settings.jobs)
+
+
+def function_problem(setting: Literal["abort", "jobs"], value: str) -> str:
+    """Why the user's function in one of these settings cannot be used, which only importing it shows; or ""."""
+    try:
+        if value:
+            (stopper if setting == "abort" else job_kind)(value)
+    except ValueError as error:
+        return f"VESPA_{setting.upper()}={value}: {error}"
     return ""
 
 

@@ -163,6 +163,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         reporter=reporter,
         expiry=expiry,
         ended=ended,
+        engine=engine,
     )
     children = [*observers(reactor, parts), *children]
     secrets = (settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization))

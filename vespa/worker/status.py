@@ -19,6 +19,8 @@ from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
+from vespa.worker.engine_stops import EngineStops
+from vespa.worker.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
 from vespa.worker.readiness_history import Readiness
@@ -35,7 +37,8 @@ class WorkerStatus:
     Reads the parts of a worker when it is asked.
 
     `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
-    `obstacle` returns what keeps callers from reaching the worker, in one sentence, or "".
+    `stops` and `jobs` are None where they are off. `obstacle` returns what keeps callers from reaching the worker, in
+    one sentence, or "".
     """
 
     clock: IReactorTime
@@ -50,6 +53,8 @@ class WorkerStatus:
     keyring: Keyring | None = None
     reporter: Reporter | None = None
     certificate: Certificate | None = None
+    stops: EngineStops | None = None
+    jobs: JobWatcher | None = None
     obstacle: Callable[[], str] = lambda: ""
 
     kind = "worker"
@@ -93,6 +98,9 @@ class WorkerStatus:
             "queue_limit": gate.max_queue,
             "concurrency_limit": gate.max_concurrency,
             "tunnels": self.tunnels.count,
+            "jobs": self.jobs.in_flight if self.jobs is not None else 0,
+            "jobs_oldest_at": self.jobs.oldest if self.jobs is not None else None,
+            "aborts": self.stops.under_way if self.stops is not None else 0,
             "client_connections": len(self.server.connections),
             "public_url": self.public_url,
             **self._backend(),
