@@ -14,6 +14,7 @@ from vespa.accounting.lifecycle import State
 from vespa.http.limits import Limits, PoolLimits
 from vespa.observability.ended_requests import BATCH, EndedRequest, EndedRequests
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.app import draining
 from vespa.proxy.upstream_deadlines import Timeouts
 
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: worker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -217,6 +218,17 @@ class EndTests(SynchronousTestCase):
         rig.backend.wire.send(CHUNKED)
         client.hang_up()
         self.assertEqual(self.assert_end(State.CANCELLED, 200, "", "client").bytes_out, len(CHUNKED))
+
+    def test_aborted(self) -> None:
+        """A connection that the worker cuts at its own end was not left by its client."""
+        for begun in (False, True):
+            rig = self.rig()
+            rig.ask(GET)
+            if begun:
+                rig.backend.wire.send(CHUNKED)
+            rig.server.abort(draining())
+            self.assert_end(State.CANCELLED, 200 if begun else 0, "draining", "vespa")
+            self.found.clear()
 
     def test_client_leaves_between_attempts(self) -> None:
         """The status of an attempt that was not passed on is not the request's."""

@@ -174,6 +174,7 @@ class Server(Factory):
     def _stop_waiting(self, _: object) -> None:
         self._drained = None
 
-    def abort(self) -> None:
+    def abort(self, refusal: Refusal | None = None) -> None:
+        """Cut all connections. `refusal` is the reason that requests in flight get in the accounts."""
         for connection in list(self.connections):
-            connection.cut()
+            connection.cut(refusal)

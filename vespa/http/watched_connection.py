@@ -117,11 +117,11 @@ class WatchedConnection(Protocol):
     def writeConnectionLost(self) -> None:
         """Called after our own half-close. Nothing to do."""
 
-    def cut(self) -> None:
-        """Abort the connection, which shows the client that the response is incomplete."""
+    def cut(self, refusal: Refusal | None = None) -> None:
+        """Abort the connection, because of `refusal` if given. The client sees that the response is incomplete."""
         self.state = _after_close[self.state]
         self._stop_splicing()
-        self._hang_up()
+        self._hang_up(refusal)
         self.transport.abortConnection()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.http.server import Server
+from vespa.proxy.app import draining
 from vespa.runtime.deadlines import within
 from vespa.transport.listen import listen_tcp
 
@@ -176,4 +177,4 @@ class Listener(Service):
         except TimeoutError:
             self.log.warn("{left} connections were still busy after that and are aborted", left=len(server.connections))
             self._give_up()
-            server.abort()
+            server.abort(draining())

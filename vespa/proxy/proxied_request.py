@@ -9,6 +9,7 @@ from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import ResponseReceiver
 from vespa.http.server_connection import ServerConnection
+from vespa.protocol.connection_state import ServerState
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
@@ -120,7 +121,7 @@ class ProxiedRequest(ResponseReceiver):
         if self.body is not None or not self.bytes_in:
             self._count_request()
         if not self.client.started:
-            self.status = refusal.status if refusal is not None else 0
+            self.status = refusal.status if refusal is not None and self.client.state is not ServerState.CLOSED else 0
         elif self.early is not None and not self.first_byte_at:
             # Comments began it as a 200. An error follows as an event, which has its status.
             self.status = refusal.status if refusal is not None else 200
