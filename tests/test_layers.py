@@ -82,6 +82,7 @@ ALLOWED: dict[str, frozenset[str]] = {
                 "description",
                 "official",
                 "official_classes",
+                "programs",
                 "recorder",
                 "samples",
                 "stand_in",
@@ -137,6 +138,7 @@ PROCESSES = (
     "vespa.worker.certificate",
     "vespa.worker.launch",
     "vespa.benchmarking.child",
+    "vespa.migrating.stand_in",
 )
 
 # A name that reads clock, environment, chance or the global reactor, and the places where that is done.

@@ -62,6 +62,7 @@ def answer(described: dict[str, Any] | None, **changes: Any) -> dict[str, Any]:
         "found": described,
         "unknown": [],
         "options": {},
+        "programs": [],
         "workers": 1,
         **changes,
     }

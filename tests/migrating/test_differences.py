@@ -7,8 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.migrating.found import answer, benchmark, found, handler
-from vespa.migrating.differences import add_remarks
-from vespa.migrating.plan import make_plan
+from vespa.migrating.differences import MORE, add_remarks
+from vespa.migrating.plan import KNOWN, make_plan
 
 
 class DifferencesTests(SynchronousTestCase):
@@ -76,3 +76,16 @@ class DifferencesTests(SynchronousTestCase):
         self.assertIn("2 workers", said["Worker"])
         self.assertIn("3 were left out", said["handlers"])
         self.assertIn("HF_TOKEN", said["environment"])
+        said = self.remarks(found(handler()), programs=["uvicorn", "uvicorn", "nginx"])
+        self.assertIn("on-start script", said["uvicorn, nginx"])
+
+    def test_more(self) -> None:
+        """What Vespa has for a kind of server is named, with values that its settings take."""
+        for route, about in (("/prompt", "VESPA_JOBS=comfyui"), ("/generate/sync", "VESPA_ABORT=comfyui-wrapper")):
+            self.assertIn("is not set", self.remarks(found(handler(route)))[about])
+        for settings in MORE.values():
+            for name, value, _ in settings:
+                if name in KNOWN:
+                    parse = KNOWN[name].parse
+                    assert parse is not None
+                    self.assertEqual(parse(value), value)

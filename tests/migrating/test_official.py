@@ -83,11 +83,16 @@ class OfficialTests(SynchronousTestCase):
 
     def test_defaults_and_classes(self) -> None:
         """The defaults of every field, and handlers and payloads that are classes."""
-        for source in (DEFAULTS, CLASSES):
+        handlers = []
+        quiet = CLASSES.replace("class Handler(EndpointHandler[Payload]):", "class Handler(EndpointHandler[Payload]):"
+                                "\n    has_benchmark = False")  # fmt: skip
+        for source in (DEFAULTS, CLASSES, quiet):
             real, stand_in = self.both(write(self, SHORT + source))
             self.assertEqual(real["end"], {"how": "served"}, real)
             self.assertEqual(real["found"], stand_in["found"])
-        one, two = real["found"]["handlers"]
+            handlers.append(real["found"]["handlers"])
+        one, two = handlers[1][0], handlers[2][1]
+        self.assertIsNone(handlers[2][0]["benchmark"])
         self.assertEqual((one["route"], one["path"], one["max_queue_time"]), ("/class", "/inner", None))
         self.assertEqual(one["benchmark"]["requests"], [['{"text": "hello"}', 7.0]])
         self.assertEqual((two["payload_class"], two["benchmark"]["source"]), ("Payload", "payload class"))

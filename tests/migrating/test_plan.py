@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.migrating.found import benchmark, found, handler
 from vespa.config import worker_reading
-from vespa.migrating.plan import NO_LIMIT_SECONDS, Plan, make_plan, server_kind
+from vespa.migrating.plan import KNOWN, NO_LIMIT_SECONDS, Plan, make_plan, server_kind
 
 ON_VAST = {"CONTAINER_ID": "7", "MASTER_TOKEN": "token", "PUBLIC_IPADDR": "1.2.3.4", "VAST_TCP_PORT_3000": "40000"}
 REQUEST = ('{"max_tokens": 500}', 500.0)
@@ -149,6 +149,16 @@ class AdmissionTests(PlanCase):
         serial = handler(max_queue_time=600.0, parallel=False)
         self.assertEqual(self.one(found(serial), "QUEUE_TIMEOUT"), "600")
         self.assertIsNone(self.one(found(handler(max_queue_time=600.0)), "QUEUE_TIMEOUT"))
+
+
+class SessionTests(PlanCase):
+    def test_limits(self) -> None:
+        """The official default needs no setting; no limit becomes a high one; less than 0 lets no session in."""
+        if "VESPA_MAX_SESSIONS" not in KNOWN:
+            raise SkipTest("this Vespa has no sessions")
+        for given, text in ((10, None), (5, "5"), (None, "10000"), (0, "10000"), (-1, "0")):
+            self.assertEqual(self.one(found(handler(), max_sessions=given), "MAX_SESSIONS"), text)
+        self.assertIn("max_sessions", self.plan(found(handler(), max_sessions="ten")).missing[0].about)
 
 
 class BenchmarkTests(PlanCase):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -113,6 +115,20 @@ class ModuleTests(StandInCase):
         self.assertTrue(nltk.download("words"))
         self.assertGreater(len(set(nltk.corpus.words.words())), 100)
         self.assertRaises(ImportError, importlib.import_module, "nltk.tokenize")
+
+    def test_installed_words(self) -> None:
+        """An installed nltk is used only if its list of words is there too, because it cannot be downloaded here."""
+        folder = Path(self.mktemp()).absolute()
+        (folder / "lib" / "nltk").mkdir(parents=True)
+        (folder / "lib" / "nltk" / "__init__.py").write_text("INSTALLED = True\n")
+        self.patch(sys, "path", [str(folder / "lib"), *sys.path])
+        self.patch(os, "environ", {"HOME": str(folder)})
+        self.install()
+        self.assertFalse(importlib.import_module("nltk").__dict__.get("INSTALLED", False))
+        self.remove()
+        (folder / "nltk_data" / "corpora" / "words").mkdir(parents=True)
+        self.install()
+        self.assertTrue(importlib.import_module("nltk").INSTALLED)
 
 
 class ClassTests(SynchronousTestCase):

@@ -6,7 +6,8 @@ and once more when the benchmark's requests are there:
 
     {"package": release or "", "package_error": why the installed one was not used, "found": a description or null,
      "end": {"how": "served" | "finished" | "raised" | "exited" | "late", "type", "message", "module",
-             "file", "line", "source"}, "unknown": names, "options": of run(), "workers": how many were made}
+             "file", "line", "source"}, "unknown": names, "options": of run(), "programs": names,
+     "workers": how many were made}
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any, Final, NoReturn
 from vespa.migrating import official, stand_in
 from vespa.migrating.confinement import confine
 from vespa.migrating.description import add_requests, describe, text, without_requests
+from vespa.migrating.programs import record_programs
 from vespa.migrating.recorder import Recorder
 from vespa.runtime.parent_death import signal_at_parent_death
 
@@ -69,6 +71,7 @@ class Run:
         sys.path[:0] = [self._folder]
         sys.path += [each for each in self._above if each not in sys.path]
         confine()
+        record_programs(self._recorder)
         clock = threading.Timer(self._order["seconds"], self._late)
         clock.daemon = True
         clock.start()
@@ -157,6 +160,7 @@ class Run:
             "found": None,
             "unknown": [text(each) for each in self._recorder.unknown[:100]],
             "options": self._recorder.options,
+            "programs": self._recorder.programs,
             "workers": len(self._recorder.workers),
         }
         try:

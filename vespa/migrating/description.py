@@ -161,7 +161,7 @@ def _of_backend(fields: dict[str, Any]) -> dict[str, Any]:
         "backend_url": text(fields.get("model_server_url")),
         "log_file": text(fields.get("model_log_file")),
         "healthcheck_url": health,
-        "max_sessions": number(fields.get("max_sessions")),
+        "max_sessions": number(fields.get("max_sessions", 10)),
         "lifecycle": fields.get("lifecycle") is not None,
         "patterns": patterns,
         "handlers": handlers[:MOST_ITEMS],
@@ -195,11 +195,16 @@ def without_requests(found: dict[str, Any], why: str) -> dict[str, Any]:
 
 
 def add_requests(found: dict[str, Any]) -> None:
-    """Let each benchmark make its requests: this calls functions of the file."""
+    """Let the first benchmark make its requests, which calls functions of the file. Officially there is only one."""
+    first = True
     for handler in found["handlers"]:
         if (benchmark := handler["benchmark"]) is None:
             continue
         origin = benchmark.pop("origin")
+        if not first:
+            benchmark["error"] = "the first benchmark is read alone"
+            continue
+        first = False
         try:
             take(benchmark, handler["parallel"], maker(origin))
             parser = getattr(origin, "request_parser", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from vespa.migrating.plan import Plan
+from vespa.migrating.plan import KNOWN, Plan, server_kind
 
 _INPUT: Final = (
     'Callers may wrap the request in {"input": ...}. Vespa passes the payload on as it is, so callers have to send the '
@@ -31,6 +31,17 @@ _BY_ROUTE: Final = (
 )
 
 
+MORE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
+    "comfyui": (
+        ("VESPA_JOBS", "comfyui", "keeps the worker busy until a job is done, not only until /prompt answers"),
+        ("VESPA_ABORT", "comfyui", "stops the work of callers that hang up"),
+    ),
+    "comfyui wrapper": (("VESPA_ABORT", "comfyui-wrapper", "stops the work of callers that hang up"),),
+    "openai": (("VESPA_USAGE", "openai", "counts the tokens that were really generated"),),
+}
+"""Settings for servers of each kind that the official worker has nothing of: name, value, and what they do."""
+
+
 def add_remarks(plan: Plan, answer: Mapping[str, Any], hidden: Sequence[str]) -> None:
     """Add a remark for each part of the file that no setting stands for."""
     found = answer["found"]
@@ -39,6 +50,9 @@ def add_remarks(plan: Plan, answer: Mapping[str, Any], hidden: Sequence[str]) ->
     _about_requests(plan, found["handlers"])
     _about_logs(plan, found)
     _about_the_rest(plan, answer, hidden)
+    for name, value, what in MORE.get(server_kind(found), ()):
+        if name in KNOWN:
+            plan.remark(f"{name}={value}", f"The official worker has nothing like it, so it is not set: it {what}.")
 
 
 def _where(handlers: Sequence[Mapping[str, Any]], part: str) -> str:
@@ -133,6 +147,12 @@ def _about_the_rest(plan: Plan, answer: Mapping[str, Any], hidden: Sequence[str]
     if options:
         given = ", ".join(f"{name}={value}" for name, value in options.items())
         plan.remark("run()", f"It has options ({given}). Another address to listen at is set by VESPA_LISTEN.")
+    if answer["programs"]:
+        plan.remark(
+            ", ".join(dict.fromkeys(answer["programs"][:8])),
+            "The file starts this itself. Vespa starts no programs: if it is the model server, start it before Vespa, "
+            "in the template's on-start script.",
+        )
     if answer["unknown"]:
         plan.remark(
             ", ".join(answer["unknown"][:8]),

@@ -17,8 +17,11 @@ NO_LIMIT_SECONDS: Final = 86400
 QUEUE_SECONDS: Final = 300.0
 """The default of VESPA_QUEUE_TIMEOUT."""
 OFFICIAL_SESSIONS: Final = 10
+MOST_SESSIONS: Final = 10_000
+"""Stands for no limit of sessions."""
 
-_ROWS: Final[Mapping[str, Option]] = {row.name: row for row in rows(WorkerSettings)}
+KNOWN: Final[Mapping[str, Option]] = {row.name: row for row in rows(WorkerSettings)}
+"""The worker's settings."""
 _HEALTH: Final = {"openai": "/health", "tgi": "/health", "comfyui wrapper": "/health", "comfyui": "/system_stats"}
 _BUILT_IN: Final = {
     "openai": "benchmarks.openai_chat:benchmark",
@@ -60,7 +63,7 @@ class Plan:
 
     def set(self, name: str, value: str, source: str) -> bool:
         """Add a setting. If Vespa would refuse the value, that is missing instead. Returns whether it was added."""
-        row = _ROWS[name]
+        row = KNOWN[name]
         try:
             if row.parse is not None:
                 row.parse(value)
@@ -198,10 +201,15 @@ def _set_admission(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _set_sessions(plan: Plan, most: object) -> None:
-    """Sessions: 0 and None are no limit there, and 0 is here."""
-    if "VESPA_MAX_SESSIONS" not in _ROWS or most == OFFICIAL_SESSIONS:
+    """Sessions: 0 and None are no limit there, and less than 0 is none at all; 0 is none here."""
+    if "VESPA_MAX_SESSIONS" not in KNOWN or most == OFFICIAL_SESSIONS:
         return
-    plan.set("VESPA_MAX_SESSIONS", "0" if most is None else str(most), "max_sessions")
+    if isinstance(most, int) and most < 0:
+        most = 0
+    elif not most:
+        most = MOST_SESSIONS
+        plan.remark("max_sessions", f"There is no limit. Vespa needs one, and it is {MOST_SESSIONS}.")
+    plan.set("VESPA_MAX_SESSIONS", str(most), "max_sessions")
 
 
 def _set_benchmark(plan: Plan, found: Mapping[str, Any], kind: str, benchmark: str) -> None:

@@ -22,6 +22,8 @@ class Recorder:
         """Fields that the stand-in does not know, as `Class.field`."""
         self.options: dict[str, str] = {}
         """The options of `Worker.run()`, as text."""
+        self.programs: list[str] = []
+        """The names of the programs that the file started."""
         self._served = served
 
     @property

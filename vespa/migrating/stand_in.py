@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -71,8 +72,8 @@ def install(recorder: Recorder, *, old: bool) -> None:
 
 
 def install_words() -> None:
-    """Stand in for nltk where it is not installed: official workers take the words of their benchmarks from it."""
-    if "nltk" in sys.modules or importlib.util.find_spec("nltk") is not None:
+    """Stand in for nltk where it or its list of words is not there: official workers make their prompts of it."""
+    if "nltk" in sys.modules or (importlib.util.find_spec("nltk") is not None and _has_words()):
         return
 
     class Corpus:
@@ -82,6 +83,15 @@ def install_words() -> None:
 
     _add("nltk", {"download": lambda *names, **options: True})
     _add("nltk.corpus", {"words": Corpus})
+
+
+def _has_words() -> bool:
+    """Whether nltk's list of words is in one of its folders, because it cannot be downloaded here."""
+    below = [os.path.join(sys.prefix, *folders) for folders in ((), ("share",), ("lib",))]
+    roots = [os.path.expanduser("~"), *below, "/usr/share", "/usr/local/share", "/usr/lib", "/usr/local/lib"]
+    folders = [*os.environ.get("NLTK_DATA", "").split(os.pathsep), *(os.path.join(root, "nltk_data") for root in roots)]
+    names = ("words", "words.zip")
+    return any(os.path.exists(os.path.join(folder, "corpora", name)) for folder in folders if folder for name in names)
 
 
 def _backend(recorder: Recorder) -> tuple[type, Callable[..., NoReturn]]:
