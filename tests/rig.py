@@ -9,6 +9,7 @@ connections to its backend; both are driven by hand, byte by byte if need be.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -44,9 +45,13 @@ from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
 from vespa.worker.backends import Backend as OneBackend
 from vespa.worker.backends import Backends, names_of
-from vespa.worker.interfaces import Engine, SessionTable
+from vespa.worker.interfaces import Engine, SessionLookup
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
+from vespa.worker.session_callback import Callbacks
+from vespa.worker.session_table import SessionTable
+from vespa.worker.sessions import Sessions
+from vespa.worker.sessions_setup import serve_sessions
 
 PUBLIC_URL = "http://203.0.113.7:31000"
 
@@ -202,7 +207,7 @@ class Rig:
         queue_seconds: float = 300.0,
         queue_pings: bool = False,
         stream_errors: bool = False,
-        sessions: SessionTable | None = None,
+        sessions: SessionLookup | None = None,
         engine: Engine | None = None,
         response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
         polls: JobPolls | None = None,
@@ -213,6 +218,7 @@ class Rig:
         max_tunnels: int = 1000,
         observer: EndedRequests | None = None,
         server_timing: bool = False,
+        max_sessions: int = 0,
         clock: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
         several: Sequence[Origin] = (),
@@ -263,10 +269,22 @@ class Rig:
             authorization=authorization,
         )
         timing = ServerTiming(self.clock) if server_timing else None
+        origin = several[0] if several else Origin("http", "backend", 8000, path_prefix)
+        self.sessions: Sessions | None = None
+        if max_sessions:
+
+            def connect(to: Origin) -> ConnectionPool:
+                way = self.ways[several.index(to)] if several else self.backend
+                return ConnectionPool(endpoint or way, self.clock, PoolLimits(idle_seconds=0))
+
+            sender = Callbacks(connect, origin, CoarseTimer(self.clock), authorization)
+            numbers = count(1)
+            table = SessionTable(max_sessions, 3600.0, lambda: f"session-{next(numbers)}")
+            self.sessions = Sessions(table, self.ledger, sender, self.clock)
         self.app = WorkerApp(
             policy,
             pool=self.pool,
-            backend=Origin("http", "backend", 8000, path_prefix),
+            backend=origin,
             backends=self.backends,
             verify=self._verify,
             unready=lambda: self.unready,
@@ -279,11 +297,12 @@ class Rig:
             tunnels=Tunnels(CoarseTimer(self.clock), max_tunnels),
             observer=observer,
             timing=timing,
-            sessions=sessions,
+            sessions=sessions or self.sessions,
             engine=engine,
             response_reader=response_reader,
             polls=polls,
         )
+        serve_sessions(self.clock, 0, self.app, self.sessions)
         self.proxy = self.app.proxy
         self.server = Server(timing.application(self.app) if timing is not None else self.app, self.clock, limits)
         if observer is not None:

@@ -56,6 +56,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.worker.backends_setup": f"vespa.proxy {BELOW_PROXY} vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport vespa.protocol",
         "vespa.worker.obstacles": "vespa.engines vespa.config vespa.proxy vespa.runtime vespa.transport",
+        "vespa.worker.sessions_setup": f"{BELOW_PROXY} vespa.worker vespa.config",
         "vespa.worker.listening": f"vespa vespa.proxy {BELOW_PROXY} vespa.config",
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.config vespa.runtime.files",

@@ -62,6 +62,8 @@ ELSEWHERE: dict[str, str] = {
     "vespa.simulator.scenarios": "tests.e2e.test_demo",
     "vespa.worker.backends_setup": "tests.system.test_several_backends",
     "vespa.worker.readiness_setup": "tests.system.test_readiness",
+    "vespa.worker.session_admission": "tests.worker.test_session_routes",
+    "vespa.worker.sessions_setup": "tests.worker.test_session_port",
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",
     "vespa.client.command.run": "tests.client.command.test_start",

@@ -29,7 +29,7 @@ class WorkerInMemory:
         self.clock = Clock()
         self.clock.advance(1_700_000_000.0)
         self.ended = EndedRequests(self.clock)
-        self.rig = Rig(observer=self.ended, clock=self.clock, **options)
+        self.rig = Rig(observer=self.ended, clock=self.clock, **{"max_sessions": 10, **options})
         self.readiness = SimpleNamespace(state="ready", condition=lambda: SimpleNamespace(loadtime=12.5))
         self.keyring = SimpleNamespace(bad_signatures=0, without_key=0, has_key=True)
         self.reporter = SimpleNamespace(
@@ -49,6 +49,7 @@ class WorkerInMemory:
                 reporter=cast(Reporter, reporter),
                 certificate=self.certificate,
                 seconds=self.clock.seconds,
+                sessions=rig.sessions,
             ),
             ProxyParts(
                 gate=rig.gate,

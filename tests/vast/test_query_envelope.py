@@ -6,6 +6,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.vast.envelopes import AUTH_DATA, MAX_COST, an_auth, auth_data, fields
@@ -66,6 +67,14 @@ class CallersOwnTests(SynchronousTestCase):
     def test_api_key(self) -> None:
         """The endpoint key is taken out wherever it stands and however its name is written."""
         self.assertEqual(unwrap_query(b"api_key=a&x=1&api%5Fkey=b&api_key&%61pi_key=", MAX_COST), (None, b"x=1"))
+
+    def test_session(self) -> None:
+        """A session beside the signed values is known, and is none of the caller's own parameters."""
+        query = urlencode(OURS) + "&serverless_session_id=a%2Fb&x=1"
+        self.assertEqual(unwrap_query(query.encode(), MAX_COST), (replace(an_auth(), session_id="a/b"), b"x=1"))
+        for wrong in ("&serverless_session_id=" + "s" * 4097, "&serverless_session_id=%ff"):
+            refusal = self.assertRaises(Refusal, unwrap_query, (urlencode(OURS) + wrong).encode(), MAX_COST)
+            self.assertEqual([*(refusal.fields or {})], ["serverless_session_id"])
 
     def test_empty(self) -> None:
         """An empty query is empty, and so is one of ours alone."""

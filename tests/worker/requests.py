@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.rig import PUBLIC_URL, body
+from vespa.vast.auth import Auth
 
 
 def auth(**changes: object) -> dict[str, object]:
@@ -26,3 +28,9 @@ def envelope(payload: bytes, **changes: object) -> bytes:
 def code(response: bytes) -> str:
     found: str = json.loads(body(response))["error"]["code"]
     return found
+
+
+def signed(**changes: Any) -> Auth:
+    """The signed values of `auth`, as the worker reads them."""
+    values: dict[str, Any] = {**auth(), "work": 2_500_000, "cost_lexeme": b"2.5", **changes}
+    return Auth(**values)

@@ -111,6 +111,24 @@ class WorkerMetricsTests(SynchronousTestCase):
         self.assertEqual(found, [3, 2, 1, 1])
         self.assertEqual(now[requests("refused", "wrong_url", "client")], 1)
 
+    def test_sessions(self) -> None:
+        """Sessions are counted as they open, are refused and end, and so is what the backend is told at the end."""
+        worker = WorkerInMemory(secured=True, max_sessions=1)
+        for idx in (1, 2):
+            content = envelope(b'{"on_close_route": "/end"}', request_idx=idx)
+            worker.rig.ask(post(content, b"/session/create"))
+        now = worker.scrape()
+        self.assertEqual((now["vespa_sessions"], now["vespa_workload_in_flight"]), (1, 2.5))
+        self.assertEqual(now[requests("refused", "too_many_sessions", "vespa")], 1)
+        worker.clock.pump([5.0] * 13)
+        worker.rig.backend.wire.send(OK)
+        now = worker.scrape()
+        results = ("opened", "refused", "ended", "expired", "drained")
+        found = [now[f'vespa_sessions_total{{result="{result}"}}'] for result in results]
+        self.assertEqual((now["vespa_sessions"], found), (0, [1, 1, 0, 1, 0]))
+        found = [now[f'vespa_session_callbacks_total{{result="{result}"}}'] for result in ("delivered", "failed")]
+        self.assertEqual(found, [1, 0])
+
     def test_key(self) -> None:
         """Whether the autoscaler's key is known; nothing on a worker that needs none."""
         name = "vespa_public_key_known"

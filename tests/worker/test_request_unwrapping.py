@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.frames import frames
@@ -65,8 +66,23 @@ class UnwrapTests(SynchronousTestCase):
             assert refusal.fields is not None
             self.assertEqual(len(refusal.fields), 6)
 
+    def test_in_a_session(self) -> None:
+        """Where there are sessions, an envelope or a query names one beside its signed values, in each form."""
+        unwrapping = RequestUnwrapping(secured=True, sessions=True)
+        inside = replace(an_auth(), session_id="s")
+        raw = envelope(b"1", b',"session_id":"s"')
+        head = post(b"/?" + SIGNED + b"&serverless_session_id=s")
+        self.assertEqual(unwrapping.unwrap(post(), raw), (inside, b"1"))
+        self.assertEqual(unwrapping.unwrap(head, b"1"), (inside, b"1"))
+        self.assertEqual(unwrapping.begin_body(head, None).content, inside)
+        self.assertEqual(unwrapping.target(head), b"/")
+
     def test_session(self) -> None:
         """No session is known here."""
+        head = post(b"/?" + SIGNED + b"&serverless_session_id=s")
+        for unwrapping in (SECURED, UNSECURED):
+            self.assertEqual(self.refused(head, b"1", by=unwrapping), (410, "invalid_session"))
+            self.assertEqual(self.assertRaises(Refusal, unwrapping.begin_body, head, None).status, 410)
         raw = envelope(b"1", b',"session_id":"s"')
         for unwrapping in (SECURED, UNSECURED):
             self.assertEqual(self.refused(post(), raw, by=unwrapping), (410, "invalid_session"))

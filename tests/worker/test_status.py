@@ -43,7 +43,7 @@ class FakeCertificate:
 
 class StatusTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.rig = Rig(max_wait=10.0, concurrency=2, max_queue=3)
+        self.rig = Rig(max_wait=10.0, concurrency=2, max_queue=3, max_sessions=10)
         self.clock: Clock = self.rig.clock
         self.began = self.clock.seconds()
         self.backend = Backend(self.clock)
@@ -70,6 +70,7 @@ class StatusTests(SynchronousTestCase):
             tunnels=self.rig.app.proxy.tunnels,
             autoscaler=self.autoscaler,
             backend_url="http://backend:8000",
+            sessions=self.rig.sessions,
         )
 
     def texts(self, severity: str) -> list[str]:

@@ -71,7 +71,7 @@ class BackendQueue(FairQueue[Key]):
         if key in self._working or key in self._waiting:
             raise ValueError("this key is already inside the gate")
         if load > self._surely_within:
-            self._check_wait(load)
+            self.check_wait(load)
         pinned = self._pin(key)
         place = self._best(key) if pinned is None else pinned if not pinned.full else None
         if place is None:

@@ -91,7 +91,7 @@ class FairQueue(Generic[Key]):
         if key in working or key in self._waiting:
             raise ValueError("this key is already inside the gate")
         if load > self._surely_within:
-            self._check_wait(load)
+            self.check_wait(load)
         if self.max_concurrency and len(working) >= self.max_concurrency:
             self._queue(key, load)
             return False
@@ -164,7 +164,7 @@ class FairQueue(Generic[Key]):
         self._waiting.clear()
         return waiting
 
-    def _check_wait(self, load: int) -> None:
+    def check_wait(self, load: int) -> None:
         limit = self.max_wait_seconds
         if limit is not None and load and self.estimated_wait(load) > limit:
             wait = self.known_wait(load)

@@ -80,6 +80,11 @@ def path_or_off(raw: str) -> str:
     return "" if raw.lower() == "off" else path(raw)
 
 
+def port_or_off(raw: str) -> int:
+    """A port, or 0 for the word "off", which is none."""
+    return 0 if raw.lower() == "off" else int(whole(0, 65535)(raw))
+
+
 def endpoint_or_off(raw: str) -> str:
     """A Twisted endpoint string, or the word "off", which is none. Listening shows whether it can be used."""
     if raw.lower() in ("off", ""):

@@ -69,6 +69,14 @@ class WorkerSettings(WorkerVariables):
         return self.max_concurrency if self.allow_parallel else 1
 
     @property
+    def session_port(self) -> int:
+        """The port at which the backend may end sessions; 0: none."""
+        if not self.max_sessions:
+            return 0
+        port = self.worker_port + 1 if self.http_port is None else self.http_port
+        return port if port <= 65535 else 0
+
+    @property
     def interface(self) -> str:
         """The address to listen on without VESPA_LISTEN."""
         return "0.0.0.0" if self.secured or self.unsecured_public else "127.0.0.1"

@@ -18,6 +18,7 @@ from vespa.config.values import (
     key,
     path_or_off,
     place_or,
+    port_or_off,
     positive_seconds,
     protocol,
     seconds,
@@ -29,6 +30,7 @@ from vespa.vast.signature import SignatureMode
 
 _signatures = partial(variable, section="Signatures")
 _admission = partial(variable, section="Admission")
+_sessions = partial(variable, section="Sessions")
 _readiness = partial(variable, section="Readiness")
 _engine = partial(variable, section="The engine's own interface")
 _reports = partial(variable, section="Reports")
@@ -68,6 +70,18 @@ class WorkerVariables(WorkerSurroundings):
         whole(0), "1000", "Maximum of upgraded connections (WebSockets), which need no slot; 0: no limit."
     )
     tunnel_idle_timeout: float = _admission(seconds, "3600", "When an idle upgraded connection is closed; 0: never.")
+
+    max_sessions: int = _sessions(whole(0), "10", "Maximum of sessions at once; 0: none.")
+    max_session_lifetime: float = _sessions(
+        positive_seconds, "3600", "Longest lifetime of a session, and the longest time without a request in it."
+    )
+    http_port: int | None = _sessions(
+        port_or_off,
+        None,
+        "The port for the backend's own `/session/end`, without TLS and for this machine only; unset: the worker's "
+        "port + 1, `off`: none. It opens with the first session.",
+        fallback="WORKER_HTTP_PORT",
+    )
 
     benchmark: str = _readiness(
         benchmark, "", "Required unless unsecured. The benchmark: `module:function` or `/a.py:function`."

@@ -93,6 +93,11 @@ class Exchange(ResponsePassing):
         app.log.debug("refused: {method} {path}: {why}", method=self.method, path=self.path, why=str(refusal))
         self._refuse(refusal)
 
+    def cancel(self, refusal: Refusal) -> None:
+        """Stop a request that has not ended, as if its client had left, and respond with this error."""
+        self._settle(HANG_UP, refusal)
+        self._refuse(refusal)
+
     def hang_up(self, refusal: Refusal | None = None) -> None:
         """The client left, or its connection is closed with this refusal."""
         self._settle(HANG_UP, refusal)

@@ -91,6 +91,7 @@ def _now(document: Document) -> str:
         else f"{number(queue)} queued" + ("" if limit is None else f" of at most {number(limit)}"),
         _searches(document),
         _if_any(document.number("tunnels"), "tunnels"),
+        _if_any(document.number("sessions"), "sessions"),
         plural(document.number("client_connections"), "connections"),
     )
 

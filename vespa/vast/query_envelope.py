@@ -107,6 +107,7 @@ def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, s
     request_idx = read("request_idx", integer_from)
     signature = read("signature", _parse_text)
     url = read("url", _parse_text)
+    session_id = read("session_id", _parse_text) if _PREFIX + "session_id" in ours else None
     if cost is None or endpoint is None or reqnum is None or request_idx is None or signature is None or url is None:
         return None
     units, lexeme = cost
@@ -119,6 +120,7 @@ def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, s
         signature.replace(" ", "+"),  # base64 has no spaces: each was an unescaped plus sign
         url,
         lexeme,
+        session_id,
     )
 
 

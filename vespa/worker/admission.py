@@ -24,9 +24,10 @@ from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import Admission
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth
-from vespa.worker.interfaces import Engine, SessionTable
+from vespa.worker.interfaces import Engine, SessionLookup
 from vespa.worker.policy import Policy
 from vespa.worker.queue_pings import QueuePings
+from vespa.worker.refusals import in_flight
 
 _AT_BACKEND: Final = frozenset((CONNECTING, STREAMING, STREAMING_ERROR))
 
@@ -53,7 +54,7 @@ class WorkerAdmission:
     ledger: Ledger
     _replay: ReplayGuard
     _clock: IReactorTime
-    sessions: SessionTable | None = None
+    sessions: SessionLookup | None = None
     engine: Engine | None = None
     _url: str | None = field(default=None, init=False)  # the last signed URL that was found to be this worker's
     _preflights: dict[Exchange, int | None] = field(factory=dict, init=False)
@@ -125,9 +126,7 @@ class WorkerAdmission:
             self._begin_preflight(exchange, idx)
             idx, work, load = None, 0, 0
         elif idx is not None and idx in ledger.under_way:
-            # Not counted: its completion would tell the autoscaler that the first request has ended.
-            message = f"a request with request_idx {idx} is in flight: an assignment is for one request at a time"
-            raise Refusal(429, "in_flight", message, retry_after=1, origin="client")
+            raise in_flight(idx)
         now = self._seconds()
         try:
             refusal = self.unready()

@@ -16,6 +16,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import RequestHandler, UpstreamError
 from vespa.http.resource import ResourceHandler
+from vespa.http.server import Application
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
@@ -34,16 +35,18 @@ from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.backends import Backends
-from vespa.worker.interfaces import Engine, SessionTable
+from vespa.worker.interfaces import Engine, SessionLookup
 from vespa.worker.job_admission import JobAdmission
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
 from vespa.worker.request_headers import BackendsRequestHeaders, WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
+from vespa.worker.session_bodies import SESSION_PATHS
 
 REPLAY_LIMIT: Final = 65536
 """The number of bytes of a request's body that are kept until the backend responds, for a second attempt."""
 _ADMIN_BODY_MAX: Final = 65536
+_OWN_PATHS: Final = ADMIN_PATHS | SESSION_PATHS
 
 
 class WorkerApp:
@@ -74,7 +77,7 @@ class WorkerApp:
         tunnels: Tunnels | None = None,
         observer: RequestObserver[Exchange] | None = None,
         timing: ServerTiming | None = None,
-        sessions: SessionTable | None = None,
+        sessions: SessionLookup | None = None,
         engine: Engine | None = None,
         response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
         polls: JobPolls | None = None,
@@ -136,6 +139,9 @@ class WorkerApp:
             response_reader=response_reader,
             stream_errors=policy.stream_errors,
         )
+        self.session_routes: Application = no_session_routes
+        """The application for `SESSION_PATHS`."""
+        self.on_drain: Callable[[], object] = _nothing
         self._guard = guard
         self._site = Site(admin_routes.app.resource())  # for the few methods that a Twisted request calls
 
@@ -144,17 +150,24 @@ class WorkerApp:
         target = head.target
         if self._guard is not None:
             self._guard.check_page(head)
-        if target in ADMIN_PATHS or target.partition(b"?")[0] in ADMIN_PATHS:
-            return ResourceHandler(client, head, self._site, _ADMIN_BODY_MAX)
+        if target in _OWN_PATHS or target.partition(b"?")[0] in _OWN_PATHS:
+            return self._answer(client, head)
         if head.plain:
             return Exchange(self.proxy, client, head)
         if target == b"*" or head.max_forwards == 0:
             return ServerOptions(client, head)
         return open_exchange(self.proxy, client, head)
 
+    def _answer(self, client: ServerConnection, head: RequestHead) -> RequestHandler:
+        """The handler of a request that the worker answers itself. Raises `Refusal`."""
+        if head.target.partition(b"?")[0] in SESSION_PATHS:
+            return self.session_routes(client, head)
+        return ResourceHandler(client, head, self._site, _ADMIN_BODY_MAX)
+
     def drain(self) -> None:
-        """Refuse every request from now on."""
+        """Refuse every request from now on, and end the sessions."""
         self.admission.unready = draining
+        self.on_drain()
 
     def dismiss(self) -> None:
         """Refuse all requests in the queue."""
@@ -179,3 +192,12 @@ class OneUpstream:
 
 
 _check: type[UpstreamSelector[Exchange]] = OneUpstream
+
+
+def no_session_routes(client: ServerConnection, head: RequestHead) -> RequestHandler:
+    """Raises Refusal 404 "no_sessions"."""
+    raise Refusal(404, "no_sessions", "this worker has no sessions: VESPA_MAX_SESSIONS is 0")
+
+
+def _nothing() -> None:
+    """Do nothing."""

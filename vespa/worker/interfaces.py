@@ -18,8 +18,8 @@ class Session(Protocol):
         """It has ended. Called once for each that entered."""
 
 
-class SessionTable(Protocol):
-    """The sessions of a worker."""
+class SessionLookup(Protocol):
+    """Finds the sessions of a worker."""
 
     def session_of(self, auth: Auth) -> Session:
         """

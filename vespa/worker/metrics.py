@@ -26,6 +26,7 @@ from vespa.worker.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
+from vespa.worker.sessions import Sessions
 
 STATES: Final = ("loading", "benchmarking", "ready", "suspect", "errored")
 """The states of the readiness monitor."""
@@ -86,6 +87,17 @@ PENDING: Final = gauge("vespa_completions_pending", "Finished requests that the 
 DROPPED: Final = counter(
     "vespa_completions_dropped_total", "Finished requests that will not be reported: too many were pending."
 )
+SESSIONS: Final = gauge("vespa_sessions", "Sessions that are open, or that are being closed.")
+SESSIONS_TOTAL: Final = counter(
+    "vespa_sessions_total",
+    "Sessions that were opened or refused, and how they ended: ended by a request, expired, drained at a stop.",
+    "result",
+)
+SESSION_CALLBACKS: Final = counter(
+    "vespa_session_callbacks_total",
+    "Requests that told the backend of the end: delivered, failed.",
+    "result",
+)
 CERTIFICATE: Final = gauge(
     "vespa_certificate_expiry_timestamp_seconds",
     "When the certificate of the worker's port expires, in epoch seconds; none without a certificate.",
@@ -98,7 +110,7 @@ class WorkerSources:
     What the worker's metrics are read from. `seconds` returns the time.
 
     `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
-    worker's own. `stops`, `jobs` and `polls` are None where they are off.
+    worker's own. `stops`, `jobs`, `polls` and `sessions` are None where they are off.
     """
 
     admission: WorkerAdmission
@@ -110,6 +122,7 @@ class WorkerSources:
     stops: EngineStops | None = None
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
+    sessions: Sessions | None = None
 
 
 def worker_metrics(sources: WorkerSources, parts: ProxyParts, ended: EndedRequests) -> Metrics:
@@ -156,6 +169,18 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(DROPPED, lambda: ledger.dropped_deletes),
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
         *engine_readings(sources.stops, sources.jobs, sources.polls),
+        *session_readings(sources.sessions),
+    ]
+
+
+def session_readings(sessions: Sessions | None) -> list[Reading]:
+    """The metrics of sessions; none without sessions."""
+    if sessions is None:
+        return []
+    return [
+        Reading(SESSIONS, lambda: len(sessions.table.sessions)),
+        Reading(SESSIONS_TOTAL, lambda: sessions.counts()),
+        Reading(SESSION_CALLBACKS, lambda: _results(sessions.callbacks_delivered, sessions.callbacks_failed)),
     ]
 
 

@@ -33,6 +33,7 @@ from vespa.worker.obstacles import unreachable
 from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
+from vespa.worker.sessions import Sessions
 from vespa.worker.status import WorkerStatus
 
 
@@ -41,7 +42,7 @@ class WorkerParts:
     """
     The parts of a worker that operators see. They know nothing of it: what shows them reads their public attributes.
 
-    `reporter` is None without reports, `expiry` without a certificate of the worker's own.
+    `reporter` is None without reports, `expiry` without a certificate of the worker's own, `sessions` without sessions.
     """
 
     settings: WorkerSettings
@@ -55,6 +56,7 @@ class WorkerParts:
     expiry: Expiry | None
     ended: EndedRequests
     engine: EngineParts
+    sessions: Sessions | None = None
 
 
 def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
@@ -97,6 +99,7 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         certificate=parts.expiry.certificate if parts.expiry is not None else None,
         stops=parts.engine.stops,
         jobs=parts.engine.jobs,
+        sessions=parts.sessions,
         obstacle=lambda: unreachable(settings) if parts.reporter is not None else "",
     )
     requests = RecentRequests(row)
@@ -126,6 +129,7 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             stops=parts.engine.stops,
             jobs=parts.engine.jobs,
             polls=parts.engine.polls,
+            sessions=parts.sessions,
         ),
         ProxyParts(
             gate=app.admission.gate,

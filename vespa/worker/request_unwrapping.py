@@ -59,6 +59,8 @@ class RequestUnwrapping:
         if b"?" in head.target:
             auth, _ = unwrap_query(head.target.partition(b"?")[2], self.max_cost)
             if auth is not None:
+                if auth.session_id is not None:
+                    auth = in_session(auth, auth.session_id, self._sessions)
                 return auth, body
         if not body or head.method not in _ENVELOPED:
             if self._secured:
@@ -85,6 +87,8 @@ class RequestUnwrapping:
         if b"?" in head.target:
             auth, _ = unwrap_query(head.target.partition(b"?")[2], self.max_cost)
             if auth is not None:
+                if auth.session_id is not None:
+                    auth = in_session(auth, auth.session_id, self._sessions)
                 return PassedBody(auth, length)
         if length == 0 or head.method not in _ENVELOPED:
             if self._secured:

@@ -42,6 +42,7 @@ from vespa.worker.policy import Policy
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.service_state import service_state
+from vespa.worker.sessions_setup import make_sessions, serve_sessions
 
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
@@ -78,6 +79,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
     timing = ServerTiming(reactor) if settings.server_timing else None
+    sessions = make_sessions(reactor, settings, ledger, backend.access)
     app = WorkerApp(
         Policy(
             secured=settings.secured,
@@ -112,6 +114,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         engine=engine.stops,
         response_reader=engine.reader,
         polls=engine.polls,
+        sessions=sessions,
     )
     server = Server(timing.application(app) if timing is not None else app, reactor, limits(settings))
     endpoint = parse(reactor, settings.endpoint)
@@ -146,7 +149,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             delete_interval=settings.delete_requests_interval,
         )
         children += (reporter, keyring)
-    children.append(backend.service)
+    children += (backend.service, *serve_sessions(reactor, settings.session_port, app, sessions))
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
@@ -164,6 +167,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         expiry=expiry,
         ended=ended,
         engine=engine,
+        sessions=sessions,
     )
     children = [*observers(reactor, parts), *children]
     secrets = (settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization))

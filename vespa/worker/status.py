@@ -26,6 +26,7 @@ from vespa.worker.problems import Problem, autoscaler_problems, certificate_prob
 from vespa.worker.readiness_history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
+from vespa.worker.sessions import COUNTED, Sessions
 
 LINES: Final = 10
 """The number of lines of the benchmark's output in the document, the newest."""
@@ -37,8 +38,8 @@ class WorkerStatus:
     Reads the parts of a worker when it is asked.
 
     `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
-    `stops` and `jobs` are None where they are off. `obstacle` returns what keeps callers from reaching the worker, in
-    one sentence, or "".
+    `stops`, `jobs` and `sessions` are None where they are off. `obstacle` returns what keeps callers from reaching the
+    worker, in one sentence, or "".
     """
 
     clock: IReactorTime
@@ -55,6 +56,7 @@ class WorkerStatus:
     certificate: Certificate | None = None
     stops: EngineStops | None = None
     jobs: JobWatcher | None = None
+    sessions: Sessions | None = None
     obstacle: Callable[[], str] = lambda: ""
 
     kind = "worker"
@@ -101,6 +103,7 @@ class WorkerStatus:
             "jobs": self.jobs.in_flight if self.jobs is not None else 0,
             "jobs_oldest_at": self.jobs.oldest if self.jobs is not None else None,
             "aborts": self.stops.under_way if self.stops is not None else 0,
+            **self._sessions(),
             "client_connections": len(self.server.connections),
             "public_url": self.public_url,
             **self._backend(),
@@ -126,6 +129,17 @@ class WorkerStatus:
             found += certificate_problems(self.certificate, now)
         found += load_problems(self.gate, self.estimated_wait)
         return sorted(found, key=lambda problem: problem.severity != "error")
+
+    def _sessions(self) -> dict[str, Any]:
+        sessions = self.sessions
+        counts = sessions.counts() if sessions else dict.fromkeys(COUNTED, 0)
+        return {
+            "sessions": len(sessions.table.sessions) if sessions else 0,
+            "sessions_limit": sessions.table.limit if sessions else 0,
+            "session_load": from_micros(self.ledger.session_load),
+            **{f"sessions_{name}_total": count for name, count in counts.items()},
+            "session_callbacks_failed_total": sessions.callbacks_failed if sessions else 0,
+        }
 
     def _backend(self) -> dict[str, Any]:
         probe = self.readiness.history.last_probe

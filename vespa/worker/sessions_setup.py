@@ -1,0 +1,63 @@
+"""The parts of sessions, made from the settings."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from twisted.application.service import IService
+
+from vespa.accounting.ledger import Ledger
+from vespa.config.worker import WorkerSettings
+from vespa.http.coarse_timer import CoarseTimer
+from vespa.http.connection_pool import ConnectionPool
+from vespa.http.limits import PoolLimits
+from vespa.transport.origin import Origin
+from vespa.worker.access import BackendAccess
+from vespa.worker.app import WorkerApp
+from vespa.worker.session_admission import SessionAdmission, SessionBodies
+from vespa.worker.session_bodies import END, SESSION_PATHS
+from vespa.worker.session_callback import Callbacks
+from vespa.worker.session_port import SessionPort
+from vespa.worker.session_routes import SessionAnswers, SessionRoutes
+from vespa.worker.session_table import SessionTable
+from vespa.worker.sessions import Sessions
+
+
+def make_sessions(reactor: Any, settings: WorkerSettings, ledger: Ledger, backend: BackendAccess) -> Sessions | None:
+    """The worker's sessions; None if there are none. `backend` is the first if there are several."""
+    if not settings.max_sessions:
+        return None
+
+    def connect(origin: Origin) -> ConnectionPool:
+        endpoint = origin.endpoint(reactor, settings.backend_connect_timeout, backend.trust)
+        return ConnectionPool(endpoint, reactor, PoolLimits(idle_seconds=0))
+
+    table = SessionTable(settings.max_sessions, settings.max_session_lifetime, _new_id)
+    sender = Callbacks(connect, backend.origin, CoarseTimer(reactor), settings.backend_authorization)
+    return Sessions(table, ledger, sender, reactor)
+
+
+def serve_sessions(reactor: Any, port: int, app: WorkerApp, sessions: Sessions | None) -> list[IService]:
+    """
+    Let `app` answer the requests for sessions. Returns the services, in the order in which they start.
+
+    `port` is that of the backend's own requests, 0 for none.
+    """
+    if sessions is None:
+        return []
+    bodies = SessionBodies(lambda: app.body.max_cost, sessions.table.longest_lifetime)
+    admission = SessionAdmission(app.admission, sessions, secured=app.proxy.verifies)
+    app.session_routes = SessionRoutes(app.proxy, bodies, admission, SessionAnswers(sessions), *SESSION_PATHS)
+    app.on_drain = sessions.drain
+    if not port:
+        return [sessions]
+    answers = SessionAnswers(sessions, waits=False)
+    plain = SessionPort(reactor, port, SessionRoutes(app.proxy, bodies, admission, answers, END))
+    sessions.on_open = plain.open
+    return [plain, sessions]
+
+
+def _new_id() -> str:
+    """128 random bits."""
+    return secrets.token_hex(16)
