@@ -6,10 +6,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.requests import post
+from tests.client.requests import BODY, post
 from tests.client.rig import OTHER, WORKER, ClientRig, assignment, response
 from tests.observability.metered import metrics_of, requests, samples
 from vespa.client.metrics import RETRIED
+from vespa.client.sessions import RESULTS
 from vespa.observability.ended_requests import EndedRequests
 from vespa.protocol.error_codes import statuses
 
@@ -101,3 +102,19 @@ class ClientMetricsTests(SynchronousTestCase):
         for result in (*RETRIED, "served", "failed"):
             self.assertEqual(now[f'vespa_client_attempts_total{{result="{result}"}}'], 0)
         self.assertEqual([code for code in RETRIED if not statuses(code)], [])
+
+    def test_sessions_and_jobs(self) -> None:
+        """Sessions that are kept and what became of them, and jobs."""
+        rig = self.start(attempts=1, jobs="comfyui")
+        caller = rig.caller()
+        caller.send(post(BODY, b"X-Vespa-Session: a", target=b"/prompt"))
+        rig.tell(assignment())
+        rig.worker().send(response(201, b'{"session_id": "abc"}'))
+        rig.worker().send(response(200, b'{"prompt_id": "0123456789"}'))
+        rig.caller().send(post(BODY, b"X-Vespa-Session: b"))
+        rig.tell(assignment(OTHER))
+        rig.worker(OTHER).send(response(429))
+        now = self.scrape()
+        self.assertEqual([now[f"vespa_client_{name}"] for name in ("sessions", "jobs", "jobs_total")], [1, 1, 1])
+        results = {result: now[f'vespa_client_sessions_total{{result="{result}"}}'] for result in RESULTS}
+        self.assertEqual(results, {"opened": 1, "refused": 1, "ended": 0, "replaced": 0, "lost": 0})

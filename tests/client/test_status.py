@@ -7,16 +7,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.requests import post
+from tests.client.requests import BODY, post
 from tests.client.rig import KEY, OTHER, WORKER, ClientRig, assignment, response
 from tests.observability.example import Example
 from tests.observability.test_status import documented
-from vespa.client.status import FAILING_SECONDS, SHOWN_SEARCHES, SHOWN_WORKERS, ClientStatus
+from vespa.client.status import FAILING_SECONDS, SHOWN_SEARCHES, SHOWN_SESSIONS, SHOWN_WORKERS, ClientStatus
 from vespa.config.client import ClientSettings
 from vespa.config.effective import effective
 from vespa.config.schema import rows
 from vespa.observability.recent_requests import RecentRequests
 from vespa.observability.status import STOPPING, StatusDocument
+from vespa.vast.assignment import Assignment
 
 WAITING = {"request_idx": 7, "status": "2 workers are loading"}
 
@@ -31,6 +32,8 @@ class StatusTests(SynchronousTestCase):
             clock=rig.reactor,
             autoscaler=rig.autoscaler,
             workers=rig.known,
+            sessions=rig.app.sessions,
+            jobs=rig.app.jobs,
             gate=rig.gate,
             server=rig.server,
             autoscaler_url="http://203.0.113.1",
@@ -57,6 +60,23 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual((facts["workers"], facts["searches"], facts["searches_waiting"]), ([], [], 0))
         self.assertEqual((facts["endpoint"], facts["url"]), ("demo", "http://127.0.0.1:8010"))
         self.assertEqual(facts["longest_search_seconds"], 0.0)
+
+    def test_sessions_and_jobs(self) -> None:
+        """The sessions used last are shown with their workers, without their names; of jobs the number."""
+        rig = self.rig
+        for number in range(SHOWN_SESSIONS + 1):
+            rig.caller().send(post(BODY, b"X-Vespa-Session: secret-%d" % number))
+        rig.tell(assignment(WORKER))
+        rig.worker().send(response(201, b'{"session_id": "id-0"}'))
+        rig.caller().send(post(BODY, b"X-Vespa-Session: secret-0"))
+        rig.app.jobs.begin(b"job-0001", Assignment("http://203.0.113.7:31000", 7, b"{}", {}))
+        facts = self.status.facts()
+        self.assertEqual((facts["sessions_known"], facts["sessions_limit"]), (SHOWN_SESSIONS + 1, 100))
+        self.assertEqual(facts["jobs_known"], 1)
+        shown = facts["sessions"]
+        self.assertEqual([each["state"] for each in shown], ["open", *["opening"] * (SHOWN_SESSIONS - 1)])
+        self.assertEqual((shown[0]["worker_url"], shown[0]["requests_total"]), ("http://203.0.113.7:31000", 2))
+        self.assertNotIn("secret", json.dumps(facts))
 
     def test_searching(self) -> None:
         """While searches wait, the autoscaler's word is the reason; each has the time of its begin."""

@@ -279,6 +279,18 @@ class Example:
             "autoscaler_trouble": "",
             "key_fetched": True,
             "searches": [],
+            "sessions_known": 1,
+            "sessions_limit": 100,
+            "sessions": [
+                {
+                    "state": "open",
+                    "worker_url": WORKERS[0],
+                    "requests_total": 14,
+                    "since_at": now - 40.0,
+                    "used_at": now - 2.0,
+                }
+            ],
+            "jobs_known": 3,
             "workers": [
                 {
                     **worker,

@@ -87,7 +87,12 @@ def metrics_of(rig: ClientRig, ended: EndedRequests) -> Metrics:
     """The metrics of a client in memory."""
     return client_metrics(
         ClientSources(
-            autoscaler=rig.autoscaler, selector=rig.app.selector, workers=rig.known, seconds=rig.reactor.seconds
+            autoscaler=rig.autoscaler,
+            selector=rig.app.selector,
+            workers=rig.known,
+            sessions=rig.app.sessions,
+            jobs=rig.app.jobs,
+            seconds=rig.reactor.seconds,
         ),
         ProxyParts(
             gate=rig.gate,

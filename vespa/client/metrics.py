@@ -9,6 +9,8 @@ from typing import Final
 from attrs import frozen
 
 from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.jobs import Jobs
+from vespa.client.sessions import RESULTS, Sessions
 from vespa.client.worker_pools import WorkerPools
 from vespa.client.worker_selection import WorkerSelector
 from vespa.observability.ended_requests import EndedRequest, EndedRequests
@@ -51,6 +53,14 @@ ATTEMPTS: Final = counter(
     "result",
 )
 WORKERS: Final = gauge("vespa_client_workers", "Workers whose addresses the client has from the autoscaler.")
+SESSIONS: Final = gauge("vespa_client_sessions", "Sessions that the client keeps, or opens now.")
+SESSIONS_TOTAL: Final = counter(
+    "vespa_client_sessions_total",
+    "Sessions: opened or refused; ended by their owner, replaced by a newer one, or lost at their worker.",
+    "result",
+)
+JOBS: Final = gauge("vespa_client_jobs", "Jobs whose worker the client knows.")
+JOBS_TOTAL: Final = counter("vespa_client_jobs_total", "Jobs that were begun through the client.")
 
 
 @frozen(kw_only=True)
@@ -60,6 +70,8 @@ class ClientSources:
     autoscaler: AutoscalerClient
     selector: WorkerSelector
     workers: WorkerPools
+    sessions: Sessions
+    jobs: Jobs
     seconds: Callable[[], float]
 
 
@@ -84,6 +96,10 @@ class ClientMetrics:
             Reading(AUTOSCALER_CALLS, lambda: {"answered": autoscaler.responses, "failed": autoscaler.failures}),
             Reading(ATTEMPTS, self._attempts),
             Reading(WORKERS, lambda: len(self._sources.workers.pools())),
+            Reading(SESSIONS, lambda: len(self._sources.sessions.table.sessions)),
+            Reading(SESSIONS_TOTAL, lambda: {**dict.fromkeys(RESULTS, 0), **self._sources.sessions.results}),
+            Reading(JOBS, lambda: len(self._sources.jobs.jobs)),
+            Reading(JOBS_TOTAL, lambda: self._sources.jobs.begun),
         ]
 
     def _oldest(self) -> float:

@@ -77,6 +77,8 @@ def status_document(reactor: Any, parts: ClientParts) -> StatusDocument:
         clock=reactor,
         autoscaler=parts.autoscaler,
         workers=parts.workers,
+        sessions=parts.app.sessions,
+        jobs=parts.app.jobs,
         gate=parts.app.admission.gate,
         server=parts.server,
         autoscaler_url=settings.autoscaler,
@@ -104,7 +106,14 @@ def _url(parts: ClientParts) -> str:
 def _metrics(reactor: Any, parts: ClientParts, lag: LoopLag) -> Metrics:
     app, workers = parts.app, parts.workers
     return client_metrics(
-        ClientSources(autoscaler=parts.autoscaler, selector=app.selector, workers=workers, seconds=reactor.seconds),
+        ClientSources(
+            autoscaler=parts.autoscaler,
+            selector=app.selector,
+            workers=workers,
+            sessions=app.sessions,
+            jobs=app.jobs,
+            seconds=reactor.seconds,
+        ),
         ProxyParts(
             gate=app.admission.gate,
             server=parts.server,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from attrs import define, field
@@ -99,6 +100,10 @@ class ClientSessions:
     def sessions(self) -> Mapping[str, ClientSession]:
         """All of them, the one used last at the end."""
         return self._sessions
+
+    def newest(self, most: int) -> list[ClientSession]:
+        """Those used last, the newest first."""
+        return [self._sessions[name] for name in islice(reversed(self._sessions), most)]
 
     def get(self, name: str) -> ClientSession | None:
         """

@@ -10,6 +10,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.autoscaler_client import AutoscalerClient
+from vespa.client.jobs import Jobs
+from vespa.client.session_table import ClientSession
+from vespa.client.sessions import Sessions
 from vespa.client.worker_pools import Worker, WorkerPools
 from vespa.http.server import Server
 from vespa.observability.status import STOPPING, Subject
@@ -17,7 +20,8 @@ from vespa.runtime.state_changes import StateChanges
 
 SHOWN_WORKERS: Final = 8
 SHOWN_SEARCHES: Final = 5
-"""The numbers of workers and searches in the document: the workers used last, and the oldest searches."""
+SHOWN_SESSIONS: Final = 8
+"""The numbers of workers, searches and sessions in the document: the oldest searches, of the others those used last."""
 FAILING_SECONDS: Final = 30.0
 """For so long after a failure, a worker counts as failing."""
 _TROUBLE_MAX: Final = 200  # characters
@@ -35,6 +39,8 @@ class ClientStatus:
     clock: IReactorTime
     autoscaler: AutoscalerClient
     workers: WorkerPools
+    sessions: Sessions
+    jobs: Jobs
     gate: FairQueue[Any]
     server: Server
     autoscaler_url: str
@@ -83,6 +89,7 @@ class ClientStatus:
         """The client's members of the document."""
         now = self.clock.seconds()
         known = list(self.workers.all().items())
+        sessions = self.sessions.table.sessions
         searches = self.autoscaler.oldest_waiting(SHOWN_SEARCHES)
         return {
             **self._figures(),
@@ -97,12 +104,27 @@ class ClientStatus:
             "concurrency_limit": self.gate.max_concurrency,
             "client_connections": len(self.server.connections),
             "workers": [_worker(url, worker, now) for url, worker in reversed(known[-SHOWN_WORKERS:])],
+            "sessions_known": len(sessions),
+            "sessions_limit": self.sessions.table.limit,
+            "sessions": [_session(each) for each in self.sessions.table.newest(SHOWN_SESSIONS)],
+            "jobs_known": len(self.jobs.jobs),
             "searches": [{"since_at": began_at, "status": status} for began_at, status in searches],
             "problems": [{"severity": "warning", "text": STOPPING}] if self.server.draining else [],
         }
 
 
 _check: type[Subject] = ClientStatus
+
+
+def _session(session: ClientSession) -> dict[str, Any]:
+    """`state` is `opening` or `open`. Its name is not shown: whoever knows it can use the session."""
+    return {
+        "state": "opening" if session.opening is not None else "open",
+        "worker_url": session.worker_url,
+        "requests_total": session.requests,
+        "since_at": session.began_at,
+        "used_at": session.used_at,
+    }
 
 
 def _worker(url: str, worker: Worker, now: float) -> dict[str, Any]:
