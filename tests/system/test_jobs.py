@@ -36,18 +36,25 @@ class JobCase(SystemCase):
         self.comfyui = SimulatedComfyUI(reactor, step_seconds=0.05)
         self.addCleanup(self.comfyui.queue.stop)
 
-    async def before_comfyui(self, **more: str) -> Child:
-        """A worker before the stand-in, which is in this process."""
+    def assigned(self, count: int) -> list[tuple[int, dict[str, Any]]]:
+        """So many assignments, with their numbers."""
+        return [(number, self.assign()) for number in range(count)]
+
+    async def before_comfyui(self, also: str = "", **more: str) -> Child:
+        """A worker before the stand-in, which is in this process, and maybe another backend."""
         served = await serve(
             self.comfyui.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), self.comfyui.upgrades
         )
         self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
-        self.backend_url = served.url
+        self.backend_url = f"{served.url},{also}" if also else served.url
         return await self.start_worker(**{**SETTINGS, **more})
 
-    async def prompt(self, auth: dict[str, Any], steps: int = 4, **more: Any) -> Response:
+    async def prompt(
+        self, auth: dict[str, Any], steps: int = 4, *, broken: bool = False, prompt_id: str | None = None
+    ) -> Response:
         """The response to POST /prompt."""
-        peer, _ = await self.call("/prompt", {"prompt": workflow(steps, **more)}, auth=auth)
+        payload = {"prompt": workflow(steps, broken=broken), "prompt_id": prompt_id}
+        peer, _ = await self.call("/prompt", payload, auth=auth)
         return await peer.answer()
 
     async def poll(self, path: str, auth: dict[str, Any]) -> Response:
@@ -92,6 +99,32 @@ class JobTests(JobCase):
         self.assertEqual(response.status, 400)
         await self.told(worker, Success=2)
         self.assertEqual(self.worker_totals.served, 0)
+        await self.end_well(worker)
+
+    async def test_several_backends(self) -> None:
+        """Each job is at a backend of its own, is followed there, and polled there."""
+        other = SimulatedComfyUI(reactor, step_seconds=0.05)
+        other.number = 100
+        self.addCleanup(other.queue.stop)
+        served = await serve(other.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
+        worker = await self.before_comfyui(also=served.url)
+        jobs = [(auth, self.job(await self.prompt(auth, 30, prompt_id=f"job-{n}"))) for n, auth in self.assigned(2)]
+        self.assertEqual((self.comfyui.queue.remaining, other.queue.remaining), (1, 1))
+        await self.until_worker(worker, lambda: self.reports[-1].cur_load == 20.0, "the load is reported")
+        for auth, name in jobs:
+            queue = json.loads(bytes((await self.poll("/queue", auth)).body))
+            self.assertEqual([each[1] for each in queue["queue_running"]], [name])
+        await self.told(worker, Success=2)
+        for auth, name in jobs:
+            self.assertEqual(list(json.loads(bytes((await self.poll(f"/history/{name}", auth)).body))), [name])
+        self.comfyui.prompt_seconds = other.prompt_seconds = 0.5
+        peers = [(await self.call("/prompt", {"prompt": workflow(1000)}))[0] for _ in range(2)]
+        await until(lambda: self.comfyui.queue.running and other.queue.running, what="both run")
+        for peer in peers:
+            peer.cut()
+        await until(lambda: not self.comfyui.queue.remaining and not other.queue.remaining, what="both are stopped")
+        await self.told(worker, Success=2, Cancelled=2)
         await self.end_well(worker)
 
     async def test_killed(self) -> None:

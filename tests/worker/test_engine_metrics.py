@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observability.metered import samples
-from tests.simulator_support.comfyui import ComfyUIBackend
 from tests.worker.test_job_watcher import STEPS, WatcherCase
 from vespa.engines.comfyui import ComfyUI
 from vespa.observability.metrics import Metrics
@@ -26,7 +25,7 @@ class OnTests(WatcherCase):
     def test_counted(self) -> None:
         """A job, a poll and an attempt each are counted by their result."""
         polls = JobPolls(ComfyUI(), self.clock, 60.0)
-        stops = EngineStops(ComfyUI(), ComfyUIBackend(self, self.clock), self.clock, 10.0)
+        stops = EngineStops(ComfyUI(), lambda exchange: self.backend, self.clock, 10.0)
         metrics = Metrics(engine_readings(stops, self.watcher, polls), lambda: None)
         self.begin()
         self.assertEqual(samples(metrics)["vespa_jobs_in_flight"], 1)

@@ -10,13 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.config.worker_reading import load
 from vespa.engines.choice import JOB_KINDS, STOPPERS
-from vespa.worker.access import backend_access
+from vespa.worker.backends_setup import backend_parts
 from vespa.worker.engine_setup import EngineParts, engine_parts
 
 
 def parts(clock: Any, **environment: str) -> EngineParts:
     settings = load({"VESPA_UNSECURED": "true", "VESPA_BACKEND_URL": "http://127.0.0.1:1", **environment})
-    return engine_parts(clock, settings, backend_access(clock, settings, {}))
+    return engine_parts(clock, settings, backend_parts(clock, settings, {}, lambda throughput: None))
 
 
 class SetupTests(SynchronousTestCase):

@@ -39,9 +39,9 @@ class StopsCase(SynchronousTestCase):
         self.stopping: list[Deferred[None]] = []
         self.answers: list[Answer | None] = []
         self.rig = Rig(concurrency=1)
-        self.stops = EngineStops(
-            Scripted(self.stop, self.needs_response), ComfyUIBackend(self, self.rig.clock), self.rig.clock, SECONDS
-        )
+        backend = ComfyUIBackend(self, self.rig.clock)
+        scripted = Scripted(self.stop, self.needs_response)
+        self.stops = EngineStops(scripted, lambda exchange: backend, self.rig.clock, SECONDS)
         self.rig = Rig(concurrency=1, engine=self.stops, clock=self.rig.clock)
         self.stops.freed = self.rig.app.admission.engine_stopped
 
@@ -221,7 +221,7 @@ class WithComfyUI(SynchronousTestCase):
         """POST /prompt is in flight when its caller leaves: its job is taken out of the queue, and no other."""
         rig = Rig()
         backend = ComfyUIBackend(self, rig.clock)
-        stops = EngineStops(ComfyUI(), backend, rig.clock, SECONDS)
+        stops = EngineStops(ComfyUI(), lambda exchange: backend, rig.clock, SECONDS)
         rig = Rig(concurrency=1, engine=stops, clock=rig.clock)
         stops.freed = rig.app.admission.engine_stopped
         other = backend.begin(5)

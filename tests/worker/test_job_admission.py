@@ -17,6 +17,7 @@ from vespa.observability.ended_requests import EndedRequest, EndedRequests
 from vespa.protocol.refusal import Refusal
 from vespa.simulator.comfyui_workflow import workflow
 from vespa.simulator.signing import query_envelope
+from vespa.transport.origin import Origin
 from vespa.worker.job_polls import AT_ONCE, BURST, JobPolls
 from vespa.worker.job_watcher import JobWatcher
 
@@ -33,7 +34,7 @@ class JobCase(SynchronousTestCase):
         """A worker before ComfyUI. It answers on the worker's own wires what the test passes on."""
         clock = Rig().clock
         self.backend = ComfyUIBackend(self, clock)
-        self.watcher = JobWatcher(ComfyUI(), self.backend, clock, 600.0, 1.0)
+        self.watcher = JobWatcher(ComfyUI(), lambda exchange: self.backend, clock, 600.0, 1.0)
         self.polls = JobPolls(ComfyUI(), clock, RESULT_SECONDS)
         self.watcher.began, self.watcher.ended = self.polls.began, self.polls.ended
         self.ended: list[EndedRequest] = []
@@ -250,3 +251,33 @@ class Polls(JobCase):
         self.assertEqual(status(client.read()), 200, "it waited for no slot")
         self.pass_time(STEPS + 3)
         self.assertTrue(self.rig.settled())
+
+
+class SeveralBackends(JobCase):
+    def setUp(self) -> None:
+        self.make(several=[Origin("http", "10.0.0.1", 8000 + each) for each in range(2)], replay="off")
+
+    def respond(self, which: int, content: bytes) -> None:
+        self.rig.ways[which].wire.send(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+
+    def test_poll(self) -> None:
+        """A poll goes to the backend that has the job, and to no other one, even if that is dead."""
+        first = self.rig.ask(post(envelope(b"{}"), b"/other"))
+        client = self.rig.ask(post(envelope(b"{}", request_idx=4), b"/prompt"))
+        self.respond(1, self.backend.queue(60).body)
+        self.assertEqual(status(client.read()), 200)
+        self.respond(0, b"{}")
+        self.assertEqual(status(first.read()), 200)
+        poll = self.get("/queue", request_idx=4)
+        client.send(poll)
+        self.respond(1, b"[]")
+        self.assertEqual(body(client.read()), b"[]")
+        self.rig.ways[1].refusing = True
+        self.rig.ways[1].wire.hang_up()
+        client.send(poll)
+        self.rig.clock.advance(0)
+        self.assertEqual(status(client.read()), 502)
+        self.assertEqual(len(self.rig.ways[0].open), 1)
+        assert self.rig.backends is not None
+        self.assertEqual([each.moved for each in self.rig.backends.all], [0, 0])
+        self.assertEqual((self.ledger.load, self.rig.gate.working, self.watcher.in_flight), (WORK, 1, 1))

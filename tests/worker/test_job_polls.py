@@ -14,6 +14,8 @@ from vespa.worker.job_polls import AT_ONCE, BURST, RATE, JobPolls, Polls
 
 
 class FakeExchange:
+    backend = None
+
     def __init__(self, index: int) -> None:
         self.content = Auth(1.0, 1, "e", index, index, "s", "u", b"1")
 

@@ -32,6 +32,7 @@ class FakeExchange:
     """Takes the end of its work."""
 
     head = FakeHead()
+    backend = None
 
     def __init__(self) -> None:
         self.ends: list[str] = []
@@ -49,7 +50,9 @@ class WatcherCase(SynchronousTestCase):
         self.watcher = self.make()
 
     def make(self, **more: Any) -> JobWatcher:
-        watcher = JobWatcher(ComfyUI(), self.backend, self.clock, **{"seconds": 600.0, "interval": 1.0, **more})
+        watcher = JobWatcher(
+            ComfyUI(), lambda exchange: self.backend, self.clock, **{"seconds": 600.0, "interval": 1.0, **more}
+        )
         self.began: list[Exchange] = []
         self.ended: list[Exchange] = []
         watcher.began, watcher.ended = self.began.append, self.ended.append

@@ -67,6 +67,10 @@ class FairQueue(Generic[Key]):
         """The number of requests that hold a slot."""
         return len(self._working)
 
+    def holds(self, key: Key) -> bool:
+        """Whether a request has a slot."""
+        return key in self._working
+
     @property
     def waiting(self) -> int:
         """The number of requests in the queue."""

@@ -106,12 +106,6 @@ def _check_backends(reading: Reading[WorkerSettings]) -> None:
         reading.problems["affinity"] = (
             f"{reading.name('affinity')} is for several backends, and {name} names one: unset it, or name the others"
         )
-    for attribute in ("abort", "jobs"):
-        if len(urls) > 1 and reading.values[attribute]:
-            reading.problems[attribute] = (
-                f"{reading.name(attribute)} needs a single backend, and {name} names {len(urls)}: "
-                "unset it, or start a worker for each"
-            )
 
 
 def _port_hint(environ: Mapping[str, str], port: int) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Final
 
 from vespa.engines.interface import Answer, Backend, Unanswered
 from vespa.http.interfaces import UpstreamError
+from vespa.proxy.exchange import Exchange
 from vespa.runtime.deadlines import sleep
 from vespa.runtime.http_client import BoundedClient, CallError
 
@@ -44,3 +46,6 @@ class BackendCalls:
 
 
 _check: type[Backend] = BackendCalls
+
+BackendOf = Callable[[Exchange], Backend]
+"""The backend at which a request is, to be asked about it."""

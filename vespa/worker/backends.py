@@ -97,6 +97,8 @@ class Backends:
         """Whether another backend is tried. A response of the backend's own passes, whatever its status."""
         if isinstance(failure, ResponseHead) or failure.code not in _ELSEWHERE or exchange.session is not None:
             return False
+        if not self.gate.holds(exchange):
+            return False  # a poll of a job, which is at this backend
         backend: Backend = exchange.backend
         move: _Move = exchange.selection or _Move()
         tried = [*move.tried, backend]

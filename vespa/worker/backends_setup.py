@@ -28,7 +28,8 @@ from vespa.worker.readiness_setup import readiness_monitor
 @frozen
 class BackendParts:
     """
-    What leads to the backend. `access` is that of the first, and `backends` is None if there is only one.
+    What leads to the backend. `access` is that of the first, and `backends` is None if there is only one. `accesses`
+    are those of all, in the order of `backends`.
 
     `readiness` is also `service`.
     """
@@ -38,6 +39,7 @@ class BackendParts:
     gate: FairQueue[Exchange]
     readiness: Readiness
     service: IService
+    accesses: Sequence[BackendAccess]
     backends: Backends | None = None
 
     def close(self) -> None:
@@ -70,7 +72,7 @@ def backend_parts(
 
     monitor = readiness_monitor(reactor, settings, environment, measured, access)
     pool.on_trouble = partial(on_trouble, monitor)
-    return BackendParts(access, [pool], gate, monitor, monitor)
+    return BackendParts(access, [pool], gate, monitor, monitor, [access])
 
 
 def _several(
@@ -105,7 +107,7 @@ def _several(
         reactor, monitors, set_health=backends.set_health, on_throughput=measured, add=total_of
     )
     pools = [backend.pool for backend in each]
-    return BackendParts(accesses[0], pools, backends.gate, readiness, readiness, backends)
+    return BackendParts(accesses[0], pools, backends.gate, readiness, readiness, accesses, backends)
 
 
 def total_of(figures: Sequence[float]) -> Figure:

@@ -15,9 +15,9 @@ from vespa.engines.choice import job_kind, stopper
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
-from vespa.worker.access import BackendAccess
 from vespa.worker.app import WorkerApp
 from vespa.worker.backend_calls import BackendCalls
+from vespa.worker.backends_setup import BackendParts
 from vespa.worker.engine_stops import EngineStops
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.job_watcher import JobWatcher
@@ -84,19 +84,25 @@ class EngineParts:
         return self.drain.begin
 
 
-def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendAccess) -> EngineParts:
+def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendParts) -> EngineParts:
     """The parts that the settings name. Raises ValueError for a function that cannot be used."""
-    calls = BackendCalls(backend.http, backend.base)
+    calls = [BackendCalls(access.http, access.base) for access in backend.accesses]
+    places = backend.backends.all if backend.backends is not None else [None]
+    by_place = dict(zip(places, calls, strict=True))
+
+    def backend_of(exchange: Exchange) -> BackendCalls:
+        return by_place[exchange.backend]
+
     stops: EngineStops | None = None
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
     if settings.abort:
-        stops = EngineStops(stopper(settings.abort), calls, reactor, settings.abort_timeout)
+        stops = EngineStops(stopper(settings.abort), backend_of, reactor, settings.abort_timeout)
     if settings.jobs:
         kind = job_kind(settings.jobs)
         jobs = JobWatcher(
             kind,
-            calls,
+            backend_of,
             reactor,
             settings.job_timeout,
             settings.job_poll_interval,

@@ -18,6 +18,7 @@ from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.ratelimited_log import RateLimitedLog
+from vespa.worker.backend_calls import BackendOf
 
 RESULTS: Final = ("stopped", "failed", "timeout", "skipped")
 """How an attempt ends: the engine says that it has stopped, it failed, it took too long, too many were under way."""
@@ -32,13 +33,14 @@ class EngineStops:
     """
     The worker's `Engine`: `admitted` notes how a request's work is stopped, `left` begins to stop it.
 
-    `seconds` limits one attempt. `freed` is called at the end of each, and frees the request's slot.
+    `backend_of` finds the backend of a request. `seconds` limits one attempt. `freed` is called at the end of each, and
+    frees the request's slot.
     """
 
     log = Logger(namespace="vespa.worker")
 
     _stopper: Stopper
-    _backend: Backend
+    _backend_of: BackendOf
     _clock: IReactorTime
     _seconds: float
     freed: Callable[[Exchange], None] = field(default=lambda exchange: None, init=False)
@@ -79,14 +81,15 @@ class EngineStops:
             upstream.hand_over(late)
             exchange.upstream = None
         # In a later turn: the request's end is not recorded yet, and its slot must be free after that.
-        self._under_way[exchange] = Deferred.fromCoroutine(self._stop(exchange, stop, late))
+        backend = self._backend_of(exchange)
+        self._under_way[exchange] = Deferred.fromCoroutine(self._stop(exchange, backend, stop, late))
         return True
 
-    async def _stop(self, exchange: Exchange, stop: Stop, late: LateResponse | None) -> None:
+    async def _stop(self, exchange: Exchange, backend: Backend, stop: Stop, late: LateResponse | None) -> None:
         result = "stopped"
         try:
             await sleep(0.0, self._clock)
-            await within(self._seconds, self._clock, self._attempt(stop, late))
+            await within(self._seconds, self._clock, self._attempt(backend, stop, late))
         except CancelledError:
             result = "failed"
         except TimeoutError:
@@ -106,13 +109,13 @@ class EngineStops:
             self._under_way.pop(exchange, None)
             self.freed(exchange)
 
-    async def _attempt(self, stop: Stop, late: LateResponse | None) -> None:
+    async def _attempt(self, backend: Backend, stop: Stop, late: LateResponse | None) -> None:
         answer = None
         if late is not None:
             answer = await late.answer
             if answer is None:
                 return  # the backend answered nothing, so it took nothing
-        await stop.stop(self._backend, answer)
+        await stop.stop(backend, answer)
 
     def cancel(self) -> None:
         """End all attempts: the worker stops."""

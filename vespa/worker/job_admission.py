@@ -36,6 +36,7 @@ class JobAdmission(WorkerAdmission):
     def admit(self, exchange: Exchange, content: Any) -> bool:
         if exchange not in self._polling:
             return super().admit(exchange, content)
+        exchange.backend = self._polling[exchange].backend
         now = self._clock.seconds()
         refusal = self.unready()
         if refusal is not None:

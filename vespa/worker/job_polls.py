@@ -43,6 +43,7 @@ class Polls:
     """The end of the time in which polls are free; None while the job is under way."""
     in_flight: int = 0
     jobs: int = 0  # that are under way
+    backend: Any = None  # which of several backends has the newest
 
 
 @define(eq=False, slots=False)
@@ -73,6 +74,7 @@ class JobPolls:
             polls = self._known[key] = Polls(key, BURST, now)
         polls.until = None
         polls.jobs += 1
+        polls.backend = exchange.backend
         self._jobs[exchange] = polls
 
     def ended(self, exchange: Exchange) -> None:

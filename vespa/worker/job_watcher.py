@@ -25,6 +25,7 @@ from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
 from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.ratelimited_log import RateLimitedLog
+from vespa.worker.backend_calls import BackendOf
 from vespa.worker.job_reader import READ_MAX, JobReader
 
 RESULTS: Final = ("done", "error", "lost", "timeout", "stopped")
@@ -47,6 +48,7 @@ class Watched:
 
     exchange: Exchange
     job: Job
+    backend: Backend
     began_at: float
     task: Deferred[None] | None = None
 
@@ -56,14 +58,15 @@ class JobWatcher:
     """
     Keeps the account of a request open while its job is under way.
 
-    `seconds` limits a job. `interval` is the time between two checks of one. `stop_seconds`: a job that took too long
-    is stopped in the engine, within so many seconds; 0: it is not. `began` and `ended` are called for each job.
+    `backend_of` finds the backend of a request. `seconds` limits a job. `interval` is the time between two checks of
+    one. `stop_seconds`: a job that took too long is stopped in the engine, within so many seconds; 0: it is not.
+    `began` and `ended` are called for each job.
     """
 
     log = Logger(namespace="vespa.worker")
 
     kind: JobKind
-    _backend: Backend
+    _backend_of: BackendOf
     _clock: IReactorTime
     seconds: float
     interval: float
@@ -108,7 +111,7 @@ class JobWatcher:
         if len(self._jobs) >= MOST:
             self._warnings.log("most", f"a job is not followed: {MOST} are under way")
             return False
-        watched = self._jobs[exchange] = Watched(exchange, job, self._clock.seconds())
+        watched = self._jobs[exchange] = Watched(exchange, job, self._backend_of(exchange), self._clock.seconds())
         watched.task = Deferred.fromCoroutine(self._follow(watched))
         self.began(exchange)
         return True
@@ -139,18 +142,18 @@ class JobWatcher:
 
     async def _result(self, watched: Watched) -> tuple[str, str]:
         """Wait for the end of a job. Returns the result, and why it was lost."""
-        clock, job = self._clock, watched.job
+        clock = self._clock
         deadline = watched.began_at + self.seconds
         answered_at, gone, refused, pause = watched.began_at, 0, 0, min(FIRST_CHECK, self.interval)
         while True:
             left = deadline - clock.seconds()
             if left <= 0:
-                await self._stop(job)
+                await self._stop(watched)
                 return "timeout", ""
             await sleep(min(pause, left), clock)
             pause = min(pause * SLOWER, self.interval)
             try:
-                state = await self._turns.run(self._check, job)
+                state = await self._turns.run(self._check, watched)
             except (Unanswered, Unexpected) as error:
                 refused = refused + 1 if isinstance(error, Unanswered) and error.refused else 0
                 if refused >= REFUSALS or clock.seconds() - answered_at >= DEAD_SECONDS:
@@ -165,12 +168,12 @@ class JobWatcher:
             if state is JobState.ERROR:
                 return "error", ""
 
-    def _check(self, job: Job) -> Deferred[JobState]:
-        return Deferred.fromCoroutine(self._checked(job))
+    def _check(self, watched: Watched) -> Deferred[JobState]:
+        return Deferred.fromCoroutine(self._checked(watched))
 
-    async def _checked(self, job: Job) -> JobState:
+    async def _checked(self, watched: Watched) -> JobState:
         try:
-            return await job.check(self._backend)
+            return await watched.job.check(watched.backend)
         except (Unanswered, Unexpected, CancelledError):
             raise
         except Exception as error:
@@ -178,12 +181,12 @@ class JobWatcher:
             self.log.failure("the state of a job could not be found out")
             raise Unexpected(f"{type(error).__name__}: {error}") from error
 
-    async def _stop(self, job: Job) -> None:
+    async def _stop(self, watched: Watched) -> None:
         """Stop a job that took too long: its slot must not be free while the engine still works for it."""
         if not self.stop_seconds:
             return
         try:
-            await within(self.stop_seconds, self._clock, job.stop(self._backend))
+            await within(self.stop_seconds, self._clock, watched.job.stop(watched.backend))
         except (Unanswered, Unexpected, TimeoutError) as error:
             self._warnings.log("not stopped", f"a job that took too long was not stopped: {error}")
 

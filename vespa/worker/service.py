@@ -75,7 +75,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
 
     backend = backend_parts(reactor, settings, environment, measured)
     readiness = backend.readiness
-    engine = engine_parts(reactor, settings, backend.access)
+    engine = engine_parts(reactor, settings, backend)
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
     timing = ServerTiming(reactor) if settings.server_timing else None
