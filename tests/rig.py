@@ -240,7 +240,7 @@ class Rig:
         self.gate: FairQueue[Exchange] = FairQueue(max_wait, concurrency, max_queue)
         self.backends: Backends | None = None
         if several:
-            pools = [ConnectionPool(way, self.clock, pool_limits) for way in self.ways]
+            pools = [ConnectionPool(endpoint or way, self.clock, pool_limits) for way in self.ways]
             self.pool = pools[0]
             self.backends = Backends(
                 [

@@ -18,7 +18,7 @@ EXAMPLES = 300
 STEPS = (
     *("come", "come", "come", "send", "send", "send", "send", "accept", "accept", "accept", "time", "time", "time"),
     *("respond", "respond", "respond", "respond", "respond", "respond", "close", "close", "leave", "leave", "refuse"),
-    *("work_end", "work_end", "measure", "measure", "stop"),
+    *("work_end", "work_end", "measure", "measure", "stop", "health", "health"),
     *("squeeze", "squeeze", "drain", "drain", "chatter", "cut", "dismiss", "unready", "distrust"),
 )
 numbers = st.integers(0, 8191)
@@ -32,6 +32,8 @@ configs = st.builds(
     stream_errors=st.booleans(),
     reads=st.booleans(),
     engine=st.booleans(),
+    backends=st.sampled_from((1, 1, 2, 3)),
+    affinity=st.booleans(),
     turn_end=st.booleans(),
     at_once=st.booleans(),
     concurrency=st.sampled_from((0, 1, 2)),

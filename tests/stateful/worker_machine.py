@@ -18,14 +18,16 @@ from zope.interface import implementer
 
 from tests.rig import Rig, post
 from tests.stateful.transports import MemoryTransport
-from tests.stateful.worker_parts import IN_FLIGHT, Readers, SlowEngine
+from tests.stateful.worker_parts import IN_FLIGHT, Readers, SlowEngine, check_places, several
 from tests.worker.requests import auth, envelope
 from vespa.accounting.lifecycle import ENDS, State
+from vespa.accounting.places import OUT, SUSPECT, WELL
 from vespa.http.client_connection import ClientConnection
 from vespa.http.interfaces import RequestHandler, Sink, UpstreamError
 from vespa.http.limits import Limits, PoolLimits
 from vespa.http.server_connection import ServerConnection
 from vespa.observability.ended_requests import EndedRequest, EndedRequests
+from vespa.protocol.affinity_key import AffinityKey
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
@@ -74,6 +76,8 @@ class Config:
     """Parts read responses, measure work, and keep accounts open."""
     engine: bool = False
     """The backend has to be stopped when callers leave."""
+    backends: int = 1
+    affinity: bool = False
 
 
 class WatchedExchange(Exchange):
@@ -219,7 +223,10 @@ class WorkerMachine:
             stream_errors=config.stream_errors,
             response_reader=self.readers if config.reads else None,
             engine=self.engine if config.engine else None,
+            several=several(config.backends) if config.backends > 1 else (),
+            affinity=AffinityKey(b"content-length") if config.affinity else None,
         )
+        self.places = self.rig.backends.all if self.rig.backends is not None else ()
         self.engine.admission = self.rig.app.admission
         self.rig.server.application = self._open_exchange
         self.callers: list[Caller] = []
@@ -415,6 +422,11 @@ class WorkerMachine:
         for exchange in self._pick(self.engine.stopping, a):
             self.engine.stop(exchange)
 
+    def do_health(self, a: int, b: int) -> None:
+        for place in self._pick(self.places, a):
+            assert self.rig.backends is not None
+            self.rig.backends.set_health(place, (WELL, WELL, WELL, SUSPECT, OUT)[b % 5])
+
     # -- the worker itself
 
     def do_time(self, a: int, b: int) -> None:
@@ -468,6 +480,7 @@ class WorkerMachine:
         self.check_ended()
         self.check_work()
         self.readers.check()
+        check_places(self.places, self.config.concurrency, gate.working)
         assert gate.working + gate.waiting <= ledger.in_flight + len(self.engine.stopping), "a slot too many"
         for caller in self.callers:
             numbers = iter(caller.numbers)
@@ -523,9 +536,10 @@ class WorkerMachine:
         assert rig.settled()
         held = {
             "queued": rig.gate.waiting,
+            "at a backend": sum(each.working + each.tunnels + each.load for each in self.places),
             "clients": len(rig.server.connections),
-            "connections to the backend": rig.pool.size,
-            "waiting for a connection": rig.pool.waiting,
+            "connections to the backends": sum(each.size for each in rig.app.pools),
+            "waiting for a connection": sum(each.waiting for each in rig.app.pools),
             "bytes": rig.server.held.total + rig.server.held.unverified,
             "tunnels": rig.proxy.tunnels.count,
             "indices": len(rig.ledger.under_way),

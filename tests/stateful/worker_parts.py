@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define, field
 
 from vespa.accounting.lifecycle import CONNECTING, STREAMING, STREAMING_ERROR, WAITING
+from vespa.accounting.places import Place
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
+from vespa.transport.origin import Origin
 from vespa.worker.admission import WorkerAdmission
 
 IN_FLIGHT = (WAITING, CONNECTING, STREAMING, STREAMING_ERROR)
@@ -66,6 +70,20 @@ class Readers:
     def check_end(self) -> None:
         for each in self.all:
             assert len(each.ends) == 1, (each.exchange.state, each.ends)
+
+
+def several(count: int) -> list[Origin]:
+    """The addresses of so many backends."""
+    return [Origin("http", "backend", 8000 + number, b"") for number in range(count)]
+
+
+def check_places(places: Sequence[Place], slots: int, working: int) -> None:
+    """No backend has more requests than slots, and each that holds a slot is at one."""
+    for place in places:
+        assert place.working >= 0 and place.tunnels >= 0 and place.load >= 0
+        assert not slots or place.working <= slots
+    if places:
+        assert sum(place.working for place in places) == working
 
 
 class SlowEngine:

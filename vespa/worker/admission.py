@@ -218,13 +218,13 @@ class WorkerAdmission:
             exchange.session.left(exchange)
         if event is HANG_UP and at_backend and self.engine is not None and self.engine.left(exchange):
             return  # the slot is free when the engine has stopped
+        self.engine_stopped(exchange)
+
+    def engine_stopped(self, exchange: Exchange) -> None:
+        """Nothing works any longer for a request that has ended: free what it holds."""
         self.gate.free(exchange)
         if not self.gate.waiting:
             self.timer.discard(self)
-
-    def engine_stopped(self, exchange: Exchange) -> None:
-        """The backend has stopped the work of a caller that left."""
-        self.gate.free(exchange)
 
     def release(self, exchange: Exchange) -> None:
         """Free the slot of an upgraded connection, which may last long."""
