@@ -19,6 +19,7 @@ class FakeEnded:
 
     state: State = SERVED
     work: int = UNIT
+    measured: int | None = None
     received_at: float = 1000.0
     first_byte_at: float = 1000.25
     ended_at: float = 1001.0

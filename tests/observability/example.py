@@ -46,6 +46,7 @@ class ExampleRequest:
     received_at: float
     first_byte_at: float
     shown: dict[str, Any]
+    measured: int | None = None
 
 
 class Example:
@@ -244,6 +245,12 @@ class Example:
             "probe_seconds": 0.0031,
             "probe_trouble": "",
             "benchmark_throughput": FIGURE if self.at >= 118 else None,
+            "throughput_estimate": None,
+            "usage_read": False,
+            "usage_measured_total": 0,
+            "usage_unmeasured_total": 0,
+            "usage_measured_work": 0.0,
+            "usage_signed_work": 0.0,
             "benchmark_concurrency": 32,
             "benchmark_model": "llama-3.1-8b-instruct",
             "benchmark_measured_at": NOW - SECONDS + 118,

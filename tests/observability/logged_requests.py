@@ -28,6 +28,7 @@ class Ended:
     code: str = ""
     origin: str = ""
     work: int = 2_500_000
+    measured: int | None = None
     request_idx: int | None = 17
     received_at: float = AT
     started_at: float = AT + 0.001

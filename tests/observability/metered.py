@@ -19,7 +19,9 @@ from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.recalibration import Recalibration
 from vespa.worker.reporter import Reporter
+from vespa.worker.usage_meter import UsageMeter
 
 
 class WorkerInMemory:
@@ -36,6 +38,8 @@ class WorkerInMemory:
             reports_delivered=7, reports_failed=2, deletes_delivered=5, deletes_failed=1, undelivered_since=None
         )
         self.certificate: Any = SimpleNamespace(ends=1_800_000_000.0)
+        self.usage: UsageMeter | None = None
+        self.recalibration: Recalibration | None = None
         self.metrics = self.make_metrics(self.reporter, self.keyring)
 
     def make_metrics(self, reporter: Any, keyring: Any) -> Metrics:
@@ -50,6 +54,8 @@ class WorkerInMemory:
                 certificate=self.certificate,
                 seconds=self.clock.seconds,
                 sessions=rig.sessions,
+                usage=self.usage,
+                recalibration=self.recalibration,
             ),
             ProxyParts(
                 gate=rig.gate,

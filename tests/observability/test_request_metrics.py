@@ -48,6 +48,7 @@ class Ended:
     request_id: str = ""
     status: int = 200
     work: int = 1
+    measured: int | None = None
     request_idx: int | None = None
     upstream_address: str = ""
     attempts: int = 1

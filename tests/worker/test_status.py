@@ -14,6 +14,7 @@ from tests.observability.example import Example
 from tests.observability.test_status import documented
 from tests.rig import GET, Rig
 from tests.worker.test_readiness import Backend, Benchmark, Cache
+from vespa.accounting.workload import MICROS
 from vespa.benchmarking.contract import Figure
 from vespa.config.effective import effective
 from vespa.config.schema import rows
@@ -25,9 +26,11 @@ from vespa.transport.certificates import Certificate
 from vespa.vast.status_report import Identity
 from vespa.worker.keyring import Keyring
 from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.recalibration import Recalibration
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.status import LINES, WorkerStatus, model_name
+from vespa.worker.usage_meter import UsageMeter
 
 ADDRESS = "http://autoscaler.example"
 SECRET = "secret-0123456789"
@@ -131,6 +134,26 @@ class StatusTests(SynchronousTestCase):
         facts = self.status.facts()
         self.assertEqual((facts["benchmark_throughput"], facts["benchmark_concurrency"]), (50.0, 4))
         self.assertEqual((facts["benchmark_model"], facts["benchmark_measured_at"]), ("llama", self.began + 3.0))
+
+    def test_usage(self) -> None:
+        """The estimated throughput, and what responses reported."""
+        off = self.status.facts()
+        self.assertEqual((off["throughput_estimate"], off["usage_read"], off["usage_measured_total"]), (None, False, 0))
+        usage = UsageMeter(self.rig.ledger, "completion")
+        usage.measured, usage.unmeasured, usage.measured_work, usage.signed_work = 3, 2, 30 * MICROS, 400 * MICROS
+        estimate = Recalibration(
+            self.clock, self.rig.gate, self.rig.ledger, lambda: self.monitor.throughput, measures=True
+        )
+        status = evolve(self.status, usage=usage, recalibration=estimate)
+        self.assertIsNone(status.facts()["throughput_estimate"], "there is no benchmark yet")
+        self.ready()
+        estimate.factor = 1.5
+        facts = status.facts()
+        self.assertEqual((facts["benchmark_throughput"], facts["throughput_estimate"]), (0.5, 0.75))
+        found = [
+            facts[f"usage_{name}"] for name in ("measured_total", "unmeasured_total", "measured_work", "signed_work")
+        ]
+        self.assertEqual((facts["usage_read"], found), (True, [3, 2, 30.0, 400.0]))
 
     def test_load(self) -> None:
         """Load, queue and the estimated wait are those of the gate, at its own arithmetic."""

@@ -25,7 +25,7 @@ HISTORY: Final = 900
 """The number of samples that are kept. With one a second, of longer requests only the last part counts."""
 
 
-ENDED_MAX: Final = 4096
+ENDED_MAX: Final = 512
 """Requests that are kept until the next sample. The others are left out, which does not bias the estimate."""
 
 

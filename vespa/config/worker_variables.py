@@ -70,6 +70,21 @@ class WorkerVariables(WorkerSurroundings):
         whole(0), "1000", "Maximum of upgraded connections (WebSockets), which need no slot; 0: no limit."
     )
     tunnel_idle_timeout: float = _admission(seconds, "3600", "When an idle upgraded connection is closed; 0: never.")
+    usage: Literal["off", "openai"] = _admission(
+        choice("off", "openai"),
+        "off",
+        "`openai`: the tokens that responses report are the work that was done. For backends whose cost is tokens.",
+    )
+    usage_count: Literal["auto", "completion", "total"] = _admission(
+        choice("auto", "completion", "total"),
+        "auto",
+        "Which tokens: `completion` (generated), `total` (with the prompt), `auto` (as `BENCHMARK_COUNT` says).",
+    )
+    recalibrate: bool = _admission(
+        boolean,
+        "false",
+        "Estimate the true throughput from served requests, and use it between half and twice the benchmark's figure.",
+    )
 
     max_sessions: int = _sessions(whole(0), "10", "Maximum of sessions at once; 0: none.")
     max_session_lifetime: float = _sessions(

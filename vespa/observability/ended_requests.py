@@ -24,7 +24,8 @@ class EndedRequest(Protocol):
 
     `state` is one of the final ones. `status` is that of the response, 0 if none was sent. `code` is one of
     `protocol.error_codes`, "" if Vespa made no error. `origin` tells who caused a failure: client, vespa or backend, at
-    the client proxy also worker, autoscaler or console; "" without a failure. `work` is in millionths. Times are epoch
+    the client proxy also worker, autoscaler or console; "" without a failure. `work` is in millionths, and so is
+    `measured`, the work that was really done, None if nothing measured it. Times are epoch
     seconds, 0.0 if the request never reached that point; durations are seconds. `connect_seconds` is 0.0 for a kept
     connection, `longest_gap` for a response that came whole. Bytes are those of head and body as they came from the
     client and from the upstream. `upstream_address` is "" where there is only one upstream. `attempts` is the
@@ -47,6 +48,8 @@ class EndedRequest(Protocol):
     def origin(self) -> str: ...
     @property
     def work(self) -> int: ...
+    @property
+    def measured(self) -> int | None: ...
     @property
     def request_idx(self) -> int | None: ...
     @property
@@ -76,7 +79,7 @@ class RefusedRequest:
 
     state: State = REFUSED
     work = bytes_in = bytes_out = 0
-    request_idx = None
+    measured = request_idx = None
     received_at = started_at = first_byte_at = connect_seconds = longest_gap = 0.0
     request_id = upstream_address = ""
     attempts = 0

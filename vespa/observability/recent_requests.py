@@ -57,7 +57,9 @@ class RecentRequests:
         """Requests have ended. Called with whole batches, since each of them may be long."""
         self._new.extend(batch)
         self._counts.update([ended.state for ended in batch])
-        self._served_work += sum([ended.work for ended in batch if ended.state is SERVED])
+        self._served_work += sum(
+            [ended.work if ended.measured is None else ended.measured for ended in batch if ended.state is SERVED]
+        )
         failures = [ended for ended in batch if ended.state not in _GOOD]
         self._new_failures.extend(failures)
         room = SAMPLES - len(self._first_bytes)

@@ -25,8 +25,11 @@ from vespa.worker.job_polls import JobPolls
 from vespa.worker.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.readiness_history import Readiness
+from vespa.worker.recalibration import Recalibration
 from vespa.worker.reporter import Reporter
 from vespa.worker.sessions import Sessions
+from vespa.worker.usage_meter import UsageMeter
+from vespa.worker.usage_metrics import usage_readings
 
 STATES: Final = ("loading", "benchmarking", "ready", "suspect", "errored")
 """The states of the readiness monitor."""
@@ -110,7 +113,7 @@ class WorkerSources:
     What the worker's metrics are read from. `seconds` returns the time.
 
     `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
-    worker's own. `stops`, `jobs`, `polls` and `sessions` are None where they are off.
+    worker's own. `stops`, `jobs`, `polls`, `sessions`, `usage` and `recalibration` are None where they are off.
     """
 
     admission: WorkerAdmission
@@ -123,6 +126,8 @@ class WorkerSources:
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
     sessions: Sessions | None = None
+    usage: UsageMeter | None = None
+    recalibration: Recalibration | None = None
 
 
 def worker_metrics(sources: WorkerSources, parts: ProxyParts, ended: EndedRequests) -> Metrics:
@@ -152,8 +157,9 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(WORKLOAD_IN_FLIGHT, lambda: from_micros(ledger.load)),
         Reading(ESTIMATED_WAIT, lambda: estimated_wait(gate, ledger)),
         Reading(ESTIMATED_WAIT_LIMIT, lambda: limit(gate.max_wait_seconds)),
-        Reading(THROUGHPUT, lambda: gate.throughput),
-        Reading(CONCURRENCY, lambda: getattr(gate.throughput, "concurrency", 0)),
+        Reading(THROUGHPUT, lambda: benchmark(sources)),
+        Reading(CONCURRENCY, lambda: getattr(benchmark(sources), "concurrency", 0)),
+        *usage_readings(sources.usage, sources.recalibration),
         Reading(SIGNATURE_FAILURES, signature_failures),
         Reading(HAS_KEY, lambda: int(keyring.has_key) if keyring else None),
         Reading(
@@ -182,6 +188,12 @@ def session_readings(sessions: Sessions | None) -> list[Reading]:
         Reading(SESSIONS_TOTAL, lambda: sessions.counts()),
         Reading(SESSION_CALLBACKS, lambda: _results(sessions.callbacks_delivered, sessions.callbacks_failed)),
     ]
+
+
+def benchmark(sources: WorkerSources) -> float:
+    """The benchmark's figure, since the worker is ready. The gate's may be an estimate."""
+    throughput = sources.admission.gate.throughput
+    return sources.recalibration.benchmark if sources.recalibration is not None and throughput else throughput
 
 
 def workload(ledger: Ledger) -> Mapping[str, float]:

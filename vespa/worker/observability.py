@@ -31,10 +31,12 @@ from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.obstacles import unreachable
 from vespa.worker.readiness_history import Readiness
+from vespa.worker.recalibration import Recalibration
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.sessions import Sessions
 from vespa.worker.status import WorkerStatus
+from vespa.worker.usage_meter import UsageMeter
 
 
 @frozen(kw_only=True)
@@ -43,6 +45,7 @@ class WorkerParts:
     The parts of a worker that operators see. They know nothing of it: what shows them reads their public attributes.
 
     `reporter` is None without reports, `expiry` without a certificate of the worker's own, `sessions` without sessions.
+    `usage` and `recalibration` are None where they are off.
     """
 
     settings: WorkerSettings
@@ -57,6 +60,8 @@ class WorkerParts:
     ended: EndedRequests
     engine: EngineParts
     sessions: Sessions | None = None
+    usage: UsageMeter | None = None
+    recalibration: Recalibration | None = None
 
 
 def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
@@ -101,6 +106,8 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         jobs=parts.engine.jobs,
         sessions=parts.sessions,
         obstacle=lambda: unreachable(settings) if parts.reporter is not None else "",
+        usage=parts.usage,
+        recalibration=parts.recalibration,
     )
     requests = RecentRequests(row)
     parts.ended.subscribe(requests.take)
@@ -130,6 +137,8 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             jobs=parts.engine.jobs,
             polls=parts.engine.polls,
             sessions=parts.sessions,
+            usage=parts.usage,
+            recalibration=parts.recalibration,
         ),
         ProxyParts(
             gate=app.admission.gate,

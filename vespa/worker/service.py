@@ -41,8 +41,10 @@ from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
+from vespa.worker.response_readers import reading
 from vespa.worker.service_state import service_state
 from vespa.worker.sessions_setup import make_sessions, serve_sessions
+from vespa.worker.usage_setup import recalibration, usage_meter
 
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
@@ -72,12 +74,16 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         highest = max(highest, throughput)
         if settings.max_cost is None:
             app.body.max_cost = MAX_COST_SECONDS * highest
+            if usage is not None:
+                usage.most = app.body.max_cost
 
     backend = backend_parts(reactor, settings, environment, measured)
     readiness = backend.readiness
     engine = engine_parts(reactor, settings, backend)
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
+    usage = usage_meter(settings, environment, ledger)
+    estimated = recalibration(reactor, settings, backend.gate, ledger, lambda: readiness.throughput, ended)
     timing = ServerTiming(reactor) if settings.server_timing else None
     sessions = make_sessions(reactor, settings, ledger, backend.access)
     app = WorkerApp(
@@ -112,7 +118,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         observer=ended,
         timing=timing,
         engine=engine.stops,
-        response_reader=engine.reader,
+        response_reader=reading(engine.reader, usage.reader if usage is not None else None),
         polls=engine.polls,
         sessions=sessions,
     )
@@ -130,7 +136,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         if problem := obstacle():
             # Even if the backend is healthy: the autoscaler would send this worker requests that never arrive.
             return Condition(0.0, 0.0, error_msg=problem, ready=False)
-        return readiness.condition()
+        return readiness.condition() if estimated is None else estimated.condition(readiness.condition())
 
     children: list[IService] = [Upstreams(backend.close, speaking.close)]
     reporter: Reporter | None = None
@@ -150,6 +156,8 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         )
         children += (reporter, keyring)
     children += (backend.service, *serve_sessions(reactor, settings.session_port, app, sessions))
+    if estimated is not None:
+        children.append(estimated)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
@@ -168,6 +176,8 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         ended=ended,
         engine=engine,
         sessions=sessions,
+        usage=usage,
+        recalibration=estimated,
     )
     children = [*observers(reactor, parts), *children]
     secrets = (settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization))

@@ -24,9 +24,11 @@ from vespa.worker.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
 from vespa.worker.readiness_history import Readiness
+from vespa.worker.recalibration import Recalibration
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.sessions import COUNTED, Sessions
+from vespa.worker.usage_meter import UsageMeter
 
 LINES: Final = 10
 """The number of lines of the benchmark's output in the document, the newest."""
@@ -38,8 +40,8 @@ class WorkerStatus:
     Reads the parts of a worker when it is asked.
 
     `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
-    `stops`, `jobs` and `sessions` are None where they are off. `obstacle` returns what keeps callers from reaching the
-    worker, in one sentence, or "".
+    `stops`, `jobs`, `sessions`, `usage` and `recalibration` are None where they are off. `obstacle` returns what keeps
+    callers from reaching the worker, in one sentence, or "".
     """
 
     clock: IReactorTime
@@ -58,6 +60,8 @@ class WorkerStatus:
     jobs: JobWatcher | None = None
     sessions: Sessions | None = None
     obstacle: Callable[[], str] = lambda: ""
+    usage: UsageMeter | None = None
+    recalibration: Recalibration | None = None
 
     kind = "worker"
     figures: tuple[str, ...] = ("load", "estimated_wait_seconds", "requests_in_flight", "requests_queued")
@@ -161,6 +165,18 @@ class WorkerStatus:
             "benchmark_model": model_name(getattr(figure, "served", "")),
             "benchmark_measured_at": history.measured_at or None,
             "benchmark_lines": list(history.progress)[-LINES:],
+            **self._usage(),
+        }
+
+    def _usage(self) -> dict[str, Any]:
+        usage, estimate = self.usage, self.recalibration
+        return {
+            "throughput_estimate": (estimate.throughput or None) if estimate is not None else None,
+            "usage_read": usage is not None,
+            "usage_measured_total": usage.measured if usage is not None else 0,
+            "usage_unmeasured_total": usage.unmeasured if usage is not None else 0,
+            "usage_measured_work": from_micros(usage.measured_work) if usage is not None else 0.0,
+            "usage_signed_work": from_micros(usage.signed_work) if usage is not None else 0.0,
         }
 
     def _autoscaler(self) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rig import Rig
+from vespa.accounting.ledger import Ledger
+from vespa.config.worker import WorkerSettings
+from vespa.config.worker_reading import load
+from vespa.observability.ended_requests import EndedRequests
+from vespa.worker.recalibration import Recalibration
+from vespa.worker.usage_counts import Counts
+from vespa.worker.usage_meter import UsageMeter
+from vespa.worker.usage_setup import recalibration, usage_meter
+
+
+def settings_of(**environment: str) -> WorkerSettings:
+    return load({"VESPA_UNSECURED": "true", "VESPA_BACKEND_URL": "http://127.0.0.1:1", **environment})
+
+
+class UsageMeterTests(SynchronousTestCase):
+    def made(self, environment: dict[str, str], **settings: str) -> UsageMeter | None:
+        return usage_meter(settings_of(**settings), environment, Ledger(1))
+
+    def test_off(self) -> None:
+        """By default nothing is read."""
+        self.assertIsNone(self.made({}))
+        self.assertIsNone(self.made({}, VESPA_USAGE_COUNT="total"))
+
+    def test_most(self) -> None:
+        """A response is believed as much work as a request may cost."""
+        for settings, most in (({}, 1e9), ({"VESPA_MAX_COST": "500"}, 500.0)):
+            meter = self.made({}, VESPA_USAGE="openai", **settings)
+            assert meter is not None
+            self.assertEqual(meter.most, most)
+
+    def test_unit(self) -> None:
+        """The unit is the benchmark's, unless a setting names it."""
+        for environment, count, units in (
+            ({}, "auto", 6),
+            ({"BENCHMARK_COUNT": "completion"}, "auto", 6),
+            ({"BENCHMARK_COUNT": " total "}, "auto", 17),
+            ({"BENCHMARK_COUNT": "10"}, "auto", 6),
+            ({"BENCHMARK_COUNT": "total"}, "completion", 6),
+            ({}, "total", 17),
+        ):
+            with self.subTest(environment, count=count):
+                meter = self.made(environment, VESPA_USAGE="openai", VESPA_USAGE_COUNT=count)
+                assert meter is not None
+                self.assertEqual(Counts(6, 11).of(meter.unit), units)
+
+
+class RecalibrationTests(SynchronousTestCase):
+    def made(self, **settings: str) -> Recalibration | None:
+        rig = Rig()
+        return recalibration(
+            Clock(), settings_of(**settings), rig.gate, rig.ledger, lambda: None, EndedRequests(Clock())
+        )
+
+    def test_off(self) -> None:
+        """Nothing is estimated by default, nor without a benchmark, which the estimate is a factor of."""
+        self.assertIsNone(self.made())
+        self.assertIsNone(self.made(VESPA_BENCHMARK="a:b"))
+        self.assertIsNone(self.made(VESPA_RECALIBRATE="true"))
+
+    def test_on(self) -> None:
+        """It is there with a benchmark, with the tokens of responses or without."""
+        for usage in ("off", "openai"):
+            made = self.made(VESPA_RECALIBRATE="true", VESPA_BENCHMARK="a:b", VESPA_USAGE=usage)
+            self.assertIsInstance(made, Recalibration)
