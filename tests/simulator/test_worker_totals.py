@@ -75,6 +75,33 @@ class ReadyTests(SynchronousTestCase):
         self.assertEqual((balance.lost, balance.in_flight, balance.adds_up), (5.0, 0.0, True))
 
 
+class SessionTests(SynchronousTestCase):
+    def test_inside(self) -> None:
+        """Work inside a session that is known to be one is received and served, and reported as finished never."""
+        totals = EndpointTotals()
+        worker_totals = totals.of(7)
+        take(worker_totals, new_load=30.0, cur_perf=20.0, cur_load=10.0, working_request_idxs=[1])
+        self.assertFalse(worker_totals.balance({1: 10.0}).adds_up)
+        totals.sessions.add(1)
+        balance = worker_totals.balance({1: 10.0})
+        self.assertEqual(
+            (balance.inside, balance.in_flight, balance.unsettled, balance.adds_up), (20.0, 10.0, 0.0, True)
+        )
+        take(worker_totals, new_load=5.0, cur_perf=10.0)
+        take_deletes(worker_totals, True, (1, "Success"))
+        balance = worker_totals.balance({1: 10.0})
+        self.assertEqual((balance.inside, balance.served, balance.unserved), (20.0, 30.0, 0.0))
+        self.assertEqual((balance.unsettled, balance.adds_up), (5.0, True), "a request inside that failed")
+
+    def test_without(self) -> None:
+        """Where there is no session, served work that was never finished does not add up."""
+        totals = EndpointTotals()
+        totals.sessions.add(9)
+        worker_totals = totals.of(7)
+        take(worker_totals, new_load=10.0, cur_perf=10.0)
+        self.assertFalse(worker_totals.balance({}).adds_up)
+
+
 class LeastLoadedTests(SynchronousTestCase):
     def test_seconds_of_work(self) -> None:
         """The least loaded worker is the one with the fewest seconds of work ahead, not the fewest units."""

@@ -58,6 +58,8 @@ class ControlledBackend(SimulatedBackend):
     def __init__(self, clock: IReactorTime, **options: Any) -> None:
         super().__init__(clock, **options)
         self.stats = Stats()
+        self.sessions_ended: list[Any] = []
+        """What came to /session-ended."""
 
     def resource(self) -> KleinResource:
         return self.routes.resource()
@@ -69,6 +71,11 @@ class ControlledBackend(SimulatedBackend):
     @routes.route("/stats", methods=["GET"])
     def _stats(self, request: Request) -> bytes:
         return responses.send_json(request, asdict(self.stats))
+
+    @routes.route("/session-ended", methods=["POST"])
+    def _session_ended(self, request: Request) -> bytes:
+        self.sessions_ended.append(msgspec.json.decode(responses.read_body(request)))
+        return responses.send_json(request, {})
 
     @routes.route("/v1/messages", methods=["POST"])
     async def _messages(self, request: Request) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -27,11 +28,13 @@ class Balance:
     `received` is the sum of `new_load`, from which a worker subtracts cancelled or expired work if it still can. The
     rest is in `unsettled`, which is never more than the cancelled and rejected work. `lost` is the work in flight when
     a worker's process ended without a report. `unserved` is work that was reported as finished with success but not as
-    served: the backend answered 4xx or 5xx.
+    served: the backend answered 4xx or 5xx. `inside` is work of requests inside sessions, which are not reported as
+    finished; what of it was not served is in `unsettled`, too.
     """
 
     received: float
     served: float
+    inside: float
     unserved: float
     failed: float
     in_flight: float
@@ -44,7 +47,11 @@ class Balance:
 
 @define
 class WorkerTotals:
-    """Everything that one worker reported. Amounts of work are in millionths of a unit."""
+    """
+    Everything that one worker reported. Amounts of work are in millionths of a unit.
+
+    `sessions` are the requests for sessions, which the reports do not tell from others.
+    """
 
     id: int
     url: str = ""
@@ -66,6 +73,7 @@ class WorkerTotals:
     working_request_idxs: tuple[int, ...] = ()
     gone: bool = False
     deletes: dict[int, list[str]] = field(factory=dict)
+    sessions: set[int] = field(factory=set)
 
     def take(self, status: WorkerStatus, now: float) -> None:
         """Record a report of the state."""
@@ -127,13 +135,16 @@ class WorkerTotals:
         for idx, statuses in self.deletes.items():
             for status in statuses:
                 by_status[status] += to_micros(costs.get(idx, 0.0))
-        unserved = by_status["Success"] - self.served
-        unsettled = self.received - by_status["Success"] - by_status["Error"] - self.in_flight - self.lost
-        room = by_status["Cancelled"] + by_status["Rejected"]
+        has_sessions = not self.sessions.isdisjoint((*self.deletes, *self.working_request_idxs))
+        inside = max(0, self.served - by_status["Success"]) if has_sessions else 0
+        unserved = by_status["Success"] - (self.served - inside)
+        unsettled = self.received - inside - by_status["Success"] - by_status["Error"] - self.in_flight - self.lost
+        room = math.inf if has_sessions else by_status["Cancelled"] + by_status["Rejected"]
         agrees = -TOLERANCE <= unsettled <= room + TOLERANCE and unserved >= -TOLERANCE
         return Balance(
             received=from_micros(self.received),
             served=from_micros(self.served),
+            inside=from_micros(inside),
             unserved=from_micros(unserved),
             failed=from_micros(by_status["Error"]),
             in_flight=from_micros(self.in_flight),
@@ -155,11 +166,13 @@ class EndpointTotals:
         self.workers: dict[int, WorkerTotals] = {}
         self.costs: dict[int, float] = {}
         self.assigned: dict[int, list[int]] = {}
+        self.sessions: set[int] = set()
+        """The requests for sessions. Only their callers know them."""
         self.stale_after = stale_after
 
     def of(self, worker_id: int) -> WorkerTotals:
         """The totals of one worker, made at its first report."""
-        return self.workers.setdefault(worker_id, WorkerTotals(worker_id))
+        return self.workers.setdefault(worker_id, WorkerTotals(worker_id, sessions=self.sessions))
 
     def least_loaded(self, now: float, request_idx: int = 0) -> WorkerTotals | None:
         """The ready worker with the least work in seconds; None if none is ready.
