@@ -35,6 +35,7 @@ class OptionTests(SynchronousTestCase):
             (["w.py", "--benchmark=a\nb.py"], "control characters"),
             (["w.py", f"--benchmark={there}"], "is there already"),
             (["w.py", "--timeout=0"], "more than 0"),
+            (["w.py", "--benchmark=./w.py", "--force"], "the worker's file itself"),
         ):
             self.assertIn(why, str(self.assertRaises(SettingsError, read, argv, {})), argv)
         self.assertEqual(read(["w.py", f"--benchmark={there}", "--force"], {}).benchmark, there)
@@ -85,6 +86,11 @@ class CommandTests(CommandCase):
             ("import os\nos.environ['MODEL_LOG']", "it raised KeyError: 'MODEL_LOG' at line 2"),
             ("import torch.no_such", "The module torch is not installed"),
             ("\x1b[2J = 1", "it raised SyntaxError"),
+            (f"{SHORT}Worker(None).run()", "its Worker has no WorkerConfig"),
+            (
+                f"{SHORT}Worker(WorkerConfig(handlers=[HandlerConfig('/a', handler_class=int)])).run()",
+                "its configuration cannot be read, and the official worker could not: AttributeError",
+            ),
         ):
             code, out, errors = self.run_command(write(self, source))
             self.assertEqual((code, out), (1, ""), source)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import sys
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vespa.migrating.description import (
     LONGEST_TEXT,
     MOST_ITEMS,
+    MOST_SEEN,
     add_requests,
     describe,
     name_of,
@@ -78,6 +81,8 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(found["patterns"], {"on_load": ["one text"], "on_error": [], "on_info": ["1", "2"]})
         self.assertEqual((len(found["handlers"]), found["left_out"]), (MOST_ITEMS, 7))
         self.assertLess(len(json.dumps(found)), 200_000)
+        endless: Any = (HandlerConfig(f"/{each}") for each in itertools.count())
+        self.assertEqual(describe(WorkerConfig(handlers=endless))["left_out"], MOST_SEEN - MOST_ITEMS)
         bad: Any = WorkerConfig(handlers=None, log_action_config=None)  # type: ignore[arg-type]
         self.assertEqual(describe(bad)["handlers"], [])
 
@@ -109,3 +114,10 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(first["benchmark"]["requests"], [('{"a": 1}', 100.0)])
         self.assertEqual(second["benchmark"]["error"], "the first benchmark is read alone")
         json.dumps(found)
+
+    def test_exit(self) -> None:
+        """A generator that calls sys.exit gives the benchmark's error, and does not end the process."""
+        config: Any = BenchmarkConfig(generator=sys.exit)
+        found = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=config)]))
+        add_requests(found)
+        self.assertIn("it raised SystemExit", found["handlers"][0]["benchmark"]["error"])

@@ -90,7 +90,7 @@ class ReadingTests(SynchronousTestCase):
         error = self.assertRaises(ReadingError, run, write(self, "import os, signal\nos.kill(os.getpid(), 9)\n"))
         self.assertIn("was ended by signal 9", str(error))
         error = self.assertRaises(ReadingError, run, write(self, "print('bye', flush=True)\nimport os\nos._exit(4)\n"))
-        self.assertIn("ended with status 4 without telling anything: bye", str(error))
+        self.assertIn("ended with status 4, and told nothing: bye", str(error))
         self.patch(sys.modules["vespa.migrating.reading"], "REQUESTS_SECONDS", 0.5)
         stubborn = "import re\nre.match('(a+)+$', 'a' * 64 + 'b')\n"  # nothing else runs meanwhile
         error = self.assertRaises(ReadingError, run, write(self, stubborn), seconds=1.0)

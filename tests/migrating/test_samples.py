@@ -46,6 +46,11 @@ class TakeTests(SynchronousTestCase):
         self.assertEqual((found["source"], len(found["requests"]), found["cut"]), ("data set", MOST_REQUESTS, 5))
         self.assertEqual(found["requests"][1][0], '{"n": 1}')
 
+    def test_no_list(self) -> None:
+        """A data set that is no list is read as far as requests are kept: it may have no end."""
+        endless: Any = ({"n": number} for number in itertools.count())
+        self.assertEqual(len(taken(maker(config(dataset=endless)))["requests"]), MOST_REQUESTS)
+
     def test_not_json(self) -> None:
         """What JSON cannot express is said with its number."""
         loop: dict[str, Any] = {}

@@ -5,7 +5,7 @@ installed package `vastai`. The result is JSON in the file `answer`, which is wr
 and once more when the benchmark's requests are there:
 
     {"package": release or "", "package_error": why the installed one was not used, "found": a description or null,
-     "end": {"how": "served" | "finished" | "raised" | "exited" | "late", "type", "message", "module",
+     "end": {"how": "served" | "finished" | "raised" | "exited" | "late" | "unreadable", "type", "message", "module",
              "file", "line", "source"}, "unknown": names, "options": of run(), "programs": names,
      "workers": how many were made}
 """
@@ -173,7 +173,7 @@ class Run:
                 answer["found"] = found
         except BaseException as error:
             traceback.print_exc()
-            answer["end"] = {"how": "raised", "type": type(error).__name__, "message": text(_message(error))}
+            answer["end"] = {"how": "unreadable", "type": type(error).__name__, "message": text(_message(error))}
         self._write(answer)
         for stream in (sys.stdout, sys.stderr):
             try:

@@ -34,6 +34,8 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> MigrateSettings:
             benchmark_name(_spec(settings.benchmark))
         except ValueError:
             raise SettingsError(["--benchmark: must be the path of a file that ends in .py"]) from None
+        if os.path.realpath(settings.benchmark) == os.path.realpath(settings.file):
+            raise SettingsError(["--benchmark: that is the worker's file itself"])
         if os.path.lexists(settings.benchmark) and not settings.force:
             raise SettingsError([f"--benchmark: {settings.benchmark} is there already; --force overwrites it"])
     return settings
@@ -53,7 +55,8 @@ def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) 
     ending = sentence(answer["end"], os.path.realpath(settings.file), settings.timeout, told.printed)
     if answer["found"] is None:
         nothing = "it makes no Worker and no WorkerConfig of the package vastai"
-        raise ReadingError(f"{nothing}: {ending}" if answer["end"]["how"] in ("finished", "served") else ending)
+        ended = answer["end"]["how"] == "finished"
+        raise ReadingError(f"{nothing}: {ending}" if ended else ending or "its Worker has no WorkerConfig")
     written = None
     handler = benchmark_handler(answer["found"])
     if settings.benchmark and handler is not None and handler["benchmark"]["requests"]:
@@ -84,9 +87,10 @@ def _notes(settings: MigrateSettings, told: Told, written: Mapping[str, Any] | N
     if ending:
         notes.append(f"Check that this is the right configuration, because {ending}.")
     if written is not None:
+        count = len(written["requests"])
         more = f"; {written['cut']} more were left out" if written["cut"] else ""
         notes.append(
-            f"The benchmark has {len(written['requests'])} requests of the file's {written['source']}{more}. Copy "
+            f"The benchmark has {count} request{'s' * (count > 1)} of the file's {written['source']}{more}. Copy "
             f"{settings.benchmark} to the worker, and change VESPA_BENCHMARK if its path is another one there."
         )
     elif settings.benchmark:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 from vespa.migrating.samples import NoRequest, effect_of_parser, maker, take
@@ -18,6 +19,8 @@ from vespa.migrating.samples import NoRequest, effect_of_parser, maker, take
 LONGEST_TEXT: Final = 2000
 MOST_ITEMS: Final = 100
 """Handlers, and patterns of each kind."""
+MOST_SEEN: Final = 10_000
+"""How many of them are counted: what a file gives in place of a list may have no end."""
 DEFAULT_RUNS: Final = 8
 DEFAULT_CONCURRENCY: Final = 10
 
@@ -51,7 +54,8 @@ def describe(config: Any) -> dict[str, Any]:
     url = text(getattr(config, "model_server_url", None))
     logs = getattr(config, "log_action_config", None)
     patterns = {
-        kind: [text(each) for each in _items(getattr(logs, kind, None))] for kind in ("on_load", "on_error", "on_info")
+        kind: [text(each) for each in _items(getattr(logs, kind, None))[:MOST_ITEMS]]
+        for kind in ("on_load", "on_error", "on_info")
     }
     return {
         "backend_url": url if port is None else f"{url}:{text(port)}",
@@ -69,7 +73,7 @@ def _items(value: object) -> list[Any]:
     """A list as such, and a text as a list of one."""
     if isinstance(value, str):
         return [value]
-    return list(value) if isinstance(value, Iterable) else []
+    return list(islice(value, MOST_SEEN)) if isinstance(value, Iterable) else []
 
 
 def _of_config(config: Any) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def add_requests(found: dict[str, Any]) -> None:
                 handler["parser_does"] = effect_of_parser(parser, benchmark["requests"][0][0])
         except NoRequest as error:
             benchmark["error"] = text(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             benchmark["error"] = text(f"it raised {type(error).__name__}: {error}")
 
 

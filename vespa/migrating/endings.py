@@ -23,6 +23,10 @@ def sentence(end: Mapping[str, Any], file: str, seconds: float, printed: str = "
             return ""
         case "finished":
             return "it ended without calling Worker(...).run()"
+        case "unreadable":
+            return (
+                f"its configuration cannot be read, and the official worker could not: {end['type']}: {end['message']}"
+            )
         case "late":
             now = f"; then it was{where}" if where else ""
             return f"it did not call Worker(...).run() within {seconds:g} seconds (--timeout){now}"

@@ -157,7 +157,7 @@ def _load(path: str, how: str, printed: str) -> dict[str, Any]:
         text = read_file(path, LARGEST_ANSWER)
     except OSError:
         line = next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
-        raise ReadingError(f"its process {how} without telling anything" + (f": {line}" if line else "")) from None
+        raise ReadingError(f"its process {how}, and told nothing" + (f": {line}" if line else "")) from None
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):

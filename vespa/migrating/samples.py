@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 MOST_REQUESTS: Final = 256
@@ -56,7 +57,8 @@ def maker(config: Any) -> Maker:
     benchmark = config.benchmark_config
     work = _counted_by(getattr(config, "workload_calculator", None))
     if dataset := getattr(benchmark, "dataset", None):
-        rows = list(dataset)
+        # What has no length may have no end. The official worker takes rows by their numbers.
+        rows = dataset if isinstance(dataset, Sequence) else list(islice(dataset, MOST_REQUESTS))
         return Maker("data set", rows.__getitem__, work, len(rows))
     if generator := getattr(benchmark, "generator", None):
         return Maker("generator", lambda index: generator(), work)
