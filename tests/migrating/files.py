@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.migrating.reading import Told, read_worker
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("COVERAGE_")}
 
 VLLM = '''
 """Completions of vLLM: a generator, a parser, and a calculator that counts tokens."""

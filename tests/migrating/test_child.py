@@ -18,8 +18,6 @@ MADE = 'WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=
 class ShapeTests(SynchronousTestCase):
     """The official workers' shapes, read with the stand-in."""
 
-    slow = True
-
     def test_vllm(self) -> None:
         """A generator is called as often as the official benchmark calls it, and each request has its work."""
         answer = run(write_shape(self, "vllm")).answer
@@ -78,17 +76,17 @@ class ShapeTests(SynchronousTestCase):
         self.assertEqual(run(path).answer["found"]["handlers"][0]["route"], "/a")
 
 
-class EndTests(SynchronousTestCase):
-    """How a run can end, and what is known then."""
-
-    slow = True
-
+class EndCase(SynchronousTestCase):
     def end(self, source: str | bytes, **options: Any) -> dict[str, Any]:
         end: dict[str, Any] = self.answer(source, **options)["end"]
         return end
 
     def answer(self, source: str | bytes, **options: Any) -> Any:
         return run(write(self, source), **options).answer
+
+
+class EndTests(EndCase):
+    """How a run can end, and what is known then."""
 
     def test_ways_to_serve(self) -> None:
         """However `run` is called: the server does not start, and what comes after it is not run."""
@@ -133,32 +131,12 @@ class EndTests(SynchronousTestCase):
         self.assertIn("--port", told.printed)
         self.assertEqual(self.end(source + "p.parse_args()\n", arguments=("--port", "1"))["how"], "finished")
 
-    def test_late(self) -> None:
-        """A loop without an end: the line at which it was, and what was made before."""
-        end = self.end("x = 1\nwhile True:\n    pass\n", seconds=1.0)
-        self.assertEqual((end["how"], end["line"] in (2, 3)), ("late", True))
-        answer = self.answer(f"{SHORT}w = Worker({MADE})\nimport time\ntime.sleep(600)\n", seconds=1.0)
-        self.assertEqual((answer["end"]["how"], answer["end"]["source"]), ("late", "time.sleep(600)"))
-        self.assertEqual(answer["workers"], 1)
-
     def test_nothing_official(self) -> None:
         """A file that makes nothing, one whose functions are not called, and one that makes a configuration only."""
         for source in ("print('hello')\n", f"{SHORT}def main():\n    Worker({MADE}).run()\n", ""):
             answer = self.answer(source)
             self.assertEqual((answer["end"], answer["found"]), ({"how": "finished"}, None))
         self.assertEqual(self.answer(f"{SHORT}config = {MADE}\n")["found"]["backend_url"], "http://h:1")
-
-    def test_benchmark_that_hangs(self) -> None:
-        """The rest is known, and the benchmark has an error."""
-        source = f"""{SHORT}
-import time
-Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
-    HandlerConfig(route="/a", benchmark_config=BenchmarkConfig(generator=lambda: time.sleep(600)))])).run()
-"""
-        self.patch(sys.modules["vespa.migrating.reading"], "REQUESTS_SECONDS", 0.5)
-        found = self.answer(source, seconds=1.0)["found"]
-        self.assertEqual(found["backend_url"], "http://h:1")
-        self.assertIn("time limit", found["handlers"][0]["benchmark"]["error"])
 
     def test_other_fields_and_names(self) -> None:
         """Fields and classes that the stand-in does not have: fields are left out, classes only fail when used."""
@@ -172,6 +150,32 @@ Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
         source = f"{SHORT}import inspect\nassert 'readiness' not in inspect.signature(WorkerConfig).parameters\n"
         self.assertEqual(self.end(f"{source}assert 'handlers' in inspect.signature(WorkerConfig).parameters\n"),
                          {"how": "finished"})  # fmt: skip
+
+
+class LateTests(EndCase):
+    """Runs that wait for their time limit."""
+
+    slow = True
+
+    def test_late(self) -> None:
+        """A loop without an end: the line at which it was, and what was made before."""
+        end = self.end("x = 1\nwhile True:\n    pass\n", seconds=1.0)
+        self.assertEqual((end["how"], end["line"] in (2, 3)), ("late", True))
+        answer = self.answer(f"{SHORT}w = Worker({MADE})\nimport time\ntime.sleep(600)\n", seconds=1.0)
+        self.assertEqual((answer["end"]["how"], answer["end"]["source"]), ("late", "time.sleep(600)"))
+        self.assertEqual(answer["workers"], 1)
+
+    def test_benchmark_that_hangs(self) -> None:
+        """The rest is known, and the benchmark has an error."""
+        source = f"""{SHORT}
+import time
+Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
+    HandlerConfig(route="/a", benchmark_config=BenchmarkConfig(generator=lambda: time.sleep(600)))])).run()
+"""
+        self.patch(sys.modules["vespa.migrating.reading"], "REQUESTS_SECONDS", 0.5)
+        found = self.answer(source, seconds=1.0)["found"]
+        self.assertEqual(found["backend_url"], "http://h:1")
+        self.assertIn("time limit", found["handlers"][0]["benchmark"]["error"])
 
 
 class FrameTests(SynchronousTestCase):

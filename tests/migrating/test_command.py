@@ -42,8 +42,6 @@ class OptionTests(SynchronousTestCase):
 
 
 class CommandCase(SynchronousTestCase):
-    slow = True
-
     def run_command(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
         """The exit code, the output and the errors."""
         out, errors = io.StringIO(), io.StringIO()

@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.migrating.files import run, write
-from vespa.migrating.confinement import REFUSED, filter_program
+from vespa.migrating.confinement import REFUSED, NetworkIsOff, filter_program, refuse
 
 WITHOUT_PYTHON = """
 import ctypes, os
@@ -27,8 +27,6 @@ assert before == (os.getpgid(0), os.getsid(0))
 
 
 class NetworkTests(SynchronousTestCase):
-    slow = True
-
     def test_sockets(self) -> None:
         """Python's sockets are refused with a sentence, in every way to use them; pairs for event loops work."""
         for line in (
@@ -69,9 +67,27 @@ class NetworkTests(SynchronousTestCase):
             self.assertLess(index + 1 + max(jumps), len(steps) + (jumps == (0, 0)))
 
 
-class ChildrenTests(SynchronousTestCase):
-    slow = True
+class HookTests(SynchronousTestCase):
+    def test_events(self) -> None:
+        """What is refused, and what is not."""
+        a, b = socket.socketpair()
+        self.addCleanup(a.close)
+        self.addCleanup(b.close)
+        address = ("127.0.0.1", 9)
+        with socket.socket() as tcp:
+            for event, arguments in (
+                ("socket.__new__", (tcp, socket.AF_INET, socket.SOCK_STREAM, 0)),
+                ("socket.connect", (tcp, address)),
+                ("socket.getaddrinfo", ("h", 1, 0, 0, 0)),
+                ("socket.sendto", (tcp, address)),
+            ):
+                self.assertRaises(NetworkIsOff, refuse, event, arguments)
+        refuse("socket.__new__", (a, socket.AF_UNIX, socket.SOCK_STREAM, 0))
+        refuse("socket.connect", (a, "/a.sock"))
+        refuse("open", ("/x", "r", 0))
 
+
+class ChildrenTests(SynchronousTestCase):
     def test_all_end(self) -> None:
         """What the file started has ended when its answer is there, also what left for a session of its own."""
         if sys.platform != "linux":

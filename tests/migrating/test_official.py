@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -105,9 +107,106 @@ class OfficialTests(SynchronousTestCase):
         self.assertIn("readiness", end["message"])
 
 
-class BrokenTests(SynchronousTestCase):
-    slow = True
+PACKAGE = {
+    "__init__.py": "from .serverless.server.worker import *",
+    "serverless/__init__.py": "",
+    "serverless/server/__init__.py": "",
+    "serverless/server/lib/__init__.py": "",
+    "serverless/server/lib/server.py": """
+        def start_server(backend, routes, **options):
+            raise SystemExit("a server")
+        """,
+    "serverless/server/lib/backend.py": """
+        class Backend:
+            def __init__(self, **fields):
+                vars(self).update(fields)
 
+            def create_handler(self, handler):
+                async def handle(request):
+                    return handler
+                return handle
+        """,
+    "serverless/server/worker.py": """
+        import dataclasses
+        from . import lib
+
+        @dataclasses.dataclass
+        class WorkerConfig:
+            model_server_url: str = None
+            handlers: list = dataclasses.field(default_factory=list)
+
+        class Worker:
+            def __init__(self, config):
+                raise SystemExit("a backend")
+
+            def run(self, **options):
+                raise SystemExit("a server")
+        """,
+}
+"""A package with the names that are patched, and next to nothing else."""
+
+
+class PatchTests(SynchronousTestCase):
+    """What of the package is patched, with a package that ends the process where it is not."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        for name, source in PACKAGE.items():
+            path = self.folder / "vastai" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(source))
+
+    def answer(self, source: str) -> Any:
+        path = write(self, f"from vastai import Worker, WorkerConfig\n{source}")
+        return run(path, stand_in=False, environ={"PYTHONPATH": str(self.folder)}).answer
+
+    def test_worker(self) -> None:
+        """The worker is not made, and neither way of running it serves."""
+        for call in ("worker.run(host='h')", "import asyncio; asyncio.run(worker.run_async(host='h'))"):
+            answer = self.answer(f"worker = Worker(WorkerConfig('http://h:1'))\n{call}\n")
+            self.assertEqual((answer["end"], answer["options"]), ({"how": "served"}, {"host": "'h'"}))
+            self.assertTrue(answer["package"])
+            self.assertEqual((answer["found"]["backend_url"], answer["workers"]), ("http://h:1", 1))
+        self.assertEqual(self.answer("WorkerConfig('http://h:2')\n")["found"]["backend_url"], "http://h:2")
+
+    def test_backend(self) -> None:
+        """A file that makes a Backend and serves it itself."""
+        for start in ("start_server(backend, routes)", "asyncio.run(start_server_async(backend, routes))"):
+            answer = self.answer(BACKEND + start + "\n")
+            self.assertEqual(answer["end"], {"how": "served"}, start)
+            self.assertEqual([each["route"] for each in answer["found"]["handlers"]], ["/outer"], start)
+            self.assertEqual(answer["found"]["handlers"][0]["path"], "/inner")
+            self.assertEqual(answer["found"]["handlers"][0]["benchmark"]["requests"], [['{"a": 1}', 3.0]])
+
+
+BACKEND = """
+import asyncio
+from types import SimpleNamespace
+from vastai.serverless.server.lib.backend import Backend
+from vastai.serverless.server.lib import server
+
+
+class Payload:
+    def generate_payload_json(self):
+        return {"a": 1}
+
+    def count_workload(self):
+        return 3
+
+
+class Handler:
+    endpoint = "/inner"
+    payload_cls = staticmethod(lambda: Payload)
+    make_benchmark_payload = staticmethod(Payload)
+
+
+start_server, start_server_async = server.start_server, server.start_server_async
+backend = Backend(model_server_url="http://h:1", benchmark_handler=Handler(), log_actions=[])
+routes = [SimpleNamespace(path="/outer", handler=backend.create_handler(Handler()))]
+"""
+
+
+class BrokenTests(SynchronousTestCase):
     def test_broken_package(self) -> None:
         """A package that cannot be imported is replaced by the stand-in, and the answer says why."""
         path = write(self, f"{SHORT}Worker(WorkerConfig(model_server_url='http://h')).run()\n")

@@ -11,8 +11,6 @@ from vespa.migrating.programs import MOST
 
 
 class ProgramTests(SynchronousTestCase):
-    slow = True
-
     def answer(self, source: str) -> Any:
         answer = run(write(self, "import subprocess, sys\n" + source)).answer
         self.assertEqual(answer["end"], {"how": "finished"})

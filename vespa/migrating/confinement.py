@@ -49,10 +49,11 @@ def confine() -> None:
     """Confine this process and all that it starts, from now on and for good."""
     _limit()
     _filter()
-    sys.addaudithook(_refuse)
+    sys.addaudithook(refuse)
 
 
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """The audit hook. Raises NetworkIsOff for a socket of the network, and for its use; local sockets may be used."""
     if event == "socket.__new__":
         # On Windows asyncio makes a pair of TCP sockets for itself.
         if os.name != "nt" and arguments[1] not in _LOCAL:
