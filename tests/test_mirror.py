@@ -60,6 +60,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.simulator.completions": "tests.simulator.test_backend",
     "vespa.simulator.responses": "tests.simulator.test_backend",
     "vespa.simulator.scenarios": "tests.e2e.test_demo",
+    "vespa.worker.backends_metrics": "tests.worker.test_backends_status",
     "vespa.worker.backends_setup": "tests.system.test_several_backends",
     "vespa.worker.readiness_setup": "tests.system.test_readiness",
     "vespa.worker.session_admission": "tests.worker.test_session_routes",

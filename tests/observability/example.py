@@ -238,6 +238,7 @@ class Example:
             "session_callbacks_failed_total": 0,
             "public_url": "https://203.0.113.21:41022",
             "backend_url": "http://127.0.0.1:8000",
+            "backends": [],
             "backend_connections_open": 34,
             "backend_connections_idle": 3,
             "backend_connections_limit": 0,

@@ -73,7 +73,18 @@ class GuideTests(SynchronousTestCase):
             self.assertTrue(metric.help.endswith("."), metric)
             self.assertLess(
                 set(metric.labels),
-                {"outcome", "code", "origin", "direction", "kind", "state", "reason", "result", *BUILD_LABELS},
+                {
+                    "outcome",
+                    "code",
+                    "origin",
+                    "direction",
+                    "kind",
+                    "state",
+                    "reason",
+                    "result",
+                    "backend",
+                    *BUILD_LABELS,
+                },
             )
 
     def test_buckets_reach(self) -> None:

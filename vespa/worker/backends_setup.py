@@ -28,10 +28,10 @@ from vespa.worker.readiness_setup import readiness_monitor
 @frozen
 class BackendParts:
     """
-    What leads to the backend. `access` is that of the first, and `backends` is None if there is only one. `accesses`
-    are those of all, in the order of `backends`.
+    What leads to the backend. `access` is that of the first; `backends` and `several` are None if there is only one.
+    `accesses` are those of all, in the order of `backends`.
 
-    `readiness` is also `service`.
+    `readiness` is also `service`, and `several` if there are several.
     """
 
     access: BackendAccess
@@ -41,6 +41,7 @@ class BackendParts:
     service: IService
     accesses: Sequence[BackendAccess]
     backends: Backends | None = None
+    several: BackendsReadiness | None = None
 
     def close(self) -> None:
         """Close idle connections now, and the others when their responses end."""
@@ -107,7 +108,7 @@ def _several(
         reactor, monitors, set_health=backends.set_health, on_throughput=measured, add=total_of
     )
     pools = [backend.pool for backend in each]
-    return BackendParts(accesses[0], pools, backends.gate, readiness, readiness, accesses, backends)
+    return BackendParts(accesses[0], pools, backends.gate, readiness, readiness, accesses, backends, readiness)
 
 
 def total_of(figures: Sequence[float]) -> Figure:

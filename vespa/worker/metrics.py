@@ -19,6 +19,8 @@ from vespa.observability.request_metrics import RequestMetrics
 from vespa.proxy.exchange import Exchange
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
+from vespa.worker.backends_metrics import backend_readings
+from vespa.worker.backends_readiness import BackendsReadiness
 from vespa.worker.engine_metrics import engine_readings
 from vespa.worker.engine_stops import EngineStops
 from vespa.worker.job_polls import JobPolls
@@ -113,7 +115,8 @@ class WorkerSources:
     What the worker's metrics are read from. `seconds` returns the time.
 
     `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
-    worker's own. `stops`, `jobs`, `polls`, `sessions`, `usage` and `recalibration` are None where they are off.
+    worker's own. `stops`, `jobs`, `polls`, `sessions`, `usage`, `recalibration` and `backends` (several) are None where
+    they are off.
     """
 
     admission: WorkerAdmission
@@ -126,6 +129,7 @@ class WorkerSources:
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
     sessions: Sessions | None = None
+    backends: BackendsReadiness | None = None
     usage: UsageMeter | None = None
     recalibration: Recalibration | None = None
 
@@ -173,6 +177,7 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(UNDELIVERED, lambda: undelivered(reporter, sources.seconds())),
         Reading(PENDING, lambda: len(ledger.pending_deletes)),
         Reading(DROPPED, lambda: ledger.dropped_deletes),
+        *backend_readings(sources.backends),
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
         *engine_readings(sources.stops, sources.jobs, sources.polls),
         *session_readings(sources.sessions),

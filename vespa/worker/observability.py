@@ -26,6 +26,7 @@ from vespa.runtime import process
 from vespa.runtime.secret import secret_forms
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
+from vespa.worker.backends_readiness import BackendsReadiness
 from vespa.worker.engine_setup import EngineParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
@@ -45,7 +46,7 @@ class WorkerParts:
     The parts of a worker that operators see. They know nothing of it: what shows them reads their public attributes.
 
     `reporter` is None without reports, `expiry` without a certificate of the worker's own, `sessions` without sessions.
-    `usage` and `recalibration` are None where they are off.
+    `usage`, `recalibration` and `backends` (several) are None where they are off.
     """
 
     settings: WorkerSettings
@@ -60,6 +61,7 @@ class WorkerParts:
     ended: EndedRequests
     engine: EngineParts
     sessions: Sessions | None = None
+    backends: BackendsReadiness | None = None
     usage: UsageMeter | None = None
     recalibration: Recalibration | None = None
 
@@ -105,6 +107,7 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         stops=parts.engine.stops,
         jobs=parts.engine.jobs,
         sessions=parts.sessions,
+        backends=parts.backends,
         obstacle=lambda: unreachable(settings) if parts.reporter is not None else "",
         usage=parts.usage,
         recalibration=parts.recalibration,
@@ -137,6 +140,7 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             jobs=parts.engine.jobs,
             polls=parts.engine.polls,
             sessions=parts.sessions,
+            backends=parts.backends,
             usage=parts.usage,
             recalibration=parts.recalibration,
         ),

@@ -176,6 +176,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         ended=ended,
         engine=engine,
         sessions=sessions,
+        backends=backend.several,
         usage=usage,
         recalibration=estimated,
     )

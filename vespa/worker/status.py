@@ -19,6 +19,8 @@ from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
+from vespa.worker.backends_readiness import BackendsReadiness
+from vespa.worker.backends_status import backend_problems, backend_rows
 from vespa.worker.engine_stops import EngineStops
 from vespa.worker.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
@@ -40,8 +42,8 @@ class WorkerStatus:
     Reads the parts of a worker when it is asked.
 
     `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
-    `stops`, `jobs`, `sessions`, `usage` and `recalibration` are None where they are off. `obstacle` returns what keeps
-    callers from reaching the worker, in one sentence, or "".
+    `stops`, `jobs`, `sessions`, `usage`, `recalibration` and `backends` (several) are None where they are off.
+    `obstacle` returns what keeps callers from reaching the worker, in one sentence, or "".
     """
 
     clock: IReactorTime
@@ -59,6 +61,7 @@ class WorkerStatus:
     stops: EngineStops | None = None
     jobs: JobWatcher | None = None
     sessions: Sessions | None = None
+    backends: BackendsReadiness | None = None
     obstacle: Callable[[], str] = lambda: ""
     usage: UsageMeter | None = None
     recalibration: Recalibration | None = None
@@ -111,6 +114,7 @@ class WorkerStatus:
             "client_connections": len(self.server.connections),
             "public_url": self.public_url,
             **self._backend(),
+            "backends": backend_rows(self.backends),
             **self._benchmark(),
             **self._autoscaler(),
             "certificate_file": self.certificate.file if self.certificate else "",
@@ -131,6 +135,7 @@ class WorkerStatus:
             found += autoscaler_problems(self.reporter, self.autoscaler, now)
         if self.certificate is not None:
             found += certificate_problems(self.certificate, now)
+        found += backend_problems(self.backends)
         found += load_problems(self.gate, self.estimated_wait)
         return sorted(found, key=lambda problem: problem.severity != "error")
 
