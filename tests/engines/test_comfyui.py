@@ -53,7 +53,6 @@ class Recognising(SynchronousTestCase):
             (400, b'{"prompt_id": "abc"}', None),
             (200, b'{"prompt_id": ""}', None),
             (200, b'{"prompt_id": 7}', None),
-            (200, b'{"prompt_id": "%s"}' % (b"x" * 201), None),
             (200, b"[]", None),
             (200, b"<html>", None),
             (200, b"\xff", None),
@@ -161,6 +160,57 @@ class Following(ComfyUICase):
         for answer in (Answer(404), Answer(200, b"[]"), Answer(200, b'{"abc": 7}'), Answer(200, b"\xff{")):
             other.answer = answer
             self.failureResultOf(Deferred.fromCoroutine(job.check(other)), Unexpected)
+
+    def test_odd_workflows(self) -> None:
+        """Another caller's workflow may hold what is no strict JSON, or be nested deeply: that ends nobody's job."""
+        job = self.begin()
+        deep: Any = "x"
+        for _ in range(900):
+            deep = [deep]
+        waiting = self.queue.waiting
+        for odd in ("cut \ud83d", float("nan"), 10**400, deep, {"\ud83d": float("inf")}):
+            self.backend.queue(9)
+            assert self.queue.running is not None
+            self.queue.running.prompt["6"]["inputs"]["text"] = waiting[0].prompt["6"]["inputs"]["text"] = odd
+            self.assertEqual(self.check(ComfyUIJob(job.name)), WORKING)
+            self.assertEqual(self.check(ComfyUIJob(waiting[0].prompt_id)), WORKING)
+            self.assertEqual(self.check(ComfyUIJob("never")), GONE)
+        self.clock.pump([1.0] * 8)
+        self.assertEqual(self.check(job), DONE)
+
+    def test_unreadable(self) -> None:
+        """Where no parser reads the queue and the history, the text of the id decides; nothing is stopped then."""
+        job, broken = self.begin(), self.begin(4)
+        self.queue.interrupt()
+        self.clock.advance(1)
+        deep = b"[" * 100_000
+
+        class Deep(ComfyUIBackend):
+            async def ask(self, method: str, path: str, value: object = None) -> Answer:
+                answer = await super().ask(method, path, value)
+                return Answer(answer.status, answer.body.replace(b'"steps"', deep))
+
+        backend = Deep(self, self.clock)
+        backend.comfyui, backend.caller = self.backend.comfyui, self.backend.caller
+        self.backend = backend
+        self.assertEqual((self.check(job), self.check(broken)), (ERROR, WORKING))
+        self.failureResultOf(self.stop(broken), Unexpected)
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(self.check(broken), DONE)
+
+    def test_odd_ids(self) -> None:
+        """A job whose id cannot be asked for is followed by the queue alone, and has no result in the end."""
+        for name in ("cut \ud83d", "x" * 5000, "a/../b"):
+            job = self.begin(prompt_id=name)
+            self.assertEqual(self.check(job), WORKING)
+            self.clock.pump([1.0] * 10)
+            self.assertEqual(self.check(job), ERROR)
+            self.queue.forget()
+        job = self.begin(prompt_id="é?#")
+        self.assertEqual(self.check(job), WORKING)
+        self.assertIn(("/history/%C3%A9%3F%23", None), self.backend.did("GET"))
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(self.check(job), DONE)
 
     def test_large_history(self) -> None:
         """Of an entry with a whole workflow and its pictures only the status is read."""

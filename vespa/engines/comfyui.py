@@ -15,7 +15,8 @@ Facts of its server.py and execution.py, November 2026:
 
 from __future__ import annotations
 
-from typing import Any, Final
+import json
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -26,7 +27,8 @@ from vespa.engines.paths import begins_with
 
 _PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
 _POLLS: Final = tuple(prefix + path for prefix in ("", "/api") for path in ("/history", "/queue", "/view", "/prompt"))
-_ID_MAX: Final = 200  # characters of an id
+_PATH_MAX: Final = 4096  # characters of a path that is asked
+_BEGINNING: Final = 16  # bytes in which a response shows what it is
 QUEUE_TURNS: Final = 5
 """While a job is not in the history, each so many checks look at the queue, which holds every waiting workflow."""
 STOP_PAUSE: Final = 0.25
@@ -36,7 +38,7 @@ TARGETED: Final = (0, 3, 64)
 
 
 class _Queued(msgspec.Struct, array_like=True, gc=False):
-    number: float
+    number: msgspec.Raw
     prompt_id: str
 
 
@@ -53,9 +55,25 @@ class _Entry(msgspec.Struct, gc=False):
     status: _Status | None = None
 
 
-_decode_queue = msgspec.json.Decoder(_Queue).decode
-_decode_history = msgspec.json.Decoder(dict[str, _Entry]).decode
-_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_FAILED: Final = b'"status_str": "error"'
+_MALFORMED = (ValueError, TypeError, RecursionError)  # msgspec's errors are ValueErrors
+_T = TypeVar("_T")
+
+
+def _decode(body: bytes, kind: type[_T]) -> _T | None:
+    """
+    The value, or None if it cannot be read.
+
+    Workflows are their callers': they may hold NaN and halves of surrogate pairs, which ComfyUI takes and msgspec does
+    not, and may be nested more deeply than either reads.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except _MALFORMED:
+        try:
+            return msgspec.convert(json.loads(body), kind)
+        except _MALFORMED:
+            return None
 
 
 class ComfyUI:
@@ -79,7 +97,7 @@ def _job(answer: Answer) -> ComfyUIJob | None:
     """The job that a response has begun; None if ComfyUI did not take it."""
     value = answer.json if 200 <= answer.status < 300 else None
     prompt_id = value.get("prompt_id") if isinstance(value, dict) else None
-    if not isinstance(prompt_id, str) or not 0 < len(prompt_id) <= _ID_MAX:
+    if not isinstance(prompt_id, str) or not prompt_id:
         return None
     return ComfyUIJob(prompt_id)
 
@@ -107,29 +125,31 @@ class ComfyUIJob:
 
         The queue decides, because an older job with the same id may be in the history.
         """
-        entry = await self._entry(backend)
-        if entry is None:
+        state = await self._ended(backend)
+        if state is JobState.GONE:
             self._turn += 1
             if self._turn % QUEUE_TURNS and self._seen:
                 return JobState.WORKING
-        running, waiting, _ = await self._places(backend)
-        if running or waiting:
+        if self._is_queued(await _body(backend, "/queue")):
             self._seen = True
             return JobState.WORKING
-        if entry is None:
-            entry = await self._entry(backend)  # it may have ended between the two looks
-        if entry is None:
+        if state is JobState.GONE:
+            state = await self._ended(backend)  # it may have ended between the two looks
+        if state is JobState.GONE:
             self._seen = False  # look at the queue again the next time
-            return JobState.GONE
-        return JobState.ERROR if entry.status is not None and entry.status.status_str == "error" else JobState.DONE
+        return state
 
     async def stop(self, backend: Backend) -> None:
         """Take it out of the queue, or interrupt it if it is what runs. Returns when it does neither wait nor run."""
         interrupted = False
         while True:
-            running, waiting, others = await self._places(backend)
+            queue = _decode(await _body(backend, "/queue"), _Queue)
+            if queue is None:
+                raise Unexpected("/queue cannot be read: no job is stopped")
+            running, waiting = self._count(queue.queue_running), self._count(queue.queue_pending)
             if running + waiting > 1:
-                raise Unexpected(f"{running + waiting} jobs have the id {self.name}: none is stopped")
+                raise Unexpected(f"{running + waiting} jobs have the same id: none is stopped")
+            others = len(queue.queue_running) + len(queue.queue_pending) > 1
             if waiting:
                 await backend.ask("POST", "/queue", {"delete": [self.name]})
             elif not running:
@@ -140,23 +160,43 @@ class ComfyUIJob:
                 interrupted = True
             await backend.pause(STOP_PAUSE)
 
-    async def _entry(self, backend: Backend) -> _Entry | None:
-        answer = await backend.ask("GET", f"/history/{quote(self.name, safe='')}")
-        try:
-            return _decode_history(_body(answer, "/history")).get(self.name)
-        except _MALFORMED as error:
-            raise Unexpected(f"/history is not ComfyUI's: {error}") from None
+    def _count(self, jobs: list[_Queued]) -> int:
+        return sum(each.prompt_id == self.name for each in jobs)
 
-    async def _places(self, backend: Backend) -> tuple[int, int, bool]:
-        """How often it runs, how often it waits, and whether other jobs are there."""
-        answer = await backend.ask("GET", "/queue")
+    def _is_queued(self, body: bytes) -> bool:
+        queue = _decode(body, _Queue)
+        if queue is not None:
+            return self._count(queue.queue_running) + self._count(queue.queue_pending) > 0
+        if b'"queue_running"' not in body[:_BEGINNING]:
+            raise Unexpected("/queue is not ComfyUI's")
+        return self._quoted in body
+
+    async def _ended(self, backend: Backend) -> JobState:
+        """DONE or ERROR if the history has it, else GONE."""
         try:
-            queue = _decode_queue(_body(answer, "/queue"))
-        except _MALFORMED as error:
-            raise Unexpected(f"/queue is not ComfyUI's: {error}") from None
-        running = sum(each.prompt_id == self.name for each in queue.queue_running)
-        waiting = sum(each.prompt_id == self.name for each in queue.queue_pending)
-        return running, waiting, running + waiting < len(queue.queue_running) + len(queue.queue_pending)
+            path = f"/history/{quote(self.name, safe='')}"
+        except UnicodeEncodeError:
+            path = ""
+        if not path or len(path) > _PATH_MAX:
+            return JobState.ERROR  # once it has left the queue, nobody can ask for its result
+        answer = await backend.ask("GET", path)
+        if answer.status == 404:
+            return JobState.ERROR  # the id has a slash, which no route takes
+        body = _body_of(answer, "/history")
+        entries = _decode(body, dict[str, _Entry])
+        if entries is not None:
+            entry = entries.get(self.name)
+            if entry is None:
+                return JobState.GONE
+            return JobState.ERROR if entry.status is not None and entry.status.status_str == "error" else JobState.DONE
+        if self._quoted not in body[: len(self._quoted) + _BEGINNING]:
+            raise Unexpected("/history is not ComfyUI's")
+        return JobState.ERROR if _FAILED in body else JobState.DONE
+
+    @property
+    def _quoted(self) -> bytes:
+        """Its id as it stands in ComfyUI's JSON."""
+        return json.dumps(self.name).encode("ascii")
 
 
 async def _targets(backend: Backend) -> bool:
@@ -170,7 +210,11 @@ async def _targets(backend: Backend) -> bool:
     return tuple(map(int, numbers)) >= TARGETED
 
 
-def _body(answer: Answer, path: str) -> bytes:
+async def _body(backend: Backend, path: str) -> bytes:
+    return _body_of(await backend.ask("GET", path), path)
+
+
+def _body_of(answer: Answer, path: str) -> bytes:
     if answer.status != 200:
         raise Unexpected(f"{path} answered {answer.status}")
     return answer.body
