@@ -435,3 +435,9 @@ class WarningTests(SynchronousTestCase):
         """A misspelt name is a hint beside the mistake that it led to."""
         error = self.assertRaises(SettingsError, load, {"VESPA_BACKEND_ULR": "http://x"})
         self.assertIn("did you mean VESPA_BACKEND_URL?", str(error))
+
+    def test_jobs_without_abort(self) -> None:
+        """Jobs that a caller can leave behind get a hint at what stops them."""
+        (line,) = warnings({**QUICK_START, "VESPA_JOBS": "comfyui"})
+        self.assertIn("VESPA_JOBS is set and VESPA_ABORT is not", line)
+        self.assertEqual(warnings({**QUICK_START, "VESPA_JOBS": "comfyui", "VESPA_ABORT": "comfyui"}), [])

@@ -145,11 +145,21 @@ class Slots(StopsCase):
         self.assertEqual((rig.gate.working, self.stops.under_way), (0, 0))
 
     def test_end_of_the_worker(self) -> None:
-        """Attempts end with the worker."""
+        """The worker waits for attempts, but not for long."""
+        self.successResultOf(Deferred.fromCoroutine(self.stops.drained(0.0)))
         self.rig.ask(post(b"{}", SLOW)).hang_up()
         self.turn()
-        self.stops.cancel()
-        self.assertEqual((*self.states(), self.results()), (1, 0, 0, {"failed": 1}))
+        done = Deferred.fromCoroutine(self.stops.drained(5.0))
+        self.turn(4.9)
+        self.assertNoResult(done)
+        self.stopping.pop().callback(None)
+        self.successResultOf(done)
+        self.rig.ask(post(b"{}", SLOW)).hang_up()
+        self.turn()
+        done = Deferred.fromCoroutine(self.stops.drained(5.0))
+        self.turn(5.0)
+        self.successResultOf(done)
+        self.assertEqual((*self.states(), self.results()), (2, 0, 0, {"stopped": 1, "failed": 1}))
 
 
 class LateResponses(StopsCase):
@@ -187,13 +197,18 @@ class LateResponses(StopsCase):
         self.assertTrue(self.rig.settled())
 
     def test_none(self) -> None:
-        """A backend that closes the connection, or sends what names no work, has nothing to stop."""
+        """A backend that closes the connection without a response has nothing to stop."""
         self.leave().hang_up()
         self.assertEqual(self.states(), (1, 0, 0))
+        self.assertEqual((self.answers, self.results()), ([], {"stopped": 1}))
+
+    def test_long(self) -> None:
+        """Of a long response the beginning is read, which names the work. The rest is cut off."""
         wire = self.leave()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + bytes(READ_MAX + 1))
-        self.assertEqual((self.states(), wire.open), ((2, 0, 0), False))
-        self.assertEqual((self.answers, self.results()), ([], {"stopped": 2}))
+        self.assertEqual((self.answers, wire.open), ([Answer(200, bytes(READ_MAX))], False))
+        self.stopping.pop().callback(None)
+        self.assertEqual(self.states(), (1, 0, 0))
 
     def test_silence(self) -> None:
         """The wait for the response is a part of the limit; the connection is cut then."""

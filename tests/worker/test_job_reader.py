@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.engines.interface import Answer
@@ -45,19 +48,42 @@ class ReaderTests(SynchronousTestCase):
             self.assertTrue(reader.end())
             self.assertEqual(self.answers.pop(), Answer(200, b"abc"), at)
 
-    def test_too_long(self) -> None:
-        """A long response is not kept, and begins no job."""
-        reader = self.reader(b"Transfer-Encoding: chunked\r\n")
-        for _ in range(3):
-            reader.read(b"8000\r\n" + bytes(0x8000) + b"\r\n")
-        self.assertFalse(reader.end())
-        reader = self.reader(b"Content-Length: 999999\r\n")
-        reader.read(bytes(READ_MAX + 1))
-        self.assertFalse(reader.end())
+    def test_content_only(self) -> None:
+        """Some exchanges get a chunked body without that coding."""
+        reader = JobReader(head_of(b"Transfer-Encoding: chunked\r\n"), lambda answer: answer.body == b"abc", False)
+        reader.read(b"abc")
+        self.assertTrue(reader.end())
+
+    def test_long(self) -> None:
+        """Of a long response only the beginning is kept."""
+        for lines, part in (
+            (b"Transfer-Encoding: chunked\r\n", b"8000\r\n" + bytes(0x8000) + b"\r\n"),
+            (b"Content-Length: 999999\r\n", bytes(0x8000)),
+        ):
+            reader = self.reader(lines)
+            for _ in range(30):
+                reader.read(part)
+            self.assertTrue(reader.end())
+            self.assertEqual(self.answers.pop(), Answer(200, bytes(READ_MAX)))
         reader = self.reader(b"Transfer-Encoding: chunked\r\n")
         reader.read(b"nonsense\r\n")
-        self.assertFalse(reader.end())
-        self.assertEqual(self.answers, [])
+        reader.read(b"1\r\na\r\n")
+        reader.end()
+        self.assertEqual(self.answers.pop(), Answer(200, b""))
+
+    def test_coding(self) -> None:
+        """A content coding, which the caller may ask for, hides no job."""
+        body = b'{"prompt_id": "abc"}'
+        for coding, encode in ((b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"identity", bytes)):
+            reader = self.reader(b"Content-Length: 4\r\nContent-Encoding: %b\r\n" % coding)
+            reader.read(encode(body))
+            reader.end()
+            self.assertEqual(self.answers.pop(), Answer(200, body), coding)
+        for coding, data in ((b"br", body), (b"gzip", b"no gzip"), (b"gzip", gzip.compress(bytes(1 << 24)))):
+            reader = self.reader(b"Content-Length: 4\r\nContent-Encoding: %b\r\n" % coding)
+            reader.read(data)
+            reader.end()
+            self.assertEqual(self.answers.pop(), Answer(200, b""), coding)
 
     def test_lost(self) -> None:
         """A response that breaks begins nothing."""

@@ -13,6 +13,7 @@ from tests.logs import observe_log
 from tests.simulator_support.comfyui import ComfyUIBackend
 from tests.worker.test_job_reader import head_of
 from vespa.engines.comfyui import ComfyUI
+from vespa.engines.comfyui_wrapper import ComfyUIWrapper
 from vespa.engines.interface import Answer, EngineRequest, Unanswered
 from vespa.engines.user_functions import UserJobs
 from vespa.protocol.refusal import Refusal
@@ -33,6 +34,7 @@ class FakeExchange:
 
     head = FakeHead()
     backend = None
+    content_only = False
 
     def __init__(self) -> None:
         self.ends: list[str] = []
@@ -194,7 +196,13 @@ class Beginnings(WatcherCase):
         read = lambda length=1, head=head: self.watcher.reader(cast(Exchange, exchange), head, length)  # noqa: E731
         self.assertIsNotNone(read())
         self.assertIsNotNone(read(-1))
+        self.assertIsNotNone(read(65537), "its beginning names the job")
+        self.watcher.kind = ComfyUIWrapper()
+        exchange.head = FakeHead()
+        exchange.head.target = b"/generate"
+        self.assertIsNotNone(read(65536))
         self.assertIsNone(read(65537))
+        self.watcher.kind = ComfyUI()
         exchange.head = FakeHead()
         exchange.head.target = b"/queue"
         self.assertIsNone(read())

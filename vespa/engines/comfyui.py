@@ -28,6 +28,8 @@ from vespa.engines.paths import begins_with
 _PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
 _POLLS: Final = tuple(prefix + path for prefix in ("", "/api") for path in ("/history", "/queue", "/view", "/prompt"))
 _PATH_MAX: Final = 4096  # characters of a path that is asked
+_ID_FIRST: Final = b'{"prompt_id": '
+_decoder: Final = json.JSONDecoder()
 _BEGINNING: Final = 16  # bytes in which a response shows what it is
 QUEUE_TURNS: Final = 5
 """While a job is not in the history, each so many checks look at the queue, which holds every waiting workflow."""
@@ -79,6 +81,8 @@ def _decode(body: bytes, kind: type[_T]) -> _T | None:
 class ComfyUI:
     """Stops and follows the jobs of ComfyUI."""
 
+    reads_beginning = True  # errors of a workflow's nodes, which may be large, come after the id
+
     def begin(self, request: EngineRequest) -> Stop | None:
         """Only a request that queues a job leaves work behind."""
         return _STOP if self.may_begin(request.method, request.path) else None
@@ -95,8 +99,16 @@ class ComfyUI:
 
 def _job(answer: Answer) -> ComfyUIJob | None:
     """The job that a response has begun; None if ComfyUI did not take it."""
-    value = answer.json if 200 <= answer.status < 300 else None
+    if not 200 <= answer.status < 300:
+        return None
+    value = answer.json
     prompt_id = value.get("prompt_id") if isinstance(value, dict) else None
+    if value is None and answer.body.startswith(_ID_FIRST):
+        # Only the beginning was read: the errors of the nodes that are not executed, which repeat what was sent.
+        try:
+            prompt_id, _ = _decoder.raw_decode(answer.body[len(_ID_FIRST) :].decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
     if not isinstance(prompt_id, str) or not prompt_id:
         return None
     return ComfyUIJob(prompt_id)

@@ -33,6 +33,8 @@ _STATES: Final = {
 class ComfyUIWrapper:
     """Stops and follows the jobs of the wrapper."""
 
+    reads_beginning = False
+
     def begin(self, request: EngineRequest) -> Stop | None:
         """A request with an id of its own can be cancelled at any time, another one only by its response."""
         if request.method != "POST" or not begins_with(request.path, _GENERATE):

@@ -122,7 +122,14 @@ class Job(Protocol):
 
 
 class JobKind(Protocol):
-    """Knows which responses begin a job, and how its caller asks for its result."""
+    """
+    Knows which responses begin a job, and how its caller asks for its result.
+
+    `reads_beginning`: the first 64 KiB of a longer response name the job. Otherwise no longer one is read.
+    """
+
+    @property
+    def reads_beginning(self) -> bool: ...
 
     def may_begin(self, method: str, path: str) -> bool:
         """Whether a response to such a request may begin a job. Only such a response is read."""

@@ -49,6 +49,7 @@ class UserJobs:
     """Asks the function about the response to every POST."""
 
     function: Callable[[EngineRequest, Answer], Check | None]
+    reads_beginning = False
 
     def may_begin(self, method: str, path: str) -> bool:
         return method == "POST"

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from vespa.config.worker import WorkerSettings
@@ -44,15 +44,16 @@ class EngineDrain(Service):
         self.drain()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all jobs have ended, or have failed because the time was over. Does not fail."""
+        """Fires when all jobs and attempts have ended, or were cut off because the time was over. Does not fail."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._stops is not None:
-            self._stops.cancel()
-        if self._jobs is None:
-            return succeed(None)
-        now = self._clock.seconds()
-        passed = now - self._began_at if self._began_at is not None else 0.0
-        return Deferred.fromCoroutine(self._jobs.drained(max(0.0, self._seconds - passed)))
+        if self._began_at is None:
+            self._began_at = self._clock.seconds()
+        return Deferred.fromCoroutine(self._stop(self._began_at + self._seconds))
+
+    async def _stop(self, deadline: float) -> None:
+        for part in (self._jobs, self._stops):
+            if part is not None:
+                await part.drained(max(0.0, deadline - self._clock.seconds()))
 
 
 @frozen

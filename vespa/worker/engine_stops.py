@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -25,7 +25,7 @@ RESULTS: Final = ("stopped", "failed", "timeout", "skipped")
 MOST: Final = 100
 """Attempts that are under way at the same time. Another caller that leaves only has its connection closed."""
 READ_MAX: Final = 65536
-"""Bytes of a request or response that may name the work. Longer ones name none."""
+"""Bytes of a request that may name the work, and of the response that is read for that: the first ones."""
 
 
 @define(eq=False, slots=False)
@@ -117,10 +117,22 @@ class EngineStops:
                 return  # the backend answered nothing, so it took nothing
         await stop.stop(backend, answer)
 
-    def cancel(self) -> None:
-        """End all attempts: the worker stops."""
+    async def drained(self, seconds: float) -> None:
+        """The worker stops: wait for all attempts, at most so long, and cancel the others."""
+        if self._under_way:
+            try:
+                await within(seconds, self._clock, DeferredList([_copy(each) for each in self._under_way.values()]))
+            except TimeoutError:
+                self.log.warn("{left} attempts to stop the engine were not over", left=len(self._under_way))
         for task in list(self._under_way.values()):
             task.cancel()
+
+
+def _copy(task: Deferred[None]) -> Deferred[None]:
+    """A Deferred that fires with `task`, and can be cancelled alone."""
+    copy: Deferred[None] = Deferred()
+    task.chainDeferred(copy)
+    return copy
 
 
 def request_of(exchange: Exchange) -> EngineRequest:
@@ -139,7 +151,7 @@ class LateResponse:
     def __init__(self, cancel: Callable[[], object]) -> None:
         """`cancel` cuts the connection."""
         self.answer: Deferred[Answer | None] = Deferred()
-        """Fires with the response; with None if there is none, or it is too long."""
+        """Fires with the response, or its beginning; with None if there is none."""
         self._cancel = cancel
         self._status = 0
         self._parts: list[bytes] = []
@@ -158,11 +170,13 @@ class LateResponse:
             self.answer.callback(answer)
 
     def _read(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._parts.append(data)
         self._size += len(data)
         if self._size > READ_MAX:
-            self.close()
-        elif not self._over:
-            self._parts.append(data)
+            self.response_end()
+            self._cancel()
 
     # -- ResponseReceiver
 
@@ -179,7 +193,7 @@ class LateResponse:
         return self._read
 
     def response_end(self) -> None:
-        self._end(Answer(self._status, b"".join(self._parts)))
+        self._end(Answer(self._status, b"".join(self._parts)[:READ_MAX]))
 
     def upstream_failed(self, error: UpstreamError) -> None:
         self._end(None)

@@ -95,9 +95,12 @@ class JobWatcher:
     def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> ResponseReader | None:
         """What reads a response that may begin a job."""
         method, path = exchange.head.method.decode("ascii"), decoded_path(exchange.head.target)
-        if head.status >= 300 or length > READ_MAX or not self.kind.may_begin(method, path):
+        if head.status >= 300 or not self.kind.may_begin(method, path):
             return None
-        return JobReader(head, lambda answer: self._begins(exchange, EngineRequest(method, path), answer))
+        if length > READ_MAX and not self.kind.reads_beginning:
+            return None
+        request, chunked = EngineRequest(method, path), not exchange.content_only
+        return JobReader(head, lambda answer: self._begins(exchange, request, answer), chunked)
 
     def _begins(self, exchange: Exchange, request: EngineRequest, answer: Answer) -> bool:
         try:
