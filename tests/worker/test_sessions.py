@@ -161,6 +161,19 @@ class InFlightTests(SynchronousTestCase):
         self.assertEqual(rig.backend.open, [])
         self.assertTrue(rig.settled())
 
+    def test_pipelined(self) -> None:
+        """A request behind one that is cancelled begins within that cancel, and finds the session closed."""
+        rig = SessionRig()
+        session_id = rig.create()
+        inside = envelope(b"{}")[:-1] + b', "session_id": "%b"}' % session_id.encode()
+        client = rig.ask(3 * post(inside, b"/v1"))
+        self.assertEqual(len(rig.backend.wires), 1)
+        self.assertEqual(result(rig.named("/session/end", session_id))[0], 200)
+        responses = client.read()
+        self.assertEqual(responses.count(b"HTTP/1.1 410 "), 3)
+        self.assertEqual((len(rig.backend.wires), rig.backend.open), (1, []))
+        self.assertTrue(rig.settled())
+
     def test_job(self) -> None:
         """A job whose response has passed goes on after its session. Its connection has another request by then."""
         Job.working.clear()

@@ -111,7 +111,8 @@ class Sessions(Service):
         self.results[result] += 1
         self._closing[session] = [] if ended is None else [ended]
         for exchange in [*session.in_flight]:
-            _cancel(exchange)
+            if exchange in session.in_flight:  # the end of another may have ended it
+                _cancel(exchange)
         if session.on_close is None:
             self._closed(session)
         else:
