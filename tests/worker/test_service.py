@@ -27,6 +27,7 @@ from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.launch import free_port
 from vespa.simulator.reports import WorkerStatus
 from vespa.simulator.serving import serve
+from vespa.worker.recalibration import Recalibration
 from vespa.worker.service import MAX_COST_SECONDS, make_failure_reporter, make_worker
 
 reactor: Any = typed_reactor
@@ -125,6 +126,27 @@ class ReportTests(TestCase):
         self.start(tree)
         await self.report(lambda report: report.max_perf > 0)
         self.assertEqual(list(tree)[-1].server.application.body.max_cost, 5.0)
+
+    async def test_recalibration(self) -> None:
+        """The estimated throughput is reported, and decides admission; without the setting there is no estimate."""
+        plain: Any = make_worker(reactor, self.settings(), {})
+        self.assertEqual([each for each in plain if isinstance(each, Recalibration)], [])
+        tree: Any = make_worker(reactor, self.settings(VESPA_RECALIBRATE="true"), {})
+        (recalibration,) = [each for each in tree if isinstance(each, Recalibration)]
+        self.start(tree)
+        await self.report(lambda report: report.max_perf == 1000.0)
+        recalibration.estimate.factor = 1.5
+        await self.report(lambda report: report.max_perf == 1500.0)
+        app = list(tree)[-1].server.application
+        self.assertEqual((app.admission.gate.throughput, app.body.max_cost), (1500.0, 1000.0 * MAX_COST_SECONDS))
+
+    async def test_usage(self) -> None:
+        """A response is believed as much work as a request may cost."""
+        tree: Any = make_worker(reactor, self.settings(VESPA_USAGE="openai"), {})
+        self.start(tree)
+        await self.report(lambda report: report.max_perf > 0)
+        app = list(tree)[-1].server.application
+        self.assertEqual(app.proxy.response_reader.__self__.most, app.body.max_cost)
 
     async def test_taken_port(self) -> None:
         """A port that cannot be opened is in the last report, because requests would never arrive."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +24,10 @@ COST = b"X-Serverless-Cost: 100\r\n"
 class MeteredRig(Rig):
     """A worker that reads the tokens of responses."""
 
-    def __init__(self, unit: str = "completion") -> None:
+    def __init__(self, unit: str = "completion", **more: Any) -> None:
         self.meter: UsageMeter | None = None
         self.unit = unit
-        super().__init__(response_reader=self._reader)
+        super().__init__(response_reader=self._reader, **more)
 
     def _reader(self, exchange: Exchange, head: ResponseHead, length: int) -> ResponseReader | None:
         if self.meter is None:
@@ -195,6 +196,29 @@ class UsageMeterTests(SynchronousTestCase):
         client = rig.ask(b"POST / HTTP/1.0\r\nContent-Length: 2\r\n" + COST + b"\r\n{}")
         rig.backend.wire.send(stream() + coded(OPENAI[:-100]) + coded(OPENAI[-100:]) + b"0\r\n\r\n")
         self.assertEqual((body(client.value()), rig.served), (OPENAI, 6.0))
+
+    def test_comments_before(self) -> None:
+        """A stream that began with comments while its request waited is read as its content."""
+        rig = MeteredRig(concurrency=1, queue_pings=True)
+        first, second = (rig.ask(self.ask(rig, COST + b"Accept: text/event-stream\r\n")) for _ in range(2))
+        rig.clock.advance(30.0)
+        self.assertIn(b"\n: ", second.read())
+        rig.backend.wire.send(stream() + coded(OPENAI) + b"0\r\n\r\n")
+        self.assertEqual((rig.served, first.open), (6.0, True))
+        rig.backend.wire.send(stream() + coded(VLLM_CONTINUOUS[:99]) + coded(VLLM_CONTINUOUS[99:]) + b"0\r\n\r\n")
+        self.assertEqual((rig.served, rig.settled()), (12.0, True))
+
+    def test_stopped_reader(self) -> None:
+        """A caller that stops reading holds up the last event, so its load stays until then."""
+        rig = MeteredRig()
+        client = rig.ask(self.ask(rig))
+        rig.backend.wire.send(stream() + coded(events(chunk("x"))))
+        client.fill()
+        self.assertTrue(rig.backend.wire.paused)
+        self.assertEqual(rig.load, 100.0)
+        client.drain()
+        rig.backend.wire.send(coded(OPENAI))
+        self.assertEqual((rig.load, rig.gate.working), (0.0, 1))
 
     def test_until_close(self) -> None:
         """A stream that ends with its connection is read too."""
