@@ -33,6 +33,7 @@ class ShapeTests(SynchronousTestCase):
         self.assertIn('"model": "m"', first["benchmark"]["requests"][0][0])
         self.assertEqual({work for _, work in first["benchmark"]["requests"]}, {500.0})
         self.assertIsNone(second["benchmark"])
+        self.assertEqual(second["parser_does"], "input")
 
     def test_tgi(self) -> None:
         """A configuration made in a function behind `__main__`; the rows of a data set in their order."""

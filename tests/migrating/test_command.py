@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.migrating.files import ENVIRONMENT, SHORT, write, write_shape
+from tests.migrating.files import ENVIRONMENT, SHORT, VLLM, write, write_shape
 from tests.migrating.test_plan import ON_VAST
 from tests.processes import ProcessCase
 from vespa.config import worker_reading
@@ -97,6 +97,14 @@ class CommandTests(CommandCase):
         self.assertIn("there is no file", self.run_command("/no/such/worker.py")[2])
         self.assertEqual(self.run_command()[0], 2)
 
+    def test_failed_benchmark(self) -> None:
+        """A benchmark that cannot be written is a failure, even if a built-in one can be set."""
+        source = VLLM.replace('os.environ["MODEL_NAME"]', 'os.environ["NO_SUCH"]')
+        code, out, _ = self.run_command(write(self, source), f"--benchmark={self.mktemp()}.py")
+        self.assertEqual(code, 1)
+        self.assertIn("it raised KeyError: 'NO_SUCH'", " ".join(out.split("\n#   ")))
+        self.assertIn("inner object", out)  # the parser was tried all the same
+
     def test_incomplete(self) -> None:
         """What Vespa cannot start without is said, and the exit code tells."""
         code, out, _ = self.run_command(write(self, f"{SHORT}Worker(WorkerConfig('http://h', 1)).run()\n"))
@@ -138,9 +146,16 @@ Worker(WorkerConfig("http://h", 1, model_healthcheck_url="/h?key=" + token, mode
         self.assertIn("get_test_request", Path(benchmark).read_text())
         other = self.mktemp() + ".py"
         source = f"{SHORT}Worker(WorkerConfig('http://h', 1)).run()\n"
-        out = self.run_command(write(self, source), f"--benchmark={other}")[1]
+        code, out, _ = self.run_command(write(self, source), f"--benchmark={other}")
+        self.assertEqual(code, 1)
         self.assertIn("No benchmark was written", out)
         self.assertFalse(os.path.exists(other))
+        mixed = "BenchmarkConfig(dataset=[{'n': 1}, {'n': 2}])"
+        source = f"{SHORT}h = HandlerConfig('/a', workload_calculator=lambda r: r['n'], benchmark_config={mixed})\n"
+        source += "Worker(WorkerConfig('http://h', 1, handlers=[h])).run()\n"
+        out = self.run_command(write(self, source), f"--benchmark={other}")[1]
+        self.assertIn("has 2 requests of the file's data set", out)
+        self.assertIn("differ in work", out)
         self.assertIn("No such file", self.run_command(write_shape(self, "tgi"), "--benchmark=/no/such/folder/b.py")[2])
 
 

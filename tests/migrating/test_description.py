@@ -80,7 +80,7 @@ class DescribeTests(SynchronousTestCase):
         found = describe(WorkerConfig(Unspeakable(), "x" * 10**6, handlers=handlers, log_action_config=logs))
         self.assertEqual(found["patterns"], {"on_load": ["one text"], "on_error": [], "on_info": ["1", "2"]})
         self.assertEqual((len(found["handlers"]), found["left_out"]), (MOST_ITEMS, 7))
-        self.assertLess(len(json.dumps(found)), 200_000)
+        self.assertLess(len(json.dumps(without_requests(found, ""))), 200_000)
         endless: Any = (HandlerConfig(f"/{each}") for each in itertools.count())
         self.assertEqual(describe(WorkerConfig(handlers=endless))["left_out"], MOST_SEEN - MOST_ITEMS)
         bad: Any = WorkerConfig(handlers=None, log_action_config=None)  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ class ProgramTests(SynchronousTestCase):
             "asyncio.run(main())\n"
         )
         self.assertEqual(answer["programs"][1:], ["true", "echo", "true"])
+        self.assertEqual(self.answer("subprocess.run(['git', '--version'])\n")["programs"], [])
         self.assertEqual(
             len(self.answer(f"for i in range({MOST + 5}):\n    subprocess.run('true')\n")["programs"]), MOST
         )

@@ -71,7 +71,6 @@ class Run:
         sys.path[:0] = [self._folder]
         sys.path += [each for each in self._above if each not in sys.path]
         confine()
-        record_programs(self._recorder)
         clock = threading.Timer(self._order["seconds"], self._late)
         clock.daemon = True
         clock.start()
@@ -96,6 +95,7 @@ class Run:
             raise ValueError(f"the file has more than {LARGEST_SOURCE} bytes")
         old = b"from lib.backend import" in source or b"from lib.server import" in source
         self._install(old)
+        record_programs(self._recorder)  # from here on, because the package starts some too
         code = compile(source, self._file, "exec", dont_inherit=True)
         module = ModuleType("__main__")
         package = ".".join(os.path.basename(each) for each in reversed([self._folder, *self._above[:1]]))

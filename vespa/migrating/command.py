@@ -71,7 +71,7 @@ def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) 
     else:
         source = f"vastai {answer['package']}" if answer["package"] else "a stand-in of the package vastai"
         out.write(to_text(plan, f"Vespa's environment for {settings.file}, read with {source}.", notes))
-    return INCOMPLETE if plan.missing else 0
+    return INCOMPLETE if plan.missing or (settings.benchmark and written is None) else 0
 
 
 def _spec(path: str) -> str:
@@ -93,8 +93,13 @@ def _notes(settings: MigrateSettings, told: Told, written: Mapping[str, Any] | N
             f"The benchmark has {count} request{'s' * (count > 1)} of the file's {written['source']}{more}. Copy "
             f"{settings.benchmark} to the worker, and change VESPA_BENCHMARK if its path is another one there."
         )
+        if len({work for _, work in written["requests"]}) > 1:
+            notes.append(
+                "Its requests differ in work. It takes them in turn; the official worker takes them at random and "
+                "reports the best round, so that its figure is higher by chance."
+            )
     elif settings.benchmark:
-        notes.append("No benchmark was written: the file has none whose requests can be sent as JSON.")
+        notes.append("No benchmark was written. What is said of benchmark_config below has the reason.")
     return notes
 
 

@@ -4,7 +4,7 @@ A description has `backend_url`, `log_file`, `healthcheck_url`, `max_sessions`, 
 handler in `handlers`: `route`, `path` (at the backend), `parallel`, `max_queue_time`, `healthcheck`, the names of the
 functions and classes that it uses (`parser`, `generator`, `calculator`, `payload_class`, `handler_class`), `remote`,
 and `benchmark`. That has `runs`, `concurrency`, `warmup`, `source`, `requests` (pairs of JSON text and work), `cut`
-(how many were left out) and `error`. Its `origin` is the object that makes the requests; `add_requests` takes it out.
+(how many were left out) and `error`. A handler's `origin` is the file's own object; `add_requests` takes it out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MOST_ITEMS: Final = 100
 """Handlers, and patterns of each kind."""
 MOST_SEEN: Final = 10_000
 """How many of them are counted: what a file gives in place of a list may have no end."""
+A_REQUEST: Final = '{"prompt": "a"}'
+"""What a parser is tried with where a benchmark has no requests."""
 DEFAULT_RUNS: Final = 8
 DEFAULT_CONCURRENCY: Final = 10
 
@@ -87,6 +89,7 @@ def _of_config(config: Any) -> dict[str, Any]:
         }
     benchmark = get("benchmark_config")
     return {
+        "origin": config,
         "route": text(get("route")),
         "path": text(get("route")),
         "parallel": bool(get("allow_parallel_requests")),
@@ -99,7 +102,6 @@ def _of_config(config: Any) -> dict[str, Any]:
         "handler_class": "",
         "remote": get("remote_function") is not None,
         "benchmark": None if benchmark is None else _rounds(
-            config,
             getattr(benchmark, "runs", None),
             getattr(benchmark, "concurrency", None),
             # The official worker reads do_warmup only if concurrency is set.
@@ -113,6 +115,7 @@ def _of_handler(handler: Any, route: str) -> dict[str, Any]:
     path = text(handler.endpoint)
     has_benchmark = getattr(handler, "has_benchmark", True)
     return {
+        "origin": handler,
         "route": route or path,
         "path": path,
         "parallel": bool(getattr(handler, "allow_parallel_requests", False)),
@@ -125,7 +128,6 @@ def _of_handler(handler: Any, route: str) -> dict[str, Any]:
         "handler_class": name_of(type(handler)),
         "remote": getattr(handler, "remote_function", None) is not None,
         "benchmark": _rounds(
-            handler,
             getattr(handler, "benchmark_runs", None),
             getattr(handler, "concurrency", None),
             getattr(handler, "do_warmup_benchmark", True),
@@ -173,9 +175,8 @@ def _of_backend(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rounds(origin: Any, runs: object, concurrency: object, warmup: object) -> dict[str, Any]:
+def _rounds(runs: object, concurrency: object, warmup: object) -> dict[str, Any]:
     return {
-        "origin": origin,
         "runs": runs if type(runs) is int and runs > 0 else DEFAULT_RUNS,
         "concurrency": concurrency if type(concurrency) is int and concurrency > 0 else DEFAULT_CONCURRENCY,
         "warmup": bool(warmup),
@@ -190,34 +191,40 @@ def without_requests(found: dict[str, Any], why: str) -> dict[str, Any]:
     """The description as values of JSON, with `why` as the error of each benchmark."""
     handlers = []
     for handler in found["handlers"]:
-        benchmark = handler["benchmark"]
-        if benchmark is not None:
-            benchmark = {**benchmark, "error": why}
-            del benchmark["origin"]
-        handlers.append({**handler, "benchmark": benchmark})
+        benchmark = handler["benchmark"] and {**handler["benchmark"], "error": why}
+        handlers.append({name: value for name, value in handler.items() if name != "origin"} | {"benchmark": benchmark})
     return {**found, "handlers": handlers}
 
 
 def add_requests(found: dict[str, Any]) -> None:
-    """Let the first benchmark make its requests, which calls functions of the file. Officially there is only one."""
+    """
+    Let the first benchmark make its requests, and try the parsers: this calls functions of the file.
+
+    Officially there is only one benchmark.
+    """
+    sample = ""
     first = True
     for handler in found["handlers"]:
         if (benchmark := handler["benchmark"]) is None:
             continue
-        origin = benchmark.pop("origin")
-        if not first:
+        if first:
+            _take_requests(benchmark, handler)
+            sample = benchmark["requests"][0][0] if benchmark["requests"] else ""
+        else:
             benchmark["error"] = "the first benchmark is read alone"
-            continue
         first = False
-        try:
-            take(benchmark, handler["parallel"], maker(origin))
-            parser = getattr(origin, "request_parser", None)
-            if parser is not None and benchmark["requests"]:
-                handler["parser_does"] = effect_of_parser(parser, benchmark["requests"][0][0])
-        except NoRequest as error:
-            benchmark["error"] = text(error)
-        except (Exception, SystemExit) as error:
-            benchmark["error"] = text(f"it raised {type(error).__name__}: {error}")
+    for handler in found["handlers"]:
+        if (parser := getattr(handler.pop("origin"), "request_parser", None)) is not None:
+            handler["parser_does"] = effect_of_parser(parser, sample or A_REQUEST)
+
+
+def _take_requests(benchmark: dict[str, Any], handler: dict[str, Any]) -> None:
+    try:
+        take(benchmark, handler["parallel"], maker(handler["origin"]))
+    except NoRequest as error:
+        benchmark["error"] = text(error)
+    except (Exception, SystemExit) as error:
+        benchmark["error"] = text(f"it raised {type(error).__name__}: {error}")
 
 
 def name_of(function: Any) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Final
 from vespa.migrating.recorder import Recorder
 
 MOST: Final = 20
+TOOLS: Final = frozenset("cc clang gcc git ldconfig nvidia-smi rocm-smi uname".split())
+"""Programs that packages start while they are imported, and that are no servers. They are not recorded."""
 _NOT_THERE: Final = "raise SystemExit(127)"  # a shell's status for a command that it does not find
 
 
@@ -23,8 +25,9 @@ def record_programs(recorder: Recorder) -> None:
 
     class Popen(subprocess.Popen):  # type: ignore[type-arg]
         def __init__(self, args: Any, *more: Any, **options: Any) -> None:
-            if len(recorder.programs) < MOST:
-                recorder.programs.append(_name(args))
+            name = _name(args)
+            if len(recorder.programs) < MOST and name not in TOOLS:
+                recorder.programs.append(name)
             try:
                 super().__init__(args, *more, **options)
             except FileNotFoundError:
