@@ -155,6 +155,31 @@ class MainTests(TestCase):
         found = json.loads(self.out.getvalue())
         self.assertEqual([level["concurrency"] for level in found["levels"]], [4, 8])
 
+    async def test_several(self) -> None:
+        """Several backends are measured in turn: a table for each, and their sum; a file keeps the result of each."""
+        urls = [self.url, f"http://127.0.0.1:{free_port()}"]
+        both = ",".join(urls)
+        self.assertEqual(await self.command("--save", VESPA_BACKEND_URL=both).main(), 0)
+        self.assertEqual(self.said, [f"measuring {url}" for url in urls])
+        shown = self.out.getvalue()
+        for url in urls:
+            self.assertIn(f"\n{url}\n", shown)
+            key = cache_key("somewhere:benchmark", url, {"MODEL_NAME": "the-model"})
+            self.assertEqual(BenchmarkCache(self.cache, key, urls).load(), 150.0)
+        self.assertEqual(shown.count("This backend does 150.0 images/s with 8 requests at once."), 2)
+        self.assertIn("A worker would report 300.0 images/s for 2 backends together, as max_perf.", shown)
+        self.out = io.StringIO()
+        self.assertEqual(await self.command("--json", VESPA_BACKEND_URL=both).main(), 0)
+        found = json.loads(self.out.getvalue())
+        self.assertEqual((found["throughput"], [each["backend"] for each in found["backends"]]), (300.0, urls))
+
+    async def test_one_of_several_fails(self) -> None:
+        """The others are still measured, and the exit code is 1."""
+        self.end_with(BenchmarkError("it failed"))
+        self.assertEqual(await self.command(VESPA_BACKEND_URL=f"{self.url} http://127.0.0.1:9").main(), 1)
+        self.assertEqual(len(self.complaints), 2)
+        self.assertEqual(self.out.getvalue(), "")
+
     async def test_saved(self) -> None:
         """The result is kept where the worker looks for it."""
         self.assertEqual(await self.command("--save").main(), 0)

@@ -48,8 +48,8 @@ class OwnPortTests(SynchronousTestCase):
             ("unix:/run/a.sock", False),
         ):
             settings = read({"VESPA_BACKEND_URL": url, "PUBLIC_IPADDR": "203.0.113.7"}).settings
-            self.assertIs(is_own(settings), expected, url)
-        self.assertFalse(is_own(read({}).settings))
+            self.assertIs(is_own(settings, settings.backend_url), expected, url)
+        self.assertFalse(is_own(read({}).settings, None))
 
 
 class WorkerCase(TestCase):
@@ -102,6 +102,23 @@ class WorkerTests(WorkerCase):
         }
         found = self.by_name(await self.check(environ))
         self.assertEqual((found["backend"].state, "in a circle" in found["backend"].why), ("failed", True))
+
+    async def test_several(self) -> None:
+        """Each of several backends is examined, and its lines have its name."""
+        await self.deployment.start_backend()
+        port, dead = free_port(), free_port()
+        backend = self.deployment.backend_url
+        environ = {
+            "VESPA_BACKEND_URL": f"{backend},http://127.0.0.1:{dead},http://127.0.0.1:{port}",
+            "VESPA_UNSECURED": "true",
+            "VESPA_WORKER_PORT": str(port),
+        }
+        found = self.by_name(await self.check(environ))
+        name = backend.removeprefix("http://")
+        self.assertEqual((found[f"backend {name}"].state, found[f"health path {name}"].state), ("ok", "ok"))
+        self.assertEqual(found[f"backend 127.0.0.1:{dead}"].state, "failed")
+        self.assertIn(f"no server listens at 127.0.0.1:{dead}", found[f"backend 127.0.0.1:{dead}"].why)
+        self.assertIn("in a circle", found[f"backend 127.0.0.1:{port}"].why)
 
     async def test_unsecured(self) -> None:
         """An unsecured worker without an identity needs no autoscaler."""

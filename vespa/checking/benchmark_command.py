@@ -17,11 +17,12 @@ from vespa.benchmarking.contract import Figure, Level
 from vespa.benchmarking.key import cache_key
 from vespa.benchmarking.process import BenchmarkError
 from vespa.benchmarking.runner import Runner
-from vespa.checking.benchmark_table import Measured, plain_table, sentences, to_json
+from vespa.checking.benchmark_table import Measured, plain_table, sentences, several_to_json, sum_of, to_json
 from vespa.checking.live import Live, live_terminal
 from vespa.config.benchmark import BenchmarkReading, read
 from vespa.config.commands import BENCHMARK
 from vespa.config.reader import SettingsError
+from vespa.protocol.urls import BaseURL
 from vespa.runtime import process
 from vespa.runtime.standard_streams import OutputError, put, writable
 from vespa.worker.access import backend_access
@@ -73,7 +74,7 @@ class Bar:
 
 
 class Command(process.Main):
-    """One measurement. `say` gets each line that the benchmark prints; `bar` is None without a terminal."""
+    """A measurement of each backend. `say` gets each line that a benchmark prints; `bar` is None without a terminal."""
 
     def __init__(
         self,
@@ -96,39 +97,43 @@ class Command(process.Main):
         self._say = say
         self._bar = bar
         self._levels: list[Level] = []
+        self._done = 0  # the number of backends that were measured before
 
     async def main(self) -> int:
         """Measure, show, keep, and return the exit code."""
+        measured: list[Measured] = []
+        for number, backend in enumerate(self._worker.backend_urls):
+            self._done, self._levels = number, []
+            try:
+                measured.append(await self._one(backend))
+            except CancelledError:
+                return INTERRUPTED
+            except (BenchmarkError, OSError, ValueError) as error:
+                self._complain(f"{str(error) or type(error).__name__} (the backend is {backend.url})")
+        try:
+            self._show(measured)
+        except OutputError as error:
+            self._complain(str(error))
+            return 1
+        saved = all(each.saved for each in measured) or not self._options.save
+        return 0 if saved and len(measured) == len(self._worker.backend_urls) else 1
+
+    async def _one(self, backend: BaseURL) -> Measured:
         began = self._reactor.seconds()
         if self._bar is not None:
             self._bar.start()
         try:
-            figure = await self._measure()
-        except CancelledError:
-            return INTERRUPTED
-        except (BenchmarkError, OSError, ValueError) as error:
-            self._complain(f"{str(error) or type(error).__name__} (the backend is {self._backend_url})")
-            return 1
+            figure = await self._measure(backend)
         finally:
             if self._bar is not None:
                 self._bar.stop()
         seconds = self._reactor.seconds() - began
-        saved = self._save(figure) if self._options.save else ""
-        try:
-            self._show(Measured(self._worker.benchmark, self._backend_url, figure, self._levels, seconds, saved))
-        except OutputError as error:
-            self._complain(str(error))
-            return 1
-        return 0 if saved or not self._options.save else 1
+        saved = self._save(backend, figure) if self._options.save else ""
+        return Measured(self._worker.benchmark, backend.url, figure, self._levels, seconds, saved)
 
-    @property
-    def _backend_url(self) -> str:
-        assert self._worker.backend_url is not None  # the settings make sure of it
-        return self._worker.backend_url.url
-
-    async def _measure(self) -> Figure:
+    async def _measure(self, url: BaseURL) -> Figure:
         worker = self._worker
-        backend = backend_access(self._reactor, worker, self._environ)
+        backend = backend_access(self._reactor, worker, self._environ, url)
         figure = await Runner(self._reactor, self._reactor, self._environ).run(
             worker.benchmark,
             backend.origin.url,
@@ -137,9 +142,13 @@ class Command(process.Main):
             ca_file=worker.backend_ca_file,
             authorization=worker.backend_authorization,
             on_level=self._on_level,
-            on_share=lambda share: None if self._bar is None else self._bar.on_share(share),
+            on_share=self._on_share,
         )
         return Figure(figure, figure.concurrency, await backend.served())
+
+    def _on_share(self, share: float) -> None:
+        if self._bar is not None:
+            self._bar.on_share((self._done + share) / len(self._worker.backend_urls))
 
     def _on_level(self, level: Level) -> None:
         if len(self._levels) < LEVELS_MAX:
@@ -147,10 +156,11 @@ class Command(process.Main):
         if self._bar is not None:
             self._bar.on_level(level)
 
-    def _save(self, figure: Figure) -> str:
+    def _save(self, backend: BaseURL, figure: Figure) -> str:
         """Keep the result for the worker. Returns the file's path, or "" if it could not be kept."""
         path = self._worker.benchmark_cache_file
-        cache = BenchmarkCache(path, cache_key(self._worker.benchmark, self._backend_url, self._environ))
+        key = cache_key(self._worker.benchmark, backend.url, self._environ)
+        cache = BenchmarkCache(path, key, [each.url for each in self._worker.backend_urls])
         cache.save(figure)
         if cache.load() == float(figure):
             return os.path.abspath(path)
@@ -159,12 +169,18 @@ class Command(process.Main):
         )
         return ""
 
-    def _show(self, measured: Measured) -> None:
-        if self._options.json:
-            put(self._out, json.dumps(to_json(measured, __version__), indent=1) + "\n")
+    def _show(self, measured: Sequence[Measured]) -> None:
+        several = len(self._worker.backend_urls) > 1
+        if self._options.json and measured:
+            found = several_to_json(measured, __version__) if several else to_json(measured[0], __version__)
+            put(self._out, json.dumps(found, indent=1) + "\n")
             return
-        table = plain_table(measured)
-        put(self._out, (f"\n{table}\n" if table else "\n") + "\n".join(sentences(measured)) + "\n")
+        for each in measured:
+            table = plain_table(each)
+            heading = f"\n{each.backend}\n" if several else ""
+            put(self._out, heading + (f"\n{table}\n" if table else "\n") + "\n".join(sentences(each, several)) + "\n")
+        if several and measured:
+            put(self._out, f"\n{sum_of(measured)}\n")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -69,16 +69,32 @@ def plain_table(measured: Measured) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sentences(measured: Measured) -> list[str]:
-    """What the worker would report, how much repeated parts differ, and what was kept."""
+def sentences(measured: Measured, several: bool = False) -> list[str]:
+    """What the worker would report, how much repeated parts differ, and what was kept. `several`: this is a part."""
     figure = measured.figure
     at_once = f" with {figure.concurrency} requests at once" if figure.concurrency else ""
-    lines = [f"A worker would report {float(figure):.1f} {measured.unit}/s{at_once}, as max_perf."]
+    result = f"{float(figure):.1f} {measured.unit}/s{at_once}"
+    lines = [f"This backend does {result}." if several else f"A worker would report {result}, as max_perf."]
     lines += [
         f"The {len(same)} measurements with {concurrency} at once have a standard deviation of {_deviation(same):.0%}."
         for concurrency, same in _repeated(measured.levels).items()
     ]
     return lines + ([f"The result is kept in {measured.saved}."] if measured.saved else [])
+
+
+def sum_of(measured: Sequence[Measured]) -> str:
+    """What the worker would report for several backends, in a sentence."""
+    total, unit = sum(float(each.figure) for each in measured), measured[0].unit
+    return f"A worker would report {total:.1f} {unit}/s for {len(measured)} backends together, as max_perf."
+
+
+def several_to_json(measured: Sequence[Measured], version: str) -> dict[str, Any]:
+    """The results of several backends for programs."""
+    return {
+        "vespa": version,
+        "throughput": sum(float(each.figure) for each in measured),
+        "backends": [to_json(each, version) for each in measured],
+    }
 
 
 def _repeated(levels: Sequence[Level]) -> dict[int, list[float]]:

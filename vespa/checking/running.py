@@ -82,8 +82,7 @@ class RunningCheck:
     def _is_ours(self, document: Mapping[str, Any]) -> bool:
         """Whether this is the worker of these settings: another one on this machine has another URL and backend."""
         settings = self._settings
-        backend = settings.backend_url.url if settings.backend_url is not None else ""
-        names = {"kind": "worker", "public_url": settings.public_url, "backend_url": backend}
+        names = {"kind": "worker", "public_url": settings.public_url, "backend_url": settings.backend_names}
         return all(document.get(name) == value for name, value in names.items())
 
     def _state(self, url: str, document: Mapping[str, Any]) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cryptography import x509
 
 from vespa.benchmarking.cache import BenchmarkCache
@@ -29,10 +29,13 @@ from vespa.config.schema import rows
 from vespa.config.worker import WorkerSettings
 from vespa.config.worker_reading import WorkerReading
 from vespa.http.agent import Agent
+from vespa.protocol.urls import BaseURL
 from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.local_addresses import is_loopback
+from vespa.transport.origin import Origin
 from vespa.vast.addresses import CONSOLE
 from vespa.worker.access import backend_access
+from vespa.worker.backends import names_of
 from vespa.worker.obstacles import file_problem
 
 Autoscaler = tuple[list[Finding], list[FetchedKey]]
@@ -96,14 +99,23 @@ class WorkerCheck:
         if settings.backend_url is None:
             why = "not examined, because VESPA_BACKEND_URL is missing or wrong"
             return [skipped("backend", why, "set VESPA_BACKEND_URL to the URL of your inference server")]
-        if is_own(settings):
-            why = (
-                f"VESPA_BACKEND_URL={settings.backend_url.url} is the worker's own port: requests would go in a circle"
-            )
+        if len(settings.backend_urls) == 1:
+            return await self._one_backend(settings, settings.backend_url)
+        names = names_of([Origin.parse(backend.url) for backend in settings.backend_urls])
+        each: list[Awaitable[list[Finding]]] = [self._one_backend(settings, url) for url in settings.backend_urls]
+        return [
+            evolve(finding, what=f"{finding.what} {name}")
+            for name, findings in zip(names, await together(each), strict=True)
+            for finding in findings
+        ]
+
+    async def _one_backend(self, settings: WorkerSettings, url: BaseURL) -> list[Finding]:
+        if is_own(settings, url):
+            why = f"VESPA_BACKEND_URL={url.url} is the worker's own port: requests would go in a circle"
             advice = "set it to the port of your inference server, or VESPA_WORKER_PORT to another one"
             return [failed("backend", why, advice)]
         try:
-            backend = backend_access(self.reactor, settings, self.environ)
+            backend = backend_access(self.reactor, settings, self.environ, url)
         except (OSError, ValueError) as error:
             why = f"VESPA_BACKEND_CA_FILE={settings.backend_ca_file!r}: {error or type(error).__name__}"
             return [failed("backend", why, "name a PEM file with the roots of the backend's certificate")]
@@ -131,8 +143,14 @@ class WorkerCheck:
     def _result(self, settings: WorkerSettings) -> tuple[list[Finding], float]:
         if not settings.benchmark or settings.backend_url is None:
             return [], 0.0
-        key = cache_key(settings.benchmark, settings.backend_url.url, self.environ)
-        return check_cache(BenchmarkCache(settings.benchmark_cache_file, key))
+        urls = [backend.url for backend in settings.backend_urls]
+        found, total = [], 0.0
+        for url in urls:
+            key = cache_key(settings.benchmark, url, self.environ)
+            findings, throughput = check_cache(BenchmarkCache(settings.benchmark_cache_file, key, urls))
+            found += [evolve(each, what=f"{each.what} {url}") for each in findings] if len(urls) > 1 else findings
+            total += throughput
+        return found, total
 
     def _console(self) -> str:
         """The console of the endpoint's account, which only a simulated endpoint sets."""
@@ -159,9 +177,9 @@ def _failure(findings: Sequence[Finding]) -> str:
     return next((f"{each.why}; {each.advice}" for each in findings if each.state == "failed"), "")
 
 
-def is_own(settings: WorkerSettings) -> bool:
-    """Whether the backend's address is that of the worker's own port."""
-    backend, place = settings.backend_url, local_place(settings)
+def is_own(settings: WorkerSettings, backend: BaseURL | None) -> bool:
+    """Whether this backend's address is that of the worker's own port."""
+    place = local_place(settings)
     if backend is None or place is None or backend.socket or backend.port != place.port:
         return False
     return backend.host == settings.public_ipaddr or is_loopback(backend.host)

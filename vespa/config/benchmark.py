@@ -21,7 +21,14 @@ class BenchmarkSettings:
     benchmark: str = option(
         benchmark, "", "The benchmark: `module:function` or `/a.py:function`.", "VESPA_BENCHMARK", short="b"
     )
-    backend: BaseURL | None = option(BaseURL.parse, None, "The URL of the backend.", "VESPA_BACKEND_URL", unit="url")
+    backend: tuple[BaseURL, ...] = option(
+        BaseURL.parse,
+        "",
+        "The URL of the backend; several are measured in turn.",
+        "VESPA_BACKEND_URL",
+        unit="url",
+        many=True,
+    )
     save: bool = option(None, "", "Keep the result in VESPA_BENCHMARK_CACHE_FILE, so that the worker measures no more.")
     json: bool = option(None, "", "Print JSON.")
     quiet: bool = option(None, "", "Show no progress.")
@@ -46,7 +53,7 @@ def read(given: Given, environ: Mapping[str, str]) -> BenchmarkReading:
     free = {
         **environ,
         "VESPA_BENCHMARK": values["benchmark"],
-        "VESPA_BACKEND_URL": values["backend"].url if values["backend"] else "http://localhost",
+        "VESPA_BACKEND_URL": " ".join(backend.url for backend in values["backend"]) or "http://localhost",
         # What only a worker of an endpoint needs is not needed here.
         "VESPA_UNSECURED": "true",
         "VESPA_USE_SSL": "false",
