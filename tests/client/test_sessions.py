@@ -120,7 +120,9 @@ class RequestTests(SessionCase):
             (b"X-Vespa-Session: a b",),
             (b"X-Vespa-Session: a,b",),
             (NAME, NAME),
+            (b"X-Vespa-Session:",),
             (NAME, b"X-Vespa-Session-Lifetime: 0"),
+            (NAME, b"X-Vespa-Session-Lifetime:"),
             (NAME, b"X-Vespa-Session-Lifetime: -1"),
             (NAME, b"X-Vespa-Session-Lifetime: 9999999"),
             (NAME, b"X-Vespa-Session-Lifetime: 1e3"),
@@ -181,7 +183,7 @@ class EndTests(SessionCase):
             rig.advance(0.5)
             said = caller.read()
             self.assertEqual(self.error(said), (502, "session_unreachable"), said)
-            self.assertIn(b"the worker of the session chat-1 did not answer", said)
+            self.assertIn(b"the worker of this session did not answer", said)
         self.assertEqual(rig.asked_for(), [])
         rig.refusing.clear()
         caller = self.send()
@@ -203,7 +205,7 @@ class EndTests(SessionCase):
         rig.advance(0.5)
         said = caller.read()
         self.assertEqual(self.error(said), (410, "session_ended"))
-        self.assertIn(b"The next request with this name begins a new one", said)
+        self.assertIn(b"The next request with its name begins a new one", said)
         self.send()
         self.assertEqual(len(rig.asked_for()), 1)
 

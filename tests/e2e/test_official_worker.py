@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
 from tests.processes import until
 from tests.simulator_support.deployment import ControlledDeployment
+from vespa.http.agent import Agent
+from vespa.runtime.http_client import BoundedClient, Response
 from vespa.simulator.child import Child
 from vespa.simulator.launch import free_port
 
@@ -51,6 +55,44 @@ class OfficialWorkerTests(CallerCase):
         await until(ready, 60, "the official worker is ready")
         self.assertIsNone(worker.exit_code, worker.text)
         return worker
+
+    async def test_sessions(self) -> None:
+        """Its sessions serve our client's callers: one assignment for all requests, a 410 when it has ended one."""
+        need("vastai")
+        deployment = self.deployment()
+        await deployment.start_autoscaler()
+        await deployment.start_backend()
+        worker = await self.start_official(deployment, deployment.backend_url)
+        client = await deployment.start_client(dialect="official")
+        agent = Agent(reactor, name="proxy")
+        self.addCleanup(agent.close)
+        http = BoundedClient(agent, reactor)
+        body = json.dumps({"messages": MESSAGES, "max_tokens": 4}).encode()
+
+        async def ask(lifetime: str) -> Response:
+            fields = {
+                "X-Vespa-Session": "run-1",
+                "X-Vespa-Session-Lifetime": lifetime,
+                "Content-Type": "application/json",
+            }
+            url = f"{client.url}/v1/chat/completions"
+            return await http.request("POST", url, timeout=30.0, body=body, headers=fields)
+
+        for _ in range(3):
+            answer = await ask("0.1")
+            self.assertEqual(answer.status, 200, (answer.body, worker.text))
+        self.assertEqual(len(deployment.autoscaler.routes), 1)
+        await deferLater(reactor, 6.0)  # it looks for sessions whose time is over every five seconds
+        answer = await ask("60")
+        self.assertEqual((answer.status, json.loads(answer.body)), (410, {"error": "invalid session"}))
+        answer = await ask("60")
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual(len(deployment.autoscaler.routes), 2)
+        client.signal("TERM")
+        self.assertEqual(await self.until_exit(client, 20.0), 0, client.text)
+        totals = deployment.autoscaler.totals
+        await until(lambda: totals.finished() == {1: [WORKER_ID], 2: [WORKER_ID]}, 30, "both sessions are told")
+        self.assert_clean(deployment)
 
     async def test_serves(self) -> None:
         """The official worker serves our client: SDKs get what they get straight; what it cannot do is said at once."""

@@ -21,14 +21,14 @@ _known: Final[dict[bytes, CallerFields]] = {}
 @frozen
 class Affinity:
     """
-    The values of X-Vespa-Session, X-Vespa-Session-Lifetime and X-Vespa-Job; b"" for each that is missing.
+    The values of X-Vespa-Session, X-Vespa-Session-Lifetime and X-Vespa-Job; None for each that is missing.
 
     A field that occurs twice has both values, which no check accepts.
     """
 
-    session: bytes = b""
-    lifetime: bytes = b""
-    job: bytes = b""
+    session: bytes | None = None
+    lifetime: bytes | None = None
+    job: bytes | None = None
 
 
 @frozen
@@ -72,8 +72,8 @@ def _understand(lines: list[bytes]) -> CallerFields:
         if name == b"x-serverless-cost":
             cost = value
         elif name in _AFFINITY:
-            known = affinity.get(_AFFINITY[name], b"")
-            affinity[_AFFINITY[name]] = known + b", " + value if known else value
+            known = affinity.get(_AFFINITY[name])
+            affinity[_AFFINITY[name]] = value if known is None else known + b", " + value
         elif (like := folded(name)) in PRIVATE or like.startswith((b"x-serverless-", b"x-vespa-")):
             continue
         else:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from vespa.client.reactor_thread import NotRunning, ServiceRun
+from vespa.client.reactor_thread import ServiceRun
+from vespa.client.service_calls import NotRunning
 from vespa.protocol.refusal import Refusal
 
 if TYPE_CHECKING:

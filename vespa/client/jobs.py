@@ -92,7 +92,7 @@ class Jobs:
 
         Raises Refusal 410 "unknown_job" for an X-Vespa-Job that is none of a known job.
         """
-        if affinity is not None and affinity.job:
+        if affinity is not None and affinity.job is not None:
             job = self._find((affinity.job,))
             if job is None:
                 raise _unknown(self.kind is not None)

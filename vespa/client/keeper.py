@@ -19,7 +19,7 @@ class RequestKeeper:
 
     def selection(self, exchange: Exchange, affinity: Affinity | None) -> WorkerSelection | None:
         """The selection of a request that is tied to one worker; None for any other. Raises `Refusal`."""
-        if affinity is not None and affinity.session:
+        if affinity is not None and affinity.session is not None:
             return self._sessions.selection(exchange, affinity)
         return self._jobs.selection(exchange, affinity)
 

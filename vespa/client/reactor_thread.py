@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.client.event_loops import done_deferred, in_asyncio
+from vespa.client.service_calls import ServiceCalls
 from vespa.transport.own_reactor import Resolvers, close_reactor, make_own_reactor
 
 T = TypeVar("T")
@@ -29,10 +30,6 @@ _RESOLVERS: Final = 4
 _EXIT_SECONDS: Final = 2.0
 _TURNS: Final = 10
 _running: Final[WeakSet[ReactorThread[Any]]] = WeakSet()
-
-
-class NotRunning(RuntimeError):
-    """The service was stopped, or has not started."""
 
 
 class ServiceRun(Generic[ServiceT]):
@@ -54,7 +51,7 @@ class ServiceRun(Generic[ServiceT]):
         self._reactor = reactor
         self._error: BaseException = RuntimeError("the client was stopped before it had started")
         self._lock = Lock()
-        self._calls: set[Future[Any]] = set()
+        self._calls = ServiceCalls()
         self.started: Future[ServiceT] = Future()
         self.ended: Future[None] = Future()
         for future in (self.started, self.ended):
@@ -79,16 +76,15 @@ class ServiceRun(Generic[ServiceT]):
 
         The future has its result, or that of its Deferred. It fails with NotRunning if the run ends before.
         """
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
         with self._lock:
             over = self.stopping or self._service is None
-            if not over:
-                self._calls.add(future)
+            future = self._calls.begin()
         if over:
-            future.set_exception(NotRunning("the client is not started"))
+            self._calls.fail(future)
         else:
-            self._call(lambda: self._called(what, future))
+            self._call(lambda: self._calls.call(what, self._service, future))
+            if self.ended.done():  # by itself, perhaps before the call
+                self._calls.fail_all()
         return future
 
     def join(self) -> None:
@@ -104,19 +100,6 @@ class ServiceRun(Generic[ServiceT]):
 
     def _call(self, what: Callable[[], None]) -> None:
         what()
-
-    def _called(self, what: Callable[[ServiceT], Any], future: Future[Any]) -> None:
-        service: Any = self._service
-
-        def done(result: Any) -> None:
-            if future in self._calls:
-                self._calls.discard(future)
-                if isinstance(result, Failure):
-                    future.set_exception(result.value)
-                else:
-                    future.set_result(result)
-
-        maybeDeferred(what, service).addBoth(done)
 
     def _begin(self) -> None:
         try:
@@ -148,8 +131,7 @@ class ServiceRun(Generic[ServiceT]):
     def _finish(self) -> None:
         if not self.started.done():
             self.started.set_exception(self._error)
-        while self._calls:
-            self._calls.pop().set_exception(NotRunning("the client is not started"))
+        self._calls.fail_all()
         self.ended.set_result(None)
 
 

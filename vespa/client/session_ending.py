@@ -28,7 +28,6 @@ class SessionEnding:
     def __init__(self, session: ClientSession, worker: Worker, timer: CoarseTimer) -> None:
         self.done: Deferred[None] = Deferred()
         self.is_done = False
-        self._name = session.name
         self._fetch: Fetch | None = None
         assert session.assignment is not None
         session_id = json.dumps(session.id).encode("ascii")
@@ -58,6 +57,6 @@ class SessionEnding:
             return
         self.is_done = True
         if trouble:
-            why = "the worker of the session {name} did not end it: {trouble}. It ends when its lifetime is over"
-            self.log.info(why, name=self._name, trouble=trouble)
+            why = "the worker of a session did not end it: {trouble}. It ends when its lifetime is over"
+            self.log.info(why, trouble=trouble)
         self.done.callback(None)

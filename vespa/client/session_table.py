@@ -60,8 +60,9 @@ class ClientSession:
     """
     One session, named by a caller. `cost` is in Vast's units, times in seconds of the clock.
 
-    `assignment` and `id` are those of the worker that has it, set when it is open. Until then `opening` is its
-    creation. `expires_at` is the latest time at which the worker ends it.
+    Its `name` is in no log, page or metric, because whoever knows it can use the session. `assignment` and `id` are
+    those of the worker that has it, set when it is open. Until then `opening` is its creation. `expires_at` is the
+    latest time at which the worker ends it.
     """
 
     name: str
@@ -117,9 +118,7 @@ class ClientSessions:
             return session
         reason = self._ended.pop(name, "")
         if reason:
-            message = (
-                f"the session {name} has ended, because {reason}. The next request with this name begins a new one"
-            )
+            message = f"this session has ended, because {reason}. The next request with its name begins a new one"
             raise Refusal(410, "session_ended", message)
         return None
 

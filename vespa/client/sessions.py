@@ -52,8 +52,8 @@ class Sessions(Service):
 
     def selection(self, exchange: Exchange, affinity: Affinity) -> KeptSelection:
         """The selection of a request with X-Vespa-Session. Raises `Refusal`."""
-        name = read_name(affinity.session)
-        lifetime = read_lifetime(affinity.lifetime) if affinity.lifetime else self.lifetime
+        name = read_name(affinity.session or b"")
+        lifetime = self.lifetime if affinity.lifetime is None else read_lifetime(affinity.lifetime)
         session = self.table.get(name)
         if session is None:
             session = self._begin(ClientSession(name, exchange.content.cost, lifetime, self._clock.seconds()))
@@ -72,7 +72,7 @@ class Sessions(Service):
     def _replace(self, session: ClientSession) -> None:
         reason = f"more than {self.table.limit} sessions were in use (--max-sessions)"
         if session.opening is not None:
-            session.opening.not_found(Refusal(410, "session_ended", f"the session {session.name} has ended: {reason}"))
+            session.opening.not_found(Refusal(410, "session_ended", f"this session has ended: {reason}"))
             return
         self.results["replaced"] += 1
         self._end_at_worker(session)
@@ -107,7 +107,7 @@ class Sessions(Service):
         """
         read_name(name.encode("utf-8", "replace"))
         if name in self.table.sessions:
-            raise ValueError(f"there is a session {name} already")
+            raise ValueError("there is a session of this name already")
         session = ClientSession(name, cost, lifetime, self._clock.seconds(), on_close_route, on_close_payload)
         self._begin(session)
         waiting = OpenedSession(session)
@@ -123,7 +123,7 @@ class Sessions(Service):
         if session is None:
             return succeed(None)
         if session.opening is not None:
-            message = f"the session {name} was ended before it was open"
+            message = "this session was ended before it was open"
             session.opening.not_found(Refusal(410, "session_ended", message))
             return succeed(None)
         self.table.forget(session)
@@ -169,11 +169,11 @@ class _Kept:
     def unreachable(self, error: UpstreamError) -> Refusal:
         """The worker did not answer. Its session may still be there, so the name is kept until its time is over."""
         session, sessions = self._session, self._sessions
-        where = f"the worker of the session {session.name} did not answer: {error}"
+        where = f"the worker of this session did not answer: {error}"
         session.expires_at -= session.lifetime  # this request has not extended it
         if sessions.has_expired(session):
             sessions.lost(session)
-            message = f"{where}. The session's time is over. The next request with this name begins a new one"
+            message = f"{where}. The session's time is over. The next request with its name begins a new one"
             return Refusal(410, "session_ended", message, origin="worker")
         message = f"{where}. The session's state is there alone: try again, or begin another session"
         return Refusal(502, "session_unreachable", message, origin="worker")
