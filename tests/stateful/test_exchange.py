@@ -33,6 +33,7 @@ configs = st.builds(
     reads=st.booleans(),
     engine=st.booleans(),
     backends=st.sampled_from((1, 1, 2, 3)),
+    sessions=st.sampled_from((0, 1, 3)),
     affinity=st.booleans(),
     turn_end=st.booleans(),
     at_once=st.booleans(),

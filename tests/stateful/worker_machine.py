@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.rig import Rig, post
+from tests.stateful.session_requests import OpenSessions, inside, query_of
 from tests.stateful.transports import MemoryTransport
 from tests.stateful.worker_parts import IN_FLIGHT, Readers, SlowEngine, check_places, several
 from tests.worker.requests import auth, envelope
@@ -78,6 +79,8 @@ class Config:
     """The backend has to be stopped when callers leave."""
     backends: int = 1
     affinity: bool = False
+    sessions: int = 0
+    """The most sessions at a time; 0: none."""
 
 
 class WatchedExchange(Exchange):
@@ -223,14 +226,18 @@ class WorkerMachine:
             stream_errors=config.stream_errors,
             response_reader=self.readers if config.reads else None,
             engine=self.engine if config.engine else None,
+            max_sessions=config.sessions,
             several=several(config.backends) if config.backends > 1 else (),
             affinity=AffinityKey(b"content-length") if config.affinity else None,
         )
+        self.open_sessions = OpenSessions(self.rig.sessions) if self.rig.sessions is not None else None
         self.places = self.rig.backends.all if self.rig.backends is not None else ()
         self.engine.admission = self.rig.app.admission
         self.rig.server.application = self._open_exchange
         self.callers: list[Caller] = []
         self.opened: list[Exchange] = []
+        self.answered: list[Exchange] = []
+        """Requests for sessions, which the worker answers itself."""
         self.late_calls: list[str] = []
         """What was called on exchanges that had ended."""
         self._number = 0
@@ -240,7 +247,7 @@ class WorkerMachine:
         handler = self.rig.app(client, head)
         if type(handler) is Exchange:
             handler.__class__ = WatchedExchange
-            self.opened.append(handler)
+            (self.opened if handler.app is self.rig.proxy else self.answered).append(handler)
             handler.late_calls = self.late_calls  # type: ignore[attr-defined]
         return handler
 
@@ -287,6 +294,8 @@ class WorkerMachine:
                 b"OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n",
                 b"no HTTP\r\n\r\n",
             )[b // 16 % 3]
+        if self.open_sessions is not None and b % 16 in (11, 12, 13):
+            return self.open_sessions.request(b // 16, self.config.secured)
         count = 3 if b % 16 == 14 else 1
         return b"".join(self._numbered(caller, b // 16 + at) for at in range(count))
 
@@ -295,7 +304,11 @@ class WorkerMachine:
         caller.numbers.append(self._number)
         target = b"/r/%d" % self._number
         content, large = b"1" * (1 + how % 50), b"2" * 100_000
-        if self.config.secured:
+        session = self.open_sessions.pick(how // 50) if self.open_sessions is not None else None
+        if session is not None and how % 3:
+            content, large = (inside(each, session) for each in (content, large))
+            bare = target + b"?" + query_of(session)
+        elif self.config.secured:
             signed = auth(request_idx=1 + how % INDICES, cost=how % 3)
             content, large = (envelope(each, **signed) for each in (content, large))
             bare = target + b"?" + query_envelope(signed).encode()
@@ -499,8 +512,10 @@ class WorkerMachine:
         ledger = self.rig.ledger
         assert len(set(map(id, self.ended))) == len(self.ended), "a request was told twice"
         known = [each for each in self.ended if each.received_at]
-        counts = Counter(each.state for each in known)
-        assert counts[State.SERVED] == ledger.served
+        own = set(map(id, self.answered))
+        counts = Counter(each.state for each in known if id(each) not in own or each.state is State.REFUSED)
+        sessions = self.open_sessions.ended if self.open_sessions is not None else 0
+        assert counts[State.SERVED] + sessions == ledger.served
         assert counts[State.UNSERVED] == ledger.unserved
         assert counts[State.FAILED] == ledger.failed
         assert counts[State.REFUSED] == ledger.refused + ledger.expired
@@ -520,10 +535,15 @@ class WorkerMachine:
         """The load is the work in flight that is not free, and served work is what was measured, or else signed."""
         ledger = self.rig.ledger
         flying = [each for each in self.opened if each.state in IN_FLIGHT]
-        assert ledger.load == sum(each.work - each.freed for each in flying)
+        assert ledger.load == sum(each.work - each.freed for each in flying) + ledger.session_load
+        assert all(each.freed == each.work for each in flying if each.session is not None)
         assert all(0 <= each.freed <= each.work for each in self.opened)
         served = [each for each in self.opened if each.state is State.SERVED]
         done = sum(each.work if each.measured is None else each.measured for each in served)
+        sessions = self.open_sessions
+        if sessions is not None:
+            sessions.check(ledger, self.opened)
+            done += sessions.work_done
         assert ledger.snapshot().totals.served == done
 
     def check_end(self) -> None:
@@ -532,11 +552,13 @@ class WorkerMachine:
         self.check()
         self.readers.check_end()
         told = set(map(id, self.ended))
-        assert all(id(each) in told for each in self.opened), "a request was never told"
+        assert all(id(each) in told for each in (*self.opened, *self.answered)), "a request was never told"
         assert rig.settled()
         held = {
             "queued": rig.gate.waiting,
             "at a backend": sum(each.working + each.tunnels + each.load for each in self.places),
+            "sessions": len(self.open_sessions.open) if self.open_sessions is not None else 0,
+            "session work": rig.ledger.session_load,
             "clients": len(rig.server.connections),
             "connections to the backends": sum(each.size for each in rig.app.pools),
             "waiting for a connection": sum(each.waiting for each in rig.app.pools),
