@@ -47,11 +47,8 @@ def verdict(response: bytes) -> str:
     return "whole" if b"data: [DONE]" in response and response.endswith(b"0\r\n\r\n") else f"cut: {response[-100:]!r}"
 
 
-class LlamaStreamTests(CallerCase):
-    timeout = 600
-
-    def setUp(self) -> None:
-        need("xllamacpp")
+class LlamaCase(CallerCase):
+    """Asks llama.cpp, and what is before it, and reads what llama.cpp counted."""
 
     async def ask(self, url: str, data: bytes) -> bytes:
         host, _, port = url.rpartition("//")[2].partition(":")
@@ -65,6 +62,13 @@ class LlamaStreamTests(CallerCase):
         metrics = await self.ask(llama, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         found = dict(re.findall(r"^llamacpp:(\w+) (\d+)", metrics.decode(), re.M))
         return {name: int(found[name]) for name in WORKS}
+
+
+class LlamaStreamTests(LlamaCase):
+    timeout = 600
+
+    def setUp(self) -> None:
+        need("xllamacpp")
 
     async def streams(self, url: str, body: Body, at_once: int) -> Counter[str]:
         verdicts: Counter[str] = Counter()

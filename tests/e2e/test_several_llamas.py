@@ -1,0 +1,94 @@
+"""One worker before two real llama.cpp servers, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.e2e.clients import need
+from tests.e2e.test_llama_streams import PAYLOAD, TOKENS, LlamaCase, request, verdict
+from tests.processes import until
+from tests.simulator_support.deployment import ControlledDeployment
+from vespa.simulator.child import Child
+
+CALLS = 24
+QUICK: dict[str, Any] = {"VESPA_HEALTHCHECK_POLL_INTERVAL": "0.5"}
+
+
+class SeveralLlamasTests(LlamaCase):
+    timeout = 180
+
+    def setUp(self) -> None:
+        need("xllamacpp")
+
+    async def start_two(self, **settings: str) -> ControlledDeployment:
+        """A worker before the shared server and a second one, which may be killed."""
+        self.first = await self.start_llama()
+        self.second, self.killable = await self.start_second()
+        return await self.start_service(f"{self.first} {self.second}", tls=False, **{**QUICK, **settings})
+
+    async def start_second(self) -> tuple[str, Child]:
+        child = self.script("llama.py", self.temporary_folder())
+        port = (await self.until_line(child, r"^listening (\d+)$", 60.0))[1]
+        return f"http://127.0.0.1:{port}", child
+
+    async def calls(self, deployment: ControlledDeployment, count: int, at_once: int, **more: Any) -> list[bytes]:
+        """Responses to calls of the worker, each on a connection of its own."""
+        url = deployment.workers[-1].url
+        numbers = iter(range(count))
+        self.responses: list[bytes] = []
+
+        async def one_by_one() -> None:
+            for _ in numbers:
+                auth = deployment.autoscaler.assign(url, 10.0)
+                body = json.dumps({"auth_data": auth, "payload": {**PAYLOAD, **more}}).encode()
+                self.responses.append(await self.ask(url, request(body)))
+
+        await gatherResults([Deferred.fromCoroutine(one_by_one()) for _ in range(at_once)], consumeErrors=True)
+        return self.responses
+
+    async def generated(self) -> list[int]:
+        """The tokens that each server has generated."""
+        return [(await self.work(url))["tokens_predicted_total"] for url in (self.first, self.second)]
+
+    async def test_shared(self) -> None:
+        """Streams come whole, each was worked on once, and both servers had their share. The throughput is the sum."""
+        deployment = await self.start_two()
+        before = await self.generated()
+        responses = await self.calls(deployment, CALLS, 4)
+        self.assertEqual([verdict(response) for response in responses], ["whole"] * CALLS)
+        shares = [after - each for after, each in zip(await self.generated(), before, strict=True)]
+        self.assertEqual(sum(shares), CALLS * TOKENS)
+        self.assertGreater(min(shares), CALLS * TOKENS // 4)
+        totals = deployment.autoscaler.totals.of(deployment.workers[-1].id)
+        await until(lambda: totals.max_perf == 400.0, 20.0, "the sum of two backends")
+        await self.settled(deployment, CALLS)
+        self.assert_clean(deployment)
+
+    async def test_affinity(self) -> None:
+        """Calls of one user go to one server, those of several to both."""
+        deployment = await self.start_two(VESPA_AFFINITY="json:user")
+        before = await self.generated()
+        for user, servers in (("ann", 1), ("bob", 1)):
+            await self.calls(deployment, 6, 2, user=user)
+            after = await self.generated()
+            self.assertEqual(sum(a != b for a, b in zip(after, before, strict=True)), servers)
+            before = after
+        for number in range(12):
+            await self.calls(deployment, 1, 1, user=f"user-{number}")
+        self.assertEqual([a > b for a, b in zip(await self.generated(), before, strict=True)], [True, True])
+
+    async def test_killed(self) -> None:
+        """One server is killed with calls at work: all calls have a whole answer, from the other."""
+        deployment = await self.start_two()
+        calling = Deferred.fromCoroutine(self.calls(deployment, 3 * CALLS, 6, stream=False, max_tokens=400))
+        await until(lambda: len(getattr(self, "responses", ())) > 6, 30.0, "the others are at work")
+        totals = deployment.autoscaler.totals.of(deployment.workers[-1].id)
+        self.killable.signal("KILL")
+        responses = await calling
+        self.assertEqual([response[9:12] for response in responses], [b"200"] * 3 * CALLS, deployment.workers[-1].text)
+        await until(lambda: totals.max_perf == 200.0, 20.0, "less is told")
+        self.assertEqual(totals.error_msg or "", "")
+        await self.settled(deployment, 3 * CALLS)
