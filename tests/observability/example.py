@@ -247,6 +247,7 @@ class Example:
             "probe_trouble": "",
             "benchmark_throughput": FIGURE if self.at >= 118 else None,
             "throughput_estimate": None,
+            "admission_throughput": None,
             "usage_read": False,
             "usage_measured_total": 0,
             "usage_unmeasured_total": 0,

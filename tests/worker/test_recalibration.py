@@ -73,6 +73,7 @@ class RecalibrationTests(SynchronousTestCase):
         self.assertApproximates(self.recalibration.factor, 2.0, 0.02)
         self.assertApproximates(self.rig.gate.throughput, 200.0, 2.0)
         self.assertEqual(self.rig.gate.throughput, self.recalibration.throughput)
+        self.assertEqual(self.rig.gate.throughput, self.recalibration.admission_throughput)
         self.assertEqual(self.recalibration.benchmark, 100.0)
 
     def test_reported(self) -> None:
@@ -135,12 +136,20 @@ class RecalibrationTests(SynchronousTestCase):
                 self.assertApproximates(self.recalibration.factor, factor, 0.02)
 
     def test_measured_work(self) -> None:
-        """Where tokens are read, the measured work counts, and a request without it is left out."""
+        """Where tokens are read, the measured work is reported, and a request without it is left out there."""
         self.make(measures=True)
-        self.busy(100, work=200 * MICROS)
-        self.assertEqual(self.recalibration.factor, 1.0)
-        self.busy(round(8 * HALF_LIFE_SECONDS), work=200 * MICROS, measured=50 * MICROS)
-        self.assertApproximates(self.recalibration.factor, 0.5, 0.01)
+        self.busy(100, work=100 * MICROS)
+        self.assertFalse(self.recalibration.work.measured)
+        self.busy(round(8 * HALF_LIFE_SECONDS), work=100 * MICROS, measured=50 * MICROS)
+        self.assertApproximates(self.recalibration.throughput, 50.0, 1.0)
+
+    def test_cost_for_admission(self) -> None:
+        """Admission divides signed costs, so it goes by the cost that is served in a second, not by its tokens."""
+        self.make(measures=True)
+        self.busy(round(8 * HALF_LIFE_SECONDS), work=150 * MICROS, measured=60 * MICROS)
+        self.assertApproximates(self.recalibration.throughput, 60.0, 1.5)
+        self.assertApproximates(self.rig.gate.throughput, 150.0, 1.5)
+        self.assertEqual(self.rig.gate.throughput, self.recalibration.admission_throughput)
 
     def test_no_work(self) -> None:
         """Requests that ask for a result, failed ones and upgraded connections say nothing of the throughput."""
@@ -153,7 +162,7 @@ class RecalibrationTests(SynchronousTestCase):
         ):
             with self.subTest(changes):
                 self.busy(200, **changes)
-                self.assertFalse(self.recalibration.estimate.measured)
+                self.assertFalse(self.recalibration.cost.measured)
 
     def test_not_measured_yet(self) -> None:
         """Before the benchmark, and before the first ready, the gate's throughput is left alone."""
@@ -179,7 +188,7 @@ class RecalibrationTests(SynchronousTestCase):
         rig.clock.advance(2.0)
         rig.backend.wire.send(OK)
         ended.flush()
-        self.assertEqual(recalibration.estimate.pending, 1)
+        self.assertEqual(recalibration.cost.pending, 1)
 
     def test_stop(self) -> None:
         """After its stop nothing is left on the clock."""

@@ -135,7 +135,7 @@ class ReportTests(TestCase):
         (recalibration,) = [each for each in tree if isinstance(each, Recalibration)]
         self.start(tree)
         await self.report(lambda report: report.max_perf == 1000.0)
-        recalibration.estimate.factor = 1.5
+        recalibration.work.factor = 1.5
         await self.report(lambda report: report.max_perf == 1500.0)
         app = list(tree)[-1].server.application
         self.assertEqual((app.admission.gate.throughput, app.body.max_cost), (1500.0, 1000.0 * MAX_COST_SECONDS))

@@ -147,9 +147,10 @@ class StatusTests(SynchronousTestCase):
         status = evolve(self.status, usage=usage, recalibration=estimate)
         self.assertIsNone(status.facts()["throughput_estimate"], "there is no benchmark yet")
         self.ready()
-        estimate.factor = 1.5
+        estimate.factor, estimate.admission_factor = 1.5, 0.5
         facts = status.facts()
-        self.assertEqual((facts["benchmark_throughput"], facts["throughput_estimate"]), (0.5, 0.75))
+        figures = [facts[name] for name in ("benchmark_throughput", "throughput_estimate", "admission_throughput")]
+        self.assertEqual(figures, [0.5, 0.75, 0.25])
         found = [
             facts[f"usage_{name}"] for name in ("measured_total", "unmeasured_total", "measured_work", "signed_work")
         ]

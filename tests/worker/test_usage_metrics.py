@@ -34,12 +34,13 @@ class UsageMetricsTests(SynchronousTestCase):
         worker.metrics = worker.make_metrics(worker.reporter, worker.keyring)
         self.assertEqual(worker.scrape()["vespa_benchmark_throughput"], 0, "the worker is not ready yet")
         gate.throughput = figure
-        recalibration.factor = 1.5
         recalibration.tick(worker.clock.seconds())
         now = worker.scrape()
-        self.assertEqual((gate.throughput, now["vespa_throughput_estimate"]), (100.0, 100))
+        found = [now[f'vespa_throughput_estimate{{kind="{kind}"}}'] for kind in ("work", "cost")]
+        self.assertEqual((gate.throughput, found), (100.0, [100, 100]))
         gate.throughput = 150.0
-        recalibration.factor = 1.5
+        recalibration.factor, recalibration.admission_factor = 0.8, 1.5
         now = worker.scrape()
-        self.assertEqual(now["vespa_throughput_estimate"], 150)
+        found = [now[f'vespa_throughput_estimate{{kind="{kind}"}}'] for kind in ("work", "cost")]
+        self.assertEqual(found, [80, 150])
         self.assertEqual((now["vespa_benchmark_throughput"], now["vespa_benchmark_concurrency"]), (100, 8))

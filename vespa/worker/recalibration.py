@@ -1,4 +1,4 @@
-"""Applies the estimate of the true throughput: to admission, and to what the autoscaler is told."""
+"""Applies the estimates of the true throughput: to admission, and to what the autoscaler is told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.vast.status_report import Condition
 
 LEAST_CHANGE: Final = 0.01
-"""A smaller change of the factor is not applied, because each change is a report to the autoscaler."""
+"""A smaller change of a factor is not applied, because each change is a report to the autoscaler."""
 
 _WORK: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 """Methods of requests that are work. A GET asks for the result of another request, or for a list."""
@@ -26,11 +26,17 @@ _WORK: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 
 class Recalibration(Service):
     """
-    Keeps the estimate, and sets `gate.throughput` by it once a second.
+    Keeps the estimates, and sets `gate.throughput` once a second.
 
     `figure` returns the benchmark's figure in units a second, that of all backends together, or None before there is
     one. `measures`: the tokens of responses are read, so the work of a request that reports none is not known.
-    The estimate begins with the benchmark at each start, because what restarts a worker often changes its backend too.
+
+    Then there are two estimates. `work` is of the work that is done in a second, as the benchmark measures it, and is
+    reported. `cost` is of the signed cost of the requests that are served in a second. It is for admission, because the
+    load that is divided by it consists of signed costs: requests that are done early take their whole cost with them.
+    Without measured work both are one.
+
+    They begin with the benchmark at each start, because what restarts a worker often changes its backend too.
     """
 
     def __init__(
@@ -42,9 +48,10 @@ class Recalibration(Service):
         *,
         measures: bool,
     ) -> None:
-        self.estimate = ThroughputEstimate()
-        self.factor = 1.0
-        """The estimate that is applied."""
+        self.work = ThroughputEstimate()
+        self.cost = ThroughputEstimate() if measures else self.work
+        self.factor = self.admission_factor = 1.0
+        """The estimates that are applied."""
         self._timer = CoarseTimer(clock)
         self._gate = gate
         self._ledger = ledger
@@ -58,8 +65,13 @@ class Recalibration(Service):
 
     @property
     def throughput(self) -> float:
-        """The estimated throughput in units a second; 0.0 before there is a figure."""
+        """The estimated throughput, for reports, in units a second; 0.0 before there is a figure."""
         return self.benchmark * self.factor
+
+    @property
+    def admission_throughput(self) -> float:
+        """The signed cost that is served in a second, likewise, for admission."""
+        return self.benchmark * self.admission_factor
 
     def condition(self, condition: Condition) -> Condition:
         """The condition that is reported."""
@@ -70,21 +82,25 @@ class Recalibration(Service):
         for request in batch:
             if request.state is not SERVED or request.status == 101 or request.head.method not in _WORK:
                 continue
-            work = request.measured if self._measures else request.work
-            if work:
-                self.estimate.ended(request.started_at, request.ended_at, from_micros(work))
+            began, ended = request.started_at, request.ended_at
+            self.cost.ended(began, ended, from_micros(request.work))
+            if self._measures and request.measured is not None:
+                self.work.ended(began, ended, from_micros(request.measured))
 
     def tick(self, now: float) -> None:
         """A second is over."""
         gate, figure = self._gate, self.benchmark
         if not figure or not gate.throughput:  # not measured, or not ready for the first time
             return
-        self.estimate.sample(now, gate.working, self._load(), figure)
-        if abs(self.estimate.factor - self.factor) >= LEAST_CHANGE * self.factor:
-            self.factor = self.estimate.factor
+        load = self._load()
+        self.cost.sample(now, gate.working, load, figure)
+        if self._measures:
+            self.work.sample(now, gate.working, load, figure)
+        self.factor = _applied(self.factor, self.work.factor)
+        self.admission_factor = _applied(self.admission_factor, self.cost.factor)
         # Whoever sets the gate's throughput sets the benchmark's, when backends come and go.
-        if gate.throughput != figure * self.factor:
-            gate.throughput = figure * self.factor
+        if gate.throughput != figure * self.admission_factor:
+            gate.throughput = figure * self.admission_factor
 
     def _load(self) -> Load:
         """
@@ -110,3 +126,8 @@ class Recalibration(Service):
         """Let the estimate be as it is."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._timer.discard(self)
+
+
+def _applied(before: float, estimated: float) -> float:
+    """The factor to apply: the one before it, or the estimate if that differs enough."""
+    return estimated if abs(estimated - before) >= LEAST_CHANGE * before else before

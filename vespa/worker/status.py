@@ -177,6 +177,7 @@ class WorkerStatus:
         usage, estimate = self.usage, self.recalibration
         return {
             "throughput_estimate": (estimate.throughput or None) if estimate is not None else None,
+            "admission_throughput": (estimate.admission_throughput or None) if estimate is not None else None,
             "usage_read": usage is not None,
             "usage_measured_total": usage.measured if usage is not None else 0,
             "usage_unmeasured_total": usage.unmeasured if usage is not None else 0,

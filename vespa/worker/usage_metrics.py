@@ -11,7 +11,8 @@ from vespa.worker.usage_meter import UsageMeter
 
 THROUGHPUT_ESTIMATE: Final = gauge(
     "vespa_throughput_estimate",
-    "Units of cost that it does in a second, as estimated from requests; none if it is not.",
+    "Units done in a second, as estimated from requests: of work, and of signed cost; none without an estimate.",
+    "kind",
 )
 USAGE_RESPONSES: Final = counter(
     "vespa_usage_responses_total",
@@ -28,6 +29,11 @@ USAGE_WORK: Final = counter(
 def usage_readings(usage: UsageMeter | None, recalibration: Recalibration | None) -> list[Reading]:
     """These metrics. What is off has no samples."""
 
+    def estimates() -> dict[str, float]:
+        if recalibration is None or not recalibration.benchmark:
+            return {}
+        return {"work": recalibration.throughput, "cost": recalibration.admission_throughput}
+
     def responses() -> dict[str, float]:
         return {"measured": usage.measured, "unmeasured": usage.unmeasured} if usage is not None else {}
 
@@ -37,7 +43,7 @@ def usage_readings(usage: UsageMeter | None, recalibration: Recalibration | None
         return {"measured": from_micros(usage.measured_work), "signed": from_micros(usage.signed_work)}
 
     return [
-        Reading(THROUGHPUT_ESTIMATE, lambda: (recalibration.throughput or None) if recalibration is not None else None),
+        Reading(THROUGHPUT_ESTIMATE, estimates),
         Reading(USAGE_RESPONSES, responses),
         Reading(USAGE_WORK, work),
     ]
