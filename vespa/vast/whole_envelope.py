@@ -25,6 +25,7 @@ from vespa.vast.envelope_prefix import EnvelopePrefix, invalid, scan
 from vespa.vast.json_scanner import Scanner
 
 _FRAME: Final = len('{"auth_data":,"payload":}')
+_SESSION_FRAME: Final = len(',"session_id":')
 _REPETITION: Final = 6
 """
 If fewer bytes than this remain beside the known members, no name occurs twice (`"":0,"":0,` is the shortest repetition)
@@ -55,7 +56,13 @@ def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
         members = decode_members(raw)
         auth_data, payload = bytes(members.auth_data), bytes(members.payload)
         room = len(raw) - _FRAME - len(auth_data) - len(payload)
-        if room < _REPETITION and payload and len(auth_data) <= MAX_AUTH_DATA:
+        session_id: str | None = None
+        wrong: dict[str, str] | None = None
+        if members.session_id is not ABSENT:
+            session, wrong = bytes(members.session_id), {}
+            room -= _SESSION_FRAME + len(session)
+            session_id = read_session_id(session, wrong)
+        if room < _REPETITION and payload and len(auth_data) <= MAX_AUTH_DATA and not wrong:
             auth_data.decode()  # the decoder does not check the members that it skips
             signed = decode_signed(auth_data)
             text = bytes(signed.cost)
@@ -74,7 +81,7 @@ def unwrap_body(raw: bytes, max_cost: float) -> Envelope:
                 auth = Auth(
                     cost, work, signed.endpoint, signed.reqnum, signed.request_idx, signed.signature, signed.url, text
                 )
-                return Envelope(auth, payload, None)
+                return Envelope(auth, payload, session_id)
     except MALFORMED:
         pass
     return unwrap_any_body(raw, max_cost)
@@ -105,7 +112,7 @@ def _unwrap_json(raw: bytes, max_cost: float) -> Envelope:
     # The bytes beside the known members: white space, other members, repeated members.
     room = len(raw) - _FRAME - len(head) - len(payload)
     if session:
-        room -= len(',"session_id":') + len(session)
+        room -= _SESSION_FRAME + len(session)
     if room >= _REPETITION:
         _check_members(raw, wrong)
     auth = read_auth(head, max_cost, wrong)
