@@ -90,6 +90,7 @@ ALLOWED: dict[str, frozenset[str]] = {
                 "recorder",
                 "samples",
                 "stand_in",
+                "supervisor",
                 "words",
             )
         },

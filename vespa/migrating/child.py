@@ -1,6 +1,7 @@
 """The main program of the process that runs a worker's file, started by `start.py`. It uses Python's library alone.
 
-Standard input has one line of JSON: `{"file", "arguments", "stand_in", "seconds", "answer"}`. `stand_in`: do not use an
+Standard input has one line of JSON, and stays open until the parent ends: `{"file", "arguments", "stand_in", "seconds",
+"answer"}`. `stand_in`: do not use an
 installed package `vastai`. The result is JSON in the file `answer`, which is written once when the file has told all,
 and once more when the benchmark's requests are there:
 
@@ -17,7 +18,6 @@ import json
 import linecache
 import os
 import re
-import signal
 import sys
 import threading
 import traceback
@@ -30,7 +30,7 @@ from vespa.migrating.confinement import confine
 from vespa.migrating.description import add_requests, describe, text, without_requests
 from vespa.migrating.programs import record_programs
 from vespa.migrating.recorder import Recorder
-from vespa.runtime.parent_death import signal_at_parent_death
+from vespa.migrating.supervisor import supervise
 
 LARGEST_SOURCE: Final = 4 * 1024 * 1024
 FOLDERS_ABOVE: Final = 3
@@ -40,13 +40,12 @@ _FRAME: Final = re.compile(r'  File "(.*)", line (\d+) in ')
 
 
 def main() -> None:
-    order = json.loads(sys.stdin.buffer.readline())
+    order = json.loads(open(0, "rb", buffering=0, closefd=False).readline())
+    supervise(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if hasattr(signal, "SIGKILL"):
-        signal_at_parent_death(signal.SIGKILL)
     Run(order).run()
 
 

@@ -123,7 +123,7 @@ def _run(python: str, order: bytes, environment: Mapping[str, str], seconds: flo
     try:
         try:
             process.stdin.write(order)
-            process.stdin.close()
+            process.stdin.flush()  # it stays open: when it is closed, the process ends with all that it started
         except OSError:  # it has ended already
             pass
         try:
@@ -140,6 +140,10 @@ def _run(python: str, order: bytes, environment: Mapping[str, str], seconds: flo
         except (ProcessLookupError, PermissionError):
             pass
         process.wait()
+        try:
+            process.stdin.close()
+        except OSError:  # the rest of the order has no reader
+            pass
         reader.join(1.0)
     return how, bytes(last).decode("utf-8", "replace")
 
