@@ -8,15 +8,26 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.config.test_worker_reading import ON_VAST, QUICK_START, TOKEN
+from vespa.config.worker_reading import load
 from vespa.runtime.log_level import LevelSignal
 from vespa.runtime.signals import Signals
-from vespa.tap import Options, makeService
+from vespa.tap import Options, makeService, start_line
 
 
 def parsed(environ: dict[str, str]) -> Options:
     options = Options(environ)
     options.parseOptions([])
     return options
+
+
+class StartLineTests(SynchronousTestCase):
+    def test_backends(self) -> None:
+        """The line of a start names the backend, or each of several, and by what affinity goes."""
+        self.assertIn(": backend http://localhost:8000; ", start_line(load(QUICK_START), None))
+        several = {**QUICK_START, "VESPA_BACKEND_URL": "http://a,http://b", "VESPA_AFFINITY": "json:user"}
+        line = start_line(load(several), None)
+        self.assertIn(": backends http://a, http://b; ", line)
+        self.assertIn("affinity json:user", line)
 
 
 class OptionsTests(SynchronousTestCase):

@@ -42,6 +42,13 @@ class EffectiveTests(SynchronousTestCase):
         self.assertEqual((wait["value"], wait["unit"], wait["is_default"]), ("10", "seconds", True))
         self.assertEqual((found["CONTAINER_ID"]["value"], found["CONTAINER_ID"]["is_default"]), ("", True))
 
+    def test_several_backends(self) -> None:
+        """Several backends are their URLs, and affinity is as one would write it."""
+        urls = "http://a:1 unix:/b.sock"
+        found = by_name(load({**BACKEND, "VESPA_BACKEND_URL": urls, "VESPA_AFFINITY": "header:X-User"}))
+        self.assertEqual(found["VESPA_BACKEND_URL"]["value"], "http://a:1, unix:/b.sock")
+        self.assertEqual(found["VESPA_AFFINITY"]["value"], "header:x-user")
+
     def test_client(self) -> None:
         """The client's settings have their variable or their option as a name."""
         found = by_name(ClientSettings(endpoint="e", endpoint_key="k" * 20, port=9))

@@ -184,6 +184,24 @@ class ShownTests(PageCase):
             (await self.text(browser, "#problems")).split("\n"), ["Error no key", "Warning the queue is full"]
         )
 
+    async def test_backends(self) -> None:
+        """Several backends have a table: the state of each in a word, its cause as text, and its figures."""
+        server, browser = await self.opened()
+        self.assertTrue(await browser.run("document.getElementById('backends').hidden"))
+        row = {"requests_in_flight": 7, "throughput": 1234.5, "connections_open": 9}
+        server.example.more = {
+            "backends": [
+                {"url": "http://127.0.0.1:8000", "state": "ready", "state_reason": "", **row},
+                {"url": NASTY, "state": "errored", "state_reason": NASTY, **row, "throughput": None},
+            ]
+        }
+        await browser.until("!document.getElementById('backends').hidden")
+        first, *_ = (await self.text(browser, "#backends-rows")).split("\n")
+        self.assertEqual(first.split("\t")[:3], ["ready", "http://127.0.0.1:8000", "7"])
+        self.assertEqual(await browser.run("document.querySelectorAll('#backends .s-errored').length"), 1)
+        self.assertIsNone(await browser.run("window.hit || null"))
+        await self.assert_good(browser)
+
     async def test_strangers_texts(self) -> None:
         """What strangers choose stays text, wherever it stands."""
         server, browser = await self.opened()
