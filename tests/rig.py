@@ -280,7 +280,7 @@ class Rig:
             sender = Callbacks(connect, origin, CoarseTimer(self.clock), authorization)
             numbers = count(1)
             table = SessionTable(max_sessions, 3600.0, lambda: f"session-{next(numbers)}")
-            self.sessions = Sessions(table, self.ledger, sender, self.clock)
+            self.sessions = Sessions(table, self.ledger, sender, self.clock, drain_seconds=8.0)
         self.app = WorkerApp(
             policy,
             pool=self.pool,

@@ -344,11 +344,27 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(done, [None])
         self.assertTrue(rig.settled())
 
+    def test_slow_backend(self) -> None:
+        """A backend has the time of the drain for its last answers, from the signal on, whenever the drain is over."""
+        for drain in (0.0, 3.0):
+            rig = SessionRig()
+            rig.create(CALLBACK)
+            rig.app.drain()
+            rig.clock.advance(drain)
+            done = self.stop(rig)
+            rig.clock.advance(7.9 - drain)
+            self.assertEqual(done, [])
+            rig.backend.wire.send(OK)
+            self.assertEqual(done, [None])
+            self.assertEqual(sessions(rig).callbacks_delivered, 1)
+
     def test_stop_is_bounded(self) -> None:
-        """A backend that hangs holds the stop for a second, and the accounts are closed for the last report."""
+        """After a whole drain a backend that hangs has a second, and the accounts are closed for the last report."""
         rig = SessionRig()
         rig.create(CALLBACK, request_idx=1)
         rig.create(CALLBACK, request_idx=2)
+        rig.app.drain()
+        rig.clock.advance(8.0)
         done = self.stop(rig)
         rig.clock.advance(0.9)
         self.assertEqual(done, [])

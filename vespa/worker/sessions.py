@@ -26,7 +26,7 @@ from vespa.worker.session_table import Session, SessionTable
 SWEEP_SECONDS: Final = 5.0
 """The time between two searches for expired sessions, as at Vast's worker."""
 STOP_SECONDS: Final = 1.0
-"""How long the worker's stop waits for the last callbacks, after the requests in flight have ended."""
+"""How long at least the worker's stop waits for the last callbacks, after the requests in flight have ended."""
 
 Result = Literal["ended", "expired", "drained"]
 """How a session ends: by `/session/end`, by its time, by the worker's end."""
@@ -53,7 +53,10 @@ class Sessions(Service):
     log = Logger(namespace="vespa.worker")
     opened = refused = callbacks_delivered = callbacks_failed = 0
 
-    def __init__(self, table: SessionTable, ledger: Ledger, sender: Sender, clock: IReactorTime) -> None:
+    def __init__(
+        self, table: SessionTable, ledger: Ledger, sender: Sender, clock: IReactorTime, drain_seconds: float = 0.0
+    ) -> None:
+        """`drain_seconds`: how long the worker's stop may take, from `drain` on, for the sake of the last callbacks."""
         self.table = table
         self.results: Counter[Result] = Counter()
         self.on_open: Callable[[], object] = _nothing
@@ -65,6 +68,8 @@ class Sessions(Service):
         self._callbacks: dict[Session, Any] = {}
         self._sweeping: IDelayedCall | None = None
         self._emptied: Deferred[None] | None = None
+        self._drain_seconds = drain_seconds
+        self._drained_at: float | None = None
 
     def counts(self) -> dict[str, int]:
         """The sessions that were opened and refused, and how they ended, since the start."""
@@ -156,6 +161,7 @@ class Sessions(Service):
 
     def drain(self) -> None:
         """The worker stops: end the sessions that are idle now, and each other one after its last request."""
+        self._drained_at = self.clock.seconds()
         for session in [*self.table.sessions.values()]:
             if session.in_flight:
                 session.on_idle = self._close_drained
@@ -166,7 +172,7 @@ class Sessions(Service):
         self.close(session, "drained")
 
     def stopService(self) -> Deferred[None]:
-        """End all sessions. Fires when the backend knows, or after `STOP_SECONDS`; does not fail."""
+        """End all sessions. Fires when the backend knows, or when the time for that is over; does not fail."""
         super().stopService()  # type: ignore[no-untyped-call]
         for session in [*self.table.sessions.values()]:
             self._close_drained(session)
@@ -176,8 +182,10 @@ class Sessions(Service):
         return Deferred.fromCoroutine(self._stop(self._emptied))
 
     async def _stop(self, emptied: Deferred[None]) -> None:
+        now = self.clock.seconds()
+        since = 0.0 if self._drained_at is None else max(0.0, now - self._drained_at)
         try:
-            await within(STOP_SECONDS, self.clock, emptied)
+            await within(max(STOP_SECONDS, self._drain_seconds - since), self.clock, emptied)
         except TimeoutError:
             self._emptied = None
             self.log.warn("{left} sessions ended without the backend's answer", left=len(self._closing))

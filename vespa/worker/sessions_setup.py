@@ -35,7 +35,7 @@ def make_sessions(reactor: Any, settings: WorkerSettings, ledger: Ledger, backen
 
     table = SessionTable(settings.max_sessions, settings.max_session_lifetime, _new_id)
     sender = Callbacks(connect, backend.origin, CoarseTimer(reactor), settings.backend_authorization)
-    return Sessions(table, ledger, sender, reactor)
+    return Sessions(table, ledger, sender, reactor, settings.drain_timeout)
 
 
 def serve_sessions(reactor: Any, port: int, app: WorkerApp, sessions: Sessions | None) -> list[IService]:
