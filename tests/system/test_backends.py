@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 
+from twisted.internet.defer import Deferred
+
 from tests.processes import until
-from tests.system.case import SystemCase
+from tests.system.case import THROUGHPUT, SystemCase
 from tests.system.certificates import Pair
-from tests.system.scripted import Asked, Stream
+from tests.system.scripted import Asked, ScriptedBackend, Stream
 from vespa.simulator.child import Child
 
 
@@ -51,6 +54,29 @@ class BackendTests(SystemCase):
         await self.exercise(worker)
         hosts = {host for asked in self.backend.asked for host in asked.request.values(b"host")}
         self.assertEqual(hosts, {url.removeprefix("http://").encode()})
+
+    async def test_mixed(self) -> None:
+        """Several backends may be of different kinds: each gets its own Host and prefix, for one caller."""
+        path = os.path.join(self.folder, "backend.sock")
+        other = ScriptedBackend()
+        await other.listen(f"unix:{path}")
+        self.addCleanup(lambda: Deferred.fromCoroutine(other.stop()))
+        await self.start_backend()
+        worker = await self.start_worker(VESPA_BACKEND_URL=f"{self.backend_url}/v2,unix:{path}")
+        await self.until_worker(worker, lambda: self.worker_totals.max_perf == 2 * THROUGHPUT, "the sum is told")
+        peer = await self.connect()
+        for number in range(4):
+            peer.send(self.envelope("/echo", {"number": number}, self.assign()))
+            self.assertEqual(json.loads(bytes((await peer.answer(number + 1)).body)), {"number": number})
+        for backend, target, host in (
+            (self.backend, "/v2/echo", self.backend_url.removeprefix("http://")),
+            (other, "/echo", "localhost"),
+        ):
+            asked = [each for each in backend.asked if each.request.method == b"POST"]
+            self.assertEqual([each.target for each in asked], [target] * 2)
+            self.assertEqual({each.request.values(b"host")[0] for each in asked}, {host.encode()})
+        await self.told(worker, Success=4)
+        await self.end_well(worker)
 
     async def test_unix_socket(self) -> None:
         """A backend may listen on a unix socket."""
