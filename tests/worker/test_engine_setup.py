@@ -64,11 +64,13 @@ class DrainTests(SynchronousTestCase):
             waited.append(seconds)
 
         begun: list[str] = []
+        assert found.stops is not None
         found.jobs.drained = drained  # type: ignore[method-assign]
+        found.stops.drained = drained  # type: ignore[method-assign]
         found.drain.drain = lambda: begun.append("drain")
         found.drain.begin()
         clock.advance(5)
         self.successResultOf(maybeDeferred(found.drain.stopService))
         clock.advance(50)
         self.successResultOf(maybeDeferred(found.drain.stopService))
-        self.assertEqual((waited, begun), ([3.0, 0.0], ["drain"]))
+        self.assertEqual((waited, begun), ([3.0, 3.0, 0.0, 1.0], ["drain"]))

@@ -15,9 +15,11 @@ from vespa.engines.comfyui import ComfyUI
 from vespa.engines.interface import Unanswered
 from vespa.observability.ended_requests import EndedRequest, EndedRequests
 from vespa.protocol.refusal import Refusal
+from vespa.proxy.exchange import Exchange
 from vespa.simulator.comfyui_workflow import workflow
 from vespa.simulator.signing import query_envelope
 from vespa.transport.origin import Origin
+from vespa.vast.auth import Auth
 from vespa.worker.job_polls import AT_ONCE, BURST, JobPolls
 from vespa.worker.job_watcher import JobWatcher
 
@@ -33,8 +35,8 @@ class JobCase(SynchronousTestCase):
     def make(self, **more: Any) -> None:
         """A worker before ComfyUI. It answers on the worker's own wires what the test passes on."""
         clock = Rig().clock
-        self.backend = ComfyUIBackend(self, clock)
-        self.watcher = JobWatcher(ComfyUI(), lambda exchange: self.backend, clock, 600.0, 1.0)
+        self.comfyui = ComfyUIBackend(self, clock)
+        self.watcher = JobWatcher(ComfyUI(), lambda exchange: self.comfyui, clock, 600.0, 1.0)
         self.polls = JobPolls(ComfyUI(), clock, RESULT_SECONDS)
         self.watcher.began, self.watcher.ended = self.polls.began, self.polls.ended
         self.ended: list[EndedRequest] = []
@@ -49,7 +51,7 @@ class JobCase(SynchronousTestCase):
     def begin(self, steps: int = 3, **changes: object) -> tuple[Wire, str]:
         """A caller has begun a job. Its connection, and the job's id."""
         client = self.rig.ask(post(envelope(b'{"prompt": {}}', **changes), b"/prompt"))
-        response = self.backend.caller.post_json("/prompt", {"prompt": workflow(steps)})
+        response = self.comfyui.caller.post_json("/prompt", {"prompt": workflow(steps)})
         self.backend_says(response.status, response.body)
         self.assertEqual(status(client.read()), response.status)
         return client, response.json.get("prompt_id", "")
@@ -68,7 +70,7 @@ class JobCase(SynchronousTestCase):
         refused = client.read()
         if refused:
             return refused
-        response = self.backend.caller.ask("GET", path)
+        response = self.comfyui.caller.ask("GET", path)
         self.backend_says(response.status, response.body)
         return client.read()
 
@@ -120,7 +122,7 @@ class Accounts(JobCase):
         """A job without a result completes its request, with no work served."""
         self.begin(30)
         self.pass_time(2)
-        self.backend.comfyui.queue.interrupt()
+        self.comfyui.comfyui.queue.interrupt()
         self.pass_time(3)
         self.assertEqual(self.outcomes(), [(UNSERVED, True)])
         self.assertEqual(self.ledger.snapshot().served, 0)
@@ -131,7 +133,7 @@ class Accounts(JobCase):
         """A job whose backend has ended has failed."""
         self.begin(30)
         self.pass_time(2)
-        self.backend.dead = Unanswered("no", refused=True)
+        self.comfyui.dead = Unanswered("no", refused=True)
         self.pass_time(3)
         self.assertEqual(self.outcomes(), [(FAILED, True)])
         self.assertTrue(self.rig.settled())
@@ -243,13 +245,56 @@ class Polls(JobCase):
         """Without assignments every caller's polls are those of all jobs."""
         self.make(secured=False)
         client = self.rig.ask(post(b'{"prompt": {}}', b"/prompt"))
-        response = self.backend.caller.post_json("/prompt", {"prompt": workflow(3)})
+        response = self.comfyui.caller.post_json("/prompt", {"prompt": workflow(3)})
         self.backend_says(200, response.body)
         self.assertEqual(status(client.read()), 200)
         client.send(b"GET /queue HTTP/1.1\r\nHost: w\r\n\r\n")
         self.backend_says(200, b"{}")
         self.assertEqual(status(client.read()), 200, "it waited for no slot")
         self.pass_time(STEPS + 3)
+        self.assertTrue(self.rig.settled())
+
+
+class Sessions(JobCase):
+    """Jobs that are begun inside a session, whose assignment names them."""
+
+    def setUp(self) -> None:
+        self.inside: list[Exchange] = []
+        self.make(sessions=self)
+
+    def session_of(self, auth: Auth) -> Any:
+        if auth.session_id != "open":
+            raise Refusal(410, "invalid_session", "no")
+        return self
+
+    backend: Any = None
+
+    def entered(self, exchange: Exchange) -> None:
+        self.inside.append(exchange)
+
+    def left(self, exchange: Exchange) -> None:
+        self.inside.remove(exchange)
+
+    def test_polls(self) -> None:
+        """A job is in its session until it is done. Its polls belong to the session too, and need no slot."""
+        payload = b'{"auth_data": %b, "payload": {}, "session_id": "open"}' % json.dumps(auth()).encode()
+        client = self.rig.ask(post(payload, b"/prompt"))
+        self.backend_says(200, self.comfyui.queue(3).body)
+        self.assertEqual((status(client.read()), len(self.inside), self.ledger.load), (200, 1, 0))
+        signed = query_envelope(auth()).encode()
+        for session, expected in (
+            (b"&serverless_session_id=open", 200),
+            (b"", 200),
+            (b"&serverless_session_id=x", 410),
+        ):
+            client.send(b"GET /queue?%b%b HTTP/1.1\r\nHost: w\r\n\r\n" % (signed, session))
+            if expected == 200:
+                self.assertEqual(len(self.inside), 1 + bool(session))
+                self.backend_says(200, b"{}")
+            self.assertEqual(status(client.read()), expected)
+        self.assertEqual((len(self.inside), self.rig.gate.working), (1, 1))
+        self.pass_time(STEPS + 3)
+        self.assertEqual((self.inside, self.outcomes()), ([], []))
         self.assertTrue(self.rig.settled())
 
 
@@ -264,7 +309,7 @@ class SeveralBackends(JobCase):
         """A poll goes to the backend that has the job, and to no other one, even if that is dead."""
         first = self.rig.ask(post(envelope(b"{}"), b"/other"))
         client = self.rig.ask(post(envelope(b"{}", request_idx=4), b"/prompt"))
-        self.respond(1, self.backend.queue(60).body)
+        self.respond(1, self.comfyui.queue(60).body)
         self.assertEqual(status(client.read()), 200)
         self.respond(0, b"{}")
         self.assertEqual(status(first.read()), 200)

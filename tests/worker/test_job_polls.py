@@ -93,3 +93,16 @@ class PollTests(SynchronousTestCase):
             self.polls.begin(polls)
         self.assertRaises(Refusal, self.polls.begin, polls)
         self.assertEqual(self.polls.count, 2 * BURST + 1)
+
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back takes no polls away."""
+        self.clock.advance(10_000)
+        self.polls.began(self.exchanges[0])
+        polls = self.find(self.exchanges[0])
+        assert polls is not None
+        self.clock.rightNow -= 5_000
+        for _ in range(BURST):
+            polls.in_flight = 0
+            self.polls.begin(polls)
+        self.clock.advance(1)
+        self.polls.begin(polls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, frozen
 from twisted.application.service import IService, Service
@@ -21,6 +21,9 @@ from vespa.worker.backends_setup import BackendParts
 from vespa.worker.engine_stops import EngineStops
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.job_watcher import JobWatcher
+
+STOP_SECONDS: Final = 1.0
+"""The least time for attempts to stop the engine. When the time for requests is over, those that are cut begin some."""
 
 
 @define(eq=False, slots=False)
@@ -51,9 +54,10 @@ class EngineDrain(Service):
         return Deferred.fromCoroutine(self._stop(self._began_at + self._seconds))
 
     async def _stop(self, deadline: float) -> None:
-        for part in (self._jobs, self._stops):
-            if part is not None:
-                await part.drained(max(0.0, deadline - self._clock.seconds()))
+        if self._jobs is not None:
+            await self._jobs.drained(max(0.0, deadline - self._clock.seconds()))
+        if self._stops is not None:
+            await self._stops.drained(max(STOP_SECONDS, deadline - self._clock.seconds()))
 
 
 @frozen

@@ -103,7 +103,7 @@ class JobPolls:
     def begin(self, polls: Polls) -> None:
         """Admit one. Raises `Refusal` if there are too many."""
         now = self._clock.seconds()
-        polls.tokens = min(BURST, polls.tokens + (now - polls.at) * RATE)
+        polls.tokens = min(BURST, polls.tokens + max(0.0, now - polls.at) * RATE)
         polls.at = now
         if polls.tokens < 1.0 or polls.in_flight >= AT_ONCE:
             message = f"polls of a job are free, so only {RATE:g} a second are allowed, and {AT_ONCE} at once"
