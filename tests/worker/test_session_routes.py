@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import OK, body, post, status
 from tests.worker.requests import auth, envelope
 from tests.worker.sessions import WORK, SessionRig, refusal, result
+from vespa.observability.ended_requests import EndedRequests
+from vespa.observability.request_record import RequestRecord, record
 from vespa.protocol.refusal import Refusal
 from vespa.simulator.signing import query_envelope
 
@@ -239,6 +242,48 @@ class NamedTests(SynchronousTestCase):
         self.assertTrue(rig.settled())
         now = rig.clock.seconds()
         self.assertEqual([call for call in rig.clock.getDelayedCalls() if call.getTime() > now + 1.0], [])
+
+
+class RecordTests(SynchronousTestCase):
+    """What operators see of requests for sessions."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        clock.advance(NOW)
+        ended = EndedRequests(clock)
+        self.records: list[RequestRecord] = []
+        ended.subscribe(lambda batch: self.records.extend(map(record, batch)), immediate=True)
+        self.rig = SessionRig(observer=ended, clock=clock)
+
+    def test_records(self) -> None:
+        """Each is recorded like any other request: a creation with its cost and index, a refusal with its code."""
+        session_id = self.rig.create({"on_close_route": "/end"})
+        self.rig.named("/session/end", session_id, reqnum=8)
+        end = self.rig.named("/session/end?api_key=secret", session_id)
+        self.rig.clock.advance(2.0)
+        self.rig.backend.wire.send(OK)
+        self.assertEqual(result(end)[0], 200)
+        found = [(each.path, each.status, each.outcome, each.code, each.cost) for each in self.records]
+        self.assertEqual(
+            found,
+            [
+                ("/session/create", 201, "served", "", 2.5),
+                ("/session/end", 401, "refused", "bad_session_auth", 0.0),
+                ("/session/end", 200, "served", "", 0.0),
+            ],
+        )
+        self.assertEqual([each.request_idx for each in self.records], [3, None, None])
+        self.assertEqual(self.records[-1].total_seconds, 2.0)
+        self.assertNotIn(session_id, repr(self.records), "it lets in whoever has it, with the auth_data")
+
+    def test_cancelled_inside(self) -> None:
+        """A request that its session's end has cancelled is the caller's own doing, and no failure of the backend's."""
+        session_id = self.rig.create()
+        self.rig.inside(session_id)
+        self.rig.named("/session/end", session_id)
+        (inside,) = [each for each in self.records if each.path == "/v1"]
+        self.assertEqual((inside.status, inside.outcome, inside.code), (410, "cancelled", "invalid_session"))
+        self.assertEqual(inside.origin, "client")
 
 
 class AccountTests(SynchronousTestCase):
