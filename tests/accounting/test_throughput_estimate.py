@@ -94,6 +94,13 @@ class ThroughputEstimateTests(SynchronousTestCase):
         Backend(self.estimate, 10.0).run(1000.0, 1, self.cost, Load.LIGHT)
         self.assertEqual((self.estimate.factor, self.estimate.measured), (1.0, False))
 
+    def test_between_samples(self) -> None:
+        """The time between two samples counts as the less loaded of the two: a busy moment is no busy time."""
+        backend = Backend(self.estimate, 10.0)
+        for second in range(1000):
+            backend.run(1.0, 8, lambda: 5.0, Load.BUSY if second % 2 else Load.LIGHT)
+        self.assertEqual((self.estimate.factor, self.estimate.measured), (1.0, False))
+
     def test_limited(self) -> None:
         """What passes the wait limit may raise the estimate, but not lower it."""
         Backend(self.estimate, 60.0).run(1000.0, 3, self.cost, Load.LIMITED)

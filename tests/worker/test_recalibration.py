@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 from attrs import define
 from twisted.internet.task import Clock
@@ -37,6 +39,10 @@ class Ended:
     measured: int | None = None
     state: State = SERVED
     status: int = 200
+
+
+def _same(figure: float) -> float:
+    return figure
 
 
 class RecalibrationTests(SynchronousTestCase):
@@ -118,6 +124,17 @@ class RecalibrationTests(SynchronousTestCase):
         self.figure = 100.0
         self.busy(1000, at_once=40, work=1 * MICROS)
         self.assertEqual(self.recalibration.factor, 1.0)
+
+    def test_queue_before_a_part(self) -> None:
+        """Where requests wait although slots are free, as before one of several backends, only their number decides."""
+        gate = SimpleNamespace(throughput=100.0, working=3, waiting=1, max_concurrency=8, max_wait_seconds=None)
+        for figure, measured in ((100.0, True), (Figure(100.0, 4), False), (Figure(100.0, 3), True)):
+            found = Recalibration(self.clock, cast(Any, gate), Ledger(1), partial(_same, figure), measures=False)
+            for second in range(100):
+                now = 1000.0 + second
+                found.take([Ended(head=head(b"POST"), started_at=now - 4, ended_at=now)])
+                found.tick(now)
+            self.assertEqual(found.cost.measured, measured)
 
     def test_wait_limit(self) -> None:
         """If the worker refuses requests by its wait limit, the backend may show that it does more, never less."""

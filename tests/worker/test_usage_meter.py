@@ -112,6 +112,8 @@ class UsageMeterTests(SynchronousTestCase):
                 rig.backend.wire.send(data)
                 self.assertEqual(client.value(), data)
                 self.assertEqual((rig.served, rig.meter.measured, rig.settled()), (100.0, 0, True))
+                looked = name in ("no tokens", "too many", "negative")
+                self.assertEqual(rig.meter.unmeasured, int(looked), "others are not even looked at")
 
     def test_no_work(self) -> None:
         """An error, and a response without a body, are not read, and serve no work."""
@@ -121,8 +123,10 @@ class UsageMeterTests(SynchronousTestCase):
         self.assertEqual((rig.served, rig.settled()), (0.0, True))
         rig.ask(b"HEAD / HTTP/1.1\r\nHost: worker\r\n\r\n")
         rig.backend.wire.send(response(CHAT)[: -len(CHAT)])
+        rig.ask(self.ask(rig))
+        rig.backend.wire.send(b"HTTP/1.1 204 No Content\r\n" + DATE + b"Content-Type: application/json\r\n\r\n")
         assert rig.meter is not None
-        self.assertEqual((rig.served, rig.meter.measured, rig.meter.unmeasured), (1.0, 0, 0))
+        self.assertEqual((rig.served, rig.meter.measured, rig.meter.unmeasured), (101.0, 0, 0))
 
     def test_stream(self) -> None:
         """The tokens of a stream's last events are its work, and each read passes at once, as it came."""

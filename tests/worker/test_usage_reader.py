@@ -165,12 +165,40 @@ class StreamTests(SynchronousTestCase):
                     coded = cut(in_chunks(reads + [b"\n", OLLAMA]), range(0, len(long), 333))
                     self.assertEqual(tokens(heard(Form.LINES, coded, chunked=True).result), (6, 11))
 
-    def test_chunk_after_a_long_line(self) -> None:
-        """The rest of a line that is too long may come in a chunk that looks like one with whole lines."""
-        begin, rest = b'data: {"a":"' + b"x" * LIMIT, b'","usage":{"completion_tokens":9}}\n'
+    def test_longest_line(self) -> None:
+        """The limit is the same for a line that comes at once and for one that comes in parts."""
+        for length, result in ((LIMIT - 1, (5, 0)), (LIMIT, None)):
+            line = b'{"eval_count":5,"x":"'
+            line += b"x" * (length - len(line) - 2) + b'"}'
+            self.assertEqual(len(line), length)
+            for reads in ([line + b"\n"], [line, b"\n"], [line[:-9], line[-9:] + b"\n"], [b"\n" + line + b"\n\n"]):
+                with self.subTest(length, first=len(reads[0])):
+                    self.assertEqual(tokens(heard(Form.LINES, reads).result), result)
+                    coded = [in_chunks([data])[:-5] for data in reads]
+                    self.assertEqual(tokens(heard(Form.LINES, [*coded, b"0\r\n\r\n"], chunked=True).result), result)
+
+    def test_after_a_long_line(self) -> None:
+        """The rest of a line that is too long may come in a read that looks like one with whole lines."""
+        begin, rest = b'data: {"a":"' + b"x" * LIMIT, events(chunk(None, usage=usage(9)))[:-1]
         decoder = Chunked()
-        decoder.feed(in_chunks([rest]))
+        decoder.feed(in_chunks([rest]))  # so that its size is known
         self.assertIsNone(heard(Form.EVENTS, [in_chunks([begin])[:-5], in_chunks([rest])], chunked=True).result)
+        self.assertIsNone(heard(Form.EVENTS, [begin, rest]).result)
+
+    def test_chunk_in_a_chunk(self) -> None:
+        """What looks like a chunk may be the content of one that has not ended."""
+        inner = in_chunks([b"data: {}\n"])[:-5]
+        Chunked().feed(inner)
+        content = b"data: {}\n" + inner
+        outer = in_chunks([content])[:-5]
+        at = outer.index(inner)
+        reads = [outer[:at], inner, outer[at + len(inner) :] + in_chunks([OPENAI])]
+        self.assertEqual(tokens(heard(Form.EVENTS, reads, chunked=True).result), (6, 11))
+
+    def test_several_ends(self) -> None:
+        """The end of a stream is told once."""
+        told = heard(Form.EVENTS, [DONE, DONE * 5, DONE])
+        self.assertEqual(told.progressed, [Counts(0, 0, True)])
 
 
 class WholeTests(SynchronousTestCase):
@@ -213,6 +241,7 @@ def adversarial() -> dict[str, bytes]:
         "empty lines": much(b"\n"),
         "colons": much(b"data:\n"),
         "comments": much(b':_tokens"\n'),
+        "far": much(b'data: "eval_count"\n' + b':_tokens"\n' * 6500),
         "comments between": b'data: "eval_count"\n' + much(b':_tokens"\n') + b'data: {"tokens_predicted"}\n',
         "comments, then long": b"".join(
             (b':"eval_count"\n' * 4000 + b'data: _tokens"' + b"x" * LIMIT + b"\n") for _ in range(9)
@@ -261,6 +290,14 @@ class TimeTests(SynchronousTestCase):
                     half = min(seconds(stream[: len(stream) // 2], step) for _ in range(3))
                     whole = min(seconds(stream, step) for _ in range(3))
                     self.assertLess(whole, 3.3 * half + 0.005)
+
+    def test_linear_in_a_read(self) -> None:
+        """Large reads take no more time for a byte than small ones."""
+        for name, stream in adversarial().items():
+            with self.subTest(name):
+                small = min(seconds(stream[: 4 * LIMIT], 4096) for _ in range(3))
+                large = min(seconds(stream[: 4 * LIMIT], 65536) for _ in range(3))
+                self.assertLess(large, 2 * small + 0.02)
 
 
 def seconds(stream: bytes, step: int, clock: Callable[[], float] = time.process_time) -> float:
