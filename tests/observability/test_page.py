@@ -215,7 +215,15 @@ class ShownTests(PageCase):
             "report_addresses": [NASTY],
         }
         shown = {"ended_at": example.clock.seconds(), "path": NASTY, "method": NASTY, "peer": NASTY, "outcome": NASTY}
-        rest = {"status": 0, "code": NASTY, "origin": NASTY, "request_id": NASTY, "cost": 1.0, "attempts": 1}
+        rest = {
+            "status": 0,
+            "code": NASTY,
+            "origin": NASTY,
+            "request_id": NASTY,
+            "cost": 1.0,
+            "attempts": 1,
+            "upstream": NASTY,
+        }
         example.end(ExampleRequest(FAILED, 0, 0.0, 0.0, {**shown, **rest, "bytes_in": 0, "bytes_out": 0}))
         await browser.until("document.getElementById('requests-rows').textContent.includes('onerror')")
         await browser.until("document.getElementById('hero').textContent.includes('<script>')")
