@@ -201,6 +201,24 @@ class Following(ComfyUICase):
         self.clock.pump([1.0] * 10)
         self.assertEqual(self.check(broken), DONE)
 
+    def test_very_long(self) -> None:
+        """Of a queue or history that is too long only the beginning is read. That loses no job."""
+        limit = 200
+
+        class Long(ComfyUIBackend):
+            async def ask(self, method: str, path: str, value: object = None) -> Answer:
+                answer = await super().ask(method, path, value)
+                return Answer(answer.status, answer.body[:limit], len(answer.body) <= limit)
+
+        backend = Long(self, self.clock)
+        self.backend, self.queue = backend, backend.comfyui.queue
+        first, second = self.begin(), self.begin(4)
+        for _ in range(2 * QUEUE_TURNS):
+            self.assertEqual((self.check(first), self.check(second)), (WORKING, WORKING))
+        self.failureResultOf(self.stop(second), Unexpected)
+        self.clock.pump([1.0] * 30)
+        self.assertEqual((self.check(first), self.check(second)), (DONE, DONE))
+
     def test_odd_ids(self) -> None:
         """A job whose id cannot be asked for is followed by the queue alone, and has no result in the end."""
         for name in ("cut \ud83d", "x" * 5000, "a/../b"):

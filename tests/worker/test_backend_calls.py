@@ -6,14 +6,15 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import FakeAgent
+from tests.fakes import FakeAgent, FakeResponse
 from vespa.engines.interface import Answer, Unanswered
 from vespa.http.interfaces import UpstreamError
 from vespa.runtime.http_client import BoundedClient
-from vespa.worker.backend_calls import TIMEOUT, BackendCalls
+from vespa.worker.backend_calls import ANSWER_MAX, TIMEOUT, BackendCalls
 
 
 class CallTests(SynchronousTestCase):
@@ -46,9 +47,18 @@ class CallTests(SynchronousTestCase):
         self.clock.advance(TIMEOUT)
         self.assertFalse(self.failureResultOf(done, Unanswered).value.refused)
         done = self.ask("GET", "/queue")
-        response = self.agent.asked[-1].answer(200, b"{")
-        self.assertEqual(self.successResultOf(done).body, b"{")
-        del response
+        self.agent.asked[-1].answer(200, b"{")
+        self.assertEqual(self.successResultOf(done), Answer(200, b"{"))
+
+    def test_long(self) -> None:
+        """Of a response that is too long the beginning is an answer; one that breaks off is none."""
+        done = self.ask("GET", "/queue")
+        self.agent.asked[-1].answer(200, bytes(ANSWER_MAX), b"x")
+        answer = self.successResultOf(done)
+        self.assertEqual((len(answer.body), answer.whole), (ANSWER_MAX, False))
+        done = self.ask("GET", "/queue")
+        self.agent.asked[-1].result.callback(FakeResponse(200, b"{", end=ConnectionLost()))
+        self.failureResultOf(done, Unanswered)
 
     def test_pause(self) -> None:
         """It waits on the clock."""

@@ -212,8 +212,8 @@ class Polls(JobCase):
         refused = self.poll("/queue")
         self.assertEqual((status(refused), code(refused)), (429, "too_many_polls"))
         self.pass_time(1)
-        results = [status(self.poll("/queue")) for _ in range(6)]
-        self.assertEqual(results, [200] * 5 + [429])
+        results = [status(self.poll("/queue")) for _ in range(11)]
+        self.assertEqual(results, [200] * 10 + [429])
         self.assertEqual((self.ledger.load, self.outcomes()), (WORK, []))
 
     def test_at_once(self) -> None:
@@ -251,6 +251,10 @@ class Polls(JobCase):
         client.send(b"GET /queue HTTP/1.1\r\nHost: w\r\n\r\n")
         self.backend_says(200, b"{}")
         self.assertEqual(status(client.read()), 200, "it waited for no slot")
+        polling = [self.rig.ask(b"GET /queue HTTP/1.1\r\nHost: w\r\n\r\n") for _ in range(AT_ONCE + 1)]
+        self.assertEqual((self.rig.gate.waiting, polling[-1].read()), (1, b""), "too many: it waits for a slot")
+        for each in polling:
+            each.hang_up()
         self.pass_time(STEPS + 3)
         self.assertTrue(self.rig.settled())
 

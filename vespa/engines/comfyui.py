@@ -28,6 +28,7 @@ from vespa.engines.paths import begins_with
 _PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
 _POLLS: Final = tuple(prefix + path for prefix in ("", "/api") for path in ("/history", "/queue", "/view", "/prompt"))
 _PATH_MAX: Final = 4096  # characters of a path that is asked
+_SLOW_MAX: Final = 1 << 20  # bytes that Python's own parser reads
 _ID_FIRST: Final = b'{"prompt_id": '
 _decoder: Final = json.JSONDecoder()
 _BEGINNING: Final = 16  # bytes in which a response shows what it is
@@ -67,11 +68,13 @@ def _decode(body: bytes, kind: type[_T]) -> _T | None:
     The value, or None if it cannot be read.
 
     Workflows are their callers': they may hold NaN and halves of surrogate pairs, which ComfyUI takes and msgspec does
-    not, and may be nested more deeply than either reads.
+    not, and may be nested more deeply than either reads. Python's own parser is slow, so it reads nothing large.
     """
     try:
         return msgspec.json.decode(body, type=kind)
     except _MALFORMED:
+        if len(body) > _SLOW_MAX:
+            return None
         try:
             return msgspec.convert(json.loads(body), kind)
         except _MALFORMED:
@@ -142,9 +145,12 @@ class ComfyUIJob:
             self._turn += 1
             if self._turn % QUEUE_TURNS and self._seen:
                 return JobState.WORKING
-        if self._is_queued(await _body(backend, "/queue")):
+        queue = await _asked(backend, "/queue")
+        if self._is_queued(queue.body):
             self._seen = True
             return JobState.WORKING
+        if state is JobState.GONE and not queue.whole:
+            return JobState.WORKING  # nobody knows
         if state is JobState.GONE:
             state = await self._ended(backend)  # it may have ended between the two looks
         if state is JobState.GONE:
@@ -155,7 +161,7 @@ class ComfyUIJob:
         """Take it out of the queue, or interrupt it if it is what runs. Returns when it does neither wait nor run."""
         interrupted = False
         while True:
-            queue = _decode(await _body(backend, "/queue"), _Queue)
+            queue = _decode((await _asked(backend, "/queue")).body, _Queue)
             if queue is None:
                 raise Unexpected("/queue cannot be read: no job is stopped")
             running, waiting = self._count(queue.queue_running), self._count(queue.queue_pending)
@@ -194,7 +200,7 @@ class ComfyUIJob:
         answer = await backend.ask("GET", path)
         if answer.status == 404:
             return JobState.ERROR  # the id has a slash, which no route takes
-        body = _body_of(answer, "/history")
+        body = _expected(answer, "/history").body
         entries = _decode(body, dict[str, _Entry])
         if entries is not None:
             entry = entries.get(self.name)
@@ -222,14 +228,14 @@ async def _targets(backend: Backend) -> bool:
     return tuple(map(int, numbers)) >= TARGETED
 
 
-async def _body(backend: Backend, path: str) -> bytes:
-    return _body_of(await backend.ask("GET", path), path)
+async def _asked(backend: Backend, path: str) -> Answer:
+    return _expected(await backend.ask("GET", path), path)
 
 
-def _body_of(answer: Answer, path: str) -> bytes:
+def _expected(answer: Answer, path: str) -> Answer:
     if answer.status != 200:
         raise Unexpected(f"{path} answered {answer.status}")
-    return answer.body
+    return answer
 
 
 _checks: tuple[type[Stopper], type[JobKind], type[Job]] = (ComfyUI, ComfyUI, ComfyUIJob)

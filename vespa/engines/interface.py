@@ -45,10 +45,11 @@ class EngineRequest:
 
 @frozen
 class Answer:
-    """A response of the backend."""
+    """A response of the backend. `whole` is False if only the beginning of its body was read."""
 
     status: int
     body: bytes = b""
+    whole: bool = True
 
     @property
     def json(self) -> Any:

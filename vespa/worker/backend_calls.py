@@ -14,8 +14,8 @@ from vespa.runtime.http_client import BoundedClient, CallError
 
 TIMEOUT: Final = 10.0
 """Seconds for one request. ComfyUI answers nothing while it loads a model."""
-ANSWER_MAX: Final = 16 << 20
-"""Bytes of a response. ComfyUI's queue and history hold whole workflows, and those may hold pictures."""
+ANSWER_MAX: Final = 8 << 20
+"""Bytes of a response that are read. ComfyUI's queue and history hold whole workflows, which may hold pictures."""
 
 
 class BackendCalls:
@@ -37,9 +37,9 @@ class BackendCalls:
         except CallError as error:
             refused = isinstance(error.cause, UpstreamError) and error.cause.refused
             raise Unanswered(f"{path}: {error}", refused=refused) from error
-        if not response.whole:
-            raise Unanswered(f"{path}: the response is incomplete, took too long, or is over {ANSWER_MAX} bytes")
-        return Answer(response.status, response.body)
+        if not response.whole and len(response.body) < ANSWER_MAX:
+            raise Unanswered(f"{path}: the response is incomplete, or took too long")
+        return Answer(response.status, response.body, response.whole)
 
     async def pause(self, seconds: float) -> None:
         await sleep(seconds, self._http.clock)

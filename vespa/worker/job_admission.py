@@ -25,8 +25,8 @@ class JobAdmission(WorkerAdmission):
 
     def verify(self, exchange: Exchange, content: Any) -> None:
         polls = self.polls.find(exchange.head, content)
-        if polls is None:
-            super().verify(exchange, content)
+        if polls is None or (content is None and not self.polls.has_room(polls)):
+            super().verify(exchange, content)  # without assignments, what is too much is a request like any other
         else:
             if content is not None and content.session_id is not None and self.sessions is not None:
                 exchange.session = self.sessions.session_of(content)

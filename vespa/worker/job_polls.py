@@ -20,11 +20,11 @@ from vespa.proxy.exchange import Exchange
 from vespa.vast.auth import Auth
 
 _METHODS: Final = frozenset((b"GET", b"HEAD"))
-BURST: Final = 20
-"""Polls that may come at once, for one job."""
-RATE: Final = 5.0
+BURST: Final = 100
+"""Polls that may come at once, for one job: it may have many pictures."""
+RATE: Final = 10.0
 """Polls a second that may follow."""
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
 """Polls of one job that are at the backend at the same time."""
 MOST: Final = 2000
 """Jobs whose polls are known. The oldest that has ended is forgotten first."""
@@ -100,12 +100,16 @@ class JobPolls:
             return None
         return polls
 
-    def begin(self, polls: Polls) -> None:
-        """Admit one. Raises `Refusal` if there are too many."""
+    def has_room(self, polls: Polls) -> bool:
+        """Whether another one is allowed now."""
         now = self._clock.seconds()
         polls.tokens = min(BURST, polls.tokens + max(0.0, now - polls.at) * RATE)
         polls.at = now
-        if polls.tokens < 1.0 or polls.in_flight >= AT_ONCE:
+        return polls.tokens >= 1.0 and polls.in_flight < AT_ONCE
+
+    def begin(self, polls: Polls) -> None:
+        """Admit one. Raises `Refusal` if there are too many."""
+        if not self.has_room(polls):
             message = f"polls of a job are free, so only {RATE:g} a second are allowed, and {AT_ONCE} at once"
             raise Refusal(429, "too_many_polls", message, retry_after=1, origin="client")
         polls.tokens -= 1.0
