@@ -50,6 +50,11 @@ class ValueTests(SynchronousTestCase):
         self.refused(values.path, "health", "/a b", "/é", "/a#b", "", "off")
         self.good(values.path_or_off, **{"OFF": "", "/x": "/x"})
 
+    def test_ports(self) -> None:
+        """A port, or off, which 0 is, too."""
+        self.good(values.port_or_off, **{"3001": 3001, "OFF": 0, "0": 0, "65535": 65535})
+        self.refused(values.port_or_off, "65536", "-1", "", "a", "80.5", "on")
+
     def test_numbers(self) -> None:
         """A number is within its bounds, which the message names; a whole one has no fraction."""
         self.good(whole(0, 9), **{"0": 0, "9": 9})

@@ -46,6 +46,14 @@ class DerivedTests(SynchronousTestCase):
         assert identity is not None
         self.assertEqual((identity.id, identity.url), (0, ""))
 
+    def test_session_port(self) -> None:
+        """The port for the backend is the worker's next one; none if it is off, too high, or without sessions."""
+        self.assertEqual(WorkerSettings(worker_port=3005).session_port, 3006)
+        self.assertEqual(WorkerSettings(worker_port=3005, http_port=9000).session_port, 9000)
+        self.assertEqual(WorkerSettings(http_port=0).session_port, 0)
+        self.assertEqual(WorkerSettings(worker_port=65535).session_port, 0)
+        self.assertEqual(WorkerSettings(http_port=9000, max_sessions=0).session_port, 0)
+
     def test_interface(self) -> None:
         """Only an unsecured worker that is not public listens on this machine alone."""
         self.assertEqual(WorkerSettings().interface, "0.0.0.0")

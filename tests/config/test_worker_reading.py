@@ -56,6 +56,24 @@ def warnings(environ: dict[str, str]) -> list[str]:
     return list(read(environ).warnings)
 
 
+class SessionTests(SynchronousTestCase):
+    def test_port(self) -> None:
+        """The port for the backend has the name of Vast's worker, too. It should not be the worker's own."""
+        self.assertEqual(settings({**QUICK_START, "WORKER_HTTP_PORT": "9000"}).session_port, 9000)
+        both = {**QUICK_START, "WORKER_HTTP_PORT": "9000", "VESPA_HTTP_PORT": "off"}
+        self.assertEqual(settings(both).session_port, 0)
+        (warning,) = warnings({**QUICK_START, "WORKER_HTTP_PORT": "3001"})
+        self.assertIn("WORKER_HTTP_PORT is the worker's own port", warning)
+        elsewhere = {**QUICK_START, "VESPA_LISTEN": "unix:/run/worker.sock", "VESPA_HTTP_PORT": "3001"}
+        self.assertEqual((settings(elsewhere).session_port, warnings(elsewhere)), (3001, []))
+
+    def test_lifetime(self) -> None:
+        """There is a longest lifetime in any case; there may be no sessions."""
+        self.assertEqual(settings({**QUICK_START, "VESPA_MAX_SESSIONS": "0"}).max_sessions, 0)
+        (problem,) = problems({**QUICK_START, "VESPA_MAX_SESSION_LIFETIME": "0"})
+        self.assertIn("must be more than 0", problem)
+
+
 class ModeTests(SynchronousTestCase):
     def test_quick_start(self) -> None:
         """Four variables and nothing of Vast's run a worker that listens on this machine and reports to nobody."""

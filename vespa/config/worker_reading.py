@@ -60,6 +60,9 @@ def read(
     if " " not in (reading.values["backend_authorization"] or " ") and "backend_authorization" in reading.sources:
         name = reading.name("backend_authorization")
         hints.append(f"{name} is a single word: most servers expect `Bearer KEY`, with the scheme")
+    if reading.values["http_port"] == reading.values["worker_port"] and not reading.values["listen"]:
+        name = reading.sources["http_port"]
+        hints.append(f"{name} is the worker's own port, so the backend cannot end sessions: choose another, or off")
     if reading.values["jobs"] and not reading.values["abort"]:
         jobs, abort = reading.name("jobs"), reading.name("abort")
         hints.append(f"{jobs} is set and {abort} is not: a caller that hangs up early leaves a job that nobody counts")
