@@ -182,7 +182,8 @@ class StreamTests(SynchronousTestCase):
         begin, rest = b'data: {"a":"' + b"x" * LIMIT, events(chunk(None, usage=usage(9)))[:-1]
         decoder = Chunked()
         decoder.feed(in_chunks([rest]))  # so that its size is known
-        self.assertIsNone(heard(Form.EVENTS, [in_chunks([begin])[:-5], in_chunks([rest])], chunked=True).result)
+        coded = [in_chunks([data])[:-5] for data in (begin, rest)]
+        self.assertIsNone(heard(Form.EVENTS, [*coded, b"0\r\n\r\n"], chunked=True).result)
         self.assertIsNone(heard(Form.EVENTS, [begin, rest]).result)
 
     def test_chunk_in_a_chunk(self) -> None:
@@ -215,6 +216,14 @@ class WholeTests(SynchronousTestCase):
         body = json.dumps(WHOLE["chat"][0], indent=1).encode() + b"\n"
         told = heard(Form.WHOLE, cut(in_chunks(cut(body, chunks)), reads), chunked=True)
         self.assertEqual(told.result, Counts(6, 11))
+
+    def test_longest(self) -> None:
+        """A body of the limit is read, and one byte more is not."""
+        body = json.dumps({"usage": usage(6)}).encode()
+        body += b" " * (LIMIT - len(body))
+        for reads in ([body], cut(body, [9, 9000])):
+            self.assertEqual(heard(Form.WHOLE, reads).result, Counts(6, 11))
+            self.assertIsNone(heard(Form.WHOLE, [*reads, b" "]).result)
 
     def test_too_long(self) -> None:
         """A body over the limit is not read."""
