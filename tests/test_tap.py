@@ -23,7 +23,9 @@ def parsed(environ: dict[str, str]) -> Options:
 class StartLineTests(SynchronousTestCase):
     def test_backends(self) -> None:
         """The line of a start names the backend, or each of several, and by what affinity goes."""
-        self.assertIn(": backend http://localhost:8000; ", start_line(load(QUICK_START), None))
+        single = start_line(load(QUICK_START), None)
+        self.assertIn(": backend http://localhost:8000; ", single)
+        self.assertNotIn("affinity", single)
         several = {**QUICK_START, "VESPA_BACKEND_URL": "http://a,http://b", "VESPA_AFFINITY": "json:user"}
         line = start_line(load(several), None)
         self.assertIn(": backends http://a, http://b; ", line)

@@ -74,9 +74,10 @@ def start_line(settings: WorkerSettings, reactor: object) -> str:
     """The log line for a start: versions, backend, the clients' URL, and what is on."""
     public = f", clients reach it at {settings.public_url}" if settings.public_url else ""
     signed = "requests must be signed" if settings.secured else "unsecured: requests need no signature"
-    backends = f"backend{'s' if len(settings.backend_urls) > 1 else ''} {settings.backend_names}"
+    several = len(settings.backend_urls) > 1
+    backends = f"backend{'s' if several else ''} {settings.backend_names}"
     parts = {
-        "affinity": str(settings.affinity or ""),
+        **({"affinity": str(settings.affinity or "")} if several else {}),
         "signatures": settings.signature if settings.secured else "",
         "benchmark": settings.benchmark,
         "jobs": settings.jobs,

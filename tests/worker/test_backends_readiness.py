@@ -161,6 +161,23 @@ class ReadinessTests(SynchronousTestCase):
         self.assertIn("gpu:1: benchmark failed: out of memory", refusal.message)
         self.assertIn("gpu:2: /health answered 503", refusal.message)
 
+    def test_one_never_came(self) -> None:
+        """A worker that was ready is errored when those backends are gone, although another one still loads."""
+        self.ready(100.0, 100.0)
+        for one in self.each[:2]:
+            one.refuses()
+        self.seconds(3)
+        self.assertEqual((self.each[2].monitor.state, self.readiness.state), ("loading", "errored"))
+        message = self.readiness.condition().error_msg
+        self.assertIn("gpu:1: the backend refuses connections", message)
+        self.assertIn("gpu:3: /health answered 503", message)
+        self.each[2].trouble = None
+        self.seconds(6)
+        self.assertEqual((self.each[2].monitor.state, self.readiness.state), ("benchmarking", "errored"))
+        self.each[2].measured(50.0)
+        condition = self.readiness.condition()
+        self.assertEqual((self.readiness.state, condition.error_msg, condition.max_perf), ("ready", "", 50.0))
+
     def test_log(self) -> None:
         """Each line says which backend it is about, or that it is the worker."""
         self.ready(100.0, 100.0)

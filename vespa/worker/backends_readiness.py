@@ -27,7 +27,8 @@ class BackendsReadiness(MultiService):
     """
     Combines the monitors of several backends, with the public interface of one.
 
-    `state` is the best of their states. `throughput` is the sum over the backends that are ready; if none is any more,
+    `state` is the best of their states; but a worker that was ready is errored if none is ready and one is errored,
+    although others still load. `throughput` is the sum over the backends that are ready; if none is any more,
     the last sum. `set_health` is called when the health of a backend changes, `on_throughput` for each new sum.
     """
 
@@ -96,9 +97,11 @@ class BackendsReadiness(MultiService):
         states = {monitor.state for monitor in monitors}
         state = next(each for each in _BEST_FIRST if each in states)
         self.ready = state in HEALTH
+        if not self.ready and self._loadtime and "errored" in states:
+            state = "errored"  # it has served before: another backend that never came up is no reason to say nothing
         self._sum([monitor for monitor in monitors if monitor.ready])
         message = ""
-        if not self.ready and all(monitor.condition().error_msg for monitor in monitors):
+        if state == "errored" or (not self.ready and all(monitor.condition().error_msg for monitor in monitors)):
             message = f"none of the {len(self.monitors)} backends is ready: {self._causes()}"[:MESSAGE_LIMIT]
         if (state, message) != (self.state, self._message):
             report = self.log.error if state == "errored" else self.log.info
