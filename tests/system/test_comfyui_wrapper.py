@@ -46,8 +46,8 @@ class WrapperTests(SystemCase):
         )
         self.assertEqual(await self.until_exit(child), 0, child.text)
         figure = json.loads(child.text[child.text.index("{") : child.text.rindex("}") + 1])["throughput"]
-        # 10 steps of 20 ms, and half a second between looks at most: 100 units take 0.2 s or a little more.
-        self.assertTrue(150 < figure <= 500, figure)
+        # 10 steps of 20 ms: 100 units take 0.2 s at least, however quick the machine is.
+        self.assertTrue(0 < figure <= 500, figure)
 
     async def test_job(self) -> None:
         """POST /generate is followed to its result, which its caller fetches for nothing."""

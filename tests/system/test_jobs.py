@@ -72,7 +72,7 @@ class JobTests(JobCase):
         """The autoscaler sees the load until the job is done. Its caller polls meanwhile, and has the picture then."""
         worker = await self.before_comfyui()
         auth = self.assign()
-        name = self.job(await self.prompt(auth, 30))
+        name = self.job(await self.prompt(auth, 60))
         self.assertEqual(json.loads(bytes((await self.poll(f"/history/{name}", auth)).body)), {})
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 10.0, "the load is reported")
         self.assertEqual(self.reports[-1].working_request_idxs, (auth["request_idx"],))
@@ -109,7 +109,7 @@ class JobTests(JobCase):
         served = await serve(other.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
         worker = await self.before_comfyui(also=served.url)
-        jobs = [(auth, self.job(await self.prompt(auth, 30, prompt_id=f"job-{n}"))) for n, auth in self.assigned(2)]
+        jobs = [(auth, self.job(await self.prompt(auth, 80, prompt_id=f"job-{n}"))) for n, auth in self.assigned(2)]
         self.assertEqual((self.comfyui.queue.remaining, other.queue.remaining), (1, 1))
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 20.0, "the load is reported")
         for auth, name in jobs:
@@ -145,7 +145,7 @@ class JobTests(JobCase):
             file.write(FUNCTIONS)
         worker = await self.before_comfyui(VESPA_JOBS=f"{path}:job", VESPA_ABORT=f"{path}:abort")
         auth = self.assign()
-        name = self.job(await self.prompt(auth, 10))
+        name = self.job(await self.prompt(auth, 40))
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 10.0, "the load is reported")
         await until(lambda: name in self.comfyui.queue.history, what="the job is done")
         await self.told(worker, Success=1)
