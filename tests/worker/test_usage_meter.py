@@ -14,7 +14,7 @@ from vespa.accounting.workload import MICROS
 from vespa.protocol.response_head import ResponseHead, parse_response_head
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
-from vespa.worker.usage_meter import UsageMeter, form_of
+from vespa.worker.usage_meter import HEADS_MAX, UsageMeter, form_of
 from vespa.worker.usage_reader import LIMIT, Form
 
 COST = b"X-Serverless-Cost: 100\r\n"
@@ -284,3 +284,4 @@ class FormTests(SynchronousTestCase):
                 head, length = parse_response_head(lines)
                 found = meter.reader(exchange, head, length)
                 self.assertEqual(found is not None, bool(value % 2), f"round {number}")
+                self.assertLessEqual(meter.known_heads, HEADS_MAX)

@@ -20,7 +20,8 @@ FORMS: Final = {
 }
 """The media types that are read."""
 
-_KNOWN_MAX: Final = 256
+HEADS_MAX: Final = 256
+"""Heads whose media type is remembered."""
 
 
 class UsageMeter:
@@ -42,6 +43,11 @@ class UsageMeter:
         self.unit = unit
         self._forms: dict[bytes, Form | None] = {}  # by the fields of recent heads
 
+    @property
+    def known_heads(self) -> int:
+        """The number of heads whose media type is remembered."""
+        return len(self._forms)
+
     def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> ResponseReader | None:
         """The reader of a response: `length` is its Content-Length, or -1. None: it is not read."""
         if length > LIMIT or head.status >= 300 or head.framing == NO_BODY or exchange.head.head_only:
@@ -52,7 +58,7 @@ class UsageMeter:
         if form is None:
             if fields in known:
                 return None
-            if len(known) >= _KNOWN_MAX:
+            if len(known) >= HEADS_MAX:
                 known.clear()
             form = known[fields] = form_of(head)
             if form is None:
