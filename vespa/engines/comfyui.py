@@ -6,8 +6,8 @@ Facts of its server.py and execution.py, November 2026:
   `messages`); older versions keep no status.
 - `GET /queue` has the running and the waiting jobs, each an array with the id in the second place.
 - `POST /queue {"delete": [id]}` takes a waiting job out. The history does not know it then.
-- `POST /interrupt` ends the running job at its next step. Since version 0.3.57 it takes `{"prompt_id": id}` and does
-  nothing if another job runs; before, it ends whatever runs.
+- `POST /interrupt` ends the running job at its next step. Newer versions take `{"prompt_id": id}` and do
+  nothing if another job runs; older ones end whatever runs.
 - A caller may choose the id of its job, and nothing makes sure that it is new.
 - Every path works with the prefix /api as well.
 - WebSocket messages of a job go only to the client_id that is named in the job.

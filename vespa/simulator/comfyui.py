@@ -39,7 +39,7 @@ class SimulatedComfyUI(responses.KleinRoutes):
     """
     The server's resource. `upgrades` belong beside it.
 
-    `version`: below 0.3.57, /interrupt ends whatever runs. `prompt_seconds` is the time until POST /prompt is answered,
+    `version`: below 0.3.64, /interrupt ends whatever runs. `prompt_seconds` is the time until POST /prompt is answered,
     while the job is in the queue already; both may be changed at any time.
     """
 
@@ -115,7 +115,7 @@ class SimulatedComfyUI(responses.KleinRoutes):
     @app.route("/interrupt", methods=["POST"])
     @app.route("/api/interrupt", methods=["POST"])
     def _interrupt(self, request: Request) -> bytes:
-        targeted = tuple(map(int, self.version.split("."))) >= (0, 3, 57)
+        targeted = tuple(map(int, self.version.split("."))) >= (0, 3, 64)
         self.queue.interrupt(_read(request).get("prompt_id") if targeted else None)
         return b""
 
