@@ -85,6 +85,14 @@ class Recognising(SynchronousTestCase):
             ("/", False),
         ):
             self.assertEqual(engine.is_poll(path), expected, path)
+        for method, path, expected in (
+            ("POST", "/queue", True),
+            ("POST", "/api/interrupt", True),
+            ("GET", "/interrupt", False),
+            ("POST", "/prompt", False),
+            ("POST", "/queue/x", False),
+        ):
+            self.assertEqual(engine.is_cancel(method, path), expected, (method, path))
 
 
 class Following(ComfyUICase):

@@ -37,6 +37,8 @@ class WrapperTests(SynchronousTestCase):
             self.assertIsNone(engine.job(request, answer))
         for path, expected in (("/result/abc", True), ("/queue-info", True), ("/health", False), ("/cancel/a", False)):
             self.assertEqual(engine.is_poll(path), expected, path)
+        for method, path, expected in (("POST", "/cancel/a", True), ("GET", "/cancel/a", False), ("POST", "/x", False)):
+            self.assertEqual(engine.is_cancel(method, path), expected, (method, path))
 
     def test_states(self) -> None:
         """The result's status is the job's."""

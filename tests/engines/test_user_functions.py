@@ -61,6 +61,7 @@ class Jobs(SynchronousTestCase):
         self.assertEqual(
             (kind.may_begin("POST", "/x"), kind.may_begin("GET", "/x"), kind.is_poll("/x")), (True, False, True)
         )
+        self.assertEqual((kind.is_cancel("DELETE", "/x"), kind.is_cancel("POST", "/x")), (True, False))
         found = kind.job(REQUEST, Answer(202, b'{"id": 7}'))
         assert found is not None
         self.assertEqual(found.name, "/run")

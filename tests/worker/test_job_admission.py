@@ -184,7 +184,7 @@ class Polls(JobCase):
         self.assertEqual((client.read(), self.rig.gate.waiting), (b"", 1))
         self.assertEqual(self.polls.count, 0)
         for request in (
-            post(envelope(b'{"delete": []}'), b"/queue"),
+            post(envelope(b'{"delete": []}'), b"/upload/image"),
             self.get("/queue", "DELETE"),
             self.get("/object_info"),
             self.get("/ws", extra=b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
@@ -196,6 +196,40 @@ class Polls(JobCase):
         self.begin()
         self.assertEqual(code(self.rig.ask(self.get("/object_info")).read()), "in_flight")
         self.assertEqual(self.polls.count, 0)
+
+    def test_cancel(self) -> None:
+        """A job is cancelled with its own assignment while it has the only slot. After its end that is used up."""
+        client, name = self.begin(60)
+        self.rig.backend.wire.read()
+        self.pass_time(1)
+        for path, payload in (
+            ("/queue", b'{"delete": ["%b"]}' % name.encode()),
+            ("/interrupt", b'{"prompt_id": "%b"}' % name.encode()),
+        ):
+            client.send(post(envelope(payload), path.encode()))
+            self.assertEqual(self.rig.backend.wire.read().partition(b"\r\n\r\n")[2], payload)
+            response = self.comfyui.caller.post_json(path, json.loads(payload))
+            self.backend_says(response.status, response.body)
+            self.assertEqual(status(client.read()), 200)
+        self.assertEqual((len(self.rig.verified), self.ledger.load, self.rig.gate.working), (1, WORK, 1))
+        self.pass_time(3)
+        self.assertEqual(self.outcomes(), [(UNSERVED, True)])
+        self.assertEqual(code(self.rig.ask(post(envelope(b"{}"), b"/interrupt")).read()), "replayed")
+        self.assertTrue(self.rig.settled())
+
+    def test_cancel_unsecured(self) -> None:
+        """Without assignments every caller may cancel what runs."""
+        self.make(secured=False)
+        client = self.rig.ask(post(b'{"prompt": {}}', b"/prompt"))
+        self.backend_says(200, self.comfyui.queue(60).body)
+        self.assertEqual(status(client.read()), 200)
+        self.pass_time(1)
+        client.send(post(b"{}", b"/api/interrupt"))
+        self.backend_says(200, b"")
+        self.assertEqual(status(client.read()), 200, "it waited for no slot")
+        self.comfyui.comfyui.queue.interrupt()
+        self.pass_time(3)
+        self.assertTrue(self.rig.settled())
 
     def test_head(self) -> None:
         """HEAD is a poll too."""

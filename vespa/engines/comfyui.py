@@ -27,6 +27,7 @@ from vespa.engines.paths import begins_with
 
 _PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
 _POLLS: Final = tuple(prefix + path for prefix in ("", "/api") for path in ("/history", "/queue", "/view", "/prompt"))
+_CANCELS: Final = frozenset(prefix + path for prefix in ("", "/api") for path in ("/queue", "/interrupt"))
 _PATH_MAX: Final = 4096  # characters of a path that is asked
 _SLOW_MAX: Final = 1 << 20  # bytes that Python's own parser reads
 _ID_FIRST: Final = b'{"prompt_id": '
@@ -98,6 +99,9 @@ class ComfyUI:
 
     def is_poll(self, path: str) -> bool:
         return begins_with(path, *_POLLS)
+
+    def is_cancel(self, method: str, path: str) -> bool:
+        return method == "POST" and path in _CANCELS
 
 
 def _job(answer: Answer) -> ComfyUIJob | None:

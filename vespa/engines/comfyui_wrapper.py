@@ -56,6 +56,9 @@ class ComfyUIWrapper:
     def is_poll(self, path: str) -> bool:
         return begins_with(path, "/result") or path == "/queue-info"
 
+    def is_cancel(self, method: str, path: str) -> bool:
+        return method == "POST" and begins_with(path, "/cancel")
+
 
 def _job(answer: Answer) -> WrapperJob | None:
     value = answer.json if 200 <= answer.status < 300 else None

@@ -140,3 +140,6 @@ class JobKind(Protocol):
 
     def is_poll(self, path: str) -> bool:
         """Whether GET or HEAD of this path only asks for a job's state or result, so that it may be free."""
+
+    def is_cancel(self, method: str, path: str) -> bool:
+        """Whether such a request only cancels jobs. It may be free, and must not wait for the slot of its job."""

@@ -61,6 +61,9 @@ class UserJobs:
     def is_poll(self, path: str) -> bool:
         return True
 
+    def is_cancel(self, method: str, path: str) -> bool:
+        return method == "DELETE"
+
 
 @frozen
 class UserJob:

@@ -1,7 +1,8 @@
 """
 Requests for the state and result of a job, by the caller who began it: with the same assignment, and free.
 
-Such a poll needs no slot, adds no work, leaves no delete record, and does not use up its assignment.
+Such a poll needs no slot, adds no work, leaves no delete record, and does not use up its assignment. The same holds for
+a request that cancels the job while it is under way: if it needed a slot, it would wait for the one that the job has.
 """
 
 from __future__ import annotations
@@ -90,15 +91,25 @@ class JobPolls:
 
     def find(self, head: RequestHead, auth: Auth | None) -> Polls | None:
         """The polls to which a request belongs. None: it is a request like any other."""
-        if not self._known or head.method not in _METHODS or head.chunked or head.has_body or head.upgrade:
+        if not self._known or head.upgrade:
             return None
-        polls = self._known.get(_key(auth))
-        if polls is None or not self._kind.is_poll(decoded_path(head.target)):
-            return None
+        if head.method in _METHODS:
+            if head.chunked or head.has_body:
+                return None
+            polls = self._known.get(_key(auth))
+            if polls is None or not self._kind.is_poll(decoded_path(head.target)):
+                return None
+        else:
+            polls = self._known.get(_key(auth))
+            if polls is None or not polls.jobs or not self._is_cancel(head):
+                return None
         if polls.until is not None and self._clock.seconds() >= polls.until:
             del self._known[polls.key]
             return None
         return polls
+
+    def _is_cancel(self, head: RequestHead) -> bool:
+        return self._kind.is_cancel(head.method.decode("latin-1"), decoded_path(head.target))
 
     def has_room(self, polls: Polls) -> bool:
         """Whether another one is allowed now."""
