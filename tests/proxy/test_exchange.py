@@ -35,6 +35,21 @@ class Passing(SynchronousTestCase):
         self.assertEqual(rig.ledger.served, 1)
         self.assertTrue(rig.settled())
 
+    def test_nothing_for_parts_that_are_off(self) -> None:
+        """An exchange holds no attributes of its own for parts that the proxy does not have."""
+        rig = Rig()
+        found: set[str] = set()
+        rig.proxy.ended = lambda exchange: found.update(vars(exchange))
+        rig.ask(post(b"{}"))
+        rig.backend.wire.send(OK)
+        rig.ask(GET)
+        rig.backend.wire.send(CHUNKED + b"1\r\na\r\n")
+        rig.backend.wire.send(b"0\r\n\r\n")
+        rig.ask(GET).hang_up()
+        self.assertIn("head", found)
+        rare = {"freed", "measured", "stop", "session", "backend", "response_head", "reader", "early"}
+        self.assertEqual(found & rare, set())
+
     def test_path_prefix(self) -> None:
         """A backend's path prefix stands before every target."""
         rig = Rig(path_prefix=b"/api")

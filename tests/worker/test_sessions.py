@@ -191,6 +191,25 @@ class InFlightTests(SynchronousTestCase):
         Job.working[1].work_ended()
         self.assertTrue(rig.settled())
 
+    def test_job_before_a_tunnel(self) -> None:
+        """A job's connection may be upgraded after its response. The session's end is not the end of that."""
+        Job.working.clear()
+        rig = SessionRig(response_reader=lambda exchange, head, length: Job(exchange))
+        session_id = rig.create()
+        client = rig.inside(session_id)
+        rig.backend.wire.send(OK)
+        self.assertEqual(status(client.read()), 200)
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        query = query_envelope(auth(request_idx=9)).encode()
+        client.send(b"GET /ws?%b HTTP/1.1\r\nHost: w\r\n%b" % (query, upgrade))
+        rig.backend.wire.send(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade)
+        self.assertEqual(status(client.read()), 101)
+        self.assertEqual(result(rig.named("/session/end", session_id))[0], 200)
+        self.assertTrue(client.open)
+        client.hang_up()
+        Job.working[0].work_ended()
+        self.assertTrue(rig.settled())
+
     def test_leaves_by_itself(self) -> None:
         """A session holds on to no request that has ended, however it ended."""
         rig = SessionRig()

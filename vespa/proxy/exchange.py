@@ -112,8 +112,9 @@ class Exchange(ResponsePassing):
             self._count_response(upstream)
         elif self.pool is not None:
             self.pool.abandon(self)
-        reader, self.reader = self.reader, None
+        reader = self.reader
         if reader is not None:
+            self.reader = None
             reader.lost()
         app.abandon(self)
         self._end_rest()

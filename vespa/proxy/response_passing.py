@@ -164,7 +164,9 @@ class ResponsePassing(ProtocolSwitch):
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             self.bytes_out, self.longest_gap = upstream.ended_bytes, upstream.longest_gap
-        reader, self.reader = self.reader, None
+        reader = self.reader
+        if reader is not None:
+            self.reader = None
         if reader is not None and reader.end() and self.state is STREAMING:
             self._keep_open()
         else:

@@ -203,7 +203,7 @@ def _nothing() -> None:
 def _cancel(exchange: Exchange) -> None:
     """End a request in flight because its session ends."""
     client = exchange.client
-    if client.state is ServerState.UPGRADED:
+    if exchange.status == 101 and client.state is ServerState.UPGRADED:
         client.cut()  # the tunnel sees its client leave
     elif client.handler is exchange:  # otherwise it is a job whose response has passed, which goes on
         message = "the session of this request was ended, or has expired, while the request was in flight"
