@@ -235,6 +235,7 @@ class Example:
             "sessions_ended_total": 27,
             "sessions_expired_total": 2,
             "sessions_drained_total": 0,
+            "sessions_lost_total": 0,
             "session_callbacks_failed_total": 0,
             "public_url": "https://203.0.113.21:41022",
             "backend_url": "http://127.0.0.1:8000",

@@ -123,9 +123,9 @@ class WorkerMetricsTests(SynchronousTestCase):
         worker.clock.pump([5.0] * 13)
         worker.rig.backend.wire.send(OK)
         now = worker.scrape()
-        results = ("opened", "refused", "ended", "expired", "drained")
+        results = ("opened", "refused", "ended", "expired", "drained", "lost")
         found = [now[f'vespa_sessions_total{{result="{result}"}}'] for result in results]
-        self.assertEqual((now["vespa_sessions"], found), (0, [1, 1, 0, 1, 0]))
+        self.assertEqual((now["vespa_sessions"], found), (0, [1, 1, 0, 1, 0, 0]))
         found = [now[f'vespa_session_callbacks_total{{result="{result}"}}'] for result in ("delivered", "failed")]
         self.assertEqual(found, [1, 0])
 

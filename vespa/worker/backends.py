@@ -14,11 +14,11 @@ from vespa.accounting.places import OUT, Place
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.affinity_key import AffinityKey
-from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import UpstreamSelector
 from vespa.transport.origin import Origin
+from vespa.worker.refusals import session_lost
 
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
@@ -84,6 +84,8 @@ class Backends:
         )
         self.watch_queue: Callable[[], None] = _nothing
         """Called when a request that had a slot waits for another one, and when it no longer does."""
+        self.on_lost: Callable[[Backend], object] = _ignore
+        """Called when a backend gets no more requests: what it knew of sessions may be gone."""
 
     # -- called by the exchange
 
@@ -161,18 +163,19 @@ class Backends:
 
     def set_health(self, backend: Backend, health: int) -> None:
         """The health of a backend has changed."""
+        was_out = backend.health == OUT
         for exchange in self.gate.set_health(backend, health):
             exchange.refuse(session_lost())
+        if health == OUT and not was_out:
+            self.on_lost(backend)
 
 
 _check: type[UpstreamSelector[Exchange]] = Backends
 
 
-def session_lost() -> Refusal:
-    """The refusal of a request whose session is at a backend that is gone."""
-    message = "the backend that this session was on is gone, and with it what it knew: create a new session"
-    return Refusal(410, "invalid_session", message, origin="backend")
-
-
 def _nothing() -> None:
     """Nobody looks at the queue."""
+
+
+def _ignore(backend: Backend) -> None:
+    """There are no sessions."""

@@ -95,7 +95,7 @@ DROPPED: Final = counter(
 SESSIONS: Final = gauge("vespa_sessions", "Sessions that are open, or that are being closed.")
 SESSIONS_TOTAL: Final = counter(
     "vespa_sessions_total",
-    "Sessions that were opened or refused, and how they ended: ended by a request, expired, drained at a stop.",
+    "Sessions: opened or refused; ended by a request, expired, drained at a stop, or lost with their backend.",
     "result",
 )
 SESSION_CALLBACKS: Final = counter(

@@ -54,7 +54,7 @@ class SessionAnswers:
         elif path == GET:
             _answer(exchange, 200, _described(session))
         else:
-            _answer(exchange, 200, {"ok": session is not None and not session.is_closing})
+            _answer(exchange, 200, {"ok": session is not None and not (session.is_closing or session.is_lost)})
 
     def _end(self, exchange: Exchange, session: Session) -> None:
         def ended() -> None:

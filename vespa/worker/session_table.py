@@ -15,6 +15,7 @@ from attrs import define, field
 
 from vespa.protocol.refusal import Refusal
 from vespa.vast.auth import Auth
+from vespa.worker.refusals import session_lost
 from vespa.worker.session_bodies import OnClose, WantedSession
 
 RETRY_SECONDS: Final = 5.0
@@ -36,7 +37,8 @@ class Session:
     `auth_data` is that of its creation as JSON, and `owner` its signed values in one spelling. `lifetime` is in
     seconds, `created_at` and `expires_at` in epoch seconds. `in_flight` are the requests inside it that have not ended,
     and `requests` is the number of all. `backend` is free for a worker with several backends. `is_closing`: no request
-    enters any more, and the backend is being told. `on_idle` is called when no request is in flight any more.
+    enters any more, and the backend is being told. `is_lost`: no request enters any more, because its backend is gone.
+    `on_idle` is called when no request is in flight any more.
     """
 
     id: str = field(repr=False)
@@ -51,6 +53,7 @@ class Session:
     requests: int = 0
     in_flight: dict[Any, None] = field(factory=dict)
     is_closing: bool = False
+    is_lost: bool = False
     on_idle: Callable[[Session], object] | None = field(default=None, repr=False)
 
     def entered(self, request: Any) -> None:
@@ -140,6 +143,8 @@ class SessionTable:
         session = self.owned(session_id, auth, now, status=410)
         if session.is_closing:
             raise Refusal(410, "invalid_session", "this session was ended")
+        if session.is_lost:
+            raise session_lost()
         session.requests += 1
         latest = now + self.longest_lifetime
         session.expires_at = max(session.expires_at, min(session.expires_at + session.lifetime, latest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal, Protocol
 
 from twisted.application.service import Service
@@ -28,9 +29,9 @@ SWEEP_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
 """How long at least the worker's stop waits for the last callbacks, after the requests in flight have ended."""
 
-Result = Literal["ended", "expired", "drained"]
-"""How a session ends: by `/session/end`, by its time, by the worker's end."""
-RESULTS: Final[tuple[Result, ...]] = ("ended", "expired", "drained")
+Result = Literal["ended", "expired", "drained", "lost"]
+"""How a session ends: by `/session/end`, by its time, by the worker's end, by the end of its backend."""
+RESULTS: Final[tuple[Result, ...]] = ("ended", "expired", "drained", "lost")
 COUNTED: Final = ("opened", "refused", *RESULTS)
 """What `Sessions.counts` counts."""
 
@@ -157,25 +158,36 @@ class Sessions(Service):
         for session in self.table.expired(self.clock.seconds()):
             self.close(session, "expired")
 
+    def lost(self, backend: object) -> None:
+        """
+        One of several backends is gone, and maybe what it knew of its sessions.
+
+        They take no request any more, also if it comes back, and each ends after its last request.
+        """
+        for session in [*self.table.sessions.values()]:
+            if session.backend is backend and not session.is_closing:
+                session.is_lost = True
+                self._close_when_idle(session, "lost")
+
+    def _close_when_idle(self, session: Session, result: Result) -> None:
+        if session.in_flight:
+            session.on_idle = partial(self.close, result=result)
+        else:
+            self.close(session, result)
+
     # -- the worker's end
 
     def drain(self) -> None:
         """The worker stops: end the sessions that are idle now, and each other one after its last request."""
         self._drained_at = self.clock.seconds()
         for session in [*self.table.sessions.values()]:
-            if session.in_flight:
-                session.on_idle = self._close_drained
-            else:
-                self._close_drained(session)
-
-    def _close_drained(self, session: Session) -> None:
-        self.close(session, "drained")
+            self._close_when_idle(session, "drained")
 
     def stopService(self) -> Deferred[None]:
         """End all sessions. Fires when the backend knows, or when the time for that is over; does not fail."""
         super().stopService()  # type: ignore[no-untyped-call]
         for session in [*self.table.sessions.values()]:
-            self._close_drained(session)
+            self.close(session, "drained")
         if not self._closing:
             return succeed(None)
         self._emptied = Deferred()

@@ -50,6 +50,8 @@ def serve_sessions(reactor: Any, port: int, app: WorkerApp, sessions: Sessions |
     admission = SessionAdmission(app.admission, sessions, secured=app.proxy.verifies)
     app.session_routes = SessionRoutes(app.proxy, bodies, admission, SessionAnswers(sessions), *SESSION_PATHS)
     app.on_drain = sessions.drain
+    if app.backends is not None:
+        app.backends.on_lost = sessions.lost
     if not port:
         return [sessions]
     answers = SessionAnswers(sessions, waits=False)
