@@ -317,6 +317,10 @@ class OpeningTests(SessionCase):
         for answer, words in (
             (response(404, b'{"error": "no such route"}'), b"it answered 404: no such route; sessions may be off"),
             (response(422, b"x"), b"it answered 422"),
+            (
+                response(422, b'{"error": {"code": "c", "message": "not valid", "fields": {"lifetime": "too long"}}}'),
+                b"it answered 422: not valid: lifetime too long",
+            ),
             (response(201, b"<html>"), b"has no session_id"),
             (response(201, b'{"session_id": 5}'), b"has no session_id"),
             (response(201, b'{"session_id": "a\\nb"}'), b"has no session_id"),

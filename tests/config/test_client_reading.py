@@ -301,6 +301,11 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(settings(environ=environ).debug_worker_url, "http://localhost:3000")
         self.assertIn("no account key", self.problems("--list", environ=environ)[0])
 
+    def test_wrong_debug_worker(self) -> None:
+        """A wrong URL of a worker to debug is the only mistake: who names one needs neither an endpoint nor a key."""
+        problems = self.problems(environ={"VAST_DEBUG_WORKER_URL": "localhost:3000"})
+        self.assertEqual([each.partition("=")[0] for each in problems], ["VAST_DEBUG_WORKER_URL"])
+
     def test_somebody_to_ask(self) -> None:
         """If the user can be asked, endpoint and key may both be missing; with an endpoint, the key is required."""
         self.assertEqual(settings(environ={}, can_ask=True), ClientSettings(endpoint=""))

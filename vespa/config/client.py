@@ -119,7 +119,7 @@ class ClientSettings:
     jobs: Literal["off", "comfyui", "comfyui-wrapper"] = option(
         choice("off", "comfyui", "comfyui-wrapper"),
         "off",
-        "Requests about a job that was begun through this API go to its worker.",
+        "`comfyui` or `comfyui-wrapper`: requests about a job that was begun through this API go to its worker.",
         "VESPA_CLIENT_JOBS",
     )
     max_connections: int = option(

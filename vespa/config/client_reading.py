@@ -85,7 +85,7 @@ def read(
 
 def _check_needed(reading: Reading[ClientSettings], environ: Mapping[str, str], listing: bool) -> None:
     values, problems = reading.values, reading.problems
-    if values["debug_worker_url"] and not listing:
+    if (values["debug_worker_url"] or "debug_worker_url" in problems) and not listing:
         return  # nothing is looked up
     files = " or ".join(key_files.account_key_files(environ)) or "~/.vast_api_key"
     if listing:

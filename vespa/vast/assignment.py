@@ -158,10 +158,14 @@ def seconds_before(poll: int, random: Callable[[], float]) -> float:
 
 
 def error_text(body: bytes) -> str:
-    """The text of an error of the autoscaler's."""
+    """The text of an error of the autoscaler's, or of a worker's in Vespa's form."""
     try:
         said = json.loads(body[:4096])
         text = said.get("error") if isinstance(said, dict) else None
     except (ValueError, RecursionError):
         text = None
+    if isinstance(text, dict):
+        fields = text.get("fields")
+        wrong = [f"{name} {what}" for name, what in fields.items()] if isinstance(fields, dict) else []
+        text = ": ".join([str(text.get("message", "")), *(["; ".join(wrong)] if wrong else [])])
     return text if isinstance(text, str) else body[:400].decode("utf-8", "replace")
