@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator_support.comfyui import ComfyUIBackend
 from vespa.engines.comfyui import QUEUE_TURNS, ComfyUI, ComfyUIJob
-from vespa.engines.interface import Answer, EngineRequest, JobState, Unexpected
+from vespa.engines.interface import EngineRequest, EngineResponse, JobState, UnexpectedResponse
 
 WORKING, DONE, ERROR, GONE = JobState.WORKING, JobState.DONE, JobState.ERROR, JobState.GONE
 
@@ -38,7 +38,7 @@ class ComfyUICase(SynchronousTestCase):
 class Late(ComfyUIBackend):
     """A second passes before a change of the queue arrives."""
 
-    async def ask(self, method: str, path: str, value: object = None) -> Answer:
+    async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
         if (method, path) == ("POST", "/queue"):
             self.clock.advance(1)
         return await super().ask(method, path, value)
@@ -61,7 +61,7 @@ class Recognising(SynchronousTestCase):
             (200, b"\xff", None),
             (200, b"", None),
         ):
-            job = engine.job(request, Answer(status, body))
+            job = engine.job(request, EngineResponse(status, body))
             self.assertEqual(job.name if job is not None else None, name, body)
 
     def test_paths(self) -> None:
@@ -159,18 +159,23 @@ class Following(ComfyUICase):
         job = ComfyUIJob("abc")
 
         class Other:
-            answer = Answer(404)
+            answer = EngineResponse(404)
 
-            async def ask(self, method: str, path: str, value: object = None) -> Answer:
+            async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
                 return self.answer
 
             async def pause(self, seconds: float) -> None:
                 raise AssertionError
 
         other = Other()
-        for answer in (Answer(404), Answer(200, b"[]"), Answer(200, b'{"abc": 7}'), Answer(200, b"\xff{")):
+        for answer in (
+            EngineResponse(404),
+            EngineResponse(200, b"[]"),
+            EngineResponse(200, b'{"abc": 7}'),
+            EngineResponse(200, b"\xff{"),
+        ):
             other.answer = answer
-            self.failureResultOf(Deferred.fromCoroutine(job.check(other)), Unexpected)
+            self.failureResultOf(Deferred.fromCoroutine(job.check(other)), UnexpectedResponse)
 
     def test_odd_workflows(self) -> None:
         """Another caller's workflow may hold what is no strict JSON, or be nested deeply: that ends nobody's job."""
@@ -197,15 +202,15 @@ class Following(ComfyUICase):
         deep = b"[" * 100_000
 
         class Deep(ComfyUIBackend):
-            async def ask(self, method: str, path: str, value: object = None) -> Answer:
+            async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
                 answer = await super().ask(method, path, value)
-                return Answer(answer.status, answer.body.replace(b'"steps"', deep))
+                return EngineResponse(answer.status, answer.body.replace(b'"steps"', deep))
 
         backend = Deep(self, self.clock)
         backend.comfyui, backend.caller = self.backend.comfyui, self.backend.caller
         self.backend = backend
         self.assertEqual((self.check(job), self.check(broken)), (ERROR, WORKING))
-        self.failureResultOf(self.stop(broken), Unexpected)
+        self.failureResultOf(self.stop(broken), UnexpectedResponse)
         self.clock.pump([1.0] * 10)
         self.assertEqual(self.check(broken), DONE)
 
@@ -214,16 +219,16 @@ class Following(ComfyUICase):
         limit = 200
 
         class Long(ComfyUIBackend):
-            async def ask(self, method: str, path: str, value: object = None) -> Answer:
+            async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
                 answer = await super().ask(method, path, value)
-                return Answer(answer.status, answer.body[:limit], len(answer.body) <= limit)
+                return EngineResponse(answer.status, answer.body[:limit], len(answer.body) <= limit)
 
         backend = Long(self, self.clock)
         self.backend, self.queue = backend, backend.comfyui.queue
         first, second = self.begin(), self.begin(4)
         for _ in range(2 * QUEUE_TURNS):
             self.assertEqual((self.check(first), self.check(second)), (WORKING, WORKING))
-        self.failureResultOf(self.stop(second), Unexpected)
+        self.failureResultOf(self.stop(second), UnexpectedResponse)
         self.clock.pump([1.0] * 30)
         self.assertEqual((self.check(first), self.check(second)), (DONE, DONE))
 
@@ -337,7 +342,7 @@ class Stopping(ComfyUICase):
         """Where two jobs have the id, one may be another caller's: none is stopped."""
         job = self.begin(prompt_id="mine")
         self.begin(4, prompt_id="mine")
-        self.failureResultOf(self.stop(job), Unexpected)
+        self.failureResultOf(self.stop(job), UnexpectedResponse)
         self.assertEqual(self.backend.did("POST"), [])
 
     def test_by_response(self) -> None:
@@ -345,12 +350,12 @@ class Stopping(ComfyUICase):
         stop = ComfyUI().begin(EngineRequest("POST", "/prompt"))
         assert stop is not None
         self.assertTrue(stop.needs_response)
-        for answer in (None, Answer(400, b"{}")):
+        for answer in (None, EngineResponse(400, b"{}")):
             self.successResultOf(Deferred.fromCoroutine(stop.stop(self.backend, answer)))
         self.assertEqual(self.backend.asked, [])
         response = self.backend.queue(9)
         self.clock.advance(0)
-        done = Deferred.fromCoroutine(stop.stop(self.backend, Answer(200, response.body)))
+        done = Deferred.fromCoroutine(stop.stop(self.backend, EngineResponse(200, response.body)))
         self.clock.pump([0.25] * 5)
         self.successResultOf(done)
         self.assertEqual(self.queue.remaining, 0)

@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.engines.asking import Asked
 from vespa.engines.comfyui_wrapper import ComfyUIWrapper, WrapperJob
-from vespa.engines.interface import Answer, EngineRequest, JobState, Unexpected
+from vespa.engines.interface import EngineRequest, EngineResponse, JobState, UnexpectedResponse
 
 WITH_ID = b'{"input": {"request_id": "mine", "modifier": "Text2Image"}}'
-CANCELLED = Answer(200, b'{"status": "cancelled"}')
+CANCELLED = EngineResponse(200, b'{"status": "cancelled"}')
 
 
 def run(work: object) -> Deferred[Any]:
@@ -30,10 +30,15 @@ class WrapperTests(SynchronousTestCase):
         self.assertFalse(engine.may_begin("POST", "/generate/sync"))
         self.assertFalse(engine.may_begin("GET", "/generate"))
         request = EngineRequest("POST", "/generate")
-        job = engine.job(request, Answer(202, b'{"id": "abc", "status": "pending"}'))
+        job = engine.job(request, EngineResponse(202, b'{"id": "abc", "status": "pending"}'))
         assert job is not None
         self.assertEqual(job.name, "abc")
-        for answer in (Answer(500, b'{"id": "abc"}'), Answer(202, b'{"id": 7}'), Answer(202, b"[]"), Answer(202)):
+        for answer in (
+            EngineResponse(500, b'{"id": "abc"}'),
+            EngineResponse(202, b'{"id": 7}'),
+            EngineResponse(202, b"[]"),
+            EngineResponse(202),
+        ):
             self.assertIsNone(engine.job(request, answer))
         for path, expected in (("/result/abc", True), ("/queue-info", True), ("/health", False), ("/cancel/a", False)):
             self.assertEqual(engine.is_poll(path), expected, path)
@@ -51,12 +56,12 @@ class WrapperTests(SynchronousTestCase):
             ("timeout", JobState.ERROR),
             ("cancelled", JobState.ERROR),
         ):
-            backend = Asked(result__abc=Answer(200, json.dumps({"id": "abc", "status": status}).encode()))
+            backend = Asked(result__abc=EngineResponse(200, json.dumps({"id": "abc", "status": status}).encode()))
             self.assertIs(self.successResultOf(run(WrapperJob("abc").check(backend))), state)
         self.assertIs(self.successResultOf(run(WrapperJob("a/b").check(backend))), JobState.GONE)
         self.assertEqual(backend.asked[-1][1], "/result/a%2Fb")
-        for answer in (Answer(500), Answer(200, b"[]")):
-            self.failureResultOf(run(WrapperJob("abc").check(Asked(result__abc=answer))), Unexpected)
+        for answer in (EngineResponse(500), EngineResponse(200, b"[]")):
+            self.failureResultOf(run(WrapperJob("abc").check(Asked(result__abc=answer))), UnexpectedResponse)
 
     def test_cancel(self) -> None:
         """A request with an id of its own is cancelled by it, at every route; another one by its response."""
@@ -73,7 +78,7 @@ class WrapperTests(SynchronousTestCase):
             stop = engine.begin(EngineRequest("POST", "/generate", payload))
             assert stop is not None
             self.assertTrue(stop.needs_response)
-            for answer in (Answer(202, b'{"id": "mine"}'), Answer(503), None):
+            for answer in (EngineResponse(202, b'{"id": "mine"}'), EngineResponse(503), None):
                 self.successResultOf(run(stop.stop(backend, answer)))
         self.assertEqual(backend.asked, [cancel] * 5)
         self.assertIsNone(engine.begin(EngineRequest("GET", "/result/mine")))
@@ -81,4 +86,4 @@ class WrapperTests(SynchronousTestCase):
     def test_cannot_be_cancelled(self) -> None:
         """An id that the wrapper does not know (any more) needs no cancel; an error is told."""
         self.successResultOf(run(WrapperJob("mine").stop(Asked())))
-        self.failureResultOf(run(WrapperJob("mine").stop(Asked(cancel__mine=Answer(500)))), Unexpected)
+        self.failureResultOf(run(WrapperJob("mine").stop(Asked(cancel__mine=EngineResponse(500)))), UnexpectedResponse)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.engines.asking import Asked
-from vespa.engines.interface import Answer, EngineRequest, Stop, Unexpected
+from vespa.engines.interface import EngineRequest, EngineResponse, Stop, UnexpectedResponse
 from vespa.engines.sglang import MOST_IDS, SGLang
 
 ID = "0123456789abcdef"
@@ -23,7 +23,7 @@ class SGLangTests(SynchronousTestCase):
         stop = begin(payload)
         assert stop is not None
         self.assertFalse(stop.needs_response)
-        backend = Asked(abort_request=Answer(status))
+        backend = Asked(abort_request=EngineResponse(status))
         self.stopped = Deferred.fromCoroutine(stop.stop(backend, None))
         return backend.asked
 
@@ -54,4 +54,4 @@ class SGLangTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """A server that does not know the route is told apart."""
         self.stop({"rid": ID}, 404)
-        self.failureResultOf(self.stopped, Unexpected)
+        self.failureResultOf(self.stopped, UnexpectedResponse)

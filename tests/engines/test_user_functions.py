@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.engines.asking import Asked
-from vespa.engines.interface import Answer, Ask, EngineRequest, JobState, Unexpected
+from vespa.engines.interface import Ask, EngineRequest, EngineResponse, JobState, UnexpectedResponse
 from vespa.engines.user_functions import UserAbort, UserJobs
 
 REQUEST = EngineRequest("POST", "/run", b'{"id": "abc"}')
@@ -25,7 +25,7 @@ class Abort(SynchronousTestCase):
         stop = UserAbort(abort).begin(REQUEST)
         assert stop is not None
         self.assertFalse(stop.needs_response)
-        backend = Asked(cancel__abc=Answer(200, b'{"ok": 1}'))
+        backend = Asked(cancel__abc=EngineResponse(200, b'{"ok": 1}'))
         self.successResultOf(Deferred.fromCoroutine(stop.stop(backend, None)))
         self.assertEqual(backend.asked, [("POST", "/cancel/abc", {"now": True})])
 
@@ -46,7 +46,7 @@ class Jobs(SynchronousTestCase):
     def test_job(self) -> None:
         """The function returns what says whether the job is done: True, False, or None for not yet."""
 
-        def job(request: EngineRequest, answer: Answer) -> Callable[[Ask], Awaitable[bool | None]] | None:
+        def job(request: EngineRequest, answer: EngineResponse) -> Callable[[Ask], Awaitable[bool | None]] | None:
             if answer.json is None:
                 return None
 
@@ -57,12 +57,12 @@ class Jobs(SynchronousTestCase):
             return check
 
         kind = UserJobs(job)
-        self.assertIsNone(kind.job(REQUEST, Answer(200, b"no JSON")))
+        self.assertIsNone(kind.job(REQUEST, EngineResponse(200, b"no JSON")))
         self.assertEqual(
             (kind.may_begin("POST", "/x"), kind.may_begin("GET", "/x"), kind.is_poll("/x")), (True, False, True)
         )
         self.assertEqual((kind.is_cancel("DELETE", "/x"), kind.is_cancel("POST", "/x")), (True, False))
-        found = kind.job(REQUEST, Answer(202, b'{"id": 7}'))
+        found = kind.job(REQUEST, EngineResponse(202, b'{"id": 7}'))
         assert found is not None
         self.assertEqual(found.name, "/run")
         for text, state in (
@@ -70,13 +70,13 @@ class Jobs(SynchronousTestCase):
             (b'"failed"', JobState.ERROR),
             (b'"running"', JobState.WORKING),
         ):
-            backend = Asked(result__7=Answer(200, text))
+            backend = Asked(result__7=EngineResponse(200, text))
             self.assertIs(self.successResultOf(Deferred.fromCoroutine(found.check(backend))), state)
-        self.failureResultOf(Deferred.fromCoroutine(found.stop(backend)), Unexpected)
+        self.failureResultOf(Deferred.fromCoroutine(found.stop(backend)), UnexpectedResponse)
 
     def test_values(self) -> None:
         """JSON that cannot be read is None, and raises nothing."""
         for body in (b"", b"{", b"\xff", b"[" * 100_000):
-            self.assertIsNone(Answer(200, body).json)
+            self.assertIsNone(EngineResponse(200, body).json)
             self.assertIsNone(EngineRequest("POST", "/", body).json)
         self.assertIsNone(EngineRequest("POST", "/").json)

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator_support.caller import Caller, Response
-from vespa.engines.interface import Answer, Unanswered
+from vespa.engines.interface import EngineResponse, NoResponse
 from vespa.simulator.comfyui import SimulatedComfyUI
 from vespa.simulator.comfyui_workflow import workflow
 
@@ -22,15 +22,15 @@ class ComfyUIBackend:
         self.comfyui = SimulatedComfyUI(clock, step_seconds=step_seconds)
         self.caller = Caller(case, self.comfyui.resource())
         self.asked: list[tuple[str, str, object]] = []
-        self.dead: Unanswered | None = None
+        self.dead: NoResponse | None = None
         case.addCleanup(self.comfyui.queue.stop)
 
-    async def ask(self, method: str, path: str, value: object = None) -> Answer:
+    async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
         self.asked.append((method, path, value))
         if self.dead is not None:
             raise self.dead
         response = self.caller.ask(method, path, None if value is None else json.dumps(value).encode())
-        return Answer(response.status, response.body)
+        return EngineResponse(response.status, response.body)
 
     async def pause(self, seconds: float) -> None:
         await deferLater(self.clock, seconds)

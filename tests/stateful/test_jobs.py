@@ -14,7 +14,7 @@ from tests.seeds import examples
 from tests.simulator_support.comfyui import ComfyUIBackend
 from tests.worker.requests import auth, envelope
 from vespa.engines.comfyui import ComfyUI
-from vespa.engines.interface import Unanswered
+from vespa.engines.interface import NoResponse
 from vespa.simulator.comfyui_workflow import workflow
 from vespa.simulator.signing import query_envelope
 from vespa.worker.engine_stops import EngineStops
@@ -106,7 +106,7 @@ class Storm:
         elif which % 4 == 2:
             queue.clear()
         else:
-            self.comfyui.dead = None if self.comfyui.dead else Unanswered("no", refused=which % 8 < 4)
+            self.comfyui.dead = None if self.comfyui.dead else NoResponse("no", refused=which % 8 < 4)
 
     def pass_time(self, seconds: float) -> None:
         while seconds > 0.0:

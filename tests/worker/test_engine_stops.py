@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import OK, Rig, Wire, post
 from tests.simulator_support.comfyui import ComfyUIBackend
 from vespa.engines.comfyui import ComfyUI
-from vespa.engines.interface import Answer, Backend, EngineRequest, Stop, Unanswered, Unexpected
+from vespa.engines.interface import BackendClient, EngineRequest, EngineResponse, NoResponse, Stop, UnexpectedResponse
 from vespa.simulator.comfyui_workflow import workflow
 from vespa.worker.engine_stops import MOST, READ_MAX, RESULTS, EngineStops
 
@@ -25,7 +25,7 @@ STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
 class Scripted:
     """Stops what is at /slow by what the test does."""
 
-    stop: Callable[[Backend, Answer | None], Coroutine[Any, Any, object]]
+    stop: Callable[[BackendClient, EngineResponse | None], Coroutine[Any, Any, object]]
     needs_response: bool = False
 
     def begin(self, request: EngineRequest) -> Stop | None:
@@ -37,7 +37,7 @@ class StopsCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.stopping: list[Deferred[None]] = []
-        self.answers: list[Answer | None] = []
+        self.answers: list[EngineResponse | None] = []
         self.rig = Rig(concurrency=1)
         backend = ComfyUIBackend(self, self.rig.clock)
         scripted = Scripted(self.stop, self.needs_response)
@@ -45,7 +45,7 @@ class StopsCase(SynchronousTestCase):
         self.rig = Rig(concurrency=1, engine=self.stops, clock=self.rig.clock)
         self.stops.freed = self.rig.app.admission.engine_stopped
 
-    async def stop(self, backend: Backend, answer: Answer | None) -> None:
+    async def stop(self, backend: BackendClient, answer: EngineResponse | None) -> None:
         self.answers.append(answer)
         stopping: Deferred[None] = Deferred()
         self.stopping.append(stopping)
@@ -101,7 +101,7 @@ class Slots(StopsCase):
 
     def test_failures(self) -> None:
         """An attempt that fails frees the slot; that of a user's function is logged with its traceback."""
-        for error in (Unanswered("no"), Unexpected("no"), LookupError("no")):
+        for error in (NoResponse("no"), UnexpectedResponse("no"), LookupError("no")):
             self.rig.ask(post(b"{}", SLOW)).hang_up()
             self.turn()
             self.stopping.pop().errback(error)
@@ -181,7 +181,7 @@ class LateResponses(StopsCase):
         self.assertEqual((self.states(), wire.open), ((1, 1, 1), True))
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
         wire.send(b"cd")
-        self.assertEqual(self.answers, [Answer(200, b"abcd")])
+        self.assertEqual(self.answers, [EngineResponse(200, b"abcd")])
         self.stopping.pop().callback(None)
         self.assertTrue(self.rig.settled())
         self.rig.ask(post(b"{}", b"/other"))
@@ -192,7 +192,7 @@ class LateResponses(StopsCase):
         for response in (OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"):
             wire = self.leave()
             wire.send(response)
-            self.assertEqual(self.answers.pop(), Answer(200, b"ok"))
+            self.assertEqual(self.answers.pop(), EngineResponse(200, b"ok"))
             self.stopping.pop().callback(None)
         self.assertTrue(self.rig.settled())
 
@@ -206,7 +206,7 @@ class LateResponses(StopsCase):
         """Of a long response the beginning is read, which names the work. The rest is cut off."""
         wire = self.leave()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + bytes(READ_MAX + 1))
-        self.assertEqual((self.answers, wire.open), ([Answer(200, bytes(READ_MAX))], False))
+        self.assertEqual((self.answers, wire.open), ([EngineResponse(200, bytes(READ_MAX))], False))
         self.stopping.pop().callback(None)
         self.assertEqual(self.states(), (1, 0, 0))
 

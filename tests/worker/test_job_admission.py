@@ -12,7 +12,7 @@ from tests.simulator_support.comfyui import ComfyUIBackend
 from tests.worker.requests import auth, code, envelope
 from vespa.accounting.lifecycle import FAILED, SERVED, UNSERVED
 from vespa.engines.comfyui import ComfyUI
-from vespa.engines.interface import Unanswered
+from vespa.engines.interface import NoResponse
 from vespa.observability.ended_requests import EndedRequest, EndedRequests
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
@@ -133,7 +133,7 @@ class Accounts(JobCase):
         """A job whose backend has ended has failed."""
         self.begin(30)
         self.pass_time(2)
-        self.comfyui.dead = Unanswered("no", refused=True)
+        self.comfyui.dead = NoResponse("no", refused=True)
         self.pass_time(3)
         self.assertEqual(self.outcomes(), [(FAILED, True)])
         self.assertTrue(self.rig.settled())

@@ -7,7 +7,7 @@ import zlib
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.engines.interface import Answer
+from vespa.engines.interface import EngineResponse
 from vespa.protocol.head_reader import RESPONSES, HeadReader
 from vespa.protocol.response_head import ResponseHead
 from vespa.worker.job_reader import READ_MAX, JobReader
@@ -21,10 +21,10 @@ def head_of(lines: bytes, status: int = 200) -> ResponseHead:
 
 class ReaderTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[EngineResponse] = []
 
     def reader(self, lines: bytes) -> JobReader:
-        def begins(answer: Answer) -> bool:
+        def begins(answer: EngineResponse) -> bool:
             self.answers.append(answer)
             return True
 
@@ -36,7 +36,7 @@ class ReaderTests(SynchronousTestCase):
         for part in (b"ab", b"c", b"d"):
             reader.read(part)
         self.assertTrue(reader.end())
-        self.assertEqual(self.answers, [Answer(200, b"abcd")])
+        self.assertEqual(self.answers, [EngineResponse(200, b"abcd")])
 
     def test_chunks(self) -> None:
         """The chunked coding is taken off, wherever it is cut."""
@@ -46,7 +46,7 @@ class ReaderTests(SynchronousTestCase):
             reader.read(body[:at])
             reader.read(body[at:])
             self.assertTrue(reader.end())
-            self.assertEqual(self.answers.pop(), Answer(200, b"abc"), at)
+            self.assertEqual(self.answers.pop(), EngineResponse(200, b"abc"), at)
 
     def test_content_only(self) -> None:
         """Some exchanges get a chunked body without that coding."""
@@ -64,12 +64,12 @@ class ReaderTests(SynchronousTestCase):
             for _ in range(30):
                 reader.read(part)
             self.assertTrue(reader.end())
-            self.assertEqual(self.answers.pop(), Answer(200, bytes(READ_MAX)))
+            self.assertEqual(self.answers.pop(), EngineResponse(200, bytes(READ_MAX)))
         reader = self.reader(b"Transfer-Encoding: chunked\r\n")
         reader.read(b"nonsense\r\n")
         reader.read(b"1\r\na\r\n")
         reader.end()
-        self.assertEqual(self.answers.pop(), Answer(200, b""))
+        self.assertEqual(self.answers.pop(), EngineResponse(200, b""))
 
     def test_coding(self) -> None:
         """A content coding, which the caller may ask for, hides no job."""
@@ -78,12 +78,12 @@ class ReaderTests(SynchronousTestCase):
             reader = self.reader(b"Content-Length: 4\r\nContent-Encoding: %b\r\n" % coding)
             reader.read(encode(body))
             reader.end()
-            self.assertEqual(self.answers.pop(), Answer(200, body), coding)
+            self.assertEqual(self.answers.pop(), EngineResponse(200, body), coding)
         for coding, data in ((b"br", body), (b"gzip", b"no gzip"), (b"gzip", gzip.compress(bytes(1 << 24)))):
             reader = self.reader(b"Content-Length: 4\r\nContent-Encoding: %b\r\n" % coding)
             reader.read(data)
             reader.end()
-            self.assertEqual(self.answers.pop(), Answer(200, b""), coding)
+            self.assertEqual(self.answers.pop(), EngineResponse(200, b""), coding)
 
     def test_lost(self) -> None:
         """A response that breaks begins nothing."""

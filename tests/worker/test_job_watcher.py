@@ -14,7 +14,7 @@ from tests.simulator_support.comfyui import ComfyUIBackend
 from tests.worker.test_job_reader import head_of
 from vespa.engines.comfyui import ComfyUI
 from vespa.engines.comfyui_wrapper import ComfyUIWrapper
-from vespa.engines.interface import Answer, EngineRequest, Unanswered
+from vespa.engines.interface import EngineRequest, EngineResponse, NoResponse
 from vespa.engines.user_functions import UserJobs
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
@@ -121,7 +121,7 @@ class Ends(WatcherCase):
         """Where no server listens any more, the job has failed."""
         exchange = self.begin(300)
         self.pass_time(5)
-        self.backend.dead = Unanswered("refused", refused=True)
+        self.backend.dead = NoResponse("refused", refused=True)
         self.pass_time(2.5)
         self.assertEqual((exchange.ends, self.result()), (["job_lost"], "lost"))
 
@@ -129,12 +129,12 @@ class Ends(WatcherCase):
         """A backend may be silent for a while, as when it loads a model, but not for long."""
         exchange = self.begin(300)
         self.pass_time(5)
-        self.backend.dead = Unanswered("silence")
+        self.backend.dead = NoResponse("silence")
         self.pass_time(DEAD_SECONDS - 5)
         self.assertEqual(exchange.ends, [])
         self.backend.dead = None
         self.pass_time(2)
-        self.backend.dead = Unanswered("silence")
+        self.backend.dead = NoResponse("silence")
         self.pass_time(DEAD_SECONDS - 5)
         self.assertEqual(exchange.ends, [])
         self.pass_time(10)
@@ -144,7 +144,7 @@ class Ends(WatcherCase):
         """One refused connection is no death."""
         exchange = self.begin()
         self.pass_time(3)
-        self.backend.dead = Unanswered("refused", refused=True)
+        self.backend.dead = NoResponse("refused", refused=True)
         self.pass_time(1)
         self.backend.dead = None
         self.pass_time(STEPS)
@@ -169,7 +169,7 @@ class Ends(WatcherCase):
         self.watcher = self.make(seconds=20.0, stop_seconds=10.0)
         exchange = self.begin(100)
         self.pass_time(19)
-        self.backend.dead = Unanswered("silence")
+        self.backend.dead = NoResponse("silence")
         self.pass_time(1.25)
         self.assertEqual(exchange.ends, ["job_timeout"])
         self.backend.dead = None
@@ -226,7 +226,7 @@ class Beginnings(WatcherCase):
         pending: list[Deferred[None]] = []
 
         class Slow(ComfyUIBackend):
-            async def ask(self, method: str, path: str, value: object = None) -> Answer:
+            async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
                 nonlocal most, now
                 now += 1
                 most = max(most, now)
@@ -234,7 +234,7 @@ class Beginnings(WatcherCase):
                 pending.append(waiting)
                 await waiting
                 now -= 1
-                return Answer(
+                return EngineResponse(
                     200, b"{}" if "history" in path else b'{"queue_running": [[0, "x"]], "queue_pending": []}'
                 )
 
@@ -254,7 +254,7 @@ class Functions(WatcherCase):
     def test_broken(self) -> None:
         """A function that fails for a response begins no job; one that fails for a check is asked again."""
 
-        def job(request: EngineRequest, answer: Answer) -> Any:
+        def job(request: EngineRequest, answer: EngineResponse) -> Any:
             raise LookupError("no")
 
         self.watcher.kind = UserJobs(job)

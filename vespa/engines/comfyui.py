@@ -22,7 +22,17 @@ from urllib.parse import quote
 import msgspec
 from attrs import define, field
 
-from vespa.engines.interface import Answer, Backend, EngineRequest, Job, JobKind, JobState, Stop, Stopper, Unexpected
+from vespa.engines.interface import (
+    BackendClient,
+    EngineRequest,
+    EngineResponse,
+    Job,
+    JobKind,
+    JobState,
+    Stop,
+    Stopper,
+    UnexpectedResponse,
+)
 from vespa.engines.paths import begins_with
 
 _PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
@@ -94,8 +104,8 @@ class ComfyUI:
     def may_begin(self, method: str, path: str) -> bool:
         return method == "POST" and path in _PROMPT
 
-    def job(self, request: EngineRequest, answer: Answer) -> Job | None:
-        return _job(answer)
+    def job(self, request: EngineRequest, response: EngineResponse) -> Job | None:
+        return _job(response)
 
     def is_poll(self, path: str) -> bool:
         return begins_with(path, *_POLLS)
@@ -104,25 +114,23 @@ class ComfyUI:
         return method == "POST" and path in _CANCELS
 
 
-def _job(answer: Answer) -> ComfyUIJob | None:
+def _job(response: EngineResponse) -> ComfyUIJob | None:
     """The job that a response has begun; None if ComfyUI did not take it."""
-    if not 200 <= answer.status < 300:
+    if not 200 <= response.status < 300:
         return None
-    value = answer.json
+    value = response.json
     prompt_id = value.get("prompt_id") if isinstance(value, dict) else None
-    if value is None and answer.body.startswith(_ID_FIRST):
+    if value is None and response.body.startswith(_ID_FIRST):
         # Only the beginning was read: the errors of the nodes that are not executed, which repeat what was sent.
         try:
-            prompt_id, _ = _decoder.raw_decode(answer.body[len(_ID_FIRST) :].decode("utf-8", "replace"))
+            prompt_id, _ = _decoder.raw_decode(response.body[len(_ID_FIRST) :].decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             return None
-    if not isinstance(prompt_id, str) or not prompt_id:
-        return None
-    return ComfyUIJob(prompt_id)
+    return ComfyUIJob(prompt_id) if isinstance(prompt_id, str) and prompt_id else None
 
 
-async def _stop(backend: Backend, answer: Answer | None) -> None:
-    job = _job(answer) if answer is not None else None
+async def _stop(backend: BackendClient, response: EngineResponse | None) -> None:
+    job = _job(response) if response is not None else None
     if job is not None:
         await job.stop(backend)
 
@@ -138,7 +146,7 @@ class ComfyUIJob:
     _turn: int = field(default=0, init=False)
     _seen: bool = field(default=False, init=False)
 
-    async def check(self, backend: Backend) -> JobState:
+    async def check(self, backend: BackendClient) -> JobState:
         """
         DONE or ERROR if the history has the job and the queue has not; GONE if neither has it.
 
@@ -161,16 +169,16 @@ class ComfyUIJob:
             self._seen = False  # look at the queue again the next time
         return state
 
-    async def stop(self, backend: Backend) -> None:
+    async def stop(self, backend: BackendClient) -> None:
         """Take it out of the queue, or interrupt it if it is what runs. Returns when it does neither wait nor run."""
         interrupted = False
         while True:
             queue = _decode((await _asked(backend, "/queue")).body, _Queue)
             if queue is None:
-                raise Unexpected("/queue cannot be read: no job is stopped")
+                raise UnexpectedResponse("/queue cannot be read: no job is stopped")
             running, waiting = self._count(queue.queue_running), self._count(queue.queue_pending)
             if running + waiting > 1:
-                raise Unexpected(f"{running + waiting} jobs have the same id: none is stopped")
+                raise UnexpectedResponse(f"{running + waiting} jobs have the same id: none is stopped")
             others = len(queue.queue_running) + len(queue.queue_pending) > 1
             if waiting:
                 await backend.ask("POST", "/queue", {"delete": [self.name]})
@@ -190,10 +198,10 @@ class ComfyUIJob:
         if queue is not None:
             return self._count(queue.queue_running) + self._count(queue.queue_pending) > 0
         if b'"queue_running"' not in body[:_BEGINNING]:
-            raise Unexpected("/queue is not ComfyUI's")
+            raise UnexpectedResponse("/queue is not ComfyUI's")
         return self._quoted in body
 
-    async def _ended(self, backend: Backend) -> JobState:
+    async def _ended(self, backend: BackendClient) -> JobState:
         """DONE or ERROR if the history has it, else GONE."""
         try:
             path = f"/history/{quote(self.name, safe='')}"
@@ -201,10 +209,10 @@ class ComfyUIJob:
             path = ""
         if not path or len(path) > _PATH_MAX:
             return JobState.ERROR  # once it has left the queue, nobody can ask for its result
-        answer = await backend.ask("GET", path)
-        if answer.status == 404:
+        response = await backend.ask("GET", path)
+        if response.status == 404:
             return JobState.ERROR  # the id has a slash, which no route takes
-        body = _expected(answer, "/history").body
+        body = _expected(response, "/history").body
         entries = _decode(body, dict[str, _Entry])
         if entries is not None:
             entry = entries.get(self.name)
@@ -212,7 +220,7 @@ class ComfyUIJob:
                 return JobState.GONE
             return JobState.ERROR if entry.status is not None and entry.status.status_str == "error" else JobState.DONE
         if self._quoted not in body[: len(self._quoted) + _BEGINNING]:
-            raise Unexpected("/history is not ComfyUI's")
+            raise UnexpectedResponse("/history is not ComfyUI's")
         return JobState.ERROR if _FAILED in body else JobState.DONE
 
     @property
@@ -221,7 +229,7 @@ class ComfyUIJob:
         return json.dumps(self.name).encode("ascii")
 
 
-async def _targets(backend: Backend) -> bool:
+async def _targets(backend: BackendClient) -> bool:
     """Whether this version's /interrupt takes an id."""
     value: Any = (await backend.ask("GET", "/system_stats")).json
     system = value.get("system") if isinstance(value, dict) else None
@@ -232,14 +240,14 @@ async def _targets(backend: Backend) -> bool:
     return tuple(map(int, numbers)) >= TARGETED
 
 
-async def _asked(backend: Backend, path: str) -> Answer:
+async def _asked(backend: BackendClient, path: str) -> EngineResponse:
     return _expected(await backend.ask("GET", path), path)
 
 
-def _expected(answer: Answer, path: str) -> Answer:
-    if answer.status != 200:
-        raise Unexpected(f"{path} answered {answer.status}")
-    return answer
+def _expected(response: EngineResponse, path: str) -> EngineResponse:
+    if response.status != 200:
+        raise UnexpectedResponse(f"{path} answered {response.status}")
+    return response
 
 
 _checks: tuple[type[Stopper], type[JobKind], type[Job]] = (ComfyUI, ComfyUI, ComfyUIJob)

@@ -17,7 +17,17 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from vespa.engines.interface import Answer, Backend, EngineRequest, Job, JobKind, JobState, Stop, Stopper, Unexpected
+from vespa.engines.interface import (
+    BackendClient,
+    EngineRequest,
+    EngineResponse,
+    Job,
+    JobKind,
+    JobState,
+    Stop,
+    Stopper,
+    UnexpectedResponse,
+)
 from vespa.engines.paths import begins_with
 
 _GENERATE: Final = "/generate"
@@ -44,14 +54,14 @@ class ComfyUIWrapper:
         found = asked.get("request_id") if isinstance(asked, dict) else None
         job = _job_of(found)
         if job is not None:
-            return Stop(lambda backend, answer: job.stop(backend))
+            return Stop(lambda backend, response: job.stop(backend))
         return Stop(_stop, needs_response=True) if request.path == _GENERATE else None
 
     def may_begin(self, method: str, path: str) -> bool:
         return method == "POST" and path == _GENERATE
 
-    def job(self, request: EngineRequest, answer: Answer) -> Job | None:
-        return _job(answer)
+    def job(self, request: EngineRequest, response: EngineResponse) -> Job | None:
+        return _job(response)
 
     def is_poll(self, path: str) -> bool:
         return begins_with(path, "/result") or path == "/queue-info"
@@ -60,8 +70,8 @@ class ComfyUIWrapper:
         return method == "POST" and begins_with(path, "/cancel")
 
 
-def _job(answer: Answer) -> WrapperJob | None:
-    value = answer.json if 200 <= answer.status < 300 else None
+def _job(response: EngineResponse) -> WrapperJob | None:
+    value = response.json if 200 <= response.status < 300 else None
     return _job_of(value.get("id")) if isinstance(value, dict) else None
 
 
@@ -69,8 +79,8 @@ def _job_of(name: object) -> WrapperJob | None:
     return WrapperJob(name) if isinstance(name, str) and 0 < len(name) <= _ID_MAX else None
 
 
-async def _stop(backend: Backend, answer: Answer | None) -> None:
-    job = _job(answer) if answer is not None else None
+async def _stop(backend: BackendClient, response: EngineResponse | None) -> None:
+    job = _job(response) if response is not None else None
     if job is not None:
         await job.stop(backend)
 
@@ -81,21 +91,21 @@ class WrapperJob:
 
     name: str
 
-    async def check(self, backend: Backend) -> JobState:
+    async def check(self, backend: BackendClient) -> JobState:
         """Its state, by its result."""
-        answer = await backend.ask("GET", f"/result/{quote(self.name, safe='')}")
-        if answer.status == 404:
+        response = await backend.ask("GET", f"/result/{quote(self.name, safe='')}")
+        if response.status == 404:
             return JobState.GONE
-        value = answer.json
-        if answer.status != 200 or not isinstance(value, dict):
-            raise Unexpected(f"/result answered {answer.status}, not a result")
+        value = response.json
+        if response.status != 200 or not isinstance(value, dict):
+            raise UnexpectedResponse(f"/result answered {response.status}, not a result")
         return _STATES.get(value.get("status"), JobState.WORKING)  # type: ignore[arg-type]
 
-    async def stop(self, backend: Backend) -> None:
+    async def stop(self, backend: BackendClient) -> None:
         """Cancel it. The wrapper does not tell when ComfyUI has stopped."""
-        answer = await backend.ask("POST", f"/cancel/{quote(self.name, safe='')}")
-        if answer.status not in (200, 404):
-            raise Unexpected(f"/cancel answered {answer.status}")
+        response = await backend.ask("POST", f"/cancel/{quote(self.name, safe='')}")
+        if response.status not in (200, 404):
+            raise UnexpectedResponse(f"/cancel answered {response.status}")
 
 
 _checks: tuple[type[Stopper], type[JobKind], type[Job]] = (ComfyUIWrapper, ComfyUIWrapper, WrapperJob)

@@ -2,7 +2,7 @@
 The seam between the worker and what it knows of one kind of inference server.
 
 A `Stopper` stops work that its caller does not want any more. A `JobKind` follows jobs that outlive the request which
-began them. Neither does I/O itself: both are given a `Backend` to ask.
+began them. Neither does I/O itself: both are given a `BackendClient` to ask.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-Ask = Callable[..., Awaitable["Answer"]]
-"""`await ask(method, path, value=None)`: a request to the backend, with `value` as JSON. Raises `Unanswered`."""
+Ask = Callable[..., Awaitable["EngineResponse"]]
+"""`await ask(method, path, value=None)`: a request to the backend, with `value` as JSON. Raises `NoResponse`."""
 
 
 def _json(text: bytes | None) -> Any:
@@ -44,7 +44,7 @@ class EngineRequest:
 
 
 @frozen
-class Answer:
+class EngineResponse:
     """A response of the backend. `whole` is False if only the beginning of its body was read."""
 
     status: int
@@ -57,7 +57,7 @@ class Answer:
         return _json(self.body)
 
 
-class Unanswered(Exception):
+class NoResponse(Exception):
     """The backend did not answer. `refused`: no server listens at its address."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
@@ -65,15 +65,15 @@ class Unanswered(Exception):
         self.refused = refused
 
 
-class Unexpected(Exception):
+class UnexpectedResponse(Exception):
     """The backend answered something else than this kind of engine does. The message says what."""
 
 
-class Backend(Protocol):
+class BackendClient(Protocol):
     """The backend, as the worker's own requests reach it."""
 
-    async def ask(self, method: str, path: str, value: object = None) -> Answer:
-        """Send a request, with `value` as JSON unless it is None. Raises `Unanswered`."""
+    async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
+        """Send a request, with `value` as JSON unless it is None. Raises `NoResponse`."""
 
     async def pause(self, seconds: float) -> None:
         """Wait so long."""
@@ -88,7 +88,7 @@ class Stop:
     names the work, so a request whose response has not come is awaited first; otherwise `stop` gets None.
     """
 
-    stop: Callable[[Backend, Answer | None], Coroutine[Any, Any, object]]
+    stop: Callable[[BackendClient, EngineResponse | None], Coroutine[Any, Any, object]]
     needs_response: bool = False
 
 
@@ -115,10 +115,10 @@ class Job(Protocol):
     def name(self) -> str:
         """Its id, for messages."""
 
-    async def check(self, backend: Backend) -> JobState:
-        """Ask for its state. Raises `Unanswered` or `Unexpected`."""
+    async def check(self, backend: BackendClient) -> JobState:
+        """Ask for its state. Raises `NoResponse` or `UnexpectedResponse`."""
 
-    async def stop(self, backend: Backend) -> None:
+    async def stop(self, backend: BackendClient) -> None:
         """Stop it, and return when it is stopped. Raises like `check`."""
 
 
@@ -135,7 +135,7 @@ class JobKind(Protocol):
     def may_begin(self, method: str, path: str) -> bool:
         """Whether a response to such a request may begin a job. Only such a response is read."""
 
-    def job(self, request: EngineRequest, answer: Answer) -> Job | None:
+    def job(self, request: EngineRequest, response: EngineResponse) -> Job | None:
         """The job that a complete response has begun. None: there is none."""
 
     def is_poll(self, path: str) -> bool:

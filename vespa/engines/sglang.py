@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import frozen
 
-from vespa.engines.interface import Answer, Backend, EngineRequest, Stop, Stopper, Unexpected
+from vespa.engines.interface import BackendClient, EngineRequest, EngineResponse, Stop, Stopper, UnexpectedResponse
 
 LEAST_ID: Final = 16
 """Characters. A shorter id could be the beginning of another caller's, whose request would be stopped as well."""
@@ -39,12 +39,12 @@ class SGLang:
 class _Abort:
     names: tuple[str, ...]
 
-    async def __call__(self, backend: Backend, answer: Answer | None) -> None:
+    async def __call__(self, backend: BackendClient, response: EngineResponse | None) -> None:
         """The scheduler drops the requests before its next step."""
         for name in self.names:
-            answer = await backend.ask("POST", "/abort_request", {"rid": name})
-            if answer.status != 200:
-                raise Unexpected(f"/abort_request answered {answer.status}")
+            response = await backend.ask("POST", "/abort_request", {"rid": name})
+            if response.status != 200:
+                raise UnexpectedResponse(f"/abort_request answered {response.status}")
 
 
 _check: type[Stopper] = SGLang

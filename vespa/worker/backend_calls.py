@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from vespa.engines.interface import Answer, Backend, Unanswered
+from vespa.engines.interface import BackendClient, EngineResponse, NoResponse
 from vespa.http.interfaces import UpstreamError
 from vespa.proxy.exchange import Exchange
 from vespa.runtime.deadlines import sleep
@@ -14,7 +14,7 @@ from vespa.runtime.http_client import BoundedClient, CallError
 
 TIMEOUT: Final = 10.0
 """Seconds for one request. ComfyUI answers nothing while it loads a model."""
-ANSWER_MAX: Final = 8 << 20
+RESPONSE_MAX: Final = 8 << 20
 """Bytes of a response that are read. ComfyUI's queue and history hold whole workflows, which may hold pictures."""
 
 
@@ -25,27 +25,27 @@ class BackendCalls:
         self._http = http
         self._base = base
 
-    async def ask(self, method: str, path: str, value: object = None) -> Answer:
+    async def ask(self, method: str, path: str, value: object = None) -> EngineResponse:
         body = None if value is None else json.dumps(value).encode("utf-8")
         headers = {"Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
             response = await self._http.request(
-                method, self._base + path, timeout=TIMEOUT, body=body, headers=headers, limit=ANSWER_MAX
+                method, self._base + path, timeout=TIMEOUT, body=body, headers=headers, limit=RESPONSE_MAX
             )
         except CallError as error:
             refused = isinstance(error.cause, UpstreamError) and error.cause.refused
-            raise Unanswered(f"{path}: {error}", refused=refused) from error
-        if not response.whole and len(response.body) < ANSWER_MAX:
-            raise Unanswered(f"{path}: the response is incomplete, or took too long")
-        return Answer(response.status, response.body, response.whole)
+            raise NoResponse(f"{path}: {error}", refused=refused) from error
+        if not response.whole and len(response.body) < RESPONSE_MAX:
+            raise NoResponse(f"{path}: the response is incomplete, or took too long")
+        return EngineResponse(response.status, response.body, response.whole)
 
     async def pause(self, seconds: float) -> None:
         await sleep(seconds, self._http.clock)
 
 
-_check: type[Backend] = BackendCalls
+_check: type[BackendClient] = BackendCalls
 
-BackendOf = Callable[[Exchange], Backend]
+BackendOf = Callable[[Exchange], BackendClient]
 """The backend at which a request is, to be asked about it."""

@@ -11,7 +11,15 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.engines.interface import Answer, Backend, EngineRequest, Stop, Stopper, Unanswered, Unexpected
+from vespa.engines.interface import (
+    BackendClient,
+    EngineRequest,
+    EngineResponse,
+    NoResponse,
+    Stop,
+    Stopper,
+    UnexpectedResponse,
+)
 from vespa.engines.paths import decoded_path
 from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError
 from vespa.protocol.response_head import ResponseHead
@@ -85,7 +93,7 @@ class EngineStops:
         self._under_way[exchange] = Deferred.fromCoroutine(self._stop(exchange, backend, stop, late))
         return True
 
-    async def _stop(self, exchange: Exchange, backend: Backend, stop: Stop, late: LateResponse | None) -> None:
+    async def _stop(self, exchange: Exchange, backend: BackendClient, stop: Stop, late: LateResponse | None) -> None:
         result = "stopped"
         try:
             await sleep(0.0, self._clock)
@@ -95,7 +103,7 @@ class EngineStops:
         except TimeoutError:
             result = "timeout"
             self._warnings.log(result, f"the work for a caller that left was not stopped within {self._seconds:g} s")
-        except (Unanswered, Unexpected) as error:
+        except (NoResponse, UnexpectedResponse) as error:
             result = "failed"
             self._warnings.log(result, f"the work for a caller that left was not stopped: {error}")
         except Exception:
@@ -109,13 +117,13 @@ class EngineStops:
             self._under_way.pop(exchange, None)
             self.freed(exchange)
 
-    async def _attempt(self, backend: Backend, stop: Stop, late: LateResponse | None) -> None:
-        answer = None
+    async def _attempt(self, backend: BackendClient, stop: Stop, late: LateResponse | None) -> None:
+        response = None
         if late is not None:
-            answer = await late.answer
-            if answer is None:
+            response = await late.response
+            if response is None:
                 return  # the backend answered nothing, so it took nothing
-        await stop.stop(backend, answer)
+        await stop.stop(backend, response)
 
     async def drained(self, seconds: float) -> None:
         """The worker stops: wait for all attempts, at most so long, and cancel the others."""
@@ -150,7 +158,7 @@ class LateResponse:
 
     def __init__(self, cancel: Callable[[], object]) -> None:
         """`cancel` cuts the connection."""
-        self.answer: Deferred[Answer | None] = Deferred()
+        self.response: Deferred[EngineResponse | None] = Deferred()
         """Fires with the response, or its beginning; with None if there is none."""
         self._cancel = cancel
         self._status = 0
@@ -164,10 +172,10 @@ class LateResponse:
             self._end(None)
             self._cancel()
 
-    def _end(self, answer: Answer | None) -> None:
+    def _end(self, response: EngineResponse | None) -> None:
         self._over = True
-        if not self.answer.called:
-            self.answer.callback(answer)
+        if not self.response.called:
+            self.response.callback(response)
 
     def _read(self, data: bytes) -> None:
         if self._over:
@@ -193,7 +201,7 @@ class LateResponse:
         return self._read
 
     def response_end(self) -> None:
-        self._end(Answer(self._status, b"".join(self._parts)[:READ_MAX]))
+        self._end(EngineResponse(self._status, b"".join(self._parts)[:READ_MAX]))
 
     def upstream_failed(self, error: UpstreamError) -> None:
         self._end(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from vespa.engines.interface import Answer
+from vespa.engines.interface import EngineResponse
 from vespa.protocol.chunked import BadChunk, Chunked
 from vespa.protocol.response_head import CHUNKED, ResponseHead
 from vespa.proxy.content_decoding import ContentDecoder
@@ -21,7 +21,7 @@ class JobReader:
     `chunked`: a body in the chunked coding comes with that coding.
     """
 
-    def __init__(self, head: ResponseHead, begins: Callable[[Answer], bool], chunked: bool = True) -> None:
+    def __init__(self, head: ResponseHead, begins: Callable[[EngineResponse], bool], chunked: bool = True) -> None:
         self._status = head.status
         self._begins = begins
         self._parts: list[bytes] = []
@@ -47,7 +47,7 @@ class JobReader:
             body = ContentDecoder(self._coding).decode(body)
         except ValueError:
             body = b""  # its caller asked for a coding that we do not know
-        return self._begins(Answer(self._status, body))
+        return self._begins(EngineResponse(self._status, body))
 
     def lost(self) -> None:
         """Nothing began."""

@@ -16,7 +16,16 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.engines.interface import Answer, Backend, EngineRequest, Job, JobKind, JobState, Unanswered, Unexpected
+from vespa.engines.interface import (
+    BackendClient,
+    EngineRequest,
+    EngineResponse,
+    Job,
+    JobKind,
+    JobState,
+    NoResponse,
+    UnexpectedResponse,
+)
 from vespa.engines.paths import decoded_path
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
@@ -48,7 +57,7 @@ class Watched:
 
     exchange: Exchange
     job: Job
-    backend: Backend
+    backend: BackendClient
     began_at: float
     task: Deferred[None] | None = None
 
@@ -100,11 +109,11 @@ class JobWatcher:
         if length > READ_MAX and not self.kind.reads_beginning:
             return None
         request, chunked = EngineRequest(method, path), not exchange.content_only
-        return JobReader(head, lambda answer: self._begins(exchange, request, answer), chunked)
+        return JobReader(head, lambda response: self._begins(exchange, request, response), chunked)
 
-    def _begins(self, exchange: Exchange, request: EngineRequest, answer: Answer) -> bool:
+    def _begins(self, exchange: Exchange, request: EngineRequest, response: EngineResponse) -> bool:
         try:
-            job = self.kind.job(request, answer)
+            job = self.kind.job(request, response)
         except Exception:
             # It may be a user's function.
             self.log.failure("a response could not be examined for a job")
@@ -157,8 +166,8 @@ class JobWatcher:
             pause = min(pause * SLOWER, self.interval)
             try:
                 state = await self._turns.run(self._check, watched)
-            except (Unanswered, Unexpected) as error:
-                refused = refused + 1 if isinstance(error, Unanswered) and error.refused else 0
+            except (NoResponse, UnexpectedResponse) as error:
+                refused = refused + 1 if isinstance(error, NoResponse) and error.refused else 0
                 if refused >= REFUSALS or clock.seconds() - answered_at >= DEAD_SECONDS:
                     return "lost", f"the backend does not say what became of it: {error}"
                 continue
@@ -177,12 +186,12 @@ class JobWatcher:
     async def _checked(self, watched: Watched) -> JobState:
         try:
             return await watched.job.check(watched.backend)
-        except (Unanswered, Unexpected, CancelledError):
+        except (NoResponse, UnexpectedResponse, CancelledError):
             raise
         except Exception as error:
             # A user's function.
             self.log.failure("the state of a job could not be found out")
-            raise Unexpected(f"{type(error).__name__}: {error}") from error
+            raise UnexpectedResponse(f"{type(error).__name__}: {error}") from error
 
     async def _stop(self, watched: Watched) -> None:
         """Stop a job that took too long: its slot must not be free while the engine still works for it."""
@@ -190,7 +199,7 @@ class JobWatcher:
             return
         try:
             await within(self.stop_seconds, self._clock, watched.job.stop(watched.backend))
-        except (Unanswered, Unexpected, TimeoutError) as error:
+        except (NoResponse, UnexpectedResponse, TimeoutError) as error:
             self._warnings.log("not stopped", f"a job that took too long was not stopped: {error}")
 
     # -- the end of the worker
