@@ -21,9 +21,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vespa.accounting.backend_slots import READY
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
-from vespa.accounting.places import WELL
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
@@ -255,7 +255,7 @@ class Rig:
             )
             self.gate = self.backends.gate
             for each in self.backends.all:
-                self.backends.set_health(each, WELL)
+                self.backends.set_health(each, READY)
         self.unready: Refusal | None = None
         self.verified: list[Auth] = []
         self.bad_signature: Refusal | None = None

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vespa.accounting.backend_queue import BackendQueue
-from vespa.accounting.places import WELL, Place
+from vespa.accounting.backend_slots import READY, BackendSlots
 
 
 class Request:
     """A request: `told` counts its slots, `act` is what it does when it gets one, `pin` the only place for it."""
 
     def __init__(
-        self, name: str = "", act: Callable[[Request], None] | None = None, pin: Place | None = None, number: int = 0
+        self,
+        name: str = "",
+        act: Callable[[Request], None] | None = None,
+        pin: BackendSlots | None = None,
+        number: int = 0,
     ) -> None:
         self.name = name
         self.act = act
         self.pin = pin
         self.number = number
-        self.backend: Place | None = None
+        self.backend: BackendSlots | None = None
         self.told = self.resumed = 0
 
     def slot(self) -> None:
@@ -37,7 +41,7 @@ class Request:
 
 def a_gate(count: int = 2, slots: int = 1, most: int = 1 << 20, affinity: bool = False) -> BackendQueue[Request]:
     """A gate to so many backends that are all well."""
-    places = [Place(slots, seed) for seed in range(count)]
+    places = [BackendSlots(slots, seed) for seed in range(count)]
     gate: BackendQueue[Request] = BackendQueue(
         places,
         None,
@@ -47,5 +51,5 @@ def a_gate(count: int = 2, slots: int = 1, most: int = 1 << 20, affinity: bool =
         affinity=(lambda request: request.number) if affinity else None,
     )
     for place in places:
-        gate.set_health(place, WELL)
+        gate.set_health(place, READY)
     return gate

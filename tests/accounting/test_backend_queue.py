@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.accounting.backend_waiters import Request, a_gate
 from tests.frames import frames
-from vespa.accounting.places import OUT, SUSPECT, WELL
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT
 from vespa.protocol.refusal import Refusal
 
 
@@ -14,7 +14,7 @@ class ChoiceTests(SynchronousTestCase):
     def test_least_work(self) -> None:
         """A request goes to the backend with the least work in flight, not with the fewest requests."""
         gate = a_gate(2, slots=0)
-        first, second = gate.places
+        first, second = gate.backends
         large, small, smaller, fourth = (Request() for _ in range(4))
         gate.admit(large, 0)
         gate.charge(large, 100)
@@ -33,10 +33,10 @@ class ChoiceTests(SynchronousTestCase):
         requests = [Request() for _ in range(7)]
         for each in requests[:6]:
             gate.admit(each, 0)
-        self.assertEqual([gate.places.index(each.backend) for each in requests[:6]], [0, 1, 2, 0, 1, 2])
+        self.assertEqual([gate.backends.index(each.backend) for each in requests[:6]], [0, 1, 2, 0, 1, 2])
         gate.free(requests[4])
         gate.admit(requests[6], 0)
-        self.assertIs(requests[6].backend, gate.places[1])
+        self.assertIs(requests[6].backend, gate.backends[1])
 
     def test_charged_until_the_end(self) -> None:
         """Work counts once, until the request leaves its backend; that of a request without a slot is ignored."""
@@ -47,12 +47,12 @@ class ChoiceTests(SynchronousTestCase):
         gate.charge(working, 7)
         gate.charge(working, 7)
         gate.charge(waiting, 9)
-        self.assertEqual(gate.places[0].load, 7)
+        self.assertEqual(gate.backends[0].load, 7)
         gate.free(working)
-        self.assertEqual((gate.places[0].load, gate.places[0].working), (0, 1))
+        self.assertEqual((gate.backends[0].load, gate.backends[0].working), (0, 1))
         gate.free(working)
         gate.free(waiting)
-        self.assertEqual((gate.places[0].load, gate.places[0].working, gate.working), (0, 0, 0))
+        self.assertEqual((gate.backends[0].load, gate.backends[0].working, gate.working), (0, 0, 0))
 
     def test_twice_inside(self) -> None:
         """A key is inside once."""
@@ -85,14 +85,14 @@ class SlotTests(SynchronousTestCase):
         one, two, third, fourth = (Request() for _ in range(4))
         self.assertEqual([gate.admit(each, 0) for each in (one, two, third, fourth)], [True, True, False, False])
         gate.free(two)
-        self.assertEqual((third.told, third.backend, fourth.told), (1, gate.places[1], 0))
+        self.assertEqual((third.told, third.backend, fourth.told), (1, gate.backends[1], 0))
         gate.free(one)
-        self.assertEqual((fourth.told, fourth.backend), (1, gate.places[0]))
+        self.assertEqual((fourth.told, fourth.backend), (1, gate.backends[0]))
 
     def test_pinned(self) -> None:
         """A pinned request waits for its own backend, and keeps nobody from another one."""
         gate = a_gate(2)
-        first, second = gate.places
+        first, second = gate.backends
         one, two = Request(), Request()
         pinned, other, later = Request(pin=first), Request(), Request()
         for each in (one, two, pinned, other, later):
@@ -108,7 +108,7 @@ class SlotTests(SynchronousTestCase):
     def test_pinned_in_order(self) -> None:
         """A pinned request does not overtake one that came before it."""
         gate = a_gate(1)
-        place = gate.places[0]
+        place = gate.backends[0]
         one, shared, pinned = Request(), Request(), Request(pin=place)
         for each in (one, shared, pinned):
             gate.admit(each, 0)
@@ -118,7 +118,7 @@ class SlotTests(SynchronousTestCase):
     def test_leaves(self) -> None:
         """A request may leave any line, and one that gets its slot and leaves before it is told is not told."""
         gate = a_gate(2)
-        first, second = gate.places
+        first, second = gate.backends
         holder, one, two, three, pinned, last = (
             Request(),
             Request(),
@@ -130,11 +130,11 @@ class SlotTests(SynchronousTestCase):
         for each in (holder, one, two, three, pinned, last):
             gate.admit(each, 0)
         gate.free(pinned)
-        gate.set_health(second, OUT)
+        gate.set_health(second, DOWN)
         gate.free(one)
         self.assertEqual(gate.waiting, 3)
         first.slots = second.slots = 2
-        gate.set_health(second, WELL)
+        gate.set_health(second, READY)
         self.assertEqual((two.told, three.told, pinned.told, last.told), (1, 0, 0, 1))
         self.assertEqual((gate.working, gate.waiting), (3, 0))
 
@@ -163,12 +163,12 @@ class SlotTests(SynchronousTestCase):
         """Who comes while others are told of their slots does not overtake those who wait for the next."""
         gate = a_gate(2, slots=2)
         late = Request()
-        gate.set_health(gate.places[1], OUT)
+        gate.set_health(gate.backends[1], DOWN)
         holders = [Request(), Request()]
         waiters = [Request(act=lambda request: self.assertIs(gate.admit(late, 0), False)), Request(), Request()]
         for each in (*holders, *waiters):
             gate.admit(each, 0)
-        gate.set_health(gate.places[1], WELL)
+        gate.set_health(gate.backends[1], READY)
         self.assertEqual([each.told for each in waiters], [1, 1, 0])
         self.assertEqual(gate.queued(), [waiters[2], late])
 
@@ -176,7 +176,7 @@ class SlotTests(SynchronousTestCase):
         """All leave the queue at once, in the order in which they came."""
         gate = a_gate(2)
         inside = [Request(), Request()]
-        waiters = [Request(), Request(pin=gate.places[0]), Request()]
+        waiters = [Request(), Request(pin=gate.backends[0]), Request()]
         for each in (*inside, *waiters):
             gate.admit(each, 0)
         self.assertEqual(gate.dismiss(), waiters)
@@ -188,34 +188,34 @@ class HealthTests(SynchronousTestCase):
     def test_left_out(self) -> None:
         """A backend that is out gets nobody; one that is suspect only while none is well."""
         gate = a_gate(3, slots=0)
-        first, second, third = gate.places
-        gate.set_health(first, OUT)
+        first, second, third = gate.backends
+        gate.set_health(first, DOWN)
         gate.set_health(second, SUSPECT)
         for _ in range(4):
             request = Request()
             gate.admit(request, 0)
             self.assertIs(request.backend, third)
-        gate.set_health(third, OUT)
+        gate.set_health(third, DOWN)
         request = Request()
         self.assertTrue(gate.admit(request, 0))
         self.assertIs(request.backend, second)
-        gate.set_health(second, OUT)
+        gate.set_health(second, DOWN)
         self.assertIsNone(gate.least())
         waiting = Request()
         self.assertFalse(gate.admit(waiting, 0))
-        gate.set_health(first, WELL)
+        gate.set_health(first, READY)
         self.assertEqual((waiting.told, waiting.backend), (1, first))
 
     def test_comes_back(self) -> None:
         """The slots of a backend that is well again go to those who wait, in order."""
         gate = a_gate(2, slots=2)
-        gate.set_health(gate.places[1], OUT)
+        gate.set_health(gate.backends[1], DOWN)
         requests = [Request() for _ in range(5)]
         for each in requests:
             gate.admit(each, 0)
-        gate.set_health(gate.places[1], WELL)
+        gate.set_health(gate.backends[1], READY)
         self.assertEqual([each.told for each in requests], [0, 0, 1, 1, 0])
-        self.assertEqual([place.working for place in gate.places], [2, 2])
+        self.assertEqual([place.working for place in gate.backends], [2, 2])
 
     def test_slots_of_a_dead_one(self) -> None:
         """A slot that becomes free at a backend that is out goes to nobody until it is back."""
@@ -223,27 +223,27 @@ class HealthTests(SynchronousTestCase):
         one, two, third = Request(), Request(), Request()
         for each in (one, two, third):
             gate.admit(each, 0)
-        gate.set_health(gate.places[0], OUT)
+        gate.set_health(gate.backends[0], DOWN)
         gate.free(one)
         self.assertEqual(third.told, 0)
-        gate.set_health(gate.places[0], WELL)
+        gate.set_health(gate.backends[0], READY)
         self.assertEqual(third.told, 1)
 
     def test_lost(self) -> None:
         """Requests that wait for a backend that is out have nothing to wait for: they are returned, to be refused."""
         gate = a_gate(2)
-        first = gate.places[0]
+        first = gate.backends[0]
         pinned, other = Request(pin=first), Request()
         for each in (Request(), Request(), pinned, other):
             gate.admit(each, 0)
         self.assertEqual(gate.set_health(first, SUSPECT), [])
-        self.assertEqual(gate.set_health(first, OUT), [pinned])
+        self.assertEqual(gate.set_health(first, DOWN), [pinned])
         self.assertEqual(gate.queued(), [other])
 
     def test_pinned_to_a_suspect(self) -> None:
         """A pinned request gets a slot of its backend also while that is suspect."""
         gate = a_gate(2)
-        first = gate.places[0]
+        first = gate.backends[0]
         one, pinned = Request(pin=first), Request(pin=first)
         gate.admit(one, 0)
         gate.admit(pinned, 0)
@@ -256,7 +256,7 @@ class MoveTests(SynchronousTestCase):
     def test_to_a_free_slot(self) -> None:
         """A moved request has a slot at another backend, and its work counts there; its old slot goes on."""
         gate = a_gate(2)
-        first, second = gate.places
+        first, second = gate.backends
         one = Request()
         gate.admit(one, 0)
         gate.charge(one, 5)
@@ -270,7 +270,7 @@ class MoveTests(SynchronousTestCase):
     def test_waits_before_all_others(self) -> None:
         """If all others are full, it waits before those who never had a slot, for a slot anywhere."""
         gate = a_gate(2)
-        first, second = gate.places
+        first, second = gate.backends
         one, two, moved = Request(), Request(), Request()
         gate.admit(moved, 0)
         gate.admit(one, 0)
@@ -286,7 +286,7 @@ class MoveTests(SynchronousTestCase):
     def test_several(self) -> None:
         """Those who are moved keep their order."""
         gate = a_gate(2, slots=2)
-        first, second = gate.places
+        first, second = gate.backends
         requests = [Request(str(each)) for each in range(4)]
         for each in requests:
             gate.admit(each, 0)
@@ -304,7 +304,7 @@ class MoveTests(SynchronousTestCase):
         moved, other = Request(), Request()
         gate.admit(moved, 0)
         gate.admit(other, 0)
-        gate.move(moved, [gate.places[0]], moved.resume)
+        gate.move(moved, [gate.backends[0]], moved.resume)
         gate.free(moved)
         gate.free(other)
         self.assertEqual((moved.resumed, gate.working, gate.waiting), (0, 0, 0))
@@ -312,7 +312,7 @@ class MoveTests(SynchronousTestCase):
     def test_nowhere(self) -> None:
         """Without another usable backend there is nowhere to move to."""
         gate = a_gate(2)
-        first, second = gate.places
+        first, second = gate.backends
         self.assertFalse(gate.can_move([first, second]))
         gate.set_health(second, SUSPECT)
         self.assertFalse(gate.can_move([first]))
@@ -324,7 +324,7 @@ class UpgradeTests(SynchronousTestCase):
     def test_no_slot_but_its_work(self) -> None:
         """An upgraded connection gives its slot to the next, and its work stays at its backend to its end."""
         gate = a_gate(1)
-        place = gate.places[0]
+        place = gate.backends[0]
         tunnel, waiting = Request(), Request()
         gate.admit(tunnel, 0)
         gate.charge(tunnel, 4)
@@ -354,14 +354,14 @@ class AffinityTests(SynchronousTestCase):
         gate = a_gate(2, slots=0, affinity=True)
         for _ in range(40):
             gate.admit(Request(number=42), 0)
-        self.assertLessEqual(max(place.working for place in gate.places), 26)  # 1.25 times the mean, and the last one
+        self.assertLessEqual(max(place.working for place in gate.backends), 26)  # 1.25 times the mean, and the last one
         limited = a_gate(2, slots=1, affinity=True)
         self.assertEqual([limited.admit(Request(number=42), 0) for _ in range(3)], [True, True, False])
         dead = a_gate(2, slots=0, affinity=True)
         first = Request(number=42)
         dead.admit(first, 0)
         assert first.backend is not None
-        dead.set_health(first.backend, OUT)
+        dead.set_health(first.backend, DOWN)
         second = Request(number=42)
         dead.admit(second, 0)
         self.assertIsNot(second.backend, first.backend)
@@ -374,7 +374,7 @@ class CostTests(SynchronousTestCase):
         def calls(waiting: int) -> list[int]:
             gate = a_gate(4)
             inside = [Request() for _ in range(4)]
-            others: list[Any] = [Request(pin=gate.places[each % 4] if each % 2 else None) for each in range(waiting)]
+            others: list[Any] = [Request(pin=gate.backends[each % 4] if each % 2 else None) for each in range(waiting)]
             for each in (*inside, *others):
                 gate.admit(each, 0)
             moved = inside[1]

@@ -8,7 +8,7 @@ from attrs import define
 
 from tests.accounting.backend_waiters import Request
 from vespa.accounting.backend_queue import BackendQueue
-from vespa.accounting.places import OUT, SUSPECT, WELL, Place
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT, BackendSlots
 from vespa.protocol.refusal import Refusal
 
 Act = Callable[[Request], None]
@@ -19,14 +19,14 @@ class Waiting:
     """A request in the model's queue: `moved` is what it has tried if it was moved."""
 
     request: Request
-    moved: tuple[Place, ...] | None = None
+    moved: tuple[BackendSlots, ...] | None = None
 
 
 class BackendQueueMachine:
     """Does one thing after the other, and compares who has which slot with the model."""
 
     def __init__(self, count: int, slots: int, most: int, affinity: bool) -> None:
-        self.places = [Place(slots, seed) for seed in range(count)]
+        self.places = [BackendSlots(slots, seed) for seed in range(count)]
         self.slots = slots
         self.most = most
         self.gate: BackendQueue[Request] = BackendQueue(
@@ -38,8 +38,8 @@ class BackendQueueMachine:
             affinity=(lambda request: request.number or None) if affinity else None,
         )
         self.queue: list[Waiting] = []  # first come first, those that were moved before all others
-        self.working: dict[Request, Place] = {}
-        self.tunnels: dict[Request, Place] = {}
+        self.working: dict[Request, BackendSlots] = {}
+        self.tunnels: dict[Request, BackendSlots] = {}
         self.work: dict[Request, int] = {}
         self.told: list[Request] = []
         self.expected: list[Request] = []
@@ -47,23 +47,23 @@ class BackendQueueMachine:
 
     # -- the model
 
-    def usable(self) -> list[Place]:
+    def usable(self) -> list[BackendSlots]:
         """The places for those who may go anywhere."""
         best = max(place.health for place in self.places)
-        return [place for place in self.places if place.health == best != OUT]
+        return [place for place in self.places if place.health == best != DOWN]
 
-    def free_at(self, place: Place) -> bool:
+    def free_at(self, place: BackendSlots) -> bool:
         used = sum(1 for each in self.working.values() if each is place)
         return not self.slots or used < self.slots
 
-    def may_have(self, waiting: Waiting, place: Place) -> bool:
+    def may_have(self, waiting: Waiting, place: BackendSlots) -> bool:
         """Whether one who waits may have a slot of this place."""
         pin = waiting.request.pin
         if pin is not None and waiting.moved is None:
             return pin is place
         return place in self.usable()
 
-    def hand_on(self, places: list[Place]) -> None:
+    def hand_on(self, places: list[BackendSlots]) -> None:
         """Expect that the free slots of these places go to the first who may have them."""
         for place in places:
             while self.free_at(place):
@@ -84,7 +84,7 @@ class BackendQueueMachine:
     def do_admit(self, a: int, b: int) -> None:
         self.count += 1
         pin = self.places[a % len(self.places)] if b % 3 == 0 else None
-        if pin is not None and pin.health == OUT:
+        if pin is not None and pin.health == DOWN:
             return  # it is refused before
         request = Request(str(self.count), self._heard, pin, b % 5)
         candidates = [place for place in ([pin] if pin is not None else self.usable()) if self.free_at(place)]
@@ -156,9 +156,9 @@ class BackendQueueMachine:
 
     def do_health(self, a: int, b: int) -> None:
         place = self.places[a % len(self.places)]
-        health = (OUT, SUSPECT, WELL, WELL)[b % 4]
+        health = (DOWN, SUSPECT, READY, READY)[b % 4]
         place.health = health  # the model reads it there, and the gate sets the same
-        gone = [each for each in self.queue if health == OUT and each.moved is None and each.request.pin is place]
+        gone = [each for each in self.queue if health == DOWN and each.moved is None and each.request.pin is place]
         self.queue = [each for each in self.queue if each not in gone]
         self.hand_on(self.usable())
         assert self.gate.set_health(place, health) == [each.request for each in gone]

@@ -21,8 +21,8 @@ from tests.stateful.session_requests import OpenSessions, inside, query_of
 from tests.stateful.transports import MemoryTransport
 from tests.stateful.worker_parts import IN_FLIGHT, Readers, SlowEngine, check_places, several
 from tests.worker.requests import auth, envelope
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT
 from vespa.accounting.lifecycle import ENDS, State
-from vespa.accounting.places import OUT, SUSPECT, WELL
 from vespa.http.client_connection import ClientConnection
 from vespa.http.interfaces import RequestHandler, Sink, UpstreamError
 from vespa.http.limits import Limits, PoolLimits
@@ -438,7 +438,7 @@ class WorkerMachine:
     def do_health(self, a: int, b: int) -> None:
         for place in self._pick(self.places, a):
             assert self.rig.backends is not None
-            self.rig.backends.set_health(place, (WELL, WELL, WELL, SUSPECT, OUT)[b % 5])
+            self.rig.backends.set_health(place, (READY, READY, READY, SUSPECT, DOWN)[b % 5])
 
     # -- the worker itself
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
+from vespa.accounting.backend_slots import BackendSlots
 from vespa.accounting.lifecycle import CONNECTING, STREAMING, STREAMING_ERROR, WAITING
-from vespa.accounting.places import Place
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
@@ -77,7 +77,7 @@ def several(count: int) -> list[Origin]:
     return [Origin("http", "backend", 8000 + number, b"") for number in range(count)]
 
 
-def check_places(places: Sequence[Place], slots: int, working: int) -> None:
+def check_places(places: Sequence[BackendSlots], slots: int, working: int) -> None:
     """No backend has more requests than slots, and each that holds a slot is at one."""
     for place in places:
         assert place.working >= 0 and place.tunnels >= 0 and place.load >= 0

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, Wire, body, fields, post, status
 from tests.worker.requests import code
-from vespa.accounting.places import OUT, SUSPECT, WELL
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT
 from vespa.protocol.affinity_key import AffinityKey
 from vespa.proxy.exchange import Exchange
 from vespa.transport.origin import Origin
@@ -226,11 +226,11 @@ class NextTests(BackendsCase):
         rig = self.rig(2, concurrency=1, queue_seconds=5.0)
         rig.ways[0].refusing = True
         busy = [rig.client(), rig.client()]
-        self.several.set_health(self.several.all[0], OUT)
+        self.several.set_health(self.several.all[0], DOWN)
         busy[1].send(GET)
-        self.several.set_health(self.several.all[0], WELL)
+        self.several.set_health(self.several.all[0], READY)
         client = rig.ask(GET)
-        self.several.set_health(self.several.all[0], OUT)
+        self.several.set_health(self.several.all[0], DOWN)
         for _ in range(7):
             rig.clock.advance(1)
         response = client.read()
@@ -244,9 +244,9 @@ class NextTests(BackendsCase):
             rig.ways[0].refusing = True
             others = [rig.client() for _ in range(delay)]
             if delay:
-                self.several.set_health(self.several.all[0], OUT)
+                self.several.set_health(self.several.all[0], DOWN)
                 others[0].send(GET)
-                self.several.set_health(self.several.all[0], WELL)
+                self.several.set_health(self.several.all[0], READY)
             client = rig.ask(GET)
             client.hang_up()
             rig.clock.advance(0)
@@ -319,7 +319,7 @@ class SessionTests(BackendsCase):
         rig = self.rig(2, concurrency=1)
         session = Session()
         working, waiting = self.in_session(rig, session), self.in_session(rig, session)
-        self.several.set_health(session.backend, OUT)
+        self.several.set_health(session.backend, DOWN)
         response = waiting.read()
         self.assertEqual((status(response), code(response)), (410, "invalid_session"))
         later = self.in_session(rig, session).read()

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.logs import observe_log
 from tests.rig import Backend as Way
-from vespa.accounting.places import OUT, SUSPECT, WELL
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT
 from vespa.http.connection_pool import ConnectionPool
 from vespa.transport.origin import Origin
 from vespa.worker.backends import Backend
@@ -111,7 +111,7 @@ class ReadinessTests(SynchronousTestCase):
         self.each[0].measured(110.0)
         self.assertEqual((readiness.condition().max_perf, readiness.condition().loadtime), (210.0, 5.0))
         self.assertEqual(self.sums, [100.0, 210.0])
-        self.assertEqual(self.health, [("gpu:2", WELL), ("gpu:1", WELL)])
+        self.assertEqual(self.health, [("gpu:2", READY), ("gpu:1", READY)])
 
     def test_left_out(self) -> None:
         """A dead backend is left out without an error of the worker's: less throughput, and its name as the reason."""
@@ -119,7 +119,7 @@ class ReadinessTests(SynchronousTestCase):
         self.each[1].refuses()
         self.assertEqual(self.health[-1], ("gpu:2", SUSPECT))
         self.seconds(3)
-        self.assertEqual(self.health[-1], ("gpu:2", OUT))
+        self.assertEqual(self.health[-1], ("gpu:2", DOWN))
         condition = self.readiness.condition()
         self.assertEqual((condition.ready, condition.max_perf, condition.error_msg), (True, 200.0, ""))
         self.assertEqual(self.readiness.state, "ready")
@@ -128,7 +128,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertIn("gpu:2: the backend refuses connections", newest.reason)
         self.each[1].trouble = None
         self.seconds(11)
-        self.assertEqual((self.health[-1], self.readiness.condition().max_perf), (("gpu:2", WELL), 300.0))
+        self.assertEqual((self.health[-1], self.readiness.condition().max_perf), (("gpu:2", READY), 300.0))
 
     def test_all_gone(self) -> None:
         """With all gone the worker is errored, and report and refusal name each. It comes back with the first."""

@@ -23,9 +23,9 @@ def number_of(text: bytes) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
 
-def in_order_of_affinity(number: int, places: Iterable[S]) -> list[S]:
-    """The places, best first, by rendezvous hashing (Thaler and Ravishankar, 1998): each pair has its own score."""
-    return sorted(places, key=lambda place: _score(number ^ place.seed), reverse=True)
+def in_order_of_affinity(number: int, backends: Iterable[S]) -> list[S]:
+    """The backends, best first, by rendezvous hashing (Thaler and Ravishankar, 1998): each pair has its own score."""
+    return sorted(backends, key=lambda backend: _score(number ^ backend.seed), reverse=True)
 
 
 def _score(mixed: int) -> int:

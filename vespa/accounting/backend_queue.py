@@ -6,14 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
+from vespa.accounting.backend_slots import DOWN, BackendSlots, best, least
 from vespa.accounting.fair_queue import FairQueue, Waiter
-from vespa.accounting.places import OUT, Place, best, least
 
 
 class BackendWaiter(Waiter, Protocol):
     """A request before several backends. `backend` is that of its slot."""
 
-    backend: Place | None
+    backend: BackendSlots | None
 
 
 Key = TypeVar("Key", bound=BackendWaiter)
@@ -25,7 +25,7 @@ class BackendQueue(FairQueue[Key]):
 
     1. No backend has more requests than slots.
     2. A request that may go to any backend gets the first slot that becomes free at a usable one. Usable are those that
-       are well, or, if none is, those that are suspect.
+       are READY, or, if none is, those that are SUSPECT.
     3. A request that is pinned waits for its own backend only, and gets a slot of it also while that is suspect.
     4. Of the requests that may have a slot, the first that came gets it. One that is moved comes before all.
     5. `load` of a backend is the sum of what was charged for the requests at it, and 0 when there are none.
@@ -36,12 +36,12 @@ class BackendQueue(FairQueue[Key]):
 
     def __init__(
         self,
-        places: Sequence[Place],
+        backends: Sequence[BackendSlots],
         max_wait_seconds: float | None,
         slots: int,
         max_queue: int,
         *,
-        pin: Callable[[Key], Place | None] = lambda key: None,
+        pin: Callable[[Key], BackendSlots | None] = lambda key: None,
         affinity: Callable[[Key], int | None] | None = None,
     ) -> None:
         """
@@ -49,17 +49,17 @@ class BackendQueue(FairQueue[Key]):
         None: any. It may raise Refusal. `affinity` returns a number of 64 bits, or None: requests with the same number
         go to the same backend as far as its load allows.
         """
-        super().__init__(max_wait_seconds, slots * len(places), max_queue)
-        self.places = tuple(places)
+        super().__init__(max_wait_seconds, slots * len(backends), max_queue)
+        self.backends = tuple(backends)
         self._pin = pin
         self._affinity = affinity
-        self._usable: list[Place] = []
+        self._usable: list[BackendSlots] = []
         self._charges: dict[Key, int] = {}
         self._tunnels: dict[Key, int] = {}  # with what was charged for each
         # `_waiting` has all who wait; beside it each is in a line, with the number of its arrival (0: it was moved).
         self._shared: OrderedDict[Key, int] = OrderedDict()
         self._moved: OrderedDict[Key, int] = OrderedDict()
-        self._pinned: dict[Place, OrderedDict[Key, int]] = {place: OrderedDict() for place in places}
+        self._pinned: dict[BackendSlots, OrderedDict[Key, int]] = {backend: OrderedDict() for backend in backends}
         self._line_of: dict[Key, OrderedDict[Key, int]] = {}
         self._resume: dict[Key, Callable[[], None]] = {}
         self._arrivals = self._turns = 0
@@ -73,26 +73,26 @@ class BackendQueue(FairQueue[Key]):
         if load > self._surely_within:
             self.check_wait(load)
         pinned = self._pin(key)
-        place = self._best(key) if pinned is None else pinned if not pinned.full else None
-        if place is None:
+        backend = self._best(key) if pinned is None else pinned if not pinned.full else None
+        if backend is None:
             self._queue(key, load)
             self._arrivals += 1
             self._line_of[key] = line = self._shared if pinned is None else self._pinned[pinned]
             line[key] = self._arrivals
             return False
-        self._take(key, place)
+        self._take(key, backend)
         return True
 
-    def least(self) -> Place | None:
+    def least(self) -> BackendSlots | None:
         """The usable backend with the least work, whether it has a free slot or not; None if none is usable."""
         return least(self._usable)
 
     def charge(self, key: Key, work: int) -> None:
         """Count the work of a request at its backend until it leaves that. Ignored if it holds no slot."""
         if key in self._working:
-            place = key.backend
-            assert place is not None
-            place.load += work - self._charges.get(key, 0)
+            backend = key.backend
+            assert backend is not None
+            backend.load += work - self._charges.get(key, 0)
             self._charges[key] = work
 
     # -- after it
@@ -101,20 +101,20 @@ class BackendQueue(FairQueue[Key]):
         """Free the key's slot. Returns the key that now holds it, or None. Does nothing for an unknown key."""
         if key not in self._working:
             return None
-        place = self._give_up(key)
-        return self._successor(place) if self._waiting else None
+        backend = self._give_up(key)
+        return self._successor(backend) if self._waiting else None
 
     def free(self, key: Key) -> None:
         """As `FairQueue.free`. Also ends what `upgraded` began."""
         if key in self._working:
-            place = self._give_up(key)
+            backend = self._give_up(key)
             if self._waiting:
-                self._pass_on(place)
+                self._pass_on(backend)
                 self._hand_on()
         elif key in self._tunnels:
-            place = key.backend  # type: ignore[assignment]
-            place.tunnels -= 1
-            place.load -= self._tunnels.pop(key)
+            backend = key.backend  # type: ignore[assignment]
+            backend.tunnels -= 1
+            backend.load -= self._tunnels.pop(key)
         else:
             self.leave(key)
 
@@ -123,15 +123,15 @@ class BackendQueue(FairQueue[Key]):
         if key not in self._working:
             return
         work = self._charges.get(key, 0)
-        place = self._give_up(key)
+        backend = self._give_up(key)
         self._tunnels[key] = work
-        place.tunnels += 1
-        place.load += work
+        backend.tunnels += 1
+        backend.load += work
         if self._waiting:
-            self._pass_on(place)
+            self._pass_on(backend)
             self._hand_on()
 
-    def move(self, key: Key, tried: Collection[Place], resume: Callable[[], None]) -> bool:
+    def move(self, key: Key, tried: Collection[BackendSlots], resume: Callable[[], None]) -> bool:
         """
         Take a request that holds a slot to another backend, none of those it has `tried`.
 
@@ -140,23 +140,23 @@ class BackendQueue(FairQueue[Key]):
         """
         work = self._charges.get(key, 0)
         before = self._give_up(key)
-        place = self._best(key, tried)
-        if place is not None:
-            self._take(key, place)
+        backend = self._best(key, tried)
+        if backend is not None:
+            self._take(key, backend)
             self.charge(key, work)
         if self._waiting:
             self._pass_on(before)
-        if place is None:
+        if backend is None:
             self._waiting[key] = None
             self._line_of[key] = self._moved
             self._moved[key] = 0
             self._resume[key] = resume
         self._hand_on()
-        return place is not None
+        return backend is not None
 
-    def can_move(self, tried: Collection[Place]) -> bool:
+    def can_move(self, tried: Collection[BackendSlots]) -> bool:
         """Whether a backend is usable that is not among the `tried` ones."""
-        return any(place not in tried for place in self._usable)
+        return any(backend not in tried for backend in self._usable)
 
     def leave(self, key: Key) -> bool:
         """Take a key out of the queue. Returns False if it was not there."""
@@ -179,16 +179,16 @@ class BackendQueue(FairQueue[Key]):
 
     # -- the backends
 
-    def set_health(self, place: Place, health: int) -> list[Key]:
+    def set_health(self, backend: BackendSlots, health: int) -> list[Key]:
         """
         A backend's health has changed. Those who wait get the slots that this makes usable.
 
-        Returns the requests that waited for this backend alone, if it is OUT. They have left the queue.
+        Returns the requests that waited for this backend alone, if it is DOWN. They have left the queue.
         """
-        place.health = health
-        best_health = max(each.health for each in self.places)
-        self._usable = [each for each in self.places if each.health == best_health != OUT]
-        lost = list(self._pinned[place]) if health == OUT else []
+        backend.health = health
+        best_health = max(each.health for each in self.backends)
+        self._usable = [each for each in self.backends if each.health == best_health != DOWN]
+        lost = list(self._pinned[backend]) if health == DOWN else []
         for key in lost:
             self.leave(key)
         for each in self._usable:
@@ -199,35 +199,35 @@ class BackendQueue(FairQueue[Key]):
 
     # -- inside
 
-    def _take(self, key: Key, place: Place) -> None:
+    def _take(self, key: Key, backend: BackendSlots) -> None:
         self._working.add(key)
-        key.backend = place
-        place.working += 1
+        key.backend = backend
+        backend.working += 1
         self._turns += 1
-        place.turn = self._turns
+        backend.turn = self._turns
 
-    def _give_up(self, key: Key) -> Place:
+    def _give_up(self, key: Key) -> BackendSlots:
         self._working.remove(key)
         if self._resume:
             self._resume.pop(key, None)  # it leaves before it is told of its slot
-        place = key.backend
-        assert place is not None
-        place.working -= 1
-        place.load -= self._charges.pop(key, 0)
-        return place
+        backend = key.backend
+        assert backend is not None
+        backend.working -= 1
+        backend.load -= self._charges.pop(key, 0)
+        return backend
 
-    def _pass_on(self, place: Place) -> None:
+    def _pass_on(self, backend: BackendSlots) -> None:
         """Give the free slots of a backend to those who wait for one. `_hand_on` tells them."""
-        while not place.full:
-            following = self._successor(place)
+        while not backend.full:
+            following = self._successor(backend)
             if following is None:
                 return
             self._next.append(following)
 
-    def _successor(self, place: Place) -> Key | None:
+    def _successor(self, backend: BackendSlots) -> Key | None:
         """The first who may have a slot of this backend, and now has it; None if nobody waits for one."""
-        lines = [self._pinned[place]]
-        if place in self._usable:
+        lines = [self._pinned[backend]]
+        if backend in self._usable:
             lines += self._moved, self._shared
         line = min(filter(None, lines), key=_first, default=None)
         if line is None:
@@ -235,13 +235,13 @@ class BackendQueue(FairQueue[Key]):
         key, _ = line.popitem(last=False)
         del self._line_of[key]
         del self._waiting[key]
-        self._take(key, place)
+        self._take(key, backend)
         return key
 
     def _tell(self, key: Key) -> None:
         (self._resume.pop(key, None) or key.slot)()
 
-    def _best(self, key: Key, tried: Collection[Place] = ()) -> Place | None:
+    def _best(self, key: Key, tried: Collection[BackendSlots] = ()) -> BackendSlots | None:
         return best(self._usable, tried, self._affinity(key) if self._affinity is not None else None)
 
 

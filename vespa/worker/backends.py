@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vespa.accounting.affinity import number_of
 from vespa.accounting.backend_queue import BackendQueue
-from vespa.accounting.places import OUT, Place
+from vespa.accounting.backend_slots import DOWN, BackendSlots
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.affinity_key import AffinityKey
@@ -26,7 +26,7 @@ _ELSEWHERE: Final = frozenset(("backend_unreachable", "backend_timeout", "bad_ce
 """The failures after which another backend may serve it: not a time limit, after which the first one still works."""
 
 
-class Backend(Place):
+class Backend(BackendSlots):
     """One of several backends. `name` tells it from the others in logs, on pages and in metrics."""
 
     def __init__(self, origin: Origin, name: str, pool: ConnectionPool, slots: int) -> None:
@@ -47,7 +47,7 @@ def names_of(origins: Sequence[Origin]) -> list[str]:
 class _Move:
     """What a request has `tried`, and the call that sends it to the next."""
 
-    tried: list[Place] = field(factory=list)
+    tried: list[BackendSlots] = field(factory=list)
     deaths: int = 0
     call: IDelayedCall | None = None
 
@@ -137,17 +137,17 @@ class Backends:
 
     # -- called by the gate
 
-    def _pin(self, exchange: Exchange) -> Place | None:
+    def _pin(self, exchange: Exchange) -> BackendSlots | None:
         """The backend of the request's session. The first request of a session decides it, when it comes."""
         session = exchange.session
         if session is None:
             return None
         if session.backend is None:
             session.backend = self.gate.least()
-        place: Place | None = session.backend
-        if place is not None and place.health == OUT:
+        backend: BackendSlots | None = session.backend
+        if backend is not None and backend.health == DOWN:
             raise session_lost()
-        return place
+        return backend
 
     def _number(self, exchange: Exchange) -> int | None:
         key = self._key

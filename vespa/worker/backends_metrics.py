@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from vespa.accounting.places import OUT
+from vespa.accounting.backend_slots import DOWN
 from vespa.accounting.workload import from_micros
 from vespa.observability.metric import Description, Reading, counter, gauge
 from vespa.worker.backends import Backend
@@ -38,7 +38,7 @@ def backend_readings(readiness: BackendsReadiness | None) -> list[Reading]:
         return Reading(metric, lambda: {backend.name: read(backend, monitor) for backend, monitor in monitors.items()})
 
     return [
-        each(UP, lambda backend, monitor: int(backend.health != OUT)),
+        each(UP, lambda backend, monitor: int(backend.health != DOWN)),
         each(AT_BACKEND, lambda backend, monitor: backend.working),
         each(BACKEND_TUNNELS, lambda backend, monitor: backend.tunnels),
         each(BACKEND_WORKLOAD, lambda backend, monitor: from_micros(backend.load)),

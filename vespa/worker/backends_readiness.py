@@ -9,14 +9,14 @@ from twisted.application.service import MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vespa.accounting.places import OUT, SUSPECT, WELL
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT
 from vespa.protocol.refusal import Refusal
 from vespa.vast.status_report import Condition
 from vespa.worker.backends import Backend
 from vespa.worker.readiness import MESSAGE_LIMIT, ReadinessMonitor
 from vespa.worker.readiness_history import ReadinessHistory
 
-HEALTH: Final[Mapping[str, int]] = {"ready": WELL, "suspect": SUSPECT}
+HEALTH: Final[Mapping[str, int]] = {"ready": READY, "suspect": SUSPECT}
 """What the state of a monitor means for requests. In any other state a backend gets none."""
 
 _BEST_FIRST: Final = ("ready", "suspect", "benchmarking", "loading", "errored")
@@ -88,7 +88,7 @@ class BackendsReadiness(MultiService):
     def _changed(self, backend: Backend) -> None:
         """A monitor has news."""
         self._combine()
-        health = HEALTH.get(self.monitors[backend].state, OUT)
+        health = HEALTH.get(self.monitors[backend].state, DOWN)
         if health != backend.health:
             self._set_health(backend, health)
 

@@ -92,11 +92,11 @@ class EngineParts:
 def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendParts) -> EngineParts:
     """The parts that the settings name. Raises ValueError for a function that cannot be used."""
     calls = [BackendCalls(access.http, access.base) for access in backend.accesses]
-    places = backend.backends.all if backend.backends is not None else [None]
-    by_place = dict(zip(places, calls, strict=True))
+    keys = backend.backends.all if backend.backends is not None else [None]
+    by_backend = dict(zip(keys, calls, strict=True))
 
     def backend_of(exchange: Exchange) -> BackendCalls:
-        return by_place[exchange.backend]
+        return by_backend[exchange.backend]
 
     stops: EngineStops | None = None
     jobs: JobWatcher | None = None

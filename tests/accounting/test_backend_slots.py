@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.accounting.places import AFFINITY_FLOOR, Place, best, least
+from vespa.accounting.backend_slots import AFFINITY_FLOOR, BackendSlots, best, least
 
 
-def a_place(slots: int, working: int, load: int, seed: int) -> Place:
-    place = Place(slots, seed)
+def a_place(slots: int, working: int, load: int, seed: int) -> BackendSlots:
+    place = BackendSlots(slots, seed)
     place.working, place.load = working, load
     return place
 
@@ -21,7 +21,7 @@ some_places = st.lists(
 
 class BestTests(SynchronousTestCase):
     @given(some_places, st.one_of(st.none(), st.integers(0, (1 << 64) - 1)), st.data())
-    def test_free_and_untried(self, places: list[Place], number: int | None, data: st.DataObject) -> None:
+    def test_free_and_untried(self, places: list[BackendSlots], number: int | None, data: st.DataObject) -> None:
         """The result has a free slot and was not tried; there is none only if no such place exists."""
         tried = data.draw(st.lists(st.sampled_from(places), max_size=3)) if places else []
         possible = [place for place in places if not place.full and place not in tried]
@@ -34,7 +34,7 @@ class BestTests(SynchronousTestCase):
 
     def test_affinity_with_few(self) -> None:
         """With few requests affinity holds even if one backend has all of them; then a busier one is passed over."""
-        places = [Place(0, seed) for seed in (1, 2)]
+        places = [BackendSlots(0, seed) for seed in (1, 2)]
         favourite = best(places, (), 7)
         assert favourite is not None
         favourite.working = AFFINITY_FLOOR - 1
@@ -46,7 +46,7 @@ class BestTests(SynchronousTestCase):
 class LeastTests(SynchronousTestCase):
     def test_tunnels_are_requests(self) -> None:
         """With the same work, upgraded connections count as requests. Without places there is none."""
-        one, other = Place(0), Place(0)
+        one, other = BackendSlots(0), BackendSlots(0)
         one.tunnels = 1
         self.assertIs(least([one, other]), other)
         self.assertIsNone(least([]))
