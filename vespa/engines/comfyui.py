@@ -16,12 +16,12 @@ Facts of its server.py and execution.py, November 2026:
 from __future__ import annotations
 
 import json
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
-import msgspec
 from attrs import define, field
 
+from vespa.engines.comfyui_json import Entry, Queue, Queued, decode
 from vespa.engines.interface import (
     BackendClient,
     EngineRequest,
@@ -39,9 +39,9 @@ _PROMPT: Final = frozenset(("/prompt", "/api/prompt"))
 _POLLS: Final = tuple(prefix + path for prefix in ("", "/api") for path in ("/history", "/queue", "/view", "/prompt"))
 _CANCELS: Final = frozenset(prefix + path for prefix in ("", "/api") for path in ("/queue", "/interrupt"))
 _PATH_MAX: Final = 4096  # characters of a path that is asked
-_SLOW_MAX: Final = 1 << 20  # bytes that Python's own parser reads
 _ID_FIRST: Final = b'{"prompt_id": '
 _decoder: Final = json.JSONDecoder()
+_FAILED: Final = b'"status_str": "error"'
 _BEGINNING: Final = 16  # bytes in which a response shows what it is
 QUEUE_TURNS: Final = 5
 """While a job is not in the history, each so many checks look at the queue, which holds every waiting workflow."""
@@ -49,47 +49,6 @@ STOP_PAUSE: Final = 0.25
 """Seconds between two looks at the queue, while a job is being stopped."""
 TARGETED: Final = (0, 3, 64)
 """The first version whose /interrupt surely takes an id. It came with one of those shortly before."""
-
-
-class _Queued(msgspec.Struct, array_like=True, gc=False):
-    number: msgspec.Raw
-    prompt_id: str
-
-
-class _Queue(msgspec.Struct, gc=False):
-    queue_running: list[_Queued]
-    queue_pending: list[_Queued]
-
-
-class _Status(msgspec.Struct, gc=False):
-    status_str: str = ""
-
-
-class _Entry(msgspec.Struct, gc=False):
-    status: _Status | None = None
-
-
-_FAILED: Final = b'"status_str": "error"'
-_MALFORMED = (ValueError, TypeError, RecursionError)  # msgspec's errors are ValueErrors
-_T = TypeVar("_T")
-
-
-def _decode(body: bytes, kind: type[_T]) -> _T | None:
-    """
-    The value, or None if it cannot be read.
-
-    Workflows are their callers': they may hold NaN and halves of surrogate pairs, which ComfyUI takes and msgspec does
-    not, and may be nested more deeply than either reads. Python's own parser is slow, so it reads nothing large.
-    """
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except _MALFORMED:
-        if len(body) > _SLOW_MAX:
-            return None
-        try:
-            return msgspec.convert(json.loads(body), kind)
-        except _MALFORMED:
-            return None
 
 
 class ComfyUI:
@@ -173,7 +132,7 @@ class ComfyUIJob:
         """Take it out of the queue, or interrupt it if it is what runs. Returns when it does neither wait nor run."""
         interrupted = False
         while True:
-            queue = _decode((await _asked(backend, "/queue")).body, _Queue)
+            queue = decode((await _asked(backend, "/queue")).body, Queue)
             if queue is None:
                 raise UnexpectedResponse("/queue cannot be read: no job is stopped")
             running, waiting = self._count(queue.queue_running), self._count(queue.queue_pending)
@@ -190,11 +149,11 @@ class ComfyUIJob:
                 interrupted = True
             await backend.pause(STOP_PAUSE)
 
-    def _count(self, jobs: list[_Queued]) -> int:
+    def _count(self, jobs: list[Queued]) -> int:
         return sum(each.prompt_id == self.name for each in jobs)
 
     def _is_queued(self, body: bytes) -> bool:
-        queue = _decode(body, _Queue)
+        queue = decode(body, Queue)
         if queue is not None:
             return self._count(queue.queue_running) + self._count(queue.queue_pending) > 0
         if b'"queue_running"' not in body[:_BEGINNING]:
@@ -213,7 +172,7 @@ class ComfyUIJob:
         if response.status == 404:
             return JobState.ERROR  # the id has a slash, which no route takes
         body = _expected(response, "/history").body
-        entries = _decode(body, dict[str, _Entry])
+        entries = decode(body, dict[str, Entry])
         if entries is not None:
             entry = entries.get(self.name)
             if entry is None:
