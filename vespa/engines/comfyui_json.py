@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -14,7 +14,7 @@ SLOW_MAX: Final = 1 << 20
 class Queued(msgspec.Struct, array_like=True, gc=False):
     """A job in `GET /queue`: an array, whose second element is the id."""
 
-    number: msgspec.Raw
+    number: Any  # not Raw, which `msgspec.convert` does not take
     prompt_id: str
 
 
