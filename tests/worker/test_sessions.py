@@ -13,7 +13,7 @@ from tests.logs import observe_log
 from tests.rig import CHUNKED, OK, body, fields, post, status
 from tests.worker.requests import auth, envelope
 from tests.worker.sessions import WORK, SessionRig, refusal, result
-from vespa.accounting.places import OUT, SUSPECT, WELL
+from vespa.accounting.backend_slots import DOWN, READY, SUSPECT
 from vespa.proxy.exchange import Exchange
 from vespa.simulator.signing import query_envelope
 from vespa.transport.origin import Origin
@@ -308,19 +308,19 @@ class LostBackendTests(SynchronousTestCase):
         """With its backend a session ends: its load and its place are free, and it does not begin anew there."""
         self.at.wire.send(OK)
         self.at.refusing = True
-        self.backends.set_health(self.session.backend, OUT)
+        self.backends.set_health(self.session.backend, DOWN)
         self.assertEqual(sessions(self.rig).results, {"lost": 1})
         self.assertEqual(sessions(self.rig).callbacks_failed, 1)
         self.assertTrue(self.rig.settled())
-        self.backends.set_health(self.session.backend, WELL)
+        self.backends.set_health(self.session.backend, READY)
         self.assertEqual(refusal(self.rig.inside(self.session_id)), (410, "invalid_session"))
         self.assertNotEqual(self.rig.create(request_idx=9), self.session_id)
 
     def test_in_flight(self) -> None:
         """A request that its backend still has may end. The session takes no other one, also if the backend is back."""
-        self.backends.set_health(self.session.backend, OUT)
+        self.backends.set_health(self.session.backend, DOWN)
         self.backends.set_health(self.session.backend, SUSPECT)
-        self.backends.set_health(self.session.backend, WELL)
+        self.backends.set_health(self.session.backend, READY)
         self.assertEqual(result(self.rig.named("/session/health", self.session_id)), (200, {"ok": False}))
         self.assertEqual(refusal(self.rig.inside(self.session_id)), (410, "invalid_session"))
         self.assertEqual(len(sessions(self.rig).table.sessions), 1)
@@ -334,7 +334,7 @@ class LostBackendTests(SynchronousTestCase):
     def test_others(self) -> None:
         """A session at another backend, or at none yet, is not touched."""
         (other,) = {*self.backends.all} - {self.session.backend}
-        self.backends.set_health(other, OUT)
+        self.backends.set_health(other, DOWN)
         self.at.wire.send(OK)
         self.assertEqual((status(self.client.read()), sessions(self.rig).results), (200, {}))
         self.assertEqual(result(self.rig.named("/session/health", self.session_id)), (200, {"ok": True}))

@@ -163,10 +163,10 @@ class Backends:
 
     def set_health(self, backend: Backend, health: int) -> None:
         """The health of a backend has changed."""
-        was_out = backend.health == OUT
+        was_down = backend.health == DOWN
         for exchange in self.gate.set_health(backend, health):
             exchange.refuse(session_lost())
-        if health == OUT and not was_out:
+        if health == DOWN and not was_down:
             self.on_lost(backend)
 
 
