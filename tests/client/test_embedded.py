@@ -207,7 +207,7 @@ class AsyncioTests(Traceless):
                     await asyncio.sleep(0.01)
 
             async with StubClient() as client:
-                client.stubs[0].drain_seconds = 0.2
+                client.stubs[0].drain_seconds = 0.8
                 ticking = asyncio.create_task(tick())
             ticking.cancel()
 

@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.system.case import SystemCase
+from tests.system.peer import request
 from vespa.simulator.child import Child
 from vespa.simulator.launch import worker_command
 
@@ -27,6 +28,22 @@ class FewDescriptors(SystemCase):
         command = ["/bin/sh", "-c", f'ulimit -n {DESCRIPTORS} && exec "$@"', "sh", *worker_command(*arguments)]
         return self.start(command, settings, folder=folder or self.temporary_folder())
 
+    async def until_taken_in(self) -> None:
+        """
+        Return when the worker has accepted the flood.
+
+        On a busy machine it accepts hundreds of connections in one turn, and refuses more than it can close in that.
+        """
+        for _ in range(200):
+            peer = await self.connect()
+            peer.send(request("GET", "/ping"))
+            answer = await peer.answer()
+            peer.leave()
+            if answer.status == 200:
+                return
+            await deferLater(reactor, 0.05)
+        self.fail("no caller was served for ten seconds")
+
     async def test_flood(self) -> None:
         """
         While 300 connections are silent good callers are served, the backend is probed and reports are sent.
@@ -38,6 +55,7 @@ class FewDescriptors(SystemCase):
         await self.until_line(worker, limit)
         for _ in range(FLOOD):
             await self.connect()
+        await self.until_taken_in()
         reports = len(self.reports)
         for _ in range(CALLS):
             peer, _ = await self.call("/echo", b'"good"')
