@@ -9,6 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, OK, Rig, post
+from tests.worker.sessions import SessionRig
+from vespa.accounting.backend_slots import DOWN
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.lifecycle import SERVED, State
 from vespa.accounting.throughput_estimate import HALF_LIFE_SECONDS
@@ -16,6 +18,7 @@ from vespa.accounting.workload import MICROS
 from vespa.benchmarking.contract import Figure
 from vespa.observability.ended_requests import EndedRequests
 from vespa.protocol.request_head import RequestHead
+from vespa.transport.origin import Origin
 from vespa.vast.status_report import Condition
 from vespa.worker.recalibration import LEAST_CHANGE, Recalibration
 
@@ -39,6 +42,19 @@ class Ended:
     measured: int | None = None
     state: State = SERVED
     status: int = 200
+    upstream_name: str = "backend"
+
+
+class _Running(Clock):
+    """A clock that goes on with each look at it, as a real one does."""
+
+    def __init__(self, now: float) -> None:
+        super().__init__()
+        self.advance(now)
+
+    def seconds(self) -> float:
+        self.rightNow += 1e-5
+        return self.rightNow
 
 
 def _same(figure: float) -> float:
@@ -119,6 +135,18 @@ class RecalibrationTests(SynchronousTestCase):
         self.busy(round(8 * HALF_LIFE_SECONDS), work=50 * MICROS)
         self.assertApproximates(self.recalibration.factor, 0.5, 0.01)
 
+    def test_slots_of_a_backend_that_is_left_out(self) -> None:
+        """With one of two backends gone, the slots of the other are all that there are."""
+        self.rig = Rig(concurrency=4, several=[Origin("http", name, 8000) for name in ("a", "b")])
+        assert self.rig.backends is not None
+        self.rig.backends.set_health(self.rig.backends.all[0], DOWN)
+        self.clock = self.rig.clock
+        self.figure = Figure(100.0, 32)
+        self.rig.gate.throughput = self.figure
+        self.make(measures=False)
+        self.busy(round(8 * HALF_LIFE_SECONDS), work=50 * MICROS)
+        self.assertApproximates(self.recalibration.factor, 0.5, 0.01)
+
     def test_unknown_concurrency(self) -> None:
         """A benchmark without a concurrency, and no slots: nothing is known of any load."""
         self.figure = 100.0
@@ -127,7 +155,7 @@ class RecalibrationTests(SynchronousTestCase):
 
     def test_queue_before_a_part(self) -> None:
         """Where requests wait although slots are free, as before one of several backends, only their number decides."""
-        gate = SimpleNamespace(throughput=100.0, working=3, waiting=1, max_concurrency=8, max_wait_seconds=None)
+        gate = SimpleNamespace(throughput=100.0, working=3, waiting=1, full=False, max_wait_seconds=None)
         for figure, measured in ((100.0, True), (Figure(100.0, 4), False), (Figure(100.0, 3), True)):
             found = Recalibration(self.clock, cast(Any, gate), Ledger(1), partial(_same, figure), measures=False)
             for second in range(100):
@@ -203,6 +231,20 @@ class RecalibrationTests(SynchronousTestCase):
         ended.subscribe(recalibration.take)
         rig.ask(post(b"{}"))
         rig.clock.advance(2.0)
+        rig.backend.wire.send(OK)
+        ended.flush()
+        self.assertEqual(recalibration.cost.pending, 1)
+
+    def test_sessions(self) -> None:
+        """A request that creates a session has a cost and no time at the backend: it is no measurement."""
+        ended = EndedRequests(Clock())
+        rig = SessionRig(observer=ended, clock=_Running(1_700_000_000.0))
+        recalibration = Recalibration(rig.clock, rig.gate, rig.ledger, lambda: FIGURE, measures=False)
+        ended.subscribe(recalibration.take)
+        session_id = rig.create()
+        ended.flush()
+        self.assertEqual(recalibration.cost.pending, 0)
+        rig.inside(session_id)
         rig.backend.wire.send(OK)
         ended.flush()
         self.assertEqual(recalibration.cost.pending, 1)

@@ -83,6 +83,11 @@ class BackendQueue(FairQueue[Key]):
         self._take(key, backend)
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether each usable backend has all the requests that it may have. One that is left out does not count."""
+        return bool(self._usable) and all(each.full for each in self._usable)
+
     def least(self) -> BackendSlots | None:
         """The usable backend with the least work, whether it has a free slot or not; None if none is usable."""
         return least(self._usable)
@@ -229,7 +234,7 @@ class BackendQueue(FairQueue[Key]):
         lines = [self._pinned[backend]]
         if backend in self._usable:
             lines += self._moved, self._shared
-        line = min(filter(None, lines), key=_first, default=None)
+        line = min(filter(None, lines), key=lambda each: next(iter(each.values())), default=None)  # the first to come
         if line is None:
             return None
         key, _ = line.popitem(last=False)
@@ -243,8 +248,3 @@ class BackendQueue(FairQueue[Key]):
 
     def _best(self, key: Key, tried: Collection[BackendSlots] = ()) -> BackendSlots | None:
         return best(self._usable, tried, self._affinity(key) if self._affinity is not None else None)
-
-
-def _first(line: OrderedDict[Key, int]) -> int:
-    """The number of the first in a line that is not empty."""
-    return next(iter(line.values()))

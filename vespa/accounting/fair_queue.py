@@ -67,6 +67,11 @@ class FairQueue(Generic[Key]):
         """The number of requests that hold a slot."""
         return len(self._working)
 
+    @property
+    def full(self) -> bool:
+        """Whether the backend has all the requests that it may have."""
+        return 0 < self.max_concurrency <= len(self._working)
+
     def holds(self, key: Key) -> bool:
         """Whether a request has a slot."""
         return key in self._working

@@ -82,6 +82,8 @@ class Recalibration(Service):
         for request in batch:
             if request.state is not SERVED or request.status == 101 or request.head.method not in _WORK:
                 continue
+            if not request.upstream_name:
+                continue  # the worker answered it: it creates a session, and is no work itself
             began, ended = request.started_at, request.ended_at
             self.cost.ended(began, ended, from_micros(request.work))
             if self._measures and request.measured is not None:
@@ -110,8 +112,8 @@ class Recalibration(Service):
         taken, because it never gets more.
         """
         gate = self._gate
-        slots, level = gate.max_concurrency, getattr(self._figure(), "concurrency", 0)
-        if 0 < slots <= gate.working or 0 < level <= gate.working or (gate.waiting and not level):
+        level = getattr(self._figure(), "concurrency", 0)
+        if gate.full or 0 < level <= gate.working or (gate.waiting and not level):
             return Load.BUSY
         limit = gate.max_wait_seconds
         if limit is not None and gate.estimated_wait(self._ledger.backend_load) > limit:
