@@ -54,7 +54,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.worker.engine_metrics": "vespa.worker vespa.observability",
         "vespa.worker.backends_metrics": "vespa.worker vespa.observability vespa.accounting",
         "vespa.worker.usage_metrics": "vespa.worker vespa.accounting vespa.observability",
-        "vespa.worker.usage_setup": "vespa.config vespa.worker vespa.accounting vespa.observability.ended_requests",
+        "vespa.worker.usage_setup": (
+            f"vespa.proxy {BELOW_PROXY} vespa.worker vespa.config vespa.observability.ended_requests"
+        ),
         "vespa.worker.engine_setup": f"vespa.config vespa.worker vespa.engines vespa.proxy {BELOW_PROXY}",
         "vespa.worker.backends_setup": f"vespa.proxy {BELOW_PROXY} vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport vespa.protocol",

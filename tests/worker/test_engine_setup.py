@@ -8,6 +8,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.rig import Rig
 from vespa.config.worker_reading import load
 from vespa.engines.choice import JOB_KINDS, STOPPERS
 from vespa.worker.backends_setup import backend_parts
@@ -26,12 +27,15 @@ class SetupTests(SynchronousTestCase):
     def test_off(self) -> None:
         """By default nothing is there."""
         found = parts(self.clock)
-        self.assertEqual((found.stops, found.jobs, found.polls, found.reader, found.services), (None,) * 4 + ([],))
+        self.assertEqual((found.stops, found.jobs, found.polls, found.reader), (None,) * 4)
+        app = Rig().app
+        before = [*app.on_drain]
+        self.assertEqual((found.connect(app), app.on_drain), ([], before))
 
     def test_on(self) -> None:
         """Each setting makes its part. A job that took too long is stopped where the same engine can be."""
         found = parts(self.clock, VESPA_ABORT="sglang")
-        self.assertEqual((found.stops is None, found.jobs, len(found.services)), (False, None, 1))
+        self.assertEqual((found.stops is None, found.jobs, len(found.connect(Rig().app))), (False, None, 1))
         for abort, seconds in (("", 0.0), ("comfyui", 10.0), ("comfyui-wrapper", 0.0)):
             found = parts(self.clock, VESPA_JOBS="comfyui", VESPA_ABORT=abort, VESPA_JOB_TIMEOUT="60")
             assert found.jobs is not None and found.polls is not None
@@ -63,14 +67,14 @@ class DrainTests(SynchronousTestCase):
         async def drained(seconds: float) -> None:
             waited.append(seconds)
 
-        begun: list[str] = []
         assert found.stops is not None
         found.jobs.drained = drained  # type: ignore[method-assign]
         found.stops.drained = drained  # type: ignore[method-assign]
-        found.drain.drain = lambda: begun.append("drain")
-        found.drain.begin()
+        app = Rig().app
+        found.connect(app)
+        app.drain()
         clock.advance(5)
         self.successResultOf(maybeDeferred(found.drain.stopService))
         clock.advance(50)
         self.successResultOf(maybeDeferred(found.drain.stopService))
-        self.assertEqual((waited, begun), ([3.0, 3.0, 0.0, 1.0], ["drain"]))
+        self.assertEqual(waited, [3.0, 3.0, 0.0, 1.0])

@@ -8,10 +8,12 @@ from vespa.accounting.ledger import Ledger
 from vespa.config.worker import WorkerSettings
 from vespa.config.worker_reading import load
 from vespa.observability.ended_requests import EndedRequests
+from vespa.vast.status_report import Condition
+from vespa.worker.backends_setup import backend_parts
 from vespa.worker.recalibration import Recalibration
 from vespa.worker.usage_counts import Counts
 from vespa.worker.usage_meter import UsageMeter
-from vespa.worker.usage_setup import recalibration, usage_meter
+from vespa.worker.usage_setup import UsageParts, recalibration, usage_meter, usage_parts
 
 
 def settings_of(**environment: str) -> WorkerSettings:
@@ -68,3 +70,30 @@ class RecalibrationTests(SynchronousTestCase):
         for usage in ("off", "openai"):
             made = self.made(VESPA_RECALIBRATE="true", VESPA_BENCHMARK="a:b", VESPA_USAGE=usage)
             self.assertIsInstance(made, Recalibration)
+
+
+class PartsTests(SynchronousTestCase):
+    def made(self, **settings: str) -> UsageParts:
+        clock, made = Clock(), settings_of(**settings)
+        backend = backend_parts(clock, made, {}, lambda throughput: None)
+        return usage_parts(clock, made, {}, Ledger(1), backend, EndedRequests(clock))
+
+    def test_off(self) -> None:
+        """By default nothing reads, runs, or changes what is reported."""
+        parts = self.made()
+        self.assertEqual((parts.reader, parts.services), (None, []))
+        parts.limit(5.0)
+        self.assertIs(parts.condition(CONDITION), CONDITION)
+
+    def test_on(self) -> None:
+        """The estimate is a service that changes the report, and the meter believes no more than a request may cost."""
+        parts = self.made(VESPA_USAGE="openai", VESPA_RECALIBRATE="true", VESPA_BENCHMARK="a:b")
+        assert parts.meter is not None and parts.recalibration is not None
+        self.assertEqual((parts.reader, parts.services), (parts.meter.reader, [parts.recalibration]))
+        parts.limit(5.0)
+        self.assertEqual(parts.meter.most, 5.0)
+        parts.recalibration.factor = 1.5
+        self.assertEqual(parts.condition(CONDITION).max_perf, 150.0)
+
+
+CONDITION = Condition(loadtime=1.0, max_perf=100.0, error_msg="", ready=True)

@@ -141,7 +141,8 @@ class WorkerApp:
         )
         self.session_routes: Application = no_session_routes
         """The application for `SESSION_PATHS`."""
-        self.on_drain: Callable[[], object] = _nothing
+        self.on_drain: list[Callable[[], object]] = []
+        """Called when the worker begins to stop."""
         self._guard = guard
         self._site = Site(admin_routes.app.resource())  # for the few methods that a Twisted request calls
 
@@ -165,9 +166,10 @@ class WorkerApp:
         return ResourceHandler(client, head, self._site, _ADMIN_BODY_MAX)
 
     def drain(self) -> None:
-        """Refuse every request from now on, and end the sessions."""
+        """The worker begins to stop: refuse every request from now on."""
         self.admission.unready = draining
-        self.on_drain()
+        for begin in self.on_drain:
+            begin()
 
     def dismiss(self) -> None:
         """Refuse all requests in the queue."""
@@ -197,7 +199,3 @@ _check: type[UpstreamSelector[Exchange]] = OneUpstream
 def no_session_routes(client: ServerConnection, head: RequestHead) -> RequestHandler:
     """Raises Refusal 404 "no_sessions"."""
     raise Refusal(404, "no_sessions", "this worker has no sessions: VESPA_MAX_SESSIONS is 0")
-
-
-def _nothing() -> None:
-    """Do nothing."""

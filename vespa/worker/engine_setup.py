@@ -31,20 +31,18 @@ class EngineDrain(Service):
     """
     Waits for jobs when the worker stops, after the port has closed and before the last report.
 
-    `drain` is called when the worker begins to stop. `seconds` count from then.
+    `seconds` count from `begin`.
     """
 
     _jobs: JobWatcher | None
     _stops: EngineStops | None
     _clock: IReactorTime
     _seconds: float
-    drain: Callable[[], None] = field(default=lambda: None, init=False)
     _began_at: float | None = field(default=None, init=False)
 
     def begin(self) -> None:
         """The worker begins to stop."""
         self._began_at = self._clock.seconds()
-        self.drain()
 
     def stopService(self) -> Deferred[None]:
         """Fires when all jobs and attempts have ended, or were cut off because the time was over. Does not fail."""
@@ -74,19 +72,16 @@ class EngineParts:
         """What reads responses that may begin a job."""
         return self.jobs.reader if self.jobs is not None else None
 
-    @property
-    def services(self) -> list[IService]:
-        """To be stopped after the port, and before the reporter."""
-        return [self.drain] if self.stops is not None or self.jobs is not None else []
-
-    def connect(self, app: WorkerApp) -> Callable[[], None]:
-        """Let them act on this application. Returns the function that begins its end."""
+    def connect(self, app: WorkerApp) -> list[IService]:
+        """Let them act on this application. Returns the services: to be stopped after the port, before the reporter."""
         if self.stops is not None:
             self.stops.freed = app.admission.engine_stopped
         if self.jobs is not None and self.polls is not None:
             self.jobs.began, self.jobs.ended = self.polls.began, self.polls.ended
-        self.drain.drain = app.drain
-        return self.drain.begin
+        if self.stops is None and self.jobs is None:
+            return []
+        app.on_drain.append(self.drain.begin)
+        return [self.drain]
 
 
 def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendParts) -> EngineParts:

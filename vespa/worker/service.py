@@ -43,8 +43,8 @@ from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.response_readers import reading
 from vespa.worker.service_state import service_state
-from vespa.worker.sessions_setup import make_sessions, serve_sessions
-from vespa.worker.usage_setup import recalibration, usage_meter
+from vespa.worker.sessions_setup import session_parts
+from vespa.worker.usage_setup import usage_parts
 
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""
@@ -74,18 +74,16 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         highest = max(highest, throughput)
         if settings.max_cost is None:
             app.body.max_cost = MAX_COST_SECONDS * highest
-            if usage is not None:
-                usage.most = app.body.max_cost
+            usage.limit(app.body.max_cost)
 
     backend = backend_parts(reactor, settings, environment, measured)
     readiness = backend.readiness
     engine = engine_parts(reactor, settings, backend)
     timer = CoarseTimer(reactor)
     ended = EndedRequests(reactor)
-    usage = usage_meter(settings, environment, ledger)
-    estimated = recalibration(reactor, settings, backend.gate, ledger, lambda: readiness.throughput, ended)
+    usage = usage_parts(reactor, settings, environment, ledger, backend, ended)
     timing = ServerTiming(reactor) if settings.server_timing else None
-    sessions = make_sessions(reactor, settings, ledger, backend.access)
+    sessions = session_parts(reactor, settings, ledger, backend.access)
     app = WorkerApp(
         Policy(
             secured=settings.secured,
@@ -118,14 +116,14 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         observer=ended,
         timing=timing,
         engine=engine.stops,
-        response_reader=reading(engine.reader, usage.reader if usage is not None else None),
+        response_reader=reading(engine.reader, usage.reader),
         polls=engine.polls,
-        sessions=sessions,
+        sessions=sessions.sessions,
     )
     server = Server(timing.application(app) if timing is not None else app, reactor, limits(settings))
     endpoint = parse(reactor, settings.endpoint)
 
-    listening = Listener(endpoint, server, settings.drain_timeout, engine.connect(app), app.dismiss)
+    listening = Listener(endpoint, server, settings.drain_timeout, app.drain, app.dismiss)
 
     def obstacle() -> str:
         if listening.error is not None:
@@ -136,7 +134,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         if problem := obstacle():
             # Even if the backend is healthy: the autoscaler would send this worker requests that never arrive.
             return Condition(0.0, 0.0, error_msg=problem, ready=False)
-        return readiness.condition() if estimated is None else estimated.condition(readiness.condition())
+        return usage.condition(readiness.condition())
 
     children: list[IService] = [Upstreams(backend.close, speaking.close)]
     reporter: Reporter | None = None
@@ -155,14 +153,12 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             delete_interval=settings.delete_requests_interval,
         )
         children += (reporter, keyring)
-    children += (backend.service, *serve_sessions(reactor, settings.session_port, app, sessions))
-    if estimated is not None:
-        children.append(estimated)
+    children += (backend.service, *sessions.connect(app), *usage.services)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
         children.append(renewal(reactor, certificate, expiry))
-    children += (*engine.services, listening)
+    children += (*engine.connect(app), listening)
     parts = WorkerParts(
         settings=settings,
         app=app,
@@ -175,10 +171,10 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         expiry=expiry,
         ended=ended,
         engine=engine,
-        sessions=sessions,
+        sessions=sessions.sessions,
         backends=backend.several,
-        usage=usage,
-        recalibration=estimated,
+        usage=usage.meter,
+        recalibration=usage.recalibration,
     )
     children = [*observers(reactor, parts), *children]
     secrets = (settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization))

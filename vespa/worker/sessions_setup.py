@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from attrs import frozen
 from twisted.application.service import IService
 
 from vespa.accounting.ledger import Ledger
@@ -24,10 +25,26 @@ from vespa.worker.session_table import SessionTable
 from vespa.worker.sessions import Sessions
 
 
-def make_sessions(reactor: Any, settings: WorkerSettings, ledger: Ledger, backend: BackendAccess) -> Sessions | None:
-    """The worker's sessions; None if there are none. `backend` is the first if there are several."""
-    if not settings.max_sessions:
-        return None
+@frozen
+class SessionParts:
+    """A worker's sessions; None if there are none. `port` is that of `serve_sessions`."""
+
+    sessions: Sessions | None
+    _reactor: Any
+    _port: int
+
+    def connect(self, app: WorkerApp) -> list[IService]:
+        """Let them act on this application. Returns the services."""
+        return serve_sessions(self._reactor, self._port, app, self.sessions)
+
+
+def session_parts(reactor: Any, settings: WorkerSettings, ledger: Ledger, backend: BackendAccess) -> SessionParts:
+    """The sessions that the settings allow. `backend` is the first if there are several."""
+    sessions = _sessions(reactor, settings, ledger, backend) if settings.max_sessions else None
+    return SessionParts(sessions, reactor, settings.session_port)
+
+
+def _sessions(reactor: Any, settings: WorkerSettings, ledger: Ledger, backend: BackendAccess) -> Sessions:
 
     def connect(origin: Origin) -> ConnectionPool:
         endpoint = origin.endpoint(reactor, settings.backend_connect_timeout, backend.trust)
@@ -49,7 +66,7 @@ def serve_sessions(reactor: Any, port: int, app: WorkerApp, sessions: Sessions |
     bodies = SessionBodies(lambda: app.body.max_cost, sessions.table.longest_lifetime)
     admission = SessionAdmission(app.admission, sessions, secured=app.proxy.verifies)
     app.session_routes = SessionRoutes(app.proxy, bodies, admission, SessionAnswers(sessions), *SESSION_PATHS)
-    app.on_drain = sessions.drain
+    app.on_drain.append(sessions.drain)
     if app.backends is not None:
         app.backends.on_lost = sessions.lost
     if not port:
