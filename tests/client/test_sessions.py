@@ -81,6 +81,67 @@ class RequestTests(SessionCase):
         self.assertEqual(rig.asked_for()[0]["cost"], 42)
         self.assertEqual(body_of(self.opened())["payload"], {"lifetime": 900.5})
 
+    def test_end(self) -> None:
+        """A caller ends its session by name with the worker's own route. The name is free at once."""
+        rig = self.make()
+        caller = self.send()
+        self.opened()
+        rig.worker().read()
+        self.answered(caller)
+        caller.send(post(b"{}", NAME, target=b"/session/end"))
+        asked = rig.worker().read()
+        self.assertTrue(asked.startswith(b"POST /session/end HTTP/1.1\r\n"), asked)
+        self.assertEqual(body_of(asked)["session_id"], "aB3aB3aB3aB3a")
+        self.assertEqual(body_of(asked)["session_auth"]["request_idx"], 7)
+        self.assertTrue(self.answered(caller, response(200, b'{"ended": true}')).endswith(b"true}"))
+        self.assertEqual(rig.app.sessions.results, {"opened": 1, "ended": 1})
+        self.assertEqual((list(rig.app.sessions.table.sessions), rig.asked_for()), ([], []))
+        caller.send(post(b"{}", NAME, target=b"/session/end"))
+        said = caller.read()
+        self.assertEqual(self.error(said), (410, "session_ended"))
+        self.assertIn(b"no session of this name", said)
+        self.assertEqual(rig.asked_for(), [], "none is opened to be ended")
+        self.assertTrue(rig.idle)
+
+    def test_end_while_opening(self) -> None:
+        """A session that is not open yet is ended when it is."""
+        rig = self.make()
+        first, caller = self.send(), rig.caller()
+        caller.send(post(b"{}", NAME, target=b"/session/end"))
+        self.opened()
+        begun, ended = (body_of(wire.read()) for wire in rig.wires(WORKER))
+        self.assertEqual((begun["session_id"], ended["session_id"]), ("aB3aB3aB3aB3a",) * 2)
+        self.assertIn("session_auth", ended)
+        for wire in rig.wires(WORKER):
+            wire.send(response(200, b"ok"))
+        self.assertEqual((first.read()[-2:], caller.read()[-2:]), (b"ok", b"ok"))
+        self.assertTrue(rig.idle)
+
+    def test_end_at_lost_worker(self) -> None:
+        """If the worker cannot be reached, the caller hears that it ends the session by itself."""
+        rig = self.make()
+        caller = self.send()
+        self.opened()
+        self.answered(caller)
+        caller.send(post(b"{}", NAME, target=b"/session/end"))
+        rig.worker().lose(ConnectionDone())
+        rig.advance(0.1)
+        said = caller.read()
+        self.assertEqual(self.error(said), (502, "session_unreachable"))
+        self.assertIn(b"ends it when its lifetime is over", said)
+        self.assertTrue(rig.idle)
+
+    def test_end_without_json(self) -> None:
+        """The worker's route reads JSON, so a request without it ends nothing."""
+        rig = self.make()
+        caller = self.send()
+        self.opened()
+        self.answered(caller)
+        caller.send(post(b"", NAME, target=b"/session/end", kind=b"text/plain"))
+        said = caller.read()
+        self.assertEqual(self.error(said), (422, "invalid_session_field"))
+        self.assertEqual(len(rig.app.sessions.table.sessions), 1)
+
     def test_in_query(self) -> None:
         """A request without an envelope names its session in the query."""
         rig = self.make()

@@ -459,3 +459,9 @@ class WarningTests(SynchronousTestCase):
         (line,) = warnings({**QUICK_START, "VESPA_JOBS": "comfyui"})
         self.assertIn("VESPA_JOBS is set and VESPA_ABORT is not", line)
         self.assertEqual(warnings({**QUICK_START, "VESPA_JOBS": "comfyui", "VESPA_ABORT": "comfyui"}), [])
+
+    def test_estimate_without_benchmark(self) -> None:
+        """An estimate of the throughput needs the benchmark's figure, and a hint says so."""
+        (line,) = warnings({**QUICK_START, "VESPA_BENCHMARK": "", "VESPA_RECALIBRATE": "true"})
+        self.assertIn("VESPA_RECALIBRATE changes nothing without VESPA_BENCHMARK", line)
+        self.assertEqual(warnings({**QUICK_START, "VESPA_RECALIBRATE": "true"}), [])

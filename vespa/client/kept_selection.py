@@ -41,10 +41,11 @@ class KeptSelection(WorkerSelection):
         if isinstance(failure, ResponseHead):
             return error_code(failure) == "busy" and self._ask_again(failure)
         if failure.slow:
-            self.note_failure(f"{failure.code}: {failure}")
-            return False
+            message = f"{failure}. No other worker was asked: what the request is about is at this one"
+            refusal = Refusal(504, failure.code, message, origin="worker")
+        else:
+            refusal = self.kept.unreachable(failure)
         self.note_failure(f"{failure.code}: {failure}")
-        refusal = self.kept.unreachable(failure)
         self._refusing = self._selector.timer.clock.callLater(0, self._refuse, refusal)
         return True
 

@@ -16,9 +16,11 @@ class SessionSearch:
     _listener: SearchListener | None = None
     _later: IDelayedCall | None = None
 
-    def __init__(self, session: ClientSession, clock: IReactorTime) -> None:
+    def __init__(self, session: ClientSession, clock: IReactorTime, *, ends: bool = False) -> None:
+        """`ends`: the request ends the session."""
         self._session = session
         self._clock = clock
+        self._ends = ends
 
     def begin(self, listener: SearchListener, delay: float = 0.0, *, anew: bool = False) -> None:
         """Report the session's worker to `listener`, after `delay` seconds or when the session is open."""
@@ -52,7 +54,8 @@ class SessionSearch:
         listener, self._listener = self._listener, None
         if listener is not None:
             assert self._session.assignment is not None
-            listener.found(self._session.assignment)
+            assignment = self._session.assignment
+            listener.found(assignment.ending if self._ends else assignment)
 
     def refused(self, refusal: Refusal) -> None:
         """There is no session."""

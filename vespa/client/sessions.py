@@ -27,6 +27,7 @@ STOP_SECONDS: Final = 2.0
 RESULTS: Final = ("opened", "refused", "ended", "replaced", "lost")
 """What is counted: sessions that were opened or not, then ended by their owner, for a newer one, or by their worker."""
 _OFFICIAL_ID_LENGTH: Final = 13
+_END: Final = b"/session/end"
 
 
 class Sessions(Service):
@@ -55,12 +56,27 @@ class Sessions(Service):
         name = read_name(affinity.session or b"")
         lifetime = self.lifetime if affinity.lifetime is None else read_lifetime(affinity.lifetime)
         session = self.table.get(name)
+        head = exchange.head
+        if head.method == b"POST" and head.target.partition(b"?")[0] == _END:
+            return self._ending_selection(exchange, session)
         if session is None:
             session = self._begin(ClientSession(name, exchange.content.cost, lifetime, self._clock.seconds()))
         session.requests += 1
         session.used_at = self._clock.seconds()
         session.expires_at += session.lifetime
         return KeptSelection(self._selector, exchange, SessionSearch(session, self._clock), _Kept(self, session))
+
+    def _ending_selection(self, exchange: Exchange, session: ClientSession | None) -> KeptSelection:
+        """The selection of the request by which a caller ends its session. From now on the name is free."""
+        if session is None:
+            raise Refusal(410, "session_ended", "there is no session of this name")
+        if not exchange.content.enveloped:
+            message = "a POST of /session/end with X-Vespa-Session needs a body and type of JSON, such as {}"
+            raise Refusal(422, "invalid_session_field", message)
+        self.table.forget(session)
+        self.results["ended"] += 1
+        search = SessionSearch(session, self._clock, ends=True)
+        return KeptSelection(self._selector, exchange, search, _Ended(self, session))
 
     def _begin(self, session: ClientSession) -> ClientSession:
         out = self.table.add(session)
@@ -183,3 +199,12 @@ class _Kept:
         code = next((line[14:].strip() for line in head.passing if line[:14].lower() == b"x-vespa-error:"), b"")
         if code == b"invalid_session" or (not code and len(self._session.id) == _OFFICIAL_ID_LENGTH):
             self._sessions.lost(self._session)
+
+
+class _Ended(_Kept):
+    """A session whose end its caller has asked for."""
+
+    def unreachable(self, error: UpstreamError) -> Refusal:
+        """The worker did not answer."""
+        message = f"the worker of this session did not answer: {error}. It ends it when its lifetime is over"
+        return Refusal(502, "session_unreachable", message, origin="worker")

@@ -66,6 +66,9 @@ def read(
     if reading.values["jobs"] and not reading.values["abort"]:
         jobs, abort = reading.name("jobs"), reading.name("abort")
         hints.append(f"{jobs} is set and {abort} is not: a caller that hangs up early leaves a job that nobody counts")
+    if reading.values["recalibrate"] and not reading.values["benchmark"]:
+        recalibrate, benchmark = reading.name("recalibrate"), reading.name("benchmark")
+        hints.append(f"{recalibrate} changes nothing without {benchmark}: what it estimates is a factor on that figure")
     settings = WorkerSettings(**reading.values)
     unread = {"container_id", "master_token", "report_addr"} & reading.problems.keys()
     return WorkerReading(

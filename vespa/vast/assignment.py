@@ -25,7 +25,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
 
     `auth_data` is a JSON object, and `query` the same values as parameters of a query. Each value keeps the text with
     which it arrived, because the signatures of `100.0` and `100` differ. `session_id`: the session that the request is
-    inside; "" for most.
+    inside; "" for most. `ends`: the request is the one that ends this session.
     """
 
     url: str
@@ -33,6 +33,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
     auth_data: bytes
     texts: dict[str, str]
     session_id: str = ""
+    ends: bool = False
 
     def in_session(self, session_id: str) -> Assignment:
         """The same assignment for a request inside the session that was created with it."""
@@ -40,11 +41,17 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
         return Assignment(self.url, self.request_idx, self.auth_data, texts, session_id)
 
     @property
+    def ending(self) -> Assignment:
+        """The same, inside a session, for the request that ends it (`/session/end`)."""
+        return Assignment(self.url, self.request_idx, self.auth_data, self.texts, self.session_id, True)
+
+    @property
     def envelope_start(self) -> bytes:
         """The beginning of an envelope: the assignment first, so that a worker can check it early."""
         if self.session_id:
             session_id = json.dumps(self.session_id).encode("ascii")
-            return b'{"auth_data":%b,"session_id":%b,"payload":' % (self.auth_data, session_id)
+            name = b"session_auth" if self.ends else b"auth_data"
+            return b'{"%b":%b,"session_id":%b,"payload":' % (name, self.auth_data, session_id)
         return b'{"auth_data":%b,"payload":' % self.auth_data
 
     @property
