@@ -10,8 +10,8 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.logs import observe_log
+from tests.proxy.test_body_reader import head_of
 from tests.simulator_support.comfyui import ComfyUIBackend
-from tests.worker.test_job_reader import head_of
 from vespa.engines.comfyui import ComfyUI
 from vespa.engines.comfyui_wrapper import ComfyUIWrapper
 from vespa.engines.interface import EngineRequest, EngineResponse, NoResponse
@@ -209,6 +209,17 @@ class Beginnings(WatcherCase):
         exchange.head.target = b"/api/%70rompt?x=1"
         self.assertIsNotNone(read())
         self.assertIsNone(read(head=head_of(b"Content-Length: 1\r\n", 400)))
+
+    def test_long_in_chunks(self) -> None:
+        """A response that turns out to be long begins no job of a kind that needs the whole."""
+        seen: list[bool] = []
+        self.watcher.kind = UserJobs(lambda request, response: seen.append(response.whole))
+        for size, wanted in ((65000, [True]), (65537, [])):
+            reader = self.watcher.reader(cast(Exchange, FakeExchange()), head_of(b"Transfer-Encoding: chunked\r\n"), -1)
+            assert reader is not None
+            reader.read(b"%x\r\n%b\r\n0\r\n\r\n" % (size, bytes(size)))
+            self.assertEqual((reader.end(), seen), (False, wanted), size)
+            seen.clear()
 
     def test_too_many(self) -> None:
         """The number of jobs has a limit. One above it is not followed, and the log says so."""

@@ -30,12 +30,12 @@ from vespa.engines.paths import decoded_path
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.app import draining
+from vespa.proxy.body_reader import READ_MAX, BodyReader
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
 from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.worker.backend_calls import BackendOf
-from vespa.worker.job_reader import READ_MAX, JobReader
 
 RESULTS: Final = ("done", "error", "lost", "timeout", "stopped")
 """
@@ -109,9 +109,15 @@ class JobWatcher:
         if length > READ_MAX and not self.kind.reads_beginning:
             return None
         request, chunked = EngineRequest(method, path), not exchange.content_only
-        return JobReader(head, lambda response: self._begins(exchange, request, response), chunked)
+
+        def ended(body: bytes, whole: bool) -> bool:
+            return self._begins(exchange, request, EngineResponse(head.status, body, whole))
+
+        return BodyReader(head, ended, chunked=chunked)
 
     def _begins(self, exchange: Exchange, request: EngineRequest, response: EngineResponse) -> bool:
+        if not response.whole and not self.kind.reads_beginning:
+            return False
         try:
             job = self.kind.job(request, response)
         except Exception:

@@ -1,4 +1,4 @@
-"""A response that may begin a job is read as it passes, whatever its framing."""
+"""The beginning of a body is kept as the response passes, whatever its framing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import zlib
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.engines.interface import EngineResponse
 from vespa.protocol.head_reader import RESPONSES, HeadReader
 from vespa.protocol.response_head import ResponseHead
-from vespa.worker.job_reader import READ_MAX, JobReader
+from vespa.proxy.body_reader import READ_MAX, BodyReader
 
 
 def head_of(lines: bytes, status: int = 200) -> ResponseHead:
@@ -21,14 +20,14 @@ def head_of(lines: bytes, status: int = 200) -> ResponseHead:
 
 class ReaderTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.answers: list[EngineResponse] = []
+        self.bodies: list[tuple[bytes, bool]] = []
 
-    def reader(self, lines: bytes) -> JobReader:
-        def begins(answer: EngineResponse) -> bool:
-            self.answers.append(answer)
+    def reader(self, lines: bytes) -> BodyReader:
+        def ended(body: bytes, whole: bool) -> bool:
+            self.bodies.append((body, whole))
             return True
 
-        return JobReader(head_of(lines), begins)
+        return BodyReader(head_of(lines), ended)
 
     def test_length(self) -> None:
         """The parts are put together."""
@@ -36,7 +35,7 @@ class ReaderTests(SynchronousTestCase):
         for part in (b"ab", b"c", b"d"):
             reader.read(part)
         self.assertTrue(reader.end())
-        self.assertEqual(self.answers, [EngineResponse(200, b"abcd")])
+        self.assertEqual(self.bodies, [(b"abcd", True)])
 
     def test_chunks(self) -> None:
         """The chunked coding is taken off, wherever it is cut."""
@@ -46,11 +45,13 @@ class ReaderTests(SynchronousTestCase):
             reader.read(body[:at])
             reader.read(body[at:])
             self.assertTrue(reader.end())
-            self.assertEqual(self.answers.pop(), EngineResponse(200, b"abc"), at)
+            self.assertEqual(self.bodies.pop(), (b"abc", True), at)
 
     def test_content_only(self) -> None:
         """Some exchanges get a chunked body without that coding."""
-        reader = JobReader(head_of(b"Transfer-Encoding: chunked\r\n"), lambda answer: answer.body == b"abc", False)
+        reader = BodyReader(
+            head_of(b"Transfer-Encoding: chunked\r\n"), lambda body, whole: body == b"abc", chunked=False
+        )
         reader.read(b"abc")
         self.assertTrue(reader.end())
 
@@ -64,12 +65,26 @@ class ReaderTests(SynchronousTestCase):
             for _ in range(30):
                 reader.read(part)
             self.assertTrue(reader.end())
-            self.assertEqual(self.answers.pop(), EngineResponse(200, bytes(READ_MAX)))
+            self.assertEqual(self.bodies.pop(), (bytes(READ_MAX), False))
         reader = self.reader(b"Transfer-Encoding: chunked\r\n")
         reader.read(b"nonsense\r\n")
         reader.read(b"1\r\na\r\n")
         reader.end()
-        self.assertEqual(self.answers.pop(), EngineResponse(200, b""))
+        self.assertEqual(self.bodies.pop(), (b"", False))
+
+    def test_at_the_limit(self) -> None:
+        """A body of `READ_MAX` bytes is whole, and one byte more is not, wherever it is cut."""
+        for size, cut, whole in (
+            (READ_MAX, 0, True),
+            (READ_MAX, 9, True),
+            (READ_MAX + 1, 0, False),
+            (READ_MAX + 1, 1, False),
+        ):
+            reader = self.reader(b"Content-Length: 999999\r\n")
+            reader.read(bytes(size - cut))
+            reader.read(bytes(cut))
+            reader.end()
+            self.assertEqual(self.bodies.pop(), (bytes(READ_MAX), whole), (size, cut))
 
     def test_coding(self) -> None:
         """A content coding, which the caller may ask for, hides no job."""
@@ -78,16 +93,16 @@ class ReaderTests(SynchronousTestCase):
             reader = self.reader(b"Content-Length: 4\r\nContent-Encoding: %b\r\n" % coding)
             reader.read(encode(body))
             reader.end()
-            self.assertEqual(self.answers.pop(), EngineResponse(200, body), coding)
+            self.assertEqual(self.bodies.pop(), (body, True), coding)
         for coding, data in ((b"br", body), (b"gzip", b"no gzip"), (b"gzip", gzip.compress(bytes(1 << 24)))):
             reader = self.reader(b"Content-Length: 4\r\nContent-Encoding: %b\r\n" % coding)
             reader.read(data)
             reader.end()
-            self.assertEqual(self.answers.pop(), EngineResponse(200, b""), coding)
+            self.assertEqual(self.bodies.pop(), (b"", True), coding)
 
     def test_lost(self) -> None:
-        """A response that breaks begins nothing."""
+        """A response that breaks has no body."""
         reader = self.reader(b"Content-Length: 4\r\n")
         reader.read(b"ab")
         reader.lost()
-        self.assertEqual(self.answers, [])
+        self.assertEqual(self.bodies, [])
