@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.migrating.reading import Told, read_worker
+from vespa.migrating.reading import ChildResult, read_worker
 
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("COVERAGE_")}
@@ -227,7 +227,7 @@ def write_shape(case: SynchronousTestCase, name: str) -> str:
     return path
 
 
-def run(path: str, *, python: str = sys.executable, seconds: float = 20.0, **more: Any) -> Told:
+def run(path: str, *, python: str = sys.executable, seconds: float = 20.0, **more: Any) -> ChildResult:
     """What a file tells, in an environment with little in it."""
     environ = {**ENVIRONMENT, "MODEL_NAME": "m", "MODEL_LOG": "/var/log/model.log", **more.pop("environ", {})}
     return read_worker(path, environ, python, seconds=seconds, **{"stand_in": True, **more})

@@ -127,9 +127,9 @@ class EndTests(EndCase):
         """sys.exit and argparse, which prints the reason."""
         self.assertEqual(self.end("import sys\nsys.exit(3)\n")["message"], "3")
         source = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--port', required=True)\n"
-        told = run(write(self, source + "p.parse_args()\n"))
-        self.assertEqual((told.answer["end"]["how"], told.answer["end"]["line"]), ("exited", 4))
-        self.assertIn("--port", told.printed)
+        result = run(write(self, source + "p.parse_args()\n"))
+        self.assertEqual((result.answer["end"]["how"], result.answer["end"]["line"]), ("exited", 4))
+        self.assertIn("--port", result.printed)
         self.assertEqual(self.end(source + "p.parse_args()\n", arguments=("--port", "1"))["how"], "finished")
 
     def test_nothing_official(self) -> None:

@@ -80,8 +80,8 @@ class ReadingTests(SynchronousTestCase):
                 continue
             tried += 1
             for shape in ("vllm", "tgi", "comfyui"):
-                told = run(write_shape(self, shape), python=name)
-                self.assertEqual(told.answer["end"], {"how": "served"}, (name, shape, told.printed))
+                result = run(write_shape(self, shape), python=name)
+                self.assertEqual(result.answer["end"], {"how": "served"}, (name, shape, result.printed))
         if not tried:
             raise SkipTest("no other Python is here")
 
@@ -98,9 +98,9 @@ class ReadingTests(SynchronousTestCase):
 
     def test_output(self) -> None:
         """The file may print what it wants: only the end of it is kept."""
-        told = run(write(self, "import os\nfor i in range(10**5):\n    print('x' * 99)\nos.write(2, b'\\xff end')\n"))
-        self.assertEqual(told.answer["end"], {"how": "finished"})
-        self.assertLessEqual(len(told.printed), LAST_OUTPUT)
+        result = run(write(self, "import os\nfor i in range(10**5):\n    print('x' * 99)\nos.write(2, b'\\xff end')\n"))
+        self.assertEqual(result.answer["end"], {"how": "finished"})
+        self.assertLessEqual(len(result.printed), LAST_OUTPUT)
 
     def test_large_data_set(self) -> None:
         """Of a data set without bounds a bounded part is taken, and a request that is too large is said."""

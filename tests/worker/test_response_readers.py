@@ -8,7 +8,7 @@ from tests.rig import CHUNKED, GET, Rig
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
-from vespa.worker.response_readers import Readers, Reading, reading
+from vespa.worker.response_readers import ReaderOf, Readers, combined
 
 
 class Notes:
@@ -29,7 +29,7 @@ class Notes:
         self.told.append("lost")
 
 
-def always(reader: ResponseReader | None) -> Reading:
+def always(reader: ResponseReader | None) -> ReaderOf:
     """A part that reads every response with this reader."""
 
     def part(exchange: Exchange, head: ResponseHead, length: int) -> ResponseReader | None:
@@ -39,8 +39,8 @@ def always(reader: ResponseReader | None) -> Reading:
 
 
 class ReadingTests(SynchronousTestCase):
-    def found(self, *parts: Reading | None) -> ResponseReader | None:
-        made = reading(*parts)
+    def found(self, *parts: ReaderOf | None) -> ResponseReader | None:
+        made = combined(*parts)
         rig = Rig(response_reader=made)
         rig.ask(GET)
         exchange = next(iter(rig.server.connections)).handler
@@ -49,14 +49,14 @@ class ReadingTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """Without parts that read there is nothing to call."""
-        self.assertIsNone(reading())
-        self.assertIsNone(reading(None, None))
+        self.assertIsNone(combined())
+        self.assertIsNone(combined(None, None))
 
     def test_one(self) -> None:
         """One part, and one that wants to read this response, are asked directly."""
         notes = Notes()
         part = always(notes)
-        self.assertIs(reading(None, part), part)
+        self.assertIs(combined(None, part), part)
         self.assertIs(self.found(always(None), part), notes)
         self.assertIsNone(self.found(always(None), always(None)))
 
@@ -75,7 +75,7 @@ class ReadingTests(SynchronousTestCase):
     def test_in_an_exchange(self) -> None:
         """A response that two parts read passes as it came."""
         notes = [Notes(), Notes()]
-        rig = Rig(response_reader=reading(*map(always, notes)))
+        rig = Rig(response_reader=combined(*map(always, notes)))
         client = rig.ask(GET)
         rig.backend.wire.send(CHUNKED + b"2\r\nok\r\n0\r\n\r\n")
         self.assertEqual(client.value(), CHUNKED + b"2\r\nok\r\n0\r\n\r\n")

@@ -16,7 +16,7 @@ from vespa.migrating.differences import add_remarks
 from vespa.migrating.endings import sentence
 from vespa.migrating.output import shown, to_json, to_text
 from vespa.migrating.plan import benchmark_handler, make_plan
-from vespa.migrating.reading import ReadingError, Told, read_worker
+from vespa.migrating.reading import ChildResult, ReadingError, read_worker
 from vespa.runtime.files import replace_file
 from vespa.runtime.standard_streams import writable
 
@@ -43,7 +43,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> MigrateSettings:
 
 def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) -> int:
     """Read the file, print the plan, and return the exit code. Raises ReadingError and OSError."""
-    told = read_worker(
+    result = read_worker(
         settings.file,
         environ,
         settings.python or sys.executable,
@@ -51,8 +51,8 @@ def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) 
         stand_in=settings.stand_in,
         seconds=settings.timeout,
     )
-    answer = told.answer
-    ending = sentence(answer["end"], os.path.realpath(settings.file), settings.timeout, told.printed)
+    answer = result.answer
+    ending = sentence(answer["end"], os.path.realpath(settings.file), settings.timeout, result.printed)
     if answer["found"] is None:
         nothing = "it makes no Worker and no WorkerConfig of the package vastai"
         ended = answer["end"]["how"] == "finished"
@@ -60,11 +60,11 @@ def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) 
     written = None
     handler = benchmark_handler(answer["found"])
     if settings.benchmark and handler is not None and handler["benchmark"]["requests"]:
-        replace_file(settings.benchmark, module(handler, told.hidden).encode("ascii"), 0o644)
+        replace_file(settings.benchmark, module(handler, result.hidden).encode("ascii"), 0o644)
         written = handler["benchmark"]
     plan = make_plan(answer["found"], "" if written is None else _spec(settings.benchmark))
-    add_remarks(plan, answer, told.hidden)
-    notes = _notes(settings, told, written, ending)
+    add_remarks(plan, answer, result.hidden)
+    notes = _notes(settings, result, written, ending)
     if settings.json:
         path = "" if written is None else os.path.abspath(settings.benchmark)
         out.write(to_json(plan, settings.file, answer["package"], notes, path))
@@ -79,10 +79,10 @@ def _spec(path: str) -> str:
     return f"{os.path.abspath(path)}:benchmark"
 
 
-def _notes(settings: MigrateSettings, told: Told, written: Mapping[str, Any] | None, ending: str) -> list[str]:
+def _notes(settings: MigrateSettings, result: ChildResult, written: Mapping[str, Any] | None, ending: str) -> list[str]:
     """What to know before the settings are used. `written` is the description of the benchmark that was written."""
     notes = ["WORKER_PORT, USE_SSL, UNSECURED and what Vast.ai sets stay as they are: Vespa reads them too."]
-    if error := told.answer["package_error"]:
+    if error := result.answer["package_error"]:
         notes.append(f"The installed package vastai could not be used: {error}")
     if ending:
         notes.append(f"Check that this is the right configuration, because {ending}.")

@@ -1,4 +1,4 @@
-"""Runs a worker's file in a process of its own, with bounds, and returns what it told."""
+"""Runs a worker's file in a process of its own, with bounds, and returns what it found out."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReadingError(Exception):
 
 
 @frozen
-class Told:
+class ChildResult:
     """What the process said. child.py describes the answer."""
 
     answer: Mapping[str, Any]
@@ -64,7 +64,7 @@ def read_worker(
     arguments: Sequence[str] = (),
     stand_in: bool = False,
     seconds: float = 30.0,
-) -> Told:
+) -> ChildResult:
     """
     Run `file` with the interpreter `python` in the environment `environ`, without the values of secrets.
 
@@ -79,7 +79,7 @@ def read_worker(
         answer = os.path.join(folder, "answer.json")
         order = {"file": path, "arguments": [*arguments], "stand_in": stand_in, "seconds": seconds, "answer": answer}
         how, printed = _run(python, json.dumps(order).encode() + b"\n", environment, seconds + REQUESTS_SECONDS)
-        return Told(_load(answer, how, printed), printed, hidden)
+        return ChildResult(_load(answer, how, printed), printed, hidden)
 
 
 def child_environment(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -25,7 +25,7 @@ from vespa.protocol.via import Via
 from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
-from vespa.proxy.interfaces import HeaderPolicy, RequestObserver, ResponseReader, UpstreamSelector
+from vespa.proxy.interfaces import HeaderPolicy, RequestObserver, UpstreamSelector
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
@@ -41,6 +41,7 @@ from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
 from vespa.worker.request_headers import BackendsRequestHeaders, WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
+from vespa.worker.response_readers import ReaderOf
 from vespa.worker.session_bodies import SESSION_PATHS
 
 REPLAY_LIMIT: Final = 65536
@@ -79,7 +80,7 @@ class WorkerApp:
         timing: ServerTiming | None = None,
         sessions: SessionLookup | None = None,
         engine: Engine | None = None,
-        response_reader: Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None = None,
+        response_reader: ReaderOf | None = None,
         polls: JobPolls | None = None,
     ) -> None:
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -12,15 +11,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from vespa.config.worker import WorkerSettings
 from vespa.engines.choice import job_kind, stopper
-from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
-from vespa.proxy.interfaces import ResponseReader
 from vespa.worker.app import WorkerApp
 from vespa.worker.backend_calls import BackendCalls
 from vespa.worker.backends_setup import BackendParts
 from vespa.worker.engine_stops import EngineStops
 from vespa.worker.job_polls import JobPolls
 from vespa.worker.job_watcher import JobWatcher
+from vespa.worker.response_readers import ReaderOf
 
 STOP_SECONDS: Final = 1.0
 """The least time for attempts to stop the engine. When the time for requests is over, those that are cut begin some."""
@@ -68,7 +66,7 @@ class EngineParts:
     drain: EngineDrain
 
     @property
-    def reader(self) -> Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None:
+    def reader(self) -> ReaderOf | None:
         """What reads responses that may begin a job."""
         return self.jobs.reader if self.jobs is not None else None
 

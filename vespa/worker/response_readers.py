@@ -8,11 +8,15 @@ from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
 
-Reading = Callable[[Exchange, ResponseHead, int], ResponseReader | None]
-"""As `proxy.app.App` is given it: returns the reader of a response, or None."""
+ReaderOf = Callable[[Exchange, ResponseHead, int], ResponseReader | None]
+"""
+The reader of a response, as `proxy.app.App` asks for it: with the response's head and its Content-Length, or -1.
+
+None: nobody reads it.
+"""
 
 
-def reading(*parts: Reading | None) -> Reading | None:
+def combined(*parts: ReaderOf | None) -> ReaderOf | None:
     """What lets all these parts read; None if there are none."""
     present = [part for part in parts if part is not None]
     if len(present) < 2:

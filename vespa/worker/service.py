@@ -41,7 +41,7 @@ from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.policy import Policy
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.response_readers import reading
+from vespa.worker.response_readers import combined
 from vespa.worker.service_state import service_state
 from vespa.worker.sessions_setup import session_parts
 from vespa.worker.usage_setup import usage_parts
@@ -116,7 +116,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         observer=ended,
         timing=timing,
         engine=engine.stops,
-        response_reader=reading(engine.reader, usage.reader),
+        response_reader=combined(engine.reader, usage.reader),
         polls=engine.polls,
         sessions=sessions.sessions,
     )

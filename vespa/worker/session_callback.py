@@ -16,23 +16,23 @@ from vespa.worker.session_table import Session
 CALLBACK_SECONDS: Final = 10.0
 """How long the backend may take, as at Vast's worker."""
 
-Told = Callable[[str], object]
+OnEnd = Callable[[str], object]
 """Called once when the backend has answered: with "", or with what went wrong in one sentence."""
 
 
 class Callback:
     """One POST."""
 
-    def __init__(self, pool: ConnectionPool, timer: CoarseTimer, data: bytes, told: Told) -> None:
-        self._told: Told | None = told
+    def __init__(self, pool: ConnectionPool, timer: CoarseTimer, data: bytes, on_end: OnEnd) -> None:
+        self._on_end: OnEnd | None = on_end
         self._fetch: Fetch | None = None
         fetch = Fetch(pool, timer, data, self, seconds=CALLBACK_SECONDS)
-        if self._told is not None:
+        if self._on_end is not None:
             self._fetch = fetch
 
     def cancel(self) -> None:
         """Nobody waits any more."""
-        self._told = None
+        self._on_end = None
         fetch, self._fetch = self._fetch, None
         if fetch is not None:
             fetch.cancel()
@@ -44,10 +44,10 @@ class Callback:
         self._end(str(error))
 
     def _end(self, trouble: str) -> None:
-        told, self._told = self._told, None
+        on_end, self._on_end = self._on_end, None
         self._fetch = None
-        if told is not None:
-            told(trouble)
+        if on_end is not None:
+            on_end(trouble)
 
 
 class Callbacks:
@@ -67,7 +67,7 @@ class Callbacks:
         key = authorization.encode("ascii")
         self._authorization = b"Authorization: " + key + b"\r\n" if key else b""
 
-    def send(self, session: Session, told: Told) -> Any:
+    def send(self, session: Session, on_end: OnEnd) -> Any:
         """
         Tell the backend of the end of a session that has an `on_close`. Returns an object with `cancel`.
 
@@ -83,4 +83,4 @@ class Callbacks:
             self._authorization,
             len(body),
         )
-        return Callback(self._connect(origin), self._timer, head + body, told)
+        return Callback(self._connect(origin), self._timer, head + body, on_end)

@@ -30,7 +30,7 @@ END_WAIT_SECONDS: Final = 5.0
 """How long the response to `/session/end` waits for the backend. Vast's client waits 10 s for that response."""
 
 
-class SessionAnswers:
+class SessionResponses:
     """
     Answers requests for a session, in the place of an upstream.
 
@@ -48,13 +48,13 @@ class SessionAnswers:
         path, session = path_of(exchange.head), exchange.session
         if path == CREATE:
             session = self._sessions.open(exchange.content, exchange.request_idx)
-            _answer(exchange, 201, {"session_id": session.id, "expiration": session.expires_at})
+            _respond(exchange, 201, {"session_id": session.id, "expiration": session.expires_at})
         elif path == END:
             self._end(exchange, session)
         elif path == GET:
-            _answer(exchange, 200, _described(session))
+            _respond(exchange, 200, _described(session))
         else:
-            _answer(exchange, 200, {"ok": session is not None and not (session.is_closing or session.is_lost)})
+            _respond(exchange, 200, {"ok": session is not None and not (session.is_closing or session.is_lost)})
 
     def _end(self, exchange: Exchange, session: Session) -> None:
         def ended() -> None:
@@ -62,7 +62,7 @@ class SessionAnswers:
             if waiting is not None:
                 if waiting.active():
                     waiting.cancel()
-                _answer(exchange, 200, {"ended": True, "removed_session": session.id})
+                _respond(exchange, 200, {"ended": True, "removed_session": session.id})
 
         wait = END_WAIT_SECONDS if self._waits else 0.0
         self._ending[exchange] = self._sessions.clock.callLater(wait, ended)
@@ -87,7 +87,7 @@ class SessionRoutes:
     """The handlers of requests for a session."""
 
     def __init__(
-        self, main: App, bodies: SessionBodies, admission: SessionAdmission, answers: SessionAnswers, *paths: bytes
+        self, main: App, bodies: SessionBodies, admission: SessionAdmission, responses: SessionResponses, *paths: bytes
     ) -> None:
         """`main` is the worker's own `App`: its settings and observer apply here too. `paths` are those that exist."""
         self._paths = frozenset(paths)
@@ -95,8 +95,8 @@ class SessionRoutes:
             main.clock,
             body=bodies,
             admission=admission,
-            upstreams=answers,
-            headers=answers,
+            upstreams=responses,
+            headers=responses,
             via=main.via,
             replay_limit=0,
             verifies=main.verifies,
@@ -115,11 +115,11 @@ class SessionRoutes:
         return open_exchange(self.proxy, client, head)
 
 
-_check: type[UpstreamSelector[Exchange]] = SessionAnswers
-_check_too: type[HeaderPolicy[Exchange]] = SessionAnswers
+_check: type[UpstreamSelector[Exchange]] = SessionResponses
+_check_too: type[HeaderPolicy[Exchange]] = SessionResponses
 
 
-def _answer(exchange: Exchange, status: int, members: dict[str, Any]) -> None:
+def _respond(exchange: Exchange, status: int, members: dict[str, Any]) -> None:
     """Respond with a JSON object."""
     body = msgspec.json.encode(members)
     fields = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)

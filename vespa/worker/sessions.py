@@ -21,7 +21,7 @@ from vespa.runtime.deadlines import within
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth
 from vespa.worker.session_bodies import WantedSession
-from vespa.worker.session_callback import Told
+from vespa.worker.session_callback import OnEnd
 from vespa.worker.session_table import Session, SessionTable
 
 SWEEP_SECONDS: Final = 5.0
@@ -39,7 +39,7 @@ COUNTED: Final = ("opened", "refused", *RESULTS)
 class Sender(Protocol):
     """Tells the backend of the end of a session (`session_callback.Callbacks`)."""
 
-    def send(self, session: Session, told: Told) -> Any:
+    def send(self, session: Session, on_end: OnEnd) -> Any:
         """Begin. Returns an object with `cancel`."""
 
 
@@ -125,7 +125,7 @@ class Sessions(Service):
             self._call_back(session)
 
     def _call_back(self, session: Session) -> None:
-        def told(trouble: str) -> None:
+        def on_end(trouble: str) -> None:
             self._callbacks.pop(session, None)
             if trouble:
                 self.callbacks_failed += 1
@@ -135,7 +135,7 @@ class Sessions(Service):
                 self.callbacks_delivered += 1
             self._closed(session)
 
-        callback = self._sender.send(session, told)
+        callback = self._sender.send(session, on_end)
         if session in self._closing:
             self._callbacks[session] = callback
 

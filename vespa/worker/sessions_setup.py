@@ -20,7 +20,7 @@ from vespa.worker.session_admission import SessionAdmission, SessionBodies
 from vespa.worker.session_bodies import END, SESSION_PATHS
 from vespa.worker.session_callback import Callbacks
 from vespa.worker.session_port import SessionPort
-from vespa.worker.session_routes import SessionAnswers, SessionRoutes
+from vespa.worker.session_routes import SessionResponses, SessionRoutes
 from vespa.worker.session_table import SessionTable
 from vespa.worker.sessions import Sessions
 
@@ -65,14 +65,14 @@ def serve_sessions(reactor: Any, port: int, app: WorkerApp, sessions: Sessions |
         return []
     bodies = SessionBodies(lambda: app.body.max_cost, sessions.table.longest_lifetime)
     admission = SessionAdmission(app.admission, sessions, secured=app.proxy.verifies)
-    app.session_routes = SessionRoutes(app.proxy, bodies, admission, SessionAnswers(sessions), *SESSION_PATHS)
+    app.session_routes = SessionRoutes(app.proxy, bodies, admission, SessionResponses(sessions), *SESSION_PATHS)
     app.on_drain.append(sessions.drain)
     if app.backends is not None:
         app.backends.on_lost = sessions.lost
     if not port:
         return [sessions]
-    answers = SessionAnswers(sessions, waits=False)
-    plain = SessionPort(reactor, port, SessionRoutes(app.proxy, bodies, admission, answers, END))
+    responses = SessionResponses(sessions, waits=False)
+    plain = SessionPort(reactor, port, SessionRoutes(app.proxy, bodies, admission, responses, END))
     sessions.on_open = plain.open
     return [plain, sessions]
 

@@ -10,7 +10,7 @@ from vespa.protocol.response_head import CHUNKED, NO_BODY, ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
 from vespa.worker.usage_counts import Counts
-from vespa.worker.usage_reader import LIMIT, Form, Listener, UsageReader
+from vespa.worker.usage_reader import LIMIT, Form, UsageListener, UsageReader
 
 FORMS: Final = {
     b"application/json": Form.WHOLE,
@@ -83,7 +83,7 @@ class UsageMeter:
             self.unmeasured += 1
 
 
-class _Account(Listener):
+class _Account(UsageListener):
     """The account of one request, as its response's reader knows it."""
 
     __slots__ = ("_meter", "_exchange")

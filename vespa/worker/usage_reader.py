@@ -41,7 +41,7 @@ class Form(Enum):
     LINES = 2  # one JSON text a line
 
 
-class Listener(Protocol):
+class UsageListener(Protocol):
     """What wants to know of the tokens of one response."""
 
     def progress(self, counts: Counts) -> None:
@@ -58,7 +58,7 @@ class UsageReader:
     `ended` gets the same however the bytes were split. `progress` is called for a stream only.
     """
 
-    def __init__(self, form: Form, chunked: bool, listener: Listener) -> None:
+    def __init__(self, form: Form, chunked: bool, listener: UsageListener) -> None:
         self._form = form
         self._listener = listener
         self._decoder = Chunked() if chunked else None

@@ -13,12 +13,10 @@ from vespa.accounting.ledger import Ledger
 from vespa.accounting.workload import MAX_COST
 from vespa.config.worker import WorkerSettings
 from vespa.observability.ended_requests import EndedRequests
-from vespa.protocol.response_head import ResponseHead
-from vespa.proxy.exchange import Exchange
-from vespa.proxy.interfaces import ResponseReader
 from vespa.vast.status_report import Condition
 from vespa.worker.backends_setup import BackendParts
 from vespa.worker.recalibration import Recalibration
+from vespa.worker.response_readers import ReaderOf
 from vespa.worker.usage_meter import UsageMeter
 
 
@@ -30,7 +28,7 @@ class UsageParts:
     recalibration: Recalibration | None
 
     @property
-    def reader(self) -> Callable[[Exchange, ResponseHead, int], ResponseReader | None] | None:
+    def reader(self) -> ReaderOf | None:
         """What reads responses for their tokens."""
         return self.meter.reader if self.meter is not None else None
 
