@@ -74,6 +74,11 @@ class EndpointWorkersTests(SynchronousTestCase):
         self.assertEqual(first, WorkerInfo(id="", status=""))
         self.assertEqual(second, WorkerInfo(id="a", status="3"))
 
+    def test_endless_numbers(self) -> None:
+        """An integer that no float can hold is none, and hides no other value."""
+        (row,) = self.successResultOf(self.ask([{"id": 10**400, "status": "ready", "cur_load": 10**400}]))
+        self.assertEqual((row.status, row.load), ("ready", None))
+
     def test_error_message(self) -> None:
         """A 200 with an error_msg is no list, and its text is shown without the key."""
         said = self.why(self.ask({"error_msg": f"no such\nkey {KEY}"}))

@@ -196,12 +196,15 @@ def _info(row: _Row) -> EndpointInfo:
         name=name,
         api_key=key,
         state=state if isinstance(state, str) and state.isprintable() else "",
-        **{each: _number(getattr(row, each)) for each in _NUMBERS},
+        **{each: number(getattr(row, each)) for each in _NUMBERS},
     )
 
 
-def _number(value: object) -> float | None:
-    # These are only for display: a wrong type in one must not hide the others.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def number(value: object) -> float | None:
+    """A number for display; None for anything else, because a wrong one must not hide the others."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from attrs import frozen
 
-from vespa.client.console import RESPONSE_LIMIT, ConsoleError
+from vespa.client.console import RESPONSE_LIMIT, ConsoleError, number
 from vespa.runtime.http_client import BoundedClient, CallError
 from vespa.runtime.redaction import HIDDEN
 from vespa.vast.assignment import one_line
@@ -98,19 +97,12 @@ class EndpointWorkers:
 
 
 def _info(row: Mapping[str, Any]) -> WorkerInfo:
-    numbers = {name: _number(row.get(theirs)) for name, theirs in _FIELDS.items()}
+    numbers = {name: number(row.get(theirs)) for name, theirs in _FIELDS.items()}
     return WorkerInfo(id=_text(row.get("id")), status=_text(row.get("status")), **numbers)
 
 
 def _text(value: object) -> str:
     return one_line(str(value)) if isinstance(value, str | int) else ""
-
-
-def _number(value: object) -> float | None:
-    # These are only for display: a wrong type in one must not hide the others.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
 
 
 def _cleaned(text: str, key: str) -> str:
