@@ -85,6 +85,20 @@ class PollTests(JobCase):
             rig.tell(assignment(OTHER, 9))
             rig.worker(OTHER).send(response(200))
 
+    def test_chosen_ids(self) -> None:
+        """An id that a caller chose ties no request of another one to the job's worker, but by X-Vespa-Job it does."""
+        for chosen, request in (
+            (b"object_info", get(b"/object_info")),
+            (b"completions", post(target=b"/v1/chat/completions")),
+            (b"workflow", get(b"/view?type=workflow")),
+            (b"a1b2c3d4", post(target=b"/prompt?client=a1b2c3d4")),
+        ):
+            rig = self.make()
+            self.begin(response(200, BEGUN.replace(ID, chosen)))
+            rig.caller().send(request)
+            self.assertEqual((len(rig.asked_for()), rig.worker().read()), (1, b""), chosen)
+            self.assertIn(b"GET /view?", self.asked(get(b"/view", b"X-Vespa-Job: " + chosen)))
+
     def test_two_jobs(self) -> None:
         """Each job has its own worker."""
         rig = self.make()

@@ -16,6 +16,7 @@ from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.chunked import BadChunk, Chunked
 from vespa.protocol.refusal import Refusal
+from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import CHUNKED, ResponseHead
 from vespa.proxy.content_decoding import ContentDecoder
 from vespa.proxy.exchange import Exchange
@@ -31,6 +32,7 @@ _PARTS_MAX: Final = 16  # segments of a path, and parameters of a query, that ar
 
 is_job_id = re.compile(rb"[A-Za-z0-9._~-]{8,128}").fullmatch
 """Matches the id of a job. A shorter one could be any part of a path."""
+_digit = re.compile(rb"[0-9]").search
 
 
 @frozen
@@ -97,7 +99,7 @@ class Jobs:
             if job is None:
                 raise _unknown(self.kind is not None)
         else:
-            job = self._find(_named_in(exchange.head.target)) if self._jobs else None
+            job = self._find(self._named_in(exchange.head)) if self._jobs else None
         if job is None:
             return None
         job.requests += 1
@@ -121,6 +123,14 @@ class Jobs:
         self._jobs.pop(job_id, None)
         self._jobs[job_id] = Job(job_id, assignment, now, now)
         self._forget(now)
+
+    def _named_in(self, head: RequestHead) -> Iterator[bytes]:
+        """What may be the id of a job in a request's target."""
+        # A caller may choose an id, such as `object_info`. That must not tie requests of others to its worker.
+        kind = self.kind
+        if kind is not None and head.method == b"POST" and head.target.partition(b"?")[0] in kind.begins:
+            return iter(())
+        return filter(_digit, _named_in(head.target))
 
     def _find(self, names: tuple[bytes, ...] | Iterator[bytes]) -> Job | None:
         """The job that has one of these ids. It is used now."""
