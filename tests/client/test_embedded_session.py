@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from decimal import Decimal
 from typing import Any
 
 from twisted.internet import reactor
@@ -158,6 +159,22 @@ class ThreadTests(SynchronousTestCase):
             for values in wrong:
                 self.assertRaises(ValueError, client.session, **values)
             self.assertRaises(TypeError, client.session, on_close_payload=object())
+
+    def test_entered_once(self) -> None:
+        """A session that is entered again says so, and the first one goes on."""
+        with make_client() as client:
+            with client.session() as session:
+                self.assertRaises(RuntimeError, session.__enter__)
+                self.assertEqual(sessions_of(client).ended, [])
+            self.assertRaises(RuntimeError, session.__enter__)
+            self.assertEqual(len(sessions_of(client).wanted), 1)
+
+    def test_number_types(self) -> None:
+        """Any number will do, also one whose repr is none of JSON's."""
+        with make_client() as client:
+            with client.session(cost=True, lifetime=Decimal("1.5")):  # type: ignore[arg-type]
+                pass
+            self.assertEqual([repr(each) for each in sessions_of(client).wanted[0][1:3]], ["1.0", "1.5"])
 
 
 class TwistedTests(TestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from vespa.client.service import ClientService
+    from vespa.client.session_table import ClientSession
 
 
 class SessionError(Exception):
@@ -59,8 +61,9 @@ class VastSession:
         self.url = url
         self._run = run
         self._name = secrets.token_hex(16)
-        self._wanted = (cost, lifetime, on_close_route, on_close_payload)
+        self._wanted = (float(cost), float(lifetime), on_close_route, on_close_payload)
         self._blocks = blocks
+        self._entered = False
 
     def __repr__(self) -> str:
         return f"<VastSession at {self.url}{'' if self.id else ', not open'}>"
@@ -70,8 +73,14 @@ class VastSession:
         """The header fields of each request inside the session."""
         return {"X-Vespa-Session": self._name}
 
+    def _begin(self) -> Future[ClientSession]:
+        if self._entered:
+            raise RuntimeError("a session can be entered once: begin another one")
+        self._entered = True
+        return self._run.call(self._open)
+
     async def __aenter__(self) -> Self:
-        opening = self._run.call(self._open)
+        opening = self._begin()
         try:
             self.id = (await self._run.outcome(opening)).id
         except Refusal as refusal:
@@ -90,7 +99,7 @@ class VastSession:
     def __enter__(self) -> Self:
         if not self._blocks:
             raise RuntimeError("a reactor runs in this thread and must not be blocked: use `async with`")
-        opening = self._run.call(self._open)
+        opening = self._begin()
         try:
             self.id = opening.result().id
         except Refusal as refusal:
