@@ -33,6 +33,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.client.reactor_thread": "tests.client.test_embedded",
     "vespa.client.kept_selection": "tests.client.test_sessions",
     "vespa.client.session_ending": "tests.client.test_sessions",
+    "vespa.client.session_creation": "tests.client.test_sessions",
     "vespa.client.session_opening": "tests.client.test_sessions",
     "vespa.client.session_search": "tests.client.test_sessions",
     "vespa.client.session_table": "tests.client.test_sessions",

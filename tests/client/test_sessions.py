@@ -396,6 +396,19 @@ class OpeningTests(SessionCase):
             self.assertIn(words, said)
             self.assertTrue(rig.idle)
 
+    def test_no_signature_in_errors(self) -> None:
+        """A worker that repeats the assignment in its error does not put the signature into ours, and into our log."""
+        signature = "aGVsbG8gd29ybGQ/" * 8
+        for echo in ("bad auth_data: {}", '{{\\"signature\\": \\"{}\\"}}'):
+            rig = self.make()
+            caller = self.send()
+            rig.tell({**assignment(), "signature": signature})
+            rig.worker().read()
+            rig.worker().send(response(422, json.dumps({"error": echo.format(signature)}).encode()))
+            said = caller.read()
+            self.assertIn(b"it answered 422", said)
+            self.assertNotIn(signature[:15].encode(), said)
+
     def test_silent_worker(self) -> None:
         """A worker that does not answer in ten seconds is left for another."""
         rig = self.make()
@@ -420,6 +433,7 @@ class OpeningTests(SessionCase):
         rig.worker().read()
         rig.advance(8.0)
         self.assertEqual(self.error(caller.read()), (504, "worker_timeout"))
+        rig.advance(4.0)  # ten seconds for the worker, which may have created it
         self.assertFalse(rig.worker().open)
         self.assertTrue(rig.idle)
 
@@ -474,6 +488,90 @@ class BoundTests(SessionCase):
         self.send(name=b"X-Vespa-Session: s2")
         self.assertEqual(self.error(first.read()), (410, "session_ended"))
         self.assertEqual((len(rig.asked_for()), list(rig.app.sessions.table.sessions)), (1, ["s2"]))
+
+    def test_heard_once(self) -> None:
+        """Who waited for it has heard, so that its name is free."""
+        rig = self.make(max_sessions=1)
+        first = self.send(name=b"X-Vespa-Session: s1")
+        self.send(name=b"X-Vespa-Session: s2")
+        self.assertEqual(self.error(first.read()), (410, "session_ended"))
+        first.send(post(BODY, b"X-Vespa-Session: s1"))
+        self.assertEqual(list(rig.app.sessions.table.sessions), ["s1"])
+
+    def test_replaced_at_once(self) -> None:
+        """A refused caller's next request may begin a session in the midst of this. None exceeds the limit."""
+        rig = self.make(max_sessions=1)
+        first = self.send(name=b"X-Vespa-Session: s1")
+        first.send(post(BODY, b"X-Vespa-Session: s3"))
+        second = self.send(name=b"X-Vespa-Session: s2")
+        self.assertEqual(self.error(first.read()), (410, "session_ended"))
+        self.assertEqual(self.error(second.read()), (410, "session_ended"))
+        self.assertEqual((len(rig.asked_for()), list(rig.app.sessions.table.sessions)), (1, ["s3"]))
+        self.assertEqual(rig.app.sessions.results, {"refused": 2})
+        opening = rig.app.sessions.open("p", 1.0, 60.0)
+        second.send(post(BODY, b"X-Vespa-Session: s2"))
+        self.assertEqual(self.failureResultOf(opening, Refusal).value.code, "session_ended")
+
+
+class LateTests(SessionCase):
+    """A session that nobody needs any more, while its worker creates it."""
+
+    def creating(self, **policy: Any) -> ClientRig:
+        rig = self.make(**policy)
+        self.opening = rig.app.sessions.open("p", 5.0, 3000.0)
+        self.opening.addErrback(lambda _: None)
+        rig.tell(assignment())
+        self.assertIn(b"/session/create", rig.worker().read())
+        return rig
+
+    def test_ended_there(self) -> None:
+        """It is ended as soon as the worker has answered."""
+        rig = self.creating()
+        self.successResultOf(rig.app.sessions.end("p"))
+        self.assertEqual((rig.worker().read(), dict(rig.app.sessions.table.sessions)), (b"", {}))
+        rig.worker().send(response(201, CREATED))
+        ended = rig.worker().read()
+        self.assertTrue(ended.startswith(b"POST /session/end"), ended)
+        self.assertEqual(body_of(ended)["session_id"], "aB3aB3aB3aB3a")
+        rig.worker().send(response(200, b"{}"))
+        self.assertTrue(rig.idle)
+        self.assertEqual(rig.app.sessions.results, {"refused": 1})
+
+    def test_not_created(self) -> None:
+        """Any other answer, or none, is the end of it."""
+        for answer in (response(429), response(201, b"{}"), b"\0\r\n\r\n", b""):
+            rig = self.creating()
+            rig.app.sessions.end("p")
+            if answer:
+                rig.worker().send(answer)
+            rig.advance(12.0)
+            self.assertEqual([wire.read() for wire in rig.wires(WORKER)], [b""])
+            self.assertEqual((rig.asked_for(), rig.app.proxy.timer.size), ([], 0))
+
+    def test_client_stops(self) -> None:
+        """The client's stop waits for it, two seconds at most."""
+        rig = self.creating()
+        stopping = rig.app.sessions.stopService()
+        self.assertNoResult(stopping)
+        rig.worker().send(response(201, CREATED))
+        self.assertNoResult(stopping)
+        self.assertTrue(rig.worker().read().startswith(b"POST /session/end"))
+        rig.worker().send(response(200, b"{}"))
+        self.assertIsNone(self.successResultOf(stopping))
+        rig = self.creating()
+        stopping = rig.app.sessions.stopService()
+        rig.advance(2.0)
+        self.assertIsNone(self.successResultOf(stopping))
+        self.assertFalse(rig.worker().open)
+
+    def test_number(self) -> None:
+        """No more of them are waited for than there may be sessions."""
+        rig = self.creating(max_sessions=1)
+        self.send(name=b"X-Vespa-Session: s2")
+        rig.tell(assignment(OTHER, 8))
+        self.assertIn(b"/session/create", rig.worker(OTHER).read())
+        self.send(name=b"X-Vespa-Session: s3")
+        self.assertEqual((rig.worker().open, rig.worker(OTHER).open), (True, False))
 
 
 class StopTests(SessionCase):

@@ -21,12 +21,16 @@ _KNOWN: Final = frozenset((400, 410))  # it has ended already
 
 
 class SessionEnding:
-    """One `POST /session/end`. `done` fires with None when the worker has answered, or has not in time."""
+    """
+    One `POST /session/end`.
+
+    `done` fires with None when the worker has answered, or has not in time. It may be cancelled, and then fires too.
+    """
 
     log = Logger(namespace="vespa.client")
 
     def __init__(self, session: ClientSession, worker: Worker, timer: CoarseTimer) -> None:
-        self.done: Deferred[None] = Deferred()
+        self.done: Deferred[None] = Deferred(lambda _: self.cancel())
         self.is_done = False
         self._fetch: Fetch | None = None
         assert session.assignment is not None

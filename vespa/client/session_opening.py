@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from vespa.client.envelope_writer import BODY_SUFFIX
 from vespa.client.retries import Retries
+from vespa.client.session_creation import SessionCreation
 from vespa.client.session_table import ClientSession, Waiting
 from vespa.client.worker_pools import Worker, no_worker
 from vespa.client.worker_selection import WorkerSelector
-from vespa.http.fetch import Fetch
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
-from vespa.protocol.response_head import ResponseHead
-from vespa.vast.assignment import Assignment, error_text, one_line, seconds_before
+from vespa.vast.assignment import Assignment, seconds_before
 
-CREATE_SECONDS: Final = 10.0
-"""The time limit for a worker's answer to `/session/create`, as in Vast's own client."""
 _FULL: Final = "too_many_sessions"
 _AGAIN: Final = frozenset((401, 408, 425, 429))
 """Statuses after which another worker may open it. 401: an assignment is used up by its first request."""
-_ID_MAX: Final = 256
 
 
 class Opens(Protocol):
@@ -37,12 +30,12 @@ class Opens(Protocol):
     def not_opened(self, session: ClientSession) -> None:
         """There will be no session."""
 
+    def may_be_late(self, session: ClientSession, answered: Deferred[None]) -> None:
+        """
+        There will be no session, but its worker was asked for it (`SessionCreation.let_go`).
 
-class _Created(msgspec.Struct):
-    session_id: str
-
-
-_decode: Final = msgspec.json.Decoder(_Created).decode
+        `answered` fires with None. If the session has an assignment then, it must be ended there.
+        """
 
 
 class SessionOpening:
@@ -55,10 +48,10 @@ class SessionOpening:
 
     _worker: Worker | None = None
     _assignment: Assignment | None = None
-    _pending: Fetch | Deferred[None] | None = None  # a creation at a worker, or the preparation of a connection to it
+    _finding: Deferred[None] | None = None  # the preparation of a connection to a worker
+    _creating: SessionCreation | None = None
     _attempts = 0
     _retries: Retries | None = None
-    _answered = True
     _begun = False
     _over = False
 
@@ -86,7 +79,7 @@ class SessionOpening:
         if waiting not in self._waiting:
             return
         del self._waiting[waiting]
-        if not self._waiting and not self._over and not isinstance(self._pending, Fetch):
+        if not self._waiting and not self._over and self._creating is None:
             self.cancel()
 
     def cancel(self) -> None:
@@ -103,7 +96,7 @@ class SessionOpening:
 
     def give_up(self, seconds: float) -> None:
         """The time is up: refuse with the last state of the search, or because a worker does not answer."""
-        if self._pending is None:
+        if self._finding is None and self._creating is None:
             self._search.give_up(seconds)
         if not self._over:
             message = f"no worker has opened the session after {seconds:g} s"
@@ -133,67 +126,29 @@ class SessionOpening:
             return
         finding = workers.get_worker(assignment.url).addCallbacks(self._create, self._no_worker)
         if not finding.called:
-            self._pending = finding
+            self._finding = finding
 
     def _no_worker(self, failure: Failure) -> None:
-        self._pending = None
+        self._finding = None
         if not failure.check(CancelledError):
             self.not_found(no_worker(failure))
 
     # -- at the worker
 
     def _create(self, worker: Worker) -> None:
-        self._pending = None
+        self._finding = None
         assert self._assignment is not None
         self._attempts += 1
         self._worker = worker
         worker.requests += 1
-        session = self.session
-        wanted: dict[str, Any] = {"lifetime": session.lifetime}
-        if session.on_close_route:
-            wanted["on_close_route"] = session.on_close_route
-            if session.on_close_payload is not None:
-                wanted["on_close_payload"] = session.on_close_payload
-        body = self._assignment.envelope_start + json.dumps(wanted).encode() + BODY_SUFFIX
-        self._answered = False
-        fetch = Fetch(
-            worker.pool, self._selector.timer, worker.post(b"/session/create", body), self, seconds=CREATE_SECONDS
-        )
-        if not self._answered:  # otherwise it has already failed
-            self._pending = fetch
+        creation = SessionCreation(self.session, self._assignment, worker, self._selector.timer, self)
+        if not creation.is_done:
+            self._creating = creation
 
-    def completed(self, head: ResponseHead, body: bytes) -> None:
-        """The worker has answered."""
-        self._pending, self._answered = None, True
-        status = head.status
-        if 200 <= status < 300:
-            self._read(body)
-        elif status in _AGAIN or status >= 500:
-            self._again("busy", f"it answered {status} to /session/create", answered=True, status=status)
-        else:
-            said = one_line(error_text(body))
-            message = f"the worker opens no session: it answered {status}" + (f": {said}" if said else "")
-            if status == 404:
-                message += "; sessions may be off there (VESPA_MAX_SESSIONS)"
-            self.not_found(Refusal(502, "session_refused", message, origin="worker"))
-
-    def failed(self, error: UpstreamError) -> None:
-        """The worker has not answered."""
-        self._pending, self._answered = None, True
-        self._again(error.code, str(error), answered=False, status=0)
-
-    def _read(self, body: bytes) -> None:
-        assert self._assignment is not None
-        try:
-            session_id = _decode(body).session_id
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            session_id = ""
-        if not session_id or len(session_id) > _ID_MAX or not session_id.isprintable():
-            message = "the worker's answer to /session/create has no session_id"
-            self.not_found(Refusal(502, "session_refused", message, origin="worker"))
-            return
+    def created(self) -> None:
+        """The worker has created the session."""
+        self._creating = None
         session, now = self.session, self._selector.timer.clock.seconds()
-        session.id, session.assignment = session_id, self._assignment.in_session(session_id)
         # Each request extends it by its lifetime.
         session.used_at, session.expires_at = now, now + session.lifetime * (1 + len(self._waiting))
         waiting, self._waiting = self._waiting, {}
@@ -201,6 +156,25 @@ class SessionOpening:
         self._owner.opened(session)
         for each in waiting:
             each.opened()
+
+    def not_created(self, status: int, said: str) -> None:
+        """The worker has answered otherwise."""
+        self._creating = None
+        if 200 <= status < 300:
+            message = "the worker's answer to /session/create has no session_id"
+        elif status in _AGAIN or status >= 500:
+            self._again("busy", f"it answered {status} to /session/create", answered=True, status=status)
+            return
+        else:
+            message = f"the worker opens no session: it answered {status}" + (f": {said}" if said else "")
+            if status == 404:
+                message += "; sessions may be off there (VESPA_MAX_SESSIONS)"
+        self.not_found(Refusal(502, "session_refused", message, origin="worker"))
+
+    def unanswered(self, error: UpstreamError) -> None:
+        """The worker has not answered."""
+        self._creating = None
+        self._again(error.code, str(error), answered=False, status=0)
 
     def _again(self, code: str, why: str, *, answered: bool, status: int) -> None:
         """Ask for another worker, or give up."""
@@ -226,6 +200,10 @@ class SessionOpening:
         self.session.opening = None
         self._selector.timer.discard(self)
         self._search.cancel()
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.cancel()
+        finding, self._finding = self._finding, None
+        if finding is not None:
+            finding.cancel()
+        creating, self._creating = self._creating, None
+        late = None if creating is None else creating.let_go()
+        if late is not None:
+            self._owner.may_be_late(self.session, late)

@@ -123,11 +123,18 @@ class ClientSessions:
         return None
 
     def add(self, session: ClientSession) -> ClientSession | None:
-        """Add a session. Returns the one unused for longest, if it had to leave for it. It must be ended."""
+        """
+        Add a session. Returns the one unused for longest, if it had to leave for it. It must be ended.
+
+        Who waits for one that is not open yet hears of its end, so its name is free.
+        """
         out = None
         if len(self._sessions) >= self.limit:
             out = next(iter(self._sessions.values()))
-            self.end(out, f"more than {self.limit} sessions were in use (--max-sessions)")
+            if out.opening is None:
+                self.end(out, f"more than {self.limit} sessions were in use (--max-sessions)")
+            else:
+                self.forget(out)
         self._sessions[session.name] = session
         return out
 

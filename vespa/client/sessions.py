@@ -47,7 +47,7 @@ class Sessions(Service):
         self.results: Counter[str] = Counter()
         self._selector = selector
         self._clock = selector.timer.clock
-        self._ending: dict[SessionEnding, None] = {}
+        self._ending: dict[Deferred[None], None] = {}
 
     # -- requests
 
@@ -79,19 +79,25 @@ class Sessions(Service):
         return KeptSelection(self._selector, exchange, search, _Ended(self, session))
 
     def _begin(self, session: ClientSession) -> ClientSession:
+        """Raises Refusal 410 "session_ended" if it is replaced at once."""
+        session.opening = SessionOpening(session, self._selector, self)
         out = self.table.add(session)
         if out is not None:
-            self._replace(out)
-        session.opening = SessionOpening(session, self._selector, self)
+            self._replace(out)  # whom this refuses gives up a slot, and the next request may begin a session here
+        if self.table.sessions.get(session.name) is not session:
+            raise self._replaced()
         return session
 
     def _replace(self, session: ClientSession) -> None:
-        reason = f"more than {self.table.limit} sessions were in use (--max-sessions)"
         if session.opening is not None:
-            session.opening.not_found(Refusal(410, "session_ended", f"this session has ended: {reason}"))
+            session.opening.not_found(self._replaced())
             return
         self.results["replaced"] += 1
         self._end_at_worker(session)
+
+    def _replaced(self) -> Refusal:
+        reason = f"more than {self.table.limit} sessions were in use (--max-sessions)"
+        return Refusal(410, "session_ended", f"this session has ended: {reason}")
 
     def opened(self, session: ClientSession) -> None:
         """Called by its opening."""
@@ -101,6 +107,14 @@ class Sessions(Service):
         """Called by its opening. The name is free."""
         self.results["refused"] += 1
         self.table.forget(session)
+
+    def may_be_late(self, session: ClientSession, answered: Deferred[None]) -> None:
+        """Called by its opening. If its worker creates it all the same, it is ended there."""
+        if len(self._ending) >= self.table.limit:
+            answered.cancel()
+            return
+        answered.addCallback(lambda _: self._end_at_worker(session))
+        self._await(answered)
 
     def has_expired(self, session: ClientSession) -> bool:
         """Whether its worker has ended it, because its time is over."""
@@ -153,11 +167,14 @@ class Sessions(Service):
         worker = None if assignment is None else self._selector.workers.known(assignment.url)
         if assignment is None or worker is None:
             return succeed(None)  # its worker has been unused for long, and ends it by itself
-        ending = SessionEnding(session, worker, self._selector.timer)
-        if not ending.is_done:
+        return self._await(SessionEnding(session, worker, self._selector.timer).done)
+
+    def _await(self, ending: Deferred[None]) -> Deferred[None]:
+        """Wait for it before the client stops."""
+        if not ending.called:
             self._ending[ending] = None
-            ending.done.addCallback(lambda _: self._ending.pop(ending, None))
-        return ending.done
+            ending.addCallback(lambda _: self._ending.pop(ending, None))
+        return ending
 
     def stopService(self) -> Deferred[None]:
         """End all sessions. Fires when the workers have answered, or after `STOP_SECONDS`; does not fail."""
@@ -168,7 +185,7 @@ class Sessions(Service):
 
     async def _stop(self) -> None:
         try:
-            await within(STOP_SECONDS, self._clock, gatherResults([each.done for each in self._ending]))
+            await within(STOP_SECONDS, self._clock, gatherResults([*self._ending]))
         except TimeoutError:
             self.log.warn("not all workers answered to the end of their sessions; they end them by themselves")
         for each in list(self._ending):

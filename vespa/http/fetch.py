@@ -60,6 +60,11 @@ class Fetch:
         self._receiver = None
         self._end()
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the request was sent, and may have an effect."""
+        return self._connection is not None
+
     def tick(self, now: float) -> None:
         """Check the time limit."""
         if now >= self._until:
