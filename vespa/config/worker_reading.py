@@ -12,6 +12,7 @@ from vespa.config.names import unknown_variables
 from vespa.config.reader import Reading, SettingsError
 from vespa.config.values import field_value, key
 from vespa.config.worker import WorkerSettings
+from vespa.config.worker_hints import hints
 
 _PORT_PREFIX = "VAST_TCP_PORT_"
 _SECRET_FILE_BYTES = 65536
@@ -56,27 +57,15 @@ def read(
     _take_secret_file(reading, "admin_token", key, read_text)
     check_admin(reading)
     _check_files(reading, readable)
-    hints = unknown_variables(environ, "VESPA_")
-    if " " not in (reading.values["backend_authorization"] or " ") and "backend_authorization" in reading.sources:
-        name = reading.name("backend_authorization")
-        hints.append(f"{name} is a single word: most servers expect `Bearer KEY`, with the scheme")
-    if reading.values["http_port"] == reading.values["worker_port"] and not reading.values["listen"]:
-        name = reading.sources["http_port"]
-        hints.append(f"{name} is the worker's own port, so the backend cannot end sessions: choose another, or off")
-    if reading.values["jobs"] and not reading.values["abort"]:
-        jobs, abort = reading.name("jobs"), reading.name("abort")
-        hints.append(f"{jobs} is set and {abort} is not: a caller that hangs up early leaves a job that nobody counts")
-    if reading.values["recalibrate"] and not reading.values["benchmark"]:
-        recalibrate, benchmark = reading.name("recalibrate"), reading.name("benchmark")
-        hints.append(f"{recalibrate} changes nothing without {benchmark}: what it estimates is a factor on that figure")
+    found = [*unknown_variables(environ, "VESPA_"), *hints(reading)]
     settings = WorkerSettings(**reading.values)
     unread = {"container_id", "master_token", "report_addr"} & reading.problems.keys()
     return WorkerReading(
         settings=settings,
-        error=SettingsError(list(reading.problems.values()), hints, "settings") if reading.problems else None,
+        error=SettingsError(list(reading.problems.values()), found, "settings") if reading.problems else None,
         can_report=settings.identity is not None and not unread,
         secrets=reading.secrets,
-        warnings=tuple(hints),
+        warnings=tuple(found),
     )
 
 
