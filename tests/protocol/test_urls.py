@@ -56,6 +56,7 @@ class ParseTests(SynchronousTestCase):
             ("http://a,b\\c", "host"),
             ("http://" + "a" * 64, "label"),
             ("http://" + "a." * 127, "label"),
+            ("http://a;http://b", "separate them with commas"),
             ("http://a..b", "label"),
             ("http://.a", "label"),
         ):

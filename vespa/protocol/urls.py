@@ -54,6 +54,8 @@ class BaseURL:
             raise ValueError("it does not begin with http://, https:// or unix:")
         if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
             raise ValueError("it is not scheme://host[:port][/prefix], without user, query or fragment")
+        if ";" in parts.netloc:
+            raise ValueError("its host has a semicolon: if these are several URLs, separate them with commas")
         if parts.port == 0 or not _is_prefix(parts.path):
             raise ValueError("its port is 0, or its path has characters that a URL's path must not have")
         port = parts.port or (443 if parts.scheme == "https" else 80)
