@@ -11,8 +11,8 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.limits import PoolLimits
 from vespa.transport.origin import Origin
-from vespa.worker.session_bodies import OnClose, WantedSession
 from vespa.worker.session_callback import CALLBACK_SECONDS, Callbacks
+from vespa.worker.session_messages import OnClose, WantedSession
 from vespa.worker.session_table import Session, SessionTable
 
 

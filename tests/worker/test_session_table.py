@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.worker.requests import signed
 from vespa.protocol.refusal import Refusal
 from vespa.vast.auth import Auth
-from vespa.worker.session_bodies import WantedSession
+from vespa.worker.session_messages import WantedSession
 from vespa.worker.session_table import Session, SessionTable, owner_of
 
 BEGIN = 1_700_000_000.0

@@ -42,7 +42,7 @@ from vespa.worker.policy import Policy
 from vespa.worker.request_headers import BackendsRequestHeaders, WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
 from vespa.worker.response_readers import ReaderOf
-from vespa.worker.session_bodies import SESSION_PATHS
+from vespa.worker.session_messages import SESSION_PATHS
 
 REPLAY_LIMIT: Final = 65536
 """The number of bytes of a request's body that are kept until the backend responds, for a second attempt."""

@@ -13,7 +13,7 @@ from vespa.vast.auth import Auth
 from vespa.vast.query_envelope import unwrap_query
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.refusals import in_flight
-from vespa.worker.session_bodies import (
+from vespa.worker.session_messages import (
     BODY_MAX,
     CREATE,
     HEALTH,

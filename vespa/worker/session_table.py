@@ -16,7 +16,7 @@ from attrs import define, field
 from vespa.protocol.refusal import Refusal
 from vespa.vast.auth import Auth
 from vespa.worker.refusals import session_lost
-from vespa.worker.session_bodies import OnClose, WantedSession
+from vespa.worker.session_messages import OnClose, WantedSession
 
 RETRY_SECONDS: Final = 5.0
 """When a caller may ask again for a session, after the maximum was reached."""

@@ -20,8 +20,8 @@ from vespa.proxy.exchange import Exchange
 from vespa.runtime.deadlines import within
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth
-from vespa.worker.session_bodies import WantedSession
 from vespa.worker.session_callback import OnEnd
+from vespa.worker.session_messages import WantedSession
 from vespa.worker.session_table import Session, SessionTable
 
 SWEEP_SECONDS: Final = 5.0

@@ -17,8 +17,8 @@ from vespa.transport.origin import Origin
 from vespa.worker.access import BackendAccess
 from vespa.worker.app import WorkerApp
 from vespa.worker.session_admission import SessionAdmission, SessionBodies
-from vespa.worker.session_bodies import END, SESSION_PATHS
 from vespa.worker.session_callback import Callbacks
+from vespa.worker.session_messages import END, SESSION_PATHS
 from vespa.worker.session_port import SessionPort
 from vespa.worker.session_routes import SessionResponses, SessionRoutes
 from vespa.worker.session_table import SessionTable

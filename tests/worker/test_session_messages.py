@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.worker.requests import auth, envelope, signed
 from vespa.protocol.refusal import Refusal
-from vespa.worker.session_bodies import WantedSession, backend_path, read_create, read_named
+from vespa.worker.session_messages import WantedSession, backend_path, read_create, read_named
 
 
 def created(payload: object, **more: Any) -> WantedSession:
