@@ -65,6 +65,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.worker.backends_setup": "tests.system.test_several_backends",
     "vespa.worker.readiness_setup": "tests.system.test_readiness",
     "vespa.worker.session_admission": "tests.worker.test_session_routes",
+    "vespa.worker.session_bodies": "tests.worker.test_session_routes",
     "vespa.worker.sessions_setup": "tests.worker.test_session_port",
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",

@@ -21,7 +21,8 @@ from vespa.protocol.status_lines import status_line
 from vespa.proxy.app import App
 from vespa.proxy.exchange import Exchange, open_exchange
 from vespa.proxy.interfaces import HeaderPolicy, UpstreamSelector
-from vespa.worker.session_admission import SessionAdmission, SessionBodies, path_of
+from vespa.worker.session_admission import SessionAdmission
+from vespa.worker.session_bodies import SessionBodies, path_of
 from vespa.worker.session_messages import CREATE, END, GET
 from vespa.worker.session_table import Session
 from vespa.worker.sessions import Sessions

@@ -16,7 +16,8 @@ from vespa.http.limits import PoolLimits
 from vespa.transport.origin import Origin
 from vespa.worker.access import BackendAccess
 from vespa.worker.app import WorkerApp
-from vespa.worker.session_admission import SessionAdmission, SessionBodies
+from vespa.worker.session_admission import SessionAdmission
+from vespa.worker.session_bodies import SessionBodies
 from vespa.worker.session_callback import Callbacks
 from vespa.worker.session_messages import END, SESSION_PATHS
 from vespa.worker.session_port import SessionPort
