@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import BODY, get, post
 from tests.client.rig import OTHER, WORKER, ClientRig, assignment, query_of, response
-from vespa.client.jobs import JOB_SECONDS, JOBS_MAX, READ_MAX, JobReader
+from vespa.client.jobs import JOB_SECONDS, JOBS_MAX, job_reader
 from vespa.protocol.response_head import parse_response_head
+from vespa.proxy.body_reader import READ_MAX
 from vespa.vast.assignment import Assignment
 
 ID = b"4a7b3f0e-1c9d-4c1f-8f3e-0123456789ab"
@@ -213,9 +214,10 @@ class BoundTests(JobCase):
 
 class ReaderTests(SynchronousTestCase):
     def read(self, *parts: bytes, head: bytes = b"", chunked: bool = False, member: str = "prompt_id") -> list[bytes]:
-        parsed, _ = parse_response_head(b"HTTP/1.1 200 OK\r\n" + head + b"Content-Length: 1\r\n\r\n")
+        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: 1\r\n"
+        parsed, _ = parse_response_head(b"HTTP/1.1 200 OK\r\n" + head + framing + b"\r\n")
         found: list[bytes] = []
-        reader = JobReader(parsed, chunked, member, found.append)
+        reader = job_reader(parsed, member, found.append, chunked=chunked)
         for part in parts:
             reader.read(part)
         self.assertFalse(reader.end())

@@ -6,9 +6,9 @@ import json
 from itertools import count
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
-from vespa.client.interfaces import SearchListener
+from vespa.client.known_worker import KnownWorkerSearch
 from vespa.vast.assignment import Assignment
 
 _AGAIN_SECONDS: Final = 1.0  # the shortest pause before another attempt, because there is no other worker
@@ -28,9 +28,9 @@ class DebugWorker:
         self._clock = clock
         self._numbers = count(1)
 
-    def search(self, cost: float, began_at: float) -> DebugSearch:
+    def search(self, cost: float, began_at: float) -> KnownWorkerSearch:
         """A search for the worker, like a `WorkerSearch`."""
-        return DebugSearch(self, self._clock, cost)
+        return KnownWorkerSearch(self._clock, lambda: self.assignment(cost), _AGAIN_SECONDS)
 
     def assignment(self, cost: float) -> Assignment:
         """A new assignment."""
@@ -45,36 +45,3 @@ class DebugWorker:
         }
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
         return Assignment(self._url, number, json.dumps(values).encode(), texts)
-
-
-class DebugSearch:
-    """A search that always finds the one worker."""
-
-    _pending: IDelayedCall | None = None
-    _asked = False
-
-    def __init__(self, worker: DebugWorker, clock: IReactorTime, cost: float) -> None:
-        self._worker = worker
-        self._clock = clock
-        self._cost = cost
-
-    def begin(self, listener: SearchListener, delay: float = 0.0, *, anew: bool = False) -> None:
-        """Report the worker to `listener`: at once for the first attempt, later for others."""
-        if self._asked:
-            self._pending = self._clock.callLater(max(delay, _AGAIN_SECONDS), self._found, listener)
-        else:
-            self._asked = True
-            self._found(listener)
-
-    def cancel(self) -> None:
-        """Stop the search."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.cancel()
-
-    def give_up(self, seconds: float) -> None:
-        """Nothing waits for an autoscaler."""
-
-    def _found(self, listener: SearchListener) -> None:
-        self._pending = None
-        listener.found(self._worker.assignment(self._cost))

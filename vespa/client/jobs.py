@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import msgspec
 from attrs import define, field, frozen
 
 from vespa.client.caller_fields import Affinity
 from vespa.client.kept_selection import KeptSelection
+from vespa.client.known_worker import KnownWorkerSearch
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import UpstreamError
-from vespa.protocol.chunked import BadChunk, Chunked
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
-from vespa.protocol.response_head import CHUNKED, ResponseHead
-from vespa.proxy.content_decoding import ContentDecoder
+from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.body_reader import READ_MAX, BodyReader
 from vespa.proxy.exchange import Exchange
 from vespa.vast.assignment import Assignment
 
@@ -26,8 +27,6 @@ JOBS_MAX: Final = 10000
 """The number of jobs that are known. Above it the one unused for longest is forgotten."""
 JOB_SECONDS: Final = 3600.0
 """A job about which nobody has asked for so long is forgotten."""
-READ_MAX: Final = 65536
-"""Bytes of a response that are read. A longer one begins no job."""
 _PARTS_MAX: Final = 16  # segments of a path, and parameters of a query, that are looked at
 
 is_job_id = re.compile(rb"[A-Za-z0-9._~-]{8,128}").fullmatch
@@ -103,9 +102,10 @@ class Jobs:
         if job is None:
             return None
         job.requests += 1
-        return KeptSelection(self._selector, exchange, JobSearch(self._selector, job.assignment), job)
+        search = KnownWorkerSearch(self._selector.timer.clock, lambda: job.assignment)
+        return KeptSelection(self._selector, exchange, search, job)
 
-    def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> JobReader | None:
+    def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> BodyReader | None:
         """What reads a response that may begin a job; None for any other. `length`: -1 if it is not known."""
         kind = self.kind
         if kind is None or exchange.head.method != b"POST" or not 200 <= head.status < 300 or length > READ_MAX:
@@ -113,8 +113,8 @@ class Jobs:
         if exchange.head.target.partition(b"?")[0] not in kind.begins:
             return None
         assignment = exchange.selection.assignment
-        chunked = head.framing == CHUNKED and not exchange.content_only
-        return JobReader(head, chunked, kind.member, lambda job_id: self.begin(job_id, assignment))
+        begins = partial(self.begin, assignment=assignment)
+        return job_reader(head, kind.member, begins, chunked=not exchange.content_only)
 
     def begin(self, job_id: bytes, assignment: Assignment) -> None:
         """A job was begun with this assignment. A later one with the same id replaces it."""
@@ -153,81 +153,26 @@ class Jobs:
             del jobs[oldest.id]
 
 
-class JobSearch:
-    """The search of a request about a job. It always finds the job's worker."""
-
-    def __init__(self, selector: WorkerSelector, assignment: Assignment) -> None:
-        self._clock = selector.timer.clock
-        self._assignment = assignment
-        self._later: Any = None
-
-    def begin(self, listener: Any, delay: float = 0.0, *, anew: bool = False) -> None:
-        """Report the worker to `listener` after `delay` seconds."""
-        if delay:
-            self._later = self._clock.callLater(delay, self._found, listener)
-        else:
-            listener.found(self._assignment)
-
-    def _found(self, listener: Any) -> None:
-        self._later = None
-        listener.found(self._assignment)
-
-    def cancel(self) -> None:
-        """The request needs no worker any more."""
-        later, self._later = self._later, None
-        if later is not None:
-            later.cancel()
-
-    def give_up(self, seconds: float) -> None:
-        """It is never in progress."""
-
-
-class JobReader:
+def job_reader(head: ResponseHead, member: str, begins: Callable[[bytes], object], *, chunked: bool) -> BodyReader:
     """
-    A `proxy.interfaces.ResponseReader`. `begins` is called with the id in a response that began a job.
+    The reader of a response that may begin a job: `begins` is called with the id, which is the response's `member`.
 
-    `member` is the response's member with the id.
+    `chunked`: a body in the chunked coding comes with that coding.
     """
 
-    def __init__(self, head: ResponseHead, chunked: bool, member: str, begins: Callable[[bytes], object]) -> None:
-        self._member = member
-        self._begins = begins
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._walker = Chunked() if chunked else None
-        self._coding = b", ".join(
-            line.partition(b":")[2].strip(b" \t") for line in head.passing if line[:17].lower() == b"content-encoding:"
-        )
+    def ended(body: bytes, whole: bool) -> bool:
+        job_id = _id_in(body, member) if whole else b""
+        if job_id and is_job_id(job_id):
+            begins(job_id)
+        return False  # the client has no account to keep open
 
-    def read(self, data: bytes) -> None:
-        """Keep a part of the body."""
-        self._size += len(data)
-        if self._size > READ_MAX:
-            self._parts.clear()
-        elif self._walker is None:
-            self._parts.append(data)
-        else:
-            try:
-                self._walker.feed(data, self._parts)
-            except BadChunk:
-                self._size = READ_MAX + 1  # the connection breaks for the same reason
-
-    def end(self) -> bool:
-        """The response is complete. Returns False: the client has no account to keep open."""
-        if self._size <= READ_MAX:
-            job_id = _id_in(b"".join(self._parts), self._coding, self._member)
-            if job_id and is_job_id(job_id):
-                self._begins(job_id)
-        return False
-
-    def lost(self) -> None:
-        """Nothing is known to have begun."""
+    return BodyReader(head, ended, chunked=chunked)
 
 
-def _id_in(body: bytes, coding: bytes, member: str) -> bytes:
+def _id_in(body: bytes, member: str) -> bytes:
     """The id in a response; b"" if there is none."""
     try:
-        found = msgspec.json.decode(ContentDecoder(coding).decode(body))
+        found = msgspec.json.decode(body)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return b""
     value = found.get(member) if isinstance(found, dict) else None
