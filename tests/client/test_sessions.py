@@ -131,6 +131,31 @@ class RequestTests(SessionCase):
         self.assertIn(b"ends it when its lifetime is over", said)
         self.assertTrue(rig.idle)
 
+    def test_end_and_leave(self) -> None:
+        """A caller that leaves before the worker has heard of the end has ended its session all the same."""
+        rig = self.make()
+        first, caller = self.send(), rig.caller()
+        rig.tell(assignment())
+        rig.worker().read()
+        caller.send(post(b"{}", NAME, target=b"/session/end"))
+        caller.lose(ConnectionDone())
+        self.assertEqual(self.error(first.read()), (410, "session_ended"))
+        rig.worker().send(response(201, CREATED))
+        self.assertTrue(rig.worker().read().startswith(b"POST /session/end"))
+        rig.worker().send(response(200, b"{}"))
+        self.assertTrue(rig.idle)
+        caller = self.send()
+        self.opened()
+        self.answered(caller)
+        rig.worker().read()
+        caller.send(post(b"{}", NAME, target=b"/session/end"))
+        rig.worker().read()
+        rig.worker().send(response(429, b"{}"))
+        caller.lose(ConnectionDone())
+        self.assertTrue(rig.worker().read().startswith(b"POST /session/end"))
+        rig.worker().send(response(200, b"{}"))
+        self.assertTrue(rig.idle)
+
     def test_end_without_json(self) -> None:
         """The worker's route reads JSON, so a request without it ends nothing."""
         rig = self.make()
@@ -269,6 +294,32 @@ class EndTests(SessionCase):
         self.assertIn(b"The next request with its name begins a new one", said)
         self.send()
         self.assertEqual(len(rig.asked_for()), 1)
+
+    def test_worker_is_silent(self) -> None:
+        """However often it was extended, a session is taken for ended after five minutes without any answer."""
+        rig = self.make()
+        caller = self.send(b"X-Vespa-Session-Lifetime: 90000")
+        self.opened()
+        self.answered(caller)
+        for _ in range(2):  # an answer begins the time anew
+            rig.worker().lose(ConnectionLost())
+            rig.refusing.add(WORKER)
+            for seconds in (1.0, 250.0, 48.0):
+                caller = self.send()
+                rig.wires(WORKER)
+                rig.advance(seconds)
+                self.assertEqual(self.error(caller.read()), (502, "session_unreachable"))
+            rig.refusing.clear()
+            caller = self.send()
+            self.answered(caller)
+        rig.worker().lose(ConnectionLost())
+        rig.refusing.add(WORKER)
+        for seconds, code in ((300.0, "session_unreachable"), (0.5, "session_ended")):
+            caller = self.send()
+            rig.wires(WORKER)
+            rig.advance(seconds)
+            self.assertEqual(self.error(caller.read())[1], code)
+        self.assertEqual(rig.app.sessions.results, {"opened": 1, "lost": 1})
 
     def test_worker_dies_with_the_request(self) -> None:
         """So is a worker that closes the connection without an answer."""

@@ -51,5 +51,5 @@ class Kept(Protocol):
     def unreachable(self, error: UpstreamError) -> Refusal:
         """The refusal of a request that its worker did not answer."""
 
-    def answered_gone(self, head: ResponseHead) -> None:
-        """The worker answered 410."""
+    def answered(self, head: ResponseHead) -> None:
+        """The worker has answered, with a response that goes to the caller."""

@@ -68,8 +68,8 @@ class Job:
         message = f"the worker of this job did not answer: {error}. The job is there alone: try again"
         return Refusal(502, "job_unreachable", message, origin="worker")
 
-    def answered_gone(self, head: ResponseHead) -> None:
-        """A 410 is the backend's own."""
+    def answered(self, head: ResponseHead) -> None:
+        """A job knows nothing of it."""
 
 
 @define(eq=False, slots=False)

@@ -37,9 +37,10 @@ class ResponseFilter:
 
     def response_lines(self, exchange: Exchange, head: ResponseHead) -> bytes:
         """The worker's fields, without those that callers must not get. Raises `Refusal`."""
-        if head.status == 410 and exchange.selection.kept is not None:
-            exchange.selection.kept.answered_gone(head)
-        return callers_block(head, exchange.selection.worker.origin, exchange.head.method, cookies=self._cookies)
+        selection = exchange.selection
+        if selection.kept is not None:
+            selection.kept.answered(head)
+        return callers_block(head, selection.worker.origin, exchange.head.method, cookies=self._cookies)
 
 
 _check: type[ResponsePolicy[Exchange]] = ResponseFilter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -16,8 +18,10 @@ class SessionSearch:
     _listener: SearchListener | None = None
     _later: IDelayedCall | None = None
 
-    def __init__(self, session: ClientSession, clock: IReactorTime, *, ends: bool = False) -> None:
-        """`ends`: the request ends the session."""
+    def __init__(
+        self, session: ClientSession, clock: IReactorTime, *, ends: Callable[[ClientSession], object] | None = None
+    ) -> None:
+        """`ends`: the request ends the session. It is called if the request is over before its worker was reported."""
         self._session = session
         self._clock = clock
         self._ends = ends
@@ -36,12 +40,14 @@ class SessionSearch:
 
     def cancel(self) -> None:
         """The request needs no worker any more."""
-        self._listener = None
+        listener, self._listener = self._listener, None
         later, self._later = self._later, None
         if later is not None:
             later.cancel()
         if self._session.opening is not None:
             self._session.opening.leave(self)
+        if listener is not None and self._ends is not None:
+            self._ends(self._session)
 
     def give_up(self, seconds: float) -> None:
         """The request's time is up."""
@@ -55,7 +61,7 @@ class SessionSearch:
         if listener is not None:
             assert self._session.assignment is not None
             assignment = self._session.assignment
-            listener.found(assignment.ending if self._ends else assignment)
+            listener.found(assignment if self._ends is None else assignment.ending)
 
     def refused(self, refusal: Refusal) -> None:
         """There is no session."""

@@ -62,7 +62,7 @@ class ClientSession:
 
     Its `name` is in no log, page or metric, because whoever knows it can use the session. `assignment` and `id` are
     those of the worker that has it, set when it is open. Until then `opening` is its creation. `expires_at` is the
-    latest time at which the worker ends it.
+    latest time at which the worker ends it. `silent_since`: since when its worker has answered none of its requests.
     """
 
     name: str
@@ -76,6 +76,7 @@ class ClientSession:
     opening: Opening | None = field(default=None, repr=False)
     used_at: float = 0.0
     expires_at: float = 0.0
+    silent_since: float | None = None
     requests: int = 0
 
     @property

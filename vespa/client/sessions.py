@@ -24,6 +24,8 @@ from vespa.runtime.deadlines import within
 
 STOP_SECONDS: Final = 2.0
 """How long the client's stop waits for the workers to end its sessions."""
+SILENT_SECONDS: Final = 300.0
+"""For so long a session is kept whose worker answers nothing, if its time is not over before."""
 RESULTS: Final = ("opened", "refused", "ended", "replaced", "lost")
 """What is counted: sessions that were opened or not, then ended by their owner, for a newer one, or by their worker."""
 _OFFICIAL_ID_LENGTH: Final = 13
@@ -75,7 +77,7 @@ class Sessions(Service):
             raise Refusal(422, "invalid_session_field", message)
         self.table.forget(session)
         self.results["ended"] += 1
-        search = SessionSearch(session, self._clock, ends=True)
+        search = SessionSearch(session, self._clock, ends=self._end_alone)
         return KeptSelection(self._selector, exchange, search, _Ended(self, session))
 
     def _begin(self, session: ClientSession) -> ClientSession:
@@ -116,9 +118,12 @@ class Sessions(Service):
         answered.addCallback(lambda _: self._end_at_worker(session))
         self._await(answered)
 
-    def has_expired(self, session: ClientSession) -> bool:
-        """Whether its worker has ended it, because its time is over."""
-        return self._clock.seconds() >= session.expires_at
+    def is_gone(self, session: ClientSession) -> bool:
+        """Whether its worker, which has not answered now, must have ended it or is taken for gone."""
+        now = self._clock.seconds()
+        if session.silent_since is None:
+            session.silent_since = now
+        return now >= session.expires_at or now - session.silent_since >= SILENT_SECONDS
 
     def lost(self, session: ClientSession) -> None:
         """The worker says that it has no such session, and its caller hears that. The name is free."""
@@ -152,15 +157,20 @@ class Sessions(Service):
         session = self.table.sessions.get(name)
         if session is None:
             return succeed(None)
-        if session.opening is not None:
-            message = "this session was ended before it was open"
-            session.opening.not_found(Refusal(410, "session_ended", message))
-            return succeed(None)
-        self.table.forget(session)
-        self.results["ended"] += 1
-        return self._end_at_worker(session)
+        if session.opening is None:
+            self.table.forget(session)
+            self.results["ended"] += 1
+        return self._end_alone(session)
 
     # -- ends
+
+    def _end_alone(self, session: ClientSession) -> Deferred[None]:
+        """End it without a request of its caller's."""
+        if session.opening is None:
+            return self._end_at_worker(session)
+        message = "this session was ended before it was open"
+        session.opening.not_found(Refusal(410, "session_ended", message))
+        return succeed(None)
 
     def _end_at_worker(self, session: ClientSession) -> Deferred[None]:
         assignment = session.assignment
@@ -200,19 +210,22 @@ class _Kept:
         self._session = session
 
     def unreachable(self, error: UpstreamError) -> Refusal:
-        """The worker did not answer. Its session may still be there, so the name is kept until its time is over."""
+        """The worker did not answer. Its session may still be there, so the name is kept for some time."""
         session, sessions = self._session, self._sessions
         where = f"the worker of this session did not answer: {error}"
         session.expires_at -= session.lifetime  # this request has not extended it
-        if sessions.has_expired(session):
+        if sessions.is_gone(session):
             sessions.lost(session)
-            message = f"{where}. The session's time is over. The next request with its name begins a new one"
+            message = f"{where}. The session is taken for ended. The next request with its name begins a new one"
             return Refusal(410, "session_ended", message, origin="worker")
         message = f"{where}. The session's state is there alone: try again, or begin another session"
         return Refusal(502, "session_unreachable", message, origin="worker")
 
-    def answered_gone(self, head: ResponseHead) -> None:
+    def answered(self, head: ResponseHead) -> None:
         """A 410 of the worker ends the session. One of the backend behind a worker of Vespa's has another meaning."""
+        self._session.silent_since = None
+        if head.status != 410:
+            return
         code = next((line[14:].strip() for line in head.passing if line[:14].lower() == b"x-vespa-error:"), b"")
         if code == b"invalid_session" or (not code and len(self._session.id) == _OFFICIAL_ID_LENGTH):
             self._sessions.lost(self._session)
