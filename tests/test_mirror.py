@@ -31,7 +31,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.client.one_value": "tests.client.test_envelope_writer",
     "vespa.client.caller_fields": "tests.client.test_envelope_writer",
     "vespa.client.reactor_thread": "tests.client.test_embedded",
-    "vespa.client.kept_selection": "tests.client.test_sessions",
+    "vespa.client.pinned_selection": "tests.client.test_sessions",
     "vespa.client.session_ending": "tests.client.test_sessions",
     "vespa.client.session_creation": "tests.client.test_sessions",
     "vespa.client.session_opening": "tests.client.test_sessions",

@@ -8,7 +8,7 @@ from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.debug_worker import DebugWorker
 from vespa.client.envelope_writer import EnvelopeWriter
 from vespa.client.jobs import KINDS, Jobs
-from vespa.client.keeper import RequestKeeper
+from vespa.client.pinning import RequestPinning
 from vespa.client.policy import Policy
 from vespa.client.request_headers import ClientRequestHeaders
 from vespa.client.response_filter import ResponseFilter
@@ -59,7 +59,7 @@ class ClientApp:
         self.sessions = Sessions(self.selector, policy.max_sessions, policy.session_lifetime)
         kind = KINDS.get(policy.jobs)
         self.jobs = Jobs(self.selector, kind)
-        self.selector.keeper = RequestKeeper(self.sessions, self.jobs)
+        self.selector.pinning = RequestPinning(self.sessions, self.jobs)
         self.selector.looks_at_paths = kind is not None
         self.proxy = App(
             timer.clock,

@@ -13,13 +13,13 @@ PRIVATE: Final = frozenset((b"x-api-key", b"api-key", b"x-goog-api-key", b"cooki
 """Fields besides Authorization with credentials for this proxy, or for other servers on localhost."""
 
 _JSON: Final = frozenset((b"application/json", b"text/json"))
-_AFFINITY: Final = {b"x-vespa-session": "session", b"x-vespa-session-lifetime": "lifetime", b"x-vespa-job": "job"}
+_PIN_FIELDS: Final = {b"x-vespa-session": "session", b"x-vespa-session-lifetime": "lifetime", b"x-vespa-job": "job"}
 _KNOWN_MAX: Final = 512
 _known: Final[dict[bytes, CallerFields]] = {}
 
 
 @frozen
-class Affinity:
+class PinFields:
     """
     The values of X-Vespa-Session, X-Vespa-Session-Lifetime and X-Vespa-Job; None for each that is missing.
 
@@ -37,15 +37,15 @@ class CallerFields:
     The parsed fields of one request.
 
     `block` are the lines to pass on; `cost` the text of X-Serverless-Cost, None if there is none; `json` whether the
-    body is JSON without a content coding; `stream` whether the request names server-sent events in Accept. `affinity`:
-    what ties the request to one worker; None for most.
+    body is JSON without a content coding; `stream` whether the request names server-sent events in Accept.
+    `pin_fields`: what pins the request to one worker; None for most.
     """
 
     block: bytes
     cost: bytes | None
     json: bool
     stream: bool
-    affinity: Affinity | None = None
+    pin_fields: PinFields | None = None
 
 
 def fields_of(head: RequestHead) -> CallerFields:
@@ -65,15 +65,15 @@ def _understand(lines: list[bytes]) -> CallerFields:
     passing = []
     cost: bytes | None = None
     json = stream = coded = False
-    affinity: dict[str, bytes] = {}
+    pin_fields: dict[str, bytes] = {}
     for line in lines:
         at = line.find(b":")
         name, value = line[:at].lower(), line[at + 1 :].strip(b" \t")
         if name == b"x-serverless-cost":
             cost = value
-        elif name in _AFFINITY:
-            known = affinity.get(_AFFINITY[name])
-            affinity[_AFFINITY[name]] = value if known is None else known + b", " + value
+        elif name in _PIN_FIELDS:
+            known = pin_fields.get(_PIN_FIELDS[name])
+            pin_fields[_PIN_FIELDS[name]] = value if known is None else known + b", " + value
         elif (like := folded(name)) in PRIVATE or like.startswith((b"x-serverless-", b"x-vespa-")):
             continue
         else:
@@ -86,4 +86,4 @@ def _understand(lines: list[bytes]) -> CallerFields:
             elif name == b"accept":
                 stream = stream or b"text/event-stream" in value.lower()
     block = b"\r\n".join(passing) + b"\r\n" if passing else b""
-    return CallerFields(block, cost, json and not coded, stream, Affinity(**affinity) if affinity else None)
+    return CallerFields(block, cost, json and not coded, stream, PinFields(**pin_fields) if pin_fields else None)

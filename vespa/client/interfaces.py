@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from vespa.client.caller_fields import Affinity
+from vespa.client.caller_fields import PinFields
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
@@ -38,15 +38,15 @@ class RequestSearch(Protocol):
         """The time is up: refuse."""
 
 
-class Keeper(Protocol):
+class Pinning(Protocol):
     """Knows which requests must go to one worker."""
 
-    def selection(self, exchange: Exchange, affinity: Affinity | None) -> Any:
-        """The `KeptSelection` of a request that is tied to one worker; None for any other. Raises `Refusal`."""
+    def selection(self, exchange: Exchange, pin_fields: PinFields | None) -> Any:
+        """The `PinnedSelection` of a request that is pinned to one worker; None for any other. Raises `Refusal`."""
 
 
-class Kept(Protocol):
-    """What ties requests to a worker: a session, or a job."""
+class Pin(Protocol):
+    """What pins requests to a worker: a session, or a job."""
 
     def unreachable(self, error: UpstreamError) -> Refusal:
         """The refusal of a request that its worker did not answer."""

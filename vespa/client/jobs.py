@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from attrs import define, field, frozen
 
-from vespa.client.caller_fields import Affinity
-from vespa.client.kept_selection import KeptSelection
+from vespa.client.caller_fields import PinFields
 from vespa.client.known_worker import KnownWorkerSearch
+from vespa.client.pinned_selection import PinnedSelection
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
@@ -87,14 +87,14 @@ class Jobs:
         """All that are known, the one used last at the end."""
         return self._jobs
 
-    def selection(self, exchange: Exchange, affinity: Affinity | None) -> KeptSelection | None:
+    def selection(self, exchange: Exchange, pin_fields: PinFields | None) -> PinnedSelection | None:
         """
         The selection of a request about a job; None for any other.
 
         Raises Refusal 410 "unknown_job" for an X-Vespa-Job that is none of a known job.
         """
-        if affinity is not None and affinity.job is not None:
-            job = self._find((affinity.job,))
+        if pin_fields is not None and pin_fields.job is not None:
+            job = self._find((pin_fields.job,))
             if job is None:
                 raise _unknown(self.kind is not None)
         else:
@@ -103,7 +103,7 @@ class Jobs:
             return None
         job.requests += 1
         search = KnownWorkerSearch(self._selector.timer.clock, lambda: job.assignment)
-        return KeptSelection(self._selector, exchange, search, job)
+        return PinnedSelection(self._selector, exchange, search, job)
 
     def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> BodyReader | None:
         """What reads a response that may begin a job; None for any other. `length`: -1 if it is not known."""

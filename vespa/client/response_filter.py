@@ -38,8 +38,8 @@ class ResponseFilter:
     def response_lines(self, exchange: Exchange, head: ResponseHead) -> bytes:
         """The worker's fields, without those that callers must not get. Raises `Refusal`."""
         selection = exchange.selection
-        if selection.kept is not None:
-            selection.kept.answered(head)
+        if selection.pin is not None:
+            selection.pin.answered(head)
         return callers_block(head, selection.worker.origin, exchange.head.method, cookies=self._cookies)
 
 

@@ -9,8 +9,8 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
-from vespa.client.caller_fields import Affinity
-from vespa.client.kept_selection import KeptSelection
+from vespa.client.caller_fields import PinFields
+from vespa.client.pinned_selection import PinnedSelection
 from vespa.client.session_ending import SessionEnding
 from vespa.client.session_opening import SessionOpening
 from vespa.client.session_search import OpenedSession, SessionSearch
@@ -53,10 +53,10 @@ class Sessions(Service):
 
     # -- requests
 
-    def selection(self, exchange: Exchange, affinity: Affinity) -> KeptSelection:
+    def selection(self, exchange: Exchange, pin_fields: PinFields) -> PinnedSelection:
         """The selection of a request with X-Vespa-Session. Raises `Refusal`."""
-        name = read_name(affinity.session or b"")
-        lifetime = self.lifetime if affinity.lifetime is None else read_lifetime(affinity.lifetime)
+        name = read_name(pin_fields.session or b"")
+        lifetime = self.lifetime if pin_fields.lifetime is None else read_lifetime(pin_fields.lifetime)
         session = self.table.get(name)
         head = exchange.head
         if head.method == b"POST" and head.target.partition(b"?")[0] == _END:
@@ -66,9 +66,11 @@ class Sessions(Service):
         session.requests += 1
         session.used_at = self._clock.seconds()
         session.expires_at += session.lifetime
-        return KeptSelection(self._selector, exchange, SessionSearch(session, self._clock), _Kept(self, session))
+        return PinnedSelection(
+            self._selector, exchange, SessionSearch(session, self._clock), _SessionPin(self, session)
+        )
 
-    def _ending_selection(self, exchange: Exchange, session: ClientSession | None) -> KeptSelection:
+    def _ending_selection(self, exchange: Exchange, session: ClientSession | None) -> PinnedSelection:
         """The selection of the request by which a caller ends its session. From now on the name is free."""
         if session is None:
             raise Refusal(410, "session_ended", "there is no session of this name")
@@ -78,7 +80,7 @@ class Sessions(Service):
         self.table.forget(session)
         self.results["ended"] += 1
         search = SessionSearch(session, self._clock, ends=self._end_alone)
-        return KeptSelection(self._selector, exchange, search, _Ended(self, session))
+        return PinnedSelection(self._selector, exchange, search, _Ended(self, session))
 
     def _begin(self, session: ClientSession) -> ClientSession:
         """Raises Refusal 410 "session_ended" if it is replaced at once."""
@@ -202,7 +204,7 @@ class Sessions(Service):
             each.cancel()
 
 
-class _Kept:
+class _SessionPin:
     """A session, as its requests' selections see it."""
 
     def __init__(self, sessions: Sessions, session: ClientSession) -> None:
@@ -231,7 +233,7 @@ class _Kept:
             self._sessions.lost(self._session)
 
 
-class _Ended(_Kept):
+class _Ended(_SessionPin):
     """A session whose end its caller has asked for."""
 
     def unreachable(self, error: UpstreamError) -> Refusal:

@@ -12,9 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vespa.client.autoscaler_client import AutoscalerClient
-from vespa.client.caller_fields import Affinity
+from vespa.client.caller_fields import PinFields
 from vespa.client.envelope_writer import BODY_SUFFIX
-from vespa.client.interfaces import Keeper, RequestSearch
+from vespa.client.interfaces import Pinning, RequestSearch
 from vespa.client.policy import Policy
 from vespa.client.retries import Retries, error_code
 from vespa.client.worker_pools import Worker, WorkerPools, no_worker
@@ -48,29 +48,29 @@ class WorkerSelector:
         self.workers = workers
         self.timer = autoscaler.timer
         self.limited_log = RateLimitedLog(self.log, autoscaler.timer.clock)
-        self.keeper: Keeper | None = None
+        self.pinning: Pinning | None = None
         self.looks_at_paths = False
-        """Whether `keeper` has to see every request, and not only those with a field for it."""
+        """Whether `pinning` has to see every request, and not only those with a field for it."""
         self.retried: Counter[str] = Counter()
         """By error code, the attempts since the start after whose failure another worker was looked for."""
 
     def select(self, exchange: Exchange) -> None:
         """Begin to look for a worker."""
-        affinity = exchange.content.fields.affinity
-        if affinity is not None or self.looks_at_paths:
-            self._select_kept(exchange, affinity)
+        pin_fields = exchange.content.fields.pin_fields
+        if pin_fields is not None or self.looks_at_paths:
+            self._select_pinned(exchange, pin_fields)
         else:
             exchange.selection = WorkerSelection(self, exchange)
             exchange.selection.begin()
 
-    def _select_kept(self, exchange: Exchange, affinity: Affinity | None) -> None:
-        """Select for a request that may be tied to one worker."""
+    def _select_pinned(self, exchange: Exchange, pin_fields: PinFields | None) -> None:
+        """Select for a request that may be pinned to one worker."""
         try:
-            kept = self.keeper.selection(exchange, affinity) if self.keeper is not None else None
+            pinned = self.pinning.selection(exchange, pin_fields) if self.pinning is not None else None
         except Refusal as refusal:
             exchange.refuse(refusal)
             return
-        exchange.selection = kept or WorkerSelection(self, exchange)
+        exchange.selection = pinned or WorkerSelection(self, exchange)
         exchange.selection.begin()
 
     def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
@@ -106,7 +106,7 @@ class WorkerSelection:
     _attempts = 0
     _retries: Retries | None = None
     _slow: tuple[str, ...] = ()  # the addresses of workers that were too slow, and may not be named at once again
-    kept: Any = None  # what ties the request to its worker (`kept_selection.Kept`)
+    pin: Any = None  # what pins the request to its worker (`pinned_selection.Pin`)
 
     def __init__(self, selector: WorkerSelector, exchange: Exchange, search: RequestSearch | None = None) -> None:
         """`search` finds its worker; None: as the selector does for most requests."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IDelayedCall
 
-from vespa.client.interfaces import Kept, RequestSearch
+from vespa.client.interfaces import Pin, RequestSearch
 from vespa.client.retries import error_code
 from vespa.client.worker_selection import WorkerSelection, WorkerSelector
 from vespa.http.interfaces import UpstreamError
@@ -16,7 +16,7 @@ from vespa.vast.assignment import seconds_before
 _BUSY_AGAIN_SECONDS = 1.0  # the shortest pause before a busy worker is asked again
 
 
-class KeptSelection(WorkerSelection):
+class PinnedSelection(WorkerSelection):
     """
     One request's worker, which cannot be another one.
 
@@ -26,9 +26,9 @@ class KeptSelection(WorkerSelection):
 
     _refusing: IDelayedCall | None = None
 
-    def __init__(self, selector: WorkerSelector, exchange: Exchange, search: RequestSearch, kept: Kept) -> None:
+    def __init__(self, selector: WorkerSelector, exchange: Exchange, search: RequestSearch, pin: Pin) -> None:
         super().__init__(selector, exchange, search)
-        self.kept = kept
+        self.pin = pin
 
     def cancel(self) -> None:
         super().cancel()
@@ -44,7 +44,7 @@ class KeptSelection(WorkerSelection):
             message = f"{failure}. No other worker was asked: what the request is about is at this one"
             refusal = Refusal(504, failure.code, message, origin="worker")
         else:
-            refusal = self.kept.unreachable(failure)
+            refusal = self.pin.unreachable(failure)
         self.note_failure(f"{failure.code}: {failure}")
         self._refusing = self._selector.timer.clock.callLater(0, self._refuse, refusal)
         return True
