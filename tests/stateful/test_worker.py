@@ -70,7 +70,7 @@ class WorkerTests(ProcessCase):
                 asks.append(dice.choice(kinds.small if pipelined else kinds.any)())
             made += len(asks)
             size = sum(len(ask.data) for ask in asks)
-            hang_up = HangUp.at_random(dice, size) if dice.random() < 0.4 else None
+            hang_up = HangUp.at_random(dice, size) if dice.random() < 0.5 else None
             visits.append(Visit(asks, pipelined, hang_up, Random(dice.random())))
         return visits
 
