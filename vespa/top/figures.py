@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vespa.top.document import Document
+from vespa.top.feature_figures import jobs_line, sessions_line, tokens_line
 from vespa.top.units import age, amount, duration, moment, number, plural
 
 OUTCOMES: Final = ("served", "unserved", "failed", "cancelled", "refused")
@@ -91,7 +92,6 @@ def _now(document: Document) -> str:
         else f"{number(queue)} queued" + ("" if limit is None else f" of at most {number(limit)}"),
         _searches(document),
         _if_any(document.number("tunnels"), "tunnels"),
-        _if_any(document.number("sessions"), "sessions"),
         plural(document.number("client_connections"), "connections"),
     )
 
@@ -210,6 +210,9 @@ _LINES: Final[Mapping[str, Callable[[Document], str]]] = {
     "since the start": _totals,
     "first byte": _first_byte,
     "event loop": _lag,
+    "sessions": sessions_line,
+    "jobs": jobs_line,
+    "tokens": tokens_line,
     "backend": _backend,
     "benchmark": _benchmark,
     "autoscaler": _autoscaler,

@@ -1,0 +1,56 @@
+"""The lines of text of what a worker or a client may have: sessions, jobs, responses read for their tokens."""
+
+from __future__ import annotations
+
+from vespa.top.document import Document
+from vespa.top.units import amount, duration, number, plural
+
+_SESSION_RESULTS = ("opened", "refused", "ended", "expired", "drained")
+
+
+def sessions_line(document: Document) -> str:
+    """Sessions that are open, and what became of the others; "" if there never was one."""
+    now, limit = document.number("sessions_known") or document.number("sessions"), document.number("sessions_limit")
+    load, failed = document.number("session_load"), document.number("session_callbacks_failed_total")
+    totals = [(document.number(f"sessions_{result}_total"), result) for result in _SESSION_RESULTS]
+    if not now and not any(total for total, _ in totals):
+        return ""
+    return _joined(
+        f"{number(now or 0.0)} open" + (f" of at most {number(limit)}" if limit else ""),
+        _if_any(load, "units of work held"),
+        *(_if_any(total, result) for total, result in totals),
+        f"on_close_route failed: {number(failed)}" if failed else "",
+    )
+
+
+def jobs_line(document: Document) -> str:
+    """Jobs under way, and callers that left whose work is being stopped; "" if there are none."""
+    known, jobs = document.number("jobs_known"), document.number("jobs")
+    since, aborts = document.since("jobs_oldest_at"), document.number("aborts")
+    return _joined(
+        _if_any(known, "known"),
+        _if_any(jobs, "under way") + ("" if since is None or not jobs else f", the oldest for {duration(since)}"),
+        _if_any(aborts, "being stopped"),
+    )
+
+
+def tokens_line(document: Document) -> str:
+    """Responses with and without tokens, and their work; "" if none are read."""
+    is_read = document.flag("usage_read")
+    measured, unmeasured = document.number("usage_measured_total"), document.number("usage_unmeasured_total")
+    work, signed = document.number("usage_measured_work"), document.number("usage_signed_work")
+    if not is_read:
+        return ""
+    return _joined(
+        "" if measured is None else f"{plural(measured, 'responses')} measured",
+        amount(unmeasured, "without"),
+        "" if work is None or signed is None else f"{number(work)} units of work for a cost of {number(signed)}",
+    )
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _if_any(value: float | None, word: str) -> str:
+    return plural(value, word) if value else ""
