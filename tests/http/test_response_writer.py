@@ -16,11 +16,12 @@ from zope.interface import directlyProvides
 
 from tests.processes import until
 from tests.rig import DATE, GET, OK, Rig, TurnClock, Wire, post, status
-from tests.system.peer import connect
+from tests.system.peer import Peer, connect
 from vespa.http.limits import Limits
 from vespa.http.response_writer import STREAM
 from vespa.http.server import Server
 from vespa.protocol import fields, message_head
+from vespa.protocol.connection_state import ServerState
 from vespa.protocol.request_head import RequestHead
 
 
@@ -205,22 +206,24 @@ class Dates(SynchronousTestCase):
         self.assertEqual(rig.server.date(), DATE.replace(b"22:13:20", b"22:14:21"))
 
 
-class StockTransports(TestCase):
-    async def test_truncated_at_once(self) -> None:
-        """Over Twisted's own TCP, which writes after a turn's calls, a cut is seen within a few turns of the reactor.
-
-        The tick, which comes once a second, would see to it too.
-        """
+class RealTransports(TestCase):
+    async def begin(self, limits: Limits | None = None) -> tuple[Peer, Any]:
+        """A client, and its connection at a server, where a response ends with the connection."""
         connection: Any = None
 
         def application(client: Any, head: RequestHead) -> Any:
             nonlocal connection
             connection = client
             return SimpleNamespace(
-                receive=lambda *data: None, hang_up=lambda: None, verified=True, held_bytes=lambda _: 0
+                receive=lambda *data: None,
+                hang_up=lambda: None,
+                pause=lambda: None,
+                resume=lambda: None,
+                verified=True,
+                held_bytes=lambda _: 0,
             )
 
-        server = Server(application, cast(IReactorTime, reactor))
+        server = Server(application, cast(IReactorTime, reactor), limits)
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(server)
         self.addCleanup(port.stopListening)
         peer = await connect(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port))
@@ -228,6 +231,38 @@ class StockTransports(TestCase):
         peer.more(b"GET / HTTP/1.0\r\n\r\n")
         await until(lambda: connection is not None)
         connection.start(200, b"", STREAM)
+        return peer, connection
+
+    async def test_last_bytes_of_a_slow_client(self) -> None:
+        """What ends a truncated response arrives, also if the client's system has no room for it yet."""
+        peer, connection = await self.begin()
+        peer.transport.pauseProducing()
+        connection.write(b"x" * 200_000)  # in the kernel
+        connection.truncate(b"last")
+        for _ in range(50):
+            await deferLater(reactor, 0, lambda: None)
+        peer.transport.resumeProducing()
+        await until(lambda: peer.lost)
+        self.assertFalse(peer.clean)
+        self.assertTrue(peer.raw.endswith(b"last"), len(peer.raw))
+
+    async def test_client_that_does_not_read(self) -> None:
+        """A client that never has room for them is not waited for long."""
+        peer, connection = await self.begin(Limits(linger_seconds=1.0))
+        peer.transport.pauseProducing()
+        connection.write(b"x" * 4_000_000)
+        connection.truncate(b"last")
+        await until(lambda: connection.state is ServerState.CLOSED, 10.0)
+        peer.transport.resumeProducing()
+        await until(lambda: peer.lost)
+        self.assertFalse(peer.raw.endswith(b"last"))
+
+    async def test_truncated_at_once(self) -> None:
+        """Over Twisted's own TCP, which writes after a turn's calls, a cut is seen within a few turns of the reactor.
+
+        The tick, which comes once a second, would see to it too.
+        """
+        peer, connection = await self.begin()
         connection.write(b"hello")
         connection.truncate()
         for _ in range(50):

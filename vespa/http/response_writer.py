@@ -12,7 +12,8 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import HEAD_METHOD, NO_HEAD
 from vespa.protocol.response_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, ResponseHead
 from vespa.protocol.status_lines import status_line
-from vespa.transport.sockets import buffered, half_closes
+from vespa.transport.resets import unacknowledged
+from vespa.transport.sockets import half_closes
 
 STREAM: Final = UNTIL_CLOSE
 """The framing of a body of unknown length: in chunks, or up to the close for an HTTP/1.0 client."""
@@ -241,9 +242,8 @@ class ResponseWriter(RequestReading):
         """
         End an incomplete response, with `last`, which is framed, as its last bytes.
 
-        With a length or in chunks the truncation is visible, so written data may be sent first. A response that ends
-        with the connection, or over TLS, where close_notify signs the end, must be aborted when all written data is
-        sent.
+        In chunks or with a length that is visible. A response until the close, or over TLS (close_notify signs the end)
+        is aborted, when the client's system has all data (an abort drops the rest) or after `Limits.linger_seconds`.
         """
         self.flush()
         self.handler = None
@@ -256,13 +256,13 @@ class ResponseWriter(RequestReading):
         self.state = _after_truncate[self.state]
         self.transport.unregisterProducer()
         self.transport.pauseProducing()
-        self.server.clock.callLater(0, self._cut_when_out, True)  # the data just written leaves this process first
+        self.server.clock.callLater(0, self._cut_when_out, 0.0)  # the data just written leaves this process first
 
-    def _cut_when_out(self, again: bool) -> None:
-        if self.state is TRUNCATING and not buffered(self.transport):
-            self.cut()  # otherwise `tick` does so when nothing waits
-        elif again:  # Twisted's own transports write after a turn's calls
-            self.server.clock.callLater(0, self._cut_when_out, False)
+    def _cut_when_out(self, pause: float) -> None:
+        if self.state is TRUNCATING and not unacknowledged(self.transport):
+            self.cut()  # after a second `tick` does so when nothing waits
+        elif self.state is TRUNCATING and pause < 1.0:  # Twisted's own transports write after a turn's calls
+            self.server.clock.callLater(pause, self._cut_when_out, 2 * pause or 0.02)
 
     def interim(self, status: int, lines: bytes = b"") -> None:
         """Send a 1xx response before the final one; nothing to an HTTP/1.0 client."""

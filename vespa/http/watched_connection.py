@@ -17,6 +17,7 @@ from vespa.protocol.connection_state import SERVER, ServerEvent, ServerState, af
 from vespa.protocol.head_reader import REQUESTS, HeadReader
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
+from vespa.transport.resets import unacknowledged
 from vespa.transport.sockets import buffered, half_closes, hung_up, probe, reader, release, set_no_delay, writer
 from vespa.transport.splice import Splice
 from vespa.transport.turn_end import turn_end_of
@@ -232,8 +233,7 @@ class WatchedConnection(Protocol):
     def tick(self, now: float) -> None:
         """Check this connection's time limits. Called about once a second."""
         if not self._probed:
-            # Not at once, because most connections end before this.
-            self._probed = True
+            self._probed = True  # not at once, because most connections end before this
             if self.server.limits.keepalive_probe_seconds:
                 probe(self.transport, self.server.limits.keepalive_probe_seconds, unacknowledged=False)
         waiting, sent = buffered(self.transport), self._resumed
@@ -242,7 +242,7 @@ class WatchedConnection(Protocol):
         if self.state is CLOSED:
             waiting += 1  # the close itself, which may need room in the kernel
         unread = self._paused or self._inward is not None
-        if (self.state is TRUNCATING and not waiting) or (unread and hung_up(self.transport)):
+        if (self.state is TRUNCATING and not unacknowledged(self.transport)) or (unread and hung_up(self.transport)):
             self.cut()
             return
         if waiting or self._held or self.head_size > SMALL:
