@@ -295,6 +295,22 @@ class EndTests(SessionCase):
         self.send()
         self.assertEqual(len(rig.asked_for()), 1)
 
+    def test_full_pool(self) -> None:
+        """A kept connection that was closed says nothing about the worker, also if all others are in use."""
+        rig = self.make(per_worker=1)
+        caller = self.send()
+        self.opened()
+        rig.worker().read()
+        self.answered(caller)
+        caller.send(post(BODY, NAME))
+        other = self.send()
+        rig.worker().lose(ConnectionLost())
+        for each in (other, caller):
+            self.assertIn(b"POST /v1/chat", rig.worker().read())
+            self.assertTrue(self.answered(each).endswith(b"ok"))
+            rig.advance(1.0)
+        self.assertTrue(rig.idle)
+
     def test_worker_is_silent(self) -> None:
         """However often it was extended, a session is taken for ended after five minutes without any answer."""
         rig = self.make()

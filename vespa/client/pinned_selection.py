@@ -20,7 +20,8 @@ class PinnedSelection(WorkerSelection):
     """
     One request's worker, which cannot be another one.
 
-    If the worker is busy, it is asked again, as often as others would be. If it cannot be reached, the request
+    If the worker is busy, it is asked again, as often as others would be. So it is if it has closed a kept connection
+    while all others are in use. If it cannot be reached, the request
     is refused.
     """
 
@@ -39,13 +40,17 @@ class PinnedSelection(WorkerSelection):
     def begin_again(self, failure: UpstreamError | ResponseHead) -> bool:
         """Ask the same worker again after this failure, or refuse. Returns False to pass the failure on."""
         if isinstance(failure, ResponseHead):
-            return error_code(failure) == "busy" and self._ask_again(failure)
+            code = error_code(failure)
+            return code == "busy" and self._ask_again(code, f"it answered {failure.status}")
+        why = f"{failure.code}: {failure}"
+        if failure.unread and self.worker is not None and self.worker.pool.full and self._ask_again(failure.code, why):
+            return True  # it has closed a kept connection, and the others are in use
         if failure.slow:
             message = f"{failure}. No other worker was asked: what the request is about is at this one"
             refusal = Refusal(504, failure.code, message, origin="worker")
         else:
             refusal = self.pin.unreachable(failure)
-        self.note_failure(f"{failure.code}: {failure}")
+        self.note_failure(why)
         self._refusing = self._selector.timer.clock.callLater(0, self._refuse, refusal)
         return True
 
@@ -53,7 +58,7 @@ class PinnedSelection(WorkerSelection):
         self._refusing = None
         self._exchange.refuse(refusal)
 
-    def _ask_again(self, failure: ResponseHead) -> bool:
+    def _ask_again(self, code: str, why: str) -> bool:
         selector, policy = self._selector, self._policy
         if self._attempts >= policy.attempts:
             return False
@@ -63,7 +68,7 @@ class PinnedSelection(WorkerSelection):
             if now + delay - self._exchange.received_at >= policy.seconds:
                 return False
             selector.timer.add(self)
-        selector.retried["busy"] += 1
-        self.note_failure(f"it answered {failure.status}")
+        selector.retried[code] += 1
+        self.note_failure(why)
         self._search.begin(self, delay)
         return True
