@@ -52,6 +52,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         # Parts of the service that commands use too.
         "vespa.worker.readiness_setup": "vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.engine_metrics": "vespa.worker vespa.observability",
+        "vespa.worker.session_metrics": "vespa.worker vespa.observability",
         "vespa.worker.backends_metrics": "vespa.worker vespa.observability vespa.accounting",
         "vespa.worker.usage_metrics": "vespa.worker vespa.accounting vespa.observability",
         "vespa.worker.usage_setup": (

@@ -66,6 +66,7 @@ ELSEWHERE: dict[str, str] = {
     "vespa.worker.readiness_setup": "tests.system.test_readiness",
     "vespa.worker.session_admission": "tests.worker.test_session_routes",
     "vespa.worker.session_bodies": "tests.worker.test_session_routes",
+    "vespa.worker.session_metrics": "tests.worker.test_metrics",
     "vespa.worker.sessions_setup": "tests.worker.test_session_port",
     # What starts processes, or is the whole of a command.
     "vespa.client.command.launch": "tests.client.command.test_start",

@@ -29,6 +29,7 @@ from vespa.worker.keyring import Keyring
 from vespa.worker.readiness_history import Readiness
 from vespa.worker.recalibration import Recalibration
 from vespa.worker.reporter import Reporter
+from vespa.worker.session_metrics import session_readings
 from vespa.worker.sessions import Sessions
 from vespa.worker.usage_meter import UsageMeter
 from vespa.worker.usage_metrics import usage_readings
@@ -91,17 +92,6 @@ UNDELIVERED: Final = gauge(
 PENDING: Final = gauge("vespa_completions_pending", "Finished requests that the autoscaler has not received.")
 DROPPED: Final = counter(
     "vespa_completions_dropped_total", "Finished requests that will not be reported: too many were pending."
-)
-SESSIONS: Final = gauge("vespa_sessions", "Sessions that are open, or that are being closed.")
-SESSIONS_TOTAL: Final = counter(
-    "vespa_sessions_total",
-    "Sessions: opened or refused; ended by a request, expired, drained at a stop, or lost with their backend.",
-    "result",
-)
-SESSION_CALLBACKS: Final = counter(
-    "vespa_session_callbacks_total",
-    "Requests that told the backend of the end: delivered, failed.",
-    "result",
 )
 CERTIFICATE: Final = gauge(
     "vespa_certificate_expiry_timestamp_seconds",
@@ -181,17 +171,6 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
         *engine_readings(sources.stops, sources.jobs, sources.polls),
         *session_readings(sources.sessions),
-    ]
-
-
-def session_readings(sessions: Sessions | None) -> list[Reading]:
-    """The metrics of sessions; none without sessions."""
-    if sessions is None:
-        return []
-    return [
-        Reading(SESSIONS, lambda: len(sessions.table.sessions)),
-        Reading(SESSIONS_TOTAL, lambda: sessions.counts()),
-        Reading(SESSION_CALLBACKS, lambda: _results(sessions.callbacks_delivered, sessions.callbacks_failed)),
     ]
 
 
