@@ -159,6 +159,8 @@ class ThreadTests(SynchronousTestCase):
             for values in wrong:
                 self.assertRaises(ValueError, client.session, **values)
             self.assertRaises(TypeError, client.session, on_close_payload=object())
+            error = self.assertRaises(ValueError, client.session, on_close_payload={"job": 7})
+            self.assertIn("needs an on_close_route", str(error))
 
     def test_entered_once(self) -> None:
         """A session that is entered again says so, and the first one goes on."""

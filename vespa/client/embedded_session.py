@@ -58,6 +58,8 @@ class VastSession:
         if on_close_route and (not on_close_route.startswith("/") or not on_close_route.isprintable()):
             raise ValueError(f"on_close_route={on_close_route!r}: must be a path of the backend, which begins with /")
         json.dumps(on_close_payload, allow_nan=False)  # raises ValueError or TypeError here, and not in another thread
+        if on_close_payload is not None and not on_close_route:
+            raise ValueError("on_close_payload needs an on_close_route: the path of the backend that gets it")
         self.url = url
         self._run = run
         self._name = secrets.token_hex(16)
