@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import deferLater
 
 from tests.contract.reader import Response
-from tests.processes import until
+from tests.processes import NotInTime, until
 from tests.system.case import SystemCase
 from tests.system.certificates import Pair
 from tests.system.peer import connect, request, way
@@ -22,6 +25,7 @@ from vespa.simulator.launch import free_port
 
 ANY_PORT = "tcp:0:interface=127.0.0.1"
 TOKEN = "adm1n-t0ken-8462"
+STATUS_SECONDS = 20.0
 
 
 class AdminPortCase(SystemCase):
@@ -35,6 +39,17 @@ class AdminPortCase(SystemCase):
         self.addCleanup(peer.cut)
         peer.send(request(method, path, b"" if method == "POST" else None, *lines))
         return await peer.answer()
+
+    async def until_status(self, port: int, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Return the document when the condition holds. Raises NotInTime with the last one."""
+        deadline = reactor.seconds() + STATUS_SECONDS
+        while True:
+            document: dict[str, Any] = json.loads((await self.get(port, "/status.json")).body)
+            if holds(document):
+                return document
+            if reactor.seconds() > deadline:
+                raise NotInTime(json.dumps({**document, "history": {}, "settings": []}))
+            await deferLater(reactor, 0.2)
 
     async def raw(self, port: int, data: bytes) -> Response:
         peer = await connect(way(port))

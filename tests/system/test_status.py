@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
-
-from tests.processes import NotInTime
 from tests.system.certificates import Pair
 from tests.system.test_admin_port import ANY_PORT, AdminPortCase
-
-SECONDS = 20.0
 
 
 def named(document: dict[str, Any], word: str) -> list[dict[str, str]]:
@@ -22,17 +14,6 @@ def named(document: dict[str, Any], word: str) -> list[dict[str, str]]:
 
 
 class StatusTests(AdminPortCase):
-    async def until_status(self, port: int, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Return the document when the condition holds. Raises NotInTime with the last one."""
-        deadline = reactor.seconds() + SECONDS
-        while True:
-            document: dict[str, Any] = json.loads((await self.get(port, "/status.json")).body)
-            if holds(document):
-                return document
-            if reactor.seconds() > deadline:
-                raise NotInTime(json.dumps({**document, "history": {}, "settings": []}))
-            await deferLater(reactor, 0.2)
-
     async def test_worker(self) -> None:
         """Requests, reports, key, certificate and an autoscaler that fails are told, each where it belongs."""
         pair = Pair(self.folder)
