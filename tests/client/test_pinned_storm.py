@@ -27,7 +27,16 @@ class Storm:
     def __init__(self, case: SynchronousTestCase, draw: Any) -> None:
         self.case = case
         self.draw = draw
-        self.rig = ClientRig(max_sessions=2, attempts=3, seconds=40.0, first_token=6.0, jobs="comfyui")
+        self.limit = self.one_of(1, 2)
+        self.rig = ClientRig(
+            max_sessions=self.limit,
+            max_connections=self.one_of(0, 2),
+            per_worker=self.one_of(0, 1),
+            attempts=3,
+            seconds=40.0,
+            first_token=6.0,
+            jobs="comfyui",
+        )
         self.callers: list[Wire] = []
         self.homes: dict[str, tuple[tuple[str, int], Any]] = {}  # by session id: its worker and auth_data
         self.idx = 0
@@ -67,7 +76,9 @@ class Storm:
             self.callers.append(caller)
             name = self.one_of(*NAMES, "")
             if name:
-                caller.send(post(BODY, b"X-Vespa-Session: " + name.encode(), target=b"/in-session"))
+                inside = post(BODY, b"X-Vespa-Session: " + name.encode(), target=b"/in-session")
+                ends = post(b"{}", b"X-Vespa-Session: " + name.encode(), target=b"/session/end")
+                caller.send(self.one_of(inside, inside, inside, inside + post(BODY), ends))
             else:
                 caller.send(self.one_of(post(BODY, target=b"/prompt"), get(b"/history/job-12345"), get()))
         elif event == "serve":
@@ -159,6 +170,6 @@ class StormTests(SynchronousTestCase):
         for event in events:
             storm.step(event)
             storm.pending()
-            self.assertLessEqual(len(storm.rig.app.sessions.table.sessions), 2)
+            self.assertLessEqual(len(storm.rig.app.sessions.table.sessions), storm.limit)
         storm.calm()
         storm.ended()

@@ -21,8 +21,7 @@ class PinnedSelection(WorkerSelection):
     One request's worker, which cannot be another one.
 
     If the worker is busy, it is asked again, as often as others would be. So it is if it has closed a kept connection
-    while all others are in use. If it cannot be reached, the request
-    is refused.
+    while all others are in use. If it cannot be reached, the request is refused.
     """
 
     _refusing: IDelayedCall | None = None
