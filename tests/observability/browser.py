@@ -22,8 +22,22 @@ ANSWER_SECONDS = 30.0
 _COMMANDS, _ANSWERS = 3, 4  # the descriptors of --remote-debugging-pipe
 
 
+_LEFT = frozenset(
+    (
+        "Inspected target navigated or closed",
+        "Execution context was destroyed.",
+        "Cannot find context with specified id",
+    )
+)
+"""What DevTools says of a command whose page was left for another one."""
+
+
 class BrowserError(AssertionError):
     """The browser rejected a command, or a script in the page raised."""
+
+
+class PageLeft(BrowserError):
+    """The page was left for another one before the command was done."""
 
 
 class Browser(ProcessProtocol):
@@ -77,7 +91,9 @@ class Browser(ProcessProtocol):
             if waiting is None:
                 continue
             if "error" in message:
-                waiting.errback(Failure(BrowserError(str(message["error"]))))
+                error = message["error"]
+                kind = PageLeft if error.get("message") in _LEFT else BrowserError
+                waiting.errback(Failure(kind(str(error))))
             else:
                 waiting.callback(message["result"])
 
@@ -111,12 +127,19 @@ class Browser(ProcessProtocol):
     async def until(self, expression: str, seconds: float = 20.0) -> Any:
         """Return the value of a JavaScript expression when it is true. Raises NotInTime, with the page's text."""
         deadline = reactor.seconds() + seconds
-        while not (value := await self.run(expression)):
+        while not (value := await self._value(expression)):
             if reactor.seconds() > deadline:
                 text = await self.run("document.body.innerText.slice(0, 3000)")
                 raise NotInTime(f"{expression} did not hold within {seconds:g} seconds; the page:\n{text}")
             await deferLater(reactor, POLL_SECONDS)
         return value
+
+    async def _value(self, expression: str) -> Any:
+        """The value of an expression; None while the page is left for another one."""
+        try:
+            return await self.run(expression)
+        except PageLeft:
+            return None
 
     async def look(self, width: int = 1280, height: int = 900, *, dark: bool = False, touch: bool = False) -> None:
         """Choose the size of the window, the colour scheme, and whether it is a phone."""
