@@ -14,7 +14,7 @@ from tests.rig import Wire
 from tests.transport.test_resolve import Resolver
 from vespa.client import worker_pools
 from vespa.client.trust import TrustError, WorkerTrust
-from vespa.client.worker_pools import WorkerPools
+from vespa.client.worker_pools import Worker, WorkerPools
 from vespa.http.client_connection import ClientConnection
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
@@ -58,6 +58,24 @@ class WorkersTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(self.workers.get_worker("http://203.0.113.7:1")), first)
         self.assertIs(self.workers.known("http://203.0.113.7:1"), first)
         self.assertIsNot(self.successResultOf(self.workers.get_worker("http://203.0.113.7:2")), first)
+
+    def test_find(self) -> None:
+        """What is known now is told within the call; what has to be waited for is told once, unless it is cancelled."""
+        found: list[Worker] = []
+        refused: list[str] = []
+
+        def find(url: str) -> Deferred[None] | None:
+            return self.workers.find(url, found.append, lambda refusal: refused.append(refusal.code))
+
+        self.assertEqual([find(url) for url in ("http://203.0.113.7:1", "http://203.0.113.7:1", "ftp://a")], [None] * 3)
+        self.assertEqual((len(found), len(set(map(id, found))), refused), (2, 1, ["bad_assignment"]))
+        later, given_up = find("https://203.0.113.8"), find("https://203.0.113.9")
+        assert later is not None and given_up is not None
+        given_up.cancel()
+        self.assertEqual((len(found), refused), (2, ["bad_assignment"]))
+        self.trust.waiting[0].callback(None)
+        self.assertEqual((len(found), refused), (3, ["bad_assignment"]))
+        self.assertTrue(later.called)
 
     def test_what_is_no_workers_address(self) -> None:
         """Nothing is connected to but http and https at an address elsewhere, with a path that is one."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from vespa.client.retries import Retries
 from vespa.client.session_creation import SessionCreation
 from vespa.client.session_table import ClientSession, Waiting
-from vespa.client.worker_pools import Worker, no_worker
+from vespa.client.worker_pools import Worker
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
@@ -119,19 +118,9 @@ class SessionOpening:
     def found(self, assignment: Assignment) -> None:
         """The autoscaler has named a worker."""
         self._assignment = assignment
-        workers = self._selector.workers
-        worker = workers.known(assignment.url)
-        if worker is not None:
-            self._create(worker)
-            return
-        finding = workers.get_worker(assignment.url).addCallbacks(self._create, self._no_worker)
-        if not finding.called:
+        finding = self._selector.workers.find(assignment.url, self._create, self.not_found)
+        if finding is not None:  # within the call another one may have begun
             self._finding = finding
-
-    def _no_worker(self, failure: Failure) -> None:
-        self._finding = None
-        if not failure.check(CancelledError):
-            self.not_found(no_worker(failure))
 
     # -- at the worker
 

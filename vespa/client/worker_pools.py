@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
 
 from attrs import define, field
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -93,6 +94,27 @@ class WorkerPools:
         worker = self.known(url)
         return succeed(worker) if worker is not None else Deferred.fromCoroutine(self._get_worker(url))
 
+    def find(
+        self, url: str, found: Callable[[Worker], None], not_found: Callable[[Refusal], None]
+    ) -> Deferred[None] | None:
+        """
+        Call `found` with the worker at `url`, or `not_found` with the reason why no connection to it can be prepared.
+
+        Within this call if that is known now, and the result is None. Otherwise returns a Deferred that fires after the
+        call, and can be cancelled instead.
+        """
+        worker = self.known(url)
+        if worker is not None:
+            found(worker)
+            return None
+
+        def failed(failure: Failure) -> None:
+            if not failure.check(CancelledError):
+                not_found(_refusal(failure))
+
+        finding = self.get_worker(url).addCallbacks(found, failed)
+        return None if finding.called else finding
+
     async def _get_worker(self, url: str) -> Worker:
         try:
             origin = Origin.parse(url)
@@ -147,7 +169,7 @@ class WorkerPools:
         self._known.clear()
 
 
-def no_worker(failure: Failure) -> Refusal:
+def _refusal(failure: Failure) -> Refusal:
     """The refusal if the connection to a worker cannot be prepared."""
     error: Any = failure.value
     if failure.check(UpstreamError):

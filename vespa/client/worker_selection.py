@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.caller_fields import PinFields
@@ -17,7 +16,7 @@ from vespa.client.envelope_writer import BODY_SUFFIX
 from vespa.client.interfaces import Pinning, RequestSearch
 from vespa.client.policy import Policy
 from vespa.client.retries import Retries, error_code
-from vespa.client.worker_pools import Worker, WorkerPools, no_worker
+from vespa.client.worker_pools import Worker, WorkerPools
 from vespa.client.worker_search import WorkerSearch
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal
@@ -176,19 +175,9 @@ class WorkerSelection:
             return
         self.assignment = assignment
         self._exchange.request_idx = assignment.request_idx
-        workers = self._selector.workers
-        worker = workers.known(assignment.url)
-        if worker is not None:
-            self._go_to(worker)
-            return
-        finding = workers.get_worker(assignment.url).addCallbacks(self._go_to, self._no_worker)
-        if not finding.called:
+        finding = self._selector.workers.find(assignment.url, self._go_to, self.not_found)
+        if finding is not None:  # within the call another one may have begun
             self._finding = finding
-
-    def _no_worker(self, failure: Failure) -> None:
-        self._finding = None
-        if not failure.check(CancelledError):
-            self.not_found(no_worker(failure))
 
     def _go_to(self, worker: Worker) -> None:
         self._finding = None
