@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vespa.protocol.chunked import BadChunk, Chunked
+from vespa.protocol.content import content_coding
 from vespa.protocol.response_head import CHUNKED, ResponseHead
 from vespa.proxy.content_decoding import ContentDecoder
 from vespa.proxy.interfaces import ResponseReader
@@ -28,7 +29,7 @@ class BodyReader:
         self._parts: list[bytes] = []
         self._left = READ_MAX
         self._decoder = Chunked() if chunked and head.framing == CHUNKED else None
-        self._coding = b", ".join(value for name, value in head.headers if name.lower() == b"content-encoding")
+        self._coding = content_coding(head.lines)
         self._whole = True
 
     def read(self, data: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from twisted.logger import Logger
@@ -11,6 +10,7 @@ from twisted.logger import Logger
 from vespa.http.interfaces import RequestHandler
 from vespa.http.response_writer import STREAM
 from vespa.http.server_connection import ServerConnection
+from vespa.protocol.content import content_coding
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.content_decoding import ContentDecoder
@@ -63,7 +63,7 @@ class SSEKeepalive:
 
     def check(self, head: ResponseHead) -> None:
         """Raises `Refusal` for a content coding that cannot be decoded."""
-        coding = _coding_of(head.passing)
+        coding = content_coding(head.passing)
         if not coding:
             return
         try:
@@ -74,7 +74,7 @@ class SSEKeepalive:
 
     def respond(self, head: ResponseHead, data: bytes) -> None:
         """Begin the content of an upstream's response with its first bytes."""
-        coding = _coding_of(head.passing)
+        coding = content_coding(head.passing)
         self._decoder = ContentDecoder(coding) if coding else None
         if 200 <= head.status < 300:
             self._follows = True
@@ -150,13 +150,3 @@ _check: type[EarlyResponse] = SSEKeepalive
 def uncoded(block: bytes) -> bytes:
     """The field lines with `identity` as the only content coding. Without the field any would do (RFC 9110 12.5.3)."""
     return _ACCEPT_ENCODING.sub(b"", block) + b"Accept-Encoding: identity\r\n"
-
-
-def _coding_of(lines: Iterable[bytes]) -> bytes:
-    """The value of Content-Encoding, from all its lines."""
-    found = []
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-encoding":
-            found.append(value.strip(b" \t"))
-    return b", ".join(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+from vespa.protocol.content import content_coding, media_type
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import CHUNKED, UNTIL_CLOSE, ResponseHead
 
@@ -46,12 +47,4 @@ def last_event(head: ResponseHead, refusal: Refusal, *, minor: int, whole_chunks
 
 def is_event_stream(head: ResponseHead) -> bool:
     """Whether the content is a stream of server-sent events without a content coding."""
-    found = False
-    for line in head.passing:
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name == b"content-type":
-            found = value.strip(b" \t").lower().startswith(b"text/event-stream")
-        elif name == b"content-encoding" and value.strip(b" \t").lower() not in (b"", b"identity"):
-            return False
-    return found
+    return media_type(head.passing) == b"text/event-stream" and not content_coding(head.passing)

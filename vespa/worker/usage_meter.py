@@ -6,6 +6,7 @@ from typing import Final
 
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.workload import MAX_COST, MICROS
+from vespa.protocol.content import content_coding, media_type
 from vespa.protocol.response_head import CHUNKED, NO_BODY, ResponseHead
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
@@ -101,12 +102,4 @@ class _Account(UsageListener):
 
 def form_of(head: ResponseHead) -> Form | None:
     """How the body has its JSON; None if it has none, or it is compressed."""
-    media_type = b""
-    for line in head.lines:
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name == b"content-type":
-            media_type = value.partition(b";")[0].strip(b" \t").lower()
-        elif name == b"content-encoding" and value.strip(b" \t").lower() not in (b"", b"identity"):
-            return None
-    return FORMS.get(media_type)
+    return None if content_coding(head.lines) else FORMS.get(media_type(head.lines))
