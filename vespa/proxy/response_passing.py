@@ -165,7 +165,7 @@ class ResponsePassing(ProtocolSwitch):
         if upstream is not None:
             self.bytes_out, self.longest_gap = upstream.ended_bytes, upstream.longest_gap
         reader = self.reader
-        if reader is not None:
+        if reader is not None:  # otherwise each streamed exchange would get an attribute of its own
             self.reader = None
         if reader is not None and reader.end() and self.state is STREAMING:
             self._keep_open()
