@@ -43,15 +43,15 @@ from vespa.transport.turn_end import QueuedTurnEnd
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
-from vespa.worker.backends import Backend as OneBackend
-from vespa.worker.backends import Backends, names_of
+from vespa.worker.backends.backends import Backend as OneBackend
+from vespa.worker.backends.backends import Backends, names_of
+from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.interfaces import Engine, SessionLookup
-from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
-from vespa.worker.session_callback import Callbacks
-from vespa.worker.session_table import SessionTable
-from vespa.worker.sessions import Sessions
-from vespa.worker.sessions_setup import serve_sessions
+from vespa.worker.sessions.callback import Callbacks
+from vespa.worker.sessions.sessions import Sessions
+from vespa.worker.sessions.setup import serve_sessions
+from vespa.worker.sessions.table import SessionTable
 
 PUBLIC_URL = "http://203.0.113.7:31000"
 

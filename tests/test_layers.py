@@ -50,19 +50,19 @@ ALLOWED: dict[str, frozenset[str]] = {
             f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.worker vespa.config vespa.observability"
         ),
         # Parts of the service that commands use too.
-        "vespa.worker.readiness_setup": "vespa.config vespa.worker vespa.benchmarking",
-        "vespa.worker.engine_metrics": "vespa.worker vespa.observability",
-        "vespa.worker.session_metrics": "vespa.worker vespa.observability",
-        "vespa.worker.backends_metrics": "vespa.worker vespa.observability vespa.accounting",
-        "vespa.worker.usage_metrics": "vespa.worker vespa.accounting vespa.observability",
-        "vespa.worker.usage_setup": (
+        "vespa.worker.readiness.setup": "vespa.config vespa.worker vespa.benchmarking",
+        "vespa.worker.engine.metrics": "vespa.worker vespa.observability",
+        "vespa.worker.sessions.metrics": "vespa.worker vespa.observability",
+        "vespa.worker.backends.metrics": "vespa.worker vespa.observability vespa.accounting",
+        "vespa.worker.usage.metrics": "vespa.worker vespa.accounting vespa.observability",
+        "vespa.worker.usage.setup": (
             f"vespa.proxy {BELOW_PROXY} vespa.worker vespa.config vespa.observability.ended_requests"
         ),
-        "vespa.worker.engine_setup": f"vespa.config vespa.worker vespa.engines vespa.proxy {BELOW_PROXY}",
-        "vespa.worker.backends_setup": f"vespa.proxy {BELOW_PROXY} vespa.config vespa.worker vespa.benchmarking",
+        "vespa.worker.engine.setup": f"vespa.config vespa.worker vespa.engines vespa.proxy {BELOW_PROXY}",
+        "vespa.worker.backends.setup": f"vespa.proxy {BELOW_PROXY} vespa.config vespa.worker vespa.benchmarking",
         "vespa.worker.access": "vespa.config vespa.worker vespa.runtime vespa.http vespa.transport vespa.protocol",
         "vespa.worker.obstacles": "vespa.engines vespa.config vespa.proxy vespa.runtime vespa.transport",
-        "vespa.worker.sessions_setup": f"{BELOW_PROXY} vespa.worker vespa.config",
+        "vespa.worker.sessions.setup": f"{BELOW_PROXY} vespa.worker vespa.config",
         "vespa.worker.listening": f"vespa vespa.proxy {BELOW_PROXY} vespa.config",
         # A process of its own, which reads the environment itself.
         "vespa.worker.certificate": "vespa.config vespa.runtime.files",
@@ -117,7 +117,7 @@ LONG_MODULES: dict[str, int] = {
     "vespa.http.response_writer": 299,
     "vespa.http.server_connection": 294,
     "vespa.http.watched_connection": 288,
-    "vespa.worker.readiness": 362,
+    "vespa.worker.readiness.monitor": 362,
 }
 """Modules that are longer than one should be, and the most lines that each may have. No number is raised."""
 
@@ -165,7 +165,7 @@ RANDOM_PLACES = (
     *ENTRIES,
     "vespa.worker.service",
     "vespa.worker.access",
-    "vespa.worker.readiness_setup",
+    "vespa.worker.readiness.setup",
     "vespa.worker.observability",
     "vespa.client.service",
     "vespa.client.observability",

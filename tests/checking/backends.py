@@ -15,8 +15,8 @@ from vespa.protocol.urls import BaseURL
 from vespa.runtime.http_client import BoundedClient
 from vespa.transport.origin import Origin
 from vespa.worker.access import BackendAccess
-from vespa.worker.health_probe import HealthProbe
-from vespa.worker.served_model import ServedModel
+from vespa.worker.readiness.health_probe import HealthProbe
+from vespa.worker.readiness.served_model import ServedModel
 
 Answer = int | tuple[int, bytes] | None
 """A status, with or without a body; None: no response ever comes."""

@@ -18,10 +18,10 @@ from vespa.observability.metrics import Metrics
 from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
-from vespa.worker.readiness import ReadinessMonitor
-from vespa.worker.recalibration import Recalibration
+from vespa.worker.readiness.monitor import ReadinessMonitor
 from vespa.worker.reporter import Reporter
-from vespa.worker.usage_meter import UsageMeter
+from vespa.worker.usage.meter import UsageMeter
+from vespa.worker.usage.recalibration import Recalibration
 
 
 class WorkerInMemory:

@@ -12,8 +12,8 @@ from vespa.accounting.lifecycle import CONNECTING, STREAMING, STREAMING_ERROR, W
 from vespa.accounting.session_account import SessionAccount
 from vespa.proxy.exchange import Exchange
 from vespa.simulator.signing import query_envelope
-from vespa.worker.session_table import Session
-from vespa.worker.sessions import Sessions
+from vespa.worker.sessions.sessions import Sessions
+from vespa.worker.sessions.table import Session
 
 IN_FLIGHT = (WAITING, CONNECTING, STREAMING, STREAMING_ERROR)
 FIRST_INDEX = 100  # of the assignments that create sessions; those of other requests are lower

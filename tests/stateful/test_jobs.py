@@ -17,9 +17,9 @@ from vespa.engines.comfyui import ComfyUI
 from vespa.engines.interface import NoResponse
 from vespa.simulator.comfyui_workflow import workflow
 from vespa.simulator.signing import query_envelope
-from vespa.worker.engine_stops import EngineStops
-from vespa.worker.job_polls import JobPolls
-from vespa.worker.job_watcher import JobWatcher
+from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.job_polls import JobPolls
+from vespa.worker.engine.job_watcher import JobWatcher
 
 SLOTS = 2
 TIMES = (0.0, 0.1, 0.5, 2.0, 9.0, 40.0, 700.0)

@@ -17,7 +17,7 @@ KEY = "Bearer a-key-of-the-backend"
 
 class SayingWhyTests(SystemCase):
     async def says(self, worker: Child, line: str) -> None:
-        """The worker says this as a warning in its log, and in its 503. How soon: tests.worker.test_readiness."""
+        """The worker says this as a warning in its log, and in its 503. How soon: worker.readiness.test_monitor."""
         await self.until_line(worker, rf"warn \[\S+\] the backend is not ready: {line}")
         await self.until_line(worker, "a new public key is in use")
         peer, _ = await self.call("/echo", {})

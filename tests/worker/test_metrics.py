@@ -16,7 +16,7 @@ from tests.worker.requests import envelope
 from vespa.accounting.workload import MICROS
 from vespa.benchmarking.contract import Figure
 from vespa.worker.metrics import STATES
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness.monitor import ReadinessMonitor
 
 
 class WorkerMetricsTests(SynchronousTestCase):

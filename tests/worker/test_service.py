@@ -27,8 +27,8 @@ from vespa.simulator.autoscaler import Report, SimulatedAutoscaler
 from vespa.simulator.launch import free_port
 from vespa.simulator.reports import WorkerStatus
 from vespa.simulator.serving import serve
-from vespa.worker.recalibration import Recalibration
 from vespa.worker.service import MAX_COST_SECONDS, make_failure_reporter, make_worker
+from vespa.worker.usage.recalibration import Recalibration
 
 reactor: Any = typed_reactor
 TOKEN = "master-token"

@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.runtime.service_manager import ServiceState
-from vespa.worker.health_probe import ProbeError
-from vespa.worker.readiness import ReadinessMonitor
+from vespa.worker.readiness.health_probe import ProbeError
+from vespa.worker.readiness.monitor import ReadinessMonitor
 from vespa.worker.service_state import service_state
 
 

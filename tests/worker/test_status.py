@@ -13,7 +13,7 @@ from tests.fakes import Asked, FakeAgent
 from tests.observability.example import Example
 from tests.observability.test_status import documented
 from tests.rig import GET, Rig
-from tests.worker.test_readiness import Backend, Benchmark, Cache
+from tests.worker.readiness.test_monitor import Backend, Benchmark, Cache
 from vespa.accounting.workload import MICROS
 from vespa.benchmarking.contract import Figure
 from vespa.config.effective import effective
@@ -25,12 +25,12 @@ from vespa.runtime.http_client import BoundedClient
 from vespa.transport.certificates import Certificate
 from vespa.vast.status_report import Identity
 from vespa.worker.keyring import Keyring
-from vespa.worker.readiness import ReadinessMonitor
-from vespa.worker.recalibration import Recalibration
+from vespa.worker.readiness.monitor import ReadinessMonitor
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.status import LINES, WorkerStatus, model_name
-from vespa.worker.usage_meter import UsageMeter
+from vespa.worker.usage.meter import UsageMeter
+from vespa.worker.usage.recalibration import Recalibration
 
 ADDRESS = "http://autoscaler.example"
 SECRET = "secret-0123456789"

@@ -16,7 +16,7 @@ from vespa.runtime.deadlines import within
 from vespa.runtime.http_client import CallError, Response
 from vespa.vast.assignment import one_line
 from vespa.worker.access import BackendAccess
-from vespa.worker.health_probe import HealthProbe, ProbeError
+from vespa.worker.readiness.health_probe import HealthProbe, ProbeError
 
 WELL_KNOWN: Final = (
     "/health",

@@ -35,7 +35,7 @@ from vespa.runtime.local_addresses import is_loopback
 from vespa.transport.origin import Origin
 from vespa.vast.addresses import CONSOLE
 from vespa.worker.access import backend_access
-from vespa.worker.backends import names_of
+from vespa.worker.backends.backends import names_of
 from vespa.worker.obstacles import file_problem
 
 Autoscaler = tuple[list[Finding], list[FetchedKey]]

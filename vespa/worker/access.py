@@ -15,9 +15,9 @@ from vespa.protocol.urls import BaseURL
 from vespa.runtime.http_client import BoundedClient
 from vespa.runtime.trust import trust_roots
 from vespa.transport.origin import Origin
-from vespa.worker.health_probe import HealthProbe
+from vespa.worker.readiness.health_probe import HealthProbe
+from vespa.worker.readiness.served_model import ServedModel
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.served_model import ServedModel
 
 
 @frozen

@@ -34,15 +34,15 @@ from vespa.transport.origin import Origin
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends import Backends
+from vespa.worker.backends.backends import Backends
+from vespa.worker.engine.job_admission import JobAdmission
+from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.interfaces import Engine, SessionLookup
-from vespa.worker.job_admission import JobAdmission
-from vespa.worker.job_polls import JobPolls
 from vespa.worker.policy import Policy
 from vespa.worker.request_headers import BackendsRequestHeaders, WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
 from vespa.worker.response_readers import ReaderOf
-from vespa.worker.session_messages import SESSION_PATHS
+from vespa.worker.sessions.messages import SESSION_PATHS
 
 REPLAY_LIMIT: Final = 65536
 """The number of bytes of a request's body that are kept until the backend responds, for a second attempt."""

@@ -19,20 +19,20 @@ from vespa.observability.request_metrics import RequestMetrics
 from vespa.proxy.exchange import Exchange
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends_metrics import backend_readings
-from vespa.worker.backends_readiness import BackendsReadiness
-from vespa.worker.engine_metrics import engine_readings
-from vespa.worker.engine_stops import EngineStops
-from vespa.worker.job_polls import JobPolls
-from vespa.worker.job_watcher import JobWatcher
+from vespa.worker.backends.metrics import backend_readings
+from vespa.worker.backends.readiness import BackendsReadiness
+from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.job_polls import JobPolls
+from vespa.worker.engine.job_watcher import JobWatcher
+from vespa.worker.engine.metrics import engine_readings
 from vespa.worker.keyring import Keyring
-from vespa.worker.readiness_history import Readiness
-from vespa.worker.recalibration import Recalibration
+from vespa.worker.readiness.history import Readiness
 from vespa.worker.reporter import Reporter
-from vespa.worker.session_metrics import session_readings
-from vespa.worker.sessions import Sessions
-from vespa.worker.usage_meter import UsageMeter
-from vespa.worker.usage_metrics import usage_readings
+from vespa.worker.sessions.metrics import session_readings
+from vespa.worker.sessions.sessions import Sessions
+from vespa.worker.usage.meter import UsageMeter
+from vespa.worker.usage.metrics import usage_readings
+from vespa.worker.usage.recalibration import Recalibration
 
 STATES: Final = ("loading", "benchmarking", "ready", "suspect", "errored")
 """The states of the readiness monitor."""

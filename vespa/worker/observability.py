@@ -26,18 +26,18 @@ from vespa.runtime import process
 from vespa.runtime.secret import secret_forms
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
-from vespa.worker.backends_readiness import BackendsReadiness
-from vespa.worker.engine_setup import EngineParts
+from vespa.worker.backends.readiness import BackendsReadiness
+from vespa.worker.engine.setup import EngineParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.obstacles import unreachable
-from vespa.worker.readiness_history import Readiness
-from vespa.worker.recalibration import Recalibration
+from vespa.worker.readiness.history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.sessions import Sessions
+from vespa.worker.sessions.sessions import Sessions
 from vespa.worker.status import WorkerStatus
-from vespa.worker.usage_meter import UsageMeter
+from vespa.worker.usage.meter import UsageMeter
+from vespa.worker.usage.recalibration import Recalibration
 
 
 @frozen(kw_only=True)

@@ -32,8 +32,8 @@ from vespa.vast.status_report import Condition
 from vespa.worker.access import autoscaler_access
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
-from vespa.worker.backends_setup import backend_parts
-from vespa.worker.engine_setup import engine_parts
+from vespa.worker.backends.setup import backend_parts
+from vespa.worker.engine.setup import engine_parts
 from vespa.worker.keyring import Keyring
 from vespa.worker.listening import guard, limits, renewal
 from vespa.worker.observability import WorkerParts, observers
@@ -43,8 +43,8 @@ from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
 from vespa.worker.response_readers import combined
 from vespa.worker.service_state import service_state
-from vespa.worker.sessions_setup import session_parts
-from vespa.worker.usage_setup import usage_parts
+from vespa.worker.sessions.setup import session_parts
+from vespa.worker.usage.setup import usage_parts
 
 MAX_COST_SECONDS: Final = 600.0
 """The highest cost of one request, in seconds of the measured throughput, if VESPA_MAX_COST is not set."""

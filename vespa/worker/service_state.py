@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vespa.runtime.service_manager import ServiceState
-from vespa.worker.readiness_history import Readiness
+from vespa.worker.readiness.history import Readiness
 
 
 def service_state(readiness: Readiness, obstacle: str) -> ServiceState:

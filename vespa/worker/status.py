@@ -19,18 +19,18 @@ from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends_readiness import BackendsReadiness
-from vespa.worker.backends_status import backend_problems, backend_rows
-from vespa.worker.engine_stops import EngineStops
-from vespa.worker.job_watcher import JobWatcher
+from vespa.worker.backends.readiness import BackendsReadiness
+from vespa.worker.backends.status import backend_problems, backend_rows
+from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
-from vespa.worker.readiness_history import Readiness
-from vespa.worker.recalibration import Recalibration
+from vespa.worker.readiness.history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.sessions import COUNTED, Sessions
-from vespa.worker.usage_meter import UsageMeter
+from vespa.worker.sessions.sessions import COUNTED, Sessions
+from vespa.worker.usage.meter import UsageMeter
+from vespa.worker.usage.recalibration import Recalibration
 
 LINES: Final = 10
 """The number of lines of the benchmark's output in the document, the newest."""

@@ -1,0 +1,40 @@
+"""The metrics of jobs and of stopped work. They stay at 0 where VESPA_JOBS and VESPA_ABORT are off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from vespa.observability.metric import Reading, counter, gauge
+from vespa.worker.engine.aborts import RESULTS as STOPS
+from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.job_polls import JobPolls
+from vespa.worker.engine.job_watcher import RESULTS as JOBS
+from vespa.worker.engine.job_watcher import JobWatcher
+
+IN_FLIGHT: Final = gauge("vespa_jobs_in_flight", "Jobs that outlive their request and are under way.")
+ENDED: Final = counter(
+    "vespa_jobs_total",
+    "Jobs that have ended: with a result (done), without one (error), lost, after too long (timeout), with the worker.",
+    "result",
+)
+POLLS: Final = counter("vespa_job_polls_total", "Free requests for the state or result of a job.")
+ABORTS: Final = counter(
+    "vespa_aborts_total",
+    "Attempts to stop the engine for callers that left: stopped, failed, timeout, or skipped as there were too many.",
+    "result",
+)
+
+
+def engine_readings(stops: EngineStops | None, jobs: JobWatcher | None, polls: JobPolls | None) -> list[Reading]:
+    """The metrics, read from these parts; None for a part that is off."""
+    return [
+        Reading(IN_FLIGHT, lambda: jobs.in_flight if jobs is not None else 0),
+        Reading(ENDED, _by_result(JOBS, jobs.results if jobs is not None else {})),
+        Reading(POLLS, lambda: polls.count if polls is not None else 0),
+        Reading(ABORTS, _by_result(STOPS, stops.results if stops is not None else {})),
+    ]
+
+
+def _by_result(names: tuple[str, ...], counts: Mapping[str, int]) -> Callable[[], Mapping[str, float]]:
+    return lambda: {name: counts.get(name, 0) for name in names}
