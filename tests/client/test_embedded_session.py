@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.client.embedding import Stub, StubClient
 from vespa.client import SessionError, VastClient, VastSession
-from vespa.client.session_table import ClientSession
+from vespa.client.sessions.table import ClientSession
 from vespa.protocol.refusal import Refusal
 
 

@@ -10,7 +10,7 @@ from tests.client.requests import BODY, post
 from tests.client.rig import OTHER, WORKER, ClientRig, assignment, response
 from tests.observability.metered import metrics_of, requests, samples
 from vespa.client.metrics import RETRIED
-from vespa.client.sessions import RESULTS
+from vespa.client.sessions.sessions import RESULTS
 from vespa.observability.ended_requests import EndedRequests
 from vespa.protocol.error_codes import statuses
 

@@ -12,7 +12,7 @@ from vespa.client.pinning import RequestPinning
 from vespa.client.policy import Policy
 from vespa.client.request_headers import ClientRequestHeaders
 from vespa.client.response_filter import ResponseFilter
-from vespa.client.sessions import Sessions
+from vespa.client.sessions.sessions import Sessions
 from vespa.client.worker_pools import WorkerPools
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import RequestHandler

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from vespa.client.service import ClientService
-    from vespa.client.session_table import ClientSession
+    from vespa.client.sessions.table import ClientSession
 
 
 class SessionError(Exception):

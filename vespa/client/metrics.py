@@ -10,7 +10,7 @@ from attrs import frozen
 
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.jobs import Jobs
-from vespa.client.sessions import RESULTS, Sessions
+from vespa.client.sessions.sessions import RESULTS, Sessions
 from vespa.client.worker_pools import WorkerPools
 from vespa.client.worker_selection import WorkerSelector
 from vespa.observability.ended_requests import EndedRequest, EndedRequests

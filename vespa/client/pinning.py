@@ -5,7 +5,7 @@ from __future__ import annotations
 from vespa.client.caller_fields import PinFields
 from vespa.client.interfaces import Pinning
 from vespa.client.jobs import Jobs
-from vespa.client.sessions import Sessions
+from vespa.client.sessions.sessions import Sessions
 from vespa.client.worker_selection import WorkerSelection
 from vespa.proxy.exchange import Exchange
 

@@ -16,7 +16,7 @@ from vespa.client.debug_worker import DebugWorker
 from vespa.client.endpoint_key import EndpointKey
 from vespa.client.observability import ClientParts, observers
 from vespa.client.policy import DEFAULT_COST, Policy
-from vespa.client.sessions import Sessions
+from vespa.client.sessions.sessions import Sessions
 from vespa.client.trust import WorkerTrust
 from vespa.client.worker_pools import WorkerPools
 from vespa.config.client import ClientSettings

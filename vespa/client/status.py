@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from vespa.accounting.fair_queue import FairQueue
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.jobs import Jobs
-from vespa.client.session_table import ClientSession
-from vespa.client.sessions import Sessions
+from vespa.client.sessions.sessions import Sessions
+from vespa.client.sessions.table import ClientSession
 from vespa.client.worker_pools import Worker, WorkerPools
 from vespa.http.server import Server
 from vespa.observability.status import STOPPING, Subject

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import BODY, get, post
 from tests.client.rig import AUTOSCALER, OTHER, WORKER, ClientRig, assignment, query_of, response
-from vespa.client.session_table import ClientSession
+from vespa.client.sessions.table import ClientSession
 from vespa.protocol.refusal import Refusal
 
 NAME = b"X-Vespa-Session: chat-1"

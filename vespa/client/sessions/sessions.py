@@ -11,10 +11,10 @@ from twisted.logger import Logger
 
 from vespa.client.caller_fields import PinFields
 from vespa.client.pinned_selection import PinnedSelection
-from vespa.client.session_ending import SessionEnding
-from vespa.client.session_opening import SessionOpening
-from vespa.client.session_search import OpenedSession, SessionSearch
-from vespa.client.session_table import ClientSession, ClientSessions, read_lifetime, read_name
+from vespa.client.sessions.ending import SessionEnding
+from vespa.client.sessions.opening import SessionOpening
+from vespa.client.sessions.search import OpenedSession, SessionSearch
+from vespa.client.sessions.table import ClientSession, ClientSessions, read_lifetime, read_name
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.refusal import Refusal

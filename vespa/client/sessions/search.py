@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vespa.client.interfaces import SearchListener
-from vespa.client.session_table import ClientSession
+from vespa.client.sessions.table import ClientSession
 from vespa.protocol.refusal import Refusal
 
 

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from twisted.internet.defer import Deferred
 
 from vespa.client.retries import Retries
-from vespa.client.session_creation import SessionCreation
-from vespa.client.session_table import ClientSession, Waiting
+from vespa.client.sessions.creation import SessionCreation
+from vespa.client.sessions.table import ClientSession, Waiting
 from vespa.client.worker_pools import Worker
 from vespa.client.worker_selection import WorkerSelector
 from vespa.http.interfaces import UpstreamError

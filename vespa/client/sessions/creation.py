@@ -10,7 +10,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from vespa.client.envelope_writer import BODY_SUFFIX
-from vespa.client.session_table import ClientSession
+from vespa.client.sessions.table import ClientSession
 from vespa.client.worker_pools import Worker
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.fetch import Fetch

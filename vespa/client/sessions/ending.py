@@ -8,7 +8,7 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from vespa.client.session_table import ClientSession
+from vespa.client.sessions.table import ClientSession
 from vespa.client.worker_pools import Worker
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.fetch import Fetch
