@@ -5,9 +5,10 @@ One process keeps well ahead of a proxy, and checks every byte of what it is sen
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import re
-import sys
+from collections.abc import Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -114,6 +115,22 @@ class Served(asyncio.Protocol):
         self._send_blocks(BLOCK)
 
 
+def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line: the `key` in PEM as bytes, and the path of the `assignment`. Exits with what is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m perf.backend",
+        description="The server behind the measured proxies, which is the autoscaler too.",
+    )
+    parser.add_argument("key", type=Path, metavar="KEY.pem", help="the key that the autoscaler signs with")
+    parser.add_argument("assignment", type=Path, metavar="ASSIGNMENT.json", help="may be written later")
+    chosen = parser.parse_args(argv)
+    try:
+        chosen.key = chosen.key.read_bytes()
+    except OSError as error:
+        parser.error(f"{chosen.key}: {error.strerror}")
+    return chosen
+
+
 async def main(pem: bytes, assignment: Path) -> None:
     """Serve for ever."""
     loop = asyncio.get_running_loop()
@@ -123,4 +140,5 @@ async def main(pem: bytes, assignment: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])))
+    chosen = options()
+    asyncio.run(main(chosen.key, chosen.assignment))

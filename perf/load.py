@@ -5,12 +5,14 @@ It connects, prints `ready`, waits for a line, sends, checks every byte that com
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
 import ssl
 import sys
 import time
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -161,5 +163,16 @@ def spec_from(values: dict[str, Any]) -> Spec:
     return Spec(**{**values, "tasks": [Task(**task) for task in values["tasks"]]})
 
 
+def options(argv: Sequence[str] | None = None) -> Spec:
+    """The `Spec` of the command line. Exits with what is wrong with it."""
+    parser = argparse.ArgumentParser(prog="python -m perf.load", description=__doc__)
+    parser.add_argument("spec", metavar="SPEC", help="JSON with the fields of perf.load.Spec")
+    text = parser.parse_args(argv).spec
+    try:
+        return spec_from(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        parser.error(f"SPEC is no such JSON: {type(error).__name__}: {error}")
+
+
 if __name__ == "__main__":
-    asyncio.run(main(spec_from(json.loads(sys.argv[1]))))
+    asyncio.run(main(options()))

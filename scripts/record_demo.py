@@ -9,6 +9,7 @@ The picture needs nothing else: no script, no font and no address. Pauses are sh
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
 import sys
@@ -86,6 +87,10 @@ def record(*options: str) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs" / "demo.svg"
-    path.write_text(record(*sys.argv[2:]), "utf-8")
+    parser = argparse.ArgumentParser(description="Record `vespa-proxy demo --once`. Its further options can be added.")
+    picture = Path(__file__).parents[1] / "docs" / "demo.svg"
+    parser.add_argument("file", nargs="?", type=Path, default=picture, help="the picture (default: %(default)s)")
+    chosen, options = parser.parse_known_args()
+    path: Path = chosen.file
+    path.write_text(record(*options), "utf-8")
     print(f"{path}: {path.stat().st_size // 1024} KB")

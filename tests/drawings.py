@@ -6,6 +6,7 @@ The drawings in docs/architecture.md, drawn from the tables in the code.
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,4 +52,5 @@ def redrawn(page: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m tests.drawings", description=f"Draw the diagrams in {PAGE}.").parse_args()
     PAGE.write_text(redrawn(PAGE.read_text("utf-8")), "utf-8")

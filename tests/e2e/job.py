@@ -3,13 +3,25 @@
 {urls, requests: [{..., announce}]}: each request is sent to each of the URLs, in order.
 """
 
+import argparse
 import json
 import sys
 
 
+def read():
+    """The job. Ends the script with a usage for --help, and with exit code 2 for what is no job."""
+    about = sys.modules["__main__"].__doc__
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    try:
+        return json.load(sys.stdin)
+    except ValueError as error:
+        parser.error(f"standard input has no job as JSON: {error}")
+
+
 def run(send):
     """Do the job by `send(url, request)`; what that raises is a result as well."""
-    job = json.load(sys.stdin)
+    job = read()
     for url in job["urls"]:
         for wanted in job["requests"]:
             try:

@@ -3,6 +3,7 @@
 Prints `listening PORT` once it serves. Ends by a signal.
 """
 
+import argparse
 import array
 import math
 import os
@@ -10,7 +11,6 @@ import random
 import signal
 import socket
 import struct
-import sys
 
 WIDTH, LAYERS, HEADS, FEED, CONTEXT = 64, 2, 4, 128, 2048
 WORDS = ("the", "worker", "signs", "nothing", "and", "forwards", "every", "byte", "")
@@ -150,7 +150,12 @@ def serve(path):
 
 def main():
     """Serve until a signal comes."""
-    path = os.path.join(sys.argv[1], "noise.gguf")
+    parser = argparse.ArgumentParser(description="Serve llama.cpp with a tiny model of random weights.")
+    parser.add_argument("folder", help="where the model is, or is written")
+    folder = parser.parse_args().folder
+    if not os.path.isdir(folder):
+        parser.error(f"there is no folder {folder}")
+    path = os.path.join(folder, "noise.gguf")
     if not os.path.exists(path):
         write_model(path + ".part")
         os.replace(path + ".part", path)

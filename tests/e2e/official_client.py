@@ -6,8 +6,8 @@ Prints one JSON result a line. A request with `leave_after` reads so many events
 
 import asyncio
 import json
-import sys
 
+from job import read
 from vastai.serverless.client.client import CoroutineServerless
 
 
@@ -31,7 +31,7 @@ async def send(endpoint, wanted):
 
 async def main():
     """Send the job's requests one after another."""
-    job = json.load(sys.stdin)
+    job = read()
 
     class Client(CoroutineServerless):
         SSL_CERT_URL = job["root"]

@@ -9,9 +9,9 @@ payload), `is_open`, `get`, `other` (changes of the auth_data), `sleep` (seconds
 
 import asyncio
 import json
-import sys
 import urllib.request
 
+from job import read
 from vastai.serverless.client.client import CoroutineServerless
 
 
@@ -54,7 +54,7 @@ async def step(endpoint, session, name, argument):
 
 async def main():
     """Open the job's sessions one after another, and take their steps."""
-    job = json.load(sys.stdin)
+    job = read()
 
     class Client(CoroutineServerless):
         SSL_CERT_URL = job["root"]

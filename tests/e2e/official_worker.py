@@ -4,8 +4,8 @@ Everything else comes from the environment, as Vast sets it; its files lie in th
 certificate, which it would look for in /etc, are only read with USE_SSL.
 """
 
+import argparse
 import ssl
-import sys
 import types
 import urllib.parse
 
@@ -36,8 +36,11 @@ def work(payload):
 
 def main():
     """Serve until a signal comes."""
-    backend, key, certificate = sys.argv[1:]
-    server.ssl = from_here(key, certificate)
+    parser = argparse.ArgumentParser(description="The worker of the package vastai.")
+    for name in ("backend", "key", "certificate"):
+        parser.add_argument(name)
+    chosen = parser.parse_args()
+    server.ssl = from_here(chosen.key, chosen.certificate)
     with open("model.log", "w") as log:
         log.write("the model is loaded\n")
     handlers = [
@@ -51,7 +54,7 @@ def main():
         )
         for path in PATHS
     ]
-    where = urllib.parse.urlsplit(backend)
+    where = urllib.parse.urlsplit(chosen.backend)
     config = worker.WorkerConfig(
         model_server_url=f"http://{where.hostname}",
         model_server_port=where.port,

@@ -6,11 +6,11 @@ Prints one JSON result a line.
 """
 
 import json
-import sys
 import urllib.parse
 import urllib.request
 
 import openai
+from job import read
 
 try:
     import httpx2 as httpx
@@ -76,7 +76,7 @@ def send(client, wanted):
 
 def main():
     """Make the job's calls one after another."""
-    job = json.load(sys.stdin)
+    job = read()
     http = httpx.Client(transport=Signing(job))
     client = openai.OpenAI(base_url="http://worker/v1", api_key="unused", http_client=http, max_retries=0, timeout=30)
     for wanted in job["requests"]:

@@ -13,6 +13,7 @@ With the argument `1`, as on Windows, where a process gets only three descriptor
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -35,7 +36,7 @@ _Answer = Callable[[dict[str, Any]], None]
 
 
 def main() -> None:
-    orders, answers = _take_descriptors(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    orders, answers = _take_descriptors(_answering())
 
     def answer(said: dict[str, Any]) -> None:
         os.write(answers, json.dumps(said).encode() + b"\n")
@@ -95,6 +96,23 @@ async def _outcome(function: Function, file: str | None, backend_url: str, sessi
         return {"result": throughput(value), "concurrency": getattr(value, "concurrency", 0)}
     except ValueError as error:
         return {"error": f"its result is wrong: {error}"}
+
+
+def _answering() -> int:
+    """The descriptor for the answers, from the command line. Raises SystemExit unless it is open."""
+    parser = argparse.ArgumentParser(
+        prog="isolated.py",
+        description="Runs a benchmark. The worker starts this process, and writes to it what to run.",
+    )
+    parser.add_argument(
+        "descriptor", nargs="?", type=int, choices=(1, 3), default=3, help="where the answers go (default: %(default)s)"
+    )
+    chosen: int = parser.parse_args().descriptor
+    try:
+        os.fstat(chosen)
+    except OSError:
+        parser.error(f"descriptor {chosen} is not open. To measure a backend, run `vespa-proxy benchmark`")
+    return chosen
 
 
 def _take_descriptors(answering: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -58,4 +59,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m vespa.config.documentation", description=f"Write {PAGE}.").parse_args()
     PAGE.write_text(markdown(), "utf-8")

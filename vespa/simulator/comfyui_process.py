@@ -6,6 +6,8 @@ The port is 8188, ComfyUI's, and a step takes 0.5 s unless the arguments say oth
 
 from __future__ import annotations
 
+import argparse
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -51,14 +53,48 @@ class ComfyUIMain(process.Main):
         return 0
 
 
+def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The `port` and the `step_seconds` of a command line. SystemExit for --help, and with exit code 2 for mistakes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vespa.simulator.comfyui_process",
+        description=f"A stand-in of ComfyUI's server, on {_HOST}. It runs until SIGTERM or Ctrl-C.",
+    )
+    parser.add_argument(
+        "port", nargs="?", type=_port, default=PORT, metavar="PORT", help="0: any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "step_seconds",
+        nargs="?",
+        type=_seconds,
+        default=STEP_SECONDS,
+        metavar="STEP_SECONDS",
+        help="how long each step of a job takes (default: %(default)s)",
+    )
+    return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give a number of seconds, 0 or more")
+    return seconds
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it."""
-    given = [*(sys.argv[1:] if argv is None else argv)]
-    port = int(given[0]) if given else PORT
-    step_seconds = float(given[1]) if len(given) > 1 else STEP_SECONDS
+    chosen = options(argv)
     signal_at_parent_death(getattr(signal, "SIGTERM", 0))
     reactor = process.install_reactor()
-    return process.run(reactor, ComfyUIMain(reactor, port, step_seconds))
+    return process.run(reactor, ComfyUIMain(reactor, chosen.port, chosen.step_seconds))
 
 
 if __name__ == "__main__":
