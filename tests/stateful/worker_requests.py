@@ -201,6 +201,11 @@ class Kinds:
             right=lambda answer: answer.body == PATTERN[:5000],
         )
 
+    def unending(self) -> Ask:
+        """A response that begins, and has no end: its client has to leave. It is not among `any`."""
+        target, idx = self._query("/unending")
+        return Ask(kind="unending", data=request("GET", target), request_idx=idx)
+
     def until_close(self) -> Ask:
         target, idx = self._query("/until_close?n=30000")
         return Ask(
@@ -363,6 +368,12 @@ def add_routes(backend: ScriptedBackend) -> None:
         await deferLater(reactor, asked.number("ms") / 1000)
         await asked.answer(200, b"slow")
 
+    async def unending(asked: Asked) -> None:
+        await asked.whole()
+        await asked.begin()
+        await asked.piece(b"x")
+        await asked.hang_up()
+
     async def until_close(asked: Asked) -> None:
         await asked.whole()
         await asked.send(head(200) + PATTERN[: asked.number("n")])
@@ -422,6 +433,7 @@ def add_routes(backend: ScriptedBackend) -> None:
             "/status": status,
             "/events": events,
             "/slow": slow,
+            "/unending": unending,
             "/until_close": until_close,
             "/die": die,
             "/garbage": garbage,
