@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from tests.e2e.callers import CallerCase
 from tests.e2e.clients import need
@@ -79,10 +78,12 @@ class OfficialWorkerTests(CallerCase):
             return await http.request("POST", url, timeout=30.0, body=body, headers=fields)
 
         for _ in range(3):
-            answer = await ask("0.1")
+            answer = await ask("2")  # after which, and as many for each request, it is over
             self.assertEqual(answer.status, 200, (answer.body, worker.text))
         self.assertEqual(len(deployment.autoscaler.routes), 1)
-        await deferLater(reactor, 6.0)  # it looks for sessions whose time is over every five seconds
+        totals = deployment.autoscaler.totals
+        # It looks for sessions whose time is over every five seconds.
+        await until(lambda: totals.finished() == {1: [WORKER_ID]}, 60, "the end of the first session is told")
         answer = await ask("60")
         self.assertEqual((answer.status, json.loads(answer.body)), (410, {"error": "invalid session"}))
         answer = await ask("60")
@@ -90,7 +91,6 @@ class OfficialWorkerTests(CallerCase):
         self.assertEqual(len(deployment.autoscaler.routes), 2)
         client.signal("TERM")
         self.assertEqual(await self.until_exit(client, 20.0), 0, client.text)
-        totals = deployment.autoscaler.totals
         await until(lambda: totals.finished() == {1: [WORKER_ID], 2: [WORKER_ID]}, 30, "both sessions are told")
         self.assert_clean(deployment)
 

@@ -153,6 +153,12 @@ class SystemCase(ProcessCase):
             peer.cut()
         return peer.gone
 
+    async def until_read(self) -> None:
+        """Wait until the worker has read what was sent to it so far, by asking it something after that."""
+        peer = await self.connect()
+        peer.send(request("GET", "/ping"))
+        await peer.answer()
+
     def assign(self, cost: float = 10.0) -> dict[str, Any]:
         """An assignment to the worker."""
         return self.autoscaler.assign(self.url, cost)

@@ -8,10 +8,10 @@ import sys
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.task import deferLater
 
 from tests.processes import until
 from tests.simulator_support.comfyui_wrapper import SimulatedWrapper
+from tests.simulator_support.held_clock import HeldClock
 from tests.system.case import SystemCase
 from vespa.simulator.child import Child
 from vespa.simulator.serving import serve
@@ -26,8 +26,9 @@ def payload(steps: int, name: str = "") -> dict[str, object]:
 
 class WrapperTests(SystemCase):
     async def start_wrapper(self) -> None:
-        self.wrapper = SimulatedWrapper(reactor, step_seconds=0.02)
-        self.addCleanup(self.wrapper.queue.stop)
+        self.clock = HeldClock()
+        self.addCleanup(self.clock.hold)
+        self.wrapper = SimulatedWrapper(self.clock, step_seconds=0.02)
         served = await serve(self.wrapper.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
         self.backend_url = served.url
@@ -52,18 +53,23 @@ class WrapperTests(SystemCase):
     async def test_job(self) -> None:
         """POST /generate is followed to its result, which its caller fetches for nothing."""
         worker = await self.before_wrapper()
+        self.clock.hold()
         auth = self.assign()
-        peer, _ = await self.call("/generate", payload(50), auth=auth)
+        peer, _ = await self.call("/generate", payload(5), auth=auth)
         begun = await peer.answer()
         self.assertEqual(begun.status, 202)
         name = json.loads(bytes(begun.body))["id"]
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 10.0, "the load is reported")
-        states = []
-        while "completed" not in states:
+
+        async def state() -> str:
             peer, _ = await self.ask("GET", f"/result/{name}", auth=auth)
-            states.append(json.loads(bytes((await peer.answer()).body))["status"])
-            await deferLater(reactor, 0.25)  # more often would be too often
-        self.assertEqual(states[0], "pending")
+            found: str = json.loads(bytes((await peer.answer()).body))["status"]
+            return found
+
+        self.assertEqual(await state(), "pending")
+        self.clock.go_on()
+        await until(lambda: name in self.wrapper.queue.history, what="the job is done")
+        self.assertEqual(await state(), "completed")
         await self.told(worker, Success=1)
         await self.end_well(worker)
 

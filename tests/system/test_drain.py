@@ -84,7 +84,7 @@ class DrainTests(SystemCase):
         late = await self.connect()
         data = self.envelope("/echo", {}, auth)
         late.send(data[:40])
-        await self.pass_on(worker)
+        await self.until_read()
         worker.signal("TERM")
         await self.until_line(worker, "SIGTERM: stopping")
         late.more(data[40:])
@@ -108,9 +108,3 @@ class DrainTests(SystemCase):
         self.assertEqual(bytes((await waiting.answer()).body), b'"waited"')
         self.assertEqual(await self.until_exit(worker, 20.0), 0, worker.text)
         await self.told(worker, Success=2)
-
-    async def pass_on(self, worker: Child) -> None:
-        """Wait until the worker has read what was sent to it so far, by asking it something after that."""
-        peer = await self.connect()
-        peer.send(request("GET", "/ping"))
-        await peer.answer()

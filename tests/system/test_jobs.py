@@ -14,7 +14,9 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from tests.contract.reader import Response
 from tests.processes import until
+from tests.simulator_support.held_clock import HeldClock
 from tests.system.case import SystemCase
+from tests.system.peer import Peer
 from vespa.simulator.child import Child
 from vespa.simulator.comfyui import PICTURE, SimulatedComfyUI
 from vespa.simulator.comfyui_workflow import workflow
@@ -33,8 +35,9 @@ SETTINGS = {
 class JobCase(SystemCase):
     def setUp(self) -> None:
         super().setUp()
-        self.comfyui = SimulatedComfyUI(reactor, step_seconds=0.05)
-        self.addCleanup(self.comfyui.queue.stop)
+        self.clock = HeldClock()
+        self.addCleanup(self.clock.hold)
+        self.comfyui = SimulatedComfyUI(self.clock, step_seconds=0.05)
 
     def assigned(self, count: int) -> list[tuple[int, dict[str, Any]]]:
         """So many assignments, with their numbers."""
@@ -61,6 +64,12 @@ class JobCase(SystemCase):
         peer, _ = await self.ask("GET", path, auth=auth)
         return await peer.answer()
 
+    async def leave(self, *peers: Peer) -> None:
+        """Cut connections, and return when the worker knows it."""
+        for peer in peers:
+            peer.cut()
+        await self.until_read()
+
     def job(self, response: Response) -> str:
         self.assertEqual(response.status, 200, bytes(response.body))
         found: str = json.loads(bytes(response.body))["prompt_id"]
@@ -71,8 +80,9 @@ class JobTests(JobCase):
     async def test_busy(self) -> None:
         """The autoscaler sees the load until the job is done. Its caller polls meanwhile, and has the picture then."""
         worker = await self.before_comfyui()
+        self.clock.hold()
         auth = self.assign()
-        name = self.job(await self.prompt(auth, 60))
+        name = self.job(await self.prompt(auth))
         self.assertEqual(json.loads(bytes((await self.poll(f"/history/{name}", auth)).body)), {})
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 10.0, "the load is reported")
         self.assertEqual(self.reports[-1].working_request_idxs, (auth["request_idx"],))
@@ -81,6 +91,7 @@ class JobTests(JobCase):
         waiting, _ = await self.call("/prompt", {"prompt": workflow(1)}, auth=second)
         again, _ = await self.call("/prompt", {"prompt": workflow(1)}, auth=auth)
         self.assertEqual((await again.answer()).values(b"x-vespa-error"), [b"replayed"])
+        self.clock.go_on()
         await until(lambda: name in self.comfyui.queue.history, what="the job is done")
         self.job(await waiting.answer())
         history = json.loads(bytes((await self.poll(f"/history/{name}", auth)).body))
@@ -103,26 +114,30 @@ class JobTests(JobCase):
 
     async def test_several_backends(self) -> None:
         """Each job is at a backend of its own, is followed there, and polled there."""
-        other = SimulatedComfyUI(reactor, step_seconds=0.05)
+        other = SimulatedComfyUI(self.clock, step_seconds=0.05)
         other.number = 100
-        self.addCleanup(other.queue.stop)
         served = await serve(other.resource(), TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         self.addCleanup(lambda: Deferred.fromCoroutine(served.stop()))
         worker = await self.before_comfyui(also=served.url)
-        jobs = [(auth, self.job(await self.prompt(auth, 80, prompt_id=f"job-{n}"))) for n, auth in self.assigned(2)]
+        self.clock.hold()
+        jobs = [(auth, self.job(await self.prompt(auth, prompt_id=f"job-{n}"))) for n, auth in self.assigned(2)]
+        self.clock.advance(0.0)  # both begin
         self.assertEqual((self.comfyui.queue.remaining, other.queue.remaining), (1, 1))
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 20.0, "the load is reported")
         for auth, name in jobs:
             queue = json.loads(bytes((await self.poll("/queue", auth)).body))
             self.assertEqual([each[1] for each in queue["queue_running"]], [name])
+        self.clock.go_on()
         await self.told(worker, Success=2)
         for auth, name in jobs:
             self.assertEqual(list(json.loads(bytes((await self.poll(f"/history/{name}", auth)).body))), [name])
         self.comfyui.prompt_seconds = other.prompt_seconds = 0.5
+        self.clock.hold()
         peers = [(await self.call("/prompt", {"prompt": workflow(1000)}))[0] for _ in range(2)]
-        await until(lambda: self.comfyui.queue.running and other.queue.running, what="both run")
-        for peer in peers:
-            peer.cut()
+        await until(lambda: self.comfyui.queue.remaining and other.queue.remaining, what="both have one")
+        self.clock.advance(0.0)  # both run
+        await self.leave(*peers)
+        self.clock.go_on()
         await until(lambda: not self.comfyui.queue.remaining and not other.queue.remaining, what="both are stopped")
         await self.told(worker, Success=2, Cancelled=2)
         await self.end_well(worker)
@@ -144,9 +159,11 @@ class JobTests(JobCase):
         with open(path, "w", encoding="utf-8") as file:
             file.write(FUNCTIONS)
         worker = await self.before_comfyui(VESPA_JOBS=f"{path}:job", VESPA_ABORT=f"{path}:abort")
+        self.clock.hold()
         auth = self.assign()
-        name = self.job(await self.prompt(auth, 40))
+        name = self.job(await self.prompt(auth))
         await self.until_worker(worker, lambda: self.reports[-1].cur_load == 10.0, "the load is reported")
+        self.clock.go_on()
         await until(lambda: name in self.comfyui.queue.history, what="the job is done")
         await self.told(worker, Success=1)
         self.comfyui.prompt_seconds = 60.0
@@ -190,9 +207,12 @@ class AbortTests(JobCase):
         """The caller leaves while POST /prompt is in flight: its job is stopped, and the slot is free then."""
         worker = await self.before_comfyui()
         self.comfyui.prompt_seconds = 0.5
+        self.clock.hold()
         peer, _ = await self.call("/prompt", {"prompt": workflow(1000)})
-        await until(lambda: self.comfyui.queue.running is not None, what="it runs")
-        peer.cut()
+        await until(lambda: self.comfyui.queue.remaining, what="it is in the queue")
+        self.clock.advance(0.0)  # it runs
+        await self.leave(peer)
+        self.clock.go_on()
         waiting, _ = await self.call("/prompt", {"prompt": workflow(2)})
         self.job(await waiting.answer())
         self.assertEqual(self.comfyui.queue.interrupts, 1)
