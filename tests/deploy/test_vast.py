@@ -91,7 +91,9 @@ class OnStartTests(ProcessCase):
         """A Vespa that ended with code 0 was told to, and stays so."""
         (self.folder / "stay-stopped").touch()
         await self.run_it()
-        await until(lambda: self.lines().count("backend 'started'") >= 4, what="the server, some times")
+        await until(lambda: "vespa http://127.0.0.1:8000" in self.lines(), what="Vespa")
+        before = self.lines().count("backend 'started'")
+        await until(lambda: self.lines().count("backend 'started'") >= before + 4, what="the server, some times")
         self.assertEqual(self.lines().count("vespa http://127.0.0.1:8000"), 1)
 
     async def test_again(self) -> None:

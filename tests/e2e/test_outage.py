@@ -14,7 +14,7 @@ from vespa.simulator.demo_client import DemoClient
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
 QUICK: dict[str, Any] = {
-    "VESPA_METRICS_TIMEOUT": "0.5",
+    "VESPA_METRICS_TIMEOUT": "2",  # a report that was taken, but whose answer comes later than that, is told twice
     "VESPA_METRICS_RETRY_DELAY": "0.1",
     "VESPA_METRICS_MAX_RETRIES": "2",
 }

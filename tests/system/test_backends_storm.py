@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from tests.processes import until
 from tests.system.peer import Peer, request
 from tests.system.test_admin_port import ANY_PORT, AdminPortCase
 from vespa.simulator.child import Child
@@ -120,8 +121,10 @@ class StormTests(AdminPortCase):
             self.kills += 1
 
     def idle(self, document: dict[str, Any]) -> bool:
-        return not any(document[name] for name in GAUGES) and not any(
-            row[name] for row in document["backends"] for name in GAUGES_OF_A_BACKEND
+        """Whether nothing is under way, and each backend is known to be back."""
+        return not any(document[name] for name in GAUGES) and all(
+            row["state"] == "ready" and not any(row[name] for name in GAUGES_OF_A_BACKEND)
+            for row in document["backends"]
         )
 
     async def test_all_at_once(self) -> None:
@@ -135,6 +138,8 @@ class StormTests(AdminPortCase):
         killing = Deferred.fromCoroutine(self.kill())
         calling = [Deferred.fromCoroutine(self.caller()) for _ in range(CALLERS)]
         await deferLater(reactor, SECONDS)
+        # On a busy machine it takes longer until enough has happened.
+        await until(lambda: self.kills > 1 and len(self.secrets) > 3, what="two kills and four sessions")
         self.over = True
         await gatherResults([killing, *calling], consumeErrors=True)
         document = await self.until_status(admin, self.idle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -172,7 +173,7 @@ class FailureReportTests(SystemCase):
         await self.until_worker(worker, lambda: self.reports, "a report")
         self.assertIn(message, self.reports[0].error_msg)
         self.assertEqual((self.reports[0].loadtime, self.reports[0].max_perf), (0.0, 0.0))
-        self.assertIn(message, worker.text)
+        await self.until_line(worker, re.escape(message))
         with self.assertRaises(ConnectionRefusedError):
             await connect(way(self.port))
         worker.signal("TERM")

@@ -209,6 +209,7 @@ class MemoryTests(SystemCase):
         size = 256 * MIB
         peer.send(request("PUT", f"/deaf?{query_envelope(self.assign())}", None, f"Content-Length: {size}"), b"PUT")
         flow = Flow(peer, size)
+        await until(lambda: self.backend.on("/deaf"), what="the request")
         left = -1
         while left != flow.left:
             left = flow.left

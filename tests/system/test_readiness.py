@@ -24,6 +24,7 @@ class SayingWhyTests(SystemCase):
         answer = await peer.answer()
         self.assertEqual((answer.status, answer.values(b"x-vespa-error")), (503, [b"not_ready"]))
         self.assertRegex(answer.body.decode(), line)
+        await self.until_worker(worker, lambda: self.reports, "the first report")
         self.assertEqual(self.reports[-1].error_msg, "")
         await self.end_well(worker)
 

@@ -16,6 +16,8 @@ from tests.system.scripted import Stream
 from vespa.simulator.child import Child
 
 REPORTS = {"/worker_status/", "/delete_requests/"}
+CALL_SECONDS = "2"
+"""The timeout of a report. One that was taken, but whose answer comes later than that, is told twice."""
 
 
 class BackendTests(SystemCase):
@@ -34,12 +36,17 @@ class BackendTests(SystemCase):
         peer, _ = await self.call("/stream", {})
         await until(lambda: b"data: one" in peer.raw, what="the first event")
         port = self.backend_url.rpartition(":")[2]
+        pid = worker.pid
+        assert pid is not None
+        # While the worker sleeps the backend goes, and a request comes: it probes the backend at once when it wakes.
+        os.kill(pid, signal.SIGSTOP)
         await self.backend.stop()
+        early, _ = await self.call("/echo", {})
+        os.kill(pid, signal.SIGCONT)
         # What was under way is visibly cut, and what comes before the worker knows is told whose fault it is.
         await peer.gone
         self.assertIsNotNone(peer.feed.error)
         self.assertEqual(len(stream.hung_up), 1)
-        early, _ = await self.call("/echo", {})
         answer = await early.answer()
         self.assertEqual(answer.status, 502)
         self.assertIn(b'"origin":"backend"', answer.body)
@@ -93,7 +100,7 @@ class BackendTests(SystemCase):
 class AutoscalerTests(SystemCase):
     async def survives(self, kind: Kind) -> None:
         worker = await self.start_worker(
-            VESPA_METRICS_TIMEOUT="0.3", VESPA_METRICS_RETRY_DELAY="0.05", VESPA_METRICS_MAX_RETRIES="2"
+            VESPA_METRICS_TIMEOUT=CALL_SECONDS, VESPA_METRICS_RETRY_DELAY="0.05", VESPA_METRICS_MAX_RETRIES="2"
         )
         faults = self.autoscaler.faults
         faults.plan(kind, float("inf"), paths=REPORTS)

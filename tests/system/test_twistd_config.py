@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.simulator_support.deployment import ControlledDeployment
+from tests.system.peer import connect, request, way
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
 from vespa.simulator.launch import ROOT, clean_environment, free_port, worker_command, worker_environment
@@ -57,6 +58,14 @@ class ProcessCase(TestCase):
             if child.exit_code is not None or clock.seconds() > deadline:
                 self.fail(f"exit code {child.exit_code}, and never {text!r} in:\n{child.text}")
             await deferLater(reactor, POLL_SECONDS)
+
+    async def until_read(self, port: int) -> None:
+        """Wait until a worker has read what was sent to it so far, by asking it something after that."""
+        peer = await connect(way(port))
+        peer.send(request("GET", "/v1/models"))
+        await peer.answer()
+        peer.cut()
+        await peer.gone
 
     def quick_start(self, **more: str) -> dict[str, str]:
         return {
@@ -196,7 +205,7 @@ class EndTests(ProcessCase):
         )
         self.addCleanup(lambda: Deferred.fromCoroutine(held.end(reactor)))
         await self.until(held, "sent")
-        await deferLater(reactor, 0.5)
+        await self.until_read(int(environ["VESPA_WORKER_PORT"]))
         child.signal("TERM")
         await self.until(child, "SIGTERM: stopping")
         await deferLater(reactor, 0.5)

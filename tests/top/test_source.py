@@ -260,8 +260,8 @@ class EventTests(SourceCase):
         source = Source(reactor, Place.parse(self.serve()))
         seen: list[Mapping[str, Any]] = []
         following = Deferred.fromCoroutine(source.follow(seen.append))
-        await until(lambda: len(seen) == 2, 10, "two events")
-        self.assertEqual([event["load"] for event in seen], [1.0, 2.0])
+        await until(lambda: len(seen) >= 2, 10, "two events")
+        self.assertEqual([event["load"] for event in seen[:2]], [1.0, 2.0])
         await self.listener.stopService()
         await following
 
