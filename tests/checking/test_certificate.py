@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulator_support.authority import LIFETIME, Authority
 from tests.system.certificates import Pair
-from vespa.checking.certificate import certificate_files, check_certificate
+from vespa.checking.certificate import certificate_files, check_admin_certificate, check_certificate
 from vespa.checking.finding import Finding
 from vespa.config.worker import WorkerSettings
 
@@ -65,6 +65,31 @@ class CertificateTests(SynchronousTestCase):
         self.assertIn("belongs to its key", dates.why)
         self.assertRegex(dates.why, r"expires on .* UTC, in (29|30) days")
         self.assertAlmostEqual(dates.details["days_left"], LIFETIME.days, delta=0.2)
+
+    def test_admin_port(self) -> None:
+        """The certificate of an admin port with TLS has a line, with its dates alone; others have none."""
+
+        def check(now: float, listen: str) -> list[tuple[str, str, str, str]]:
+            found = check_admin_certificate(WorkerSettings(admin_listen=listen), now)
+            return [(each.what, each.state, each.why, each.advice) for each in found]
+
+        key, certificate = (os.path.join(self.folder, name) for name in ("a.key", "a.crt"))
+        listen = f"ssl:9464:privateKey={key}:certKey={certificate}"
+        for days, state, said, advised in (
+            (0.0, "ok", "belongs to its key and expires on", ""),
+            (LIFETIME.days - 3.0, "warning", "expires on", "replace it before then: write a new one and its key"),
+            (LIFETIME.days + 3.0, "failed", "clients refuse it", "write a new one and its key to the same files"),
+        ):
+            ((what, found, why, advice),) = check(NOW + days * DAY, listen)
+            self.assertEqual((what, found), ("admin certificate", state))
+            self.assertIn(said, why)
+            self.assertIn(advised, advice)
+        ((_, state, why, advice),) = check(NOW, "ssl:9464:privateKey=/no/such.key:certKey=/no/such.crt")
+        self.assertEqual(state, "failed")
+        self.assertIn("/no/such.crt cannot be read", why)
+        self.assertIn("VESPA_ADMIN_LISTEN", advice)
+        for listen in ("tcp:9464:interface=127.0.0.1", "unix:/run/a.sock", ""):
+            self.assertEqual(check(NOW, listen), [])
 
     def test_no_tls(self) -> None:
         """Without TLS none is needed."""

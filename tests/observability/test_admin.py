@@ -196,11 +196,30 @@ class CertificateTests(SynchronousTestCase):
         pair = Pair(folder)
         endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pair.key_file}:certKey={pair.cert_file}"
         listener = AdminListener(reactor, endpoint, AdminRig().routes)
-        assert listener.renewal is not None
-        self.assertFalse(listener.renewal.call())
+        assert listener.renewal is not None and listener.certificate is not None
+        first = listener.certificate.current
+        listener.renewal.call()
+        self.assertIs(listener.certificate.current, first)
         pair.renew()
-        self.assertTrue(listener.renewal.call())
+        listener.renewal.call()
+        self.assertIsNot(listener.certificate.current, first)
         self.assertIsNone(AdminListener(reactor, LOOPBACK, AdminRig().routes).renewal)
+
+    def test_expiry(self) -> None:
+        """A certificate that expires within a week is logged once a day, as the worker's own is."""
+        said: list[tuple[LogLevel, str]] = []
+        observe_log(self, lambda event: said.append((event["log_level"], formatEvent(event))))
+        folder = self.mktemp()
+        os.mkdir(folder)
+        pair = Pair(folder)  # valid for a day
+        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pair.key_file}:certKey={pair.cert_file}"
+        listener = AdminListener(reactor, endpoint, AdminRig().routes)
+        assert listener.renewal is not None
+        for _ in range(3):
+            listener.renewal.call()
+        ((level, text),) = said
+        self.assertEqual(level, LogLevel.warn)
+        self.assertIn(f"the certificate {pair.cert_file} expires on ", text)
 
 
 class LimitTests(ListenerCase):

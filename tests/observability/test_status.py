@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observability.ended import FakeEnded, FakeSubject, row
 from tests.observability.example import Example
+from tests.system.certificates import Pair
 from vespa.accounting.lifecycle import FAILED
 from vespa.observability.ended_requests import RefusedRequest
 from vespa.observability.history import SECONDS
@@ -22,6 +24,7 @@ from vespa.observability.status import COMMON, EVENT_ROWS, EVENT_SECONDS, TEXT_M
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.state_changes import KEPT as CHANGES_KEPT
 from vespa.simulator.launch import ROOT
+from vespa.transport.certificates import DAY_SECONDS, Certificate
 
 SECRET = "Bearer sk-0123456789"
 
@@ -127,6 +130,24 @@ class StatusTests(SynchronousTestCase):
         for _ in range(10):
             self.tick()
         self.assertEqual(len(self.status.document()["problems"]), 1)
+
+    def test_admin_certificate(self) -> None:
+        """A certificate of the port itself that expires is a problem, with what it is for; errors come first."""
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        pair = Pair(folder)
+        self.subject.more = {"problems": [{"severity": "warning", "text": "another"}]}
+        self.status.admin_certificate = certificate = Certificate(pair.cert_file, pair.key_file)
+        certificate.ends = self.clock.seconds() + 8 * DAY_SECONDS
+        self.assertEqual(len(self.status.document()["problems"]), 1)
+        certificate.ends = self.clock.seconds() + 6 * DAY_SECONDS
+        (_, problem) = self.status.event()["problems"]
+        self.assertEqual(problem["severity"], "warning")
+        self.assertIn(f"The certificate of the admin port {pair.cert_file} expires on ", problem["text"])
+        certificate.ends = self.clock.seconds()
+        (problem, _) = self.status.document()["problems"]
+        self.assertEqual(problem["severity"], "error")
+        self.assertIn("expired on ", problem["text"])
 
     def test_early_tick(self) -> None:
         """A timer that is early by a rounding error fills its own row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -95,12 +96,17 @@ class ListeningTests(AdminPortCase):
         self.assertFalse(os.path.exists(path))
 
     async def test_tls(self) -> None:
-        """The port may speak TLS."""
+        """The port may speak TLS. A certificate that expires soon is in the log and among the problems."""
         pair = Pair(self.folder)
         endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pair.key_file}:certKey={pair.cert_file}"
         worker = await self.unsecured(VESPA_ADMIN_LISTEN=endpoint)
         port = await self.admin_port(worker)
         self.assertEqual((await self.get(way(port, trust=pair.certificate), "/healthz")).status, 200)
+        # It is valid for a day.
+        await self.until_line(worker, f"the certificate {re.escape(pair.cert_file)} expires on")
+        document = json.loads((await self.get(way(port, trust=pair.certificate), "/status.json")).body)
+        (problem,) = [each for each in document["problems"] if pair.cert_file in each["text"]]
+        self.assertEqual(problem["severity"], "warning")
 
     async def test_mistakes(self) -> None:
         """An endpoint that cannot be one, or that is open without a token, ends the start with what to do."""

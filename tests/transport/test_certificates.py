@@ -76,6 +76,24 @@ class ExpiryTests(SynchronousTestCase):
         self.assertIn("expired on 2030-05-09 12:00 UTC", text)
         self.assertEqual(self.look(-0.2), [])
 
+    def test_problem(self) -> None:
+        """The same for the status: nothing, a warning from a week before, an error once it has expired."""
+        ends = ENDS.timestamp()
+        self.assertIsNone(self.certificate.problem(ends - 7.01 * DAY_SECONDS))
+        self.assertEqual(
+            self.certificate.problem(ends - 6.9 * DAY_SECONDS, "certificate of a port"),
+            (
+                "warning",
+                f"The certificate of a port {self.path} expires on 2030-05-09 12:00 UTC: replace it before then.",
+            ),
+        )
+        self.assertEqual(
+            self.certificate.problem(ends),
+            ("error", f"The certificate {self.path} expired on 2030-05-09 12:00 UTC, and clients refuse it."),
+        )
+        self.certificate.ends = float("inf")  # OpenSSL took it, but its dates are unknown
+        self.assertIsNone(self.certificate.problem(ends))
+
     def test_replaced(self) -> None:
         """After a certificate was replaced its own end counts."""
         self.assertEqual(len(self.look(1)), 1)

@@ -1,4 +1,8 @@
-"""Examines the certificate of the worker's port: its key, its dates, its address, and who signed it."""
+"""
+Examines the certificate of the worker's port: its key, its dates, its address, and who signed it.
+
+Of the certificate of the admin port only the key and the dates are examined: operators choose its names and its signer.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,44 @@ from vespa.config.worker import WorkerSettings
 from vespa.transport.certificates import DAY_SECONDS, WARN_SECONDS, Certificate, CertificateError
 from vespa.transport.endpoint_strings import split
 
+ADMIN: Final = "admin certificate"
 _RENEW: Final = "delete the file and start the worker with start_server.sh, which has Vast.ai sign a new one"
+_REPLACE: Final = "write a new one and its key to the same files: the worker reads them every minute"
 
 
 def certificate_files(settings: WorkerSettings) -> tuple[str, str] | None:
     """The certificate and the key with which the worker listens; None without TLS."""
     if settings.tls:
         return settings.ssl_cert_file, settings.ssl_key_file
-    values, named = split(settings.listen)
+    return _files_of(settings.listen)
+
+
+def _files_of(listen: str) -> tuple[str, str] | None:
+    """The certificate and the key of an endpoint string; None without TLS."""
+    values, named = split(listen)
     if values[:1] != ["ssl"]:
         return None
     key = named.get("privateKey", "server.pem")
     return named.get("certKey", key), key
+
+
+def check_admin_certificate(settings: WorkerSettings, now: float) -> list[Finding]:
+    """The finding about the certificate of the admin port; none if that has no TLS."""
+    found = _files_of(settings.admin_listen)
+    if found is None:
+        return []
+    try:
+        chain = _load(*found)
+    except (CertificateError, OSError, ValueError) as error:
+        return [failed(ADMIN, str(error), "correct VESPA_ADMIN_LISTEN, or the files", file=found[0])]
+    return [_dates(found[0], chain, now, ADMIN, _REPLACE)]
+
+
+def _load(certificate_file: str, key_file: str) -> list[x509.Certificate]:
+    """The chain, of which the key is the first one's. Raises CertificateError, OSError and ValueError."""
+    Certificate(certificate_file, key_file)
+    with open(certificate_file, "rb") as file:
+        return x509.load_pem_x509_certificates(file.read())
 
 
 def check_certificate(settings: WorkerSettings, now: float, root: x509.Certificate | None) -> list[Finding]:
@@ -39,9 +69,7 @@ def check_certificate(settings: WorkerSettings, now: float, root: x509.Certifica
         return [ok("certificate", "not needed: the worker's port has no TLS")]
     certificate_file, key_file = found
     try:
-        Certificate(certificate_file, key_file)
-        with open(certificate_file, "rb") as file:
-            chain = x509.load_pem_x509_certificates(file.read())
+        chain = _load(certificate_file, key_file)
     except CertificateError as error:
         advice = "correct VESPA_SSL_CERT_FILE and VESPA_SSL_KEY_FILE, or the files"
         if not os.path.exists(certificate_file):
@@ -50,24 +78,25 @@ def check_certificate(settings: WorkerSettings, now: float, root: x509.Certifica
     except (OSError, ValueError) as error:
         advice = "write the certificate anew, in PEM form"
         return [failed("certificate", f"{certificate_file} cannot be read: {error}", advice, file=certificate_file)]
-    return [_dates(certificate_file, chain, now), *_names(settings, chain[0]), *_signer(settings, chain[0], root)]
+    dates = _dates(certificate_file, chain, now, "certificate", _RENEW)
+    return [dates, *_names(settings, chain[0]), *_signer(settings, chain[0], root)]
 
 
-def _dates(file: str, chain: list[x509.Certificate], now: float) -> Finding:
+def _dates(file: str, chain: list[x509.Certificate], now: float, what: str, renew: str) -> Finding:
     ends = min(each.not_valid_after_utc.timestamp() for each in chain)
     begins = max(each.not_valid_before_utc.timestamp() for each in chain)
     days = (ends - now) / DAY_SECONDS
     details = {"file": file, "expires": _iso(ends), "days_left": round(days, 1)}
     if now >= ends:
         why = f"{file} expired on {_date(ends)}, {_days(-days)} ago: clients refuse it"
-        return failed("certificate", why, _RENEW, **details)
+        return failed(what, why, renew, **details)
     if now < begins:
         why = f"{file} is valid only from {_date(begins)} on: clients refuse it until then"
-        return failed("certificate", why, "check the clock of this machine, or replace the certificate", **details)
+        return failed(what, why, "check the clock of this machine, or replace the certificate", **details)
     why = f"{file} belongs to its key and expires on {_date(ends)}, in {_days(days)}"
     if ends - now <= WARN_SECONDS:
-        return warning("certificate", why, f"replace it before then: {_RENEW}", **details)
-    return ok("certificate", why, **details)
+        return warning(what, why, f"replace it before then: {renew}", **details)
+    return ok(what, why, **details)
 
 
 def _names(settings: WorkerSettings, certificate: x509.Certificate) -> list[Finding]:

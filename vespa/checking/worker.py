@@ -14,7 +14,7 @@ from vespa.benchmarking.runner import Runner
 from vespa.checking.autoscaler import AutoscalerCheck, FetchedKey
 from vespa.checking.backend import BackendCheck, endpoint_of
 from vespa.checking.benchmark import check_benchmark, check_cache
-from vespa.checking.certificate import check_certificate
+from vespa.checking.certificate import check_admin_certificate, check_certificate
 from vespa.checking.engine import check_engine
 from vespa.checking.finding import Finding, Findings, failed, ok, skipped, warning
 from vespa.checking.port import PortCheck, local_place
@@ -159,7 +159,8 @@ class WorkerCheck:
 
     def _certificate(self, settings: WorkerSettings) -> list[Finding]:
         root: x509.Certificate | None = vast_root() if self._console() == CONSOLE else None
-        return check_certificate(settings, self.reactor.seconds(), root)
+        now = self.reactor.seconds()
+        return [*check_certificate(settings, now, root), *check_admin_certificate(settings, now)]
 
     async def _roots(self) -> object:
         agent = Agent(self.reactor, persistent=False, name="console")

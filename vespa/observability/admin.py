@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 from twisted.logger import Logger
 
 from vespa.http.limits import Limits
@@ -18,6 +19,7 @@ from vespa.observability.routes import Routes, Sources
 from vespa.proxy.listener import cannot_listen, shown_address
 from vespa.runtime.deadlines import within
 from vespa.runtime.services import SurvivingLoop
+from vespa.transport.certificates import Certificate, Expiry
 from vespa.transport.descriptors import ADMIN_CONNECTIONS
 from vespa.transport.endpoint_strings import kind_of
 from vespa.transport.listen import parse
@@ -70,11 +72,12 @@ class AdminListener(Service):
         self._port: IListeningPort | None = None
         self._retry: IDelayedCall | None = None
         self.server = Server(routes, reactor, LIMITS)
-        certificate = getattr(self._endpoint, "context_source", None)
-        self.renewal: SurvivingLoop | None = None  # looks for a new certificate
-        if certificate is not None:
+        self.certificate: Certificate | None = getattr(self._endpoint, "context_source", None)
+        self.renewal: SurvivingLoop | None = None  # looks for a new certificate, and whether the present one expires
+        if self.certificate is not None:
             what = "the look at the admin port's certificate"
-            self.renewal = SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, certificate.reload, now=False, what=what)
+            renew = _renewal(self.certificate, reactor)
+            self.renewal = SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what=what)
 
     @property
     def address(self) -> str:
@@ -153,6 +156,17 @@ def admin_listener(
     access = AdminAccess(endpoint, token, reactor.seconds)
     routes = Routes(sources, access, reactor)
     return AdminListener(reactor, endpoint, routes, moves=endpoint == default, setting=setting)
+
+
+def _renewal(certificate: Certificate, clock: IReactorTime) -> Callable[[], None]:
+    """Loads a certificate again if its files have changed, and logs that it expires soon."""
+    expiry = Expiry(certificate, clock.seconds)
+
+    def renew() -> None:
+        certificate.reload()
+        expiry.check()
+
+    return renew
 
 
 def moved(endpoint: str, by: int) -> str:

@@ -89,5 +89,6 @@ def _with_admin_port(reactor: Any, observed: Observed, others: list[IService]) -
         default=observed.admin_default,
         setting=observed.admin_setting,
     )
+    status.admin_certificate = port.certificate
     seconds = SurvivingLoop(reactor, 1.0, status.tick, now=False, what="keeping the figures of a second")
     return [port, *others, seconds, lag]

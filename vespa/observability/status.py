@@ -20,6 +20,7 @@ from vespa.observability.recent_requests import RecentRequests
 from vespa.observability.request_record import OUTCOMES
 from vespa.runtime.secret import hidden
 from vespa.runtime.state_changes import StateChanges
+from vespa.transport.certificates import Certificate
 
 VERSION: Final = 1
 """The version of the document's shape. It rises if a member is removed or gets another meaning."""
@@ -100,6 +101,8 @@ class StatusDocument:
         self._settings = settings
         self._secrets = [secret for secret in secrets if secret]
         self._log_level = log_level
+        self.admin_certificate: Certificate | None = None
+        """The certificate of the port at which the document is read; None without TLS. It may be set later."""
         self._started_at = clock.seconds()
         self._history = History((*COMMON, *subject.figures))
         self._ticked_at = self._started_at
@@ -156,9 +159,8 @@ class StatusDocument:
     def _small(self) -> dict[str, Any]:
         newest = self._subject.states.newest
         facts = self._subject.facts()
-        lag = self._history.highest("loop_lag_seconds", _LATE_ROWS) or 0.0
-        if lag >= LATE_SECONDS:
-            facts["problems"] = [*facts["problems"], {"severity": "warning", "text": _late(lag)}]
+        problems = [*facts["problems"], *self._problems()]
+        facts["problems"] = sorted(problems, key=lambda problem: problem["severity"] != "error")
         return {
             "version": VERSION,
             "kind": self._subject.kind,
@@ -173,6 +175,17 @@ class StatusDocument:
             **{f"requests_{word}_total": count for word, count in self._requests.totals.items()},
             **facts,
         }
+
+    def _problems(self) -> list[dict[str, str]]:
+        """What is wrong beside what the subject tells."""
+        found = []
+        lag = self._history.highest("loop_lag_seconds", _LATE_ROWS) or 0.0
+        if lag >= LATE_SECONDS:
+            found.append({"severity": "warning", "text": _late(lag)})
+        certificate = self.admin_certificate
+        if certificate and (problem := certificate.problem(self._clock.seconds(), "certificate of the admin port")):
+            found.append({"severity": problem[0], "text": problem[1]})
+        return found
 
     def _safe(self, value: Any) -> Any:
         """The value for JSON: no infinite number, texts of a limited length without secrets."""

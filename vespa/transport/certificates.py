@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -91,6 +92,19 @@ class Certificate:
         """The certificate's file."""
         return self._files[0]
 
+    def problem(self, now: float, name: str = "certificate") -> tuple[Literal["error", "warning"], str] | None:
+        """
+        A severity and a sentence if it has expired, or does within a week; None otherwise.
+
+        `now` is in epoch seconds. `name` is what the sentence calls it.
+        """
+        left = self.ends - now
+        if left > WARN_SECONDS:
+            return None
+        if left <= 0:
+            return "error", f"The {name} {self.file} expired on {_date(self.ends)}, and clients refuse it."
+        return "warning", f"The {name} {self.file} expires on {_date(self.ends)}: replace it before then."
+
     def reload(self) -> bool:
         """
         Load the files again if they have changed. Returns whether there is a new context.
@@ -136,7 +150,7 @@ class Expiry:
         if self._told == (ends, days):
             return
         self._told = (ends, days)
-        when = datetime.datetime.fromtimestamp(ends, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        when = _date(ends)
         if left <= 0:
             say = self.log.error
             text = (
@@ -156,6 +170,10 @@ def _end_of(cert_chain_file: str) -> float:
     except (OSError, ValueError):
         return float("inf")  # OpenSSL accepted it, but its expiry is unknown
     return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
+
+
+def _date(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
