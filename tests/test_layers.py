@@ -77,7 +77,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "vespa.top.command": "vespa.runtime vespa.http vespa.transport vespa.config vespa.top",
         # It examines what worker and client would meet, with their own parts.
         "vespa.checking": f"vespa vespa.proxy {BELOW_PROXY} vespa.benchmarking vespa.config vespa.worker vespa.client "
-        "vespa.engines vespa.observability.admin",
+        "vespa.engines vespa.observability.admin vespa.top.source",
         # It reads another worker's file, and writes what can be set here.
         "vespa.migrating": "vespa.runtime vespa.config vespa.protocol",
         # What runs beside the file, in its own process and with Python's library alone.

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet import reactor as typed_reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError, ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from tests.checking.backends import backend_settings
 from tests.fakes import Asked, FakeAgent
+from tests.system.certificates import Pair
 from vespa.checking.finding import Finding
-from vespa.checking.running import RunningCheck, admin_urls
+from vespa.checking.running import RunningCheck, admin_client, admin_places
+from vespa.http.resource import serve_resource
 from vespa.runtime.http_client import BoundedClient
+from vespa.simulator.launch import free_port
+from vespa.transport.listen import parse
 
+reactor: Any = typed_reactor
 PUBLIC = {"public_ipaddr": "203.0.113.7", "public_port": 31000}
 URL = "http://203.0.113.7:31000"
 READY: Mapping[str, Any] = {
@@ -31,18 +41,26 @@ READY: Mapping[str, Any] = {
 
 class URLTests(SynchronousTestCase):
     def test_urls(self) -> None:
-        """The default port may have moved; another one is where it is set; a socket, TLS or off has none."""
-        found = admin_urls(backend_settings())
+        """The default port may have moved; another one is where it is set, also if it is a socket, or has TLS."""
+        found = [str(each) for each in admin_places(backend_settings())]
         self.assertEqual(found[:2], ["http://127.0.0.1:9464", "http://127.0.0.1:9465"])
         self.assertEqual(len(found), 16)
         for listen, expected in (
             ("tcp:1234:interface=10.1.2.3", ["http://10.1.2.3:1234"]),
             ("tcp:port=1234", ["http://127.0.0.1:1234"]),
-            ("unix:/run/a.sock", []),
-            ("ssl:1234", []),
+            ("tcp:1234:interface=0.0.0.0", ["http://127.0.0.1:1234"]),
+            (r"tcp:1234:interface=\:\:1", ["http://[::1]:1234"]),
+            ("tcp6:1234", ["http://[::1]:1234"]),
+            ("unix:/run/a.sock", ["unix:/run/a.sock"]),
+            ("unix:address=/run/a.sock:mode=600", ["unix:/run/a.sock"]),
+            ("ssl:1234", ["https://127.0.0.1:1234"]),
+            ("ssl:port=1234:interface=10.1.2.3:privateKey=k", ["https://10.1.2.3:1234"]),
+            ("systemd:domain=INET:index=0", []),
+            ("unix:", []),
             ("", []),
         ):
-            self.assertEqual(admin_urls(backend_settings(admin_listen=listen)), expected)
+            found = [str(each) for each in admin_places(backend_settings(admin_listen=listen))]
+            self.assertEqual(found, expected, listen)
 
 
 class RunningTests(SynchronousTestCase):
@@ -61,7 +79,7 @@ class RunningTests(SynchronousTestCase):
             asked.fail(ConnectionRefusedError())
 
     def check(self, **more: Any) -> list[Finding]:
-        check = RunningCheck(BoundedClient(self.agent, Clock()), backend_settings(**PUBLIC, **more))
+        check = RunningCheck(lambda place: BoundedClient(self.agent, Clock()), backend_settings(**PUBLIC, **more))
         return self.successResultOf(Deferred.fromCoroutine(check.run()))
 
     def test_ready(self) -> None:
@@ -95,11 +113,77 @@ class RunningTests(SynchronousTestCase):
         headers = {str(asked.headers.getRawHeaders("authorization")) for asked in self.agent.asked}
         self.assertEqual(headers, {"['Bearer a-token']"})
 
+    def assert_not_read(self, why: str, **more: Any) -> None:
+        (found,) = self.check(**more)
+        self.assertEqual((found.what, found.state), ("worker", "skipped"))
+        self.assertIn(why, found.why)
+        self.assertTrue(found.advice)
+
     def test_unknown(self) -> None:
-        """Without an admin port, or with something else there, there is no line."""
-        self.assertEqual(self.check(), [])
+        """Where the admin port is not found, or something else is there, the line says where it was looked for."""
+        everywhere = "at http://127.0.0.1:9464 and the next 15 ports"
+        self.assert_not_read(everywhere)
         self.documents["http://127.0.0.1:9464"] = ["x"]
         self.documents["http://127.0.0.1:9465"] = {**READY, "kind": "client"}
         self.documents["http://127.0.0.1:9466"] = {**READY, "problems": None, "backend_url": "http://other"}
         self.statuses["http://127.0.0.1:9467"] = 500
-        self.assertEqual(self.check(), [])
+        self.assert_not_read(everywhere)
+        self.assert_not_read("at unix:/run/a.sock", admin_listen="unix:/run/a.sock")
+
+    def test_not_asked(self) -> None:
+        """An admin port that is off, or whose setting does not say where it is, is not asked; the line says so."""
+        self.assert_not_read("VESPA_ADMIN_LISTEN is off", admin_listen="")
+        self.assert_not_read(
+            "VESPA_ADMIN_LISTEN=systemd:domain=INET:index=0 does not say where",
+            admin_listen="systemd:domain=INET:index=0",
+        )
+        self.assertEqual(self.agent.asked, [])
+
+
+class Document(Resource):
+    """Answers with the status document of a worker that is ready."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        return json.dumps(READY).encode() if request.path == b"/status.json" else b""
+
+
+class SocketTests(TestCase):
+    """Admin ports of each kind, over sockets."""
+
+    async def read_at(self, listen: str) -> Finding:
+        """What is found of a worker whose admin port listens at this endpoint; PORT stands for a free port."""
+        listen = listen.replace("PORT", str(free_port()))
+        server = serve_resource(Document(), reactor)
+        port = await parse(reactor, listen).listen(server)
+        try:
+            check = RunningCheck(partial(admin_client, reactor), backend_settings(**PUBLIC, admin_listen=listen))
+            (found,) = await check.run()
+        finally:
+            await maybeDeferred(port.stopListening)
+            ended = server.drain()
+            server.abort()
+            await ended
+        return found
+
+    async def test_kinds(self) -> None:
+        """TLS with a certificate for another name, a Unix socket, and IPv6 as far as it is here: each is read."""
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        pair = Pair(folder, ("worker.test",))
+        socket = os.path.join(os.path.relpath(folder), "s")  # short: the path of a socket has a limit
+        tls = f"ssl:PORT:interface=127.0.0.1:privateKey={pair.key_file}:certKey={pair.cert_file}"
+        for listen, shown in (
+            ("tcp:PORT:interface=127.0.0.1", "http://127.0.0.1:"),
+            (tls, "https://127.0.0.1:"),
+            (f"unix:{socket}", f"unix:{socket}"),
+            (r"tcp6:PORT:interface=\:\:1", "http://[::1]:"),
+        ):
+            try:
+                found = await self.read_at(listen)
+            except CannotListenError:
+                self.assertTrue(listen.startswith("tcp6"), listen)
+                continue
+            self.assertEqual(found.state, "ok", (listen, found.why))
+            self.assertIn(f"its status page is {shown}", found.why)

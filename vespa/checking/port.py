@@ -13,19 +13,14 @@ from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import SSL4ClientEndpoint, TCP4ClientEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
-from twisted.internet.ssl import CertificateOptions
-from twisted.web.client import URI
-from twisted.web.client import Agent as TwistedAgent
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.internet.interfaces import IListeningPort
 from twisted.web.resource import Resource
 from twisted.web.server import Request
-from zope.interface import implementer
 
 from vespa.checking.finding import Finding, failed, ok, skipped, warning
 from vespa.checking.unanswered import unanswered
+from vespa.checking.unverified import unverified_agent
 from vespa.client.trust import TrustError
 from vespa.config.worker import WorkerSettings
 from vespa.http.agent import Agent
@@ -85,20 +80,6 @@ def local_place(settings: WorkerSettings) -> Place | None:
     return Place("127.0.0.1" if host == "0.0.0.0" else host, int(port), kind == "ssl")
 
 
-@implementer(IAgentEndpointFactory)
-class _Unverified:
-    """Connects to servers of this machine without verifying their certificates, which are for the public address."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        if uri.scheme == b"https":
-            return SSL4ClientEndpoint(self._reactor, host, uri.port, CertificateOptions(), timeout=SECONDS)
-        return TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=SECONDS)
-
-
 class PortCheck:
     """
     Examines the port, then the public URL. `token` is a text that nobody can guess.
@@ -151,7 +132,7 @@ class PortCheck:
         return found
 
     async def _is_worker(self, place: Place) -> bool:
-        agent = TwistedAgent.usingEndpointFactory(self._reactor, _Unverified(self._reactor))
+        agent = unverified_agent(self._reactor, SECONDS)  # its certificate is for the public address
         try:
             response = await BoundedClient(agent, self._clock).request("GET", f"{place.url}/ping", timeout=SECONDS)
         except CallError:

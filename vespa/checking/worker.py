@@ -20,7 +20,7 @@ from vespa.checking.finding import Finding, Findings, failed, ok, skipped, warni
 from vespa.checking.port import PortCheck, local_place
 from vespa.checking.report import check_report
 from vespa.checking.route import check_route
-from vespa.checking.running import RunningCheck
+from vespa.checking.running import RunningCheck, admin_client
 from vespa.checking.together import together
 from vespa.client.trust import WorkerTrust, vast_root
 from vespa.config.client import ClientSettings
@@ -137,8 +137,7 @@ class WorkerCheck:
         return await check.run()
 
     async def _running(self, settings: WorkerSettings) -> list[Finding]:
-        agent = Agent(self.reactor, persistent=False, name="worker")
-        return await RunningCheck(BoundedClient(agent, self.reactor), settings).run()
+        return await RunningCheck(lambda place: admin_client(self.reactor, place), settings).run()
 
     def _result(self, settings: WorkerSettings) -> tuple[list[Finding], float]:
         if not settings.benchmark or settings.backend_url is None:
