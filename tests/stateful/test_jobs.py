@@ -17,7 +17,7 @@ from vespa.engines.comfyui import ComfyUI
 from vespa.engines.interface import NoResponse
 from vespa.simulator.comfyui_workflow import workflow
 from vespa.simulator.signing import query_envelope
-from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.engine.job_watcher import JobWatcher
 
@@ -35,7 +35,7 @@ class Storm:
         watcher = self.watcher = JobWatcher(ComfyUI(), lambda exchange: self.comfyui, clock, 600.0, 1.0, 10.0)
         self.polls = JobPolls(ComfyUI(), clock, 60.0)
         watcher.began, watcher.ended = self.polls.began, self.polls.ended
-        self.stops = EngineStops(ComfyUI(), lambda exchange: self.comfyui, clock, 10.0)
+        self.aborts = Aborts(ComfyUI(), lambda exchange: self.comfyui, clock, 10.0)
         self.rig = Rig(
             secured=True,
             replay="reject",
@@ -43,11 +43,11 @@ class Storm:
             max_queue=3,
             queue_seconds=30.0,
             clock=clock,
-            engine=self.stops,
+            engine=self.aborts,
             response_reader=watcher.reader,
             polls=self.polls,
         )
-        self.stops.freed = self.rig.app.admission.engine_stopped
+        self.aborts.freed = self.rig.app.admission.engine_stopped
         self.clients: list[Wire] = []
         self.asked: dict[Wire, bytes] = {}
         self.idx = 0
@@ -140,10 +140,10 @@ class JobStorm(SynchronousTestCase):
             self.assertTrue(rig.balanced())
             self.assertLessEqual(rig.gate.working, SLOTS)
             self.assertGreaterEqual(rig.ledger.load, 0)
-            self.assertLessEqual(storm.watcher.in_flight + storm.stops.under_way, rig.gate.working)
+            self.assertLessEqual(storm.watcher.in_flight + storm.aborts.under_way, rig.gate.working)
         storm.end()
         self.assertTrue(rig.settled(), (rig.ledger.in_flight, rig.ledger.load, rig.gate.working))
-        self.assertEqual((storm.watcher.in_flight, storm.stops.under_way, rig.gate.waiting), (0, 0, 0))
+        self.assertEqual((storm.watcher.in_flight, storm.aborts.under_way, rig.gate.waiting), (0, 0, 0))
         told: Counter[Any] = Counter(each.request_idx for each in rig.ledger.deletes())
         self.assertLessEqual(set(told.values()), {1})
         self.assertLessEqual(set(told), set(range(1, storm.idx + 1)))

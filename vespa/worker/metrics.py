@@ -21,7 +21,7 @@ from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.backends.metrics import backend_readings
 from vespa.worker.backends.readiness import BackendsReadiness
-from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.engine.job_watcher import JobWatcher
 from vespa.worker.engine.metrics import engine_readings
@@ -105,8 +105,8 @@ class WorkerSources:
     What the worker's metrics are read from. `seconds` returns the time.
 
     `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
-    worker's own. `stops`, `jobs`, `polls`, `sessions`, `usage`, `recalibration` and `backends` (several) are None where
-    they are off.
+    worker's own. `aborts`, `jobs`, `polls`, `sessions`, `usage`, `recalibration` and `backends` (several) are None
+    where they are off.
     """
 
     admission: WorkerAdmission
@@ -115,7 +115,7 @@ class WorkerSources:
     reporter: Reporter | None
     certificate: Certificate | None
     seconds: Callable[[], float]
-    stops: EngineStops | None = None
+    aborts: Aborts | None = None
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
     sessions: Sessions | None = None
@@ -169,7 +169,7 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(DROPPED, lambda: ledger.dropped_deletes),
         *backend_readings(sources.backends),
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
-        *engine_readings(sources.stops, sources.jobs, sources.polls),
+        *engine_readings(sources.aborts, sources.jobs, sources.polls),
         *session_readings(sources.sessions),
     ]
 

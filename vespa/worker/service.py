@@ -115,7 +115,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         tunnels=Tunnels(timer, settings.max_tunnels, settings.tunnel_idle_timeout),
         observer=ended,
         timing=timing,
-        engine=engine.stops,
+        engine=engine.aborts,
         response_reader=combined(engine.reader, usage.reader),
         polls=engine.polls,
         sessions=sessions.sessions,

@@ -21,7 +21,7 @@ from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.backends.readiness import BackendsReadiness
 from vespa.worker.backends.status import backend_problems, backend_rows
-from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
@@ -42,7 +42,7 @@ class WorkerStatus:
     Reads the parts of a worker when it is asked.
 
     `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
-    `stops`, `jobs`, `sessions`, `usage`, `recalibration` and `backends` (several) are None where they are off.
+    `aborts`, `jobs`, `sessions`, `usage`, `recalibration` and `backends` (several) are None where they are off.
     `obstacle` returns what keeps callers from reaching the worker, in one sentence, or "".
     """
 
@@ -58,7 +58,7 @@ class WorkerStatus:
     keyring: Keyring | None = None
     reporter: Reporter | None = None
     certificate: Certificate | None = None
-    stops: EngineStops | None = None
+    aborts: Aborts | None = None
     jobs: JobWatcher | None = None
     sessions: Sessions | None = None
     backends: BackendsReadiness | None = None
@@ -109,7 +109,7 @@ class WorkerStatus:
             "tunnels": self.tunnels.count,
             "jobs": self.jobs.in_flight if self.jobs is not None else 0,
             "jobs_oldest_at": self.jobs.oldest if self.jobs is not None else None,
-            "aborts": self.stops.under_way if self.stops is not None else 0,
+            "aborts": self.aborts.under_way if self.aborts is not None else 0,
             **self._sessions(),
             "client_connections": len(self.server.connections),
             "public_url": self.public_url,

@@ -14,7 +14,7 @@ from tests.simulator_support.comfyui import ComfyUIBackend
 from vespa.engines.comfyui import ComfyUI
 from vespa.engines.interface import BackendClient, EngineRequest, EngineResponse, NoResponse, Stop, UnexpectedResponse
 from vespa.simulator.comfyui_workflow import workflow
-from vespa.worker.engine.aborts import MOST, READ_MAX, RESULTS, EngineStops
+from vespa.worker.engine.aborts import MOST, READ_MAX, RESULTS, Aborts
 
 SECONDS = 10.0
 SLOW = b"/slow"
@@ -41,9 +41,9 @@ class StopsCase(SynchronousTestCase):
         self.rig = Rig(concurrency=1)
         backend = ComfyUIBackend(self, self.rig.clock)
         scripted = Scripted(self.stop, self.needs_response)
-        self.stops = EngineStops(scripted, lambda exchange: backend, self.rig.clock, SECONDS)
-        self.rig = Rig(concurrency=1, engine=self.stops, clock=self.rig.clock)
-        self.stops.freed = self.rig.app.admission.engine_stopped
+        self.aborts = Aborts(scripted, lambda exchange: backend, self.rig.clock, SECONDS)
+        self.rig = Rig(concurrency=1, engine=self.aborts, clock=self.rig.clock)
+        self.aborts.freed = self.rig.app.admission.engine_stopped
 
     async def stop(self, backend: BackendClient, answer: EngineResponse | None) -> None:
         self.answers.append(answer)
@@ -55,12 +55,12 @@ class StopsCase(SynchronousTestCase):
         self.rig.clock.advance(seconds)
 
     def results(self) -> dict[str, int]:
-        self.assertLessEqual(set(self.stops.results), set(RESULTS))
-        return dict(self.stops.results)
+        self.assertLessEqual(set(self.aborts.results), set(RESULTS))
+        return dict(self.aborts.results)
 
     def states(self) -> tuple[int, int, int]:
         """Cancelled, slots taken, and attempts under way."""
-        return self.rig.ledger.cancelled, self.rig.gate.working, self.stops.under_way
+        return self.rig.ledger.cancelled, self.rig.gate.working, self.aborts.under_way
 
 
 class Slots(StopsCase):
@@ -135,28 +135,28 @@ class Slots(StopsCase):
 
     def test_many(self) -> None:
         """The number of attempts has a limit. Above it a slot is free at once."""
-        rig = Rig(engine=self.stops, clock=self.rig.clock)
-        self.stops.freed = rig.app.admission.engine_stopped
+        rig = Rig(engine=self.aborts, clock=self.rig.clock)
+        self.aborts.freed = rig.app.admission.engine_stopped
         for _ in range(MOST + 3):
             rig.ask(post(b"{}", SLOW)).hang_up()
         self.turn()
-        self.assertEqual((rig.gate.working, self.stops.under_way, self.results()), (MOST, MOST, {"skipped": 3}))
+        self.assertEqual((rig.gate.working, self.aborts.under_way, self.results()), (MOST, MOST, {"skipped": 3}))
         self.turn(SECONDS)
-        self.assertEqual((rig.gate.working, self.stops.under_way), (0, 0))
+        self.assertEqual((rig.gate.working, self.aborts.under_way), (0, 0))
 
     def test_end_of_the_worker(self) -> None:
         """The worker waits for attempts, but not for long."""
-        self.successResultOf(Deferred.fromCoroutine(self.stops.drained(0.0)))
+        self.successResultOf(Deferred.fromCoroutine(self.aborts.drained(0.0)))
         self.rig.ask(post(b"{}", SLOW)).hang_up()
         self.turn()
-        done = Deferred.fromCoroutine(self.stops.drained(5.0))
+        done = Deferred.fromCoroutine(self.aborts.drained(5.0))
         self.turn(4.9)
         self.assertNoResult(done)
         self.stopping.pop().callback(None)
         self.successResultOf(done)
         self.rig.ask(post(b"{}", SLOW)).hang_up()
         self.turn()
-        done = Deferred.fromCoroutine(self.stops.drained(5.0))
+        done = Deferred.fromCoroutine(self.aborts.drained(5.0))
         self.turn(5.0)
         self.successResultOf(done)
         self.assertEqual((*self.states(), self.results()), (2, 0, 0, {"stopped": 1, "failed": 1}))
@@ -236,9 +236,9 @@ class WithComfyUI(SynchronousTestCase):
         """POST /prompt is in flight when its caller leaves: its job is taken out of the queue, and no other."""
         rig = Rig()
         backend = ComfyUIBackend(self, rig.clock)
-        stops = EngineStops(ComfyUI(), lambda exchange: backend, rig.clock, SECONDS)
-        rig = Rig(concurrency=1, engine=stops, clock=rig.clock)
-        stops.freed = rig.app.admission.engine_stopped
+        aborts = Aborts(ComfyUI(), lambda exchange: backend, rig.clock, SECONDS)
+        rig = Rig(concurrency=1, engine=aborts, clock=rig.clock)
+        aborts.freed = rig.app.admission.engine_stopped
         other = backend.begin(5)
         rig.clock.advance(0)
         client = rig.ask(post(b'{"prompt": {}}', b"/prompt"))
@@ -251,4 +251,4 @@ class WithComfyUI(SynchronousTestCase):
         running = backend.comfyui.queue.running
         assert running is not None
         self.assertEqual((running.prompt_id, backend.comfyui.queue.interrupts), (other, 0))
-        self.assertEqual((dict(stops.results), rig.ledger.cancelled), ({"stopped": 1}, 1))
+        self.assertEqual((dict(aborts.results), rig.ledger.cancelled), ({"stopped": 1}, 1))

@@ -8,7 +8,7 @@ from tests.observability.metered import samples
 from tests.worker.engine.test_job_watcher import STEPS, WatcherCase
 from vespa.engines.comfyui import ComfyUI
 from vespa.observability.metrics import Metrics
-from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.engine.metrics import engine_readings
 
@@ -25,12 +25,12 @@ class OnTests(WatcherCase):
     def test_counted(self) -> None:
         """A job, a poll and an attempt each are counted by their result."""
         polls = JobPolls(ComfyUI(), self.clock, 60.0)
-        stops = EngineStops(ComfyUI(), lambda exchange: self.backend, self.clock, 10.0)
-        metrics = Metrics(engine_readings(stops, self.watcher, polls), lambda: None)
+        aborts = Aborts(ComfyUI(), lambda exchange: self.backend, self.clock, 10.0)
+        metrics = Metrics(engine_readings(aborts, self.watcher, polls), lambda: None)
         self.begin()
         self.assertEqual(samples(metrics)["vespa_jobs_in_flight"], 1)
         self.pass_time(STEPS + 2)
-        stops.results["timeout"] += 2
+        aborts.results["timeout"] += 2
         polls.count += 3
         now = samples(metrics)
         self.assertEqual((now["vespa_jobs_in_flight"], now['vespa_jobs_total{result="done"}']), (0, 1))

@@ -27,7 +27,7 @@ class SetupTests(SynchronousTestCase):
     def test_off(self) -> None:
         """By default nothing is there."""
         found = parts(self.clock)
-        self.assertEqual((found.stops, found.jobs, found.polls, found.reader), (None,) * 4)
+        self.assertEqual((found.aborts, found.jobs, found.polls, found.reader), (None,) * 4)
         app = Rig().app
         before = [*app.on_drain]
         self.assertEqual((found.connect(app), app.on_drain), ([], before))
@@ -35,7 +35,7 @@ class SetupTests(SynchronousTestCase):
     def test_on(self) -> None:
         """Each setting makes its part. A job that took too long is stopped where the same engine can be."""
         found = parts(self.clock, VESPA_ABORT="sglang")
-        self.assertEqual((found.stops is None, found.jobs, len(found.connect(Rig().app))), (False, None, 1))
+        self.assertEqual((found.aborts is None, found.jobs, len(found.connect(Rig().app))), (False, None, 1))
         for abort, seconds in (("", 0.0), ("comfyui", 10.0), ("comfyui-wrapper", 0.0)):
             found = parts(self.clock, VESPA_JOBS="comfyui", VESPA_ABORT=abort, VESPA_JOB_TIMEOUT="60")
             assert found.jobs is not None and found.polls is not None
@@ -45,7 +45,7 @@ class SetupTests(SynchronousTestCase):
     def test_names(self) -> None:
         """The settings know every engine that there is."""
         for name in STOPPERS:
-            self.assertIsNotNone(parts(self.clock, VESPA_ABORT=name).stops)
+            self.assertIsNotNone(parts(self.clock, VESPA_ABORT=name).aborts)
         for name in JOB_KINDS:
             self.assertIsNotNone(parts(self.clock, VESPA_JOBS=name).jobs)
 
@@ -67,9 +67,9 @@ class DrainTests(SynchronousTestCase):
         async def drained(seconds: float) -> None:
             waited.append(seconds)
 
-        assert found.stops is not None
+        assert found.aborts is not None
         found.jobs.drained = drained  # type: ignore[method-assign]
-        found.stops.drained = drained  # type: ignore[method-assign]
+        found.aborts.drained = drained  # type: ignore[method-assign]
         app = Rig().app
         found.connect(app)
         app.drain()

@@ -37,7 +37,7 @@ READ_MAX: Final = 65536
 
 
 @define(eq=False, slots=False)
-class EngineStops:
+class Aborts:
     """
     The worker's `Engine`: `admitted` notes how a request's work is stopped, `left` begins to stop it.
 

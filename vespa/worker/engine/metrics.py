@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from vespa.observability.metric import Reading, counter, gauge
-from vespa.worker.engine.aborts import RESULTS as STOPS
-from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.aborts import RESULTS as ABORT_RESULTS
+from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_polls import JobPolls
-from vespa.worker.engine.job_watcher import RESULTS as JOBS
+from vespa.worker.engine.job_watcher import RESULTS as JOB_RESULTS
 from vespa.worker.engine.job_watcher import JobWatcher
 
 IN_FLIGHT: Final = gauge("vespa_jobs_in_flight", "Jobs that outlive their request and are under way.")
@@ -26,13 +26,13 @@ ABORTS: Final = counter(
 )
 
 
-def engine_readings(stops: EngineStops | None, jobs: JobWatcher | None, polls: JobPolls | None) -> list[Reading]:
+def engine_readings(aborts: Aborts | None, jobs: JobWatcher | None, polls: JobPolls | None) -> list[Reading]:
     """The metrics, read from these parts; None for a part that is off."""
     return [
         Reading(IN_FLIGHT, lambda: jobs.in_flight if jobs is not None else 0),
-        Reading(ENDED, _by_result(JOBS, jobs.results if jobs is not None else {})),
+        Reading(ENDED, _by_result(JOB_RESULTS, jobs.results if jobs is not None else {})),
         Reading(POLLS, lambda: polls.count if polls is not None else 0),
-        Reading(ABORTS, _by_result(STOPS, stops.results if stops is not None else {})),
+        Reading(ABORTS, _by_result(ABORT_RESULTS, aborts.results if aborts is not None else {})),
     ]
 
 

@@ -15,7 +15,7 @@ from vespa.proxy.exchange import Exchange
 from vespa.worker.app import WorkerApp
 from vespa.worker.backend_calls import BackendCalls
 from vespa.worker.backends.setup import BackendParts
-from vespa.worker.engine.aborts import EngineStops
+from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.engine.job_watcher import JobWatcher
 from vespa.worker.response_readers import ReaderOf
@@ -33,7 +33,7 @@ class EngineDrain(Service):
     """
 
     _jobs: JobWatcher | None
-    _stops: EngineStops | None
+    _aborts: Aborts | None
     _clock: IReactorTime
     _seconds: float
     _began_at: float | None = field(default=None, init=False)
@@ -52,15 +52,15 @@ class EngineDrain(Service):
     async def _stop(self, deadline: float) -> None:
         if self._jobs is not None:
             await self._jobs.drained(max(0.0, deadline - self._clock.seconds()))
-        if self._stops is not None:
-            await self._stops.drained(max(STOP_SECONDS, deadline - self._clock.seconds()))
+        if self._aborts is not None:
+            await self._aborts.drained(max(STOP_SECONDS, deadline - self._clock.seconds()))
 
 
 @frozen
 class EngineParts:
     """What a worker has of these: each is None if its setting is off."""
 
-    stops: EngineStops | None
+    aborts: Aborts | None
     jobs: JobWatcher | None
     polls: JobPolls | None
     drain: EngineDrain
@@ -72,11 +72,11 @@ class EngineParts:
 
     def connect(self, app: WorkerApp) -> list[IService]:
         """Let them act on this application. Returns the services: to be stopped after the port, before the reporter."""
-        if self.stops is not None:
-            self.stops.freed = app.admission.engine_stopped
+        if self.aborts is not None:
+            self.aborts.freed = app.admission.engine_stopped
         if self.jobs is not None and self.polls is not None:
             self.jobs.began, self.jobs.ended = self.polls.began, self.polls.ended
-        if self.stops is None and self.jobs is None:
+        if self.aborts is None and self.jobs is None:
             return []
         app.on_drain.append(self.drain.begin)
         return [self.drain]
@@ -91,11 +91,11 @@ def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendParts) 
     def backend_of(exchange: Exchange) -> BackendCalls:
         return by_backend[exchange.backend]
 
-    stops: EngineStops | None = None
+    aborts: Aborts | None = None
     jobs: JobWatcher | None = None
     polls: JobPolls | None = None
     if settings.abort:
-        stops = EngineStops(stopper(settings.abort), backend_of, reactor, settings.abort_timeout)
+        aborts = Aborts(stopper(settings.abort), backend_of, reactor, settings.abort_timeout)
     if settings.jobs:
         kind = job_kind(settings.jobs)
         jobs = JobWatcher(
@@ -107,4 +107,4 @@ def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendParts) 
             settings.abort_timeout if settings.abort == settings.jobs else 0.0,
         )
         polls = JobPolls(kind, reactor, settings.job_result_time)
-    return EngineParts(stops, jobs, polls, EngineDrain(jobs, stops, reactor, settings.drain_timeout))
+    return EngineParts(aborts, jobs, polls, EngineDrain(jobs, aborts, reactor, settings.drain_timeout))
