@@ -19,13 +19,13 @@ from vespa.http.coarse_timer import CoarseTimer
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
 from vespa.proxy.app import draining
-from vespa.proxy.cors import is_preflight
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import Admission
 from vespa.runtime.ratelimited_log import RateLimitedLog
 from vespa.vast.auth import Auth
 from vespa.worker.interfaces import Engine, SessionLookup
 from vespa.worker.policy import Policy
+from vespa.worker.preflight import is_free_preflight
 from vespa.worker.queue_pings import QueuePings
 from vespa.worker.refusals import in_flight
 
@@ -81,10 +81,7 @@ class WorkerAdmission:
 
         Uses up the assignment, if it may be used only once, except for a preflight.
         """
-        if auth is not None and auth.session_id is not None and self.sessions is not None:
-            exchange.session = self.sessions.session_of(auth)
-            return
-        if not self._secured or auth is None:
+        if auth is None or (auth.session_id is not None and self.join_session(exchange, auth)) or not self._secured:
             return
         if auth.url != self._url:
             self._check_url(auth.url)
@@ -98,6 +95,13 @@ class WorkerAdmission:
             if self._replay.mode == "reject":
                 raise Refusal(401, "replayed", "this assignment was used before: ask the autoscaler for a new one")
             self._warnings.log("replayed", f"replayed: request_idx {auth.request_idx}, reqnum {auth.reqnum}")
+
+    def join_session(self, exchange: Exchange, auth: Auth | None) -> bool:
+        """Whether the request belongs to a session. Raises Refusal 410 "invalid_session"."""
+        if auth is None or auth.session_id is None or self.sessions is None:
+            return False
+        exchange.session = self.sessions.session_of(auth)
+        return True
 
     def _check_url(self, url: str) -> None:
         if self._public_url and not hmac.compare_digest(url.rstrip("/").encode("utf-8"), self._public_url):
@@ -150,6 +154,17 @@ class WorkerAdmission:
             self._enter(exchange)
         self.watch_queue()
         return False
+
+    def admit_without_slot(self, exchange: Exchange) -> None:
+        """Open the account of a request without work, which is in no completion. Raises `Refusal`, as `admit` does."""
+        now = self._seconds()
+        refusal = self.unready()
+        if refusal is not None:
+            self.ledger.open(exchange, None, 0, now)
+            raise refusal
+        self.ledger.start(exchange, None, 0, now)
+        if exchange.session is not None:
+            self._enter(exchange)
 
     def _enter(self, exchange: Exchange) -> None:
         """The load of a request in a session is the session's own, as at the official worker."""
@@ -232,15 +247,3 @@ class WorkerAdmission:
 
 
 _check: type[Admission[Exchange]] = WorkerAdmission
-
-
-def is_free_preflight(head: RequestHead) -> bool:
-    """
-    Whether a browser asks with OPTIONS for permission to send the request of this assignment (Fetch 4.8).
-
-    A preflight costs nothing, so it may have no body and no upgrade.
-    """
-    # Browsers send no preflight for a WebSocket, and an upgrade would be a free tunnel.
-    if head.method != b"OPTIONS" or not head.sources or head.chunked or head.has_body or head.upgrade:
-        return False
-    return is_preflight(head) and any(line[:7].lower() == b"origin:" for line in head.sources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -101,8 +100,7 @@ class WorkerApp:
             max_unverified=policy.max_unverified,
             sessions=sessions is not None,
         )
-        make = WorkerAdmission if polls is None else partial(JobAdmission, polls=polls)
-        self.admission: WorkerAdmission = make(
+        self.admission = WorkerAdmission(
             policy,
             verify=verify,
             unready=unready,
@@ -126,7 +124,7 @@ class WorkerApp:
         self.proxy = App(
             clock,
             body=self.body,
-            admission=self.admission,
+            admission=self.admission if polls is None else JobAdmission(self.admission, polls),
             upstreams=upstreams,
             headers=timing.headers(headers) if timing is not None else headers,
             responses=timing,

@@ -4,58 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define, field
-
 from vespa.accounting.lifecycle import Event
 from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import Admission
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.engine.job_polls import JobPolls, Polls
 
 
-@define(eq=False, slots=False)
-class JobAdmission(WorkerAdmission):
+class JobAdmission:
     """
-    Admits polls without a slot, and records them without work and index.
+    Admits polls without a slot, and records them without work and index. `worker` admits all other requests.
 
     A poll has the assignment of a request whose signature was verified. So it is neither verified nor a replay.
     """
 
-    polls: JobPolls = field(kw_only=True)
-    _polling: dict[Exchange, Polls] = field(factory=dict, init=False)
+    def __init__(self, worker: WorkerAdmission, polls: JobPolls) -> None:
+        self._worker = worker
+        self._polls = polls
+        self._polling: dict[Exchange, Polls] = {}
 
     def verify(self, exchange: Exchange, content: Any) -> None:
-        polls = self.polls.find(exchange.head, content)
-        if polls is None or (content is None and not self.polls.has_room(polls)):
-            super().verify(exchange, content)  # without assignments, what is too much is a request like any other
-        else:
-            if content is not None and content.session_id is not None and self.sessions is not None:
-                exchange.session = self.sessions.session_of(content)
-            self.polls.begin(polls)
-            self._polling[exchange] = polls
+        """Raises `Refusal`. What is too much without assignments is a request like any other."""
+        polls = self._polls.find(exchange.head, content)
+        if polls is None or (content is None and not self._polls.has_room(polls)):
+            self._worker.verify(exchange, content)
+            return
+        self._worker.join_session(exchange, content)
+        self._polls.begin(polls)
+        self._polling[exchange] = polls
 
     def admit(self, exchange: Exchange, content: Any) -> bool:
-        if exchange not in self._polling:
-            return super().admit(exchange, content)
-        exchange.backend = self._polling[exchange].backend
-        now = self._clock.seconds()
-        refusal = self.unready()
-        if refusal is not None:
-            self.ledger.open(exchange, None, 0, now)
-            raise refusal
-        self.ledger.start(exchange, None, 0, now)
-        if exchange.session is not None:
-            self._enter(exchange)
+        """As `WorkerAdmission.admit`. True for a poll."""
+        polls = self._polling.get(exchange)
+        if polls is None:
+            return self._worker.admit(exchange, content)
+        exchange.backend = polls.backend
+        self._worker.admit_without_slot(exchange)
         return True
 
+    # -- recording
+
+    def advance(self, exchange: Exchange, event: Event) -> None:
+        """Record an event that does not end the request."""
+        self._worker.advance(exchange, event)
+
     def served(self, exchange: Exchange, success: bool) -> None:
+        """Record that the whole response was passed on."""
         self._ended(exchange)
-        super().served(exchange, success)
+        self._worker.served(exchange, success)
 
     def settle(self, exchange: Exchange, event: Event) -> None:
+        """Record any other end."""
         self._ended(exchange)
-        super().settle(exchange, event)
+        self._worker.settle(exchange, event)
+
+    def release(self, exchange: Exchange) -> None:
+        """Free the slot of an upgraded connection."""
+        self._worker.release(exchange)
 
     def _ended(self, exchange: Exchange) -> None:
         polls = self._polling.pop(exchange, None)
         if polls is not None:
             polls.in_flight -= 1
+
+
+_check: type[Admission[Exchange]] = JobAdmission
