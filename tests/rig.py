@@ -43,8 +43,9 @@ from vespa.transport.turn_end import QueuedTurnEnd
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import AdminRoutes
 from vespa.worker.app import WorkerApp
-from vespa.worker.backends.backends import Backend as OneBackend
+from vespa.worker.backends.backends import Backend as OneOfSeveral
 from vespa.worker.backends.backends import Backends, names_of
+from vespa.worker.backends.one_upstream import OneUpstream
 from vespa.worker.engine.job_polls import JobPolls
 from vespa.worker.interfaces import Engine, SessionLookup
 from vespa.worker.policy import Policy
@@ -244,7 +245,7 @@ class Rig:
             self.pool = pools[0]
             self.backends = Backends(
                 [
-                    OneBackend(origin, name, pool, concurrency)
+                    OneOfSeveral(origin, name, pool, concurrency)
                     for origin, name, pool in zip(several, names_of(several), pools, strict=True)
                 ],
                 self.clock,
@@ -283,12 +284,9 @@ class Rig:
             self.sessions = Sessions(table, self.ledger, sender, self.clock, drain_seconds=8.0)
         self.app = WorkerApp(
             policy,
-            pool=self.pool,
-            backend=origin,
-            backends=self.backends,
+            upstreams=self.backends or OneUpstream(self.pool, origin, self.gate),
             verify=self._verify,
             unready=lambda: self.unready,
-            gate=self.gate,
             ledger=self.ledger,
             replay=ReplayGuard(100, replay),  # type: ignore[arg-type]
             clock=self.clock,

@@ -17,7 +17,6 @@ from vespa.benchmarking.cache import BenchmarkCache
 from vespa.benchmarking.key import cache_key
 from vespa.config.worker_reading import load
 from vespa.http.client_connection import ClientConnection
-from vespa.http.connection_pool import ConnectionPool
 from vespa.http.server import Server
 from vespa.http.server_connection import ServerConnection
 from vespa.proxy.exchange import Exchange
@@ -70,7 +69,7 @@ class WorkerHarness:
         self.server: Server = listening.server
         self.app: Any = self.server.application
         assert isinstance(self.app, WorkerApp)
-        self.pool: ConnectionPool = self.app.pool
+        (self.pool,) = self.app.upstreams.pools
         self.gate: FairQueue[Any] = self.app.admission.gate
         self.ledger: Ledger = self.app.admission.ledger
         assert listening.port is not None

@@ -8,37 +8,31 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Site
 
-from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.replay_guard import ReplayGuard
 from vespa.http.coarse_timer import CoarseTimer
-from vespa.http.connection_pool import ConnectionPool
-from vespa.http.interfaces import RequestHandler, UpstreamError
+from vespa.http.interfaces import RequestHandler
 from vespa.http.resource import ResourceHandler
 from vespa.http.server import Application
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
-from vespa.protocol.response_head import ResponseHead
 from vespa.protocol.via import Via
 from vespa.proxy.app import App, draining
 from vespa.proxy.browser_guard import BrowserGuard
 from vespa.proxy.exchange import Exchange, open_exchange
-from vespa.proxy.interfaces import HeaderPolicy, RequestObserver, UpstreamSelector
+from vespa.proxy.interfaces import RequestObserver
 from vespa.proxy.server_options import ServerOptions
 from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
 from vespa.proxy.upstream_deadlines import Timeouts
-from vespa.transport.origin import Origin
 from vespa.vast.auth import Auth
 from vespa.worker.admin_routes import ADMIN_PATHS, AdminRoutes
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends.backends import Backends
 from vespa.worker.engine.job_admission import JobAdmission
 from vespa.worker.engine.job_polls import JobPolls
-from vespa.worker.interfaces import Engine, SessionLookup
+from vespa.worker.interfaces import Engine, SessionLookup, WorkerUpstreams
 from vespa.worker.policy import Policy
-from vespa.worker.request_headers import BackendsRequestHeaders, WorkerRequestHeaders
 from vespa.worker.request_unwrapping import RequestUnwrapping
 from vespa.worker.response_readers import ReaderOf
 from vespa.worker.sessions.messages import SESSION_PATHS
@@ -61,12 +55,9 @@ class WorkerApp:
         self,
         policy: Policy,
         *,
-        pool: ConnectionPool,
-        backend: Origin,
-        backends: Backends | None = None,
+        upstreams: WorkerUpstreams,
         verify: Callable[[Auth], None],
         unready: Callable[[], Refusal | None],
-        gate: FairQueue[Exchange],
         ledger: Ledger,
         replay: ReplayGuard,
         clock: IReactorTime,
@@ -83,17 +74,14 @@ class WorkerApp:
         polls: JobPolls | None = None,
     ) -> None:
         """
-        `pool` has the connections to `backend`, which is the first if there are several `backends`.
-        `verify` raises `Refusal` for a bad signature.
+        `upstreams` leads to the backends. `verify` raises `Refusal` for a bad signature.
         `unready` returns one while no request may pass. `guard` refuses web pages on a worker without signatures.
         `observer` is told of each request that has ended.
         `timing` adds Server-Timing to responses; the server then gets its `application`. `sessions` and `engine` are
         those of `WorkerAdmission`, and `response_reader` is that of `App`. `polls`: those of jobs, None without jobs.
         """
         via = Via()
-        self.pool = pool
-        self.pools = [each.pool for each in backends.all] if backends is not None else [pool]
-        self.backends = backends
+        self.upstreams = upstreams
         self.body = RequestUnwrapping(
             secured=policy.secured,
             max_cost=policy.max_cost,
@@ -105,22 +93,15 @@ class WorkerApp:
             verify=verify,
             unready=unready,
             plain_work=self.body.plain_work,
-            gate=gate,
+            gate=upstreams.gate,
             ledger=ledger,
             replay=replay,
             clock=clock,
             sessions=sessions,
             engine=engine,
         )
-        headers: HeaderPolicy[Exchange]
-        upstreams: UpstreamSelector[Exchange]
-        if backends is None:
-            headers = WorkerRequestHeaders(policy, via, self.body.target, backend)
-            upstreams = OneUpstream(pool)
-        else:
-            origins = {each: each.origin for each in backends.all}
-            headers, upstreams = BackendsRequestHeaders(policy, via, self.body.target, origins), backends
-            backends.watch_queue = self.admission.watch_queue
+        upstreams.watch_queue = self.admission.watch_queue
+        headers = upstreams.headers(policy, via, self.body.target)
         self.proxy = App(
             clock,
             body=self.body,
@@ -173,26 +154,6 @@ class WorkerApp:
     def dismiss(self) -> None:
         """Refuse all requests in the queue."""
         self.admission.dismiss()
-
-
-class OneUpstream:
-    """Sends every request to the same pool."""
-
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
-
-    def select(self, exchange: Exchange) -> ConnectionPool:
-        return self._pool
-
-    def next_upstream(self, exchange: Exchange, failure: UpstreamError | ResponseHead) -> bool:
-        """There is no other upstream."""
-        return False
-
-    def abandon(self, exchange: Exchange) -> None:
-        """Nothing to do."""
-
-
-_check: type[UpstreamSelector[Exchange]] = OneUpstream
 
 
 def no_session_routes(client: ServerConnection, head: RequestHead) -> RequestHandler:

@@ -1,11 +1,38 @@
-"""What the worker's admission asks of parts that not every worker has, as protocols without logic."""
+"""What the worker's application and admission ask of parts that workers have in several forms, as protocols."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+from vespa.accounting.fair_queue import FairQueue
+from vespa.http.connection_pool import ConnectionPool
+from vespa.protocol.request_head import RequestHead
+from vespa.protocol.via import Via
 from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import HeaderPolicy, UpstreamSelector
 from vespa.vast.auth import Auth
+from vespa.worker.policy import Policy
+
+
+class WorkerUpstreams(UpstreamSelector[Exchange], Protocol):
+    """The way to one backend or to several."""
+
+    watch_queue: Callable[[], None] | None
+    """
+    The application sets it. Called when a request that had a slot waits for another one, and when it no longer does.
+    """
+
+    @property
+    def gate(self) -> FairQueue[Any]:
+        """The slots, and the queue for them."""
+
+    @property
+    def pools(self) -> Sequence[ConnectionPool]:
+        """The connections to each backend."""
+
+    def headers(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes]) -> HeaderPolicy[Exchange]:
+        """What makes the heads of requests to the backends. `target` returns what to send of a target with a query."""
 
 
 class Session(Protocol):

@@ -95,7 +95,7 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         clock=reactor,
         readiness=parts.readiness,
         admission=admission,
-        pools=parts.app.pools,
+        pools=parts.app.upstreams.pools,
         server=parts.server,
         tunnels=parts.app.proxy.tunnels,
         autoscaler=parts.autoscaler,
@@ -127,7 +127,8 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
 
 
 def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
-    app, pool, expiry = parts.app, parts.app.pool, parts.expiry
+    app, expiry = parts.app, parts.expiry
+    pools = app.upstreams.pools
     return worker_metrics(
         WorkerSources(
             admission=app.admission,
@@ -150,9 +151,9 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             tunnels=app.proxy.tunnels,
             ready=lambda: readiness(parts)[0],
             lag=lag.lag,
-            pools=lambda: app.pools,
-            pool_limit=pool.limits.connections * len(app.pools),
-            pool_counts=pool.counts,
+            pools=lambda: pools,
+            pool_limit=sum(pool.limits.connections for pool in pools),
+            pool_counts=pools[0].counts,
         ),
         parts.ended,
     )

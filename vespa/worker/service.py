@@ -83,7 +83,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     ended = EndedRequests(reactor)
     usage = usage_parts(reactor, settings, environment, ledger, backend, ended)
     timing = ServerTiming(reactor) if settings.server_timing else None
-    sessions = session_parts(reactor, settings, ledger, backend.access)
+    sessions = session_parts(reactor, settings, ledger, backend.first)
     app = WorkerApp(
         Policy(
             secured=settings.secured,
@@ -95,12 +95,9 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             stream_errors=settings.stream_errors,
             authorization=settings.backend_authorization,
         ),
-        pool=backend.pools[0],
-        backend=backend.access.origin,
-        backends=backend.backends,
+        upstreams=backend.upstreams,
         verify=keyring.verify,
         unready=readiness.refusal,
-        gate=backend.gate,
         ledger=ledger,
         replay=ReplayGuard(settings.replay_capacity, settings.replay),
         clock=reactor,
@@ -153,7 +150,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
             delete_interval=settings.delete_requests_interval,
         )
         children += (reporter, keyring)
-    children += (backend.service, *sessions.connect(app), *usage.services)
+    children += (readiness, *sessions.connect(app), *usage.services)
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds

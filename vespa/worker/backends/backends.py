@@ -14,11 +14,15 @@ from vespa.accounting.backend_slots import DOWN, BackendSlots
 from vespa.http.connection_pool import ConnectionPool
 from vespa.http.interfaces import UpstreamError
 from vespa.protocol.affinity_key import AffinityKey
+from vespa.protocol.request_head import RequestHead
 from vespa.protocol.response_head import ResponseHead
+from vespa.protocol.via import Via
 from vespa.proxy.exchange import Exchange
-from vespa.proxy.interfaces import UpstreamSelector
 from vespa.transport.origin import Origin
+from vespa.worker.interfaces import WorkerUpstreams
+from vespa.worker.policy import Policy
 from vespa.worker.refusals import session_lost
+from vespa.worker.request_headers import BackendsRequestHeaders
 
 _DIED: Final = "no_reply"
 _DEATHS_MAX: Final = 1
@@ -72,6 +76,7 @@ class Backends:
     ) -> None:
         """`slots` is the maximum of requests at each; 0: no limit."""
         self.all = tuple(backends)
+        self.pools = tuple(backend.pool for backend in backends)
         self._clock = clock
         self._key = affinity
         self.gate: BackendQueue[Exchange] = BackendQueue(
@@ -82,10 +87,14 @@ class Backends:
             pin=self._pin,
             affinity=self._number if affinity is not None else None,
         )
-        self.watch_queue: Callable[[], None] = _nothing
+        self.watch_queue: Callable[[], None] | None = None
         """Called when a request that had a slot waits for another one, and when it no longer does."""
         self.on_lost: Callable[[Backend], object] = _ignore
         """Called when a backend gets no more requests: what it knew of sessions may be gone."""
+
+    def headers(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes]) -> BackendsRequestHeaders:
+        """What makes the heads of requests: for each backend its own."""
+        return BackendsRequestHeaders(policy, via, target, {each: each.origin for each in self.all})
 
     # -- called by the exchange
 
@@ -113,7 +122,7 @@ class Backends:
         if self.gate.move(exchange, tried, lambda: self._go_later(exchange)):
             self._go_later(exchange)
         else:
-            self.watch_queue()
+            self._watch_queue()
         return True
 
     def abandon(self, exchange: Exchange) -> None:
@@ -132,8 +141,12 @@ class Backends:
     def _go(self, exchange: Exchange) -> None:
         exchange.selection.call = None
         exchange.attempts += 1
-        self.watch_queue()
+        self._watch_queue()
         exchange.upstream_selected(self.select(exchange))
+
+    def _watch_queue(self) -> None:
+        if self.watch_queue is not None:
+            self.watch_queue()
 
     # -- called by the gate
 
@@ -170,11 +183,7 @@ class Backends:
             self.on_lost(backend)
 
 
-_check: type[UpstreamSelector[Exchange]] = Backends
-
-
-def _nothing() -> None:
-    """Nobody looks at the queue."""
+_check: type[WorkerUpstreams] = Backends
 
 
 def _ignore(backend: Backend) -> None:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
-from twisted.application.service import IService
 
 from vespa.accounting.fair_queue import FairQueue
 from vespa.benchmarking.contract import Figure
@@ -19,8 +18,8 @@ from vespa.http.pool_counts import PoolCounts
 from vespa.proxy.exchange import Exchange
 from vespa.worker.access import BackendAccess, backend_access
 from vespa.worker.backends.backends import Backend, Backends, names_of
+from vespa.worker.backends.one_upstream import OneUpstream
 from vespa.worker.backends.readiness import BackendsReadiness
-from vespa.worker.readiness.history import Readiness
 from vespa.worker.readiness.monitor import ReadinessMonitor
 from vespa.worker.readiness.setup import readiness_monitor
 
@@ -28,24 +27,29 @@ from vespa.worker.readiness.setup import readiness_monitor
 @frozen
 class BackendParts:
     """
-    What leads to the backend. `access` is that of the first; `backends` and `several` are None if there is only one.
-    `accesses` are those of all, in the order of `backends`.
+    What leads to the backends.
 
-    `readiness` is also `service`, and `several` if there are several.
+    `accesses` are the ways of the worker's own requests, in the order of the settings, by `Exchange.backend`, which is
+    None if there is only one. `readiness` is a service.
     """
 
-    access: BackendAccess
-    pools: Sequence[ConnectionPool]
-    gate: FairQueue[Exchange]
-    readiness: Readiness
-    service: IService
-    accesses: Sequence[BackendAccess]
-    backends: Backends | None = None
-    several: BackendsReadiness | None = None
+    upstreams: OneUpstream | Backends
+    readiness: ReadinessMonitor | BackendsReadiness
+    accesses: Mapping[Backend | None, BackendAccess]
+
+    @property
+    def first(self) -> BackendAccess:
+        """The way of the worker's own requests to the first backend."""
+        return next(iter(self.accesses.values()))
+
+    @property
+    def several(self) -> BackendsReadiness | None:
+        """The readiness of several backends; None if there is only one."""
+        return self.readiness if isinstance(self.readiness, BackendsReadiness) else None
 
     def close(self) -> None:
         """Close idle connections now, and the others when their responses end."""
-        for pool in self.pools:
+        for pool in self.upstreams.pools:
             pool.close()
 
 
@@ -73,7 +77,7 @@ def backend_parts(
 
     monitor = readiness_monitor(reactor, settings, environment, measured, access)
     pool.on_trouble = partial(on_trouble, monitor)
-    return BackendParts(access, [pool], gate, monitor, monitor, [access])
+    return BackendParts(OneUpstream(pool, access.origin, gate), monitor, {None: access})
 
 
 def _several(
@@ -107,8 +111,7 @@ def _several(
     readiness = BackendsReadiness(
         reactor, monitors, set_health=backends.set_health, on_throughput=measured, add=total_of
     )
-    pools = [backend.pool for backend in each]
-    return BackendParts(accesses[0], pools, backends.gate, readiness, readiness, accesses, backends, readiness)
+    return BackendParts(backends, readiness, dict(zip(each, accesses, strict=True)))
 
 
 def total_of(figures: Sequence[float]) -> Figure:

@@ -84,12 +84,10 @@ class EngineParts:
 
 def engine_parts(reactor: Any, settings: WorkerSettings, backend: BackendParts) -> EngineParts:
     """The parts that the settings name. Raises ValueError for a function that cannot be used."""
-    calls = [BackendCalls(access.http, access.base) for access in backend.accesses]
-    keys = backend.backends.all if backend.backends is not None else [None]
-    by_backend = dict(zip(keys, calls, strict=True))
+    calls = {each: BackendCalls(access.http, access.base) for each, access in backend.accesses.items()}
 
     def backend_of(exchange: Exchange) -> BackendCalls:
-        return by_backend[exchange.backend]
+        return calls[exchange.backend]
 
     aborts: Aborts | None = None
     jobs: JobWatcher | None = None

@@ -16,6 +16,7 @@ from vespa.http.limits import PoolLimits
 from vespa.transport.origin import Origin
 from vespa.worker.access import BackendAccess
 from vespa.worker.app import WorkerApp
+from vespa.worker.backends.backends import Backends
 from vespa.worker.sessions.admission import SessionAdmission
 from vespa.worker.sessions.bodies import SessionBodies
 from vespa.worker.sessions.callback import Callbacks
@@ -68,8 +69,8 @@ def serve_sessions(reactor: Any, port: int, app: WorkerApp, sessions: Sessions |
     admission = SessionAdmission(app.admission, sessions, secured=app.proxy.verifies)
     app.session_routes = SessionRoutes(app.proxy, bodies, admission, SessionResponses(sessions), *SESSION_PATHS)
     app.on_drain.append(sessions.drain)
-    if app.backends is not None:
-        app.backends.on_lost = sessions.lost
+    if isinstance(app.upstreams, Backends):
+        app.upstreams.on_lost = sessions.lost
     if not port:
         return [sessions]
     responses = SessionResponses(sessions, waits=False)

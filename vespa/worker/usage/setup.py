@@ -59,7 +59,7 @@ def usage_parts(
     readiness = backend.readiness
     return UsageParts(
         usage_meter(settings, environment, ledger),
-        recalibration(reactor, settings, backend.gate, ledger, lambda: readiness.throughput, ended),
+        recalibration(reactor, settings, backend.upstreams.gate, ledger, lambda: readiness.throughput, ended),
     )
 
 
