@@ -18,6 +18,7 @@ from vespa.observability.metrics import Metrics
 from vespa.observability.proxy_metrics import LOOP_LAG, ProxyParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
+from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.readiness.monitor import ReadinessMonitor
 from vespa.worker.reporter import Reporter
 from vespa.worker.usage.meter import UsageMeter
@@ -53,9 +54,7 @@ class WorkerInMemory:
                 reporter=cast(Reporter, reporter),
                 certificate=self.certificate,
                 seconds=self.clock.seconds,
-                sessions=rig.sessions,
-                usage=self.usage,
-                recalibration=self.recalibration,
+                optional=OptionalParts(sessions=rig.sessions, usage=self.usage, recalibration=self.recalibration),
             ),
             ProxyParts(
                 gate=rig.gate,

@@ -25,6 +25,7 @@ from vespa.runtime.http_client import BoundedClient
 from vespa.transport.certificates import Certificate
 from vespa.vast.status_report import Identity
 from vespa.worker.keyring import Keyring
+from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.readiness.monitor import ReadinessMonitor
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
@@ -73,7 +74,7 @@ class StatusTests(SynchronousTestCase):
             tunnels=self.rig.app.proxy.tunnels,
             autoscaler=self.autoscaler,
             backend_url="http://backend:8000",
-            sessions=self.rig.sessions,
+            optional=OptionalParts(sessions=self.rig.sessions),
         )
 
     def texts(self, severity: str) -> list[str]:
@@ -144,7 +145,7 @@ class StatusTests(SynchronousTestCase):
         estimate = Recalibration(
             self.clock, self.rig.gate, self.rig.ledger, lambda: self.monitor.throughput, measures=True
         )
-        status = evolve(self.status, usage=usage, recalibration=estimate)
+        status = evolve(self.status, optional=OptionalParts(usage=usage, recalibration=estimate))
         self.assertIsNone(status.facts()["throughput_estimate"], "there is no benchmark yet")
         self.ready()
         estimate.factor, estimate.admission_factor = 1.5, 0.5

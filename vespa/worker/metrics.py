@@ -20,19 +20,13 @@ from vespa.proxy.exchange import Exchange
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
 from vespa.worker.backends.metrics import backend_readings
-from vespa.worker.backends.readiness import BackendsReadiness
-from vespa.worker.engine.aborts import Aborts
-from vespa.worker.engine.job_polls import JobPolls
-from vespa.worker.engine.job_watcher import JobWatcher
 from vespa.worker.engine.metrics import engine_readings
 from vespa.worker.keyring import Keyring
+from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.readiness.history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.sessions.metrics import session_readings
-from vespa.worker.sessions.sessions import Sessions
-from vespa.worker.usage.meter import UsageMeter
 from vespa.worker.usage.metrics import usage_readings
-from vespa.worker.usage.recalibration import Recalibration
 
 STATES: Final = ("loading", "benchmarking", "ready", "suspect", "errored")
 """The states of the readiness monitor."""
@@ -105,8 +99,7 @@ class WorkerSources:
     What the worker's metrics are read from. `seconds` returns the time.
 
     `keyring` is None if requests need no signature, `reporter` without reports, and `certificate` without one of the
-    worker's own. `aborts`, `jobs`, `polls`, `sessions`, `usage`, `recalibration` and `backends` (several) are None
-    where they are off.
+    worker's own.
     """
 
     admission: WorkerAdmission
@@ -115,13 +108,7 @@ class WorkerSources:
     reporter: Reporter | None
     certificate: Certificate | None
     seconds: Callable[[], float]
-    aborts: Aborts | None = None
-    jobs: JobWatcher | None = None
-    polls: JobPolls | None = None
-    sessions: Sessions | None = None
-    backends: BackendsReadiness | None = None
-    usage: UsageMeter | None = None
-    recalibration: Recalibration | None = None
+    optional: OptionalParts = OptionalParts()
 
 
 def worker_metrics(sources: WorkerSources, parts: ProxyParts, ended: EndedRequests) -> Metrics:
@@ -134,7 +121,7 @@ def worker_metrics(sources: WorkerSources, parts: ProxyParts, ended: EndedReques
 def worker_readings(sources: WorkerSources) -> list[Reading]:
     """The metrics that only a worker has."""
     admission, readiness, keyring, reporter = sources.admission, sources.readiness, sources.keyring, sources.reporter
-    gate, ledger = admission.gate, admission.ledger
+    gate, ledger, optional = admission.gate, admission.ledger, sources.optional
 
     def signature_failures() -> Mapping[str, float]:
         return {
@@ -153,7 +140,7 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(ESTIMATED_WAIT_LIMIT, lambda: limit(gate.max_wait_seconds)),
         Reading(THROUGHPUT, lambda: benchmark(sources)),
         Reading(CONCURRENCY, lambda: getattr(benchmark(sources), "concurrency", 0)),
-        *usage_readings(sources.usage, sources.recalibration),
+        *usage_readings(optional.usage, optional.recalibration),
         Reading(SIGNATURE_FAILURES, signature_failures),
         Reading(HAS_KEY, lambda: int(keyring.has_key) if keyring else None),
         Reading(
@@ -167,17 +154,17 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(UNDELIVERED, lambda: undelivered(reporter, sources.seconds())),
         Reading(PENDING, lambda: len(ledger.pending_deletes)),
         Reading(DROPPED, lambda: ledger.dropped_deletes),
-        *backend_readings(sources.backends),
+        *backend_readings(optional.backends),
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
-        *engine_readings(sources.aborts, sources.jobs, sources.polls),
-        *session_readings(sources.sessions),
+        *engine_readings(optional.aborts, optional.jobs, optional.polls),
+        *session_readings(optional.sessions),
     ]
 
 
 def benchmark(sources: WorkerSources) -> float:
     """The benchmark's figure, since the worker is ready. The gate's may be an estimate."""
-    throughput = sources.admission.gate.throughput
-    return sources.recalibration.benchmark if sources.recalibration is not None and throughput else throughput
+    throughput, recalibration = sources.admission.gate.throughput, sources.optional.recalibration
+    return recalibration.benchmark if recalibration is not None and throughput else throughput
 
 
 def workload(ledger: Ledger) -> Mapping[str, float]:

@@ -26,18 +26,14 @@ from vespa.runtime import process
 from vespa.runtime.secret import secret_forms
 from vespa.transport.certificates import Expiry
 from vespa.worker.app import WorkerApp
-from vespa.worker.backends.readiness import BackendsReadiness
-from vespa.worker.engine.setup import EngineParts
 from vespa.worker.keyring import Keyring
 from vespa.worker.metrics import WorkerSources, worker_metrics
 from vespa.worker.obstacles import unreachable
+from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.readiness.history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.sessions.sessions import Sessions
 from vespa.worker.status import WorkerStatus
-from vespa.worker.usage.meter import UsageMeter
-from vespa.worker.usage.recalibration import Recalibration
 
 
 @frozen(kw_only=True)
@@ -45,8 +41,7 @@ class WorkerParts:
     """
     The parts of a worker that operators see. They know nothing of it: what shows them reads their public attributes.
 
-    `reporter` is None without reports, `expiry` without a certificate of the worker's own, `sessions` without sessions.
-    `usage`, `recalibration` and `backends` (several) are None where they are off.
+    `reporter` is None without reports, `expiry` without a certificate of the worker's own.
     """
 
     settings: WorkerSettings
@@ -59,11 +54,7 @@ class WorkerParts:
     reporter: Reporter | None
     expiry: Expiry | None
     ended: EndedRequests
-    engine: EngineParts
-    sessions: Sessions | None = None
-    backends: BackendsReadiness | None = None
-    usage: UsageMeter | None = None
-    recalibration: Recalibration | None = None
+    optional: OptionalParts
 
 
 def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
@@ -104,13 +95,8 @@ def status_document(reactor: Any, parts: WorkerParts) -> StatusDocument:
         keyring=parts.keyring if settings.secured else None,
         reporter=parts.reporter,
         certificate=parts.expiry.certificate if parts.expiry is not None else None,
-        aborts=parts.engine.aborts,
-        jobs=parts.engine.jobs,
-        sessions=parts.sessions,
-        backends=parts.backends,
         obstacle=lambda: unreachable(settings) if parts.reporter is not None else "",
-        usage=parts.usage,
-        recalibration=parts.recalibration,
+        optional=parts.optional,
     )
     requests = RecentRequests(row)
     parts.ended.subscribe(requests.take)
@@ -137,13 +123,7 @@ def _metrics(reactor: Any, parts: WorkerParts, lag: LoopLag) -> Metrics:
             reporter=parts.reporter,
             certificate=expiry.certificate if expiry is not None else None,
             seconds=reactor.seconds,
-            aborts=parts.engine.aborts,
-            jobs=parts.engine.jobs,
-            polls=parts.engine.polls,
-            sessions=parts.sessions,
-            backends=parts.backends,
-            usage=parts.usage,
-            recalibration=parts.recalibration,
+            optional=parts.optional,
         ),
         ProxyParts(
             gate=app.admission.gate,

@@ -38,6 +38,7 @@ from vespa.worker.keyring import Keyring
 from vespa.worker.listening import guard, limits, renewal
 from vespa.worker.observability import WorkerParts, observers
 from vespa.worker.obstacles import listen_problem, unreachable
+from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.policy import Policy
 from vespa.worker.reporter import Reporter, failure_reporter
 from vespa.worker.reporting_client import ReportingClient
@@ -167,11 +168,15 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         reporter=reporter,
         expiry=expiry,
         ended=ended,
-        engine=engine,
-        sessions=sessions.sessions,
-        backends=backend.several,
-        usage=usage.meter,
-        recalibration=usage.recalibration,
+        optional=OptionalParts(
+            backends=backend.several,
+            sessions=sessions.sessions,
+            usage=usage.meter,
+            recalibration=usage.recalibration,
+            aborts=engine.aborts,
+            jobs=engine.jobs,
+            polls=engine.polls,
+        ),
     )
     children = [*observers(reactor, parts), *children]
     secrets = (settings.master_token, settings.admin_token, *secret_forms(settings.backend_authorization))

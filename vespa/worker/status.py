@@ -19,18 +19,14 @@ from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends.readiness import BackendsReadiness
 from vespa.worker.backends.status import backend_problems, backend_rows
-from vespa.worker.engine.aborts import Aborts
-from vespa.worker.engine.job_watcher import JobWatcher
 from vespa.worker.keyring import Keyring
+from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
 from vespa.worker.readiness.history import Readiness
 from vespa.worker.reporter import Reporter
 from vespa.worker.reporting_client import ReportingClient
-from vespa.worker.sessions.sessions import COUNTED, Sessions
-from vespa.worker.usage.meter import UsageMeter
-from vespa.worker.usage.recalibration import Recalibration
+from vespa.worker.sessions.sessions import COUNTED
 
 LINES: Final = 10
 """The number of lines of the benchmark's output in the document, the newest."""
@@ -42,7 +38,6 @@ class WorkerStatus:
     Reads the parts of a worker when it is asked.
 
     `keyring` is None if requests need no signature, `reporter` if nothing is reported, `certificate` without TLS.
-    `aborts`, `jobs`, `sessions`, `usage`, `recalibration` and `backends` (several) are None where they are off.
     `obstacle` returns what keeps callers from reaching the worker, in one sentence, or "".
     """
 
@@ -58,13 +53,8 @@ class WorkerStatus:
     keyring: Keyring | None = None
     reporter: Reporter | None = None
     certificate: Certificate | None = None
-    aborts: Aborts | None = None
-    jobs: JobWatcher | None = None
-    sessions: Sessions | None = None
-    backends: BackendsReadiness | None = None
     obstacle: Callable[[], str] = lambda: ""
-    usage: UsageMeter | None = None
-    recalibration: Recalibration | None = None
+    optional: OptionalParts = OptionalParts()
 
     kind = "worker"
     figures: tuple[str, ...] = ("load", "estimated_wait_seconds", "requests_in_flight", "requests_queued")
@@ -107,14 +97,12 @@ class WorkerStatus:
             "queue_limit": gate.max_queue,
             "concurrency_limit": gate.max_concurrency,
             "tunnels": self.tunnels.count,
-            "jobs": self.jobs.in_flight if self.jobs is not None else 0,
-            "jobs_oldest_at": self.jobs.oldest if self.jobs is not None else None,
-            "aborts": self.aborts.under_way if self.aborts is not None else 0,
+            **self._engine(),
             **self._sessions(),
             "client_connections": len(self.server.connections),
             "public_url": self.public_url,
             **self._backend(),
-            "backends": backend_rows(self.backends),
+            "backends": backend_rows(self.optional.backends),
             **self._benchmark(),
             **self._autoscaler(),
             "certificate_file": self.certificate.file if self.certificate else "",
@@ -135,12 +123,20 @@ class WorkerStatus:
             found += autoscaler_problems(self.reporter, self.autoscaler, now)
         if self.certificate is not None:
             found += certificate_problems(self.certificate, now)
-        found += backend_problems(self.backends)
+        found += backend_problems(self.optional.backends)
         found += load_problems(self.gate, self.estimated_wait)
         return sorted(found, key=lambda problem: problem.severity != "error")
 
+    def _engine(self) -> dict[str, Any]:
+        jobs, aborts = self.optional.jobs, self.optional.aborts
+        return {
+            "jobs": jobs.in_flight if jobs is not None else 0,
+            "jobs_oldest_at": jobs.oldest if jobs is not None else None,
+            "aborts": aborts.under_way if aborts is not None else 0,
+        }
+
     def _sessions(self) -> dict[str, Any]:
-        sessions = self.sessions
+        sessions = self.optional.sessions
         counts = sessions.counts() if sessions else dict.fromkeys(COUNTED, 0)
         return {
             "sessions": len(sessions.table.sessions) if sessions else 0,
@@ -174,7 +170,7 @@ class WorkerStatus:
         }
 
     def _usage(self) -> dict[str, Any]:
-        usage, estimate = self.usage, self.recalibration
+        usage, estimate = self.optional.usage, self.optional.recalibration
         return {
             "throughput_estimate": (estimate.throughput or None) if estimate is not None else None,
             "admission_throughput": (estimate.admission_throughput or None) if estimate is not None else None,

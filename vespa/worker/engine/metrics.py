@@ -1,4 +1,4 @@
-"""The metrics of jobs and of stopped work. They stay at 0 where VESPA_JOBS and VESPA_ABORT are off."""
+"""The metrics of jobs and of stopped work."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ABORTS: Final = counter(
 
 
 def engine_readings(aborts: Aborts | None, jobs: JobWatcher | None, polls: JobPolls | None) -> list[Reading]:
-    """The metrics, read from these parts; None for a part that is off."""
+    """The metrics, read from these parts. What is off (None) has no samples."""
     return [
-        Reading(IN_FLIGHT, lambda: jobs.in_flight if jobs is not None else 0),
-        Reading(ENDED, _by_result(JOB_RESULTS, jobs.results if jobs is not None else {})),
-        Reading(POLLS, lambda: polls.count if polls is not None else 0),
-        Reading(ABORTS, _by_result(ABORT_RESULTS, aborts.results if aborts is not None else {})),
+        Reading(IN_FLIGHT, lambda: jobs.in_flight if jobs is not None else None),
+        Reading(ENDED, _by_result(JOB_RESULTS, jobs.results if jobs is not None else None)),
+        Reading(POLLS, lambda: polls.count if polls is not None else None),
+        Reading(ABORTS, _by_result(ABORT_RESULTS, aborts.results if aborts is not None else None)),
     ]
 
 
-def _by_result(names: tuple[str, ...], counts: Mapping[str, int]) -> Callable[[], Mapping[str, float]]:
-    return lambda: {name: counts.get(name, 0) for name in names}
+def _by_result(names: tuple[str, ...], counts: Mapping[str, int] | None) -> Callable[[], Mapping[str, float]]:
+    return lambda: {name: counts.get(name, 0) for name in names} if counts is not None else {}

@@ -22,13 +22,11 @@ SESSION_CALLBACKS: Final = counter(
 
 
 def session_readings(sessions: Sessions | None) -> list[Reading]:
-    """The metrics of sessions; none without sessions."""
-    if sessions is None:
-        return []
+    """The metrics of sessions. Without sessions they have no samples."""
     return [
-        Reading(SESSIONS, lambda: len(sessions.table.sessions)),
-        Reading(SESSIONS_TOTAL, lambda: sessions.counts()),
-        Reading(SESSION_CALLBACKS, lambda: callbacks(sessions)),
+        Reading(SESSIONS, lambda: len(sessions.table.sessions) if sessions is not None else None),
+        Reading(SESSIONS_TOTAL, lambda: sessions.counts() if sessions is not None else {}),
+        Reading(SESSION_CALLBACKS, lambda: callbacks(sessions) if sessions is not None else {}),
     ]
 
 
