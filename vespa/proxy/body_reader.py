@@ -32,6 +32,11 @@ class BodyReader:
         self._coding = content_coding(head.lines)
         self._whole = True
 
+    @property
+    def full(self) -> bool:
+        """Whether so much has come that no more is kept."""
+        return self._left <= 0
+
     def read(self, data: bytes) -> None:
         if self._left <= 0:
             self._whole = self._whole and not data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -188,8 +189,13 @@ class LateResponses(StopsCase):
         self.assertEqual(len(self.rig.backend.wires), 1)
 
     def test_shapes(self) -> None:
-        """A response may come whole, or in chunks."""
-        for response in (OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"):
+        """A response may come whole, in chunks, or compressed, because its caller asked for that."""
+        coded = gzip.compress(b"ok")
+        for response in (
+            OK,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(coded), coded),
+        ):
             wire = self.leave()
             wire.send(response)
             self.assertEqual(self.answers.pop(), EngineResponse(200, b"ok"))
@@ -206,7 +212,7 @@ class LateResponses(StopsCase):
         """Of a long response the beginning is read, which names the work. The rest is cut off."""
         wire = self.leave()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + bytes(READ_MAX + 1))
-        self.assertEqual((self.answers, wire.open), ([EngineResponse(200, bytes(READ_MAX))], False))
+        self.assertEqual((self.answers, wire.open), ([EngineResponse(200, bytes(READ_MAX), whole=False)], False))
         self.stopping.pop().callback(None)
         self.assertEqual(self.states(), (1, 0, 0))
 

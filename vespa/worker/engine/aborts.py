@@ -23,6 +23,7 @@ from vespa.engines.interface import (
 from vespa.engines.paths import decoded_path
 from vespa.http.interfaces import ResponseReceiver, Sink, UpstreamError
 from vespa.protocol.response_head import ResponseHead
+from vespa.proxy.body_reader import BodyReader
 from vespa.proxy.exchange import Exchange
 from vespa.runtime.deadlines import sleep, within
 from vespa.runtime.ratelimited_log import RateLimitedLog
@@ -33,7 +34,7 @@ RESULTS: Final = ("stopped", "failed", "timeout", "skipped")
 MOST: Final = 100
 """Attempts that are under way at the same time. Another caller that leaves only has its connection closed."""
 READ_MAX: Final = 65536
-"""Bytes of a request that may name the work, and of the response that is read for that: the first ones."""
+"""Bytes of a request that may name the work."""
 
 
 @define(eq=False, slots=False)
@@ -161,9 +162,7 @@ class LateResponse:
         self.response: Deferred[EngineResponse | None] = Deferred()
         """Fires with the response, or its beginning; with None if there is none."""
         self._cancel = cancel
-        self._status = 0
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._reader: BodyReader | None = None
         self._over = False
 
     def close(self) -> None:
@@ -178,13 +177,13 @@ class LateResponse:
             self.response.callback(response)
 
     def _read(self, data: bytes) -> None:
-        if self._over:
-            return
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > READ_MAX:
-            self.response_end()
-            self._cancel()
+        reader = self._reader
+        assert reader is not None
+        if not self._over:
+            reader.read(data)
+            if reader.full:
+                reader.end()
+                self._cancel()
 
     # -- ResponseReceiver
 
@@ -192,16 +191,19 @@ class LateResponse:
         """Nothing to do."""
 
     def respond(self, head: ResponseHead, length: int, data: bytes, start: int, complete: bool) -> Sink:
-        self._status = head.status
+        def ended(body: bytes, whole: bool) -> bool:
+            self._end(EngineResponse(head.status, body, whole))
+            return False
+
+        self._reader = BodyReader(head, ended, chunked=False)
+        self._read(data[start:])
         if complete:
-            self._parts, self._over = [data[start:]], True
             self.response_end()
-        else:
-            self._read(data[start:])
         return self._read
 
     def response_end(self) -> None:
-        self._end(EngineResponse(self._status, b"".join(self._parts)[:READ_MAX]))
+        if self._reader is not None and not self._over:
+            self._reader.end()
 
     def upstream_failed(self, error: UpstreamError) -> None:
         self._end(None)
