@@ -126,6 +126,28 @@ class ServiceTests(TestCase):
         await self.assertFailure(answer, Exception)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
+    async def test_stream_that_does_not_end(self) -> None:
+        """An event stream that is cut at the drain's end gets an error event, if that is set."""
+        await self.asyncSetUp()
+        for stream_errors in (True, False):
+            client = self.client(drain_timeout=0.05, stream_errors=stream_errors)
+            client.startService()
+            arrived = self.slow.arrived
+            answering = Agent(reactor).request(b"GET", f"{client.url}/v1/models".encode())
+            await arrived
+            worker = self.slow.requests[-1]
+            worker.setHeader(b"Content-Type", b"text/event-stream")
+            worker.write(b"data: 1\n\n")
+            response = await answering
+            pieces: list[bytes] = []
+            ended = treq.collect(response, pieces.append)
+            await client.stopService()
+            await self.assertFailure(ended, Exception)  # the response is not whole
+            said = b"".join(pieces)
+            self.assertTrue(said.startswith(b"data: 1\n\n"), said)
+            self.assertEqual(b"event: error" in said and b'"code": "draining"' in said, stream_errors)
+            self.assertEqual(len(self.flushLoggedErrors()), 0)
+
     async def test_taken_port(self) -> None:
         """A port that is taken is an error of the start."""
         await self.asyncSetUp()

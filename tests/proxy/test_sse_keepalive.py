@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.requests import CHAT, EVENTS, STREAM, content, get, post
 from tests.client.rig import OTHER, ClientRig, assignment, response, waiting_for_worker
+from vespa.proxy.app import draining
 
 
 class PingTests(SynchronousTestCase):
@@ -31,6 +32,28 @@ class PingTests(SynchronousTestCase):
         rig.tell(assignment())
         rig.worker().send(response(200, b"next"))
         self.assertTrue(caller.read().endswith(b"next"))
+
+    def test_end_of_a_drain(self) -> None:
+        """A proxy that stops tells so: before the worker's response, and within its stream if that is set."""
+        for stream_errors, begun, told in (
+            (False, False, True),
+            (True, False, True),
+            (True, True, True),
+            (False, True, False),
+        ):
+            rig, caller = waiting_for_worker(stream_errors=stream_errors)
+            rig.tell(assignment(idx=9))
+            worker = rig.worker()
+            if begun:
+                worker.send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+            rig.app.drain()
+            rig.app.dismiss()
+            rig.server.abort(draining())
+            said = content(caller.read())
+            self.assertEqual(b'"code": "draining"' in said, told, (stream_errors, begun))
+            self.assertEqual(caller.aborted, not told)
+            self.assertFalse(caller.open or worker.open)
+            self.assertTrue(rig.idle)
 
     def test_no_coding_is_asked_for(self) -> None:
         """Its field would come too late to be told; and to say nothing of codings would allow any."""

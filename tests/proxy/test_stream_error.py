@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rig import CHUNKED, GET, Rig
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import parse_response_head
+from vespa.proxy.app import draining
 from vespa.proxy.stream_error import last_event
 from vespa.proxy.upstream_deadlines import Timeouts
 
@@ -92,6 +93,48 @@ class BrokenStreamTests(SynchronousTestCase):
             rig.clock.advance(1)
         _, _, rest = client.value().partition(b"data: 1\n\n\r\n")
         self.assertEqual(event(rest)["code"], "idle_timeout")
+
+    def test_end_of_a_drain(self) -> None:
+        """A stream that is cut because the server stops ends with why; its account is that of a hang-up."""
+        rig = self.rig()
+        client = rig.ask(GET)
+        rig.backend.wire.send(STREAM + b"9\r\ndata: 1\n\n\r\n")
+        rig.server.abort(draining())
+        _, _, rest = client.value().partition(b"data: 1\n\n\r\n")
+        error = event(rest)
+        self.assertEqual((error["code"], error["status"], error["origin"]), ("draining", 503, "vespa"))
+        self.assertFalse(client.open)
+        self.assertFalse(client.aborted)  # an abort would drop what the client has not read yet
+        self.assertFalse(rig.backend.wire.open)
+        self.assertEqual((rig.ledger.cancelled, rig.settled()), (1, True))
+
+    def test_end_of_a_drain_without_an_event(self) -> None:
+        """Without the setting, within a chunk, before a response and in one of another kind, all is cut at once."""
+        for rig, sent in (
+            (Rig(), STREAM + b"9\r\ndata: 1\n\n\r\n"),
+            (self.rig(), STREAM + b"9\r\ndata"),
+            (self.rig(), CHUNKED + b"2\r\nok\r\n"),
+            (self.rig(), b""),
+        ):
+            client = rig.ask(GET)
+            if sent:
+                rig.backend.wire.send(sent)
+            rig.server.abort(draining())
+            self.assertNotIn(b"event: error", client.value())
+            self.assertTrue(client.aborted, sent)
+            self.assertEqual((rig.ledger.cancelled, rig.settled()), (1, True))
+
+    def test_end_of_a_drain_with_an_old_client(self) -> None:
+        """An HTTP/1.0 client, whose response ends with its connection, gets plain bytes before it is cut."""
+        rig = self.rig()
+        client = rig.ask(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+        rig.backend.wire.send(STREAM + b"9\r\ndata: 1\n\n\r\n")
+        rig.server.abort(draining())
+        rig.clock.advance(0)
+        self.assertRegex(client.value(), rb"data: 1\n\n\n\nevent: error\ndata: {.*draining.*}\n\n$")
+        for _ in range(10):
+            rig.clock.advance(1)
+        self.assertFalse(client.open)
 
     def test_no_stream(self) -> None:
         """A response of another kind is cut as always."""

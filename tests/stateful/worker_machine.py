@@ -120,9 +120,9 @@ class WatchedExchange(Exchange):
         self._note("upstream_failed")
         super().upstream_failed(error)
 
-    def hang_up(self, refusal: Refusal | None = None) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> bytes:
         self._note("hang_up")
-        super().hang_up(refusal)
+        return super().hang_up(refusal)
 
 
 @implementer(IStreamClientEndpoint)

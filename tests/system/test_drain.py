@@ -68,6 +68,19 @@ class DrainTests(SystemCase):
         self.assert_clean_log(worker)
         await self.told(worker, Cancelled=1)
 
+    async def test_stream_error(self) -> None:
+        """With VESPA_STREAM_ERRORS an event stream that is cut ends with an event that tells why."""
+        worker, peer, _ = await self.streaming(VESPA_DRAIN_TIMEOUT="0.5", VESPA_STREAM_ERRORS="true")
+        worker.signal("TERM")
+        await peer.gone
+        self.assertEqual(len(peer.whole), 0)
+        self.assertRegex(
+            bytes(peer.raw), rb"data: one\n\n\r\n[0-9a-f]+\r\n\n\nevent: error\ndata: .*draining.*\n\n\r\n$"
+        )
+        self.assertEqual(await self.until_exit(worker, 20.0), 0, worker.text)
+        self.assert_clean_log(worker)
+        await self.told(worker, Cancelled=1)
+
     async def test_second_signal(self) -> None:
         """A second signal ends it at once."""
         worker, peer, _ = await self.streaming(VESPA_DRAIN_TIMEOUT="60")

@@ -34,11 +34,12 @@ class RequestHandler(Protocol):
     def receive(self, data: bytes, complete: bool) -> None:
         """Bytes of the request's body, without its framing; `complete`: the last ones. First called with the head."""
 
-    def hang_up(self, refusal: Refusal | None = None) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> bytes | None:
         """
-        The client left before the response was complete, or its connection refuses the rest of the request.
+        The client left before the response was complete, or its connection ends with this refusal.
 
-        No call follows.
+        No call follows. With a refusal it may return framed bytes, with which a connection that is cut ends a response
+        that has begun.
         """
 
     def pause(self) -> None:

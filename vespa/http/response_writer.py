@@ -226,7 +226,7 @@ class ResponseWriter(RequestReading):
     def reject(self, refusal: Refusal) -> None:
         """Refuse a request and close the connection, because the beginning of the next request is unknown."""
         observed, state = self.handler is not None, self.state
-        self._hang_up(refusal)  # before the response goes out
+        self.hang_up(refusal)  # before the response goes out
         if state not in _TAKING_REQUESTS:
             self.cut()
             return

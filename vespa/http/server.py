@@ -175,6 +175,14 @@ class Server(Factory):
         self._drained = None
 
     def abort(self, refusal: Refusal | None = None) -> None:
-        """Cut all connections. `refusal` is the reason that requests in flight get in the accounts."""
+        """
+        Cut all connections. `refusal` is the reason that requests in flight get in the accounts.
+
+        A handler may have last bytes for a response that has begun. They go out, if the client reads them in time.
+        """
         for connection in list(self.connections):
-            connection.cut(refusal)
+            last = connection.hang_up(refusal) if connection.started else b""
+            if last:
+                connection.truncate(last)
+            else:
+                connection.cut(refusal)

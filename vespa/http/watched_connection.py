@@ -100,7 +100,7 @@ class WatchedConnection(Protocol):
         release(self.transport)
         self._ahead.clear()
         self.server.timer.discard(self)
-        self._hang_up()
+        self.hang_up()
         if self._held:
             self.server.held.change(-self._held, -self._unverified)
             self._held = self._unverified = 0
@@ -122,7 +122,7 @@ class WatchedConnection(Protocol):
         """Abort the connection, because of `refusal` if given. The client sees that the response is incomplete."""
         self.state = _after_close[self.state]
         self._stop_splicing()
-        self._hang_up(refusal)
+        self.hang_up(refusal)
         self.transport.abortConnection()
 
     def close(self) -> None:
@@ -150,11 +150,10 @@ class WatchedConnection(Protocol):
         elif or_close:
             self.transport.loseConnection()
 
-    def _hang_up(self, refusal: Refusal | None = None) -> None:
-        """Tell the handler that the client is gone, or that its connection refuses the rest of the request."""
+    def hang_up(self, refusal: Refusal | None = None) -> bytes:
+        """Tell the handler that the client is gone, or that its connection ends. Returns last bytes of the response."""
         handler, self.handler = self.handler, None
-        if handler is not None:
-            handler.hang_up(refusal)
+        return b"" if handler is None else handler.hang_up(refusal) or b""
 
     def drain(self) -> None:
         """Take no further request: close now if none is in progress, otherwise after the response."""

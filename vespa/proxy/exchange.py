@@ -98,9 +98,11 @@ class Exchange(ResponsePassing):
         self._settle(HANG_UP, refusal)
         self._refuse(refusal)
 
-    def hang_up(self, refusal: Refusal | None = None) -> None:
-        """The client left, or its connection is closed with this refusal."""
+    def hang_up(self, refusal: Refusal | None = None) -> bytes:
+        """The client left, or its connection is closed with this refusal: what it then ends an event stream with."""
+        last = b"" if refusal is None else self._last_event(refusal, self.upstream)
         self._settle(HANG_UP, refusal)
+        return last
 
     def _settle(self, event: Event, refusal: Refusal | None = None) -> None:
         """End in any way, maybe with this refusal: record it, then release everything."""

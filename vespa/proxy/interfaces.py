@@ -155,3 +155,6 @@ class EarlyResponse(Protocol):
 
     def refuse(self, refusal: Refusal) -> None:
         """Send an error within the response that has begun, or truncate it."""
+
+    def last_event(self, refusal: Refusal) -> bytes:
+        """The event, without framing, by which a response that is cut tells of an error; b"" where it cannot."""

@@ -17,7 +17,7 @@ from vespa.protocol.refusal import Refusal
 from vespa.protocol.response_head import ResponseHead
 from vespa.proxy.proxied_request import ProxiedRequest
 from vespa.proxy.server_timing import timing_line
-from vespa.proxy.stream_error import last_event
+from vespa.proxy.stream_error import framed, last_event
 from vespa.proxy.upstream_deadlines import UpstreamDeadlines
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
@@ -141,15 +141,21 @@ class RequestSender(ProxiedRequest):
         if error.slow and not self._replayable:
             message += ". No other was asked: the request's body is too large to be kept for a second attempt"
         refusal = Refusal(status, error.code, message, origin=pool.name)
-        last = b""
-        if self.response_head is not None and upstream is not None:
-            last = last_event(self.response_head, refusal, minor=self.head.minor, whole_chunks=upstream.between_chunks)
+        last = self._last_event(refusal, upstream)
         self._settle(BREAK, refusal)
         self.app.warnings.log(error.code, f"requests fail: {refusal}")
         if last and self.early is None:
             self.client.truncate(last)
         else:
             self._refuse(refusal)
+
+    def _last_event(self, refusal: Refusal, upstream: ClientConnection | None) -> bytes:
+        """The framed event that ends an event stream which breaks with this refusal; b"" if none is to be sent."""
+        if self.early is not None:
+            return framed(self.early.last_event(refusal), self.head.minor)
+        if self.response_head is None or upstream is None:
+            return b""
+        return last_event(self.response_head, refusal, minor=self.head.minor, whole_chunks=upstream.between_chunks)
 
     def _next_upstream(self, failure: UpstreamError | ResponseHead, sent: bool = True) -> bool:
         """Go to another upstream, if there is one and no part of a response was passed on."""

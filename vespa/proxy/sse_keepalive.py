@@ -119,14 +119,20 @@ class SSEKeepalive:
 
     def refuse(self, refusal: Refusal) -> None:
         """Send an error as an event, or truncate the response if an upstream's content or error has begun."""
-        event = error_event(refusal.status, refusal.body(), self._upstream)
+        event = self.last_event(refusal)
+        if event:
+            self._client.write(event)
         if self._follows or self._error is not None:
-            if self._ends_with_error:
-                self._client.write(b"\n\n" + event)
             self._client.truncate()
-            return
-        self._client.write(event)
-        self._client.finish()
+        else:
+            self._client.finish()
+
+    def last_event(self, refusal: Refusal) -> bytes:
+        """The event that tells of an error; b"" after content that it would not be an event of."""
+        event = error_event(refusal.status, refusal.body(), self._upstream)
+        if not self._follows and self._error is None:
+            return event
+        return b"\n\n" + event if self._ends_with_error else b""
 
     def _truncate(self, why: ValueError) -> None:
         """The content cannot be decoded: send an error without its text, or truncate other content."""

@@ -38,11 +38,12 @@ def last_event(head: ResponseHead, refusal: Refusal, *, minor: int, whole_chunks
         return b""
     # The blank line ends an event of which only a part has come.
     event = b"\n\n" + error_event(refusal.status, refusal.body(), refusal.origin)
-    if minor == 0:
-        return event
-    if head.framing == CHUNKED and not whole_chunks:
-        return b""
-    return b"%x\r\n%b\r\n" % (len(event), event)
+    return b"" if minor and head.framing == CHUNKED and not whole_chunks else framed(event, minor)
+
+
+def framed(event: bytes, minor: int) -> bytes:
+    """An event as a chunk of its own, or as plain bytes to an HTTP/1.0 client; b"" for none."""
+    return b"%x\r\n%b\r\n" % (len(event), event) if minor and event else event
 
 
 def is_event_stream(head: ResponseHead) -> bool:
