@@ -7,7 +7,7 @@ from vespa.client.admission import ClientAdmission
 from vespa.client.autoscaler_client import AutoscalerClient
 from vespa.client.debug_worker import DebugWorker
 from vespa.client.envelope_writer import EnvelopeWriter
-from vespa.client.jobs import KINDS, Jobs
+from vespa.client.jobs import APIS, Jobs
 from vespa.client.pinning import RequestPinning
 from vespa.client.policy import Policy
 from vespa.client.request_headers import ClientRequestHeaders
@@ -57,10 +57,10 @@ class ClientApp:
         self.admission = ClientAdmission(policy, gate, timer)
         self.selector = WorkerSelector(policy, autoscaler, workers, debug_worker.search if debug_worker else None)
         self.sessions = Sessions(self.selector, policy.max_sessions, policy.session_lifetime)
-        kind = KINDS.get(policy.jobs)
-        self.jobs = Jobs(self.selector, kind)
+        api = APIS.get(policy.jobs)
+        self.jobs = Jobs(self.selector, api)
         self.selector.pinning = RequestPinning(self.sessions, self.jobs)
-        self.selector.looks_at_paths = kind is not None
+        self.selector.looks_at_paths = api is not None
         self.proxy = App(
             timer.clock,
             body=EnvelopeWriter(policy),
@@ -75,7 +75,7 @@ class ClientApp:
             timer=timer,
             observer=observer,
             stream_errors=policy.stream_errors,
-            response_reader=self.jobs.reader if kind is not None else None,
+            response_reader=self.jobs.reader if api is not None else None,
         )
         self.is_draining = False
         self._autoscaler = autoscaler

@@ -35,21 +35,21 @@ _digit = re.compile(rb"[0-9]").search
 
 
 @frozen
-class JobKind:
+class JobApi:
     """An API with jobs: the paths at which POST begins one, and the member of the response that is its id."""
 
     begins: frozenset[bytes]
     member: str
 
 
-KINDS: Final[Mapping[str, JobKind]] = {
-    "comfyui": JobKind(frozenset((b"/prompt", b"/api/prompt")), "prompt_id"),
-    "comfyui-wrapper": JobKind(frozenset((b"/generate",)), "id"),
+APIS: Final[Mapping[str, JobApi]] = {
+    "comfyui": JobApi(frozenset((b"/prompt", b"/api/prompt")), "prompt_id"),
+    "comfyui-wrapper": JobApi(frozenset((b"/generate",)), "id"),
 }
 
 
 @define(eq=False)
-class Job:
+class KnownJob:
     """
     One job. Times are in seconds of the clock.
 
@@ -77,13 +77,13 @@ class Jobs:
     """The jobs that were begun through this client, the one used last at the end. `begun` counts all."""
 
     _selector: WorkerSelector
-    kind: JobKind | None = None
+    api: JobApi | None = None
     """None: no response is read, and no job is known."""
     begun: int = field(default=0, init=False)
-    _jobs: OrderedDict[bytes, Job] = field(factory=OrderedDict, init=False)
+    _jobs: OrderedDict[bytes, KnownJob] = field(factory=OrderedDict, init=False)
 
     @property
-    def jobs(self) -> Mapping[bytes, Job]:
+    def jobs(self) -> Mapping[bytes, KnownJob]:
         """All that are known, the one used last at the end."""
         return self._jobs
 
@@ -96,7 +96,7 @@ class Jobs:
         if pin_fields is not None and pin_fields.job is not None:
             job = self._find((pin_fields.job,))
             if job is None:
-                raise _unknown(self.kind is not None)
+                raise _unknown(self.api is not None)
         else:
             job = self._find(self._named_in(exchange.head)) if self._jobs else None
         if job is None:
@@ -107,32 +107,32 @@ class Jobs:
 
     def reader(self, exchange: Exchange, head: ResponseHead, length: int) -> BodyReader | None:
         """What reads a response that may begin a job; None for any other. `length`: -1 if it is not known."""
-        kind = self.kind
-        if kind is None or exchange.head.method != b"POST" or not 200 <= head.status < 300 or length > READ_MAX:
+        api = self.api
+        if api is None or exchange.head.method != b"POST" or not 200 <= head.status < 300 or length > READ_MAX:
             return None
-        if exchange.head.target.partition(b"?")[0] not in kind.begins:
+        if exchange.head.target.partition(b"?")[0] not in api.begins:
             return None
         assignment = exchange.selection.assignment
         begins = partial(self.begin, assignment=assignment)
-        return job_reader(head, kind.member, begins, chunked=not exchange.content_only)
+        return job_reader(head, api.member, begins, chunked=not exchange.content_only)
 
     def begin(self, job_id: bytes, assignment: Assignment) -> None:
         """A job was begun with this assignment. A later one with the same id replaces it."""
         now = self._selector.timer.clock.seconds()
         self.begun += 1
         self._jobs.pop(job_id, None)
-        self._jobs[job_id] = Job(job_id, assignment, now, now)
+        self._jobs[job_id] = KnownJob(job_id, assignment, now, now)
         self._forget(now)
 
     def _named_in(self, head: RequestHead) -> Iterator[bytes]:
         """What may be the id of a job in a request's target."""
         # A caller may choose an id, such as `object_info`. That must not tie requests of others to its worker.
-        kind = self.kind
-        if kind is not None and head.method == b"POST" and head.target.partition(b"?")[0] in kind.begins:
+        api = self.api
+        if api is not None and head.method == b"POST" and head.target.partition(b"?")[0] in api.begins:
             return iter(())
         return filter(_digit, _named_in(head.target))
 
-    def _find(self, names: tuple[bytes, ...] | Iterator[bytes]) -> Job | None:
+    def _find(self, names: tuple[bytes, ...] | Iterator[bytes]) -> KnownJob | None:
         """The job that has one of these ids. It is used now."""
         jobs, now = self._jobs, self._selector.timer.clock.seconds()
         self._forget(now)
