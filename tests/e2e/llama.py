@@ -9,7 +9,6 @@ import math
 import os
 import random
 import signal
-import socket
 import struct
 
 WIDTH, LAYERS, HEADS, FEED, CONTEXT = 64, 2, 4, 128, 2048
@@ -129,14 +128,11 @@ def serve(path):
     """Serve the model on a free port of loopback; return the server, which must be kept."""
     import xllamacpp
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     params = xllamacpp.CommonParams()
     params.model.path = path
     params.model_alias = "noise" if isinstance(params.model_alias, str) else {"noise"}
     params.hostnames = ["127.0.0.1"]
-    params.port = port
+    params.port = 0
     params.n_ctx = CONTEXT
     params.n_parallel = 4
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
@@ -144,7 +140,7 @@ def serve(path):
     params.warmup = False
     params.endpoint_metrics = True
     server = xllamacpp.Server(params)
-    print("listening", port, flush=True)
+    print("listening", server.listening_address.rpartition(":")[2], flush=True)
     return server
 
 

@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -31,6 +32,11 @@ class LlamaServer:
         port = self._port()
         assert port, f"llama.cpp does not serve; its output:\n{self._text()}"
         return f"http://127.0.0.1:{port}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the running process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def _start(self, python: str) -> None:
         folder = tempfile.mkdtemp(prefix="vespa-llama-")
