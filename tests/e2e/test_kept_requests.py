@@ -209,7 +209,7 @@ class FirstTokenTests(KeptCase):
         """The caller of a stuck worker is served by the other one; each attempt is told, the first as cancelled."""
         backends = {name: Backend(name) for name in ("a", "b")}
         deployment = await self.start_two(backends)
-        client = await deployment.start_client(first_token_timeout=1.5)
+        client = await deployment.start_client(first_token_timeout=4.0)
         # With the same load, the autoscaler names the first one.
         backends["a"].seconds = 60.0
         answer = await self.ask(f"{client.url}/v1/chat", CHAT, X_Serverless_Cost="5")

@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from twisted.internet.task import deferLater
-
+from tests.contract.waiting import turns
 from tests.simulator_support.autoscaler import ControlledAutoscaler
 from tests.simulator_support.backend import ControlledBackend
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import ClientChild, WorkerChild
 from vespa.simulator.launch import free_port
-from vespa.simulator.processes import HOST, MASTER_TOKEN, POLL_SECONDS, Deployment
+from vespa.simulator.processes import HOST, MASTER_TOKEN, Deployment
 
 SECRETS: Final = {"api_key": "VAST_API_KEY", "account_key": "VAST_ACCOUNT_KEY", "token": "VESPA_CLIENT_TOKEN"}
 """What a client is never given as an argument, which every user of a machine can read, and the variable instead."""
@@ -94,5 +93,5 @@ class ControlledDeployment(Deployment):
         worker.signal("KILL")
         await worker.exited()
         if noticed:
-            await deferLater(self._reactor, POLL_SECONDS)  # what it had sent is taken first
+            await turns(10)  # what it had sent is taken first
             self.autoscaler.totals.of(worker.id).gone = True
