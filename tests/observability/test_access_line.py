@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observability.logged_requests import AT, Ended, head_of
-from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED, State
-from vespa.observability.access_line import KNOWN_MAX, JSONLines, TextLines, level_of
+from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED
+from vespa.observability.access_line import KNOWN_MAX, JSONLines, TextLines
 from vespa.observability.request_id import RequestIds
 from vespa.proxy.proxied_request import PATH_MAX
 from vespa.runtime.redaction import HIDDEN
@@ -212,21 +211,3 @@ class ContentTests(LineCase):
         expected = ["17:18:55.261Z", "17:19:55.960Z", "17:18:55.760Z", "17:18:56.760Z"]
         self.assertEqual([json.loads(line)["time"][11:] for line in self.json.lines(requests)], expected)
         self.assertEqual([line[11:24] for line in self.text.lines(requests)], expected)
-
-
-class LevelTests(SynchronousTestCase):
-    def test_levels(self) -> None:
-        """A line warns of what neither the caller nor Vespa caused."""
-        cases: list[tuple[State, str, int, object]] = [
-            (SERVED, "", 200, LogLevel.info),
-            (UNSERVED, "backend", 404, LogLevel.info),
-            (UNSERVED, "backend", 503, LogLevel.warn),
-            (FAILED, "backend", 502, LogLevel.warn),
-            (FAILED, "worker", 504, LogLevel.warn),
-            (REFUSED, "backend", 503, LogLevel.warn),
-            (REFUSED, "client", 401, LogLevel.info),
-            (REFUSED, "vespa", 429, LogLevel.info),
-            (CANCELLED, "client", 0, LogLevel.info),
-        ]
-        for state, origin, status, level in cases:
-            self.assertIs(level_of(Ended(state=state, origin=origin, status=status)), level, (state, origin, status))

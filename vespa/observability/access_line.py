@@ -7,30 +7,16 @@ import time
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from constantly import NamedConstant
-from twisted.logger import LogLevel
-
-from vespa.accounting.lifecycle import FAILED, REFUSED, SERVED, UNSERVED
+from vespa.accounting.lifecycle import SERVED
+from vespa.observability.access_values import in_milliseconds, level_of, method_of, path_of
 from vespa.observability.ended_requests import EndedRequest
 from vespa.observability.request_id import RequestIds, taken
-from vespa.observability.request_record import record, shown_path, trace_id
+from vespa.observability.request_record import record, trace_id
 from vespa.protocol.request_head import RequestHead
-from vespa.runtime.redaction import without_named_secrets
 
 NAMESPACE: Final = "vespa.access"
 KNOWN_MAX: Final = 256
 """The number of heads whose part of a line is remembered, because programs repeat them. Each has at most 8 KiB."""
-
-_NOT_THE_UPSTREAM: Final = frozenset(("", "client", "vespa"))
-
-
-def level_of(request: EndedRequest) -> NamedConstant:
-    """Warn if neither the caller nor Vespa caused a failure, so that an operator may have to act; otherwise info."""
-    state = request.state
-    if state is FAILED or state is REFUSED:
-        return LogLevel.info if request.origin in _NOT_THE_UPSTREAM else LogLevel.warn
-    return LogLevel.warn if state is UNSERVED and request.status >= 500 else LogLevel.info
-
 
 Known = tuple[str, str, str]
 """What all lines with one head share: the text of method and path, that of the trace, and the caller's request id."""
@@ -126,7 +112,7 @@ class JSONLines(_Lines):
             "event": "request",
             "request_id": self._ids.of(request),
             "method": told.method,
-            "path": _path(request.head),
+            "path": path_of(request.head),
             "status": told.status,
             "outcome": told.outcome,
             "origin": told.origin,
@@ -135,10 +121,10 @@ class JSONLines(_Lines):
             "peer": told.peer,
             "bytes_in": told.bytes_in,
             "bytes_out": told.bytes_out,
-            "queue_ms": _milliseconds(told.queue_seconds),
-            "connect_ms": _milliseconds(told.connect_seconds),
-            "first_byte_ms": _milliseconds(told.first_byte_seconds),
-            "total_ms": _milliseconds(told.total_seconds),
+            "queue_ms": in_milliseconds(told.queue_seconds),
+            "connect_ms": in_milliseconds(told.connect_seconds),
+            "first_byte_ms": in_milliseconds(told.first_byte_seconds),
+            "total_ms": in_milliseconds(told.total_seconds),
         }
         if told.code:
             line["code"] = told.code
@@ -147,21 +133,8 @@ class JSONLines(_Lines):
         return json.dumps(line) + "\n"
 
     def _shared(self, head: RequestHead, trace: str) -> Known:
-        shared = f'"method": {json.dumps(_method(head))}, "path": {json.dumps(_path(head))}'
+        shared = f'"method": {json.dumps(method_of(head))}, "path": {json.dumps(path_of(head))}'
         return shared, f', "trace_id": "{trace}"' if trace else "", taken(head)
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1e3, 3)
-
-
-def _method(head: RequestHead) -> str:
-    return head.method.decode("ascii", "replace")
-
-
-def _path(head: RequestHead | None) -> str:
-    """The path as it is logged: bounded, printable, without a query, and without what looks like a secret."""
-    return without_named_secrets(shown_path(head.target)) if head is not None else ""
 
 
 _TEXT: Final = f"%s.%03dZ %s [{NAMESPACE}] %3s %-9s %9s ms  %s%s%s%s peer=%s in=%d out=%d%s%s%s id=%s%s\n"
@@ -219,7 +192,7 @@ class TextLines(_Lines):
             told.status or "-",
             told.outcome,
             "-" if told.total_seconds is None else f"{told.total_seconds * 1e3:.1f}",
-            f"{told.method or '-'} {_path(request.head) or '-'}",
+            f"{told.method or '-'} {path_of(request.head) or '-'}",
             f" {told.code}" if told.code else "",
             f" by={told.origin}" if told.origin else "",
             f" cost={told.cost:g}" + ("" if told.request_idx is None else f" request_idx={told.request_idx}"),
@@ -234,7 +207,7 @@ class TextLines(_Lines):
         )
 
     def _shared(self, head: RequestHead, trace: str) -> Known:
-        return f"{_method(head)} {_path(head)}", f" trace={trace}" if trace else "", taken(head)
+        return f"{method_of(head)} {path_of(head)}", f" trace={trace}" if trace else "", taken(head)
 
 
 def _named(name: str, seconds: float | None) -> str:

@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from vespa.accounting.lifecycle import SERVED
-from vespa.observability.access_line import NAMESPACE, AccessLines, JSONLines, TextLines, level_of
+from vespa.observability.access_line import NAMESPACE, AccessLines, JSONLines, TextLines
+from vespa.observability.access_values import level_of
 from vespa.observability.ended_requests import EndedRequest, EndedRequests
 from vespa.observability.request_id import RequestIds
 from vespa.observability.request_record import OUTCOMES
