@@ -241,12 +241,16 @@ class Rig:
         self.gate: FairQueue[Exchange] = FairQueue(max_wait, concurrency, max_queue)
         self.backends: Backends | None = None
         if several:
-            pools = [ConnectionPool(endpoint or way, self.clock, pool_limits) for way in self.ways]
+            names = names_of(several)
+            pools = [
+                ConnectionPool(endpoint or way, self.clock, pool_limits, address=name)
+                for way, name in zip(self.ways, names, strict=True)
+            ]
             self.pool = pools[0]
             self.backends = Backends(
                 [
                     OneOfSeveral(origin, name, pool, concurrency)
-                    for origin, name, pool in zip(several, names_of(several), pools, strict=True)
+                    for origin, name, pool in zip(several, names, pools, strict=True)
                 ],
                 self.clock,
                 max_wait_seconds=max_wait,

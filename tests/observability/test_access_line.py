@@ -24,8 +24,12 @@ NEVER: dict[str, Any] = {"received_at": 0.0, "started_at": 0.0, "first_byte_at":
 
 class LineCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.json = JSONLines(RequestIds(lambda: 0.5))
-        self.text = TextLines(RequestIds(lambda: 0.5))
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget all heads, and begin the ids again."""
+        self.json = JSONLines(RequestIds(lambda: 0.5), names_upstreams=True)
+        self.text = TextLines(RequestIds(lambda: 0.5), names_upstreams=True)
 
     def parsed(self, request: Ended) -> dict[str, Any]:
         (line,) = self.json.lines([request])
@@ -85,10 +89,31 @@ class JSONTests(LineCase):
         self.assertEqual((line["method"], line["path"], line["code"]), ("", "", "bad_request"))
         self.assertEqual({line[f"{key}_ms"] for key in ("queue", "connect", "first_byte", "total")}, {None})
 
+    def test_upstream(self) -> None:
+        """Of several upstreams, the line has the one that had the request; without one there is no such key."""
+        line = self.parsed(Ended(upstream_address="127.0.0.1:8001"))
+        self.assertEqual((list(line), line["upstream"]), ([*KEYS, "upstream"], "127.0.0.1:8001"))
+        line = self.parsed(Ended(state=FAILED, status=502, code="no_reply", upstream_address='/run/"a" \u00e9.sock'))
+        self.assertEqual((list(line), line["upstream"]), ([*KEYS, "upstream", "code"], '/run/"a" \u00e9.sock'))
+        self.assertNotIn("upstream", self.parsed(Ended(state=REFUSED, status=429, code="busy", origin="vespa")))
+
+    def test_only_upstream(self) -> None:
+        """Where there is only one, a line is the same as that of a request without an upstream."""
+        request = Ended(request_id="x")
+        for cls, several in ((JSONLines, self.json), (TextLines, self.text)):
+            one = cls(RequestIds(lambda: 0.5), names_upstreams=False)
+            self.assertEqual(one.lines([request]), several.lines([request]))
+
     def test_same_line(self) -> None:
         """The quick way to a line of a served request makes the same line as the other."""
         for request in (
             Ended(request_id="x"),
+            Ended(request_id="x", upstream_address="a:1"),
+            Ended(
+                request_id="x",
+                upstream_address="b:2",
+                head=head_of(b"/", b"traceparent: 00-%b-b7ad6b7169203331-01" % TRACE),
+            ),
             Ended(request_id="x", request_idx=None, connect_seconds=0.0123456, work=1_000_001),
             Ended(request_id="x", head=head_of(b"/a%22b?x=1", b"X-Request-Id: y"), status=204, peer=""),
             Ended(request_id="x", head=head_of(b"/", b"traceparent: 00-%b-b7ad6b7169203331-01" % TRACE)),
@@ -133,6 +158,15 @@ class TextTests(LineCase):
             f"id=800000000000-00000001 trace={TRACE.decode()}\n",
         )
 
+    def test_upstream(self) -> None:
+        """Of several upstreams, the line has the one that had the request, as one word."""
+        self.assertIn(
+            "id=x upstream=127.0.0.1:8001\n", self.written(Ended(request_id="x", upstream_address="127.0.0.1:8001"))
+        )
+        failed = Ended(request_id="x", state=FAILED, upstream_address="/run/a b\x1b\u00e9.sock")
+        self.assertIn("id=x upstream=/run/a?b?\\xe9.sock\n", self.written(failed))
+        self.assertNotIn("upstream", self.written(Ended()))
+
     def test_columns(self) -> None:
         """The columns begin at the same place in each line."""
         at = set()
@@ -147,6 +181,7 @@ class TextTests(LineCase):
         for request in (
             Ended(request_id="x"),
             Ended(request_id="x", request_idx=None, connect_seconds=0.25, peer="", work=0),
+            Ended(request_id="x", upstream_address="a:1"),
             Ended(request_id="x", head=head_of(b"/", b"traceparent: 00-%b-b7ad6b7169203331-01" % TRACE)),
         ):
             quick = self.written(request)
@@ -179,7 +214,7 @@ class ContentTests(LineCase):
             path = self.parsed(request)["path"]
             self.assertTrue(path.isprintable(), path)
             self.written(request)
-            self.json, self.text = JSONLines(RequestIds(lambda: 0.5)), TextLines(RequestIds(lambda: 0.5))
+            self.renew()
             quick = Ended(head=head)
             self.assertEqual(self.parsed(quick)["path"], path)
             self.written(quick)

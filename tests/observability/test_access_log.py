@@ -10,6 +10,8 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client import requests
+from tests.client.rig import OTHER, ClientRig, assignment, response
 from tests.observability.logged_requests import Ended, head_of
 from tests.rig import DATE, GET, Rig, fields, post, status
 from tests.worker.requests import envelope
@@ -27,6 +29,7 @@ from vespa.observability.ended_requests import EndedRequests
 from vespa.observability.request_id import RequestIds
 from vespa.protocol.refusal import Refusal
 from vespa.runtime.logging import Format, LineObserver
+from vespa.transport.origin import Origin
 
 RESPONSE = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
 FAILURES = (UNSERVED, FAILED, CANCELLED, REFUSED)
@@ -45,7 +48,7 @@ class AccessCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def access_log(self, mode: Mode) -> AccessLog:
-        log = AccessLog(mode, lambda: self.observer, RequestIds(lambda: 0.5), self.clock)
+        log = AccessLog(mode, lambda: self.observer, RequestIds(lambda: 0.5), self.clock, names_upstreams=False)
         log.startService()
         self.addCleanup(log.stopService)
         return log
@@ -219,12 +222,12 @@ class StrangersTests(AccessCase):
 class WorkerTests(AccessCase):
     """A whole worker in memory, whose requests are logged."""
 
-    def worker(self, mode: Mode = "failures", *, secured: bool = False, passes_ids: bool = False) -> Rig:
+    def worker(self, mode: Mode = "failures", *, passes_ids: bool = False, **more: Any) -> Rig:
         clock = Clock()
         clock.advance(1_700_000_000.0)
         ended = EndedRequests(clock)
         ended.startService()
-        rig = Rig(secured=secured, observer=ended, clock=clock)
+        rig = Rig(observer=ended, clock=clock, **more)
         log = log_requests(
             clock,
             rig.proxy,
@@ -232,6 +235,7 @@ class WorkerTests(AccessCase):
             RequestIds(lambda: 0.5),
             mode=mode,
             passes_ids=passes_ids,
+            names_upstreams=rig.backends is not None,
             own_log=lambda: self.observer,
         )
         self.addCleanup(log.stopService)
@@ -323,6 +327,21 @@ class WorkerTests(AccessCase):
         self.assertEqual(fields(client.read(), b"x-request-id"), [b"mine"])
         self.assertEqual([line["request_id"] for line in self.lines()], ["mine"])
 
+    def test_backend(self) -> None:
+        """Before several backends a line names the one that had the request: the last one, if it was moved."""
+        rig = self.worker("all", several=[Origin("http", "a", 1), Origin("http", "b", 2)], concurrency=1, max_queue=0)
+        rig.ways[0].refusing = True
+        clients = [rig.ask(GET)]  # moved from the first to the second
+        rig.clock.advance(0)
+        rig.ways[0].refusing = False
+        clients += [rig.ask(GET), rig.ask(GET)]  # the last finds all slots taken
+        for which in (1, 0):
+            rig.ways[which].wire.send(RESPONSE)
+        rig.clock.advance(1)
+        self.assertEqual([status(client.read()) for client in clients], [200, 200, 429])
+        found = {(line["status"], line.get("upstream")) for line in self.lines()}
+        self.assertEqual(found, {(200, "b:2"), (200, "a:1"), (429, None)})
+
     def test_trace(self) -> None:
         """A caller's trace passes to the backend as it came, and its id is in the line."""
         rig = self.worker("all", passes_ids=True)
@@ -347,3 +366,29 @@ class WorkerTests(AccessCase):
         rig.clock.advance(1)
         self.assertEqual(len(set(told)), 3)
         self.assertEqual([line["request_id"].encode() for line in self.lines()], told)
+
+
+class ClientTests(AccessCase):
+    def test_worker(self) -> None:
+        """A line of the client names the worker that had the request, the last of several."""
+        ended = EndedRequests(self.clock)
+        rig = ClientRig(observer=ended)
+        log_requests(
+            self.clock,
+            rig.app.proxy,
+            ended,
+            RequestIds(lambda: 0.5),
+            mode="all",
+            passes_ids=False,
+            names_upstreams=True,
+            own_log=lambda: self.observer,
+        )
+        caller = rig.caller()
+        caller.send(requests.post())
+        rig.tell(assignment())
+        rig.worker().send(response(503, b"", b"X-Vespa-Error: not_ready"))
+        rig.tell(assignment(OTHER, idx=9))
+        rig.worker(OTHER).send(response(200, b"ok"))
+        ended.flush()
+        (line,) = self.stream.getvalue().splitlines()
+        self.assertEqual(json.loads(line)["upstream"], "http://203.0.113.8:31000")

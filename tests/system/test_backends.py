@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections import Counter
 
 from twisted.internet.defer import Deferred
 
@@ -56,13 +58,19 @@ class BackendTests(SystemCase):
         self.assertEqual(hosts, {url.removeprefix("http://").encode()})
 
     async def test_mixed(self) -> None:
-        """Several backends may be of different kinds: each gets its own Host and prefix, for one caller."""
+        """
+        Several backends may be of different kinds: each gets its own Host and prefix, for one caller.
+
+        The access log names the backend of each request.
+        """
         path = os.path.join(self.folder, "backend.sock")
         other = ScriptedBackend()
         await other.listen(f"unix:{path}")
         self.addCleanup(lambda: Deferred.fromCoroutine(other.stop()))
         await self.start_backend()
-        worker = await self.start_worker(VESPA_BACKEND_URL=f"{self.backend_url}/v2,unix:{path}")
+        worker = await self.start_worker(
+            VESPA_BACKEND_URL=f"{self.backend_url}/v2,unix:{path}", VESPA_ACCESS_LOG="all", VESPA_LOG_FORMAT="text"
+        )
         await self.until_worker(worker, lambda: self.worker_totals.max_perf == 2 * THROUGHPUT, "the sum is told")
         peer = await self.connect()
         for number in range(4):
@@ -77,6 +85,8 @@ class BackendTests(SystemCase):
             self.assertEqual({each.request.values(b"host")[0] for each in asked}, {host.encode()})
         await self.told(worker, Success=4)
         await self.end_well(worker)
+        names = [self.backend_url.removeprefix("http://") + "/v2", f"unix:{path}"]
+        self.assertEqual(Counter(re.findall(r"POST /echo .* upstream=(\S+)", worker.text)), dict.fromkeys(names, 2))
 
     async def test_unix_socket(self) -> None:
         """A backend may listen on a unix socket."""

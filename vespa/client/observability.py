@@ -58,6 +58,7 @@ def observers(reactor: Any, parts: ClientParts) -> list[IService]:
         name="vespa-client",
         access_log=mode_of(settings.access_log, debug=settings.debug),
         passes_ids=settings.request_id,
+        names_upstreams=True,
         exports=bool(settings.otlp_endpoint),
         admin_listen=settings.admin_listen,
         admin_token=settings.admin_token,

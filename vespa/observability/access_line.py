@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from vespa.accounting.lifecycle import SERVED
+from vespa.observability.access_upstreams import UpstreamTexts, shown_address
 from vespa.observability.access_values import in_milliseconds, level_of, method_of, path_of
 from vespa.observability.ended_requests import EndedRequest
 from vespa.observability.request_id import RequestIds, taken
@@ -30,8 +31,11 @@ class AccessLines(Protocol):
 
 
 class _Lines:
-    def __init__(self, ids: RequestIds) -> None:
+    def __init__(self, ids: RequestIds, *, names_upstreams: bool) -> None:
+        """`names_upstreams`: there may be several upstreams. Otherwise `upstream_address` is always ""."""
         self._ids = ids
+        # None where there is only one: then nothing is read of a request for it.
+        self._upstreams = UpstreamTexts(self._upstream) if names_upstreams else None
         self._known: dict[RequestHead, Known] = {}
         self._second = -1
         self._second_text = ""
@@ -53,6 +57,9 @@ class _Lines:
     def _shared(self, head: RequestHead, trace: str) -> Known:
         raise NotImplementedError
 
+    def _upstream(self, address: str) -> str:
+        raise NotImplementedError
+
 
 _JSON_SERVED: Final = (
     '{"time": "%s.%03dZ", "level": "info", "event": "request", "request_id": "%s", %s, "status": %d, '
@@ -66,6 +73,7 @@ class JSONLines(_Lines):
 
     def lines(self, requests: Iterable[EndedRequest]) -> list[str]:
         known, prefix, next_number = self._known.get, self._ids.prefix, self._ids.next_number
+        upstreams = self._upstreams
         second, second_text = self._second, self._second_text
         made: list[str] = []
         for request in requests:
@@ -80,6 +88,8 @@ class JSONLines(_Lines):
                 if milliseconds // 1000 != second:
                     second = milliseconds // 1000
                     second_text = self._new_second(second)
+                if upstreams is not None:
+                    trace = upstreams[request.upstream_address] + trace
                 line = _JSON_SERVED % (
                     second_text,
                     milliseconds % 1000,
@@ -126,6 +136,8 @@ class JSONLines(_Lines):
             "first_byte_ms": in_milliseconds(told.first_byte_seconds),
             "total_ms": in_milliseconds(told.total_seconds),
         }
+        if told.upstream:
+            line["upstream"] = told.upstream
         if told.code:
             line["code"] = told.code
         if told.trace_id:
@@ -136,8 +148,11 @@ class JSONLines(_Lines):
         shared = f'"method": {json.dumps(method_of(head))}, "path": {json.dumps(path_of(head))}'
         return shared, f', "trace_id": "{trace}"' if trace else "", taken(head)
 
+    def _upstream(self, address: str) -> str:
+        return f', "upstream": {json.dumps(address)}'
 
-_TEXT: Final = f"%s.%03dZ %s [{NAMESPACE}] %3s %-9s %9s ms  %s%s%s%s peer=%s in=%d out=%d%s%s%s id=%s%s\n"
+
+_TEXT: Final = f"%s.%03dZ %s [{NAMESPACE}] %3s %-9s %9s ms  %s%s%s%s peer=%s in=%d out=%d%s%s%s id=%s%s%s\n"
 _TEXT_SERVED: Final = (
     f"%s.%03dZ info [{NAMESPACE}] %3d served    %9.1f ms  %s cost=%g%s peer=%s in=%d out=%d queue=%.1f%s "
     "first_byte=%.1f id=%s%s\n"
@@ -149,6 +164,7 @@ class TextLines(_Lines):
 
     def lines(self, requests: Iterable[EndedRequest]) -> list[str]:
         known, prefix, next_number = self._known.get, self._ids.prefix, self._ids.next_number
+        upstreams = self._upstreams
         made: list[str] = []
         for request in requests:
             received, started = request.received_at, request.started_at
@@ -160,6 +176,8 @@ class TextLines(_Lines):
                 milliseconds = int(ended * 1e3 + 0.5)
                 if milliseconds // 1000 != self._second:
                     self._new_second(milliseconds // 1000)
+                if upstreams is not None:
+                    trace = upstreams[request.upstream_address] + trace
                 line = _TEXT_SERVED % (
                     self._second_text,
                     milliseconds % 1000,
@@ -203,11 +221,15 @@ class TextLines(_Lines):
             _named("connect", told.connect_seconds),
             _named("first_byte", told.first_byte_seconds),
             self._ids.of(request),
+            self._upstream(told.upstream) if told.upstream else "",
             f" trace={told.trace_id}" if told.trace_id else "",
         )
 
     def _shared(self, head: RequestHead, trace: str) -> Known:
         return f"{method_of(head)} {path_of(head)}", f" trace={trace}" if trace else "", taken(head)
+
+    def _upstream(self, address: str) -> str:
+        return f" upstream={shown_address(address)}"
 
 
 def _named(name: str, seconds: float | None) -> str:

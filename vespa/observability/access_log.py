@@ -50,14 +50,24 @@ class AccessLog(Service):
     """
 
     def __init__(
-        self, mode: Mode, own_log: Callable[[], LineObserver | None], ids: RequestIds, clock: IReactorTime
+        self,
+        mode: Mode,
+        own_log: Callable[[], LineObserver | None],
+        ids: RequestIds,
+        clock: IReactorTime,
+        *,
+        names_upstreams: bool,
     ) -> None:
-        """`own_log` returns None while the process logs through another log. A line is then an event."""
+        """
+        `own_log` returns None while the process logs through another log. A line is then an event.
+
+        `names_upstreams`: there may be several upstreams, and a line names that of its request.
+        """
         self._mode = mode
         self._own_log = own_log
         self._clock = clock
-        self._json: AccessLines = JSONLines(ids)
-        self._text: AccessLines = TextLines(ids)
+        self._json: AccessLines = JSONLines(ids, names_upstreams=names_upstreams)
+        self._text: AccessLines = TextLines(ids, names_upstreams=names_upstreams)
         self._counts: Counter[tuple[str, bool]] = Counter()  # in this window, by code and whether callers are verified
         self._window: IDelayedCall | None = None
 
@@ -133,17 +143,18 @@ def log_requests(
     *,
     mode: Mode,
     passes_ids: bool,
+    names_upstreams: bool,
     own_log: Callable[[], LineObserver | None] = process.own_log,
 ) -> AccessLog:
     """
     Give each request an id, and log those that end. Returns the log, a service that stops after `ended`.
 
-    `passes_ids`: upstreams get the ids that are made, too.
+    `passes_ids`: upstreams get the ids that are made, too. `names_upstreams`: there may be several upstreams.
     """
     proxy.own_lines = ended.own_lines = ids.lines
     if passes_ids:
         proxy.request_head = ids.added_to(proxy.request_head)
-    access_log = AccessLog(mode, own_log, ids, clock)
+    access_log = AccessLog(mode, own_log, ids, clock, names_upstreams=names_upstreams)
     if mode != "off":
         ended.subscribe(access_log.take)
     return access_log

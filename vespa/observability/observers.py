@@ -30,9 +30,10 @@ class Observed:
     """
     A proxy, and what its operators get to see of it.
 
-    `name` is the proxy's in spans, `exports` whether there are any. `admin_listen` is an endpoint string, "" for no
-    admin port. `admin_setting` is its name in messages, `admin_default` its default. `status` and `metrics` are called
-    once, if there is an admin port. `ready` returns whether requests are served, and if not, why.
+    `name` is the proxy's in spans, `exports` whether there are any. `names_upstreams`: there may be several upstreams.
+    `admin_listen` is an endpoint string, "" for no admin port. `admin_setting` is its name in messages, `admin_default`
+    its default. `status` and `metrics` are called once, if there is an admin port. `ready` returns whether requests are
+    served, and if not, why.
     """
 
     proxy: App
@@ -41,6 +42,7 @@ class Observed:
     name: str
     access_log: Mode
     passes_ids: bool
+    names_upstreams: bool
     exports: bool
     admin_listen: str
     admin_token: str
@@ -60,7 +62,15 @@ def observe(reactor: Any, observed: Observed, random: Callable[[], float]) -> li
     proxy, ended = observed.proxy, observed.ended
     observed.server.on_refused = ended.refused
     ids = RequestIds(random)
-    access_log = log_requests(reactor, proxy, ended, ids, mode=observed.access_log, passes_ids=observed.passes_ids)
+    access_log = log_requests(
+        reactor,
+        proxy,
+        ended,
+        ids,
+        mode=observed.access_log,
+        passes_ids=observed.passes_ids,
+        names_upstreams=observed.names_upstreams,
+    )
     services: list[IService] = [access_log, ended]
     if observed.exports:
         services.insert(0, export_spans(reactor, proxy, ended, ids, service=observed.name, version=__version__))

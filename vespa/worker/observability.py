@@ -67,6 +67,7 @@ def observers(reactor: Any, parts: WorkerParts) -> list[IService]:
         name="vespa-worker",
         access_log=mode_of(settings.access_log, debug=settings.log_level == "debug"),
         passes_ids=settings.request_id,
+        names_upstreams=parts.optional.backends is not None,
         exports=bool(settings.otlp_endpoint),
         admin_listen=settings.admin_listen,
         admin_token=settings.admin_token,
