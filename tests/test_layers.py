@@ -84,9 +84,11 @@ ALLOWED: dict[str, frozenset[str]] = {
         **{
             f"vespa.migrating.{name}": "vespa.migrating vespa.runtime.parent_death"
             for name in (
+                "checked_json",
                 "child",
                 "confinement",
                 "description",
+                "messages",
                 "official",
                 "official_classes",
                 "programs",

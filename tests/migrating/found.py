@@ -1,68 +1,49 @@
-"""Descriptions of official workers, as child.py gives them."""
+"""Descriptions of official workers, as the process of a file gives them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from vespa.migrating.messages import Answer, Benchmark, Description, End, Handler, Patterns
 
-def handler(route: str = "/v1/completions", **changes: Any) -> dict[str, Any]:
+
+def handler(route: str = "/v1/completions", **changes: Any) -> Handler:
     """A handler's description: parallel, 600 s, without functions of its own."""
-    return {
-        "route": route,
-        "path": route,
-        "parallel": True,
-        "max_queue_time": 600.0,
-        "healthcheck": "",
-        "parser": "",
-        "generator": "",
-        "calculator": "",
-        "payload_class": "",
-        "handler_class": "",
-        "remote": False,
-        "benchmark": None,
-        **changes,
-    }
+    return Handler(**{"route": route, "path": route, "parallel": True, "max_queue_time": 600.0, **changes})
 
 
-def benchmark(*requests: tuple[str, float], **changes: Any) -> dict[str, Any]:
+def benchmark(*requests: tuple[str, float], **changes: Any) -> Benchmark:
     """A benchmark's description."""
-    return {
-        "runs": 2,
-        "concurrency": 4,
-        "warmup": True,
-        "source": "data set",
-        "requests": [*requests],
-        "cut": 0,
-        "error": "",
-        **changes,
-    }
+    values = {"runs": 2, "concurrency": 4, "warmup": True, "source": "data set", "requests": [*requests]}
+    return Benchmark(**{**values, **changes})
 
 
-def found(*handlers: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def found(*handlers: Handler, **changes: Any) -> Description:
     """A worker's description."""
-    return {
+    values = {
         "backend_url": "http://127.0.0.1:18000",
         "log_file": "",
         "healthcheck_url": "/health",
         "max_sessions": 10,
         "lifecycle": False,
-        "patterns": {"on_load": [], "on_error": [], "on_info": []},
+        "patterns": Patterns(),
         "handlers": [*handlers],
-        "left_out": 0,
-        **changes,
     }
+    return Description(**{**values, **changes})
 
 
-def answer(described: dict[str, Any] | None, **changes: Any) -> dict[str, Any]:
+def answer(described: Description | None, **changes: Any) -> Answer:
     """An answer of the process."""
-    return {
-        "package": "",
-        "package_error": "",
-        "end": {"how": "served"},
-        "found": described,
-        "unknown": [],
-        "options": {},
-        "programs": [],
-        "workers": 1,
-        **changes,
-    }
+    return Answer(**{"end": End("served"), "found": described, "workers": 1, **changes})
+
+
+def found_in(answer: Answer) -> Description:
+    """The description in an answer that has one."""
+    assert answer.found is not None, answer
+    return answer.found
+
+
+def benchmark_of(handler: Handler) -> Benchmark:
+    """The benchmark of a handler that has one."""
+    assert handler.benchmark is not None, handler
+    return handler.benchmark

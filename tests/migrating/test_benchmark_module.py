@@ -14,12 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.benchmarking.serving import Backend, answer
 from tests.migrating.found import benchmark, handler
 from vespa.migrating.benchmark_module import module
+from vespa.migrating.messages import Handler
 
 
 class ModuleCase(SynchronousTestCase):
-    def load(self, described: dict[str, Any], *hidden: str) -> dict[str, Any]:
+    def load(self, described: Handler, *hidden: str) -> dict[str, Any]:
         """The module's names."""
-        source = module(described, hidden)
+        assert described.benchmark is not None
+        source = module(described, described.benchmark, hidden)
         self.assertTrue(source.isascii())
         path = Path(self.mktemp() + ".py")
         path.write_text(source)
@@ -52,7 +54,7 @@ class SourceTests(ModuleCase):
         """A handler that takes one request at a time is measured so, and without a warm-up if it has none."""
         serial = handler("/a", parallel=False, benchmark=benchmark(("{}", 1.0), warmup=False))
         self.assertEqual(self.load(serial)["CONCURRENCY"], 1)
-        self.assertNotIn("await send(session)  #", module(serial, ()))
+        self.assertNotIn("await send(session)  #", module(serial, benchmark(("{}", 1.0), warmup=False), ()))
 
 
 class MeasureTests(ModuleCase):

@@ -12,11 +12,25 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.migrating.files import ENVIRONMENT, SHORT, VLLM, write, write_shape
+from tests.migrating.found import answer, found, handler
 from tests.migrating.test_plan import ON_VAST
 from tests.processes import ProcessCase
 from vespa.config import worker_reading
 from vespa.config.reader import SettingsError
 from vespa.migrating.command import main, read
+from vespa.migrating.messages import write as write_message
+
+FORGER = """
+import os, sys
+
+frame = sys._getframe()
+while "_order" not in vars(frame.f_locals.get("self", object)):
+    frame = frame.f_back
+with open(frame.f_locals["self"]._order.answer, "wb") as file:
+    file.write(%s)
+os._exit(0)
+"""
+"""A file that looks for what its process was told, and answers in its place."""
 
 
 class OptionTests(SynchronousTestCase):
@@ -96,6 +110,35 @@ class CommandTests(CommandCase):
             self.assertNotIn("\x1b", errors)
         self.assertIn("there is no file", self.run_command("/no/such/worker.py")[2])
         self.assertEqual(self.run_command()[0], 2)
+
+    def test_forged_answers(self) -> None:
+        """A file that writes the answer of its process itself gets a sentence that names what is wrong with it."""
+        whole = json.loads(write_message(answer(found(handler()))))
+        end = {**whole["end"], "how": "well"}
+        for forged, why in (
+            ("b''", "an answer that cannot be read: it is not JSON"),
+            ("b'{}'", "an answer that cannot be read: end is missing"),
+            ("b'[' * 10**6", "it is nested too deeply"),
+            ("b'\\xff'", "it is not UTF-8"),
+            (repr(json.dumps(whole)[:-5].encode()), "it is not JSON"),
+            ("b' ' * (33 * 2**20)", "an answer of more than 33554432 bytes"),
+            (repr(json.dumps({**whole, "end": end}).encode()), "end.how must be one of served, finished"),
+            (repr(json.dumps({**whole, "\x1b[2J": 1}).encode()), '"\\u001b[2J" is not known'),
+            (repr(json.dumps({**whole, "workers": "1"}).encode()), 'workers must be a whole number, not "1"'),
+            (repr(json.dumps({**whole, "found": {"handlers": []}}).encode()), "found.backend_url is missing"),
+        ):
+            code, out, errors = self.run_command(write(self, FORGER % forged))
+            self.assertEqual((code, out, errors.count("\n")), (1, "", 1), errors)
+            self.assertIn(why, errors)
+            self.assertNotIn("\x1b", errors)
+        text = "\x1b[2J\ud800\n"
+        strange = {**whole, "package": text, "package_error": text, "programs": [text], "options": {text: text}}
+        strange["found"]["handlers"][0].update(route=text, path=text, healthcheck=text, parser=text)
+        for options in ([], ["--json"]):
+            code, out, errors = self.run_command(write(self, FORGER % repr(json.dumps(strange).encode())), *options)
+            self.assertEqual((code, errors), (1, ""))
+            self.assertNotIn("\x1b", out)
+            out.encode("utf-8")
 
     def test_failed_benchmark(self) -> None:
         """A benchmark that cannot be written is a failure, even if a built-in one can be set."""

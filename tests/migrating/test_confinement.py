@@ -11,6 +11,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.migrating.files import run, write
 from vespa.migrating.confinement import REFUSED, NetworkIsOff, filter_program, refuse
+from vespa.migrating.messages import End
 
 WITHOUT_PYTHON = """
 import ctypes, os
@@ -36,15 +37,15 @@ class NetworkTests(SynchronousTestCase):
             "import http.client; http.client.HTTPConnection('127.0.0.1', 9).request('GET', '/')",
             "import asyncio; asyncio.run(asyncio.open_connection('127.0.0.1', 9))",
         ):
-            end = run(write(self, line + "\n")).answer["end"]
-            self.assertEqual((end["how"], end["message"]), ("raised", REFUSED), line)
+            end = run(write(self, line + "\n")).answer.end
+            self.assertEqual((end.how, end.message), ("raised", REFUSED), line)
         for line in (
             "import socket; a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'",
             "import asyncio; asyncio.run(asyncio.sleep(0))",
             "import urllib.request, urllib.error\ntry:\n    urllib.request.urlopen('http://127.0.0.1:9/')\n"
             "except urllib.error.URLError as error:\n    assert 'network is off' in str(error)\nelse:\n    1 / 0",
         ):
-            self.assertEqual(run(write(self, line + "\n")).answer["end"], {"how": "finished"}, line)
+            self.assertEqual(run(write(self, line + "\n")).answer.end, End("finished"), line)
 
     def test_programs(self) -> None:
         """On Linux programs that the file starts have no network either, and stay in the process's group."""
@@ -55,8 +56,8 @@ class NetworkTests(SynchronousTestCase):
         port = listener.getsockname()[1]
         connect = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
         source = f"import subprocess, sys\nassert subprocess.run([sys.executable, '-c', {connect!r}]).returncode == 1\n"
-        self.assertEqual(run(write(self, source)).answer["end"], {"how": "finished"})
-        self.assertEqual(run(write(self, WITHOUT_PYTHON)).answer["end"], {"how": "finished"})
+        self.assertEqual(run(write(self, source)).answer.end, End("finished"))
+        self.assertEqual(run(write(self, WITHOUT_PYTHON)).answer.end, End("finished"))
 
     def test_filter(self) -> None:
         """The filter is whole instructions, and each of its jumps ends at an instruction of it."""
@@ -107,7 +108,7 @@ class ChildrenTests(SynchronousTestCase):
             open("children", "w").write(" ".join(str(each.pid) for each in children))
             """,
         )
-        self.assertEqual(run(path).answer["end"], {"how": "finished"})
+        self.assertEqual(run(path).answer.end, End("finished"))
         folder = Path(path).parent
         for pid in (*(folder / "children").read_text().split(), (folder / "grandchild").read_text()):
             self.assertFalse(is_running(int(pid)), pid)
@@ -116,9 +117,9 @@ class ChildrenTests(SynchronousTestCase):
         """A file cannot fill the disk or the memory."""
         if sys.platform != "linux":
             raise SkipTest("Linux counts memory by what can be written")
-        end = run(write(self, "with open('big', 'wb') as f:\n    f.seek(2**40)\n    f.write(b'x')\n")).answer["end"]
-        self.assertEqual(end["type"], "OSError")
-        self.assertEqual(run(write(self, "x = bytearray(2**36)\n")).answer["end"]["type"], "MemoryError")
+        end = run(write(self, "with open('big', 'wb') as f:\n    f.seek(2**40)\n    f.write(b'x')\n")).answer.end
+        self.assertEqual(end.type, "OSError")
+        self.assertEqual(run(write(self, "x = bytearray(2**36)\n")).answer.end.type, "MemoryError")
 
 
 def is_running(pid: int) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.migrating.found import benchmark_of
+from vespa.migrating.checked_json import read
 from vespa.migrating.description import (
     LONGEST_TEXT,
     MOST_ITEMS,
@@ -22,6 +24,7 @@ from vespa.migrating.description import (
     text,
     without_requests,
 )
+from vespa.migrating.messages import Answer, End, Patterns, write
 from vespa.migrating.official_classes import BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
 
 
@@ -38,8 +41,10 @@ class ValueTests(SynchronousTestCase):
 
     def test_number(self) -> None:
         """Numbers stay; no limit is None; everything else is text, which is told from them."""
-        values = (1, 2.5, None, math.inf, "10", math.nan, True)
-        self.assertEqual([number(each) for each in values], [1, 2.5, None, None, "10", "nan", "True"])
+        values = (1, 2.5, None, math.inf, "10", math.nan, True, 10**20, -math.inf)
+        expected = [1, 2.5, None, None, "10", "nan", "True", "1" + 20 * "0", "-inf"]
+        self.assertEqual([number(each) for each in values], expected)
+        self.assertIsInstance(number(10**10000), str)
 
     def test_names(self) -> None:
         """Functions, classes, and objects that can be called."""
@@ -52,39 +57,39 @@ class ValueTests(SynchronousTestCase):
 class DescribeTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """The official defaults."""
-        found = describe(
+        found, origins = describe(
             WorkerConfig("http://h", 80, handlers=[HandlerConfig("/a", benchmark_config=BenchmarkConfig())])
         )
-        self.assertEqual((found["backend_url"], found["max_sessions"], found["left_out"]), ("http://h:80", 10, 0))
-        [handler] = found["handlers"]
-        self.assertEqual((handler["parallel"], handler["max_queue_time"], handler["remote"]), (False, 30.0, False))
-        rounds = handler["benchmark"]
-        self.assertEqual((rounds["runs"], rounds["concurrency"], rounds["warmup"]), (8, 10, True))
+        self.assertEqual((found.backend_url, found.max_sessions, found.left_out), ("http://h:80", 10, 0))
+        [handler] = found.handlers
+        self.assertEqual((handler.parallel, handler.max_queue_time, handler.remote), (False, 30.0, False))
+        rounds = benchmark_of(handler)
+        self.assertEqual((rounds.runs, rounds.concurrency, rounds.warmup), (8, 10, True))
 
     def test_empty(self) -> None:
         """A configuration with nothing in it."""
-        found = describe(WorkerConfig())
-        self.assertEqual((found["backend_url"], found["handlers"], found["healthcheck_url"]), ("", [], ""))
+        found, origins = describe(WorkerConfig())
+        self.assertEqual((found.backend_url, found.handlers, found.healthcheck_url), ("", [], ""))
 
     def test_warmup(self) -> None:
         """As in the official worker, `do_warmup` is read only if a concurrency is set."""
         for concurrency, warmup in ((1, False), (None, True), (0, True)):
             benchmark: Any = BenchmarkConfig(concurrency=concurrency, do_warmup=False)
-            found = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=benchmark)]))
-            self.assertEqual(found["handlers"][0]["benchmark"]["warmup"], warmup)
+            found, _ = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=benchmark)]))
+            self.assertEqual(benchmark_of(found.handlers[0]).warmup, warmup)
 
     def test_strange(self) -> None:
         """Values of other types, and more of everything than there should be, give a description of bounded size."""
         logs: Any = LogActionConfig(on_load="one text", on_error=None, on_info=(1, 2))  # type: ignore[arg-type]
         handlers: Any = (HandlerConfig(f"/{each}") for each in range(MOST_ITEMS + 7))
-        found = describe(WorkerConfig(Unspeakable(), "x" * 10**6, handlers=handlers, log_action_config=logs))
-        self.assertEqual(found["patterns"], {"on_load": ["one text"], "on_error": [], "on_info": ["1", "2"]})
-        self.assertEqual((len(found["handlers"]), found["left_out"]), (MOST_ITEMS, 7))
-        self.assertLess(len(json.dumps(without_requests(found, ""))), 200_000)
+        found, origins = describe(WorkerConfig(Unspeakable(), "x" * 10**6, handlers=handlers, log_action_config=logs))
+        self.assertEqual(found.patterns, Patterns(["one text"], [], ["1", "2"]))
+        self.assertEqual((len(found.handlers), found.left_out), (MOST_ITEMS, 7))
+        self.assertLess(len(write(Answer(End("served"), found=without_requests(found, "")))), 200_000)
         endless: Any = (HandlerConfig(f"/{each}") for each in itertools.count())
-        self.assertEqual(describe(WorkerConfig(handlers=endless))["left_out"], MOST_SEEN - MOST_ITEMS)
+        self.assertEqual(describe(WorkerConfig(handlers=endless))[0].left_out, MOST_SEEN - MOST_ITEMS)
         bad: Any = WorkerConfig(handlers=None, log_action_config=None)  # type: ignore[arg-type]
-        self.assertEqual(describe(bad)["handlers"], [])
+        self.assertEqual(describe(bad)[0].handlers, [])
 
 
 class RequestsTests(SynchronousTestCase):
@@ -99,25 +104,26 @@ class RequestsTests(SynchronousTestCase):
             HandlerConfig("/b", benchmark_config=BenchmarkConfig(dataset=[{"a": 1}])),
             HandlerConfig("/c"),
         ]
-        found = describe(WorkerConfig(handlers=handlers[:1]))
-        add_requests(found)
-        self.assertEqual(found["handlers"][0]["benchmark"]["error"], "it raised ValueError: no model is set")
+        found, origins = describe(WorkerConfig(handlers=handlers[:1]))
+        add_requests(found, origins)
+        self.assertEqual(benchmark_of(found.handlers[0]).error, "it raised ValueError: no model is set")
         del handlers[0]
         handlers.insert(1, HandlerConfig("/a", benchmark_config=BenchmarkConfig(generator=fail)))
-        found = describe(WorkerConfig(handlers=handlers))
+        found, origins = describe(WorkerConfig(handlers=handlers))
         quick = without_requests(found, "too slow")
-        self.assertEqual([each["benchmark"] and each["benchmark"]["error"] for each in quick["handlers"]],
+        self.assertEqual([each.benchmark and each.benchmark.error for each in quick.handlers],
                          ["too slow", "too slow", None])  # fmt: skip
-        json.dumps(quick)
-        add_requests(found)
-        first, second, _ = found["handlers"]
-        self.assertEqual(first["benchmark"]["requests"], [('{"a": 1}', 100.0)])
-        self.assertEqual(second["benchmark"]["error"], "the first benchmark is read alone")
-        json.dumps(found)
+        write(Answer(End("served"), found=quick))
+        add_requests(found, origins)
+        first, second, _ = found.handlers
+        self.assertEqual(benchmark_of(first).requests, [('{"a": 1}', 100.0)])
+        self.assertEqual(benchmark_of(second).error, "the first benchmark is read alone")
+        answer = Answer(End("served"), found=found)
+        self.assertEqual(read(Answer, write(answer).encode()), answer)
 
     def test_exit(self) -> None:
         """A generator that calls sys.exit gives the benchmark's error, and does not end the process."""
         config: Any = BenchmarkConfig(generator=sys.exit)
-        found = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=config)]))
-        add_requests(found)
-        self.assertIn("it raised SystemExit", found["handlers"][0]["benchmark"]["error"])
+        found, origins = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=config)]))
+        add_requests(found, origins)
+        self.assertIn("it raised SystemExit", benchmark_of(found.handlers[0]).error)

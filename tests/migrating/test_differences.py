@@ -8,15 +8,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.migrating.found import answer, benchmark, found, handler
 from vespa.migrating.differences import MORE, add_remarks
+from vespa.migrating.messages import Description, Patterns
 from vespa.migrating.plan import KNOWN, make_plan
 
 
 class DifferencesTests(SynchronousTestCase):
-    def remarks(self, described: dict[str, Any], *hidden: str, **changes: Any) -> dict[str, str]:
+    def remarks(self, described: Description, *hidden: str, **changes: Any) -> dict[str, str]:
         """The texts by what they are about."""
         plan = make_plan(described)
         plan.remarks.clear()
-        add_remarks(plan, answer(described, **changes), hidden)
+        add_remarks(plan, described, answer(described, **changes), hidden)
         return {each.about: each.text for each in plan.remarks}
 
     def test_plain(self) -> None:
@@ -54,7 +55,7 @@ class DifferencesTests(SynchronousTestCase):
 
     def test_logs(self) -> None:
         """Patterns: readiness comes from the health path that is set, or from the benchmark."""
-        patterns = {"on_load": ["ready"], "on_error": ["Traceback"], "on_info": ["Download"]}
+        patterns = Patterns(["ready"], ["Traceback"], ["Download"])
         said = self.remarks(found(handler(), patterns=patterns, log_file="/var/log/x.log", lifecycle=True))
         self.assertIn("/health answers 2xx", said["model_log_file, on_load, on_error"])
         self.assertIn("on_info", said)

@@ -7,19 +7,20 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from vespa.migrating.endings import place, sentence
+from vespa.migrating.messages import End
 
 FILE = "/w/worker.py"
 
 
 class EndingTests(SynchronousTestCase):
     def say(self, printed: str = "", **end: Any) -> str:
-        return sentence(end, FILE, 30.0, printed)
+        return sentence(End(**end), FILE, 30.0, printed)
 
     def test_place(self) -> None:
         """The line and its text; the file's name only if it is another one; nothing if it is not known."""
-        self.assertEqual(place({"file": FILE, "line": 3, "source": "x = 1"}, FILE), " at line 3 (x = 1)")
-        self.assertEqual(place({"file": "/w/core.py", "line": 3, "source": ""}, FILE), " at line 3 of /w/core.py")
-        self.assertEqual(place({"file": "", "line": 0}, FILE), "")
+        self.assertEqual(place(End("raised", file=FILE, line=3, source="x = 1"), FILE), " at line 3 (x = 1)")
+        self.assertEqual(place(End("raised", file="/w/core.py", line=3), FILE), " at line 3 of /w/core.py")
+        self.assertEqual(place(End("raised"), FILE), "")
 
     def test_quiet(self) -> None:
         """A file that serves needs no words."""

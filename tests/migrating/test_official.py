@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.e2e.clients import e2e_python, missing
 from tests.migrating.files import SHAPES, SHORT, run, write, write_shape
+from vespa.migrating.messages import End
 
 DEFAULTS = """
 Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
@@ -78,10 +79,10 @@ class OfficialTests(SynchronousTestCase):
         """Of each shape the package tells the same as the stand-in: fields, defaults, requests and their work."""
         for name in SHAPES:
             real, stand_in = self.both(write_shape(self, name))
-            self.assertEqual(real["end"], {"how": "served"}, name)
-            self.assertRegex(real["package"], r"^\d+\.\d+", name)
-            self.assertEqual((stand_in["package"], real["package_error"]), ("", ""), name)
-            self.assertEqual(real["found"], stand_in["found"], name)
+            self.assertEqual(real.end, End("served"), name)
+            self.assertRegex(real.package, r"^\d+\.\d+", name)
+            self.assertEqual((stand_in.package, real.package_error), ("", ""), name)
+            self.assertEqual(real.found, stand_in.found, name)
 
     def test_defaults_and_classes(self) -> None:
         """The defaults of every field, and handlers and payloads that are classes."""
@@ -89,22 +90,22 @@ class OfficialTests(SynchronousTestCase):
         quiet = CLASSES.replace("handler_class=Handler", "handler_class=lambda: Handler(has_benchmark=False)")
         for source in (DEFAULTS, CLASSES, quiet):
             real, stand_in = self.both(write(self, SHORT + source))
-            self.assertEqual(real["end"], {"how": "served"}, real)
-            self.assertEqual(real["found"], stand_in["found"])
-            handlers.append(real["found"]["handlers"])
+            self.assertEqual(real.end, End("served"), real)
+            self.assertEqual(real.found, stand_in.found)
+            handlers.append(real.found.handlers)
         one, two = handlers[1][0], handlers[2][1]
-        self.assertIsNone(handlers[2][0]["benchmark"])
-        self.assertEqual((one["route"], one["path"], one["max_queue_time"]), ("/class", "/inner", None))
-        self.assertEqual(one["benchmark"]["requests"], [['{"text": "hello"}', 7.0]])
-        self.assertEqual((two["payload_class"], two["benchmark"]["source"]), ("Payload", "payload class"))
+        self.assertIsNone(handlers[2][0].benchmark)
+        self.assertEqual((one.route, one.path, one.max_queue_time), ("/class", "/inner", None))
+        self.assertEqual(one.benchmark.requests, [('{"text": "hello"}', 7.0)])
+        self.assertEqual((two.payload_class, two.benchmark.source), ("Payload", "payload class"))
 
     def test_unknown_field(self) -> None:
         """The package refuses fields that it does not have; this is the file's error."""
         end = run(
             write(self, f"{SHORT}WorkerConfig(readiness='logs')\n"), python=self.python, stand_in=False, seconds=60.0
-        ).answer["end"]
-        self.assertEqual((end["how"], end["type"]), ("raised", "TypeError"))
-        self.assertIn("readiness", end["message"])
+        ).answer.end
+        self.assertEqual((end.how, end.type), ("raised", "TypeError"))
+        self.assertIn("readiness", end.message)
 
 
 PACKAGE = {
@@ -164,19 +165,19 @@ class PatchTests(SynchronousTestCase):
         """The worker is not made, and neither way of running it serves."""
         for call in ("worker.run(host='h')", "import asyncio; asyncio.run(worker.run_async(host='h'))"):
             answer = self.answer(f"worker = Worker(WorkerConfig('http://h:1'))\n{call}\n")
-            self.assertEqual((answer["end"], answer["options"]), ({"how": "served"}, {"host": "'h'"}))
-            self.assertTrue(answer["package"])
-            self.assertEqual((answer["found"]["backend_url"], answer["workers"]), ("http://h:1", 1))
-        self.assertEqual(self.answer("WorkerConfig('http://h:2')\n")["found"]["backend_url"], "http://h:2")
+            self.assertEqual((answer.end, answer.options), (End("served"), {"host": "'h'"}))
+            self.assertTrue(answer.package)
+            self.assertEqual((answer.found.backend_url, answer.workers), ("http://h:1", 1))
+        self.assertEqual(self.answer("WorkerConfig('http://h:2')\n").found.backend_url, "http://h:2")
 
     def test_backend(self) -> None:
         """A file that makes a Backend and serves it itself."""
         for start in ("start_server(backend, routes)", "asyncio.run(start_server_async(backend, routes))"):
             answer = self.answer(BACKEND + start + "\n")
-            self.assertEqual(answer["end"], {"how": "served"}, start)
-            self.assertEqual([each["route"] for each in answer["found"]["handlers"]], ["/outer"], start)
-            self.assertEqual(answer["found"]["handlers"][0]["path"], "/inner")
-            self.assertEqual(answer["found"]["handlers"][0]["benchmark"]["requests"], [['{"a": 1}', 3.0]])
+            self.assertEqual(answer.end, End("served"), start)
+            self.assertEqual([each.route for each in answer.found.handlers], ["/outer"], start)
+            self.assertEqual(answer.found.handlers[0].path, "/inner")
+            self.assertEqual(answer.found.handlers[0].benchmark.requests, [('{"a": 1}', 3.0)])
 
 
 BACKEND = """
@@ -213,5 +214,5 @@ class BrokenTests(SynchronousTestCase):
         for source in ("1 / 0\n", "import no_such_module_at_all\n"):
             folder = write(self, source, "vastai/__init__.py").removesuffix("/vastai/__init__.py")
             answer = run(path, stand_in=False, environ={"PYTHONPATH": folder}).answer
-            self.assertEqual((answer["end"], answer["package"]), ({"how": "served"}, ""))
-            self.assertRegex(answer["package_error"], "ZeroDivisionError|no_such_module_at_all")
+            self.assertEqual((answer.end, answer.package), (End("served"), ""))
+            self.assertRegex(answer.package_error, "ZeroDivisionError|no_such_module_at_all")

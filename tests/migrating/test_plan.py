@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.migrating.found import benchmark, found, handler
 from vespa.config import worker_reading
+from vespa.migrating.messages import Description, Patterns
 from vespa.migrating.plan import KNOWN, NO_LIMIT_SECONDS, Plan, make_plan, server_kind
 
 ON_VAST = {"CONTAINER_ID": "7", "MASTER_TOKEN": "token", "PUBLIC_IPADDR": "1.2.3.4", "VAST_TCP_PORT_3000": "40000"}
@@ -15,7 +14,7 @@ REQUEST = ('{"max_tokens": 500}', 500.0)
 
 
 class PlanCase(SynchronousTestCase):
-    def plan(self, described: dict[str, Any], written: str = "/b.py:benchmark") -> Plan:
+    def plan(self, described: Description, written: str = "/b.py:benchmark") -> Plan:
         """The plan. If nothing is missing, a worker starts with it."""
         plan = make_plan(described, written)
         reading = worker_reading.read({**ON_VAST, **plan.environment})
@@ -24,7 +23,7 @@ class PlanCase(SynchronousTestCase):
         self.assertEqual(reading.warnings, ())
         return plan
 
-    def one(self, described: dict[str, Any], name: str) -> str | None:
+    def one(self, described: Description, name: str) -> str | None:
         """The value of one setting, without the VESPA_ of its name."""
         return self.plan(described).environment.get(f"VESPA_{name}")
 
@@ -58,7 +57,7 @@ class WholeTests(PlanCase):
             "": ("/generate",),
         }.items():
             self.assertEqual(server_kind(found(*map(handler, routes))), kind)
-        patterns = {"on_load": ['"target":"text_generation_router"'], "on_error": [], "on_info": []}
+        patterns = Patterns(['"target":"text_generation_router"'])
         self.assertEqual(server_kind(found(handler("/generate"), patterns=patterns)), "tgi")
 
 

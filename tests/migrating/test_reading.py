@@ -12,6 +12,8 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.migrating.files import SHORT, run, write, write_shape
+from tests.migrating.found import benchmark_of, found_in
+from vespa.migrating.messages import End
 from vespa.migrating.reading import LAST_OUTPUT, ReadingError, child_environment, read_worker
 
 NEWER = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
@@ -81,7 +83,7 @@ class ReadingTests(SynchronousTestCase):
             tried += 1
             for shape in ("vllm", "tgi", "comfyui"):
                 result = run(write_shape(self, shape), python=name)
-                self.assertEqual(result.answer["end"], {"how": "served"}, (name, shape, result.printed))
+                self.assertEqual(result.answer.end, End("served"), (name, shape, result.printed))
         if not tried:
             raise SkipTest("no other Python is here")
 
@@ -99,7 +101,7 @@ class ReadingTests(SynchronousTestCase):
     def test_output(self) -> None:
         """The file may print what it wants: only the end of it is kept."""
         result = run(write(self, "import os\nfor i in range(10**5):\n    print('x' * 99)\nos.write(2, b'\\xff end')\n"))
-        self.assertEqual(result.answer["end"], {"how": "finished"})
+        self.assertEqual(result.answer.end, End("finished"))
         self.assertLessEqual(len(result.printed), LAST_OUTPUT)
 
     def test_large_data_set(self) -> None:
@@ -109,18 +111,18 @@ class ReadingTests(SynchronousTestCase):
 Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
     HandlerConfig(route="/a", benchmark_config=BenchmarkConfig(dataset=%s))])).run()
 """
-        benchmark = run(write(self, source % rows)).answer["found"]["handlers"][0]["benchmark"]
-        self.assertEqual(len(benchmark["requests"]), 41)
-        self.assertEqual(benchmark["cut"], 10**6 - 41)
-        one = run(write(self, source % "[{'a': 'x' * 10**7}]")).answer["found"]["handlers"][0]["benchmark"]
-        self.assertIn("10000009 bytes", one["error"])
+        benchmark = benchmark_of(found_in(run(write(self, source % rows)).answer).handlers[0])
+        self.assertEqual(len(benchmark.requests), 41)
+        self.assertEqual(benchmark.cut, 10**6 - 41)
+        one = benchmark_of(found_in(run(write(self, source % "[{'a': 'x' * 10**7}]")).answer).handlers[0])
+        self.assertIn("10000009 bytes", one.error)
 
     def test_nothing_left(self) -> None:
         """No temporary file is left."""
         folder = self.mktemp()
         os.mkdir(folder)
         self.patch(tempfile, "tempdir", os.path.abspath(folder))  # others may be read at the same time
-        self.assertEqual(run(write(self, "")).answer["end"], {"how": "finished"})
+        self.assertEqual(run(write(self, "")).answer.end, End("finished"))
         self.assertEqual(os.listdir(folder), [])
 
     def test_where_it_runs(self) -> None:
@@ -130,7 +132,7 @@ Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
         link = Path(self.mktemp()).absolute()
         link.symlink_to(path)
         for each in (path, str(link)):
-            self.assertEqual(run(each).answer["end"], {"how": "finished"}, each)
+            self.assertEqual(run(each).answer.end, End("finished"), each)
 
 
 def runs(python: str) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from vespa.migrating.messages import Benchmark
 from vespa.migrating.official_classes import BenchmarkConfig, HandlerConfig
 from vespa.migrating.samples import MOST_REQUESTS, Maker, NoRequest, effect_of_parser, maker, take
 
 
-def taken(made: Maker, parallel: bool = True, **benchmark: Any) -> dict[str, Any]:
-    found = {"runs": 2, "concurrency": 3, "warmup": True, "requests": [], "cut": 0, "error": "", **benchmark}
+def taken(made: Maker, parallel: bool = True, **benchmark: Any) -> Benchmark:
+    found = Benchmark(**{"runs": 2, "concurrency": 3, "warmup": True, **benchmark})
     take(found, parallel, made)
     return found
 
@@ -28,28 +29,28 @@ class TakeTests(SynchronousTestCase):
         """A generator is called as often as a benchmark sends requests: the rounds and the warm-up."""
         numbers = itertools.count()
         made = maker(config(generator=lambda: {"n": next(numbers)}))
-        self.assertEqual(len(taken(made)["requests"]), 7)
-        self.assertEqual(len(taken(made, parallel=False, warmup=False)["requests"]), 2)
+        self.assertEqual(len(taken(made).requests), 7)
+        self.assertEqual(len(taken(made, parallel=False, warmup=False).requests), 2)
         many = taken(made, runs=10**6)
-        self.assertEqual((len(many["requests"]), many["cut"]), (MOST_REQUESTS, 0))
+        self.assertEqual((len(many.requests), many.cut), (MOST_REQUESTS, 0))
 
     def test_same(self) -> None:
         """A generator of equal requests is called a few times, and its request kept once."""
         calls = itertools.count()
         found = taken(maker(config(generator=lambda: next(calls) and {} or {})), runs=100)
-        self.assertEqual((found["requests"], next(calls)), ([("{}", 100.0)], 8))
+        self.assertEqual((found.requests, next(calls)), ([("{}", 100.0)], 8))
 
     def test_data_set(self) -> None:
         """A data set is taken whole, in its order, before a generator; what is too much is counted."""
         rows = [{"n": number} for number in range(MOST_REQUESTS + 5)]
         found = taken(maker(config(dataset=rows, generator=dict)))
-        self.assertEqual((found["source"], len(found["requests"]), found["cut"]), ("data set", MOST_REQUESTS, 5))
-        self.assertEqual(found["requests"][1][0], '{"n": 1}')
+        self.assertEqual((found.source, len(found.requests), found.cut), ("data set", MOST_REQUESTS, 5))
+        self.assertEqual(found.requests[1][0], '{"n": 1}')
 
     def test_no_list(self) -> None:
         """A data set that is no list is read as far as requests are kept: it may have no end."""
         endless: Any = ({"n": number} for number in itertools.count())
-        self.assertEqual(len(taken(maker(config(dataset=endless)))["requests"]), MOST_REQUESTS)
+        self.assertEqual(len(taken(maker(config(dataset=endless))).requests), MOST_REQUESTS)
 
     def test_not_json(self) -> None:
         """What JSON cannot express is said with its number."""
@@ -85,7 +86,7 @@ class WorkTests(SynchronousTestCase):
             (lambda request: request["missing"], 100.0),
             (lambda: 1, 100.0),
         ):
-            self.assertEqual(taken(maker(config(calculator, dataset=[{"n": 3}])))["requests"][0][1], work)
+            self.assertEqual(taken(maker(config(calculator, dataset=[{"n": 3}]))).requests[0][1], work)
 
 
 class ParserTests(SynchronousTestCase):

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SkipTest
 from tests.migrating.files import run, write
 from tests.migrating.test_confinement import is_running
 from tests.processes import ProcessCase, until
+from vespa.migrating.messages import End
 
 STARTS = """
 import os, subprocess, sys, time
@@ -50,4 +51,4 @@ class SupervisorTests(ProcessCase):
             except ChildProcessError:
                 pass
             """
-        self.assertEqual(run(write(self, source)).answer["end"], {"how": "finished"})
+        self.assertEqual(run(write(self, source)).answer.end, End("finished"))

@@ -18,7 +18,7 @@ MODULES = (
     "tests.drawings",
 )
 """The modules that no subcommand of `vespa-proxy` starts, and whose options no other test reads."""
-SCRIPTS = ("vespa/benchmarking/isolated.py",)
+SCRIPTS = ("vespa/benchmarking/isolated.py", "vespa/migrating/start.py")
 E2E_SCRIPTS = {
     "llama.py": "xllamacpp",
     "official_client.py": "vastai",
@@ -85,6 +85,7 @@ class CommandLineTests(ProcessCase):
             ([*module, "perf.load"], ["{}"], "SPEC is no such JSON"),
             ([*module, "perf.load"], ["nonsense"], "SPEC is no such JSON"),
             ([sys.executable, os.path.join(ROOT, SCRIPTS[0])], [], "run `vespa-proxy benchmark`"),
+            ([sys.executable, os.path.join(ROOT, SCRIPTS[1])], [], "Run `vespa-proxy migrate` instead"),
         ):
             code, text = await self.said(command, *arguments)
             self.assertEqual(code, 2, (command, text))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
+
+from vespa.migrating.messages import Benchmark, Handler
 
 _MODULE: Final = '''\
 """The benchmark of {route}, made by `vespa-proxy migrate`.
@@ -61,24 +63,23 @@ async def benchmark(backend_url: str, session: ClientSession) -> float:
 _WARMUP: Final = "    await send(session)  # the first request may load the model\n"
 
 
-def module(handler: Mapping[str, Any], hidden: Sequence[str]) -> str:
+def module(handler: Handler, benchmark: Benchmark, hidden: Sequence[str]) -> str:
     """
-    The source of the module, for a handler whose benchmark has requests. It is ASCII.
+    The source of the module, for a handler and its benchmark, which has requests. It is ASCII.
 
     `hidden` are the variables whose names may stand in the requests in place of their values.
     """
-    benchmark = handler["benchmark"]
-    texts = [text for text, _ in benchmark["requests"]]
+    texts = [text for text, _ in benchmark.requests]
     secrets = tuple(name for name in hidden if any(f"<{name}>" in text for text in texts))
-    requests = "\n".join(f"    ({_literal(text)}, {float(work)!r})," for text, work in benchmark["requests"])
+    requests = "\n".join(f"    ({_literal(text)}, {float(work)!r})," for text, work in benchmark.requests)
     return _MODULE.format(
-        route=re.sub(r"[^!-\[\]-~]|\"", "?", handler["route"]),  # in a docstring: no backslash, no quotation mark
-        path=_literal(handler["path"]),
-        runs=benchmark["runs"],
-        concurrency=benchmark["concurrency"] if handler["parallel"] else 1,
+        route=re.sub(r"[^!-\[\]-~]|\"", "?", handler.route),  # in a docstring: no backslash, no quotation mark
+        path=_literal(handler.path),
+        runs=benchmark.runs,
+        concurrency=benchmark.concurrency if handler.parallel else 1,
         secrets=ascii(secrets),
         requests=requests,
-        warmup=_WARMUP if benchmark["warmup"] else "",
+        warmup=_WARMUP if benchmark.warmup else "",
     )
 
 

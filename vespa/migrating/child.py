@@ -1,20 +1,14 @@
 """The main program of the process that runs a worker's file, started by `start.py`. It uses Python's library alone.
 
-Standard input has one line of JSON, and stays open until the parent ends: `{"file", "arguments", "stand_in", "seconds",
-"answer"}`. `stand_in`: do not use an
-installed package `vastai`. The result is JSON in the file `answer`, which is written once when the file has told all,
-and once more when the benchmark's requests are there:
-
-    {"package": release or "", "package_error": why the installed one was not used, "found": a description or null,
-     "end": {"how": "served" | "finished" | "raised" | "exited" | "late" | "unreadable", "type", "message", "module",
-             "file", "line", "source"}, "unknown": names, "options": of run(), "programs": names,
-     "workers": how many were made}
+Standard input has an Order as one line of JSON, and stays open until the parent ends. The result is an Answer as JSON
+in the file that the order names. It is written once when the file has told all, and once more when the benchmark's
+requests are there. messages.py has both.
 """
 
 from __future__ import annotations
 
+import argparse
 import faulthandler
-import json
 import linecache
 import os
 import re
@@ -22,16 +16,20 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from types import ModuleType
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from vespa.migrating import official, stand_in
+from vespa.migrating.checked_json import FormError, read
 from vespa.migrating.confinement import confine
 from vespa.migrating.description import add_requests, describe, text, without_requests
+from vespa.migrating.messages import Answer, End, Order, write
 from vespa.migrating.programs import record_programs
 from vespa.migrating.recorder import Recorder
 from vespa.migrating.supervisor import supervise
 
+LARGEST_ORDER: Final = 8 * 1024 * 1024
 LARGEST_SOURCE: Final = 4 * 1024 * 1024
 FOLDERS_ABOVE: Final = 3
 """How many folders above the file's own are searched for modules: PyWorkers are started in the repository's root."""
@@ -40,7 +38,15 @@ _FRAME: Final = re.compile(r'  File "(.*)", line (\d+) in ')
 
 
 def main() -> None:
-    order = json.loads(open(0, "rb", buffering=0, closefd=False).readline())
+    parser = argparse.ArgumentParser(
+        prog="start.py",
+        description="Runs a worker's file. `vespa-proxy migrate` starts this process, and writes to it what to run.",
+    )
+    parser.parse_args()
+    try:
+        order = read(Order, open(0, "rb", buffering=0, closefd=False).readline(LARGEST_ORDER))
+    except FormError as error:
+        parser.error(f"standard input has no order: {error}. Run `vespa-proxy migrate` instead")
     supervise(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -52,9 +58,9 @@ def main() -> None:
 class Run:
     """One run of a file."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: Order) -> None:
         self._order = order
-        self._file: str = order["file"]
+        self._file = order.file
         self._folder = os.path.dirname(self._file)
         self._above = _folders_above(self._folder)
         self._recorder = Recorder(self._served)
@@ -66,11 +72,11 @@ class Run:
     def run(self) -> NoReturn:
         """Run the file, answer, and end this process."""
         os.chdir(self._folder)
-        sys.argv = [self._file, *self._order["arguments"]]
+        sys.argv = [self._file, *self._order.arguments]
         sys.path[:0] = [self._folder]
         sys.path += [each for each in self._above if each not in sys.path]
         confine()
-        clock = threading.Timer(self._order["seconds"], self._late)
+        clock = threading.Timer(self._order.seconds, self._late)
         clock.daemon = True
         clock.start()
         try:
@@ -79,13 +85,13 @@ class Run:
                 if not thread.daemon and thread is not threading.current_thread():
                     thread.join()  # it may be what runs the worker
         except SystemExit as exit:
-            self._answer({"how": "exited", "message": text(exit.code), **self._place_of(exit)})
+            self._answer(replace(self._place_of(exit), how="exited", message=text(exit.code)))
         except BaseException as error:
             traceback.print_exc()
-            module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-            what = {"type": type(error).__name__, "message": text(_message(error)), "module": text(module)}
-            self._answer({"how": "raised", **what, **self._place_of(error)})
-        self._answer({"how": "finished"})
+            module = text(error.name) if isinstance(error, ModuleNotFoundError) else ""
+            what = text(type(error).__name__)
+            self._answer(replace(self._place_of(error), type=what, message=text(_message(error)), module=module))
+        self._answer(End("finished"))
 
     def _execute(self) -> None:
         with open(self._file, "rb") as file:
@@ -103,7 +109,7 @@ class Run:
         exec(code, vars(module))
 
     def _install(self, old: bool) -> None:
-        if not self._order["stand_in"] and not old:
+        if not self._order.stand_in and not old:
             try:
                 self._package = official.install(self._recorder)
             except ModuleNotFoundError as error:
@@ -119,24 +125,24 @@ class Run:
             stand_in.install(self._recorder, old=old)
 
     def _served(self) -> NoReturn:
-        self._answer({"how": "served"})
+        self._answer(End("served"))
 
     def _late(self) -> None:
-        path = self._order["answer"] + ".stacks"
+        path = self._order.answer + ".stacks"
         with open(path, "w+", encoding="utf-8", errors="replace") as file:
             faulthandler.dump_traceback(file)
             file.seek(0)
             frames = main_thread_frames(file.read(), self._main)
-        self._answer({"how": "late", **self._place(frames)})
+        self._answer(replace(self._place(frames), how="late"))
 
-    def _place_of(self, error: BaseException) -> dict[str, Any]:
+    def _place_of(self, error: BaseException) -> End:
         if isinstance(error, SyntaxError) and error.filename == self._file:
-            return {"file": self._file, "line": error.lineno or 0, "source": text(error.text).strip()}
+            return End("raised", file=self._file, line=max(0, error.lineno or 0), source=text(error.text).strip())
         frames = traceback.walk_tb(error.__traceback__)
         return self._place((frame.f_code.co_filename, line) for frame, line in frames)
 
-    def _place(self, frames: Iterable[tuple[str, int]]) -> dict[str, Any]:
-        """The innermost of these places that is in the file, or else in a module beside it."""
+    def _place(self, frames: Iterable[tuple[str, int]]) -> End:
+        """An end at the innermost of these places that is in the file, or else in a module beside it."""
         own: tuple[str, int] = ("", 0)
         beside: tuple[str, int] = ("", 0)
         for name, line in frames:
@@ -145,34 +151,34 @@ class Run:
             elif name.startswith(self._folder + os.sep):
                 beside = (name, line)
         file, line = own if own[0] else beside
-        return {"file": file, "line": line, "source": text(linecache.getline(file, line)).strip() if file else ""}
+        source = text(linecache.getline(file, line)).strip() if file else ""
+        return End("raised", file=text(file), line=line or 0, source=source)
 
-    def _answer(self, end: dict[str, Any]) -> NoReturn:
+    def _answer(self, end: End) -> NoReturn:
         """Write the answer and end this process. The first caller does it; any other one waits for that."""
         if os.getpid() != self._pid:
             os._exit(0)  # a fork of this process
         self._answering.acquire()
-        answer: dict[str, Any] = {
-            "package": self._package,
-            "package_error": self._package_error,
-            "end": end,
-            "found": None,
-            "unknown": [text(each) for each in self._recorder.unknown[:100]],
-            "options": self._recorder.options,
-            "programs": self._recorder.programs,
-            "workers": len(self._recorder.workers),
-        }
+        answer = Answer(
+            end,
+            package=text(self._package),
+            package_error=self._package_error,
+            unknown=[text(each) for each in self._recorder.unknown[:100]],
+            options=self._recorder.options,
+            programs=self._recorder.programs,
+            workers=len(self._recorder.workers),
+        )
         try:
             if self._recorder.config is not None:
-                found = describe(self._recorder.config)
+                found, origins = describe(self._recorder.config)
                 why = "its requests did not come within the time limit"
-                answer["found"] = without_requests(found, why)
+                answer.found = without_requests(found, why)
                 self._write(answer)
-                add_requests(found)
-                answer["found"] = found
+                add_requests(found, origins)
+                answer.found = found
         except BaseException as error:
             traceback.print_exc()
-            answer["end"] = {"how": "unreadable", "type": type(error).__name__, "message": text(_message(error))}
+            answer.end = End("unreadable", type=text(type(error).__name__), message=text(_message(error)))
         self._write(answer)
         for stream in (sys.stdout, sys.stderr):
             try:
@@ -181,10 +187,10 @@ class Run:
                 pass
         os._exit(0)
 
-    def _write(self, answer: dict[str, Any]) -> None:
-        path = self._order["answer"]
+    def _write(self, answer: Answer) -> None:
+        path = self._order.answer
         with open(path + ".part", "w", encoding="ascii") as file:
-            json.dump(answer, file)
+            file.write(write(answer))
         os.replace(path + ".part", path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from vespa.config.commands import MIGRATE
 from vespa.config.migrate import MigrateSettings
@@ -14,8 +14,9 @@ from vespa.config.values import benchmark as benchmark_name
 from vespa.migrating.benchmark_module import module
 from vespa.migrating.differences import add_remarks
 from vespa.migrating.endings import sentence
+from vespa.migrating.messages import Benchmark
 from vespa.migrating.output import shown, to_json, to_text
-from vespa.migrating.plan import benchmark_handler, make_plan
+from vespa.migrating.plan import make_plan, measured_handler
 from vespa.migrating.reading import ChildResult, ReadingError, read_worker
 from vespa.runtime.files import replace_file
 from vespa.runtime.standard_streams import writable
@@ -52,24 +53,24 @@ def migrate(settings: MigrateSettings, environ: Mapping[str, str], out: TextIO) 
         seconds=settings.timeout,
     )
     answer = result.answer
-    ending = sentence(answer["end"], os.path.realpath(settings.file), settings.timeout, result.printed)
-    if answer["found"] is None:
+    ending = sentence(answer.end, os.path.realpath(settings.file), settings.timeout, result.printed)
+    if answer.found is None:
         nothing = "it makes no Worker and no WorkerConfig of the package vastai"
-        ended = answer["end"]["how"] == "finished"
+        ended = answer.end.how == "finished"
         raise ReadingError(f"{nothing}: {ending}" if ended else ending or "its Worker has no WorkerConfig")
     written = None
-    handler = benchmark_handler(answer["found"])
-    if settings.benchmark and handler is not None and handler["benchmark"]["requests"]:
-        replace_file(settings.benchmark, module(handler, result.hidden).encode("ascii"), 0o644)
-        written = handler["benchmark"]
-    plan = make_plan(answer["found"], "" if written is None else _spec(settings.benchmark))
-    add_remarks(plan, answer, result.hidden)
+    measured = measured_handler(answer.found)
+    if settings.benchmark and measured is not None and measured[1].requests:
+        replace_file(settings.benchmark, module(*measured, result.hidden).encode("ascii"), 0o644)
+        written = measured[1]
+    plan = make_plan(answer.found, "" if written is None else _spec(settings.benchmark))
+    add_remarks(plan, answer.found, answer, result.hidden)
     notes = _notes(settings, result, written, ending)
     if settings.json:
         path = "" if written is None else os.path.abspath(settings.benchmark)
-        out.write(to_json(plan, settings.file, answer["package"], notes, path))
+        out.write(to_json(plan, settings.file, answer.package, notes, path))
     else:
-        source = f"vastai {answer['package']}" if answer["package"] else "a stand-in of the package vastai"
+        source = f"vastai {answer.package}" if answer.package else "a stand-in of the package vastai"
         out.write(to_text(plan, f"Vespa's environment for {settings.file}, read with {source}.", notes))
     return INCOMPLETE if plan.missing or (settings.benchmark and written is None) else 0
 
@@ -79,21 +80,21 @@ def _spec(path: str) -> str:
     return f"{os.path.abspath(path)}:benchmark"
 
 
-def _notes(settings: MigrateSettings, result: ChildResult, written: Mapping[str, Any] | None, ending: str) -> list[str]:
+def _notes(settings: MigrateSettings, result: ChildResult, written: Benchmark | None, ending: str) -> list[str]:
     """What to know before the settings are used. `written` is the description of the benchmark that was written."""
     notes = ["WORKER_PORT, USE_SSL, UNSECURED and what Vast.ai sets stay as they are: Vespa reads them too."]
-    if error := result.answer["package_error"]:
+    if error := result.answer.package_error:
         notes.append(f"The installed package vastai could not be used: {error}")
     if ending:
         notes.append(f"Check that this is the right configuration, because {ending}.")
     if written is not None:
-        count = len(written["requests"])
-        more = f"; {written['cut']} more were left out" if written["cut"] else ""
+        count = len(written.requests)
+        more = f"; {written.cut} more were left out" if written.cut else ""
         notes.append(
-            f"The benchmark has {count} request{'s' * (count > 1)} of the file's {written['source']}{more}. Copy "
+            f"The benchmark has {count} request{'s' * (count > 1)} of the file's {written.source}{more}. Copy "
             f"{settings.benchmark} to the worker, and change VESPA_BENCHMARK if its path is another one there."
         )
-        if len({work for _, work in written["requests"]}) > 1:
+        if len({work for _, work in written.requests}) > 1:
             notes.append(
                 "Its requests differ in work. It takes them in turn; the official worker takes them at random and "
                 "reports the best round, so that its figure is higher by chance."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
+from vespa.migrating.messages import Answer, Description, Handler
 from vespa.migrating.plan import KNOWN, Plan, server_kind
 
 _INPUT: Final = (
@@ -42,47 +43,46 @@ MORE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
 """Settings for servers of each kind that the official worker has nothing of: name, value, and what they do."""
 
 
-def add_remarks(plan: Plan, answer: Mapping[str, Any], hidden: Sequence[str]) -> None:
+def add_remarks(plan: Plan, found: Description, answer: Answer, hidden: Sequence[str]) -> None:
     """Add a remark for each part of the file that no setting stands for."""
-    found = answer["found"]
-    _about_routes(plan, found["handlers"])
-    _about_work(plan, found["handlers"])
-    _about_requests(plan, found["handlers"])
+    _about_routes(plan, found.handlers)
+    _about_work(plan, found.handlers)
+    _about_requests(plan, found.handlers)
     _about_logs(plan, found)
-    _about_the_rest(plan, answer, hidden)
+    _about_the_rest(plan, found, answer, hidden)
     for name, value, what in MORE.get(server_kind(found), ()):
         if name in KNOWN:
             plan.remark(f"{name}={value}", f"The official worker has nothing like it, so it is not set: it {what}.")
 
 
-def _where(handlers: Sequence[Mapping[str, Any]], part: str) -> str:
-    routes = [each["route"] for each in handlers]
+def _where(handlers: Sequence[Handler], part: str) -> str:
+    routes = [each.route for each in handlers]
     return f"{part} of {', '.join(routes[:5])}" + (f" and {len(routes) - 5} more" if len(routes) > 5 else "")
 
 
-def _about_routes(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
-    routes = [each["route"] for each in handlers] or ["/"]
+def _about_routes(plan: Plan, handlers: Sequence[Handler]) -> None:
+    routes = [each.route for each in handlers] or ["/"]
     plan.remark(
         "handlers",
         f"The official worker answers POST to {', '.join(routes[:8])}{' …' if len(routes) > 8 else ''} and 404 to the "
         "rest. Vespa passes every signed request on, whatever its method and path, and responses as they come.",
     )
     for handler in handlers:
-        if handler["path"] != handler["route"]:
+        if handler.path != handler.route:
             plan.remark(
-                f"endpoint of {handler['route']}",
-                f"It leads to {handler['path']} at the backend. Vespa does not change paths: callers have to use "
-                f"{handler['path']}.",
+                f"endpoint of {handler.route}",
+                f"It leads to {handler.path} at the backend. Vespa does not change paths: callers have to use "
+                f"{handler.path}.",
             )
 
 
-def _about_work(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
-    if counted := [each for each in handlers if each["calculator"] or each["payload_class"]]:
+def _about_work(plan: Plan, handlers: Sequence[Handler]) -> None:
+    if counted := [each for each in handlers if each.calculator or each.payload_class]:
         example = next(
             (
-                f" For the first request of the benchmark it is {each['benchmark']['requests'][0][1]:g}."
+                f" For the first request of the benchmark it is {each.benchmark.requests[0][1]:g}."
                 for each in counted
-                if each["benchmark"] and each["benchmark"]["requests"]
+                if each.benchmark and each.benchmark.requests
             ),
             "",
         )
@@ -91,7 +91,7 @@ def _about_work(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
             "Vespa counts the `cost` that the caller asked the autoscaler for, which is signed. "
             f"Callers have to give what the function returns as `cost`.{example}",
         )
-    if plain := [each for each in handlers if not each["calculator"] and not each["payload_class"]]:
+    if plain := [each for each in handlers if not each.calculator and not each.payload_class]:
         plan.remark(
             _where(plain, "workload_calculator"),
             "There is none, so the official worker counts 100 for each request. Vespa counts the caller's `cost`: "
@@ -99,9 +99,9 @@ def _about_work(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _about_requests(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
-    def parsed(*effects: str) -> list[Mapping[str, Any]]:
-        return [each for each in handlers if each["parser"] and each.get("parser_does", "other") in effects]
+def _about_requests(plan: Plan, handlers: Sequence[Handler]) -> None:
+    def parsed(*effects: str) -> list[Handler]:
+        return [each for each in handlers if each.parser and each.parser_does in effects]
 
     if unwrapped := parsed("input"):
         plan.remark(_where(unwrapped, "request_parser"), _INPUT)
@@ -113,18 +113,18 @@ def _about_requests(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
     if unchanged := parsed("nothing"):
         plan.remark(_where(unchanged, "request_parser"), "It does not change the benchmark's requests: nothing to do.")
     for part, official, text in _BY_ROUTE:
-        if users := [each for each in handlers if each[part]]:
+        if users := [each for each in handlers if getattr(each, part)]:
             plan.remark(_where(users, official), text)
-    if remote := [each for each in handlers if each["remote"]]:
+    if remote := [each for each in handlers if each.remote]:
         plan.remark(
             _where(remote, "remote_function"),
             "Vespa calls no Python functions. Put the function behind an HTTP server, and make that the backend.",
         )
 
 
-def _about_logs(plan: Plan, found: Mapping[str, Any]) -> None:
-    patterns = found["patterns"]
-    if patterns["on_load"] or patterns["on_error"] or found["log_file"]:
+def _about_logs(plan: Plan, found: Description) -> None:
+    patterns = found.patterns
+    if patterns.on_load or patterns.on_error or found.log_file:
         path = plan.environment.get("VESPA_HEALTHCHECK_ENDPOINT", "off")
         how = "the benchmark succeeds" if path == "off" else f"{path} answers 2xx"
         plan.remark(
@@ -133,35 +133,35 @@ def _about_logs(plan: Plan, found: Mapping[str, Any]) -> None:
             "in a row (VESPA_HEALTHCHECK_CONSECUTIVE_FAILURES), or is not there after VESPA_READY_TIMEOUT_INITIAL "
             "(1200 s): raise that if loading takes longer.",
         )
-    if patterns["on_info"]:
+    if patterns.on_info:
         plan.remark("on_info", "Vespa does not repeat lines of the backend's log. Read them in its own file.")
-    if found["lifecycle"]:
+    if found.lifecycle:
         plan.remark(
             "lifecycle",
             "Vespa starts and stops no backend. Start it before Vespa or beside it, as a service of its own.",
         )
 
 
-def _about_the_rest(plan: Plan, answer: Mapping[str, Any], hidden: Sequence[str]) -> None:
-    options = {name: value for name, value in answer["options"].items() if name}
+def _about_the_rest(plan: Plan, found: Description, answer: Answer, hidden: Sequence[str]) -> None:
+    options = {name: value for name, value in answer.options.items() if name}
     if options:
         given = ", ".join(f"{name}={value}" for name, value in options.items())
         plan.remark("run()", f"It has options ({given}). Another address to listen at is set by VESPA_LISTEN.")
-    if answer["programs"]:
+    if answer.programs:
         plan.remark(
-            ", ".join(dict.fromkeys(answer["programs"][:8])),
+            ", ".join(dict.fromkeys(answer.programs[:8])),
             "The file starts this itself. Vespa starts no programs: if it is the model server, start it before Vespa, "
             "in the template's on-start script.",
         )
-    if answer["unknown"]:
+    if answer.unknown:
         plan.remark(
-            ", ".join(answer["unknown"][:8]),
+            ", ".join(answer.unknown[:8]),
             "The package's release 1.9.1 has no such field. It was left out.",
         )
-    if answer["workers"] > 1:
-        plan.remark("Worker", f"The file makes {answer['workers']} workers. This is about the last one.")
-    if answer["found"]["left_out"]:
-        plan.remark("handlers", f"There are more than are read: {answer['found']['left_out']} were left out.")
+    if answer.workers > 1:
+        plan.remark("Worker", f"The file makes {answer.workers} workers. This is about the last one.")
+    if found.left_out:
+        plan.remark("handlers", f"There are more than are read: {found.left_out} were left out.")
     if hidden:
         plan.remark(
             "environment",

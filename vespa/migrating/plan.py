@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
 from vespa.config.schema import Option, rows
 from vespa.config.worker import WorkerSettings
+from vespa.migrating.messages import Benchmark, Description, Handler, Limit
 from vespa.protocol.urls import BaseURL
 
 NO_LIMIT_SECONDS: Final = 86400
@@ -78,38 +79,42 @@ class Plan:
         self.remarks.append(Remark(about, text))
 
 
-def make_plan(found: Mapping[str, Any], benchmark: str = "") -> Plan:
+def make_plan(found: Description, benchmark: str = "") -> Plan:
     """The plan for a description. `benchmark` is the value of VESPA_BENCHMARK if a benchmark module is written."""
     plan = Plan()
     kind = server_kind(found)
     _set_backend(plan, found)
     _set_health(plan, found, kind)
-    _set_admission(plan, found["handlers"])
-    _set_sessions(plan, found["max_sessions"])
+    _set_admission(plan, found.handlers)
+    _set_sessions(plan, found.max_sessions)
     _set_benchmark(plan, found, kind, benchmark)
     return plan
 
 
-def server_kind(found: Mapping[str, Any]) -> str:
+def server_kind(found: Description) -> str:
     """Which server the backend is, by its routes and patterns: a key of the tables above, or "" if unknown."""
-    paths = {handler["path"] for handler in found["handlers"]}
+    paths = {handler.path for handler in found.handlers}
     if any(path.startswith("/v1/") for path in paths):
         return "openai"
     if "/generate/sync" in paths:
         return "comfyui wrapper"
-    patterns = " ".join(found["patterns"]["on_load"])
+    patterns = " ".join(found.patterns.on_load)
     if "/generate_stream" in paths or "text_generation" in patterns:
         return "tgi"
     return "comfyui" if "/prompt" in paths else ""
 
 
-def benchmark_handler(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The handler that the official worker measures, None if there is none. It refuses to start if there are two."""
-    return next((handler for handler in found["handlers"] if handler["benchmark"] is not None), None)
+def measured_handler(found: Description) -> tuple[Handler, Benchmark] | None:
+    """
+    The handler that the official worker measures, with its benchmark; None if there is none.
+
+    It refuses to start if there are two.
+    """
+    return next(((each, each.benchmark) for each in found.handlers if each.benchmark is not None), None)
 
 
-def _set_backend(plan: Plan, found: Mapping[str, Any]) -> None:
-    url, source = found["backend_url"], "model_server_url, model_server_port"
+def _set_backend(plan: Plan, found: Description) -> None:
+    url, source = found.backend_url, "model_server_url, model_server_port"
     if not url:
         plan.missing.append(Remark(source, "VESPA_BACKEND_URL: the file names no model server. Set it yourself."))
         return
@@ -118,8 +123,8 @@ def _set_backend(plan: Plan, found: Mapping[str, Any]) -> None:
     scheme, mark, rest = url.partition("://")
     host, colon, port = rest.rpartition(":")
     url = f"{scheme}{mark}{host.rstrip('/')}{colon}{port}" if colon and port.isdigit() else url
-    if plan.set("VESPA_BACKEND_URL", url.rstrip("/"), source) and all(each["remote"] for each in found["handlers"]):
-        if found["handlers"]:
+    if plan.set("VESPA_BACKEND_URL", url.rstrip("/"), source) and all(each.remote for each in found.handlers):
+        if found.handlers:
             plan.missing.append(
                 Remark(
                     "remote_function",
@@ -129,12 +134,12 @@ def _set_backend(plan: Plan, found: Mapping[str, Any]) -> None:
             )
 
 
-def _set_health(plan: Plan, found: Mapping[str, Any], kind: str) -> None:
+def _set_health(plan: Plan, found: Description, kind: str) -> None:
     name = "VESPA_HEALTHCHECK_ENDPOINT"
-    given = found["healthcheck_url"]
+    given = found.healthcheck_url
     source = "model_healthcheck_url"
     if not given:
-        given = next((each["healthcheck"] for each in found["handlers"] if each["healthcheck"]), "")
+        given = next((each.healthcheck for each in found.handlers if each.healthcheck), "")
         source = "healthcheck of a handler"
     path = _path_at_backend(given, plan.environment.get("VESPA_BACKEND_URL", ""))
     if path:
@@ -173,9 +178,9 @@ def _path_at_backend(given: str, backend: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _set_admission(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
-    parallel = [each["route"] for each in handlers if each["parallel"]]
-    serial = [each["route"] for each in handlers if not each["parallel"]]
+def _set_admission(plan: Plan, handlers: Sequence[Handler]) -> None:
+    parallel = [each.route for each in handlers if each.parallel]
+    serial = [each.route for each in handlers if not each.parallel]
     plan.set("VESPA_ALLOW_PARALLEL", "false" if serial or not handlers else "true", "allow_parallel_requests")
     if parallel and serial:
         plan.remark(
@@ -184,12 +189,13 @@ def _set_admission(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
             "false is the safe one: one request at a time. If the backend can take several, set "
             "VESPA_ALLOW_PARALLEL=true, and maybe VESPA_MAX_CONCURRENCY.",
         )
-    given = [each["max_queue_time"] for each in handlers] or [30.0]
+    given = [each.max_queue_time for each in handlers] or [30.0]
     wrong = [each for each in given if isinstance(each, str)]
     if wrong:
         plan.missing.append(Remark("max_queue_time", f"{wrong[0]!r} is no number. Set VESPA_MAX_WAIT_TIME yourself."))
         return
-    longest = NO_LIMIT_SECONDS if None in given else max(0.0, *given)
+    numbers = [each for each in given if isinstance(each, int | float)]
+    longest = NO_LIMIT_SECONDS if None in given else max(0.0, *numbers)
     plan.set("VESPA_MAX_WAIT_TIME", f"{longest:.15g}", "max_queue_time")
     if len(set(given)) > 1:
         plan.remark(
@@ -200,7 +206,7 @@ def _set_admission(plan: Plan, handlers: Sequence[Mapping[str, Any]]) -> None:
         plan.set("VESPA_QUEUE_TIMEOUT", f"{longest:.15g}", "max_queue_time: a wait for a slot may last as long")
 
 
-def _set_sessions(plan: Plan, most: object) -> None:
+def _set_sessions(plan: Plan, most: Limit) -> None:
     """Sessions: 0 and None are no limit there, and less than 0 is none at all; 0 is none here."""
     if "VESPA_MAX_SESSIONS" not in KNOWN or most == OFFICIAL_SESSIONS:
         return
@@ -212,21 +218,23 @@ def _set_sessions(plan: Plan, most: object) -> None:
     plan.set("VESPA_MAX_SESSIONS", str(most), "max_sessions")
 
 
-def _set_benchmark(plan: Plan, found: Mapping[str, Any], kind: str, benchmark: str) -> None:
-    handler = benchmark_handler(found)
-    count = sum(each["benchmark"] is not None for each in found["handlers"])
+def _set_benchmark(plan: Plan, found: Description, kind: str, benchmark: str) -> None:
+    measured = measured_handler(found)
+    count = sum(each.benchmark is not None for each in found.handlers)
     if count > 1:
         plan.remark("benchmark_config", "More than one handler has one, and the official worker would not start so.")
-    if handler is not None and handler["benchmark"]["requests"] and benchmark:
-        plan.set("VESPA_BENCHMARK", benchmark, f"the benchmark of {handler['route']}")
+    if measured is not None and measured[1].requests and benchmark:
+        plan.set("VESPA_BENCHMARK", benchmark, f"the benchmark of {measured[0].route}")
         return
     why = "The file has no benchmark (the official worker would not start so)."
-    if handler is not None:
-        own = handler["benchmark"]
-        why = f"The benchmark of {handler['route']} cannot be taken over: {own['error']}."
-        if own["requests"]:
-            why = f"The file has a benchmark of {handler['route']}: --benchmark FILE.py writes it as a module."
-    if kind in _BUILT_IN and handler is not None and bool(handler["calculator"]) == (kind != "comfyui wrapper"):
+    calculator = None
+    if measured is not None:
+        handler, own = measured
+        calculator = bool(handler.calculator)
+        why = f"The benchmark of {handler.route} cannot be taken over: {own.error}."
+        if own.requests:
+            why = f"The file has a benchmark of {handler.route}: --benchmark FILE.py writes it as a module."
+    if kind in _BUILT_IN and calculator == (kind != "comfyui wrapper"):
         plan.set("VESPA_BENCHMARK", _BUILT_IN[kind], "built into Vespa, for such a server")
         unit = "100 a request" if kind == "comfyui wrapper" else "generated tokens"
         plan.remark("benchmark_config", f"{why} The built-in one is set; its unit of work is {unit}.")

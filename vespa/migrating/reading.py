@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -10,10 +9,12 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from attrs import field, frozen
 
+from vespa.migrating.checked_json import FormError, read
+from vespa.migrating.messages import Answer, Order, write
 from vespa.runtime.files import read_file
 
 REQUESTS_SECONDS: Final = 10.0
@@ -47,9 +48,9 @@ class ReadingError(Exception):
 
 @frozen
 class ChildResult:
-    """What the process said. child.py describes the answer."""
+    """What the process said."""
 
-    answer: Mapping[str, Any]
+    answer: Answer
     printed: str
     """The end of what it printed."""
     hidden: tuple[str, ...] = field(default=())
@@ -77,9 +78,9 @@ def read_worker(
     environment, hidden = child_environment(environ)
     with tempfile.TemporaryDirectory(prefix="vespa-migrate-") as folder:
         answer = os.path.join(folder, "answer.json")
-        order = {"file": path, "arguments": [*arguments], "stand_in": stand_in, "seconds": seconds, "answer": answer}
-        how, printed = _run(python, json.dumps(order).encode() + b"\n", environment, seconds + REQUESTS_SECONDS)
-        return ChildResult(_load(answer, how, printed), printed, hidden)
+        order = Order(path, answer, float(seconds), stand_in, [*arguments])
+        how, printed = _run(python, write(order).encode() + b"\n", environment, seconds + REQUESTS_SECONDS)
+        return ChildResult(load(answer, how, printed), printed, hidden)
 
 
 def child_environment(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -156,16 +157,20 @@ def _keep_the_end(stream: IO[bytes], last: bytearray) -> None:
             del last[:-LAST_OUTPUT]
 
 
-def _load(path: str, how: str, printed: str) -> dict[str, Any]:
+def load(path: str, how: str, printed: str) -> Answer:
+    """
+    The answer in the file `path`, of a process that ended so and printed this. Raises ReadingError.
+
+    The worker's file runs in that process, and may write there what it wants.
+    """
     try:
-        text = read_file(path, LARGEST_ANSWER)
+        data = read_file(path, LARGEST_ANSWER + 1)
     except OSError:
         line = next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
         raise ReadingError(f"its process {how}, and told nothing" + (f": {line}" if line else "")) from None
+    if len(data) > LARGEST_ANSWER:
+        raise ReadingError(f"its process wrote an answer of more than {LARGEST_ANSWER} bytes, which is not read")
     try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise ReadingError("its process wrote an answer that cannot be read")
-    return answer
+        return read(Answer, data)
+    except FormError as error:
+        raise ReadingError(f"its process wrote an answer that cannot be read: {error}") from None

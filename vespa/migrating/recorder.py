@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from itertools import islice
+from typing import Any, Final, NoReturn
+
+MOST_OPTIONS: Final = 20
 
 
 class Recorder:
@@ -34,5 +37,12 @@ class Recorder:
 
     def run(self, options: Mapping[str, Any]) -> NoReturn:
         """The file started its worker's server, with these options."""
-        self.options = {str(name): repr(value)[:200] for name, value in options.items()}
+        self.options = {str(name)[:200]: _shown(value) for name, value in islice(options.items(), MOST_OPTIONS)}
         self._served()
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:200]
+    except Exception:
+        return f"<{type(value).__name__[:200]}>"

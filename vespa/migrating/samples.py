@@ -7,11 +7,12 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from vespa.migrating.checked_json import LARGEST
+from vespa.migrating.messages import MOST_BYTES, Benchmark
 
 MOST_REQUESTS: Final = 256
-MOST_BYTES: Final = 4 * 1024 * 1024
-"""The size of all requests of a benchmark together, as JSON."""
 SAME: Final = 8
 """If so many requests in a row are the same, all are taken to be."""
 DEFAULT_WORKLOAD: Final = 100.0
@@ -65,10 +66,10 @@ def maker(config: Any) -> Maker:
     raise NoRequest("its BenchmarkConfig has neither a data set nor a generator")
 
 
-def take(benchmark: dict[str, Any], parallel: bool, made: Maker) -> None:
+def take(benchmark: Benchmark, parallel: bool, made: Maker) -> None:
     """Fill a description's `benchmark` with requests, or with the error that prevents it."""
-    benchmark["source"] = made.source
-    needed = benchmark["runs"] * (benchmark["concurrency"] if parallel else 1) + benchmark["warmup"]
+    benchmark.source = made.source
+    needed = benchmark.runs * (benchmark.concurrency if parallel else 1) + benchmark.warmup
     wanted = made.total or min(needed, MOST_REQUESTS)
     requests: list[tuple[str, float]] = []
     size = 0
@@ -83,11 +84,11 @@ def take(benchmark: dict[str, Any], parallel: bool, made: Maker) -> None:
             wanted = 1
             del requests[1:]
             break
-    benchmark["cut"] = max(0, wanted - len(requests))
-    benchmark["requests"] = requests
+    benchmark.cut = min(max(0, wanted - len(requests)), LARGEST)
+    benchmark.requests = requests
 
 
-def effect_of_parser(parse: Callable[[Any], Any], request: str) -> str:
+def effect_of_parser(parse: Callable[[Any], Any], request: str) -> Literal["nothing", "input", "other"]:
     """What a request parser does: "nothing", "input" (it takes the object in `input` if there is one), "other"."""
     try:
         unchanged = parse(json.loads(request)) == json.loads(request)
@@ -121,7 +122,8 @@ def _of_class(source: str, make: Callable[[], Any]) -> Maker:
         if multipart is not None and multipart() is not None:
             raise NoRequest("it sends multipart forms, not JSON")
         value = payload.generate_payload_json()
-        works[id(value)] = float(payload.count_workload())
+        counted = float(payload.count_workload())
+        works[id(value)] = counted if math.isfinite(counted) else DEFAULT_WORKLOAD
         return value
 
     return Maker(source, sent, lambda value: works.pop(id(value), DEFAULT_WORKLOAD))
