@@ -38,6 +38,7 @@ class OpenSessions:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._accounts: dict[int, SessionAccount] = {}
+        sessions.on_open = self._seen  # a session may open and end between two looks
 
     @property
     def open(self) -> list[Session]:
@@ -73,7 +74,7 @@ class OpenSessions:
         return sum(each.work for each in self._seen() if each.state is not CONNECTING)
 
     def _seen(self) -> list[SessionAccount]:
-        """The accounts of all sessions: each was seen while it was open."""
+        """The accounts of all sessions since the start."""
         for session in self.open:
             account = session.account
             assert isinstance(account, SessionAccount)
