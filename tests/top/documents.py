@@ -50,6 +50,21 @@ def worker(**members: Any) -> dict[str, Any]:
     }
 
 
+def backend(number: int, **members: Any) -> dict[str, Any]:
+    """One of several backends."""
+    return {
+        "name": f"127.0.0.1:{8000 + number}",
+        "url": f"http://127.0.0.1:{8000 + number}",
+        "state": "ready",
+        "state_reason": "",
+        "requests_in_flight": 12,
+        "load": 3200.5,
+        "throughput": 1250.0,
+        "requests_moved_total": 0,
+        **members,
+    }
+
+
 def client(**members: Any) -> dict[str, Any]:
     """A client's document."""
     row = {"state": "busy", "requests_in_flight": 2, "requests_total": 40, "failures_total": 1, "trouble": "refused"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.top.documents import NOW, client, worker
+from tests.top.documents import NOW, backend, client, worker
 from tests.top.test_document import ANY
 from vespa.top.document import Document
 from vespa.top.figures import figures, headline, problems, spark
@@ -63,6 +63,11 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual(found["signing key"], "not fetched, connection refused")
         self.assertEqual(found["certificate"], "expired 2 min ago")
         self.assertIn("one undelivered for 30 s, https://run.vast.ai: no response in 10 s", found["autoscaler"])
+
+    def test_several_backends(self) -> None:
+        """The URLs of several backends, which may fill lines, are left to their table."""
+        members = worker(backend_url="http://127.0.0.1:8000, http://127.0.0.1:8001", backends=[backend(0), backend(1)])
+        self.assertEqual(lines(members)["backend"], "1 connection, 0 idle, probed 3 s ago in 2 ms")
 
     def test_refused_callers(self) -> None:
         """Callers that were refused by their signature have one line, and none while there are none."""

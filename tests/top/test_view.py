@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.top.documents import client, request, worker
+from tests.top.documents import backend, client, request, worker
 from vespa.runtime.terminal import Terminal
 from vespa.top.view import REQUESTS_LEAST, REQUESTS_ONCE, view
 
@@ -34,6 +34,13 @@ class ViewTests(SynchronousTestCase):
         self.assertIn("no worker is free: 2 are loading", text)
         self.assertRegex(text, r"https://203\.0\.113\.7:41234 +busy +2 +40 +1 +refused")
 
+    def test_several_backends(self) -> None:
+        """The backends of a worker have a table, above the requests; a single one has none."""
+        text = shown(worker(backends=[backend(0), backend(1, state="errored", requests_in_flight=0)]))
+        self.assertRegex(text, r"127\.0\.0\.1:8001 +errored +0 +3,200 +1,250 +0")
+        self.assertLess(text.index("127.0.0.1:8001"), text.index("POST"))
+        self.assertNotIn("units/s  moved", shown(worker(backends=[])))
+
     def test_empty(self) -> None:
         """A document without members is a headline."""
         self.assertEqual(shown({}).strip(), "Vespa: no state")
@@ -51,11 +58,14 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual(shown(members, height=5).count("POST"), REQUESTS_LEAST)
         for height in (25, 30, 40):
             self.assertLessEqual(len(shown(members, height=height, below="q ends it").splitlines()), height)
+        members["backends"] = [backend(number) for number in range(8)]
+        for height in (40, 50):
+            self.assertIn(height - len(shown(members, height=height, below="q ends it").splitlines()), (0, 1, 2))
 
     def test_narrow(self) -> None:
         """No line is wider than the terminal."""
         for width in (40, 60, 80):
-            for members in (worker(), client()):
+            for members in (worker(), client(), worker(backends=[backend(0), backend(1)])):
                 for line in shown(members, width=width).splitlines():
                     self.assertLessEqual(len(line), width)
 
@@ -69,6 +79,7 @@ class ViewTests(SynchronousTestCase):
             backend_url=evil,
             requests=[request(1, method=evil, path=evil, outcome=evil)],
             workers=[{"url": evil, "state": evil, "trouble": evil}],
+            backends=[backend(0, name=evil, state=evil)],
             unknown=evil,
         )
         text = shown(members, below="q ends it")

@@ -134,6 +134,8 @@ def _lag(document: Document) -> str:
 
 def _backend(document: Document) -> str:
     url, trouble = document.text("backend_url"), document.text("probe_trouble")
+    if document.rows("backends"):
+        url = ""  # several: they have a table
     open_ones, limit = document.number("backend_connections_open"), document.number("backend_connections_limit")
     since, took = document.since("probe_at"), document.number("probe_seconds")
     probe = "" if since is None else f"probed {age(since)}" + ("" if took is None else f" in {duration(took)}")

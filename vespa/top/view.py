@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.styled import Styled
 from rich.table import Table
 
+from vespa.top.backends_table import BackendsTable
 from vespa.top.document import Document
 from vespa.top.figures import figures, headline, problems
 from vespa.top.units import age, duration, number
@@ -39,8 +40,11 @@ def view(members: Mapping[str, Any], *, height: int | None = None, below: str = 
     for figure in known:
         grid.add_row(figure.label, figure.text)
     parts += ["", grid]
-    workers, requests = document.rows("workers"), document.rows("requests")
+    workers, backends, requests = (document.rows(name) for name in ("workers", "backends", "requests"))
     used = len(parts) + len(known)
+    if backends:
+        parts += ["", BackendsTable(backends)]
+        used += 2 + len(backends)
     if workers:
         parts += ["", _workers(workers)]
         used += 3 + len(workers)
