@@ -111,10 +111,10 @@ class Taking:
 
 class AnyCutTests(SynchronousTestCase):
     @settings(max_examples=examples(300))
-    @given(st.data(), bodies(), st.booleans(), st.booleans())
-    def test_as_the_whole(self, data: st.DataObject, raw: bytes, secured: bool, chunked: bool) -> None:
+    @given(st.data(), bodies(), st.booleans(), st.booleans(), st.booleans())
+    def test_as_the_whole(self, data: st.DataObject, raw: bytes, secured: bool, chunked: bool, sessions: bool) -> None:
         """Any split of a body gives the same result as the whole: the same refusal, or the same bytes."""
-        unwrapping = RequestUnwrapping(secured=secured)
+        unwrapping = RequestUnwrapping(secured=secured, sessions=sessions)
         length = None if chunked else len(raw)
         if raw or chunked:
             whole = Taking(unwrapping.begin_body(post(), length)).outcome([raw] if raw else [])
@@ -214,6 +214,23 @@ class SessionTests(SynchronousTestCase):
                         body = RequestUnwrapping(secured=secured).begin_body(post(), length)
                         outcome = Taking(body).outcome([raw[:50], raw[50:]])
                         self.assertEqual(outcome[:2], (410, "invalid_session"))
+
+    def test_with_what_follows(self) -> None:
+        """Where a session and what follows it come in one read, they mean what they do in two."""
+        payload = b'"' + b"x" * 100_000 + b'"'
+        wrong = (422, "invalid_envelope")
+        for raw, without_sessions, with_sessions in (
+            (b'{"auth_data":%b,"session_id":"s","payload":%b]' % (HEAD, payload), (410, "invalid_session"), wrong),
+            (envelope(payload, b',"session_id":"s"'), (410, "invalid_session"), wrong),
+            (envelope(payload, b',"session_id":"s"') + b"x", wrong, wrong),
+        ):
+            for sessions, expected in ((False, without_sessions), (True, with_sessions)):
+                unwrapping = RequestUnwrapping(secured=True, sessions=sessions)
+                for at in (raw.index(b'"xxx'), len(raw) - 18, len(raw) - 1, len(raw)):
+                    for length in (None, len(raw)):
+                        pieces = [piece for piece in (raw[:at], raw[at:]) if piece]
+                        outcome = Taking(unwrapping.begin_body(post(), length)).outcome(pieces)
+                        self.assertEqual(outcome[:2], expected, (raw[-30:], at - len(raw), sessions, length))
 
     def test_not_before_the_signature_is_read(self) -> None:
         """A session behind a large payload is found when the payload has gone on: the request is never complete."""

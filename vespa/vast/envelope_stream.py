@@ -64,6 +64,8 @@ class EnvelopeStream:
         self.auth: Auth | None = None  # the signed data, once it is complete; not verified
         self.session_id: str | None = None
         """The session that the request names, or None. Final after `finish`, because it may follow the payload."""
+        self.session_before: str | None = None
+        """The session that is named before the payload, or None. Final once `streaming` is true."""
         self.payload_complete = False
         """Whether the end of the payload has come. The envelope may still be incomplete."""
         self._max_cost = max_cost
@@ -146,7 +148,7 @@ class EnvelopeStream:
             position = members.feed(data)
         finally:
             self.auth = members.auth
-            self.session_id = members.session_id
+            self.session_id = self.session_before = members.session_id
         if position < 0:
             return len(data)
         if members.auth is None:

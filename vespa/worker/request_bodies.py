@@ -25,9 +25,16 @@ class EnvelopedBody:
 
     def feed(self, data: bytes) -> Sequence[Piece]:
         stream = self._stream
-        pieces = stream.feed(data)
+        try:
+            pieces = stream.feed(data)
+        except Refusal:
+            if not self.ready and stream.streaming:
+                # What is wrong follows the beginning of the payload, where a session may be refused: that comes first,
+                # as it does if the rest is read later.
+                self._auth(stream.session_before)
+            raise
         if not self.ready and stream.streaming:
-            self.content = self._auth()
+            self.content = self._auth(stream.session_before)
             if self.length is not None:
                 self.length = stream.payload_length(self.length)
             self.ready = True
@@ -36,22 +43,20 @@ class EnvelopedBody:
     def finish(self) -> Sequence[Piece]:
         stream = self._stream
         last = stream.finish()
-        auth = self._auth()
         if not self.ready:
             assert last is not None
-            self.content = auth
+            self.content = self._auth(stream.session_id)
             self.length = len(last)
             self.ready = True
+        elif stream.session_id != stream.session_before:
+            self._auth(stream.session_id)  # refuses it without sessions
+            raise Refusal(422, "invalid_envelope", "in a body of this size session_id must come before the payload")
         return (last,) if last else ()
 
-    def _auth(self) -> Auth | None:
-        """The signed data, with the session. A session_id may come after the payload."""
-        stream, auth = self._stream, self._stream.auth
-        if stream.session_id is None or auth is None:
-            return auth
-        if self._sessions and self.content is not None and self.content.session_id != stream.session_id:
-            raise Refusal(422, "invalid_envelope", "in a body of this size session_id must come before the payload")
-        return in_session(auth, stream.session_id, self._sessions)
+    def _auth(self, session_id: str | None) -> Auth | None:
+        """The signed data, with this session. Raises Refusal 410 if there are no sessions."""
+        auth = self._stream.auth
+        return auth if session_id is None or auth is None else in_session(auth, session_id, self._sessions)
 
 
 def in_session(auth: Auth, session_id: str, sessions: bool) -> Auth:
