@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
+from vespa.accounting.backend_lines import BackendLines
 from vespa.accounting.backend_slots import DOWN, BackendSlots, best, least
 from vespa.accounting.fair_queue import FairQueue, Waiter
 
@@ -56,13 +56,9 @@ class BackendQueue(FairQueue[Key]):
         self._usable: list[BackendSlots] = []
         self._charges: dict[Key, int] = {}
         self._tunnels: dict[Key, int] = {}  # with what was charged for each
-        # `_waiting` has all who wait; beside it each is in a line, with the number of its arrival (0: it was moved).
-        self._shared: OrderedDict[Key, int] = OrderedDict()
-        self._moved: OrderedDict[Key, int] = OrderedDict()
-        self._pinned: dict[BackendSlots, OrderedDict[Key, int]] = {backend: OrderedDict() for backend in backends}
-        self._line_of: dict[Key, OrderedDict[Key, int]] = {}
+        self._lines: BackendLines[Key] = BackendLines(backends)  # with the same keys as `_waiting`
         self._resume: dict[Key, Callable[[], None]] = {}
-        self._arrivals = self._turns = 0
+        self._turns = 0
 
     # -- before a slot
 
@@ -76,9 +72,7 @@ class BackendQueue(FairQueue[Key]):
         backend = self._best(key) if pinned is None else pinned if not pinned.full else None
         if backend is None:
             self._queue(key, load)
-            self._arrivals += 1
-            self._line_of[key] = line = self._shared if pinned is None else self._pinned[pinned]
-            line[key] = self._arrivals
+            self._lines.add(key, pinned)
             return False
         self._take(key, backend)
         return True
@@ -153,8 +147,7 @@ class BackendQueue(FairQueue[Key]):
             self._pass_on(before)
         if backend is None:
             self._waiting[key] = None
-            self._line_of[key] = self._moved
-            self._moved[key] = 0
+            self._lines.add_moved(key)
             self._resume[key] = resume
         self._hand_on()
         return backend is not None
@@ -167,13 +160,13 @@ class BackendQueue(FairQueue[Key]):
         """Take a key out of the queue. Returns False if it was not there."""
         if not super().leave(key):
             return False
-        del self._line_of.pop(key)[key]
+        self._lines.remove(key)
         self._resume.pop(key, None)
         return True
 
     def queued(self) -> list[Key]:
         """The keys in the queue, first come first."""
-        return [*self._moved, *(key for key in self._waiting if key not in self._moved)]
+        return self._lines.in_order()
 
     def dismiss(self) -> list[Key]:
         """Empty the queue. Returns the keys that waited, first come first."""
@@ -193,7 +186,7 @@ class BackendQueue(FairQueue[Key]):
         backend.health = health
         best_health = max(each.health for each in self.backends)
         self._usable = [each for each in self.backends if each.health == best_health != DOWN]
-        lost = list(self._pinned[backend]) if health == DOWN else []
+        lost = self._lines.pinned_to(backend) if health == DOWN else []
         for key in lost:
             self.leave(key)
         for each in self._usable:
@@ -231,16 +224,10 @@ class BackendQueue(FairQueue[Key]):
 
     def _successor(self, backend: BackendSlots) -> Key | None:
         """The first who may have a slot of this backend, and now has it; None if nobody waits for one."""
-        lines = [self._pinned[backend]]
-        if backend in self._usable:
-            lines += self._moved, self._shared
-        line = min(filter(None, lines), key=lambda each: next(iter(each.values())), default=None)  # the first to come
-        if line is None:
-            return None
-        key, _ = line.popitem(last=False)
-        del self._line_of[key]
-        del self._waiting[key]
-        self._take(key, backend)
+        key = self._lines.take(backend, backend in self._usable)
+        if key is not None:
+            del self._waiting[key]
+            self._take(key, backend)
         return key
 
     def _tell(self, key: Key) -> None:
