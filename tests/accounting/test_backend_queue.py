@@ -54,6 +54,46 @@ class ChoiceTests(SynchronousTestCase):
         gate.free(waiting)
         self.assertEqual((gate.backends[0].load, gate.backends[0].working, gate.working), (0, 0, 0))
 
+    def test_charge_falls(self) -> None:
+        """A charge falls to the work that is left, never rises by that, and never below nothing."""
+        gate = a_gate(1, slots=0)
+        place = gate.backends[0]
+        one, other = Request(), Request()
+        for each in (one, other):
+            gate.admit(each, 0)
+            gate.charge(each, 10)
+        for left, load in ((7, 17), (9, 17), (7, 17), (0, 10), (-5, 10), (3, 10)):
+            gate.lower_charge(one, left)
+            self.assertEqual(place.load, load, left)
+        gate.free(one)
+        self.assertEqual(place.load, 10)
+
+    def test_late_report(self) -> None:
+        """What is told of the work of a request that waits, has moved, or has ended changes nothing."""
+        gate = a_gate(2)
+        first, second = gate.backends
+        moved, ended, waiting = Request("moved"), Request("ended"), Request("waiting")
+        gate.admit(moved, 0)
+        gate.charge(moved, 10)
+        gate.lower_charge(ended, 0)
+        gate.admit(ended, 0)
+        gate.charge(ended, 20)
+        gate.admit(waiting, 0)
+        gate.lower_charge(waiting, 0)
+        gate.free(ended)
+        self.assertIs(waiting.backend, second)
+        gate.charge(waiting, 30)
+        gate.lower_charge(ended, 0)
+        self.assertEqual((first.load, second.load), (10, 30))
+        self.assertFalse(gate.move(moved, [first], moved.resume))
+        gate.lower_charge(moved, 0)
+        self.assertEqual((first.load, second.load), (0, 30))
+        gate.free(waiting)
+        self.assertIs(moved.backend, second)
+        gate.charge(moved, 10)
+        gate.lower_charge(moved, 4)
+        self.assertEqual((first.load, second.load), (0, 4))
+
     def test_twice_inside(self) -> None:
         """A key is inside once."""
         gate = a_gate(1)
@@ -332,6 +372,9 @@ class UpgradeTests(SynchronousTestCase):
         gate.upgraded(tunnel)
         gate.upgraded(tunnel)
         self.assertEqual((waiting.told, place.working, place.tunnels, place.load), (1, 1, 1, 4))
+        gate.lower_charge(tunnel, 3)
+        gate.charge(tunnel, 9)
+        self.assertEqual(place.load, 3)
         gate.free(tunnel)
         gate.free(tunnel)
         self.assertEqual((place.working, place.tunnels, place.load), (1, 0, 0))

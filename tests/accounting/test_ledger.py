@@ -112,10 +112,10 @@ class LawTests(SynchronousTestCase):
                         ended_with_idx.append(entry)
             elif what == "free" and entries:
                 entry = entries[first % len(entries)]
-                left = (entry.work - entry.freed) * (entry.state in LIVE)
-                before_load = ledger.load
+                more = max(0, min(second, entry.work) - entry.freed) * (entry.state in LIVE)
+                before_load, before_freed = ledger.load, entry.freed
                 ledger.free_load(entry, second)
-                self.assertEqual(before_load - ledger.load, min(left, second))
+                self.assertEqual((before_load - ledger.load, entry.freed), (more, before_freed + more))
             elif what == "measure" and entries:
                 entry = entries[first % len(entries)]
                 measured = second if entry.state in LIVE else entry.measured

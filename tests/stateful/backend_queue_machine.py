@@ -41,6 +41,7 @@ class BackendQueueMachine:
         self.working: dict[Request, BackendSlots] = {}
         self.tunnels: dict[Request, BackendSlots] = {}
         self.work: dict[Request, int] = {}
+        self.ended: list[Request] = []  # the newest of them
         self.told: list[Request] = []
         self.expected: list[Request] = []
         self.count = 0
@@ -110,6 +111,16 @@ class BackendQueueMachine:
             self.work[request] = b % 100
             self.gate.charge(request, b % 100)
 
+    def do_lower(self, a: int, b: int) -> None:
+        """Work is done: of a request at a backend, or late, of one that waits or has ended."""
+        request = self._some([*self.working, *self.tunnels, *(each.request for each in self.queue), *self.ended], a)
+        if request is None:
+            return
+        left = b % 100 - 10
+        if request in self.work:
+            self.work[request] = min(self.work[request], max(left, 0))
+        self.gate.lower_charge(request, left)
+
     def do_free(self, a: int, b: int) -> None:
         request = self._some([*self.working, *self.tunnels, *(each.request for each in self.queue)], a)
         if request is None:
@@ -122,6 +133,7 @@ class BackendQueueMachine:
             self.hand_on([place])
         self.gate.free(request)
         self.gate.free(request)  # the second time it is a stranger
+        self.ended = [*self.ended[-2:], request]
 
     def do_upgrade(self, a: int, b: int) -> None:
         request = self._some(list(self.working), a)

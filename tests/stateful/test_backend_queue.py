@@ -15,7 +15,7 @@ STEPS = (
     *("admit",) * 6,
     *("free",) * 4,
     *("health",) * 2,
-    *("charge", "charge", "move", "move", "upgrade", "dismiss"),
+    *("charge", "charge", "lower", "lower", "move", "move", "upgrade", "dismiss"),
 )
 """The more often a name stands here, the more often it is done."""
 numbers = st.integers(0, 8191)

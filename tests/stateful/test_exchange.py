@@ -18,7 +18,7 @@ EXAMPLES = 300
 STEPS = (
     *("come", "come", "come", "send", "send", "send", "send", "accept", "accept", "accept", "time", "time", "time"),
     *("respond", "respond", "respond", "respond", "respond", "respond", "close", "close", "leave", "leave", "refuse"),
-    *("work_end", "work_end", "measure", "measure", "stop", "health", "health"),
+    *("work_end", "work_end", "measure", "measure", "measure_late", "stop", "health", "health"),
     *("squeeze", "squeeze", "drain", "drain", "chatter", "cut", "dismiss", "unready", "distrust"),
 )
 numbers = st.integers(0, 8191)

@@ -36,8 +36,10 @@ from vespa.proxy.exchange import Exchange
 from vespa.proxy.upstream_deadlines import Timeouts
 from vespa.simulator.signing import query_envelope
 from vespa.transport.turn_end import QueuedTurnEnd
+from vespa.worker.usage.setup import free_load
 
 DUE: Final = ("send", "accept", "respond", "drain", "come")
+RESPONDING: Final = (State.STREAMING, State.STREAMING_ERROR)
 TIMES: Final = (0.0, 0.0, 0.1, 0.5, 1.0, 2.5, 6.0, 31.0)
 AMOUNTS: Final = (1 << 30, 1 << 30, 1 << 30, 40_000, 300, 30, 1)
 INDICES: Final = 5
@@ -240,6 +242,9 @@ class WorkerMachine:
         """Requests for sessions, which the worker answers itself."""
         self.late_calls: list[str] = []
         """What was called on exchanges that had ended."""
+        self.done: dict[Exchange, int] = {}
+        """The most work that the responses of requests have told of, in millionths."""
+        self.freed_early: set[Exchange] = set()
         self._number = 0
         self._acted = False
 
@@ -429,7 +434,21 @@ class WorkerMachine:
         for exchange in self._pick([each for each in self.opened if each.state in IN_FLIGHT], a):
             if self.config.reads:
                 self.rig.ledger.measure(exchange, b * 1000)
-                self.rig.ledger.free_load(exchange, b * 500)
+                if exchange.state in RESPONDING:
+                    self._free_load(exchange, b * 500)
+                else:  # no backend does so: nothing of a response has come
+                    self.rig.ledger.free_load(exchange, b * 500)
+                    self.freed_early.add(exchange)
+
+    def do_measure_late(self, a: int, b: int) -> None:
+        """Usage is told of a request that has ended."""
+        for exchange in self._pick([each for each in self.opened if each.state in ENDS], a):
+            self._free_load(exchange, b * 500)
+
+    def _free_load(self, exchange: Exchange, done: int) -> None:
+        """So much of the work of a request is done, as its response says."""
+        self.done[exchange] = max(self.done.get(exchange, 0), done)
+        free_load(self.rig.ledger, self.rig.gate)(exchange, done)
 
     def do_stop(self, a: int, b: int) -> None:
         for exchange in self._pick(self.engine.stopping, a):
@@ -494,6 +513,7 @@ class WorkerMachine:
         self.check_work()
         self.readers.check()
         check_places(self.places, self.config.concurrency, gate.working)
+        self.check_charges()
         assert gate.working + gate.waiting <= ledger.in_flight + len(self.engine.stopping), "a slot too many"
         for caller in self.callers:
             numbers = iter(caller.numbers)
@@ -545,6 +565,23 @@ class WorkerMachine:
             sessions.check(ledger, self.opened)
             done += sessions.work_done
         assert ledger.snapshot().totals.served == done
+
+    def check_charges(self) -> None:
+        """
+        The load of a backend is the work that is left of the requests at it, also of those in sessions.
+
+        One that was moved is charged, if not at once, when it is sent to its next backend in the turn that follows.
+        """
+        waiting = set(self.rig.gate.queued())
+        held = [each for each in self.opened if each.state in IN_FLIGHT or each in self.engine.stopping]
+        for place in self.places:
+            here = [each for each in held if each.backend is place and each not in waiting]
+            left = {each: max(0, each.work - self.done.get(each, 0)) for each in here}
+            moving = sum(left[each] for each in here if each.selection is not None and each.selection.call is not None)
+            assert sum(left.values()) - moving <= place.load <= sum(left.values()), (place.load, left.values())
+            for each in here:
+                if each.session is None and each.state in IN_FLIGHT and each not in self.freed_early:
+                    assert left[each] == each.work - each.freed, "the ledger and the gate differ"
 
     def check_end(self) -> None:
         """What holds when all is over: nothing is held."""

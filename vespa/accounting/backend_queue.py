@@ -28,7 +28,8 @@ class BackendQueue(FairQueue[Key]):
        are READY, or, if none is, those that are SUSPECT.
     3. A request that is pinned waits for its own backend only, and gets a slot of it also while that is suspect.
     4. Of the requests that may have a slot, the first that came gets it. One that is moved comes before all.
-    5. `load` of a backend is the sum of what was charged for the requests at it, and 0 when there are none.
+    5. `load` of a backend is the sum of what is charged for the requests at it, and 0 when there are none. No charge is
+       negative.
 
     The work of an operation is constant or linear in the number of backends, but for `queued`, `dismiss` and
     `set_health`, which name many.
@@ -54,8 +55,8 @@ class BackendQueue(FairQueue[Key]):
         self._pin = pin
         self._affinity = affinity
         self._usable: list[BackendSlots] = []
-        self._charges: dict[Key, int] = {}
-        self._tunnels: dict[Key, int] = {}  # with what was charged for each
+        self._charges: dict[Key, int] = {}  # of those with a slot, and of the tunnels
+        self._tunnels: set[Key] = set()
         self._lines: BackendLines[Key] = BackendLines(backends)  # with the same keys as `_waiting`
         self._resume: dict[Key, Callable[[], None]] = {}
         self._turns = 0
@@ -87,12 +88,21 @@ class BackendQueue(FairQueue[Key]):
         return least(self._usable)
 
     def charge(self, key: Key, work: int) -> None:
-        """Count the work of a request at its backend until it leaves that. Ignored if it holds no slot."""
+        """Count the work of a request at its backend. Ignored if it holds no slot."""
         if key in self._working:
             backend = key.backend
             assert backend is not None
             backend.load += work - self._charges.get(key, 0)
             self._charges[key] = work
+
+    def lower_charge(self, key: Key, work: int) -> None:
+        """No more than this `work` is left of a request at a backend. Ignored if it is at none, or charged less."""
+        less = self._charges.get(key, 0) - max(work, 0)
+        if less > 0:
+            backend = key.backend
+            assert backend is not None
+            backend.load -= less
+            self._charges[key] -= less
 
     # -- after it
 
@@ -112,8 +122,9 @@ class BackendQueue(FairQueue[Key]):
                 self._hand_on()
         elif key in self._tunnels:
             backend = key.backend  # type: ignore[assignment]
+            self._tunnels.remove(key)
             backend.tunnels -= 1
-            backend.load -= self._tunnels.pop(key)
+            backend.load -= self._charges.pop(key)
         else:
             self.leave(key)
 
@@ -123,9 +134,10 @@ class BackendQueue(FairQueue[Key]):
             return
         work = self._charges.get(key, 0)
         backend = self._give_up(key)
-        self._tunnels[key] = work
+        self._tunnels.add(key)
         backend.tunnels += 1
         backend.load += work
+        self._charges[key] = work
         if self._waiting:
             self._pass_on(backend)
             self._hand_on()
@@ -167,13 +179,6 @@ class BackendQueue(FairQueue[Key]):
     def queued(self) -> list[Key]:
         """The keys in the queue, first come first."""
         return self._lines.in_order()
-
-    def dismiss(self) -> list[Key]:
-        """Empty the queue. Returns the keys that waited, first come first."""
-        waiting = self.queued()
-        for key in waiting:
-            self.leave(key)
-        return waiting
 
     # -- the backends
 

@@ -170,7 +170,8 @@ class FairQueue(Generic[Key]):
     def dismiss(self) -> list[Key]:
         """Empty the queue. Returns the keys that waited, first come first."""
         waiting = self.queued()
-        self._waiting.clear()
+        for key in waiting:
+            self.leave(key)
         return waiting
 
     def check_wait(self, load: int) -> None:

@@ -139,14 +139,14 @@ class Ledger(DeleteRecords):
 
     def free_load(self, entry: Entry, work: int) -> None:
         """
-        So much of the work of a request in flight is done, and no longer in `load`.
+        So much of the work of a request in flight is done since its start, and no longer in `load`.
 
-        At most what is left of it. A request that is not in flight is left alone.
+        At most all of it, and never less than before. A request that is not in flight is left alone.
         """
-        freed = min(work, entry.work - entry.freed)
-        if freed > 0 and entry in self._in_flight:
-            entry.freed += freed
-            self.load -= freed
+        freed = min(work, entry.work)
+        if freed > entry.freed and entry in self._in_flight:
+            self.load -= freed - entry.freed
+            entry.freed = freed
             self._changes += 1
 
     def measure(self, entry: Entry, work: int) -> None:

@@ -8,14 +8,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import DATE, Rig, body, post
+from tests.worker.requests import envelope
+from tests.worker.sessions.session_rig import result
 from tests.worker.usage.replies import DONE, OPENAI, VLLM_CONTINUOUS, chunk, events, usage
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.workload import MICROS
 from vespa.protocol.response_head import ResponseHead, parse_response_head
 from vespa.proxy.exchange import Exchange
 from vespa.proxy.interfaces import ResponseReader
+from vespa.transport.origin import Origin
 from vespa.worker.usage.meter import HEADS_MAX, UsageMeter, form_of
 from vespa.worker.usage.reader import LIMIT, Form
+from vespa.worker.usage.setup import free_load
 
 COST = b"X-Serverless-Cost: 100\r\n"
 """What an unsigned request of these tests costs."""
@@ -31,7 +35,7 @@ class MeteredRig(Rig):
 
     def _reader(self, exchange: Exchange, head: ResponseHead, length: int) -> ResponseReader | None:
         if self.meter is None:
-            self.meter = UsageMeter(self.ledger, self.unit)
+            self.meter = UsageMeter(self.ledger, self.unit, free_load=free_load(self.ledger, self.gate))
         return self.meter.reader(exchange, head, length)
 
     @property
@@ -246,6 +250,75 @@ class UsageMeterTests(SynchronousTestCase):
                 rig.backend.wire.send(part)
                 self.assertEqual(client.read(), part)
         self.assertEqual((rig.served, rig.settled()), (6.0, True))
+
+
+class SeveralTests(SynchronousTestCase):
+    """Before several backends, the load of a request's backend falls with that of the worker."""
+
+    def rig(self, **more: Any) -> MeteredRig:
+        return MeteredRig(several=[Origin("http", name, 8000) for name in ("a", "b")], **more)
+
+    def loads(self, rig: Rig) -> list[float]:
+        """The load of each backend in units."""
+        assert rig.backends is not None
+        return [each.load / MICROS for each in rig.backends.all]
+
+    def test_load_falls(self) -> None:
+        """It falls while the stream lasts, is nothing after the last event, and the next request goes by it."""
+        rig = self.rig()
+        for _ in range(2):
+            rig.ask(post(b"{}", extra=COST))
+        stream_at = rig.ways[0].wire
+        stream_at.send(stream())
+        loads = []
+        for count in range(1, 101):
+            stream_at.send(coded(events(chunk("x", usage=usage(count)))))
+            loads.append(rig.load)
+            self.assertEqual(self.loads(rig), [rig.load - 100, 100])
+        self.assertEqual((loads[0], loads[-1]), (199.0, 103.0))
+        stream_at.send(coded(DONE))
+        self.assertEqual(self.loads(rig), [0.0, 100.0])
+        rig.ask(post(b"{}", extra=b"X-Serverless-Cost: 30\r\n"))
+        rig.ask(post(b"{}", extra=b"X-Serverless-Cost: 50\r\n"))
+        self.assertEqual(self.loads(rig), [80.0, 100.0])
+        stream_at.send(b"0\r\n\r\n")
+        self.assertEqual((self.loads(rig), rig.served), ([80.0, 100.0], 100.0))
+
+    def test_caller_leaves(self) -> None:
+        """A caller that leaves takes what was left of its work, and no more."""
+        rig = self.rig()
+        client, _ = (rig.ask(post(b"{}", extra=COST)) for _ in range(2))
+        rig.ways[0].wire.send(stream() + coded(events(chunk("x", usage=usage(60)))))
+        self.assertEqual((self.loads(rig), rig.load), ([40.0, 100.0], 140.0))
+        client.hang_up()
+        self.assertEqual((self.loads(rig), rig.load), ([0.0, 100.0], 100.0))
+
+    def test_moved(self) -> None:
+        """A request that another backend gets is charged there with all of its work, and that falls there."""
+        rig = self.rig()
+        for _ in range(2):
+            rig.ask(post(b"{}", extra=COST))
+        rig.ways[0].wire.hang_up()
+        rig.clock.advance(0)
+        self.assertEqual(self.loads(rig), [0.0, 200.0])
+        rig.ways[1].wire.send(stream() + coded(events(chunk("x", usage=usage(60)))))
+        self.assertEqual((self.loads(rig), rig.load), ([0.0, 140.0], 140.0))
+
+    def test_inside_a_session(self) -> None:
+        """
+        A request inside a session is charged at its backend, where it is work like any other; that falls too.
+
+        Its load at the worker is the session's.
+        """
+        rig = self.rig(max_sessions=1)
+        _, answer = result(rig.ask(post(envelope(b"{}", cost=500), b"/session/create")))
+        named = b', "session_id": %b}' % json.dumps(answer["session_id"]).encode()
+        rig.ask(post(envelope(b"{}", cost=500)[:-1] + named, b"/v1"))
+        self.assertEqual((self.loads(rig), rig.load), ([500.0, 0.0], 500.0))
+        rig.ways[0].wire.send(stream() + coded(events(chunk("x", usage=usage(60)))))
+        self.assertEqual((self.loads(rig), rig.load), ([440.0, 0.0], 500.0))
+        rig.ways[0].wire.send(coded(DONE) + b"0\r\n\r\n")
+        self.assertEqual((self.loads(rig), rig.load), ([0.0, 0.0], 500.0))
 
 
 class FormTests(SynchronousTestCase):

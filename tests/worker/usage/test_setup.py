@@ -4,6 +4,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import Rig
+from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.config.worker import WorkerSettings
 from vespa.config.worker_reading import load
@@ -13,7 +14,7 @@ from vespa.worker.backends.setup import backend_parts
 from vespa.worker.usage.counts import Counts
 from vespa.worker.usage.meter import UsageMeter
 from vespa.worker.usage.recalibration import Recalibration
-from vespa.worker.usage.setup import UsageParts, recalibration, usage_meter, usage_parts
+from vespa.worker.usage.setup import UsageParts, free_load, recalibration, usage_meter, usage_parts
 
 
 def settings_of(**environment: str) -> WorkerSettings:
@@ -22,7 +23,7 @@ def settings_of(**environment: str) -> WorkerSettings:
 
 class UsageMeterTests(SynchronousTestCase):
     def made(self, environment: dict[str, str], **settings: str) -> UsageMeter | None:
-        return usage_meter(settings_of(**settings), environment, Ledger(1))
+        return usage_meter(settings_of(**settings), environment, Ledger(1), FairQueue(None, 0, 1))
 
     def test_off(self) -> None:
         """By default nothing is read."""
@@ -50,6 +51,13 @@ class UsageMeterTests(SynchronousTestCase):
                 meter = self.made(environment, VESPA_USAGE="openai", VESPA_USAGE_COUNT=count)
                 assert meter is not None
                 self.assertEqual(Counts(6, 11).of(meter.unit), units)
+
+
+class FreeLoadTests(SynchronousTestCase):
+    def test_one_backend(self) -> None:
+        """With one backend, the ledger alone is told: nothing more is called."""
+        rig = Rig()
+        self.assertEqual(free_load(rig.ledger, rig.gate), rig.ledger.free_load)
 
 
 class RecalibrationTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from vespa.accounting.ledger import Ledger
@@ -24,23 +25,27 @@ FORMS: Final = {
 HEADS_MAX: Final = 256
 """Heads whose media type is remembered."""
 
+FreeLoad = Callable[[Exchange, int], object]
+
 
 class UsageMeter:
     """
     Measures the work of requests by the tokens that their responses report. One token is one unit of work.
 
     `unit`: "completion" counts the generated tokens, "total" those of the prompt too. `most` is the highest work of one
-    response, in units. One that reports more is not believed, and counts with its cost.
+    response, in units. One that reports more is not believed, and counts with its cost. `free_load` is called with a
+    request and the part of its work that is done since its start, in millionths; by default it is the ledger's.
 
     `measured` and `unmeasured` are the numbers of responses that were read and that did, or did not, report their
     tokens. Their requests' costs and the tokens are in millionths, of the measured ones only.
     """
 
-    def __init__(self, ledger: Ledger, unit: str, most: float = MAX_COST) -> None:
+    def __init__(self, ledger: Ledger, unit: str, most: float = MAX_COST, free_load: FreeLoad | None = None) -> None:
         self.most = most
         self.measured = self.unmeasured = 0
         self.measured_work = self.signed_work = 0
         self._ledger = ledger
+        self._free_load = free_load or ledger.free_load
         self.unit = unit
         self._forms: dict[bytes, Form | None] = {}  # by the fields of recent heads
 
@@ -68,9 +73,7 @@ class UsageMeter:
 
     def progress(self, exchange: Exchange, counts: Counts) -> None:
         """The backend has done a part of the work: that is no longer in the load."""
-        done = exchange.work if counts.final else counts.of(self.unit) * MICROS
-        if done > exchange.freed:
-            self._ledger.free_load(exchange, done - exchange.freed)
+        self._free_load(exchange, exchange.work if counts.final else counts.of(self.unit) * MICROS)
 
     def ended(self, exchange: Exchange, counts: Counts | None) -> None:
         """The response is complete: its work is that of its tokens, if it reports them."""

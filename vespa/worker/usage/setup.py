@@ -8,15 +8,17 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import IService
 
+from vespa.accounting.backend_queue import BackendQueue
 from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.accounting.workload import MAX_COST
 from vespa.config.worker import WorkerSettings
 from vespa.observability.ended_requests import EndedRequests
+from vespa.proxy.exchange import Exchange
 from vespa.vast.status_report import Condition
 from vespa.worker.backends.setup import BackendParts
 from vespa.worker.response_readers import ReaderOf
-from vespa.worker.usage.meter import UsageMeter
+from vespa.worker.usage.meter import FreeLoad, UsageMeter
 from vespa.worker.usage.recalibration import Recalibration
 
 
@@ -58,19 +60,33 @@ def usage_parts(
     """The parts that the settings name."""
     readiness = backend.readiness
     return UsageParts(
-        usage_meter(settings, environment, ledger),
+        usage_meter(settings, environment, ledger, backend.upstreams.gate),
         recalibration(reactor, settings, backend.upstreams.gate, ledger, lambda: readiness.throughput, ended),
     )
 
 
-def usage_meter(settings: WorkerSettings, environment: Mapping[str, str], ledger: Ledger) -> UsageMeter | None:
+def usage_meter(
+    settings: WorkerSettings, environment: Mapping[str, str], ledger: Ledger, gate: FairQueue[Exchange]
+) -> UsageMeter | None:
     """The meter of VESPA_USAGE; None if it is off. The benchmark's BENCHMARK_COUNT may decide the unit."""
     if settings.usage == "off":
         return None
     unit: str = settings.usage_count
     if unit == "auto":
         unit = "total" if environment.get("BENCHMARK_COUNT", "").strip() == "total" else "completion"
-    return UsageMeter(ledger, unit, settings.max_cost or MAX_COST)
+    return UsageMeter(ledger, unit, settings.max_cost or MAX_COST, free_load(ledger, gate))
+
+
+def free_load(ledger: Ledger, gate: FairQueue[Exchange]) -> FreeLoad:
+    """What is called with work that is done: the ledger, and also the gate if it charges work to several backends."""
+    if not isinstance(gate, BackendQueue):
+        return ledger.free_load
+
+    def free(exchange: Exchange, work: int) -> None:
+        ledger.free_load(exchange, work)
+        gate.lower_charge(exchange, exchange.work - work)
+
+    return free
 
 
 def recalibration(
