@@ -18,7 +18,7 @@ from vespa.engines.interface import EngineRequest, EngineResponse, NoResponse
 from vespa.engines.user_functions import UserJobs
 from vespa.protocol.refusal import Refusal
 from vespa.proxy.exchange import Exchange
-from vespa.worker.engine.job_watcher import DEAD_SECONDS, MOST, RESULTS, JobWatcher
+from vespa.worker.engine.job_watcher import CHECKS_AT_ONCE, DEAD_SECONDS, MOST, RESULTS, JobWatcher
 
 STEPS = 8
 """Seconds that a job with three steps takes."""
@@ -286,6 +286,43 @@ class Functions(WatcherCase):
         self.pass_time(5)
         self.assertEqual(exchange.ends, ["served"])
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 2)
+
+    def test_endless(self) -> None:
+        """A function that never returns is no answer: its job is lost in time, and other jobs get their turns."""
+        self.watcher = self.make(seconds=200.0)
+
+        async def check(ask: Any) -> bool | None:
+            await Deferred()
+            return True
+
+        self.watcher.kind = UserJobs(lambda request, answer: check)
+        endless = [FakeExchange() for _ in range(CHECKS_AT_ONCE)]
+        for exchange in endless:
+            self.assertTrue(self.answer(b"{}", exchange))
+        self.pass_time(2)
+        self.watcher.kind = ComfyUI()
+        other = self.begin()
+        self.pass_time(DEAD_SECONDS + 2)
+        self.assertEqual([exchange.ends for exchange in endless], [["job_lost"]] * len(endless))
+        self.pass_time(2)
+        self.assertEqual((other.ends, self.watcher.in_flight), (["served"], 0))
+
+    def test_endless_at_the_limit(self) -> None:
+        """The limit of a job holds while its function has not returned, or waits for its turn."""
+        self.watcher = self.make(seconds=20.0)
+
+        async def check(ask: Any) -> bool | None:
+            await Deferred()
+            return True
+
+        self.watcher.kind = UserJobs(lambda request, answer: check)
+        exchanges = [FakeExchange() for _ in range(CHECKS_AT_ONCE + 1)]
+        for exchange in exchanges:
+            self.assertTrue(self.answer(b"{}", exchange))
+        self.pass_time(19)
+        self.assertEqual([exchange.ends for exchange in exchanges], [[]] * len(exchanges))
+        self.pass_time(2)
+        self.assertEqual([exchange.ends for exchange in exchanges], [["job_timeout"]] * len(exchanges))
 
 
 class Draining(WatcherCase):

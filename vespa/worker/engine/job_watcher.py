@@ -170,8 +170,12 @@ class JobWatcher:
                 return "timeout", ""
             await sleep(min(pause, left), clock)
             pause = min(pause * SLOWER, self.interval)
+            left = deadline - clock.seconds()
             try:
-                state = await self._turns.run(self._check, watched)
+                # A turn may come late, and a user's function may never return.
+                state = await within(max(0.0, left), clock, self._turns.run(self._check, watched))
+            except TimeoutError:
+                continue
             except (NoResponse, UnexpectedResponse) as error:
                 refused = refused + 1 if isinstance(error, NoResponse) and error.refused else 0
                 if refused >= REFUSALS or clock.seconds() - answered_at >= DEAD_SECONDS:
@@ -191,9 +195,11 @@ class JobWatcher:
 
     async def _checked(self, watched: Watched) -> JobState:
         try:
-            return await watched.job.check(watched.backend)
+            return await within(DEAD_SECONDS, self._clock, watched.job.check(watched.backend))
         except (NoResponse, UnexpectedResponse, CancelledError):
             raise
+        except TimeoutError:
+            raise UnexpectedResponse(f"a check took longer than {DEAD_SECONDS:g} s") from None
         except Exception as error:
             # A user's function.
             self.log.failure("the state of a job could not be found out")
