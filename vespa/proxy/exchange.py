@@ -85,18 +85,20 @@ class Exchange(ResponsePassing):
         event = REFUSAL_EVENT.get(self.state)
         if event is None:
             return
+        last = self._last_event(refusal, self.upstream)
         self._settle(event, refusal)
         app = self.app
         if refusal.origin not in ("vespa", "client"):
             # Neither the caller nor Vespa is the cause, so an operator has to look into it.
             app.warnings.log(refusal.code, f"requests are refused: {refusal}")
         app.log.debug("refused: {method} {path}: {why}", method=self.method, path=self.path, why=str(refusal))
-        self._refuse(refusal)
+        self._respond_with(refusal, last)
 
     def cancel(self, refusal: Refusal) -> None:
         """Stop a request that has not ended, as if its client had left, and respond with this error."""
+        last = self._last_event(refusal, self.upstream)
         self._settle(HANG_UP, refusal)
-        self._refuse(refusal)
+        self._respond_with(refusal, last)
 
     def hang_up(self, refusal: Refusal | None = None) -> bytes:
         """The client left, or its connection is closed with this refusal: what it then ends an event stream with."""

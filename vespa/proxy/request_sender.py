@@ -144,10 +144,7 @@ class RequestSender(ProxiedRequest):
         last = self._last_event(refusal, upstream)
         self._settle(BREAK, refusal)
         self.app.warnings.log(error.code, f"requests fail: {refusal}")
-        if last and self.early is None:
-            self.client.truncate(last)
-        else:
-            self._refuse(refusal)
+        self._respond_with(refusal, last)
 
     def _last_event(self, refusal: Refusal, upstream: ClientConnection | None) -> bytes:
         """The framed event that ends an event stream which breaks with this refusal; b"" if none is to be sent."""
@@ -167,10 +164,12 @@ class RequestSender(ProxiedRequest):
             self._rewind()
         return True
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Send this error. The request has been settled."""
+    def _respond_with(self, refusal: Refusal, last: bytes) -> None:
+        """Send this error, as the `last` event of the response if there is one. The request has been settled."""
         if self.early is not None:
             self.early.refuse(refusal)
+        elif last:
+            self.client.truncate(last)
         else:
             self.client.extra_lines += timing_line(self, self.ended_at) + self.app.own_lines(self)
             self.client.refuse(refusal)

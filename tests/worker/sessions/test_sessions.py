@@ -19,6 +19,7 @@ from vespa.simulator.signing import query_envelope
 from vespa.transport.origin import Origin
 from vespa.worker.sessions.sessions import Sessions
 
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CALLBACK = {"lifetime": 60, "on_close_route": "/end?a=1", "on_close_payload": {"job": 7}}
 
 
@@ -95,6 +96,19 @@ class ExpiryTests(SynchronousTestCase):
 
 class InFlightTests(SynchronousTestCase):
     """What is in flight inside a session when it ends."""
+
+    def test_event_stream(self) -> None:
+        """With VESPA_STREAM_ERRORS an event stream that is cut tells its caller why."""
+        rig = SessionRig(stream_errors=True)
+        session_id = rig.create({"lifetime": 60})
+        streaming = rig.inside(session_id)
+        rig.backend.wire.send(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+        rig.named("/session/end", session_id)
+        self.assertRegex(
+            streaming.read(), rb'data: 1\n\n\r\n[0-9a-f]+\r\n\n\nevent: error\ndata: .*"invalid_session".*\n\n\r\n$'
+        )
+        self.assertFalse(streaming.open)
+        self.assertEqual((rig.ledger.cancelled, rig.settled()), (1, True))
 
     def test_cancelled(self) -> None:
         """A request without a response gets 410, a stream is cut, one in the queue never starts. The POST follows."""
