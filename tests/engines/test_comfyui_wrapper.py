@@ -36,6 +36,7 @@ class WrapperTests(SynchronousTestCase):
         for answer in (
             EngineResponse(500, b'{"id": "abc"}'),
             EngineResponse(202, b'{"id": 7}'),
+            EngineResponse(202, b'{"id": "\\ud800"}'),
             EngineResponse(202, b"[]"),
             EngineResponse(202),
         ):
@@ -55,6 +56,8 @@ class WrapperTests(SynchronousTestCase):
             ("failed", JobState.ERROR),
             ("timeout", JobState.ERROR),
             ("cancelled", JobState.ERROR),
+            ([], JobState.WORKING),
+            (None, JobState.WORKING),
         ):
             backend = Asked(result__abc=EngineResponse(200, json.dumps({"id": "abc", "status": status}).encode()))
             self.assertIs(self.successResultOf(run(WrapperJob("abc").check(backend))), state)
@@ -73,14 +76,14 @@ class WrapperTests(SynchronousTestCase):
             backend = Asked(cancel__mine=CANCELLED)
             self.successResultOf(run(stop.stop(backend, None)))
             self.assertEqual(backend.asked, [cancel])
-        for payload in (b'{"input": {}}', b"[]", b"", None):
+        for payload in (b'{"input": {}}', b'{"input": {"request_id": "a\\ud800"}}', b"[]", b"", None):
             self.assertIsNone(engine.begin(EngineRequest("POST", "/generate/sync", payload)))
             stop = engine.begin(EngineRequest("POST", "/generate", payload))
             assert stop is not None
             self.assertTrue(stop.needs_response)
             for answer in (EngineResponse(202, b'{"id": "mine"}'), EngineResponse(503), None):
                 self.successResultOf(run(stop.stop(backend, answer)))
-        self.assertEqual(backend.asked, [cancel] * 5)
+        self.assertEqual(backend.asked, [cancel] * 6)
         self.assertIsNone(engine.begin(EngineRequest("GET", "/result/mine")))
 
     def test_cannot_be_cancelled(self) -> None:

@@ -76,7 +76,10 @@ def _job(response: EngineResponse) -> WrapperJob | None:
 
 
 def _job_of(name: object) -> WrapperJob | None:
-    return WrapperJob(name) if isinstance(name, str) and 0 < len(name) <= _ID_MAX else None
+    if not isinstance(name, str) or not 0 < len(name) <= _ID_MAX:
+        return None
+    # JSON may have halves of surrogate pairs, which no path can have.
+    return None if any("\ud800" <= letter <= "\udfff" for letter in name) else WrapperJob(name)
 
 
 async def _stop(backend: BackendClient, response: EngineResponse | None) -> None:
@@ -99,7 +102,8 @@ class WrapperJob:
         value = response.json
         if response.status != 200 or not isinstance(value, dict):
             raise UnexpectedResponse(f"/result answered {response.status}, not a result")
-        return _STATES.get(value.get("status"), JobState.WORKING)  # type: ignore[arg-type]
+        status = value.get("status")
+        return _STATES.get(status, JobState.WORKING) if isinstance(status, str) else JobState.WORKING
 
     async def stop(self, backend: BackendClient) -> None:
         """Cancel it. The wrapper does not tell when ComfyUI has stopped."""
