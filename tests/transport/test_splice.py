@@ -22,7 +22,12 @@ from vespa.transport import splice
 from vespa.transport.sockets import hung_up
 
 BLOCK = bytes(range(256)) * 256
-SIZE = 200 * len(BLOCK)  # 13 MB: more than all the buffers on the way hold
+BLOCKS = 300
+SIZE = BLOCKS * len(BLOCK)  # 20 MB: more than all the buffers on the way hold, if those at its ends are small
+SMALL_BUFFER = 65536
+"""
+Bytes. Linux lets a buffer whose size nobody chose grow to tens of megabytes, the more the slower the machine is.
+"""
 
 
 class Source(Protocol):
@@ -135,7 +140,7 @@ class Uploader(Protocol):
 
     def upload(self) -> None:
         self.received = b""
-        self.left = 200
+        self.left = BLOCKS
         self.answered: Deferred[None] = Deferred()
         self.transport.write(b"PUT / HTTP/1.1\r\nHost: w\r\nContent-Length: %d\r\n\r\n" % SIZE)
         self.transport.registerProducer(self, False)
@@ -176,9 +181,11 @@ class Uploading(TestCase):
         factory.made = []  # type: ignore[attr-defined]
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(port.stopListening)
+        port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)  # also of what it accepts
         worker = await start(self, port.getHost().port)
         client: Uploader = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", worker), Uploader())
         self.addCleanup(client.transport.loseConnection)
+        client.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         client.upload()
         return client, factory.made, pipes  # type: ignore[attr-defined]
 
@@ -192,7 +199,7 @@ class Uploading(TestCase):
         client, made, pipes = await self.open()
         for number in (1, 2):
             await client.answered
-            self.assertTrue(client.received.endswith(sha256(BLOCK * 200).hexdigest().encode()))
+            self.assertTrue(client.received.endswith(sha256(BLOCK * BLOCKS).hexdigest().encode()))
             self.assertEqual((len(made), len(pipes)), (1, number))
             self.assert_closed(pipes)
             if number == 1:
@@ -205,7 +212,7 @@ class Uploading(TestCase):
         client.received = b""
         client.answered = Deferred()
         head = b"DELETE / HTTP/1.1\r\nHost: w\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % SIZE
-        body = BLOCK * 200
+        body = BLOCK * BLOCKS
         client.transport.write(head + body[:1000])
         await deferLater(reactor, 0.05)
         client.transport.write(body[1000:] + b"GET /smuggled HTTP/1.1\r\nHost: w\r\n\r\n")
@@ -226,7 +233,7 @@ class Uploading(TestCase):
         self.assertGreater(client.left, 0)
         made[0].transport.resumeProducing()
         await client.answered
-        self.assertTrue(client.received.endswith(sha256(BLOCK * 200).hexdigest().encode()))
+        self.assertTrue(client.received.endswith(sha256(BLOCK * BLOCKS).hexdigest().encode()))
 
     async def test_early_response(self) -> None:
         """A backend that answers before the end: the client gets the response, and both connections end."""
@@ -439,9 +446,11 @@ class Splicing(TestCase):
         factory.made = []  # type: ignore[attr-defined]
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(port.stopListening)
+        port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)  # also of what it accepts
         worker = await start(self, port.getHost().port)
         client: Client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", worker), Client())
         self.addCleanup(client.transport.loseConnection)
+        client.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         client.transport.write(b"GET / HTTP/1.1\r\nHost: w\r\n\r\n")
         return client, factory.made  # type: ignore[attr-defined]
 
@@ -457,7 +466,7 @@ class Splicing(TestCase):
         self.patch(splice, "new_pipe", noted)
         client, made = await self.open()
         self.assertEqual(await client.done, SIZE)
-        self.assertEqual(client.digest.digest(), sha256(BLOCK * 200).digest())
+        self.assertEqual(client.digest.digest(), sha256(BLOCK * BLOCKS).digest())
         self.assertEqual(len(pipes), 1)
         for end in pipes[0]:
             self.assertRaises(OSError, os.fstat, end)
@@ -477,7 +486,7 @@ class Splicing(TestCase):
         self.assertLess(made[0].sent, SIZE)
         client.transport.resumeProducing()
         self.assertEqual(await client.done, SIZE)
-        self.assertEqual(client.digest.digest(), sha256(BLOCK * 200).digest())
+        self.assertEqual(client.digest.digest(), sha256(BLOCK * BLOCKS).digest())
 
     async def test_source_dies(self) -> None:
         """A backend that dies in the middle: all that it sent arrives, and the client sees that it is not whole."""
