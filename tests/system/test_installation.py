@@ -19,6 +19,7 @@ from twisted.web.server import Request, Site
 from tests.distributions import ROOT, build_sdist, build_wheel, run, unpack
 from tests.processes import ProcessCase
 from vespa.simulator.child import Child
+from vespa.simulator.launch import free_port
 
 # What a user runs, and no more: no tests, no perf, no examples.
 PACKAGES = {"vespa", "benchmarks", "twisted"}
@@ -71,9 +72,7 @@ class InstallationTests(ProcessCase):
         site: Any = Site(Answer())
         backend: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(backend.stopListening)
-        free: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
-        port = free.getHost().port
-        await free.stopListening()
+        port = free_port()
         worker = start(
             "twistd",
             *("-n", "--pidfile=", "vespa"),
