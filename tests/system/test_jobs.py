@@ -112,6 +112,20 @@ class JobTests(JobCase):
         self.assertEqual(self.worker_totals.served, 0)
         await self.end_well(worker)
 
+    async def test_deleted(self) -> None:
+        """A job that its caller deletes while it waits in ComfyUI's queue is told as one without a result."""
+        worker = await self.before_comfyui()
+        self.clock.hold()
+        auth = self.assign()
+        name = self.job(await self.prompt(auth))
+        peer, _ = await self.call("/queue", {"delete": [name]}, auth=auth)
+        self.assertEqual((await peer.answer()).status, 200)
+        self.assertEqual(self.comfyui.queue.remaining, 0)
+        self.clock.go_on()
+        await self.told(worker, Success=1)
+        self.assertEqual(self.worker_totals.served, 0)
+        await self.end_well(worker)
+
     async def test_several_backends(self) -> None:
         """Each job is at a backend of its own, is followed there, and polled there."""
         other = SimulatedComfyUI(self.clock, step_seconds=0.05)

@@ -39,6 +39,7 @@ class JobCase(SynchronousTestCase):
         self.watcher = JobWatcher(ComfyUI(), lambda exchange: self.comfyui, clock, 600.0, 1.0)
         self.polls = JobPolls(ComfyUI(), clock, RESULT_SECONDS)
         self.watcher.began, self.watcher.ended = self.polls.began, self.polls.ended
+        self.watcher.cancelled = self.polls.is_cancelled
         self.ended: list[EndedRequest] = []
         observer = EndedRequests(clock)
         observer.subscribe(self.ended.extend)
@@ -216,6 +217,45 @@ class Polls(JobCase):
         self.assertEqual(self.outcomes(), [(UNSERVED, True)])
         self.assertEqual(code(self.rig.ask(post(envelope(b"{}"), b"/interrupt")).read()), "replayed")
         self.assertTrue(self.rig.settled())
+
+    def delete_from_queue(self, answered: int = 200, *, path: str = "/queue", really: bool = True) -> None:
+        """A job waits in ComfyUI's queue, and its caller has it deleted there."""
+        self.comfyui.queue(60)
+        client, name = self.begin()
+        self.rig.backend.wire.read()
+        self.pass_time(1)
+        payload = b'{"delete": ["%b"]}' % name.encode()
+        client.send(post(envelope(payload), path.encode()))
+        self.assertEqual(self.rig.backend.wire.read().partition(b"\r\n\r\n")[2], payload)
+        self.backend_says(answered, b"")
+        self.assertEqual(status(client.read()), answered)
+        if really:
+            self.comfyui.comfyui.queue.delete(name)
+        self.pass_time(8)
+
+    def test_deleted(self) -> None:
+        """A job that its caller deletes from the queue leaves no trace there, and was cancelled, not lost."""
+        for path in ("/queue", "/api/queue"):
+            self.make()
+            self.delete_from_queue(path=path)
+            self.assertEqual((self.outcomes(), self.watcher.results), ([(UNSERVED, True)], {"error": 1}))
+            self.assertEqual([(each.code, each.origin) for each in self.ended if each.work], [("", "backend")])
+            self.assertTrue(self.rig.settled())
+
+    def test_not_deleted(self) -> None:
+        """One that vanishes without such a request is lost, and so is one whose backend refused to delete it."""
+        self.delete_from_queue(500)
+        self.assertEqual((self.outcomes(), self.watcher.results), ([(FAILED, True)], {"lost": 1}))
+        self.make()
+        self.comfyui.queue(60)
+        _, name = self.begin()
+        self.poll("/queue")
+        self.comfyui.comfyui.queue.delete(name)
+        self.pass_time(8)
+        self.assertEqual((self.outcomes(), self.watcher.results), ([(FAILED, True)], {"lost": 1}))
+        self.make()
+        self.delete_from_queue(really=False)
+        self.assertEqual((self.outcomes(), self.watcher.in_flight), ([], 1), "it still waits")
 
     def test_cancel_unsecured(self) -> None:
         """Without assignments every caller may cancel what runs."""

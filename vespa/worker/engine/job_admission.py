@@ -50,7 +50,9 @@ class JobAdmission:
 
     def served(self, exchange: Exchange, success: bool) -> None:
         """Record that the whole response was passed on."""
-        self._ended(exchange)
+        polls = self._ended(exchange)
+        if polls is not None and success:
+            self._polls.succeeded(polls, exchange.head)
         self._worker.served(exchange, success)
 
     def settle(self, exchange: Exchange, event: Event) -> None:
@@ -62,10 +64,11 @@ class JobAdmission:
         """Free the slot of an upgraded connection."""
         self._worker.release(exchange)
 
-    def _ended(self, exchange: Exchange) -> None:
+    def _ended(self, exchange: Exchange) -> Polls | None:
         polls = self._polling.pop(exchange, None)
         if polls is not None:
             polls.in_flight -= 1
+        return polls
 
 
 _check: type[Admission[Exchange]] = JobAdmission

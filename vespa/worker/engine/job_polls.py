@@ -45,6 +45,8 @@ class Polls:
     in_flight: int = 0
     jobs: int = 0  # that are under way
     backend: Any = None  # which of several backends has the newest
+    cancelled: bool = False
+    """Whether the caller's request to cancel the newest has succeeded."""
 
 
 @define(eq=False, slots=False)
@@ -73,7 +75,7 @@ class JobPolls:
             if len(self._known) >= self.most:
                 self._forget()
             polls = self._known[key] = Polls(key, BURST, now)
-        polls.until = None
+        polls.until, polls.cancelled = None, False
         polls.jobs += 1
         polls.backend = exchange.backend
         self._jobs[exchange] = polls
@@ -126,6 +128,16 @@ class JobPolls:
         polls.tokens -= 1.0
         polls.in_flight += 1
         self.count += 1
+
+    def succeeded(self, polls: Polls, head: RequestHead) -> None:
+        """The backend has answered one with success. Without assignments nobody knows whose job it has cancelled."""
+        if head.method not in _METHODS and polls.key:
+            polls.cancelled = True
+
+    def is_cancelled(self, exchange: Exchange) -> bool:
+        """Whether the caller of this request has cancelled the job that it began."""
+        polls = self._jobs.get(exchange)
+        return polls is not None and polls.cancelled
 
     def _forget(self) -> None:
         ended = next((key for key, polls in self._known.items() if polls.until is not None), None)

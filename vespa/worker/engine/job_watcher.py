@@ -69,7 +69,7 @@ class JobWatcher:
 
     `backend_of` finds the backend of a request. `seconds` limits a job. `interval` is the time between two checks of
     one. `stop_seconds`: a job that took too long is stopped in the engine, within so many seconds; 0: it is not.
-    `began` and `ended` are called for each job.
+    `began` and `ended` are called for each job. `cancelled` says whether the caller of a job has cancelled it.
     """
 
     log = Logger(namespace="vespa.worker")
@@ -82,6 +82,7 @@ class JobWatcher:
     stop_seconds: float = 0.0
     began: Callable[[Exchange], object] = field(default=lambda exchange: None, init=False)
     ended: Callable[[Exchange], object] = field(default=lambda exchange: None, init=False)
+    cancelled: Callable[[Exchange], bool] = field(default=lambda exchange: False, init=False)
     results: Counter[str] = field(factory=Counter, init=False)
     """The number of jobs by result."""
     _jobs: dict[Exchange, Watched] = field(factory=dict, init=False)
@@ -183,6 +184,8 @@ class JobWatcher:
                 continue
             answered_at, refused = clock.seconds(), 0
             gone = gone + 1 if state is JobState.GONE else 0
+            if gone >= REFUSALS and self.cancelled(watched.exchange):
+                return "error", ""
             if gone >= REFUSALS:
                 return "lost", "the backend does not know it any more: it was started again, or the job was deleted"
             if state is JobState.DONE:

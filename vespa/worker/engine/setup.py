@@ -76,6 +76,7 @@ class EngineParts:
             self.aborts.freed = app.admission.engine_stopped
         if self.jobs is not None and self.polls is not None:
             self.jobs.began, self.jobs.ended = self.polls.began, self.polls.ended
+            self.jobs.cancelled = self.polls.is_cancelled
         if self.aborts is None and self.jobs is None:
             return []
         app.on_drain.append(self.drain.begin)
