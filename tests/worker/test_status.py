@@ -43,6 +43,7 @@ class FakeCertificate:
 
     file: str = "/etc/instance.crt"
     ends: float = 0.0
+    problem = Certificate.problem
 
 
 class StatusTests(SynchronousTestCase):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import math
 from typing import Any, Final, Literal
 
 from attrs import frozen
 
 from vespa.accounting.fair_queue import FairQueue
-from vespa.transport.certificates import WARN_SECONDS, Certificate
+from vespa.transport.certificates import Certificate
 from vespa.worker.keyring import Keyring
 from vespa.worker.reporter import HEARTBEAT_SECONDS, Reporter
 from vespa.worker.reporting_client import ReportingClient
@@ -50,13 +48,8 @@ def autoscaler_problems(reporter: Reporter, autoscaler: ReportingClient, now: fl
 
 def certificate_problems(certificate: Certificate, now: float) -> list[Problem]:
     """Whether clients accept the certificate, now and in a week."""
-    left = certificate.ends - now
-    if not math.isfinite(left) or left > WARN_SECONDS:
-        return []
-    when = datetime.datetime.fromtimestamp(certificate.ends, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    if left <= 0:
-        return [Problem("error", f"The certificate {certificate.file} expired on {when}, and clients refuse it.")]
-    return [Problem("warning", f"The certificate {certificate.file} expires on {when}: replace it before then.")]
+    problem = certificate.problem(now)
+    return [] if problem is None else [Problem(*problem)]
 
 
 def load_problems(gate: FairQueue[Any], estimated_wait: float | None) -> list[Problem]:
