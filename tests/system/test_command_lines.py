@@ -13,12 +13,13 @@ from vespa.simulator.launch import ROOT
 MODULES = (
     "vespa.config.documentation",
     "vespa.simulator.comfyui_process",
+    "vespa.worker.certificate",
     "perf.backend",
     "perf.load",
     "tests.drawings",
 )
 """The modules that no subcommand of `vespa-proxy` starts, and whose options no other test reads."""
-SCRIPTS = ("vespa/benchmarking/isolated.py", "vespa/migrating/start.py")
+SCRIPTS = ("vespa/benchmarking/isolated.py", "vespa/migrating/start.py", "worker.py")
 E2E_SCRIPTS = {
     "llama.py": "xllamacpp",
     "official_client.py": "vastai",
@@ -55,6 +56,16 @@ class CommandLineTests(ProcessCase):
         """--help prints a usage and ends with 0, an unknown option gives a sentence and 2, and neither a traceback."""
         for command in COMMANDS:
             await self.check(command)
+
+    async def test_failure_report(self) -> None:
+        """The report of a failed start takes any words, and says how to call it where there are none."""
+        command = [sys.executable, "-m", "vespa.worker.failure_report"]
+        for arguments, expected in ((["--help"], 0), ([], 2)):
+            code, text = await self.said(command, *arguments)
+            self.assertEqual(code, expected, text)
+            self.assertIn("usage: python -m vespa.worker.failure_report", text)
+        code, text = await self.said(command, "--no-such-option", "is", "unknown")
+        self.assertEqual((code, "could not be reported" in text), (1, True), text)
 
     async def test_recording(self) -> None:
         """The script that records the demo passes options on to it, but not --help, and names no file by an option."""

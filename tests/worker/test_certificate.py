@@ -156,7 +156,7 @@ class MainTests(SynchronousTestCase):
         self.patch(os, "environ", {**on_vast, **environ})
         self.patch(sys, "stdout", self.output)
         self.patch(sys, "stderr", self.errors)
-        return main()
+        return main([])
 
     def sign(self, target: str, csr: bytes) -> Response:
         self.asked.append(target)

@@ -183,7 +183,7 @@ class PackagesTests(SynchronousTestCase):
         self.assertFalse(is_installed("no_such_package"))
 
     def test_main(self) -> None:
-        """A worker with a broken installation does not start: it says why, and reports it."""
+        """A worker with a broken installation, or with arguments, does not start: it says why, and reports it."""
         told: list[bytes] = []
 
         def respond(target: str, content: bytes) -> Response:
@@ -194,7 +194,12 @@ class PackagesTests(SynchronousTestCase):
         self.patch(launch_module, "missing_packages", lambda: "this Python lacks the package treq")
         self.patch(os, "environ", {**ON_VAST, "REPORT_ADDR": serve(self, respond)})
         self.patch(sys, "stderr", errors)
-        self.assertEqual(main(), 1)
+        self.assertEqual(main([]), 1)
         self.assertEqual(errors.getvalue(), "error: this Python lacks the package treq\n")
         self.assertEqual(len(told), 1)
         self.assertIn(b"this Python lacks the package treq", told[0])
+        self.assertEqual(main(["--key", "abc"]), 2)
+        said = "2 arguments given, but all settings are environment variables"
+        self.assertIn(f"usage: python -m worker [-h]\nerror: {said}\n", errors.getvalue())
+        self.assertIn(said.encode(), told[1])
+        self.assertNotIn(b"abc", told[1])

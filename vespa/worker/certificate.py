@@ -5,6 +5,7 @@ python -m vespa.worker.certificate
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import http.client
 import ipaddress
@@ -13,7 +14,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -142,8 +143,12 @@ def post(url: str, content: bytes) -> bytes:
         return body
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Read the environment and make sure that there is a certificate. The exit code is 1 if there is none."""
+    argparse.ArgumentParser(
+        prog="python -m vespa.worker.certificate",
+        description="Have Vast.ai sign this worker's certificate, unless a valid one is at VESPA_SSL_CERT_FILE.",
+    ).parse_args(argv)
     environ = os.environ
     settings = read(environ).settings  # with defaults for wrong values, which the worker's own start reports
     if not settings.tls or settings.container_id is None:

@@ -19,6 +19,10 @@ TIMEOUT_SECONDS = 10.0
 LONGEST_MESSAGE = 2000  # characters; of a longer one the end is kept, which holds the cause
 GIGABYTE = 2**30
 
+_USAGE = """usage: python -m vespa.worker.failure_report "what went wrong"
+
+Reports to the autoscaler that this worker failed to start. The variables that Vast.ai sets say which worker it is."""
+
 Send = Callable[[str, bytes], bool]
 
 
@@ -99,8 +103,12 @@ def _url(environ: Mapping[str, str]) -> str:
 
 
 def main() -> int:
-    """Report the text of the arguments. The exit code says whether it was delivered."""
-    message = " ".join(sys.argv[1:])
+    """Report the text of the arguments. The exit code says whether it was delivered; 2: there is no text."""
+    arguments = sys.argv[1:]
+    if arguments in ([], ["-h"], ["--help"]):
+        print(_USAGE, file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    message = " ".join(arguments)
     if report(os.environ, message):
         return 0
     print("the failure could not be reported to the autoscaler: no address answered", file=sys.stderr)

@@ -5,6 +5,7 @@ It uses the standard library only, so that it can report a broken installation. 
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import os
@@ -177,13 +178,23 @@ def missing_packages(is_installed: Callable[[str], bool] = is_installed) -> str:
     )
 
 
-def main() -> int:
-    """Start the worker for this environment and wait for its end."""
-    lacking = missing_packages()
-    if lacking:
-        print(f"error: {lacking}", file=sys.stderr, flush=True)
-        failure_report.report(os.environ, lacking)
-        return 1
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start the worker for this environment and wait for its end. The exit code is 2 for arguments: it takes none."""
+    parser = argparse.ArgumentParser(
+        prog="python -m worker",
+        description="Start the worker as on Vast.ai: its certificate, then the worker itself. A start that fails is "
+        "reported to the autoscaler. All settings are environment variables, which docs/settings.md lists.",
+    )
+    unknown = parser.parse_known_args(argv)[1]
+    if unknown:
+        parser.print_usage(sys.stderr)
+    # Not which: one may be a secret.
+    count = f"{len(unknown)} argument{'s' * (len(unknown) > 1)}"
+    why = f"{count} given, but all settings are environment variables" if unknown else missing_packages()
+    if why:
+        print(f"error: {why}", file=sys.stderr, flush=True)
+        failure_report.report(os.environ, why)
+        return 2 if unknown else 1
     production_defaults(os.environ)
     run = Launch(sys.stdout.buffer)
     for number in (signal.SIGTERM, signal.SIGINT):
