@@ -128,6 +128,20 @@ class TLSTests(SystemCase):
         self.assertEqual(await self.until_exit(worker, 20.0), 0)
         self.assert_clean_log(worker)
 
+    async def test_stream_error(self) -> None:
+        """An event stream that is cut at the end of a drain ends with an error event over TLS too."""
+        worker = await self.start_tls(VESPA_DRAIN_TIMEOUT="0.5", VESPA_STREAM_ERRORS="true")
+        self.backend.scripts["/stream"] = Stream()
+        peer, _ = await self.call("/stream", {})
+        await until(lambda: b"data: one" in peer.raw, what="the first event")
+        worker.signal("TERM")
+        await peer.gone
+        self.assertIn(b"event: error\ndata: ", peer.raw)
+        self.assertIn(b"draining", peer.raw)
+        self.assertFalse(peer.clean)
+        self.assertEqual(await self.until_exit(worker, 20.0), 0)
+        self.assert_clean_log(worker)
+
 
 class RenewalTests(ProcessCase):
     """In the test's own process: there the look at the certificate's files need not be waited for."""
