@@ -46,6 +46,7 @@ class WorkerInMemory:
     def make_metrics(self, reporter: Any, keyring: Any) -> Metrics:
         """Metrics with another reporter or keyring, or without them."""
         rig = self.rig
+        affinity = rig.backends.affinity if rig.backends is not None else None
         return worker_metrics(
             WorkerSources(
                 admission=rig.app.admission,
@@ -54,7 +55,9 @@ class WorkerInMemory:
                 reporter=cast(Reporter, reporter),
                 certificate=self.certificate,
                 seconds=self.clock.seconds,
-                optional=OptionalParts(sessions=rig.sessions, usage=self.usage, recalibration=self.recalibration),
+                optional=OptionalParts(
+                    sessions=rig.sessions, usage=self.usage, recalibration=self.recalibration, affinity=affinity
+                ),
             ),
             ProxyParts(
                 gate=rig.gate,

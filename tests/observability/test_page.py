@@ -193,12 +193,15 @@ class ShownTests(PageCase):
             "backends": [
                 {"url": "http://127.0.0.1:8000", "state": "ready", "state_reason": "", **row},
                 {"url": NASTY, "state": "errored", "state_reason": NASTY, **row, "throughput": None},
-            ]
+            ],
+            "affinity_found_total": 1200,
+            "affinity_missing_total": 3,
         }
         await browser.until("!document.getElementById('backends').hidden")
         first, *_ = (await self.text(browser, "#backends-rows")).split("\n")
         self.assertEqual(first.split("\t")[:3], ["ready", "http://127.0.0.1:8000", "7"])
         self.assertEqual(await browser.run("document.querySelectorAll('#backends .s-errored').length"), 1)
+        self.assertIn("1,200 requests with the value, 3 without", await self.text(browser, "#facts"))
         self.assertIsNone(await browser.run("window.hit || null"))
         await self.assert_good(browser)
 

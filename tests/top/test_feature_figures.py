@@ -1,4 +1,4 @@
-"""The lines of sessions, jobs and tokens."""
+"""The lines of sessions, jobs, tokens and affinity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ USAGE = {
     "usage_measured_work": 0.0,
     "usage_signed_work": 0.0,
 }
-UNUSED: dict[str, Any] = {**SESSIONS, **JOBS, **USAGE}
+AFFINITY = {"affinity_found_total": 0, "affinity_missing_total": 0}
+UNUSED: dict[str, Any] = {**SESSIONS, **JOBS, **USAGE, **AFFINITY}
 
 
 def lines(members: dict[str, Any]) -> dict[str, str]:
@@ -56,6 +57,12 @@ class FeatureTests(SynchronousTestCase):
             self.said(sessions_opened_total=1, sessions_expired_total=1, session_callbacks_failed_total=1),
             {"sessions": "0 open of at most 10, 1 opened, 1 expired, on_close_route failed: 1"},
         )
+
+    def test_affinity(self) -> None:
+        """The requests that had the value of VESPA_AFFINITY, and those that had not."""
+        found = self.said(affinity_found_total=1, affinity_missing_total=1200)
+        self.assertEqual(found, {"affinity": "1 request with the value, 1,200 without"})
+        self.assertEqual(self.said(affinity_missing_total=3), {"affinity": "0 requests with the value, 3 without"})
 
     def test_jobs(self) -> None:
         """Jobs under way, and work that is being stopped."""

@@ -15,6 +15,8 @@ from tests.seeds import examples
 from tests.worker.requests import envelope
 from vespa.accounting.workload import MICROS
 from vespa.benchmarking.contract import Figure
+from vespa.protocol.affinity_key import AffinityKey
+from vespa.transport.origin import Origin
 from vespa.worker.metrics import STATES
 from vespa.worker.readiness.monitor import ReadinessMonitor
 
@@ -110,6 +112,22 @@ class WorkerMetricsTests(SynchronousTestCase):
         found = [now[f'vespa_signature_failures_total{{reason="{reason}"}}'] for reason in reasons]
         self.assertEqual(found, [3, 2, 1, 1])
         self.assertEqual(now[requests("refused", "wrong_url", "client")], 1)
+
+    def test_affinity(self) -> None:
+        """Requests with the value of affinity and without are counted from 0; without affinity there are no samples."""
+        origins = [Origin("http", "a", 1), Origin("http", "b", 2)]
+        worker = WorkerInMemory(several=origins, affinity=AffinityKey.parse("json:user"))
+        name = "vespa_affinity_requests_total"
+        results = [f'{name}{{result="{result}"}}' for result in ("found", "missing")]
+        now = worker.scrape()
+        self.assertEqual([now[each] for each in results], [0, 0])
+        for content in (b'{"user": "ann"}', b'{"user": "bob"}', b"{}"):
+            worker.rig.ask(post(content))
+        now = worker.scrape()
+        self.assertEqual([now[each] for each in results], [2, 1])
+        for other in (WorkerInMemory(several=origins), WorkerInMemory()):
+            other.rig.ask(post(b'{"user": "ann"}'))
+            self.assertFalse([each for each in other.scrape() if each.startswith(name)])
 
     def test_sessions(self) -> None:
         """Sessions are counted as they open, are refused and end, and so is what the backend is told at the end."""

@@ -52,6 +52,15 @@ class ServiceTests(SynchronousTestCase):
         """Without an endpoint there is no admin port."""
         self.assertFalse([each for each in self.children(VESPA_ADMIN_LISTEN="off") if isinstance(each, AdminListener)])
 
+    def test_affinity(self) -> None:
+        """A worker with VESPA_AFFINITY counts from the start; one without it has neither sample nor member for it."""
+        several = {"VESPA_BACKEND_URL": "http://127.0.0.1:8000,http://127.0.0.1:8001", "VESPA_UNSECURED": "true"}
+        for environ, expected in (({**several, "VESPA_AFFINITY": "json:user"}, True), (several, False)):
+            listener = self.children(**environ)[0]
+            samples, document = (body(ask_listener(listener, target)) for target in ("/metrics", "/status.json"))
+            self.assertEqual(b'vespa_affinity_requests_total{result="missing"} 0' in samples, expected)
+            self.assertEqual("affinity_missing_total" in json.loads(document), expected)
+
     def test_descriptors(self) -> None:
         """The connections of the admin port are not given to clients."""
         found = {}

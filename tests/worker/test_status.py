@@ -21,9 +21,11 @@ from vespa.config.schema import rows
 from vespa.config.worker import WorkerSettings
 from vespa.observability.recent_requests import RecentRequests
 from vespa.observability.status import STOPPING, StatusDocument
+from vespa.protocol.affinity_key import AffinityKey
 from vespa.runtime.http_client import BoundedClient
 from vespa.transport.certificates import Certificate
 from vespa.vast.status_report import Identity
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.keyring import Keyring
 from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.readiness.monitor import ReadinessMonitor
@@ -104,6 +106,20 @@ class StatusTests(SynchronousTestCase):
             random=lambda: 0.0,
             disk_usage=lambda: 1.0,
         )
+
+    def test_affinity(self) -> None:
+        """The requests with the value of affinity and without; where none has it, the worker says so."""
+        affinity = Affinity(AffinityKey.parse("json:user"))
+        status = evolve(self.status, optional=OptionalParts(affinity=affinity))
+        affinity.found, affinity.missing = 3, 120
+        facts = status.facts()
+        self.assertEqual((facts["affinity_found_total"], facts["affinity_missing_total"]), (3, 120))
+        self.assertEqual(facts["problems"], [])
+        affinity.found = 0
+        [problem] = status.facts()["problems"]
+        self.assertIn("none of 120 requests had this value", problem["text"])
+        self.assertEqual(set(facts) - set(self.status.facts()), {"affinity_found_total", "affinity_missing_total"})
+        self.assertEqual(sorted(set(facts) - documented()), [])
 
     def test_before_the_start(self) -> None:
         """Everything can be read before anything has happened, and the guide names each member."""

@@ -1,4 +1,4 @@
-"""The lines of text of what a worker or a client may have: sessions, jobs, responses read for their tokens."""
+"""The lines of what a worker or a client may have: sessions, jobs, responses read for their tokens, affinity."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def tokens_line(document: Document) -> str:
         amount(unmeasured, "without"),
         "" if work is None or signed is None else f"{number(work)} units of work for a cost of {number(signed)}",
     )
+
+
+def affinity_line(document: Document) -> str:
+    """Requests with the value by which they go to the same backend, and without; "" before there was one."""
+    found, missing = document.number("affinity_found_total"), document.number("affinity_missing_total")
+    if not found and not missing:
+        return ""
+    return _joined(f"{plural(found or 0.0, 'requests')} with the value", amount(missing, "without"))
 
 
 def _joined(*parts: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vespa.top.document import Document
-from vespa.top.feature_figures import jobs_line, sessions_line, tokens_line
+from vespa.top.feature_figures import affinity_line, jobs_line, sessions_line, tokens_line
 from vespa.top.units import age, amount, duration, moment, number, plural
 
 OUTCOMES: Final = ("served", "unserved", "failed", "cancelled", "refused")
@@ -216,6 +216,7 @@ _LINES: Final[Mapping[str, Callable[[Document], str]]] = {
     "jobs": jobs_line,
     "tokens": tokens_line,
     "backend": _backend,
+    "affinity": affinity_line,
     "benchmark": _benchmark,
     "autoscaler": _autoscaler,
     "signing key": _key,

@@ -19,7 +19,7 @@ from vespa.observability.request_metrics import RequestMetrics
 from vespa.proxy.exchange import Exchange
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends.metrics import backend_readings
+from vespa.worker.backends.metrics import affinity_readings, backend_readings
 from vespa.worker.engine.metrics import engine_readings
 from vespa.worker.keyring import Keyring
 from vespa.worker.optional_parts import OptionalParts
@@ -155,6 +155,7 @@ def worker_readings(sources: WorkerSources) -> list[Reading]:
         Reading(PENDING, lambda: len(ledger.pending_deletes)),
         Reading(DROPPED, lambda: ledger.dropped_deletes),
         *backend_readings(optional.backends),
+        *affinity_readings(optional.affinity),
         Reading(CERTIFICATE, lambda: _expiry(sources.certificate)),
         *engine_readings(optional.aborts, optional.jobs, optional.polls),
         *session_readings(optional.sessions),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.backends.readiness import BackendsReadiness
 from vespa.worker.engine.aborts import Aborts
 from vespa.worker.engine.job_polls import JobPolls
@@ -18,6 +19,7 @@ class OptionalParts:
     """Each is None where it is off. `backends` is the readiness of several, None if there is only one."""
 
     backends: BackendsReadiness | None = None
+    affinity: Affinity | None = None
     sessions: Sessions | None = None
     usage: UsageMeter | None = None
     recalibration: Recalibration | None = None

@@ -170,6 +170,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
         ended=ended,
         optional=OptionalParts(
             backends=backend.several,
+            affinity=backend.affinity,
             sessions=sessions.sessions,
             usage=usage.meter,
             recalibration=usage.recalibration,

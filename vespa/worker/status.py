@@ -19,7 +19,7 @@ from vespa.proxy.upgrade import Tunnels
 from vespa.runtime.state_changes import StateChanges
 from vespa.transport.certificates import Certificate
 from vespa.worker.admission import WorkerAdmission
-from vespa.worker.backends.status import backend_problems, backend_rows
+from vespa.worker.backends.status import affinity_problems, backend_problems, backend_rows
 from vespa.worker.keyring import Keyring
 from vespa.worker.optional_parts import OptionalParts
 from vespa.worker.problems import Problem, autoscaler_problems, certificate_problems, key_problems, load_problems
@@ -103,6 +103,7 @@ class WorkerStatus:
             "public_url": self.public_url,
             **self._backend(),
             "backends": backend_rows(self.optional.backends),
+            **self._affinity(),
             **self._benchmark(),
             **self._autoscaler(),
             "certificate_file": self.certificate.file if self.certificate else "",
@@ -124,8 +125,15 @@ class WorkerStatus:
         if self.certificate is not None:
             found += certificate_problems(self.certificate, now)
         found += backend_problems(self.optional.backends)
+        found += affinity_problems(self.optional.affinity)
         found += load_problems(self.gate, self.estimated_wait)
         return sorted(found, key=lambda problem: problem.severity != "error")
+
+    def _affinity(self) -> dict[str, Any]:
+        affinity = self.optional.affinity
+        if affinity is None:
+            return {}
+        return {"affinity_found_total": affinity.found, "affinity_missing_total": affinity.missing}
 
     def _engine(self) -> dict[str, Any]:
         jobs, aborts = self.optional.jobs, self.optional.aborts

@@ -9,11 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import GET, Rig
 from vespa.observability.metrics import Metrics
+from vespa.protocol.affinity_key import AffinityKey
 from vespa.transport.origin import Origin
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.backends.backends import Backends
 from vespa.worker.backends.metrics import backend_readings
 from vespa.worker.backends.readiness import BackendsReadiness
-from vespa.worker.backends.status import backend_problems, backend_rows
+from vespa.worker.backends.status import affinity_problems, backend_problems, backend_rows
 from vespa.worker.readiness.health_probe import ProbeError
 from vespa.worker.readiness.monitor import ReadinessMonitor
 
@@ -116,6 +118,23 @@ class BackendsStatusTests(SynchronousTestCase):
         self.assertEqual(found["vespa_backend_throughput"], {"a:1": 100.0, "b:2": 100.0})
         self.assertEqual(found["vespa_backend_tunnels"], {"a:1": 0.0, "b:2": 0.0})
         self.assertEqual(found["vespa_backend_requests_moved_total"], {"a:1": 0.0, "b:2": 1.0})
+
+    def test_affinity(self) -> None:
+        """Many requests without the value of affinity, and none with it, are a warning: its name may be wrong."""
+        affinity = Affinity(AffinityKey.parse("json:usr"))
+        affinity.missing = 99
+        self.assertEqual(affinity_problems(affinity), [])
+        affinity.missing = 1200
+        [problem] = affinity_problems(affinity)
+        self.assertEqual(problem.severity, "warning")
+        self.assertEqual(
+            problem.text,
+            "VESPA_AFFINITY=json:usr: none of 1,200 requests had this value, so work is shared by load alone. "
+            "Check the name.",
+        )
+        affinity.found = 1
+        self.assertEqual(affinity_problems(affinity), [])
+        self.assertEqual(affinity_problems(None), [])
 
     def test_single(self) -> None:
         """A single backend has no row and no sample of its own."""

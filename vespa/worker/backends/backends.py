@@ -19,6 +19,7 @@ from vespa.protocol.response_head import ResponseHead
 from vespa.protocol.via import Via
 from vespa.proxy.exchange import Exchange
 from vespa.transport.origin import Origin
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.interfaces import WorkerUpstreams
 from vespa.worker.policy import Policy
 from vespa.worker.refusals import session_lost
@@ -78,14 +79,14 @@ class Backends:
         self.all = tuple(backends)
         self.pools = tuple(backend.pool for backend in backends)
         self._clock = clock
-        self._key = affinity
+        self.affinity = Affinity(affinity) if affinity is not None else None
         self.gate: BackendQueue[Exchange] = BackendQueue(
             backends,
             max_wait_seconds,
             slots,
             max_queue,
             pin=self._pin,
-            affinity=self._number if affinity is not None else None,
+            affinity=self.affinity.number if self.affinity is not None else None,
         )
         self.watch_queue: Callable[[], None] | None = None
         """Called when a request that had a slot waits for another one, and when it no longer does."""
@@ -161,16 +162,6 @@ class Backends:
         if backend is not None and backend.health == DOWN:
             raise session_lost()
         return backend
-
-    def _number(self, exchange: Exchange) -> int | None:
-        key = self._key
-        assert key is not None
-        if key.field:
-            text = key.in_fields(exchange.head.headers)
-        else:
-            body = exchange.payload or (exchange.body.whole if exchange.body is not None else b"")
-            text = key.in_body(body)
-        return None if text is None else number_of(text)
 
     # -- called by the readiness
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from vespa.accounting.backend_slots import DOWN
 from vespa.accounting.workload import from_micros
 from vespa.observability.metric import Description, Reading, counter, gauge
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.backends.backends import Backend
 from vespa.worker.backends.readiness import BackendsReadiness
 from vespa.worker.readiness.monitor import ReadinessMonitor
@@ -29,6 +30,12 @@ MOVED: Final = counter(
     "backend",
 )
 
+AFFINITY: Final = counter(
+    "vespa_affinity_requests_total",
+    "Requests in which the value of VESPA_AFFINITY was looked for: found, or missing.",
+    "result",
+)
+
 
 def backend_readings(readiness: BackendsReadiness | None) -> list[Reading]:
     """The metrics of each of several backends, by its name. A single backend has no samples here."""
@@ -45,3 +52,13 @@ def backend_readings(readiness: BackendsReadiness | None) -> list[Reading]:
         each(BACKEND_THROUGHPUT, lambda backend, monitor: monitor.throughput or 0.0),
         each(MOVED, lambda backend, monitor: backend.moved),
     ]
+
+
+def affinity_readings(affinity: Affinity | None) -> list[Reading]:
+    """The metric of affinity. Without affinity it has no samples."""
+    return [Reading(AFFINITY, lambda: results(affinity) if affinity is not None else {})]
+
+
+def results(affinity: Affinity) -> Mapping[str, float]:
+    """The requests with the value and without, since the start."""
+    return {"found": affinity.found, "missing": affinity.missing}

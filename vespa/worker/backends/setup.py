@@ -17,6 +17,7 @@ from vespa.http.limits import PoolLimits
 from vespa.http.pool_counts import PoolCounts
 from vespa.proxy.exchange import Exchange
 from vespa.worker.access import BackendAccess, backend_access
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.backends.backends import Backend, Backends, names_of
 from vespa.worker.backends.one_upstream import OneUpstream
 from vespa.worker.backends.readiness import BackendsReadiness
@@ -46,6 +47,11 @@ class BackendParts:
     def several(self) -> BackendsReadiness | None:
         """The readiness of several backends; None if there is only one."""
         return self.readiness if isinstance(self.readiness, BackendsReadiness) else None
+
+    @property
+    def affinity(self) -> Affinity | None:
+        """How requests with the same value go together; None if they do not, or if there is only one backend."""
+        return self.upstreams.affinity if isinstance(self.upstreams, Backends) else None
 
     def close(self) -> None:
         """Close idle connections now, and the others when their responses end."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from vespa.accounting.workload import from_micros
+from vespa.worker.backends.affinity import Affinity
 from vespa.worker.backends.backends import Backend
 from vespa.worker.backends.readiness import BackendsReadiness
 from vespa.worker.problems import Problem
 from vespa.worker.readiness.monitor import ReadinessMonitor
+
+AFFINITY_REQUESTS: Final = 100
+"""After so many requests without the value of VESPA_AFFINITY, and none with it, its name is taken for wrong."""
 
 
 def backend_rows(readiness: BackendsReadiness | None) -> list[dict[str, Any]]:
@@ -47,6 +51,17 @@ def backend_problems(readiness: BackendsReadiness | None) -> list[Problem]:
         for row in backend_rows(readiness)
         if row["state"] not in ("ready", "suspect")
     ]
+
+
+def affinity_problems(affinity: Affinity | None) -> list[Problem]:
+    """Whether the name of the value seems to be wrong: many requests came, and none has it."""
+    if affinity is None or affinity.found or affinity.missing < AFFINITY_REQUESTS:
+        return []
+    text = (
+        f"VESPA_AFFINITY={affinity.key}: none of {affinity.missing:,} requests had this value, so work is shared by "
+        "load alone. Check the name."
+    )
+    return [Problem("warning", text)]
 
 
 def _because(row: dict[str, Any]) -> str:
