@@ -35,9 +35,12 @@ class _Answering(Protocol):
 
 
 class Stub(Service):
-    """Answers `ok` to whatever comes. `drain_seconds`: how long its stop takes; where `broken`, its stop fails."""
+    """
+    Answers `ok` to whatever comes. Its stop takes `drain_seconds`, and waits for `may_end`; where `broken`, it fails.
+    """
 
     drain_seconds = 0.0
+    may_end: threading.Event | None = None
     broken = False
 
     def __init__(self, reactor: Any, port: int) -> None:
@@ -66,6 +69,8 @@ class Stub(Service):
         if self.port is not None:
             await self.port.stopListening()
         await deferLater(self.reactor, self.drain_seconds)
+        while self.may_end is not None and not self.may_end.is_set():
+            await deferLater(self.reactor, 0.005)
 
 
 class StubClient(VastClient):

@@ -195,24 +195,21 @@ class AsyncioTests(Traceless):
 
     def test_stop_does_not_block(self) -> None:
         """While what is in flight ends, the program's loop goes on: it may be what has to end it."""
-        ticks = 0
 
         async def main() -> None:
-            nonlocal ticks
+            may_end = threading.Event()
 
             async def tick() -> None:
-                nonlocal ticks
-                while True:
-                    ticks += 1
+                for _ in range(5):
                     await asyncio.sleep(0.01)
+                may_end.set()
 
             async with StubClient() as client:
-                client.stubs[0].drain_seconds = 0.8
+                client.stubs[0].may_end = may_end
                 ticking = asyncio.create_task(tick())
-            ticking.cancel()
+            await ticking
 
-        asyncio.run(main())
-        self.assertGreater(ticks, 5)
+        asyncio.run(asyncio.wait_for(main(), 20))
 
     def test_broken_stop(self) -> None:
         """A service that cannot stop does not keep its thread."""
@@ -275,9 +272,10 @@ class AsyncioTests(Traceless):
         async def main() -> None:
             client = StubClient()
             await client.start()
-            client.stubs[0].drain_seconds = 0.05
+            may_end = client.stubs[0].may_end = threading.Event()
             with self.assertRaises(asyncio.TimeoutError):
                 await asyncio.wait_for(client.stop(), 0.01)
+            may_end.set()
             for thread in set(threading.enumerate()) - self.threads:
                 thread.join(30)
 

@@ -113,7 +113,8 @@ class ThreadTests(SynchronousTestCase):
 
         async def main() -> None:
             opening = asyncio.ensure_future(client.session().__aenter__())
-            await asyncio.sleep(0.05)
+            while not sessions.wanted:
+                await asyncio.sleep(0.005)
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
 
@@ -132,7 +133,8 @@ class ThreadTests(SynchronousTestCase):
             async with client.session():
                 sessions_of(client).hangs = True
                 opening = asyncio.ensure_future(client.session().__aenter__())
-                await asyncio.sleep(0.05)
+                while len(sessions_of(client).wanted) < 2:
+                    await asyncio.sleep(0.005)
                 await client.stop()
                 (error,) = await asyncio.gather(opening, return_exceptions=True)
                 self.assertIsInstance(error, RuntimeError)
