@@ -45,7 +45,7 @@ async def until(
 class ProcessCase(TestCase):
     """A test that starts processes. They are ended when it ends, and their output is shown where it failed."""
 
-    timeout = 150
+    timeout = 150  # longer than anything that a test waits for, whose own message says what did not come
     slow = True
 
     def temporary_folder(self) -> str:

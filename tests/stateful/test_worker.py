@@ -37,8 +37,6 @@ SETTINGS = {**QUICK, "VESPA_BACKEND_KEEPALIVE": "0.2", "VESPA_MAX_WAIT_TIME": "0
 
 
 class WorkerTests(ProcessCase):
-    timeout = 90
-
     async def build(self, listen: str, **settings: str) -> WorkerHarness:
         """A worker between a simulated autoscaler and a scripted backend, ready."""
         deployment = self.deployed = self.deployment()

@@ -37,8 +37,6 @@ QUICK = {
 class SystemCase(ProcessCase):
     """Starts the parts of a service; the test's end ends them."""
 
-    timeout = 60
-
     def setUp(self) -> None:
         self.folder = self.temporary_folder()
         self.reports: list[WorkerStatus] = []

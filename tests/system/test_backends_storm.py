@@ -43,8 +43,6 @@ CALLBACK = {"lifetime": 4, "on_close_route": "/free"}
 
 
 class StormTests(AdminPortCase):
-    timeout = 120
-
     async def start_one(self, port: str = "0") -> tuple[Child, str]:
         """Start a stand-in of ComfyUI; its process, and its port."""
         child = self.start([sys.executable, "-m", "vespa.simulator.comfyui_process", port, "0.05"])
