@@ -70,7 +70,7 @@ class CertificateTests(SynchronousTestCase):
         """The certificate of an admin port with TLS has a line, with its dates alone; others have none."""
 
         def check(now: float, listen: str) -> list[tuple[str, str, str, str]]:
-            found = check_admin_certificate(WorkerSettings(admin_listen=listen), now)
+            found = check_admin_certificate(listen, now, "VESPA_ADMIN_LISTEN")
             return [(each.what, each.state, each.why, each.advice) for each in found]
 
         key, certificate = (os.path.join(self.folder, name) for name in ("a.key", "a.crt"))

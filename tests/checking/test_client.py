@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.simulator_support.autoscaler import ControlledAutoscaler
 from tests.simulator_support.deployment import ControlledDeployment
+from tests.system.certificates import Pair
 from vespa.checking.client import ClientCheck
 from vespa.checking.finding import Finding
 from vespa.simulator.launch import free_port
@@ -48,6 +49,17 @@ class ClientTests(TestCase):
         self.assertEqual({each.state for each in found.values()}, {"ok"}, found)
         self.assertEqual(found["key"].why, "the endpoint's key is in VAST_API_KEY")
         self.assertIn("not needed", found["console"].why)
+
+    async def test_admin_certificate(self) -> None:
+        """The certificate of an admin port with TLS is examined, and a mistake there names the client's own setting."""
+        pair = Pair(self.folder)  # valid for a day
+        listen = f"ssl:9465:interface=127.0.0.1:privateKey={pair.key_file}:certKey="
+        found = (await self.check(VAST_API_KEY="k", VESPA_CLIENT_ADMIN_LISTEN=listen + pair.cert_file))[
+            "admin certificate"
+        ]
+        self.assertEqual((found.state, "expires on" in found.why), ("warning", True), found)
+        found = (await self.check(VAST_API_KEY="k", VESPA_CLIENT_ADMIN_LISTEN=f"{listen}/no/such"))["admin certificate"]
+        self.assertEqual((found.state, "--admin-listen" in found.advice), ("failed", True), found)
 
     async def test_account_key(self) -> None:
         """The account's key is named by its file, and the console is asked for the endpoint."""

@@ -22,7 +22,7 @@ from vespa.transport.endpoint_strings import split
 
 ADMIN: Final = "admin certificate"
 _RENEW: Final = "delete the file and start the worker with start_server.sh, which has Vast.ai sign a new one"
-_REPLACE: Final = "write a new one and its key to the same files: the worker reads them every minute"
+_REPLACE: Final = "write a new one and its key to the same files, which are read every minute"
 
 
 def certificate_files(settings: WorkerSettings) -> tuple[str, str] | None:
@@ -41,15 +41,19 @@ def _files_of(listen: str) -> tuple[str, str] | None:
     return named.get("certKey", key), key
 
 
-def check_admin_certificate(settings: WorkerSettings, now: float) -> list[Finding]:
-    """The finding about the certificate of the admin port; none if that has no TLS."""
-    found = _files_of(settings.admin_listen)
+def check_admin_certificate(listen: str, now: float, setting: str) -> list[Finding]:
+    """
+    The finding about the certificate of the admin port of a worker or a client; none if that has no TLS.
+
+    `listen` is its endpoint string, and `setting` the name of the setting that has it.
+    """
+    found = _files_of(listen)
     if found is None:
         return []
     try:
         chain = _load(*found)
     except (CertificateError, OSError, ValueError) as error:
-        return [failed(ADMIN, str(error), "correct VESPA_ADMIN_LISTEN, or the files", file=found[0])]
+        return [failed(ADMIN, str(error), f"correct {setting}, or the files", file=found[0])]
     return [_dates(found[0], chain, now, ADMIN, _REPLACE)]
 
 

@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
 from vespa.checking.autoscaler import AutoscalerCheck
+from vespa.checking.certificate import check_admin_certificate
 from vespa.checking.finding import Finding, Findings, failed, ok, skipped, warning
 from vespa.client.console import Console, ConsoleError
 from vespa.client.trust import TrustError, WorkerTrust
@@ -66,6 +67,7 @@ class ClientCheck:
                 *([_no_need("autoscaler")] if debugged else (await autoscaler.run())[0]),
                 await self._roots(settings, http),
                 await self._port(settings),
+                *check_admin_certificate(settings.admin_listen, self.reactor.seconds(), "--admin-listen"),
             ],
         )
 

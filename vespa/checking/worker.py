@@ -159,7 +159,8 @@ class WorkerCheck:
     def _certificate(self, settings: WorkerSettings) -> list[Finding]:
         root: x509.Certificate | None = vast_root() if self._console() == CONSOLE else None
         now = self.reactor.seconds()
-        return [*check_certificate(settings, now, root), *check_admin_certificate(settings, now)]
+        admin = check_admin_certificate(settings.admin_listen, now, "VESPA_ADMIN_LISTEN")
+        return [*check_certificate(settings, now, root), *admin]
 
     async def _roots(self) -> object:
         agent = Agent(self.reactor, persistent=False, name="console")
