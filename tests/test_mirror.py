@@ -63,7 +63,6 @@ ELSEWHERE: dict[str, str] = {
     "vespa.simulator.scenarios": "tests.e2e.test_demo",
     "vespa.worker.backends.metrics": "tests.worker.backends.test_status",
     "vespa.worker.backends.one_upstream": "tests.worker.test_app",
-    "vespa.worker.backends.setup": "tests.system.test_several_backends",
     "vespa.worker.readiness.setup": "tests.system.test_readiness",
     "vespa.worker.sessions.admission": "tests.worker.sessions.test_routes",
     "vespa.worker.sessions.bodies": "tests.worker.sessions.test_routes",

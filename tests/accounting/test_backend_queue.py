@@ -27,6 +27,42 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIs(fourth.backend, first)
         self.assertEqual((first.load, second.load, first.working, second.working), (5, 20, 2, 2))
 
+    def test_speeds(self) -> None:
+        """A backend that is twice as fast gets twice the work, once all that are usable were measured."""
+        gate = a_gate(2, slots=0)
+        first, second = gate.backends
+
+        def shares() -> list[int]:
+            requests = [Request() for _ in range(30)]
+            for each in requests:
+                gate.admit(each, 0)
+                gate.charge(each, 10)
+            working = [first.working, second.working]
+            for each in requests:
+                gate.free(each)
+            return working
+
+        gate.set_throughput(second, 200.0)
+        self.assertEqual(shares(), [15, 15], "the first is not measured yet")
+        gate.set_throughput(first, 100.0)
+        self.assertEqual(shares(), [10, 20])
+        gate.set_throughput(first, None)
+        self.assertEqual(shares(), [15, 15])
+        gate.set_throughput(first, 200.0)
+        self.assertEqual(shares(), [15, 15])
+
+    def test_speed_of_one_that_is_left_out(self) -> None:
+        """The speeds of those that are usable are compared: one that is not need not be measured."""
+        gate = a_gate(3, slots=0)
+        first, second, third = gate.backends
+        gate.set_throughput(first, 100.0)
+        gate.set_throughput(second, 200.0)
+        self.assertEqual((first.slowness, second.slowness), (1.0, 1.0))
+        gate.set_health(third, DOWN)
+        self.assertEqual((first.slowness, second.slowness), (2.0, 1.0))
+        gate.set_health(third, READY)
+        self.assertEqual((first.slowness, second.slowness), (1.0, 1.0))
+
     def test_ties(self) -> None:
         """With the same work, the fewest requests decide; then each has its turn."""
         gate = a_gate(3, slots=0)

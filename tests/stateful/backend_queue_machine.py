@@ -41,6 +41,7 @@ class BackendQueueMachine:
         self.working: dict[Request, BackendSlots] = {}
         self.tunnels: dict[Request, BackendSlots] = {}
         self.work: dict[Request, int] = {}
+        self.throughput: dict[BackendSlots, float] = {}
         self.ended: list[Request] = []  # the newest of them
         self.told: list[Request] = []
         self.expected: list[Request] = []
@@ -52,6 +53,11 @@ class BackendQueueMachine:
         """The places for those who may go anywhere."""
         best = max(place.health for place in self.places)
         return [place for place in self.places if place.health == best != DOWN]
+
+    def seconds(self, place: BackendSlots) -> float:
+        """How long a usable place has to do; its work alone, if one of them was not measured."""
+        known = all(each in self.throughput for each in self.usable())
+        return place.load / self.throughput[place] if known else place.load
 
     def free_at(self, place: BackendSlots) -> bool:
         used = sum(1 for each in self.working.values() if each is place)
@@ -100,7 +106,7 @@ class BackendQueueMachine:
         if candidates:
             assert request.backend in candidates
             if not request.number and pin is None:
-                assert request.backend.load == min(place.load for place in candidates)
+                assert self.seconds(request.backend) == min(self.seconds(place) for place in candidates)
             self.working[request] = request.backend
         else:
             self.queue.append(Waiting(request))
@@ -174,6 +180,14 @@ class BackendQueueMachine:
         self.queue = [each for each in self.queue if each not in gone]
         self.hand_on(self.usable())
         assert self.gate.set_health(place, health) == [each.request for each in gone]
+
+    def do_measured(self, a: int, b: int) -> None:
+        place = self.places[a % len(self.places)]
+        throughput = (None, 64.0, 64.0, 128.0, 256.0)[b % 5]  # powers of two: no quotient is rounded
+        self.gate.set_throughput(place, throughput)
+        self.throughput.pop(place, None)
+        if throughput is not None:
+            self.throughput[place] = throughput
 
     def do_dismiss(self, a: int, b: int) -> None:
         if b % 8 == 0:

@@ -15,6 +15,7 @@ STEPS = (
     *("admit",) * 6,
     *("free",) * 4,
     *("health",) * 2,
+    *("measured",) * 2,
     *("charge", "charge", "lower", "lower", "move", "move", "upgrade", "dismiss"),
 )
 """The more often a name stands here, the more often it is done."""
@@ -35,8 +36,8 @@ class BackendQueueTests(SynchronousTestCase):
     def test_any_order(self, machine: BackendQueueMachine, steps: Any) -> None:
         """
         No backend has more requests than slots, each free slot goes to the first who may have it, nobody waits beside a
-        free slot, nobody is lost or told twice, the work of each backend is that of its requests, and in the end
-        everyone had a slot.
+        free slot, nobody is lost or told twice, the work of each backend is that of its requests, a request goes where
+        that is done soonest, and in the end everyone had a slot.
         """
         for name, a, b in steps:
             machine.step(name, a, b)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
 from vespa.accounting.backend_lines import BackendLines
-from vespa.accounting.backend_slots import DOWN, BackendSlots, best, least
+from vespa.accounting.backend_slots import DOWN, BackendSlots, best, compare_speeds, least
 from vespa.accounting.fair_queue import FairQueue, Waiter
 
 
@@ -84,7 +84,7 @@ class BackendQueue(FairQueue[Key]):
         return bool(self._usable) and all(each.full for each in self._usable)
 
     def least(self) -> BackendSlots | None:
-        """The usable backend with the least work, whether it has a free slot or not; None if none is usable."""
+        """The usable backend whose work is done soonest, with a free slot or not; None if none is usable."""
         return least(self._usable)
 
     def charge(self, key: Key, work: int) -> None:
@@ -191,6 +191,7 @@ class BackendQueue(FairQueue[Key]):
         backend.health = health
         best_health = max(each.health for each in self.backends)
         self._usable = [each for each in self.backends if each.health == best_health != DOWN]
+        compare_speeds(self._usable)
         lost = self._lines.pinned_to(backend) if health == DOWN else []
         for key in lost:
             self.leave(key)
@@ -199,6 +200,11 @@ class BackendQueue(FairQueue[Key]):
                 self._pass_on(each)
         self._hand_on()
         return lost
+
+    def set_throughput(self, backend: BackendSlots, throughput: float | None) -> None:
+        """A backend was measured, in units of work a second; None: it is not known how fast it is."""
+        backend.throughput = throughput
+        compare_speeds(self._usable)
 
     # -- inside
 

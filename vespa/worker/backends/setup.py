@@ -111,7 +111,8 @@ def _several(
 
     monitors = {}
     for backend, access in zip(each, accesses, strict=True):
-        monitor = readiness_monitor(reactor, settings, environment, lambda _: None, access, name=backend.name)
+        speed = partial(backends.gate.set_throughput, backend)
+        monitor = readiness_monitor(reactor, settings, environment, speed, access, name=backend.name)
         backend.pool.on_trouble = partial(on_trouble, monitor)
         monitors[backend] = monitor
     readiness = BackendsReadiness(
