@@ -31,6 +31,15 @@ class StartLineTests(SynchronousTestCase):
         self.assertIn(": backends http://a, http://b; ", line)
         self.assertIn("affinity json:user", line)
 
+    def test_parts(self) -> None:
+        """The line says of each part that a setting turns on whether it is on."""
+        self.assertIn(
+            "abort off, usage off, recalibration off, stream errors off, ", start_line(load(QUICK_START), None)
+        )
+        on = {"VESPA_USAGE": "openai", "VESPA_RECALIBRATE": "true", "VESPA_STREAM_ERRORS": "true"}
+        line = start_line(load({**QUICK_START, **on, "VESPA_BENCHMARK": "benchmarks.openai_chat:benchmark"}), None)
+        self.assertIn("usage openai, recalibration on, stream errors on, ", line)
+
 
 class OptionsTests(SynchronousTestCase):
     def test_good(self) -> None:

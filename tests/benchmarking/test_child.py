@@ -470,7 +470,7 @@ class OutcomeTests(ChildCase):
         """What a built-in benchmark finds wrong with the backend is one sentence, without a traceback."""
         for spec in ("openai_chat", "tgi", "comfyui"):
             error = await self.error(spec=f"benchmarks.{spec}:benchmark")
-            self.assertIn("Cannot connect to host 127.0.0.1:1", error)
+            self.assertIn("no server listens at 127.0.0.1:1: the backend is not up yet", error)
             self.assertNotIn(".py", error)
         self.assertNotIn("Traceback", "".join(self.lines))
         await self.error("async def benchmark(url, session): raise ValueError('mine')")

@@ -112,6 +112,7 @@ class WorkerTests(WorkerCase):
             "VESPA_BACKEND_URL": f"{backend},http://127.0.0.1:{dead},http://127.0.0.1:{port}",
             "VESPA_UNSECURED": "true",
             "VESPA_WORKER_PORT": str(port),
+            "VESPA_BENCHMARK": "benchmarks.openai_chat:benchmark",
         }
         found = self.by_name(await self.check(environ))
         name = backend.removeprefix("http://")
@@ -119,6 +120,7 @@ class WorkerTests(WorkerCase):
         self.assertEqual(found[f"backend 127.0.0.1:{dead}"].state, "failed")
         self.assertIn(f"no server listens at 127.0.0.1:{dead}", found[f"backend 127.0.0.1:{dead}"].why)
         self.assertIn("in a circle", found[f"backend 127.0.0.1:{port}"].why)
+        self.assertEqual(found[f"result {name}"].state, "ok")
 
     async def test_unsecured(self) -> None:
         """An unsecured worker without an identity needs no autoscaler."""

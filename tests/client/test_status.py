@@ -117,7 +117,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual((failed["state"], failed["failures_total"], failed["failed_at"]), ("failing", 1, failed_at))
         self.assertEqual(failed["trouble"], "it answered not_ready")
         self.rig.reactor.advance(FAILING_SECONDS)
-        self.assertIn(self.workers()[1]["state"], ("idle", "closed"))
+        self.assertEqual(self.workers()[1]["state"], "idle")
 
     def test_autoscaler_fails(self) -> None:
         """While the autoscaler fails the state is errored, with the reason, until it answers."""
@@ -154,7 +154,7 @@ class StatusTests(SynchronousTestCase):
         found = self.workers()
         self.assertEqual(len(found), SHOWN_WORKERS)
         self.assertEqual(found[0]["url"], f"http://203.0.113.{SHOWN_WORKERS + 3}:1")
-        self.assertEqual({worker["state"] for worker in found}, {"closed"})
+        self.assertEqual({worker["state"] for worker in found}, {"idle"})
 
     def test_no_secret(self) -> None:
         """With a key in every secret setting, and in what the autoscaler says, none is in the document."""

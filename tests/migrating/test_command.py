@@ -108,7 +108,7 @@ class CommandTests(CommandCase):
             self.assertEqual((code, out), (1, ""), source)
             self.assertIn(why, errors)
             self.assertNotIn("\x1b", errors)
-        self.assertIn("there is no file", self.run_command("/no/such/worker.py")[2])
+        self.assertIn("migrate: /no/such/worker.py: there is no such file", self.run_command("/no/such/worker.py")[2])
         self.assertEqual(self.run_command()[0], 2)
 
     def test_forged_answers(self) -> None:

@@ -58,7 +58,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_no_file(self) -> None:
         """A path that leads to no file, or to a folder."""
-        for path, why in (("/no/such/worker.py", "there is no file"), ("/", "is not a file")):
+        for path, why in (("/no/such/worker.py", "there is no such file"), ("/", "is not a file")):
             error = self.assertRaises(ReadingError, read_worker, path, {}, sys.executable)
             self.assertIn(why, str(error))
 

@@ -99,7 +99,10 @@ class CommandTests(TopCase):
         port = free_port()
         child = self.start([*COMMAND, str(port)])
         self.assertEqual(await self.until_exit(child), 1)
-        self.assertIn(f"vespa-proxy top: http://127.0.0.1:{port}: ", child.text)
+        self.assertIn(
+            f"vespa-proxy top: http://127.0.0.1:{port}: nothing listens there: give the address that the log shows",
+            child.text,
+        )
         child = self.start([*COMMAND, self.serve(TOKEN), "--token=no-t0ken-9731"])
         self.assertEqual(await self.until_exit(child), 1)
         self.assertIn("needs the admin token", child.text)

@@ -19,6 +19,7 @@ SESSIONS = {
     "sessions_ended_total": 0,
     "sessions_expired_total": 0,
     "sessions_drained_total": 0,
+    "sessions_lost_total": 0,
     "session_callbacks_failed_total": 0,
 }
 JOBS = {"jobs": 0, "jobs_oldest_at": None, "aborts": 0}
@@ -58,11 +59,22 @@ class FeatureTests(SynchronousTestCase):
             {"sessions": "0 open of at most 10, 1 opened, 1 expired, on_close_route failed: 1"},
         )
 
+        self.assertEqual(
+            self.said(sessions=1, session_load=1.0, sessions_opened_total=2, sessions_lost_total=1),
+            {"sessions": "1 open of at most 10, 1 unit of work held, 2 opened, 1 lost"},
+        )
+
     def test_affinity(self) -> None:
         """The requests that had the value of VESPA_AFFINITY, and those that had not."""
         found = self.said(affinity_found_total=1, affinity_missing_total=1200)
         self.assertEqual(found, {"affinity": "1 request with the value, 1,200 without"})
         self.assertEqual(self.said(affinity_missing_total=3), {"affinity": "0 requests with the value, 3 without"})
+
+    def test_estimate(self) -> None:
+        """The estimates of the throughput, in the order of what is done and what limits waits."""
+        said = self.said(throughput_estimate=143.0, admission_throughput=238.4)
+        self.assertEqual(said, {"estimated": "143 units/s done, 238 units/s of cost, for estimated waits"})
+        self.assertEqual(self.said(throughput_estimate=None, admission_throughput=None), {})
 
     def test_jobs(self) -> None:
         """Jobs under way, and work that is being stopped."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.observability.example import Example
 from tests.top.documents import NOW, backend, client, worker
 from tests.top.test_document import ANY
 from vespa.top.document import Document
@@ -68,6 +69,25 @@ class FigureTests(SynchronousTestCase):
         """The URLs of several backends, which may fill lines, are left to their table."""
         members = worker(backend_url="http://127.0.0.1:8000, http://127.0.0.1:8001", backends=[backend(0), backend(1)])
         self.assertEqual(lines(members)["backend"], "1 connection, 0 idle, probed 3 s ago in 2 ms")
+
+    def test_left_out(self) -> None:
+        """A ready worker's reason is about a backend that is left out, which is among its problems and no error."""
+        said = [{"severity": "warning", "text": "The backend b is errored and gets no requests."}]
+        members = worker(state="ready", state_reason="b: refused", problems=said)
+        self.assertEqual(problems(Document(members)), [("warning", "The backend b is errored and gets no requests.")])
+
+    def test_last_second(self) -> None:
+        """The counts of the last second are whole, although a second of the history is not exactly one second long."""
+        found = lines(worker(history={"requests_served": [7.0, 1.98632], "requests_refused": [0.997]}))
+        self.assertEqual(found["last second"], "2 served, 1 refused")
+
+    def test_all_members(self) -> None:
+        """Every figure of this version's documents has its place in a line; only the log's level has one of its own."""
+        for kind in ("worker", "client"):
+            document = Document({**Example(kind, seconds=130).status.document(), "throughput_estimate": 1.0})
+            figures(document)
+            problems(document)
+            self.assertEqual([name for name, _ in document.rest()], ["log_level"], kind)
 
     def test_refused_callers(self) -> None:
         """Callers that were refused by their signature have one line, and none while there are none."""

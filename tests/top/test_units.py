@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.top.units import age, amount, duration, moment, number, plural
+from vespa.top.units import age, amount, duration, moment, number, plural, units_of_work
 
 
 class UnitTests(SynchronousTestCase):
@@ -66,3 +66,8 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(plural(1.0, "tunnels"), "1 tunnel")
         self.assertEqual(plural(2.0, "tunnels"), "2 tunnels")
         self.assertEqual(plural(None, "tunnels"), "")
+
+    def test_work(self) -> None:
+        """One unit is singular."""
+        self.assertEqual(units_of_work(1.0), "1 unit of work")
+        self.assertEqual(units_of_work(3200.0), "3,200 units of work")

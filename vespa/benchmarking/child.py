@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -83,13 +84,20 @@ async def _run(function: Function, file: str | None, order: dict[str, Any], answ
         answer(await _outcome(function, file, order["backend_url"], session))
 
 
+def _built_in_error(error: BaseException) -> str:
+    """What went wrong in a built-in benchmark, in a sentence."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno == errno.ECONNREFUSED:
+        return f"no server listens at {error.host}:{error.port}: the backend is not up yet, or its URL is wrong"
+    return one_line(error) or type(error).__name__
+
+
 async def _outcome(function: Function, file: str | None, backend_url: str, session: BackendSession) -> dict[str, Any]:
     """Run the benchmark, and return the answer."""
     try:
         value = await function(backend_url, session)
     except BaseException as error:
         if is_built_in(file) and isinstance(error, (RuntimeError, ValueError, OSError, aiohttp.ClientError)):
-            return {"error": one_line(error) or type(error).__name__}
+            return {"error": _built_in_error(error)}
         traceback.print_exc()
         return {"error": describe(error, file)}
     try:

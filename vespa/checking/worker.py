@@ -143,11 +143,12 @@ class WorkerCheck:
         if not settings.benchmark or settings.backend_url is None:
             return [], 0.0
         urls = [backend.url for backend in settings.backend_urls]
+        names = names_of([Origin.parse(url) for url in urls])
         found, total = [], 0.0
-        for url in urls:
+        for url, name in zip(urls, names, strict=True):
             key = cache_key(settings.benchmark, url, self.environ)
             findings, throughput = check_cache(BenchmarkCache(settings.benchmark_cache_file, key, urls))
-            found += [evolve(each, what=f"{each.what} {url}") for each in findings] if len(urls) > 1 else findings
+            found += [evolve(each, what=f"{each.what} {name}") for each in findings] if len(urls) > 1 else findings
             total += throughput
         return found, total
 

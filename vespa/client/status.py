@@ -128,14 +128,12 @@ def _session(session: ClientSession) -> dict[str, Any]:
 
 
 def _worker(url: str, worker: Worker, now: float) -> dict[str, Any]:
-    """`state` is `busy` (has requests), `failing` (a request failed there a moment ago), `idle` or `closed`."""
+    """`state` is `busy` (has requests), `failing` (a request failed there a moment ago) or `idle`."""
     size, idle = worker.pool.size, worker.pool.idle
     if worker.failed_at and now - worker.failed_at < FAILING_SECONDS:
         state = "failing"
-    elif size > idle:
-        state = "busy"
     else:
-        state = "idle" if idle else "closed"
+        state = "busy" if size > idle else "idle"
     return {
         "url": url,
         "state": state,

@@ -150,12 +150,15 @@ class ClientSettings:
         secret=True,
     )
     access_log: Literal["off", "failures", "all"] = option(
-        choice("off", "failures", "all"), "failures", "Which requests get a line in the log.", "VESPA_ACCESS_LOG"
+        choice("off", "failures", "all"),
+        "failures",
+        "Which requests get a line in the log: `off`, `failures`, `all`.",
+        "VESPA_ACCESS_LOG",
     )
     log_format: Literal["auto", "text", "json"] = option(
         choice("auto", "text", "json"),
         "auto",
-        "`auto`: text on a terminal, otherwise JSON.",
+        "`text` or `json`; `auto`: text on a terminal, otherwise JSON.",
         "VESPA_LOG_FORMAT",
     )
     otlp_endpoint: str = option(

@@ -74,7 +74,7 @@ def read_worker(
     """
     path = os.path.realpath(file)
     if not os.path.isfile(path):
-        raise ReadingError(f"{file} is not a file" if os.path.exists(path) else f"there is no file {file}")
+        raise ReadingError("it is not a file" if os.path.exists(path) else "there is no such file")
     environment, hidden = child_environment(environ)
     with tempfile.TemporaryDirectory(prefix="vespa-migrate-") as folder:
         answer = os.path.join(folder, "answer.json")

@@ -1,11 +1,11 @@
-"""The lines of what a worker or a client may have: sessions, jobs, responses read for their tokens, affinity."""
+"""The lines of what a worker or a client may have: sessions, jobs, tokens, affinity, refused callers."""
 
 from __future__ import annotations
 
 from vespa.top.document import Document
-from vespa.top.units import amount, duration, number, plural
+from vespa.top.units import amount, duration, number, plural, units_of_work
 
-_SESSION_RESULTS = ("opened", "refused", "ended", "expired", "drained")
+_SESSION_RESULTS = ("opened", "refused", "ended", "expired", "drained", "lost")
 
 
 def sessions_line(document: Document) -> str:
@@ -17,9 +17,18 @@ def sessions_line(document: Document) -> str:
         return ""
     return _joined(
         f"{number(now or 0.0)} open" + (f" of at most {number(limit)}" if limit else ""),
-        _if_any(load, "units of work held"),
+        f"{units_of_work(load)} held" if load else "",
         *(_if_any(total, result) for total, result in totals),
         f"on_close_route failed: {number(failed)}" if failed else "",
+    )
+
+
+def estimate_line(document: Document) -> str:
+    """The throughput that served requests show, and that by which waits are estimated; "" if neither is estimated."""
+    work, cost = document.number("throughput_estimate"), document.number("admission_throughput")
+    return _joined(
+        "" if work is None else f"{number(work)} units/s done",
+        "" if cost is None else f"{number(cost)} units/s of cost, for estimated waits",
     )
 
 
@@ -44,7 +53,7 @@ def tokens_line(document: Document) -> str:
     return _joined(
         "" if measured is None else f"{plural(measured, 'responses')} measured",
         amount(unmeasured, "without"),
-        "" if work is None or signed is None else f"{number(work)} units of work for a cost of {number(signed)}",
+        "" if work is None or signed is None else f"{units_of_work(work)} for a cost of {number(signed)}",
     )
 
 
@@ -54,6 +63,16 @@ def affinity_line(document: Document) -> str:
     if not found and not missing:
         return ""
     return _joined(f"{plural(found or 0.0, 'requests')} with the value", amount(missing, "without"))
+
+
+def refused_callers_line(document: Document) -> str:
+    """Callers without a valid assignment; no line while there is none."""
+    return _joined(
+        _if_any(document.number("refused_bad_signature_total"), "with a bad signature"),
+        _if_any(document.number("refused_wrong_url_total"), "signed for another URL"),
+        _if_any(document.number("refused_without_key_total"), "while there was no key"),
+        _if_any(document.number("replays_total"), "repeated assignments"),
+    )
 
 
 def _joined(*parts: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from vespa.top import feature_figures
 from vespa.top.document import Document
-from vespa.top.feature_figures import affinity_line, jobs_line, sessions_line, tokens_line
-from vespa.top.units import age, amount, duration, moment, number, plural
+from vespa.top.units import age, amount, duration, moment, number, plural, units_of_work
 
 OUTCOMES: Final = ("served", "unserved", "failed", "cancelled", "refused")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -38,8 +38,13 @@ def headline(document: Document) -> str:
 
 
 def problems(document: Document) -> list[tuple[str, str]]:
-    """What is wrong: a severity ("error" or another word), and a sentence."""
-    found = [("error", document.text("state_reason"))] if document.text("state_reason") else []
+    """
+    What is wrong: a severity ("error" or another word), and a sentence.
+
+    A worker that is ready has a reason only if a backend of several is left out, which is among its problems.
+    """
+    reason = document.text("state_reason")
+    found = [("error", reason)] if reason and document.text("state") != "ready" else []
     for row in document.rows("problems"):
         if isinstance(row.get("text"), str):
             found.append((str(row.get("severity", "")), row["text"]))
@@ -78,7 +83,7 @@ def _load(document: Document) -> str:
     limit = document.number("estimated_wait_limit_seconds")
     of = "" if limit is None else f" of at most {duration(limit)}"
     return _joined(
-        None if load is None else f"{number(load)} units of work",
+        None if load is None else units_of_work(load),
         None if wait is None else f"estimated wait {duration(wait)}{of}",
     )
 
@@ -109,8 +114,11 @@ def _endpoint(document: Document) -> str:
 
 
 def _second(document: Document) -> str:
+    """The rates of the last second as counts: a second of the history is not exactly one second long."""
     values = {outcome: document.history(f"requests_{outcome}")[-1:] for outcome in OUTCOMES}
-    parts = [f"{number(value[0])} {outcome}" for outcome, value in values.items() if value and value[0] is not None]
+    parts = [
+        f"{number(round(value[0]))} {outcome}" for outcome, value in values.items() if value and value[0] is not None
+    ]
     return _joined(*parts)
 
 
@@ -122,6 +130,7 @@ def _totals(document: Document) -> str:
 
 
 def _first_byte(document: Document) -> str:
+    """The times of the newest second that has any."""
     shares = (("p50", "first_byte_p50_seconds"), ("p95", "first_byte_p95_seconds"))
     newest = {share: [each for each in document.history(name) if each is not None][-1:] for share, name in shares}
     return _joined(*(f"{share} {duration(value[0])}" for share, value in newest.items() if value))
@@ -162,10 +171,11 @@ def _benchmark(document: Document) -> str:
 
 def _autoscaler(document: Document) -> str:
     since, undelivered = document.since("reports_delivered_at"), document.since("reports_undelivered_since_at")
+    reported = document.number("reported_load")
     document.flag("reports")  # its other members say the same
     return _joined(
         None if since is None else f"last report {age(since)}",
-        _if_any(document.number("reported_load"), "units of work in it"),
+        f"{units_of_work(reported)} in it" if reported else "",
         _if_any(document.number("reports_delivered_total"), "delivered"),
         _if_any(document.number("reports_failed_total"), "failed"),
         None if undelivered is None else f"one undelivered for {duration(undelivered)}",
@@ -185,16 +195,6 @@ def _key(document: Document) -> str:
     return _joined("fetched" if fetched else "not fetched", trouble)
 
 
-def _refused_callers(document: Document) -> str:
-    """Callers without a valid assignment; no line while there is none."""
-    return _joined(
-        _if_any(document.number("refused_bad_signature_total"), "with a bad signature"),
-        _if_any(document.number("refused_wrong_url_total"), "signed for another URL"),
-        _if_any(document.number("refused_without_key_total"), "while there was no key"),
-        _if_any(document.number("replays_total"), "repeated assignments"),
-    )
-
-
 def _certificate(document: Document) -> str:
     at, file = document.number("certificate_expires_at"), document.text("certificate_file")
     if at is None:
@@ -206,21 +206,22 @@ def _certificate(document: Document) -> str:
 _LINES: Final[Mapping[str, Callable[[Document], str]]] = {
     "endpoint": _endpoint,
     "throughput": _throughput,
+    "estimated": feature_figures.estimate_line,
     "load": _load,
     "now": _now,
     "last second": _second,
     "since the start": _totals,
     "first byte": _first_byte,
     "event loop": _lag,
-    "sessions": sessions_line,
-    "jobs": jobs_line,
-    "tokens": tokens_line,
+    "sessions": feature_figures.sessions_line,
+    "jobs": feature_figures.jobs_line,
+    "tokens": feature_figures.tokens_line,
     "backend": _backend,
-    "affinity": affinity_line,
+    "affinity": feature_figures.affinity_line,
     "benchmark": _benchmark,
     "autoscaler": _autoscaler,
     "signing key": _key,
-    "refused callers": _refused_callers,
+    "refused callers": feature_figures.refused_callers_line,
     "certificate": _certificate,
 }
 

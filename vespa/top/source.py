@@ -120,6 +120,8 @@ class Source:
         text = str(error).rstrip(".") or type(error).__name__
         if "certificate" in text or "VerificationError" in text:
             return SourceError(f"{self.place}: its certificate is not trusted: name its roots with --ca-file ({text})")
+        if absent:
+            text = "nothing listens there: give the address that the log shows after `status page and metrics:`"
         return SourceError(f"{self.place}: {text}", absent=absent)
 
     def _refused(self, status: int, code: str) -> SourceError:

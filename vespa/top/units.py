@@ -55,3 +55,8 @@ def plural(value: float | None, word: str) -> str:
     """The same; a plural loses its "s" for one."""
     text = amount(value, word)
     return text[:-1] if value == 1 and word.endswith("s") else text
+
+
+def units_of_work(value: float) -> str:
+    """An amount of work: "1 unit of work", "40 units of work"."""
+    return f"{number(value)} {'unit' if value == 1 else 'units'} of work"
