@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.vast.auth import cost_from, integer_from, parse_cost
+from vespa.vast.auth import UNSIGNED, cost_from, integer_from, invalid_envelope, parse_cost
+from vespa.vast.query_envelope import unsigned_query
 
 NO_NUMBERS = [
     "", " ", "NaN", "nan", "Infinity", "inf", "-Infinity", "true", "null", "1_0", "٣", "1٣", "0x10", "01", "00", "1.",
@@ -62,3 +63,17 @@ class IntegerTests(SynchronousTestCase):
         for text in [*NO_NUMBERS, "1.0", "1e2", str(2**63), str(-(2**63) - 1), "9" * 5000]:
             with self.assertRaises(ValueError):
                 integer_from(text.encode("utf-8", "replace"))
+
+
+class RefusalTests(SynchronousTestCase):
+    def test_unsigned(self) -> None:
+        """A request without any part of an assignment is told how to get one; a malformed assignment is not."""
+        self.assertTrue(unsigned_query().message.endswith(UNSIGNED))
+        without = invalid_envelope("body", {"auth_data": "is missing", "payload": "is missing"})
+        self.assertTrue(without.message.endswith(UNSIGNED))
+        for wrong in (
+            {"payload": "is missing"},
+            {"serverless_url": "is missing"},
+            {"auth_data.cost": "must be a number"},
+        ):
+            self.assertNotIn(UNSIGNED, invalid_envelope("body", wrong).message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -66,9 +67,16 @@ def integer_from(text: bytes) -> int:
     raise ValueError("must be a whole number of 64 bits")
 
 
+UNSIGNED: Final = (
+    "; it has no assignment of the autoscaler: send it through `vespa-proxy client`, or with what POST /route/ returned"
+)
+
+
 def invalid_envelope(place: str, wrong: Mapping[str, str]) -> Refusal:
     """The refusal of a malformed envelope in the body or the query (`place`)."""
     message = f"the {place} is not a valid envelope"
+    if wrong.get("auth_data") == "is missing" or list(wrong.values()) == ["is missing"] * 6:  # of a query: all of it
+        message += UNSIGNED
     for name in ("auth_data.request_idx", "serverless_request_idx"):
         if wrong.get(name) == "is missing" and len(wrong) == 1:
             message += (

@@ -13,7 +13,7 @@ from enum import IntEnum
 import msgspec
 
 from vespa.protocol.refusal import Refusal
-from vespa.vast.auth import Auth
+from vespa.vast.auth import Auth, invalid_envelope
 from vespa.vast.envelope import decode_auth, decode_session_id
 from vespa.vast.json_scanner import Malformed, Scanner
 
@@ -120,7 +120,7 @@ class EnvelopePrefix:
             if not missing and self._next == _Next.COMMA:
                 self._next = _Next.NOTHING
                 return False
-            raise invalid("the body is not a valid envelope", dict.fromkeys(missing, "is missing"))
+            raise invalid_envelope("body", dict.fromkeys(missing, "is missing"))
         following = _MARKS.get((self._next, mark))
         if following is None:
             raise invalid("the body is not a JSON object")
