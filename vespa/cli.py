@@ -71,7 +71,7 @@ def top(arguments: Sequence[str]) -> int:
 
 
 def migrate(arguments: Sequence[str]) -> int:
-    """Read an official worker's file, and print the environment with which Vespa does the same."""
+    """Read a PyWorker's file, and print the environment with which Vespa does the same."""
     from .migrating.command import main as run
 
     return run(arguments)

@@ -51,7 +51,7 @@ class OfficialWorkerTests(CallerCase):
                 worker_totals is not None and worker_totals.ready(reactor.seconds(), 30)
             )
 
-        await until(ready, 60, "the official worker is ready")
+        await until(ready, 60, "Vast's own worker is ready")
         self.assertIsNone(worker.exit_code, worker.text)
         return worker
 
@@ -95,7 +95,7 @@ class OfficialWorkerTests(CallerCase):
         self.assert_clean(deployment)
 
     async def test_serves(self) -> None:
-        """The official worker serves our client: SDKs get what they get straight; what it cannot do is said at once."""
+        """Vast's own worker serves our client: SDKs get what they get straight; what it cannot do is said at once."""
         need("vastai", "openai", "xllamacpp")
         llama = await self.start_llama()
         deployment = self.deployment()

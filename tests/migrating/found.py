@@ -1,4 +1,4 @@
-"""Descriptions of official workers, as the process of a file gives them."""
+"""Descriptions of PyWorkers, as the process of a file gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The written benchmark: it is a module, sends the requests of the file, and measures as the official worker does."""
+"""The written benchmark: it is a module, sends the requests of the file, and measures as Vast's own worker does."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MADE = 'WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=
 
 
 class ShapeTests(SynchronousTestCase):
-    """The official workers' shapes, read with the stand-in."""
+    """PyWorkers' shapes, read with the stand-in."""
 
     def test_vllm(self) -> None:
         """A generator is called as often as the official benchmark calls it, and each request has its work."""

@@ -101,7 +101,7 @@ class CommandTests(CommandCase):
             (f"{SHORT}Worker(None).run()", "its Worker has no WorkerConfig"),
             (
                 f"{SHORT}Worker(WorkerConfig(handlers=[HandlerConfig('/a', handler_class=int)])).run()",
-                "its configuration cannot be read, and the official worker could not: AttributeError",
+                "its configuration cannot be read, neither here nor by Vast's own worker: AttributeError",
             ),
         ):
             code, out, errors = self.run_command(write(self, source))

@@ -72,7 +72,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual((found.backend_url, found.handlers, found.healthcheck_url), ("", [], ""))
 
     def test_warmup(self) -> None:
-        """As in the official worker, `do_warmup` is read only if a concurrency is set."""
+        """As in Vast's own worker, `do_warmup` is read only if a concurrency is set."""
         for concurrency, warmup in ((1, False), (None, True), (0, True)):
             benchmark: Any = BenchmarkConfig(concurrency=concurrency, do_warmup=False)
             found, _ = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=benchmark)]))
@@ -120,6 +120,17 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(benchmark_of(second).error, "the first benchmark is read alone")
         answer = Answer(End("served"), found=found)
         self.assertEqual(read(Answer, write(answer).encode()), answer)
+
+    def test_missing_variable(self) -> None:
+        """A generator that misses a variable of the template is told from other errors, with what to do."""
+        for key, is_told in (("MODEL_NAME", True), ("prompt", False)):
+            values: dict[str, dict[str, Any]] = {}
+            config: Any = BenchmarkConfig(generator=partial(values.__getitem__, key))
+            found, origins = describe(WorkerConfig(handlers=[HandlerConfig("/a", benchmark_config=config)]))
+            add_requests(found, origins)
+            error = benchmark_of(found.handlers[0]).error
+            self.assertIn(f"it raised KeyError: '{key}'", error)
+            self.assertEqual("with the variables that the template sets" in error, is_told)
 
     def test_exit(self) -> None:
         """A generator that calls sys.exit gives the benchmark's error, and does not end the process."""

@@ -33,7 +33,7 @@ class EndingTests(SynchronousTestCase):
         self.assertIn("within 30 seconds (--timeout); then it was at line 3 (go())", self.say(how="late", **where))
         self.assertTrue(self.say(how="late", line=0).endswith("(--timeout)"))
         said = self.say(how="unreadable", type="AttributeError", message="no endpoint")
-        self.assertIn("cannot be read, and the official worker could not: AttributeError: no endpoint", said)
+        self.assertIn("cannot be read, neither here nor by Vast's own worker: AttributeError: no endpoint", said)
         said = self.say("usage\n\nerror: --port is required\n", how="exited", message="2", **where)
         self.assertIn("sys.exit(2) at line 3 (go()), after it printed: error: --port is required", said)
 

@@ -45,7 +45,7 @@ class StandInCase(SynchronousTestCase):
 
 class ModuleTests(StandInCase):
     def test_modules(self) -> None:
-        """Every module that official workers import, by its name and through its parents."""
+        """Every module that PyWorkers import, by its name and through its parents."""
         vastai = self.install()
         worker = importlib.import_module("vastai.serverless.server.worker")
         types = importlib.import_module("vastai.serverless.server.lib.data_types")
@@ -109,7 +109,7 @@ class ModuleTests(StandInCase):
         self.assertEqual(self.recorder.config.fields["routes"], [route])
 
     def test_words(self) -> None:
-        """Official workers take the words of their prompts from nltk, which a machine without it need not have."""
+        """PyWorkers take the words of their prompts from nltk, which a machine without it need not have."""
         self.install()
         nltk = importlib.import_module("nltk")
         self.assertTrue(nltk.download("words"))

@@ -122,7 +122,7 @@ class OfficialDeleteTests(ControlledCase):
         return {"worker_id": 7, "mtoken": "token", "requests": records}
 
     def test_right(self) -> None:
-        """The official worker tells good and bad in one report; each is read as ours would tell it."""
+        """Vast's own worker tells good and bad in one report; each is read as ours would tell it."""
         self.assertEqual(self.tell(self.body((1, "Success"), (2, "Error"), (3, "Cancelled"))), 200)
         told = {report.success: list(report.request_idxs) for report in self.reports}  # type: ignore[union-attr]
         self.assertEqual(told, {True: [1, 3], False: [2]})

@@ -94,7 +94,7 @@ class DeleteTests(SynchronousTestCase):
     )
 
     def test_unserved(self) -> None:
-        """A backend's error that was passed on completely is reported as Success, as by the official worker."""
+        """A backend's error that was passed on completely is reported as Success, as by Vast's own worker."""
         (body,) = delete_requests(IDENTITY, [Completion(9, State.UNSERVED, 1.0, 2.0, 3.0)])
         told = json.loads(body)
         self.assertEqual((told["success"], told["requests"][0]["status"]), (True, "Success"))

@@ -11,7 +11,7 @@ class SessionAccount:
     A session, as an entry of the ledger: it is counted like a request that is at the backend from its begin to its end.
 
     Its work is in the ledger's `load`, and in `session_load` so that it is left out of the wait estimate. It is served
-    at the end, and leaves one delete record, a success. The official worker counts sessions in this way
+    at the end, and leaves one delete record, a success. Vast's own worker counts sessions in this way
     (`vastai` 1.9.1, `serverless/server/lib/metrics.py`).
     """
 

@@ -64,7 +64,7 @@ TOP: Final = CommandLine(
 )
 MIGRATE: Final = CommandLine(
     "vespa-proxy migrate",
-    "Read the file of an official worker (its WorkerConfig), and print the environment with which Vespa does the same, "
+    "Read a PyWorker's file (its WorkerConfig), and print the environment with which Vespa does the same, "
     "with remarks on what has no setting. It runs the file, in a process of its own without network and without the "
     "values of secrets; the worker's server is not started. Exit codes: 0 Vespa can start with this environment, 1 "
     "something is missing, such as a benchmark, or the file could not be read, 2 wrong usage.",

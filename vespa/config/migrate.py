@@ -12,7 +12,7 @@ from vespa.config.values import Number, text
 class MigrateSettings:
     """Which file to read, and what to make of it."""
 
-    file: str = option(text, "", "The official worker's file, such as `worker.py`; it may stand without --file.")
+    file: str = option(text, "", "A PyWorker's file, such as `worker.py`; it may stand without --file.")
     benchmark: str = option(
         text, "", "Write a benchmark module with the requests of the file's benchmark.", unit="file.py"
     )

@@ -1,1 +1,1 @@
-"""`vespa-proxy migrate`: makes Vespa's environment and a benchmark of an official worker's file."""
+"""`vespa-proxy migrate`: makes Vespa's environment and a benchmark of a PyWorker's file."""

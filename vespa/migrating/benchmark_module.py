@@ -1,4 +1,4 @@
-"""Writes a benchmark of Vespa's with the requests of an official worker's benchmark."""
+"""Writes a benchmark of Vespa's with the requests of a PyWorker's benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vespa.migrating.messages import Benchmark, Handler
 _MODULE: Final = '''\
 """The benchmark of {route}, made by `vespa-proxy migrate`.
 
-It measures as the official worker does: {runs} rounds of {concurrency} requests at once, of which the best one counts.
+It measures as Vast's own worker does: {runs} rounds of {concurrency} requests at once, of which the best one counts.
 Requests of a status other than 200 count as no work. BENCHMARKS.md of Vespa says what a benchmark is.
 """
 

@@ -1,4 +1,4 @@
-"""`vespa-proxy migrate`: prints the environment with which Vespa does what an official worker's file does."""
+"""`vespa-proxy migrate`: prints the environment with which Vespa does what a PyWorker's file does."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _notes(settings: MigrateSettings, result: ChildResult, written: Benchmark | 
         )
         if len({work for _, work in written.requests}) > 1:
             notes.append(
-                "Its requests differ in work. It takes them in turn; the official worker takes them at random and "
+                "Its requests differ in work. It takes them in turn; Vast's own worker takes them at random and "
                 "reports the best round, so that its figure is higher by chance."
             )
     elif settings.benchmark:

@@ -106,7 +106,7 @@ def _of_config(config: Any) -> Described:
         else _rounds(
             getattr(benchmark, "runs", None),
             getattr(benchmark, "concurrency", None),
-            # The official worker reads do_warmup only if concurrency is set.
+            # Vast's own worker reads do_warmup only if concurrency is set.
             not getattr(benchmark, "concurrency", None) or getattr(benchmark, "do_warmup", True),
         ),
     )
@@ -223,6 +223,8 @@ def _take_requests(benchmark: Benchmark, parallel: bool, origin: Any) -> None:
         benchmark.error = text(error)
     except (Exception, SystemExit) as error:
         benchmark.error = text(f"it raised {type(error).__name__}: {error}")
+        if isinstance(error, KeyError) and str(error).isupper():  # a variable of the environment, most likely
+            benchmark.error += ". Run the command with the variables that the template sets"
 
 
 def name_of(function: Any) -> str:

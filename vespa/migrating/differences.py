@@ -1,4 +1,4 @@
-"""Says in words what of an official worker has no equivalent among the settings, why, and what to do."""
+"""Says in words what of a PyWorker has no equivalent among the settings, why, and what to do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MORE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     "comfyui wrapper": (("VESPA_ABORT", "comfyui-wrapper", "stops the work of callers that hang up"),),
     "openai": (("VESPA_USAGE", "openai", "counts the tokens that were really generated"),),
 }
-"""Settings for servers of each kind that the official worker has nothing of: name, value, and what they do."""
+"""Settings for servers of each kind that Vast's own worker has nothing of: name, value, and what they do."""
 
 
 def add_remarks(plan: Plan, found: Description, answer: Answer, hidden: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ def add_remarks(plan: Plan, found: Description, answer: Answer, hidden: Sequence
     _about_the_rest(plan, found, answer, hidden)
     for name, value, what in MORE.get(server_kind(found), ()):
         if name in KNOWN:
-            plan.remark(f"{name}={value}", f"The official worker has nothing like it, so it is not set: it {what}.")
+            plan.remark(f"{name}={value}", f"Vast's own worker has nothing like it, so it is not set: it {what}.")
 
 
 def _where(handlers: Sequence[Handler], part: str) -> str:
@@ -64,7 +64,7 @@ def _about_routes(plan: Plan, handlers: Sequence[Handler]) -> None:
     routes = [each.route for each in handlers] or ["/"]
     plan.remark(
         "handlers",
-        f"The official worker answers POST to {', '.join(routes[:8])}{' …' if len(routes) > 8 else ''} and 404 to the "
+        f"Vast's own worker answers POST to {', '.join(routes[:8])}{' …' if len(routes) > 8 else ''} and 404 to the "
         "rest. Vespa passes every signed request on, whatever its method and path, and responses as they come.",
     )
     for handler in handlers:
@@ -94,7 +94,7 @@ def _about_work(plan: Plan, handlers: Sequence[Handler]) -> None:
     if plain := [each for each in handlers if not each.calculator and not each.payload_class]:
         plan.remark(
             _where(plain, "workload_calculator"),
-            "There is none, so the official worker counts 100 for each request. Vespa counts the caller's `cost`: "
+            "There is none, so Vast's own worker counts 100 for each request. Vespa counts the caller's `cost`: "
             "callers have to give 100.",
         )
 

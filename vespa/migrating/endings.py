@@ -23,7 +23,7 @@ def sentence(end: End, file: str, seconds: float, printed: str = "") -> str:
         case "finished":
             return "it ended without calling Worker(...).run()"
         case "unreadable":
-            return f"its configuration cannot be read, and the official worker could not: {end.type}: {end.message}"
+            return f"its configuration cannot be read, neither here nor by Vast's own worker: {end.type}: {end.message}"
         case "late":
             now = f"; then it was{where}" if where else ""
             return f"it did not call Worker(...).run() within {seconds:g} seconds (--timeout){now}"

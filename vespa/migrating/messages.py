@@ -94,7 +94,7 @@ class Handler:
 
 @dataclass(frozen=True)
 class Patterns:
-    """The texts in the backend's log that mean something to the official worker."""
+    """The texts in the backend's log that mean something to Vast's own worker."""
 
     on_load: list[str] = field(default_factory=list)
     on_error: list[str] = field(default_factory=list)

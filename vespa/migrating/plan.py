@@ -1,4 +1,4 @@
-"""What a description of an official worker becomes: settings of Vespa, and what is missing before Vespa can start."""
+"""What a description of a PyWorker becomes: settings of Vespa, and what is missing before Vespa can start."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def server_kind(found: Description) -> str:
 
 def measured_handler(found: Description) -> tuple[Handler, Benchmark] | None:
     """
-    The handler that the official worker measures, with its benchmark; None if there is none.
+    The handler that Vast's own worker measures, with its benchmark; None if there is none.
 
     It refuses to start if there are two.
     """
@@ -222,11 +222,11 @@ def _set_benchmark(plan: Plan, found: Description, kind: str, benchmark: str) ->
     measured = measured_handler(found)
     count = sum(each.benchmark is not None for each in found.handlers)
     if count > 1:
-        plan.remark("benchmark_config", "More than one handler has one, and the official worker would not start so.")
+        plan.remark("benchmark_config", "More than one handler has one, and Vast's own worker would not start so.")
     if measured is not None and measured[1].requests and benchmark:
         plan.set("VESPA_BENCHMARK", benchmark, f"the benchmark of {measured[0].route}")
         return
-    why = "The file has no benchmark (the official worker would not start so)."
+    why = "The file has no benchmark (Vast's own worker would not start so)."
     calculator = None
     if measured is not None:
         handler, own = measured

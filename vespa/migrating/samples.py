@@ -16,7 +16,7 @@ MOST_REQUESTS: Final = 256
 SAME: Final = 8
 """If so many requests in a row are the same, all are taken to be."""
 DEFAULT_WORKLOAD: Final = 100.0
-"""What the official worker counts for a request if there is no calculator, or if it fails."""
+"""What Vast's own worker counts for a request if there is no calculator, or if it fails."""
 
 
 class NoRequest(Exception):
@@ -24,7 +24,7 @@ class NoRequest(Exception):
 
 
 class Maker:
-    """Makes the requests of one handler's benchmark as the official worker does."""
+    """Makes the requests of one handler's benchmark as Vast's own worker does."""
 
     def __init__(self, source: str, make: Callable[[int], Any], work: Callable[[Any], float], total: int = 0) -> None:
         """
@@ -58,7 +58,7 @@ def maker(config: Any) -> Maker:
     benchmark = config.benchmark_config
     work = _counted_by(getattr(config, "workload_calculator", None))
     if dataset := getattr(benchmark, "dataset", None):
-        # What has no length may have no end. The official worker takes rows by their numbers.
+        # What has no length may have no end. Vast's own worker takes rows by their numbers.
         rows = dataset if isinstance(dataset, Sequence) else list(islice(dataset, MOST_REQUESTS))
         return Maker("data set", rows.__getitem__, work, len(rows))
     if generator := getattr(benchmark, "generator", None):

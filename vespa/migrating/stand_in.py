@@ -72,7 +72,7 @@ def install(recorder: Recorder, *, old: bool) -> None:
 
 
 def install_words() -> None:
-    """Stand in for nltk where it or its list of words is not there: official workers make their prompts of it."""
+    """Stand in for nltk where it or its list of words is not there: PyWorkers make their prompts of it."""
     if "nltk" in sys.modules or (importlib.util.find_spec("nltk") is not None and _has_words()):
         return
 
@@ -105,7 +105,7 @@ def _backend(recorder: Recorder) -> tuple[type, Callable[..., NoReturn]]:
 
         def create_handler(self, handler: Any) -> Callable[..., Any]:
             async def handle(request: Any) -> None:
-                raise RuntimeError("the stand-in of the official worker answers no requests")
+                raise RuntimeError("the stand-in of Vast's own worker answers no requests")
 
             handle.endpoint_handler = handler  # type: ignore[attr-defined]
             return handle

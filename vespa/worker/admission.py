@@ -167,7 +167,7 @@ class WorkerAdmission:
             self._enter(exchange)
 
     def _enter(self, exchange: Exchange) -> None:
-        """The load of a request in a session is the session's own, as at the official worker."""
+        """The load of a request in a session is the session's own, as at Vast's own worker."""
         self.ledger.free_load(exchange, exchange.work)
         exchange.session.entered(exchange)
 
