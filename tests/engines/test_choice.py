@@ -32,5 +32,9 @@ class Choice(SynchronousTestCase):
             (f"{path}:name", "is not a function"),
             ("/nowhere.py:f", "there is no file /nowhere.py"),
             ("no.such.module:f", "No module named 'no'"),
+            (
+                "no_such:f",
+                "there is no module no_such among the installed ones: name its file instead, such as ./no_such.py:f",
+            ),
         ):
             self.assertIn(why, str(self.assertRaises(ValueError, imported, place)))

@@ -38,6 +38,9 @@ def imported(place: str) -> Callable[..., Any]:
     except AttributeError:
         raise ValueError(f"{module} has no {name}") from None
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            there_is = f"there is no module {module} among the installed ones"
+            raise ValueError(f"{there_is}: name its file instead, such as ./{module}.py:{name}") from None
         raise ValueError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(function):
         raise ValueError(f"{place} is not a function")
