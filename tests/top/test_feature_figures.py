@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.observability.example import Example
 from tests.top.documents import NOW, client, worker
 from vespa.top.document import Document
 from vespa.top.figures import figures
@@ -47,6 +48,18 @@ class FeatureTests(SynchronousTestCase):
     def test_unused(self) -> None:
         """What is off, or was never used, has no line."""
         self.assertEqual(self.said(), {})
+
+    def test_every_member(self) -> None:
+        """Each member of the documents of this version belongs to a line, but for the level of the log."""
+        for kind in ("worker", "client"):
+            document = Document(Example(kind, seconds=130).status.document())
+            figures(document)
+            self.assertEqual([name for name, _ in document.rest()], ["log_level"], kind)
+
+    def test_lost_sessions(self) -> None:
+        """Sessions that were lost with their backend stand beside the others."""
+        found = self.said(sessions_opened_total=2, sessions_lost_total=1)
+        self.assertEqual(found, {"sessions": "0 open of at most 10, 2 opened, 1 lost"})
 
     def test_sessions(self) -> None:
         """Open sessions, their load, and what became of the others."""
