@@ -138,6 +138,24 @@ def stub_left_open() -> None:
     assert fetch(started.url) == b"ok"
 
 
+def forked() -> None:
+    """A child process leaves the client's `with`, and begins a session: the client goes on in its parent."""
+    with StubClient() as started:
+        child = os.fork()
+        if not child:
+            assert fetch(started.url) == b"ok"
+            try:
+                with started.session():
+                    raise SystemExit("a session without its client")
+            except RuntimeError:
+                pass
+        else:
+            assert os.waitpid(child, 0)[1] == 0
+            assert fetch(started.url) == b"ok"
+    if not child:
+        os._exit(0)
+
+
 def reactor_afterwards() -> None:
     """Whoever installs a global reactor after the client has run gets the one it wants."""
     with StubClient() as started:

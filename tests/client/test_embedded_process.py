@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
 
 from tests.processes import ProcessCase
 from tests.transport.tls_peer import write_certificate
@@ -57,6 +60,12 @@ class EmbeddedProcessTests(ProcessCase):
     async def test_synchronous_exit_without_stop(self) -> None:
         """So does one that has no loop."""
         await self.assert_untouched(self.script("stub_left_open"))
+
+    async def test_forked(self) -> None:
+        """A child process that leaves the client's `with` does not wait for a thread that only its parent has."""
+        if not hasattr(os, "fork"):
+            raise SkipTest("processes cannot be forked here")
+        await self.assert_untouched(self.script("forked"))
 
     async def test_a_reactor_afterwards(self) -> None:
         """The program may still install what reactor it likes, and run it beside the client."""

@@ -140,7 +140,7 @@ class ReactorThread(ServiceRun[ServiceT]):
     Runs one service on a reactor of its own, in a thread of its own. Any thread may start and stop it.
 
     After its end no descriptor and no timer is left, and the thread is about to end. Only a look-up of a name may
-    last longer.
+    last longer. In a child process of `os.fork` it has ended, as far as the child can tell.
     """
 
     def __init__(self, make: Callable[[Any], ServiceT], name: str) -> None:
@@ -179,6 +179,10 @@ class ReactorThread(ServiceRun[ServiceT]):
         self._call(self._halt)
 
     def _call(self, what: Callable[[], None]) -> None:
+        thread = self._thread
+        if thread.ident is not None and not thread.is_alive() and not self.ended.done():
+            self._finish()  # the process was forked: the thread is in its parent, and goes on there
+            return
         with self._lock:  # after `_close` the descriptor of the reactor's pipe may belong to something else
             if not self._closed:
                 self._reactor.callFromThread(what)
