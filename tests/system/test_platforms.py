@@ -106,6 +106,6 @@ class DemoTests(ProcessCase):
         """The demonstration runs to its end: client, worker, benchmark, streams, and a clean stop of all."""
         command = [sys.executable, "-m", "vespa.cli", "demo", "--once", "--rate=500", f"--client-port={free_port()}"]
         demo = self.start(command, folder=self.temporary_folder())
-        self.assertEqual(await self.until_exit(demo), 0, demo.text)
+        self.assertEqual(await self.until_exit(demo, 120.0), 0, demo.text)
         self.assertIn("the totals add up", demo.text)
         self.assertNotIn("Traceback", demo.text)
