@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,10 +18,12 @@ from twisted.trial.unittest import TestCase
 from tests.simulator_support.deployment import ControlledDeployment
 from vespa.simulator.autoscaler import Report
 from vespa.simulator.child import Child
-from vespa.simulator.launch import clean_environment, worker_command
+from vespa.simulator.launch import ROOT, clean_environment, worker_command
 
 WAIT_MAX_SECONDS = 60.0
 POLL_SECONDS = 0.02
+START_SECONDS = 0.5
+"""In which the shortest command starts and ends on a machine that is not busy."""
 
 
 _NO_ADMIN_PORT = {"VESPA_ADMIN_LISTEN": "off", "VESPA_CLIENT_ADMIN_LISTEN": "off"}
@@ -122,6 +125,17 @@ class ProcessCase(TestCase):
             raise NotInTime(f"still running after {seconds:g} seconds; output:\n{child.text}") from None
         assert child.exit_code is not None
         return child.exit_code
+
+    async def assert_quick(self, took: float, seconds: float) -> None:
+        """
+        Something took less than `seconds`. On a busy machine it may take longer, as a start of a process does there.
+        """
+        if took < seconds:
+            return
+        began = reactor.seconds()
+        await self.until_exit(self.start([sys.executable, "-m", "vespa.cli", "version"], folder=ROOT))
+        start = reactor.seconds() - began
+        self.assertLess(took, seconds * max(1.0, start / START_SECONDS), f"a start takes {start:.1f} s")
 
     def assert_clean_log(self, child: Child) -> None:
         """Nothing went wrong in a process: no traceback, nothing unhandled, nothing critical."""

@@ -235,6 +235,6 @@ class LifeTests(AdminPortCase):
         began = reactor.seconds()
         worker.signal("TERM")
         self.assertEqual(await self.until_exit(worker), 0)
-        self.assertLess(reactor.seconds() - began, 5.0)
+        await self.assert_quick(reactor.seconds() - began, 5.0)
         for follower in followers:
             follower.cut()
