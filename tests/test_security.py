@@ -60,6 +60,15 @@ class Bounds(TestCase):
                 module, case, method = test.strip("`").rsplit(".", 2)
                 self.assertTrue(callable(getattr(getattr(importlib.import_module(module), case), method)))
 
+    def test_named_tests(self) -> None:
+        """Each test that a sentence names is there, too."""
+        named = re.findall(r"`(tests(?:\.\w+)+\.[A-Z]\w*\.test_\w+)`", TEXT)
+        self.assertGreater(len(named), len(rows("Bounds")))
+        for test in named:
+            with self.subTest(test):
+                module, case, method = test.rsplit(".", 2)
+                self.assertTrue(callable(getattr(getattr(importlib.import_module(module), case), method)))
+
     def test_settings(self) -> None:
         """Each setting is one, and its default is the bound."""
         defaults = {row.name: row.default or "" for row in settings_rows(WorkerSettings)}
