@@ -10,6 +10,9 @@ from vespa.runtime.start_line import program, switches
 def start_line(settings: ClientSettings, reactor: object) -> str:
     """Versions, endpoint, the autoscaler that it asks, and what is on."""
     parts = {
+        "jobs": settings.jobs if settings.jobs != "off" else "",
+        "first token": f"within {settings.first_token_timeout:g} s" if settings.first_token_timeout else "",
+        "stream errors": "on" if settings.stream_errors else "",
         "admin listener": settings.admin_listen,
         "access log": settings.access_log if settings.access_log != "off" else "",
         "log": process.log_words(),
