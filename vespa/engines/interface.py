@@ -30,7 +30,7 @@ class EngineRequest:
     """
     A request as the backend got it. `path` is decoded and has no query.
 
-    `payload` is the body, or None if it did not come in one read or is longer than 64 KiB.
+    `payload` is the body, or None if it was not there as a whole, or is longer than 64 KiB.
     """
 
     method: str

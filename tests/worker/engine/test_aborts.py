@@ -8,10 +8,12 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rig import OK, Rig, Wire, post
 from tests.simulator_support.comfyui import ComfyUIBackend
+from tests.worker.requests import envelope
 from vespa.engines.comfyui import ComfyUI
 from vespa.engines.interface import BackendClient, EngineRequest, EngineResponse, NoResponse, Stop, UnexpectedResponse
 from vespa.simulator.comfyui_workflow import workflow
@@ -62,6 +64,41 @@ class StopsCase(SynchronousTestCase):
     def states(self) -> tuple[int, int, int]:
         """Cancelled, slots taken, and attempts under way."""
         return self.rig.ledger.cancelled, self.rig.gate.working, self.aborts.under_way
+
+
+class Seen:
+    """Keeps the requests that it is told of."""
+
+    def __init__(self) -> None:
+        self.requests: list[EngineRequest] = []
+
+    def begin(self, request: EngineRequest) -> Stop | None:
+        self.requests.append(request)
+        return None
+
+
+class Requests(SynchronousTestCase):
+    def payloads(self, *reads: bytes) -> list[bytes | None]:
+        """The payload of a request that came in these reads."""
+        seen = Seen()
+        clock = Clock()
+        aborts = Aborts(seen, lambda exchange: ComfyUIBackend(self, clock), clock, SECONDS)
+        rig = Rig(secured=True, engine=aborts, clock=clock)
+        client = rig.client()
+        for read in reads:
+            client.send(read)
+        self.assertEqual(rig.gate.working, 1)
+        return [request.payload for request in seen.requests]
+
+    def test_several_reads(self) -> None:
+        """An engine finds its id in a payload however the request was split on its way; not in a larger one."""
+        payload = b'{"rid": "' + bytes(range(97, 123)) + b'", "text": "' + b"x" * 3000 + b'"}'
+        request = post(envelope(payload), b"/generate")
+        for at in (len(request), 100, len(request) // 2, len(request) - 1):
+            self.assertEqual(self.payloads(request[:at], request[at:]), [payload], at)
+        large = post(envelope(payload.replace(b"x", b"x" * 30)), b"/generate")
+        self.assertEqual(self.payloads(large), [None])
+        self.assertEqual(self.payloads(large[:9000], large[9000:]), [None])
 
 
 class Slots(StopsCase):

@@ -146,8 +146,12 @@ def _copy(task: Deferred[None]) -> Deferred[None]:
 
 def request_of(exchange: Exchange) -> EngineRequest:
     """The request, as the backend gets it."""
-    payload = exchange.payload if exchange.body is None and len(exchange.payload) <= READ_MAX else None
-    head = exchange.head
+    body, head = exchange.body, exchange.head
+    payload: bytes | None = None
+    if body is None:
+        payload = exchange.payload if len(exchange.payload) <= READ_MAX else None
+    elif body.complete and body.size <= READ_MAX:
+        payload = body.whole
     return EngineRequest(head.method.decode("ascii"), decoded_path(head.target), payload)
 
 
