@@ -153,6 +153,8 @@ class ThreadTests(SynchronousTestCase):
             {"cost": float("nan")},
             {"lifetime": 0},
             {"lifetime": float("inf")},
+            {"lifetime": 10**400},
+            {"cost": 10**400},
             {"on_close_route": "http://other/"},
             {"on_close_route": "/a\nb"},
             {"on_close_payload": float("nan")},

@@ -51,9 +51,9 @@ class VastSession:
         blocks: bool = True,
     ) -> None:
         """`blocks`: a plain `with` may be used. Raises ValueError for a cost, a lifetime or a payload that is none."""
-        if not (math.isfinite(cost) and cost >= 0):
+        if not (_is_finite(cost) and cost >= 0):
             raise ValueError(f"cost={cost!r}: must be a finite number, and not negative")
-        if not (math.isfinite(lifetime) and lifetime > 0):
+        if not (_is_finite(lifetime) and lifetime > 0):
             raise ValueError(f"lifetime={lifetime!r}: must be a number of seconds above 0")
         if on_close_route and (not on_close_route.startswith("/") or not on_close_route.isprintable()):
             raise ValueError(f"on_close_route={on_close_route!r}: must be a path of the backend, which begins with /")
@@ -124,3 +124,10 @@ class VastSession:
 
     def _end(self, service: ClientService) -> Any:
         return service.sessions.end(self._name)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer of hundreds of digits
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -286,6 +287,22 @@ class Functions(WatcherCase):
         self.pass_time(5)
         self.assertEqual(exchange.ends, ["served"])
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 2)
+
+    def test_exit(self) -> None:
+        """A function that wants to end the process is asked again as well: its job must not stay for ever."""
+        exits = 2
+
+        async def check(ask: Any) -> bool | None:
+            nonlocal exits
+            exits -= 1
+            return sys.exit(1) if exits >= 0 else True
+
+        exchange = FakeExchange()
+        self.watcher.kind = UserJobs(lambda request, answer: check)
+        self.assertTrue(self.answer(b"{}", exchange))
+        self.pass_time(5)
+        self.assertEqual((exchange.ends, self.watcher.in_flight), (["served"], 0))
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 2)
 
     def test_endless(self) -> None:
         """A function that never returns is no answer: its job is lost in time, and other jobs get their turns."""

@@ -203,8 +203,8 @@ class JobWatcher:
             raise
         except TimeoutError:
             raise UnexpectedResponse(f"a check took longer than {DEAD_SECONDS:g} s") from None
-        except Exception as error:
-            # A user's function.
+        except (Exception, SystemExit) as error:
+            # A user's function, which may call sys.exit().
             self.log.failure("the state of a job could not be found out")
             raise UnexpectedResponse(f"{type(error).__name__}: {error}") from error
 
