@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.observability.example import Example
 from tests.top.documents import NOW, backend, client, worker
 from tests.top.test_document import ANY
 from vespa.top.document import Document
@@ -80,14 +79,6 @@ class FigureTests(SynchronousTestCase):
         """The counts of the last second are whole, although a second of the history is not exactly one second long."""
         found = lines(worker(history={"requests_served": [7.0, 1.98632], "requests_refused": [0.997]}))
         self.assertEqual(found["last second"], "2 served, 1 refused")
-
-    def test_all_members(self) -> None:
-        """Every figure of this version's documents has its place in a line; only the log's level has one of its own."""
-        for kind in ("worker", "client"):
-            document = Document({**Example(kind, seconds=130).status.document(), "throughput_estimate": 1.0})
-            figures(document)
-            problems(document)
-            self.assertEqual([name for name, _ in document.rest()], ["log_level"], kind)
 
     def test_refused_callers(self) -> None:
         """Callers that were refused by their signature have one line, and none while there are none."""
