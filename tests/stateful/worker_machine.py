@@ -570,7 +570,8 @@ class WorkerMachine:
         """
         The load of a backend is the work that is left of the requests at it, also of those in sessions.
 
-        One that was moved is charged, if not at once, when it is sent to its next backend in the turn that follows.
+        One that was moved is charged, if not at once, when it is sent to its next backend in the turn that follows; if
+        its caller has left before that, and its engine has still to stop, never.
         """
         waiting = set(self.rig.gate.queued())
         held = [each for each in self.opened if each.state in IN_FLIGHT or each in self.engine.stopping]
@@ -578,6 +579,7 @@ class WorkerMachine:
             here = [each for each in held if each.backend is place and each not in waiting]
             left = {each: max(0, each.work - self.done.get(each, 0)) for each in here}
             moving = sum(left[each] for each in here if each.selection is not None and each.selection.call is not None)
+            moving += sum(left[each] for each in here if each.state in ENDS)  # whether it moved is no longer known
             assert sum(left.values()) - moving <= place.load <= sum(left.values()), (place.load, left.values())
             for each in here:
                 if each.session is None and each.state in IN_FLIGHT and each not in self.freed_early:
