@@ -141,6 +141,9 @@ class EarlyResponse(Protocol):
     It writes to the server connection. After `finish` and `refuse` the response has ended.
     """
 
+    def comment(self, text: str) -> None:
+        """Tell the caller something while it waits."""
+
     def check(self, head: ResponseHead) -> None:
         """Raises `Refusal` for a response whose content cannot be passed on within this one."""
 

@@ -8,6 +8,7 @@ from vespa.accounting.fair_queue import FairQueue
 from vespa.accounting.ledger import Ledger
 from vespa.protocol.json_payload import has_event_path, read_payload
 from vespa.proxy.exchange import Exchange
+from vespa.proxy.interfaces import EarlyResponse
 from vespa.proxy.sse_keepalive import PING_AFTER_SECONDS, SSEKeepalive
 from vespa.worker.policy import Policy
 
@@ -20,7 +21,7 @@ class _Told:
 
     __slots__ = ("at", "keepalive", "position")
 
-    def __init__(self, keepalive: SSEKeepalive | None) -> None:
+    def __init__(self, keepalive: EarlyResponse | None) -> None:
         self.keepalive = keepalive
         self.position = 0
         self.at = 0.0
@@ -43,8 +44,10 @@ class QueuePings:
         for position, exchange in enumerate(queued, 1):
             told = before.get(exchange)
             if told is None and now - exchange.received_at >= PING_AFTER_SECONDS:
-                told = _Told(self._begin(exchange) if _streams(exchange) else None)
-                exchange.early = told.keepalive
+                # A request that waits again, because its backend broke, has begun its response.
+                if exchange.early is None and _streams(exchange):
+                    exchange.early = SSEKeepalive(exchange.client, "backend", stream_errors=self._stream_errors)
+                told = _Told(exchange.early)
             if told is not None:
                 self._told[exchange] = told
                 if told.keepalive is not None and (position != told.position or now - told.at >= REPEAT_SECONDS):
@@ -53,9 +56,6 @@ class QueuePings:
                     eta = f" eta={wait:.1f}s" if wait is not None else ""
                     told.keepalive.comment(f"queued position={position}{eta}")
             ahead += exchange.work - exchange.freed
-
-    def _begin(self, exchange: Exchange) -> SSEKeepalive:
-        return SSEKeepalive(exchange.client, "backend", stream_errors=self._stream_errors)
 
 
 def _streams(exchange: Exchange) -> bool:

@@ -221,6 +221,28 @@ class NextTests(BackendsCase):
             [call for call in rig.clock.getDelayedCalls() if call.getTime() < rig.clock.seconds() + 0.5], []
         )
 
+    def test_told_again(self) -> None:
+        """A caller that was told of its wait, and waits again, is told within the same response."""
+        rig = self.rig(2, concurrency=1, queue_pings=True)
+        for _ in range(2):
+            rig.ask(GET)
+        caller = rig.ask(post(b"", extra=b"Accept: text/event-stream\r\n"))
+        rig.clock.pump([1.0] * 3)
+        self.assertIn(b": queued position=1", caller.read())
+        self.answer(rig, 0)
+        rig.ask(GET)
+        rig.clock.pump([1.0] * 3)
+        self.assertEqual((caller.read(), self.at(rig), rig.gate.waiting), (b"", [1, 1], 1))
+        rig.ways[0].wire.hang_up()
+        rig.clock.pump([1.0] * 3)
+        self.assertEqual((caller.read(), rig.gate.waiting), (b"15\r\n: queued position=1\n\n\r\n", 1))
+        for which in (0, 1, 0, 1):
+            if rig.ways[which].open:
+                self.answer(rig, which)
+                rig.clock.advance(0)
+        self.assertEqual(caller.read(), b"2\r\nok\r\n0\r\n\r\n")
+        self.assertEqual((rig.ledger.served, rig.settled()), (4, True))
+
     def test_waits_too_long(self) -> None:
         """The wait for a slot elsewhere ends like any other."""
         rig = self.rig(2, concurrency=1, queue_seconds=5.0)
