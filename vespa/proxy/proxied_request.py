@@ -37,6 +37,7 @@ class ProxiedRequest(ResponseReceiver):
     measured: int | None = None  # the work that the backend did
     first_byte_at = ended_at = 0.0
     arrived_at = sent_at = 0.0  # when the head came, and when the request was sent, if `ServerTiming` is on
+    queued_again_at = 0.0  # when it began to wait for a slot once more, because its backend broke
     connect_seconds = 0.0  # 0.0 for a kept connection
     longest_gap = 0.0  # seconds between two reads of a stream
     attempts = 1  # the number of upstreams that it was sent to, one after the other

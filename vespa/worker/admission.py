@@ -192,7 +192,8 @@ class WorkerAdmission:
     def tick(self, now: float) -> None:
         """Refuse requests that have waited too long in the queue, and tell the others of their wait."""
         seconds = self._queue_seconds or math.inf
-        for exchange in [each for each in self.gate.queued() if now - each.received_at >= seconds]:
+        queued = self.gate.queued()
+        for exchange in [each for each in queued if now - max(each.received_at, each.queued_again_at) >= seconds]:
             message, wait = f"no slot became free within {seconds:g} s", self.gate.known_wait(self.ledger.backend_load)
             exchange.refuse(Refusal(503, "queue_timeout", message, retry_after=1, estimated_wait=wait))
         if self._pings is not None:

@@ -221,6 +221,24 @@ class NextTests(BackendsCase):
             [call for call in rig.clock.getDelayedCalls() if call.getTime() < rig.clock.seconds() + 0.5], []
         )
 
+    def test_waits_again(self) -> None:
+        """The time at a backend that broke is no time in the queue, whose limit is for each wait."""
+        rig = self.rig(2, concurrency=1, queue_seconds=5.0)
+        for turns in (4, 6):
+            caller, busy = rig.ask(post(b"")), rig.ask(GET)
+            rig.clock.pump([1.0] * 10)
+            rig.ways[0].wire.hang_up()
+            self.assertEqual((self.at(rig), rig.gate.waiting), ([0, 1], 1))
+            rig.clock.pump([1.0] * turns)
+            self.answer(rig, 1)
+            self.assertEqual(status(busy.read()), 200)
+            rig.clock.advance(0)
+            if turns < 5:
+                self.answer(rig, 1)
+                self.assertEqual(status(caller.read()), 200)
+        self.assertEqual(code(caller.read()), "queue_timeout")
+        self.assertTrue(rig.settled())
+
     def test_told_again(self) -> None:
         """A caller that was told of its wait, and waits again, is told within the same response."""
         rig = self.rig(2, concurrency=1, queue_pings=True)

@@ -123,6 +123,7 @@ class Backends:
         if self.gate.move(exchange, tried, lambda: self._go_later(exchange)):
             self._go_later(exchange)
         else:
+            exchange.queued_again_at = self._clock.seconds()
             self._watch_queue()
         return True
 
