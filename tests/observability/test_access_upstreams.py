@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vespa.observability.access_upstreams import KNOWN_MAX, UpstreamTexts, shown_address
+from vespa.observability.access_upstreams import KNOWN_MAX, UpstreamTexts, printable_address
 
 
 class UpstreamTextsTests(SynchronousTestCase):
@@ -29,8 +29,8 @@ class UpstreamTextsTests(SynchronousTestCase):
             self.assertLessEqual(len(self.texts), KNOWN_MAX)
 
 
-class ShownTests(SynchronousTestCase):
+class PrintableTests(SynchronousTestCase):
     def test_one_word(self) -> None:
         """An address is one word of printable ASCII: it neither ends the line nor drives a terminal."""
-        self.assertEqual(shown_address("https://203.0.113.7:41234"), "https://203.0.113.7:41234")
-        self.assertEqual(shown_address("/run/a b\r\n\x1b[2J\u00e9\u2028.sock"), "/run/a?b???[2J\\xe9\\u2028.sock")
+        self.assertEqual(printable_address("https://203.0.113.7:41234"), "https://203.0.113.7:41234")
+        self.assertEqual(printable_address("/run/a b\r\n\x1b[2J\u00e9\u2028.sock"), "/run/a?b???[2J\\xe9\\u2028.sock")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from vespa.accounting.lifecycle import SERVED
-from vespa.observability.access_upstreams import UpstreamTexts, shown_address
+from vespa.observability.access_upstreams import UpstreamTexts, printable_address
 from vespa.observability.access_values import in_milliseconds, level_of, method_of, path_of
 from vespa.observability.ended_requests import EndedRequest
 from vespa.observability.request_id import RequestIds, taken
@@ -229,7 +229,7 @@ class TextLines(_Lines):
         return f"{method_of(head)} {path_of(head)}", f" trace={trace}" if trace else "", taken(head)
 
     def _upstream(self, address: str) -> str:
-        return f" upstream={shown_address(address)}"
+        return f" upstream={printable_address(address)}"
 
 
 def _named(name: str, seconds: float | None) -> str:

@@ -27,7 +27,7 @@ class UpstreamTexts(dict[str, str]):
         return text
 
 
-def shown_address(address: str) -> str:
+def printable_address(address: str) -> str:
     """An address as one word of printable ASCII, whatever the path of a socket has in it."""
     text = address.encode("ascii", "backslashreplace").decode("ascii")
     return "".join(each if each.isprintable() and each != " " else "?" for each in text)
