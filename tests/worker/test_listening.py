@@ -1,16 +1,13 @@
-"""Laws of the worker's port: whom it lets in, what it limits, and the renewal of its certificate."""
+"""Laws of the worker's port: whom it lets in, and what it limits."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.test_worker_reading import ON_VAST, QUICK_START
 from vespa.config.worker_reading import load
 from vespa.transport.splice import Pipes
-from vespa.worker.listening import guard, limits, renewal
+from vespa.worker.listening import guard, limits
 
 
 class GuardTests(SynchronousTestCase):
@@ -39,28 +36,3 @@ class LimitsTests(SynchronousTestCase):
         found = limits(load({**QUICK_START, **environ}))
         self.assertEqual((found.head_bytes, found.head_seconds), (2000, 3.0))
         self.assertEqual((found.upgrades, found.connections_per_address), (frozenset({b"websocket"}), 9))
-
-
-class RenewalTests(SynchronousTestCase):
-    def test_each_minute(self) -> None:
-        """The certificate is loaded again each minute, also after a failure, and its expiry is looked at after that."""
-        calls: list[str] = []
-
-        class Certificate:
-            def reload(self) -> None:
-                calls.append("reload")
-                if len(calls) == 3:
-                    raise OSError("not now")
-
-            def check(self) -> None:
-                calls.append("check")
-
-        clock, certificate = Clock(), Certificate()
-        service: Any = renewal(clock, certificate, certificate)  # type: ignore[arg-type]
-        service.startService()
-        clock.pump([30.0] * 4)
-        self.assertEqual(calls, ["reload", "check", "reload", "reload", "check"])
-        self.successResultOf(service.stopService())
-        clock.advance(120.0)
-        self.assertEqual(len(calls), 5)
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)

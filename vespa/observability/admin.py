@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 
 from vespa.http.limits import Limits
 from vespa.http.server import Server
 from vespa.observability.admin_access import AdminAccess
 from vespa.observability.routes import Routes, Sources
+from vespa.proxy.certificate_renewal import renewal
 from vespa.proxy.listener import cannot_listen, shown_address
 from vespa.runtime.deadlines import within
 from vespa.runtime.services import SurvivingLoop
@@ -29,7 +29,6 @@ PORTS_TRIED: Final = 16
 RETRY_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 1.0
 """How long a stop waits for responses in progress."""
-_CERTIFICATE_CHECK_SECONDS: Final = 60.0
 
 LIMITS: Final = Limits(
     upgrades=frozenset(),
@@ -75,9 +74,8 @@ class AdminListener(Service):
         self.certificate: Certificate | None = getattr(self._endpoint, "context_source", None)
         self.renewal: SurvivingLoop | None = None  # looks for a new certificate, and whether the present one expires
         if self.certificate is not None:
-            what = "the look at the admin port's certificate"
-            renew = _renewal(self.certificate, reactor)
-            self.renewal = SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what=what)
+            expiry = Expiry(self.certificate, reactor.seconds)
+            self.renewal = renewal(reactor, self.certificate, expiry, "the look at the admin port's certificate")
 
     @property
     def address(self) -> str:
@@ -156,17 +154,6 @@ def admin_listener(
     access = AdminAccess(endpoint, token, reactor.seconds)
     routes = Routes(sources, access, reactor)
     return AdminListener(reactor, endpoint, routes, moves=endpoint == default, setting=setting)
-
-
-def _renewal(certificate: Certificate, clock: IReactorTime) -> Callable[[], None]:
-    """Loads a certificate again if its files have changed, and logs that it expires soon."""
-    expiry = Expiry(certificate, clock.seconds)
-
-    def renew() -> None:
-        certificate.reload()
-        expiry.check()
-
-    return renew
 
 
 def moved(endpoint: str, by: int) -> str:

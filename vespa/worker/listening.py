@@ -1,30 +1,12 @@
-"""The worker's port: whom it lets in, what it limits, and the renewal of its certificate."""
+"""The worker's port: whom it lets in, and what it limits."""
 
 from __future__ import annotations
-
-from typing import Any, Final
-
-from twisted.application.service import IService
 
 from vespa.config.worker import WorkerSettings
 from vespa.http.limits import Limits
 from vespa.proxy.browser_guard import BrowserGuard
-from vespa.runtime.services import SurvivingLoop
-from vespa.transport.certificates import Expiry
 from vespa.transport.descriptors import ADMIN_CONNECTIONS, RESERVE, limit, share_out, tell
 from vespa.transport.splice import Pipes
-
-_CERTIFICATE_CHECK_SECONDS: Final = 60.0
-
-
-def renewal(reactor: Any, certificate: Any, expiry: Expiry) -> IService:
-    """Loads a renewed certificate, and warns before one expires."""
-
-    def renew() -> None:
-        certificate.reload()
-        expiry.check()
-
-    return SurvivingLoop(reactor, _CERTIFICATE_CHECK_SECONDS, renew, what="the look at the certificate")
 
 
 def guard(settings: WorkerSettings) -> BrowserGuard | None:

@@ -18,6 +18,7 @@ from vespa.http.agent import Agent
 from vespa.http.coarse_timer import CoarseTimer
 from vespa.http.server import Server
 from vespa.observability.ended_requests import EndedRequests
+from vespa.proxy.certificate_renewal import renewal
 from vespa.proxy.listener import Listener, Upstreams
 from vespa.proxy.server_timing import ServerTiming
 from vespa.proxy.upgrade import Tunnels
@@ -35,7 +36,7 @@ from vespa.worker.app import WorkerApp
 from vespa.worker.backends.setup import backend_parts
 from vespa.worker.engine.setup import engine_parts
 from vespa.worker.keyring import Keyring
-from vespa.worker.listening import guard, limits, renewal
+from vespa.worker.listening import guard, limits
 from vespa.worker.observability import WorkerParts, observers
 from vespa.worker.obstacles import listen_problem, unreachable
 from vespa.worker.optional_parts import OptionalParts
@@ -155,7 +156,7 @@ def make_worker(reactor: Any, settings: WorkerSettings, environment: Mapping[str
     certificate = getattr(endpoint, "context_source", None)
     if certificate is not None:
         expiry = Expiry(certificate, reactor.seconds)  # epoch seconds
-        children.append(renewal(reactor, certificate, expiry))
+        children.append(renewal(reactor, certificate, expiry, "the look at the certificate"))
     children += (*engine.connect(app), listening)
     parts = WorkerParts(
         settings=settings,
