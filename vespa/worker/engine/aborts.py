@@ -75,18 +75,16 @@ class Aborts:
         exchange.stop = None
         if stop is None or upstream is None:  # nothing was sent yet
             return False
-        late: LateResponse | None = None
-        if stop.needs_response:
-            if upstream.response_started or not upstream.request_complete:
-                return False  # a request that is cut off begins no work
-            if len(self._under_way) < MOST:
-                late = LateResponse(upstream.cancel)
+        if stop.needs_response and (upstream.response_started or not upstream.request_complete):
+            return False  # a request that is cut off begins no work
         if len(self._under_way) >= MOST:
             self.results["skipped"] += 1
             self._warnings.log("skipped", f"work is not stopped for callers that left: {MOST} attempts are under way")
             return False
-        if late is not None:
+        late: LateResponse | None = None
+        if stop.needs_response:
             # The server goes on with a request whose caller has left. Its response names the work.
+            late = LateResponse(upstream.cancel)
             upstream.hand_over(late)
             exchange.upstream = None
         # In a later turn: the request's end is not recorded yet, and its slot must be free after that.
