@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from vespa.vast.auth import MAX_AUTH_DATA
+from vespa.vast.auth import AUTH_MEMBERS, MAX_AUTH_DATA
 
 _TEXT_MAX: Final = 200
 
@@ -82,7 +82,6 @@ class _RouteResponse(msgspec.Struct):
     status: msgspec.Raw = _ABSENT
 
 
-_SIGNED: Final = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
 _decode: Final = msgspec.json.Decoder(_RouteResponse).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_integer: Final = msgspec.json.Decoder(int).decode
@@ -104,11 +103,11 @@ def read_route_response(body: bytes, asked_idx: int) -> Assignment | Waiting:
         raise BadRouteResponse("it is not a JSON object") from None
     if not bytes(response.url) or bytes(response.url) in (b"null", b'""'):
         return Waiting(_index(response.request_idx, asked_idx), _words(response.status))
-    missing = [name for name in _SIGNED if not bytes(getattr(response, name))]
+    missing = [name for name in AUTH_MEMBERS if not bytes(getattr(response, name))]
     if missing:
         raise BadRouteResponse(f"it has a url but no {', '.join(missing)}")
-    texts = {name: _text(name, getattr(response, name)) for name in _SIGNED}
-    members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(response, name))) for name in _SIGNED]
+    texts = {name: _text(name, getattr(response, name)) for name in AUTH_MEMBERS}
+    members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(response, name))) for name in AUTH_MEMBERS]
     if bytes(response.request_id):
         members.append(b'"__request_id":' + bytes(response.request_id))
     return Assignment(texts["url"], _index(response.request_idx, asked_idx), b"{%b}" % b",".join(members), texts)

@@ -13,6 +13,8 @@ from vespa.protocol.refusal import Refusal
 MAX_AUTH_DATA = 16384  # limit of auth_data, in bytes
 MAX_TEXT = 4096
 """Limit of a string, in characters. The signature of an RSA key of 16384 bits has 2732."""
+AUTH_MEMBERS: Final = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
+"""The names of what the autoscaler returns for one request. A request has all of them."""
 MAX_NUMBER = 64  # limit of a number, in characters
 
 is_number = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
@@ -75,7 +77,8 @@ UNSIGNED: Final = (
 def invalid_envelope(place: str, wrong: Mapping[str, str]) -> Refusal:
     """The refusal of a malformed envelope in the body or the query (`place`)."""
     message = f"the {place} is not a valid envelope"
-    if wrong.get("auth_data") == "is missing" or list(wrong.values()) == ["is missing"] * 6:  # of a query: all of it
+    nothing_of_it = len(wrong) == len(AUTH_MEMBERS) and set(wrong.values()) == {"is missing"}
+    if wrong.get("auth_data") == "is missing" or nothing_of_it:
         message += UNSIGNED
     for name in ("auth_data.request_idx", "serverless_request_idx"):
         if wrong.get(name) == "is missing" and len(wrong) == 1:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from vespa.accounting.workload import to_micros
 from vespa.protocol.refusal import Refusal
-from vespa.vast.auth import MAX_TEXT, Auth, cost_from, integer_from, invalid_envelope
+from vespa.vast.auth import AUTH_MEMBERS, MAX_TEXT, Auth, cost_from, integer_from, invalid_envelope
 
 _PREFIX = "serverless_"
 _T = TypeVar("_T")
@@ -85,8 +85,7 @@ def divide(query: bytes, few: int = _PARAMETERS_MAX) -> tuple[list[bytes], bytes
 
 def unsigned_query() -> Refusal:
     """The refusal of a query that should carry an assignment and has none of its parameters: names all of them."""
-    names = ("cost", "endpoint", "reqnum", "request_idx", "signature", "url")
-    return invalid_envelope("query", {_PREFIX + name: "is missing" for name in names})
+    return invalid_envelope("query", {_PREFIX + name: "is missing" for name in AUTH_MEMBERS})
 
 
 def _read_parameters(ours: dict[str, bytes], max_cost: float, wrong: dict[str, str]) -> Auth | None:
