@@ -157,7 +157,7 @@ class Listener(Service):
         self.log.info("listening on {address}", address=shown_address(port.getHost()))
 
     def stopService(self) -> Deferred[None]:
-        """Fires when no connection is left; does not fail."""
+        """Fires when no connection is left, or when the rest was aborted; does not fail."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 

@@ -1,4 +1,4 @@
-"""The parts of a worker that a setting may leave out, as what shows the worker knows them."""
+"""The parts of a worker that a setting may leave out, for its metrics and its status document."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Waiting(Protocol):
 
 
 class Opening(Protocol):
-    """The creation of a session (`session_opening`)."""
+    """The creation of a session (`opening.SessionOpening`)."""
 
     def begin(self) -> None:
         """Look for a worker. May be repeated."""

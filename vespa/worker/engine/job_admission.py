@@ -1,4 +1,4 @@
-"""The admission of a worker whose jobs outlive their requests: polls of a job pass by themselves."""
+"""The admission of a worker whose jobs outlive their requests: polls of a job need no slot."""
 
 from __future__ import annotations
 

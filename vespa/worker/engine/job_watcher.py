@@ -236,7 +236,7 @@ class JobWatcher:
 
 
 def _refusal(result: str, why: str) -> Refusal | None:
-    """Why a job failed, as the books keep it."""
+    """Why a job failed, for its account; None if it did not."""
     if result == "lost":
         return Refusal(502, "job_lost", f"the job was lost: {why}", origin="backend")
     if result == "timeout":

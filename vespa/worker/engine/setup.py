@@ -58,7 +58,7 @@ class EngineDrain(Service):
 
 @frozen
 class EngineParts:
-    """What a worker has of these: each is None if its setting is off."""
+    """A worker's parts for its engine. `aborts`, `jobs` and `polls` are None if their setting is off."""
 
     aborts: Aborts | None
     jobs: JobWatcher | None

@@ -37,7 +37,7 @@ COUNTED: Final = ("opened", "refused", *RESULTS)
 
 
 class Sender(Protocol):
-    """Tells the backend of the end of a session (`session_callback.Callbacks`)."""
+    """Tells the backend of the end of a session (`callback.Callbacks`)."""
 
     def send(self, session: Session, on_end: OnEnd) -> Any:
         """Begin. Returns an object with `cancel`."""
