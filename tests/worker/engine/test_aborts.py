@@ -147,6 +147,14 @@ class Slots(StopsCase):
         self.assertEqual(self.results(), {"failed": 3})
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
 
+    def test_exit(self) -> None:
+        """So does one of a user's function that wants to end the process."""
+        self.rig.ask(post(b"{}", SLOW)).hang_up()
+        self.turn()
+        self.stopping.pop().errback(SystemExit(1))
+        self.assertEqual((*self.states(), self.results()), (1, 0, 0, {"failed": 1}))
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
     def test_nothing_to_stop(self) -> None:
         """Other requests, queued ones, and those without a connection yet leave no work behind."""
         self.rig.ask(post(b"{}", b"/other")).hang_up()

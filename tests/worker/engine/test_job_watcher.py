@@ -304,6 +304,12 @@ class Functions(WatcherCase):
         self.assertEqual((exchange.ends, self.watcher.in_flight), (["served"], 0))
         self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 2)
 
+    def test_exit_for_a_response(self) -> None:
+        """One that wants to end the process for a response begins no job: the response passes on."""
+        self.watcher.kind = UserJobs(lambda request, answer: sys.exit(1))
+        self.assertFalse(self.answer(b"{}", FakeExchange()))
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
     def test_endless(self) -> None:
         """A function that never returns is no answer: its job is lost in time, and other jobs get their turns."""
         self.watcher = self.make(seconds=200.0)

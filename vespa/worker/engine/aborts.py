@@ -105,8 +105,8 @@ class Aborts:
         except (NoResponse, UnexpectedResponse) as error:
             result = "failed"
             self._warnings.log(result, f"the work for a caller that left was not stopped: {error}")
-        except Exception:
-            # It may be a user's function.
+        except (Exception, SystemExit):
+            # It may be a user's function, which may call sys.exit().
             result = "failed"
             self.log.failure("the work for a caller that left was not stopped")
         finally:

@@ -121,8 +121,8 @@ class JobWatcher:
             return False
         try:
             job = self.kind.job(request, response)
-        except Exception:
-            # It may be a user's function.
+        except (Exception, SystemExit):
+            # It may be a user's function, which may call sys.exit().
             self.log.failure("a response could not be examined for a job")
             return False
         if job is None:
