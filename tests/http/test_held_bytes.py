@@ -16,7 +16,7 @@ from tests.worker.requests import auth, envelope
 from vespa.http.held_bytes import HeldBytes, keep
 from vespa.http.limits import Limits
 from vespa.http.response_writer import STREAM
-from vespa.http.server import Server
+from vespa.http.server import Application, Server
 from vespa.http.server_connection import ServerConnection
 from vespa.protocol.refusal import Refusal
 from vespa.protocol.request_head import RequestHead
@@ -212,15 +212,25 @@ class _Endless:
     def pause(self) -> None:
         self._paused = True
 
-    def hang_up(self, refusal: Refusal | None = None) -> None:
+    def hang_up(self, refusal: Refusal | None = None) -> bytes | None:
         """It left."""
         self._client = None
+        return None
 
     def held_bytes(self, received: int) -> int:
         return 0
 
     def drop_replay(self) -> None:
         """There is nothing to let go of."""
+
+
+class _Ending(_Endless):
+    """The same with an end of its own, as an event stream has."""
+
+    def hang_up(self, refusal: Refusal | None = None) -> bytes:
+        """It left, or the server stops."""
+        super().hang_up(refusal)
+        return b"3\r\nend\r\n"
 
 
 class SlowReaders(TestCase):
@@ -254,10 +264,9 @@ class SlowReaders(TestCase):
         await until(lambda: not server.connections)
         self.assertEqual(server.held.total, 0)
 
-    async def test_stalled(self) -> None:
-        """One that takes nothing for a minute is cut."""
-        clock = Clock()
-        server = Server(_Endless, clock)
+    async def stalled(self, application: Application, clock: Clock) -> Server:
+        """A server with one client, which reads nothing of a response that has begun."""
+        server = Server(application, clock)
         port: Any = await parse(reactor, "tcp:0:interface=127.0.0.1").listen(server)
         self.addCleanup(port.stopListening)
         self.addCleanup(lambda: until(lambda: not server.connections))
@@ -266,7 +275,23 @@ class SlowReaders(TestCase):
         client.transport.pauseProducing()
         client.transport.write(GET)
         await until(lambda: server.held.total)
+        return server
+
+    async def test_stalled(self) -> None:
+        """One that takes nothing for a minute is cut."""
+        clock = Clock()
+        server = await self.stalled(_Endless, clock)
         clock.pump([1.0] * 58)
         self.assertEqual(len(server.connections), 1)
         clock.pump([1.0] * 5)
         await until(lambda: not server.connections)
+
+    async def test_stalled_at_the_end(self) -> None:
+        """So is one that takes nothing when the server stops, although last bytes wait for it."""
+        clock = Clock()
+        server = await self.stalled(_Ending, clock)
+        server.abort(Refusal(503, "draining", "the server stops"))
+        self.assertEqual((len(server.connections), server.held.total > 0), (1, True))
+        clock.pump([1.0] * 63)
+        await until(lambda: not server.connections)
+        self.assertEqual(server.held.total, 0)
