@@ -38,3 +38,15 @@ class Choice(SynchronousTestCase):
             ),
         ):
             self.assertIn(why, str(self.assertRaises(ValueError, imported, place)))
+
+    def test_failing_file(self) -> None:
+        """What a file does wrong itself is said as it is: it is neither a missing function nor an end of the worker."""
+        for code, why in (
+            ("import os\nos.nothing\n", "AttributeError: module 'os' has no attribute 'nothing'"),
+            ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+        ):
+            path = self.mktemp() + ".py"
+            with open(path, "w") as file:
+                file.write(code)
+            error = self.assertRaises(ValueError, imported, f"{path}:abort")
+            self.assertEqual(str(error), f"{path} cannot be imported: {why}")

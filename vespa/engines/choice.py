@@ -34,15 +34,15 @@ def imported(place: str) -> Callable[..., Any]:
     """The function at `module:function` or `/a.py:function`. Raises ValueError with the reason."""
     module, _, name = place.rpartition(":")
     try:
-        function = getattr(import_place(module), name)
-    except AttributeError:
-        raise ValueError(f"{module} has no {name}") from None
-    except Exception as error:
+        found = import_place(module)
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == module:
             there_is = f"there is no module {module} among the installed ones"
             raise ValueError(f"{there_is}: name its file instead, such as ./{module}.py:{name}") from None
         raise ValueError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(found, name):
+        raise ValueError(f"{module} has no {name}")
+    function: Callable[..., Any] = getattr(found, name)
     if not callable(function):
         raise ValueError(f"{place} is not a function")
-    found: Callable[..., Any] = function
-    return found
+    return function
