@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from vespa.checking.finding import Finding, failed, ok, warning
 from vespa.config.worker import WorkerSettings
-from vespa.transport.certificates import DAY_SECONDS, WARN_SECONDS, Certificate, CertificateError
+from vespa.transport.certificates import DAY_SECONDS, WARN_SECONDS, Certificate, CertificateError, shown_date
 from vespa.transport.endpoint_strings import split
 
 ADMIN: Final = "admin certificate"
@@ -83,7 +83,7 @@ def check_certificate(settings: WorkerSettings, now: float, root: x509.Certifica
         advice = "write the certificate anew, in PEM form"
         return [failed("certificate", f"{certificate_file} cannot be read: {error}", advice, file=certificate_file)]
     dates = _dates(certificate_file, chain, now, "certificate", _RENEW)
-    return [dates, *_names(settings, chain[0]), *_signer(settings, chain[0], root)]
+    return [dates, *_names(settings, chain[0]), *_signer(chain[0], root)]
 
 
 def _dates(file: str, chain: list[x509.Certificate], now: float, what: str, renew: str) -> Finding:
@@ -92,12 +92,12 @@ def _dates(file: str, chain: list[x509.Certificate], now: float, what: str, rene
     days = (ends - now) / DAY_SECONDS
     details = {"file": file, "expires": _iso(ends), "days_left": round(days, 1)}
     if now >= ends:
-        why = f"{file} expired on {_date(ends)}, {_days(-days)} ago: clients refuse it"
+        why = f"{file} expired on {shown_date(ends)}, {_days(-days)} ago: clients refuse it"
         return failed(what, why, renew, **details)
     if now < begins:
-        why = f"{file} is valid only from {_date(begins)} on: clients refuse it until then"
+        why = f"{file} is valid only from {shown_date(begins)} on: clients refuse it until then"
         return failed(what, why, "check the clock of this machine, or replace the certificate", **details)
-    why = f"{file} belongs to its key and expires on {_date(ends)}, in {_days(days)}"
+    why = f"{file} belongs to its key and expires on {shown_date(ends)}, in {_days(days)}"
     if ends - now <= WARN_SECONDS:
         return warning(what, why, f"replace it before then: {renew}", **details)
     return ok(what, why, **details)
@@ -121,7 +121,7 @@ def _names(settings: WorkerSettings, certificate: x509.Certificate) -> list[Find
     return [warning("certificate", why, f"correct PUBLIC_IPADDR, or {_RENEW}")]
 
 
-def _signer(settings: WorkerSettings, certificate: x509.Certificate, root: x509.Certificate | None) -> list[Finding]:
+def _signer(certificate: x509.Certificate, root: x509.Certificate | None) -> list[Finding]:
     """Who signed the certificate."""
     if certificate.issuer == certificate.subject:
         why = "it is self-signed: clients of Vast.ai trust only certificates that Vast.ai has signed"
@@ -144,10 +144,6 @@ def _common_name(name: x509.Name) -> str:
 
 def _iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).isoformat()
-
-
-def _date(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _days(days: float) -> str:

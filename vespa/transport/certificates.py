@@ -102,8 +102,8 @@ class Certificate:
         if left > WARN_SECONDS:
             return None
         if left <= 0:
-            return "error", f"The {name} {self.file} expired on {_date(self.ends)}, and clients refuse it."
-        return "warning", f"The {name} {self.file} expires on {_date(self.ends)}: replace it before then."
+            return "error", f"The {name} {self.file} expired on {shown_date(self.ends)}, and clients refuse it."
+        return "warning", f"The {name} {self.file} expires on {shown_date(self.ends)}: replace it before then."
 
     def reload(self) -> bool:
         """
@@ -150,7 +150,7 @@ class Expiry:
         if self._told == (ends, days):
             return
         self._told = (ends, days)
-        when = _date(ends)
+        when = shown_date(ends)
         if left <= 0:
             say = self.log.error
             text = (
@@ -172,7 +172,8 @@ def _end_of(cert_chain_file: str) -> float:
     return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
 
 
-def _date(at: float) -> str:
+def shown_date(at: float) -> str:
+    """A moment in epoch seconds, for messages."""
     return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
