@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from tests.processes import ProcessCase
@@ -54,7 +55,9 @@ class EmbeddedProcessTests(ProcessCase):
         """A program that never stops its client ends all the same, at once and without a word."""
         child = await self.through_the_simulator("leave_open")
         await self.until_line(child, "touched")
-        self.assertEqual(await self.until_exit(child, 5), 0, child.text)
+        began = reactor.seconds()
+        self.assertEqual(await self.until_exit(child, 30), 0, child.text)
+        await self.assert_quick(reactor.seconds() - began, 5)
         await self.assert_untouched(child)
 
     async def test_synchronous_exit_without_stop(self) -> None:

@@ -300,7 +300,9 @@ class CommandTests(ProcessCase):
         child.signal("INT")
         await self.until_line(child, "interrupted")
         child.signal("INT")
-        self.assertEqual(await self.until_exit(child, 4), 1, child.text)
+        began = reactor.seconds()
+        self.assertEqual(await self.until_exit(child, 30), 1, child.text)
+        await self.assert_quick(reactor.seconds() - began, 4)
         self.assertEqual((self.report()["sent"], self.report()["unfinished"]), (2, 2))
 
     async def until_served(self, deployment: ControlledDeployment, count: int) -> None:

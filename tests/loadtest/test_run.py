@@ -145,7 +145,7 @@ class SimulatedTests(TestCase):
             path = paths[next(numbers) % len(paths)]
             return chat() if path == CHATS else prepare((path, {}, 1), None)
 
-        report = await self.run_test(Plan(requests=10, rps=50, timeout=1.0), works)
+        report = await self.run_test(Plan(requests=10, rps=50, timeout=3.0), works)
         found = {(error.kind, error.status): error.count for error in report.errors}
         expected = {("status", 503): 2, ("truncated", 200): 2, ("timeout", 0): 2, ("status", 404): 2}
         self.assertEqual((found, report.succeeded), (expected, 2))

@@ -162,9 +162,9 @@ class LateTests(EndCase):
 
     def test_late(self) -> None:
         """A loop without an end: the line at which it was, and what was made before."""
-        end = self.end("x = 1\nwhile True:\n    pass\n", seconds=1.0)
+        end = self.end("x = 1\nwhile True:\n    pass\n", seconds=3.0)
         self.assertEqual((end.how, end.line in (2, 3)), ("late", True))
-        answer = self.answer(f"{SHORT}w = Worker({MADE})\nimport time\ntime.sleep(600)\n", seconds=1.0)
+        answer = self.answer(f"{SHORT}w = Worker({MADE})\nimport time\ntime.sleep(600)\n", seconds=3.0)
         self.assertEqual((answer.end.how, answer.end.source), ("late", "time.sleep(600)"))
         self.assertEqual(answer.workers, 1)
 
@@ -176,7 +176,7 @@ Worker(WorkerConfig(model_server_url="http://h", model_server_port=1, handlers=[
     HandlerConfig(route="/a", benchmark_config=BenchmarkConfig(generator=lambda: time.sleep(600)))])).run()
 """
         self.patch(sys.modules["vespa.migrating.reading"], "REQUESTS_SECONDS", 0.5)
-        found = self.answer(source, seconds=1.0).found
+        found = self.answer(source, seconds=3.0).found
         self.assertEqual(found.backend_url, "http://h:1")
         self.assertIn("time limit", found.handlers[0].benchmark.error)
 
