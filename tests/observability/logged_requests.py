@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from attrs import define, field
 
 from vespa.accounting.lifecycle import SERVED, State
@@ -40,3 +42,9 @@ class Ended:
     bytes_out: int = 1043
     attempts: int = 1
     upstream_address: str = ""
+
+
+def heads_alive(begin: bytes) -> int:
+    """The number of heads in memory whose target begins so."""
+    gc.collect()
+    return sum(isinstance(each, RequestHead) and each.target.startswith(begin) for each in gc.get_objects())

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.observability.logged_requests import AT, Ended, head_of
+from tests.observability.logged_requests import AT, Ended, head_of, heads_alive
 from vespa.accounting.lifecycle import CANCELLED, FAILED, REFUSED, SERVED, UNSERVED
 from vespa.observability.access_line import KNOWN_MAX, JSONLines, TextLines
 from vespa.observability.request_id import RequestIds
@@ -231,6 +231,13 @@ class ContentTests(LineCase):
         for _ in range(2):
             paths = [json.loads(line)["path"] for line in self.json.lines([Ended(head=head) for head in heads])]
             self.assertEqual(paths, [f"/{number}" for number in range(len(heads))])
+
+    def test_heads_remembered(self) -> None:
+        """Of many heads only so many stay in memory."""
+        for number in range(3 * KNOWN_MAX // 2):
+            self.json.lines([Ended(head=head_of(b"/remembered/%d" % number))])
+        alive = heads_alive(b"/remembered/")
+        self.assertTrue(0 < alive <= KNOWN_MAX, alive)
 
     def test_taken_id(self) -> None:
         """The caller's id is the request's."""

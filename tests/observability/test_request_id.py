@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.observability.logged_requests import Ended, head_of
+from tests.observability.logged_requests import Ended, head_of, heads_alive
 from vespa.observability.request_id import KNOWN_MAX, LENGTH_MAX, RequestIds, taken
 from vespa.protocol.request_head import RequestHead
 
@@ -56,6 +56,13 @@ class IdsTests(SynchronousTestCase):
             self.assertTrue(self.ids.of(Ended(head=plain)).startswith(self.ids.prefix))
             for number in range(KNOWN_MAX + 1):
                 self.assertEqual(self.ids.of(Ended(head=with_id(b"%d" % number))), str(number))
+
+    def test_heads_remembered(self) -> None:
+        """Of many heads only so many stay in memory."""
+        for number in range(3 * KNOWN_MAX // 2):
+            self.ids.of(Ended(head=head_of(b"/remembered-id/%d" % number)))
+        alive = heads_alive(b"/remembered-id/")
+        self.assertTrue(0 < alive <= KNOWN_MAX, alive)
 
 
 class AddedTests(SynchronousTestCase):

@@ -35,16 +35,16 @@ _digit = re.compile(rb"[0-9]").search
 
 
 @frozen
-class JobApi:
+class JobAPI:
     """An API with jobs: the paths at which POST begins one, and the member of the response that is its id."""
 
     begins: frozenset[bytes]
     member: str
 
 
-APIS: Final[Mapping[str, JobApi]] = {
-    "comfyui": JobApi(frozenset((b"/prompt", b"/api/prompt")), "prompt_id"),
-    "comfyui-wrapper": JobApi(frozenset((b"/generate",)), "id"),
+APIS: Final[Mapping[str, JobAPI]] = {
+    "comfyui": JobAPI(frozenset((b"/prompt", b"/api/prompt")), "prompt_id"),
+    "comfyui-wrapper": JobAPI(frozenset((b"/generate",)), "id"),
 }
 
 
@@ -77,7 +77,7 @@ class Jobs:
     """The jobs that were begun through this client, the one used last at the end. `begun` counts all."""
 
     _selector: WorkerSelector
-    api: JobApi | None = None
+    api: JobAPI | None = None
     """None: no response is read, and no job is known."""
     begun: int = field(default=0, init=False)
     _jobs: OrderedDict[bytes, KnownJob] = field(factory=OrderedDict, init=False)

@@ -100,7 +100,7 @@ class WorkerApp:
             sessions=sessions,
             engine=engine,
         )
-        upstreams.watch_queue = self.admission.watch_queue
+        upstreams.on_moved(self.admission.watch_queue)
         headers = upstreams.headers(policy, via, self.body.target)
         self.proxy = App(
             clock,

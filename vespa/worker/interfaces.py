@@ -18,11 +18,6 @@ from vespa.worker.policy import Policy
 class WorkerUpstreams(UpstreamSelector[Exchange], Protocol):
     """The way to one backend or to several."""
 
-    watch_queue: Callable[[], None] | None
-    """
-    The application sets it. Called when a request that had a slot waits for another one, and when it no longer does.
-    """
-
     @property
     def gate(self) -> FairQueue[Any]:
         """The slots, and the queue for them."""
@@ -30,6 +25,9 @@ class WorkerUpstreams(UpstreamSelector[Exchange], Protocol):
     @property
     def pools(self) -> Sequence[ConnectionPool]:
         """The connections to each backend."""
+
+    def on_moved(self, watch_queue: Callable[[], None]) -> None:
+        """Have this called when a request that had a slot waits for another one, and when it no longer does."""
 
     def headers(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes]) -> HeaderPolicy[Exchange]:
         """What makes the heads of requests to the backends. `target` returns what to send of a target with a query."""

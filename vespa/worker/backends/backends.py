@@ -88,10 +88,13 @@ class Backends:
             pin=self._pin,
             affinity=self.affinity.number if self.affinity is not None else None,
         )
-        self.watch_queue: Callable[[], None] | None = None
-        """Called when a request that had a slot waits for another one, and when it no longer does."""
+        self._watch_queue: Callable[[], None] = _nothing
         self.on_lost: Callable[[Backend], object] = _ignore
         """Called when a backend gets no more requests: what it knew of sessions may be gone."""
+
+    def on_moved(self, watch_queue: Callable[[], None]) -> None:
+        """Have this called when a request that had a slot waits for another one, and when it no longer does."""
+        self._watch_queue = watch_queue
 
     def headers(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes]) -> BackendsRequestHeaders:
         """What makes the heads of requests: for each backend its own."""
@@ -146,10 +149,6 @@ class Backends:
         self._watch_queue()
         exchange.upstream_selected(self.select(exchange))
 
-    def _watch_queue(self) -> None:
-        if self.watch_queue is not None:
-            self.watch_queue()
-
     # -- called by the gate
 
     def _pin(self, exchange: Exchange) -> BackendSlots | None:
@@ -176,6 +175,10 @@ class Backends:
 
 
 _check: type[WorkerUpstreams] = Backends
+
+
+def _nothing() -> None:
+    """Nobody looks at the queue."""
 
 
 def _ignore(backend: Backend) -> None:

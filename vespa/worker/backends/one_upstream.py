@@ -25,7 +25,9 @@ class OneUpstream:
         self._origin = origin
         self.gate = gate
         self.pools = (pool,)
-        self.watch_queue: Callable[[], None] | None = None
+
+    def on_moved(self, watch_queue: Callable[[], None]) -> None:
+        """Never called: there is no other backend."""
 
     def headers(self, policy: Policy, via: Via, target: Callable[[RequestHead], bytes]) -> WorkerRequestHeaders:
         """What makes the heads of requests to the backend."""
