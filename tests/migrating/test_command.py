@@ -40,7 +40,7 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual((settings.file, settings.argument, settings.timeout), ("worker.py", ("--port", "1"), 30.0))
 
     def test_mistakes(self) -> None:
-        """No file, and a benchmark whose path Vespa could not read, or at which there is a file."""
+        """No file, a benchmark whose path is wrong or at which there is a file already, and too long an argument."""
         there = self.mktemp() + ".py"
         Path(there).write_text("")
         for argv, why in (
@@ -50,6 +50,7 @@ class OptionTests(SynchronousTestCase):
             (["w.py", f"--benchmark={there}"], "is there already"),
             (["w.py", "--timeout=0"], "more than 0"),
             (["w.py", "--benchmark=./w.py", "--force"], "the worker's file itself"),
+            (["w.py", "--argument=" + "x" * 8193], "8192 characters"),
         ):
             self.assertIn(why, str(self.assertRaises(SettingsError, read, argv, {})), argv)
         self.assertEqual(read(["w.py", f"--benchmark={there}", "--force"], {}).benchmark, there)

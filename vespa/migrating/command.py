@@ -12,6 +12,7 @@ from vespa.config.migrate import MigrateSettings
 from vespa.config.reader import Reading, SettingsError
 from vespa.config.values import benchmark as benchmark_name
 from vespa.migrating.benchmark_module import module
+from vespa.migrating.checked_json import LONGEST
 from vespa.migrating.differences import add_remarks
 from vespa.migrating.endings import sentence
 from vespa.migrating.messages import Benchmark
@@ -30,6 +31,8 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> MigrateSettings:
     settings = Reading(MigrateSettings, environ, MIGRATE.parse(argv)).settings()
     if not settings.file:
         raise SettingsError(["name the worker's file, such as worker.py"])
+    if any(len(each) > LONGEST for each in settings.argument):
+        raise SettingsError([f"--argument: {LONGEST} characters are allowed at most"])
     if settings.benchmark:
         try:
             benchmark_name(_spec(settings.benchmark))
