@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.frames import profiled
 from tests.protocol.heads import described, messages, outcome, request, response
 from tests.seeds import examples, random_source
 from vespa.protocol.head_reader import REQUESTS, RESPONSES, HeadKind, HeadReader, forget_heads
@@ -26,11 +26,7 @@ def python_calls(work: Callable[..., object]) -> int:
         nonlocal count
         count += event == "call"
 
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
+    profiled(counted, work)
     return count
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.frames import profiled
 from tests.rig import GET, Rig, status
 from vespa.protocol.chunked import BadChunk, Chunked
 from vespa.protocol.head_pieces import ResponseHeadPieces
@@ -29,13 +30,8 @@ def calls(work: Callable[..., object]) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
-    sys.setprofile(counted)
-    try:
-        work()
-    except (Refusal, BadResponse, BadChunk):
-        pass
-    finally:
-        sys.setprofile(None)
+    with contextlib.suppress(Refusal, BadResponse, BadChunk):
+        profiled(counted, work)
     return count
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.frames import profiled
 from tests.seeds import examples
 from tests.vast.test_json_scanner import CUTS, cut, documents
 from vespa.protocol.refusal import Refusal
@@ -395,11 +395,7 @@ class TestCost(SynchronousTestCase):
             nonlocal count
             count += event in ("call", "c_call")
 
-        sys.setprofile(profile)
-        try:
-            verdict(chunks)
-        finally:
-            sys.setprofile(None)
+        profiled(profile, verdict, chunks)
         return count
 
     def test_work_is_linear_in_the_body(self) -> None:

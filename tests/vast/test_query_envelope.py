@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.frames import profiled
 from tests.vast.envelopes import AUTH_DATA, MAX_COST, an_auth, auth_data, fields
 from vespa.protocol.refusal import Refusal
 from vespa.vast.query_envelope import divide, unwrap_query
@@ -57,11 +57,7 @@ class CallersOwnTests(SynchronousTestCase):
                 nonlocal steps
                 steps += 1
 
-            sys.setprofile(count)
-            try:
-                unwrap_query(query, MAX_COST)
-            finally:
-                sys.setprofile(None)
+            profiled(count, unwrap_query, query, MAX_COST)
             self.assertTrue(steps < 100, (unit, steps))
 
     def test_api_key(self) -> None:
