@@ -72,6 +72,11 @@ class ProxiedRequest(ResponseReceiver):
         self.work = 0
         self.received_at = self.started_at = 0.0
 
+    @property
+    def whole_payload(self) -> bytes:
+        """The body before it is sent, if all of it has come, in however many reads; otherwise b""."""
+        return self.payload or (self.body.whole if self.body is not None else b"")
+
     # -- memory
 
     @property

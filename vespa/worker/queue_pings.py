@@ -65,7 +65,7 @@ def _streams(exchange: Exchange) -> bool:
         return False
     if any(name.lower() == b"accept" and b"text/event-stream" in value.lower() for name, value in head.headers):
         return True
-    body = exchange.payload or (exchange.body.whole if exchange.body is not None else b"")
+    body = exchange.whole_payload
     if not body or not has_event_path(head.target):
         return False
     payload = read_payload(body)

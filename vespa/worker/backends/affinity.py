@@ -26,8 +26,7 @@ class Affinity:
         if key.field:
             text = key.in_fields(exchange.head.headers)
         else:
-            body = exchange.payload or (exchange.body.whole if exchange.body is not None else b"")
-            text = key.in_body(body)
+            text = key.in_body(exchange.whole_payload)
         if exchange.selection is None:  # otherwise a backend was tried, and it is counted
             if text is None:
                 self.missing += 1
