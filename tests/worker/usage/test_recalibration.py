@@ -127,22 +127,20 @@ class RecalibrationTests(SynchronousTestCase):
 
     def test_slots(self) -> None:
         """A backend whose slots are all taken has all that it ever gets."""
-        self.rig = Rig(concurrency=4)
-        self.clock = self.rig.clock
-        self.figure = Figure(100.0, 32)
-        self.rig.gate.throughput = self.figure
-        self.make(measures=False)
-        self.busy(round(8 * HALF_LIFE_SECONDS), work=50 * MICROS)
-        self.assertApproximates(self.recalibration.factor, 0.5, 0.01)
+        self.assert_halved(Rig(concurrency=4))
 
     def test_slots_of_a_backend_that_is_left_out(self) -> None:
         """With one of two backends gone, the slots of the other are all that there are."""
-        self.rig = Rig(concurrency=4, several=[Origin("http", name, 8000) for name in ("a", "b")])
-        assert self.rig.backends is not None
-        self.rig.backends.set_health(self.rig.backends.all[0], DOWN)
-        self.clock = self.rig.clock
+        rig = Rig(concurrency=4, several=[Origin("http", name, 8000) for name in ("a", "b")])
+        assert rig.backends is not None
+        rig.backends.set_health(rig.backends.all[0], DOWN)
+        self.assert_halved(rig)
+
+    def assert_halved(self, rig: Rig) -> None:
+        """Four requests that take all slots show half of what a benchmark of 32 at once measured."""
+        self.rig, self.clock = rig, rig.clock
         self.figure = Figure(100.0, 32)
-        self.rig.gate.throughput = self.figure
+        rig.gate.throughput = self.figure
         self.make(measures=False)
         self.busy(round(8 * HALF_LIFE_SECONDS), work=50 * MICROS)
         self.assertApproximates(self.recalibration.factor, 0.5, 0.01)
